@@ -1,0 +1,76 @@
+"""Fixtures: small corpora made on the spot, and the real ones where a machine has them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+
+REAL = Path(os.environ.get("ZEROCHAIN_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
+
+
+@pytest.fixture(scope="session")
+def real_corpora() -> Callable[[str], Path]:
+    """The folder of a real corpus; the test is skipped where it is missing."""
+
+    def find(name: str) -> Path:
+        if not (REAL / name).is_dir():
+            pytest.skip(f"the corpus {name} is not in {REAL} (set ZEROCHAIN_CORPORA)")
+        return REAL / name
+
+    return find
+
+
+def voice(rng: np.random.Generator, seconds: float, pitch: float, rate: int = 16_000) -> np.ndarray:
+    """Something like speech: harmonics under two slowly moving formants, with pauses."""
+    time = np.arange(round(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(pitch * (1 + 0.05 * np.sin(2 * np.pi * 3 * time))) / rate
+    first = 500 + 300 * np.sin(2 * np.pi * rng.uniform(1, 4) * time + rng.uniform(0, 6))
+    second = 1500 + 500 * np.sin(2 * np.pi * rng.uniform(1, 4) * time + rng.uniform(0, 6))
+    wave = np.zeros_like(time)
+    for k in range(1, 30):
+        f = k * pitch
+        gain = np.exp(-(((f - first) / 150) ** 2)) + 0.5 * np.exp(-(((f - second) / 250) ** 2))
+        wave += gain * np.sin(k * phase)
+    wave *= np.clip(np.sin(2 * np.pi * 1.5 * time) + 0.7, 0, 1) / 4
+    return (wave + 0.003 * rng.standard_normal(len(time))).astype(np.float32)
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
+    """Write a corpus of synthetic voices: `make_corpus(n_utterances=6, speakers=("a", "b"))`."""
+
+    def make(
+        n_utterances: int = 6,
+        speakers: tuple[str | None, ...] = ("ana", "béa"),
+        seconds: float = 1.2,
+        name: str = "tiny",
+        test_every: int = 3,
+    ) -> Corpus:
+        rng = np.random.default_rng(0)
+        folder = tmp_path / name
+        audio = tmp_path / f"{name}-audio"
+        audio.mkdir()
+        utterances = []
+        for i in range(n_utterances):
+            speaker = speakers[i % len(speakers)]
+            length = seconds * (1 + 0.3 * (i % 3))
+            wave = voice(rng, length, 100 + 60 * (i % len(speakers)))
+            soundfile.write(audio / f"u{i}.wav", wave, 16_000, subtype="PCM_16")
+            utterances.append(
+                Utterance(
+                    id=f"u{i}",
+                    audio=f"u{i}.wav",
+                    duration=len(wave) / 16_000,
+                    speaker=speaker,
+                    split="test" if i % test_every == test_every - 1 else "train",
+                )
+            )
+        corpus = Corpus(name=name, utterances=tuple(utterances), audio_root=str(audio.absolute()))
+        return write_corpus(folder, corpus)
+
+    return make

@@ -1,0 +1,66 @@
+"""The layers of the package: each imports only itself and what lies below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import zerochain
+
+PACKAGE = Path(zerochain.__file__).parent
+LAYERS = [
+    {"errors", "progress", "resources"},
+    {"formats", "audio"},
+    {"modules", "metrics", "training"},
+    {"corpora", "features"},
+    {"discovery", "inversion", "translation"},
+    {"report"},
+    {"cli"},
+]
+LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
+STAGES = {"discovery", "inversion", "translation"}
+HEAVY = {"torch", "accelerate", "sklearn", "librosa", "matplotlib", "numba"}
+
+
+def place(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_only_from_layers_below(path: Path) -> None:
+    here = place(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "zerochain" or len(parts) < 2 or parts[1] == "__version__":
+            continue
+        there = parts[1]
+        assert LEVEL[there] <= LEVEL[here], f"{here} imports {name}"
+        assert not (here in STAGES and there in STAGES and here != there), (
+            f"{here} imports {name}: stages meet in files"
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_formats_and_cli_start_fast(path: Path) -> None:
+    if place(path) not in {"formats", "cli", "errors", "progress", "audio"}:
+        pytest.skip("may import what it needs at the top")
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+            heavy = {str(n).split(".")[0] for n in names} & HEAVY
+            assert not heavy, f"imports {heavy} at the top"

@@ -1,0 +1,164 @@
+"""Read, write and resample sound files: the only place that touches them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+
+SAMPLE_RATE = 16_000
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
+Waveform = NDArray[np.float32]
+"""Mono samples (n,) between -1 and 1."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a sound file's header says."""
+
+    sample_rate: int
+    n_channels: int
+    n_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.n_samples / self.sample_rate
+
+
+def info(path: Path) -> AudioInfo:
+    """A sound file's header.
+
+    Raises:
+        InputError: missing, empty, or not a sound file that libsndfile reads.
+    """
+    if not path.is_file():
+        raise InputError("no such file", path=path, remedy="check the path")
+    if path.stat().st_size == 0:
+        raise _unreadable(path, "the file is empty (0 bytes)", "copying it failed")
+    try:
+        header = soundfile.info(str(path))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise _unreadable(
+            path, f"not a readable sound file ({_reason(error)})", "another format, or damaged"
+        ) from error
+    if header.frames <= 0 or header.samplerate <= 0:
+        raise _unreadable(path, "the file holds no samples", "the recording was stopped at once")
+    return AudioInfo(header.samplerate, header.channels, header.frames)
+
+
+def read(
+    path: Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    sample_rate: int = SAMPLE_RATE,
+) -> Waveform:
+    """A sound file, or the part from `start` to `end` seconds, mono and resampled (soxr, HQ).
+
+    Raises:
+        InputError: unreadable, truncated, empty, NaN in it, or `start` … `end` outside it.
+    """
+    header = info(path)
+    first = 0 if start is None else round(start * header.sample_rate)
+    last = header.n_samples if end is None else round(end * header.sample_rate)
+    if not 0 <= first < last <= header.n_samples + header.sample_rate // 100:
+        raise _unreadable(
+            path,
+            f"{start} … {end} s asked for, but it lasts {header.duration_s:.3f} s",
+            "the table of segments belongs to another recording",
+        )
+    last = min(last, header.n_samples)
+    _check_wav_size(path)
+    try:
+        samples, _ = soundfile.read(
+            str(path), start=first, stop=last, dtype="float32", always_2d=True
+        )
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise _unreadable(path, f"can't be decoded ({_reason(error)})", "damaged") from error
+    # Formats without an exact length in the header (MP3) may end a little early.
+    if len(samples) < (last - first) * 0.99 - header.sample_rate * 0.1:
+        raise _unreadable(
+            path,
+            f"the header promises {last - first} samples, {len(samples)} could be read",
+            "the file was cut short while it was copied",
+        )
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    if not np.isfinite(mono).all():
+        raise _unreadable(
+            path, f"{int((~np.isfinite(mono)).sum())} samples are NaN or infinite", "bad processing"
+        )
+    wave = resample(mono, header.sample_rate, sample_rate)
+    if len(wave) == 0:
+        raise _unreadable(path, f"no sample is left at {sample_rate} Hz", "too short a segment")
+    return wave
+
+
+def resample(wave: Waveform, from_rate: int, to_rate: int) -> Waveform:
+    """Change the sample rate with soxr at high quality."""
+    if from_rate == to_rate:
+        return wave
+    import soxr
+
+    return np.asarray(soxr.resample(wave, from_rate, to_rate, quality="HQ"), np.float32)
+
+
+def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write mono 16-bit audio atomically; the suffix (.wav, .flac, .ogg) chooses the format.
+
+    Louder than full scale is turned down as a whole rather than clipped.
+
+    Raises:
+        InputError: no samples, NaN, or the disk is full.
+    """
+    if wave.ndim != 1 or len(wave) == 0 or not np.isfinite(wave).all():
+        raise InputError(
+            f"samples of shape {wave.shape} with NaN or without a sample can't be written",
+            path=path,
+            cause="the model that made them diverged",
+            remedy="train it again",
+        )
+    peak = float(np.abs(wave).max())
+    data = wave / peak if peak > 1 else wave
+    subtype = "VORBIS" if path.suffix == ".ogg" else "PCM_16"
+    with atomic_file(path) as temporary:
+        try:
+            soundfile.write(str(temporary), data, sample_rate, subtype=subtype)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise InputError(
+                f"can't be written ({_reason(error)})",
+                path=path,
+                cause="the disk is full or the suffix is of no known format",
+                remedy="free some space, or write .wav, .flac or .ogg",
+            ) from error
+
+
+def _check_wav_size(path: Path) -> None:
+    """libsndfile quietly shortens a truncated WAV; its RIFF header knows the true size."""
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return
+    promised = int.from_bytes(head[4:8], "little") + 8
+    streamed = {0xFFFFFFFF + 8, 8, 0x7FFFFFFF + 8}  # written to a pipe: the size was never known
+    if promised > path.stat().st_size + 1 and promised not in streamed:
+        raise _unreadable(
+            path,
+            f"the header promises {promised} bytes, the file has {path.stat().st_size}",
+            "the file was cut short while it was copied",
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")
+
+
+def _unreadable(path: Path, found: str, cause: str) -> InputError:
+    return InputError(
+        found, path=path, cause=cause, remedy="mend or remove it (imports take --skip-bad)"
+    )

@@ -1,0 +1,21 @@
+"""The command line. A command imports its stage inside, so that start-up stays fast."""
+
+from __future__ import annotations
+
+import click
+
+import zerochain
+from zerochain.cli.common import Group
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(zerochain.__version__, prog_name="zerochain")
+def main() -> None:
+    """Discover, score, invert and translate discrete units of speech, without transcripts.
+
+    \b
+    recordings  --import-->     corpus
+    corpus      --discover-->   unit model   --encode-->      units
+    units       --score-->      ABX error, bit rate
+    units       --invert-->     speech in a target voice
+    """

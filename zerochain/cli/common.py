@@ -1,0 +1,113 @@
+"""What every command shares: options from a YAML file, an example, device, seed, paths."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zerochain.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command that takes `--config FILE.yaml`, shows an example and reports bad input."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        if example:
+            kwargs["epilog"] = "\b\nExample:\n" + "\n".join(f"  {e}" for e in example.splitlines())
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--config"],
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                is_eager=True,
+                expose_value=False,
+                callback=_read_config,
+                help="YAML file with the same names as the options; the command line wins.",
+            )
+        )
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; bad input and refusals of the operating system exit with code 1."""
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+        except OSError as error:
+            click.echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s, listed in the order they were added."""
+
+    command_class = Command
+    group_class = type
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """The order of the work rather than of the alphabet."""
+        return list(self.commands)
+
+
+def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise click.BadParameter(f"{path} holds no table of options")
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    known = {p.name for p in context.command.params if isinstance(p, click.Option)} - {"config"}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.BadParameter(
+            f"{path}: unknown option {unknown[0]!r}; there are {', '.join(sorted(map(str, known)))}"
+        )
+    context.default_map = {**(context.default_map or {}), **values}
+
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+PATH = click.Path(path_type=Path)
+
+
+def out_option(what: str) -> Callable[[F], F]:
+    """`--out`, required: where `what` is written."""
+    return click.option("--out", type=PATH, required=True, help=f"Where to write {what}.")
+
+
+def device_option(function: F) -> F:
+    """`--device auto|cpu|cuda`."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to compute; auto takes a GPU if there is one.",
+    )(function)
+
+
+def seed_option(function: F) -> F:
+    """`--seed`."""
+    return click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")(
+        function
+    )
+
+
+def jobs_option(function: F) -> F:
+    """`--jobs`: processes."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=None,
+        help="Processes.  [default: the number of cores]",
+    )(function)

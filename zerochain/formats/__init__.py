@@ -1,0 +1,1 @@
+"""The files between the stages: read and written here and nowhere else, without torch."""

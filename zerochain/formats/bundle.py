@@ -1,0 +1,99 @@
+"""A bundle: a fitted model as `config.json` and `weights.safetensors`, everything to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+import zerochain
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.identity import file_id
+from zerochain.formats.tables import read_json, write_json
+
+KIND = "bundle"
+MARKER = "config.json"
+_WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model on disk. `id` is the SHA-256 of config.json and weights.safetensors."""
+
+    model: str
+    """What it is: "kmeans", "code2spec", …"""
+    config: Mapping[str, Any]
+    tensors: Mapping[str, NDArray[Any]]
+    trained_on: Mapping[str, str]
+    """What it was trained on: a name ("corpus", "units", "features") → its id."""
+    id: str
+
+
+def bundle_id(folder: Path) -> str:
+    """SHA-256 of a bundle's config.json and weights.safetensors."""
+    return file_id(folder / MARKER, folder / _WEIGHTS)
+
+
+def write_bundle(
+    folder: Path,
+    model: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+    trained_on: Mapping[str, str],
+) -> str:
+    """Write a bundle atomically and return its id."""
+    header = {
+        "model": model,
+        "zerochain": zerochain.__version__,
+        "trained_on": dict(trained_on),
+        "config": dict(config),
+    }
+    with atomic_folder(folder, MARKER) as temporary:
+        write_json(temporary / MARKER, KIND, header)
+        contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+        save_file(contiguous, temporary / _WEIGHTS)
+    return bundle_id(folder)
+
+
+def read_bundle(folder: Path, *models: str) -> Bundle:
+    """Read a bundle; with `models`, only one of those.
+
+    Raises:
+        InputError: not a bundle, an unknown version, weights that can't be read or hold NaN, or
+            another model than asked for.
+    """
+    header = read_json(folder / MARKER, KIND)
+    model = str(header["model"])
+    if models and model not in models:
+        raise InputError(
+            f"holds a {model}, not a {' or '.join(models)}",
+            path=folder,
+            cause="two arguments were swapped",
+            remedy="'zerochain show FOLDER' says what a bundle is",
+        )
+    path = folder / _WEIGHTS
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"can't be read ({error})",
+            path=path,
+            cause="it is missing, or was cut short while it was copied",
+            remedy="copy the bundle again, or train it again",
+        ) from error
+    broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
+    if broken:
+        raise InputError(
+            f"tensor {broken[0]!r} holds NaN or infinity",
+            path=path,
+            cause="training diverged",
+            remedy="train again with a lower learning rate",
+        )
+    return Bundle(model, header["config"], tensors, header["trained_on"], bundle_id(folder))

@@ -1,0 +1,231 @@
+"""A corpus: recordings, cut into utterances, with what is known of each.
+
+On disk: `corpus.json` (name, language, licence, source, where the audio lies, what the import
+skipped) and `utterances.parquet`; beside them, for evaluation alone, `phones.parquet`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from zerochain.errors import InputError, listed
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.identity import check_same_ids, check_unique, file_id, utterance_id
+from zerochain.formats.phones import PHONES_FILE, Phones, write_phones
+from zerochain.formats.tables import read_json, read_table, write_json, write_table
+
+KIND = "corpus"
+MARKER = "corpus.json"
+_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("audio", pa.string(), nullable=False),
+        pa.field("speaker", pa.string()),
+        pa.field("start", pa.float64()),
+        pa.field("end", pa.float64()),
+        pa.field("duration", pa.float64(), nullable=False),
+        pa.field("split", pa.string()),
+        pa.field("text", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of speech. Times in seconds; `start` and `end` are None for a whole file."""
+
+    id: str
+    audio: str
+    """Path of the sound file, relative to the corpus's audio root."""
+    duration: float
+    speaker: str | None = None
+    start: float | None = None
+    end: float | None = None
+    split: str | None = None
+    text: str | None = None
+    """Read by evaluation alone, never by training."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Utterances and where their audio lies.
+
+    `audio_root` is absolute, or relative to the corpus's own folder. `record` keeps what the
+    import noticed: the files it skipped and why.
+    """
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    audio_root: str = "."
+    language: str = ""
+    licence: str = ""
+    source: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where it was read from or written to; None before it was written."""
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of corpus.json and utterances.parquet."""
+        return file_id(self._home / MARKER, self._home / "utterances.parquet")
+
+    @property
+    def _home(self) -> Path:
+        if self.folder is None:
+            raise InputError(
+                f"corpus {self.name!r} was never written", remedy="call write_corpus first"
+            )
+        return self.folder
+
+    @cached_property
+    def by_id(self) -> dict[str, Utterance]:
+        return {utterance.id: utterance for utterance in self.utterances}
+
+    @property
+    def ids(self) -> list[str]:
+        return [utterance.id for utterance in self.utterances]
+
+    @property
+    def speakers(self) -> list[str]:
+        """The known speakers, sorted."""
+        return sorted({u.speaker for u in self.utterances if u.speaker is not None})
+
+    @property
+    def duration(self) -> float:
+        """Seconds of speech."""
+        return math.fsum(utterance.duration for utterance in self.utterances)
+
+    def audio_path(self, utterance: Utterance) -> Path:
+        """The sound file of an utterance."""
+        root = Path(self.audio_root)
+        return (root if root.is_absolute() else self._home / root) / utterance.audio
+
+    def select(self, *, split: str | None = None, speaker: str | None = None) -> Corpus:
+        """The utterances of one split, one speaker, or both.
+
+        Raises:
+            InputError: there is none; the message lists the splits and speakers there are.
+        """
+        kept = tuple(
+            u
+            for u in self.utterances
+            if (split is None or u.split == split) and (speaker is None or u.speaker == speaker)
+        )
+        if not kept:
+            splits = sorted({str(u.split) for u in self.utterances})
+            wanted = " and ".join(
+                f"{key} {value!r}"
+                for key, value in (("split", split), ("speaker", speaker))
+                if value is not None
+            )
+            raise InputError(
+                f"corpus {self.name!r} has no utterance of {wanted}; splits: {listed(splits)}; "
+                f"speakers: {listed(self.speakers)}",
+                remedy="choose one of those",
+            )
+        return self.restrict([u.id for u in kept])
+
+    def restrict(self, ids: Collection[str]) -> Corpus:
+        """The utterances with these ids, in the corpus's order; its id stays the whole corpus's."""
+        wanted = set(ids)
+        part = replace(self, utterances=tuple(u for u in self.utterances if u.id in wanted))
+        if self.folder is not None:
+            part.__dict__["id"] = self.id
+        return part
+
+
+def write_corpus(folder: Path, corpus: Corpus, phones: Phones | None = None) -> Corpus:
+    """Write a corpus (and its gold phones) atomically.
+
+    Returns:
+        The corpus as it can be read from `folder`.
+    """
+    with atomic_folder(folder, MARKER) as temporary:
+        fill_corpus(temporary, corpus, phones)
+    return replace(corpus, folder=folder)
+
+
+def fill_corpus(folder: Path, corpus: Corpus, phones: Phones | None = None) -> None:
+    """Write a corpus's tables into a folder that the caller puts in place with `atomic_folder`.
+
+    For whoever writes audio into the corpus as well.
+    """
+    _check(corpus.utterances, folder)
+    header = {
+        "name": corpus.name,
+        "language": corpus.language,
+        "licence": corpus.licence,
+        "source": corpus.source,
+        "audio_root": corpus.audio_root,
+        "record": dict(corpus.record),
+    }
+    write_json(folder / MARKER, KIND, header)
+    rows = pa.Table.from_pylist([asdict(u) for u in corpus.utterances], schema=_SCHEMA)
+    write_table(folder / "utterances.parquet", KIND, rows, {"name": corpus.name})
+    if phones is not None:
+        check_same_ids(list(phones.by_id), corpus.ids, "phones", f"corpus {corpus.name}")
+        write_phones(folder / PHONES_FILE, phones)
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """Read a corpus.
+
+    Raises:
+        InputError: not a corpus, an unknown version, a missing column, a duplicate id, an id or
+            audio path that leaves its folder, times that make no sense, or no utterance.
+    """
+    header = read_json(folder / MARKER, KIND)
+    path = folder / "utterances.parquet"
+    table, _ = read_table(path, KIND, _SCHEMA)
+    utterances = tuple(Utterance(**row) for row in table.to_pylist())
+    _check(utterances, path)
+    return Corpus(
+        name=str(header.get("name", folder.name)),
+        utterances=utterances,
+        audio_root=str(header.get("audio_root", ".")),
+        language=str(header.get("language", "")),
+        licence=str(header.get("licence", "")),
+        source=str(header.get("source", "")),
+        record=header.get("record", {}),
+        folder=folder,
+    )
+
+
+def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
+    if not utterances:
+        raise InputError("holds no utterance", path=path, remedy="import some recordings")
+    check_unique((u.id for u in utterances), path)
+    for u in utterances:
+        if utterance_id(u.id) != u.id:
+            raise InputError(
+                f"id {u.id!r} is not in Unicode's composed form (NFC)",
+                path=path,
+                remedy="import the recordings again",
+            )
+        if PurePosixPath(u.audio).is_absolute() or ".." in PurePosixPath(u.audio).parts:
+            raise InputError(
+                f"utterance {u.id!r}: audio {u.audio!r} leaves the audio folder",
+                path=path,
+                cause="the table was edited by hand",
+                remedy="write paths relative to the folder of recordings",
+            )
+        times = [u.duration, u.start if u.start is not None else 0.0]
+        if not all(math.isfinite(t) and t >= 0 for t in times) or u.duration == 0:
+            raise InputError(
+                f"utterance {u.id!r}: duration {u.duration} s from {u.start} s makes no sense",
+                path=path,
+                remedy="import the recordings again",
+            )
+        if u.end is not None and u.end <= (u.start or 0.0):
+            raise InputError(
+                f"utterance {u.id!r} ends at {u.end} s, before it starts",
+                path=path,
+                remedy="mend start and end in the table it was imported from",
+            )

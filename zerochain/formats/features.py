@@ -1,0 +1,230 @@
+"""Features of a corpus: `frames.npy` (memory-mapped), `index.parquet` and `features.json`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.identity import check_unique, file_id
+from zerochain.formats.tables import read_json, read_table, write_json, write_table
+
+KIND = "features"
+MARKER = "features.json"
+_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("speaker", pa.string()),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("n_frames", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Frames of many utterances, one after the other: (N, D) float32, memory-mapped or not.
+
+    `features[id]` is a view of one utterance's frames, (T, D).
+    """
+
+    frames: NDArray[np.float32]
+    index: Mapping[str, tuple[int, int]]
+    """id → (first frame, number of frames), in the order of the frames."""
+    speakers: Mapping[str, str | None]
+    extractor: str
+    """"mfcc", "log-mel" or the name of whatever else made them."""
+    options: Mapping[str, Any]
+    step_ms: float
+    corpus_id: str = ""
+    id: str = ""
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        offset, n_frames = self.index[name]
+        return self.frames[offset : offset + n_frames]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.index)
+
+    @property
+    def dim(self) -> int:
+        return int(self.frames.shape[1])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, NDArray[np.float32]],
+        *,
+        speakers: Mapping[str, str | None] | None = None,
+        extractor: str = "array",
+        options: Mapping[str, Any] | None = None,
+        step_ms: float = 10.0,
+    ) -> Features:
+        """Features in memory from one (T, D) array an utterance.
+
+        Raises:
+            InputError: no array, no frame in one, not two-dimensional, unequal D, or NaN.
+        """
+        if not arrays:
+            raise InputError("no features were given", remedy="give at least one utterance")
+        index, offset = {}, 0
+        dim = next(iter(arrays.values())).shape[-1]
+        for name, array in arrays.items():
+            check_frames(array, dim, name)
+            index[name] = (offset, len(array))
+            offset += len(array)
+        return cls(
+            frames=np.concatenate([np.asarray(a, np.float32) for a in arrays.values()]),
+            index=index,
+            speakers=dict(speakers or dict.fromkeys(arrays)),
+            extractor=extractor,
+            options=dict(options or {}),
+            step_ms=step_ms,
+        )
+
+
+def check_frames(array: NDArray[np.float32], dim: int, name: str) -> None:
+    """Refuse what can't be an utterance's frames.
+
+    Raises:
+        InputError: not (T, dim) with T ≥ 1, or NaN or infinity in it.
+    """
+    if array.ndim != 2 or array.shape[1] != dim or len(array) == 0:
+        raise InputError(
+            f"utterance {name!r} has features of shape {array.shape}, not (T ≥ 1, {dim})",
+            cause="features of different extractors were mixed, or the recording is empty",
+            remedy="extract all of them again with the same options",
+        )
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"utterance {name!r} has {int((~np.isfinite(array)).sum())} NaN or infinite features",
+            cause="the recording holds NaN, or features were normalised by a zero deviation",
+            remedy="remove the recording or mend it",
+        )
+
+
+class FeaturesWriter:
+    """Appends utterances to a features folder that `write_features` puts in place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, Any]] = []
+        self._digest = hashlib.sha256()
+        self._stream: BinaryIO = (folder / "frames.npy").open("wb")
+        self._dim: int | None = None
+        self._n_frames = 0
+        self._stream.write(_npy_header(0, 0))
+
+    def add(self, name: str, frames: NDArray[np.float32], speaker: str | None = None) -> None:
+        """Append one utterance's (T, D) frames."""
+        self._dim = self._dim or frames.shape[-1]
+        check_frames(frames, self._dim, name)
+        data = np.ascontiguousarray(frames, np.float32).tobytes()
+        self._stream.write(data)
+        self._digest.update(data)
+        self._rows.append(
+            {"id": name, "speaker": speaker, "offset": self._n_frames, "n_frames": len(frames)}
+        )
+        self._n_frames += len(frames)
+
+    def close(
+        self, extractor: str, options: Mapping[str, Any], step_ms: float, corpus: str
+    ) -> None:
+        """Write the index and the header; `corpus` is the corpus's id."""
+        if not self._rows:
+            raise InputError("no features were given", remedy="give at least one utterance")
+        self._stream.seek(0)
+        self._stream.write(_npy_header(self._n_frames, self._dim or 0))
+        self._stream.close()
+        check_unique((row["id"] for row in self._rows), self._folder)
+        table = pa.Table.from_pylist(self._rows, schema=_SCHEMA)
+        write_table(self._folder / "index.parquet", KIND, table, {})
+        header = {
+            "extractor": extractor,
+            "options": dict(options),
+            "step_ms": step_ms,
+            "corpus_id": corpus,
+            "frames_sha256": self._digest.hexdigest(),
+        }
+        write_json(self._folder / MARKER, KIND, header)
+
+    def abort(self) -> None:
+        self._stream.close()
+
+
+@contextmanager
+def write_features(
+    folder: Path, *, extractor: str, options: Mapping[str, Any], step_ms: float, corpus_id: str
+) -> Iterator[FeaturesWriter]:
+    """Write a features folder atomically, utterance by utterance, in memory for one of them.
+
+    Raises:
+        InputError: as `check_frames`; a duplicate id; no utterance; the disk is full.
+    """
+    with atomic_folder(folder, MARKER) as temporary:
+        writer = FeaturesWriter(temporary)
+        try:
+            yield writer
+            writer.close(extractor, options, step_ms, corpus_id)
+        finally:
+            writer.abort()
+
+
+def read_features(folder: Path) -> Features:
+    """Open features; the frames stay on the disk until they are used.
+
+    Raises:
+        InputError: not features, an unknown version, a duplicate id, or an index that doesn't
+            fit the frames.
+    """
+    header = read_json(folder / MARKER, KIND)
+    table, _ = read_table(folder / "index.parquet", KIND, _SCHEMA)
+    path = folder / "frames.npy"
+    try:
+        frames = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"can't be memory-mapped ({error})",
+            path=path,
+            cause="it was cut short while it was copied",
+            remedy="extract the features again",
+        ) from error
+    ids, speakers, offsets, counts = (table[name].to_pylist() for name in _SCHEMA.names)
+    check_unique(ids, folder / "index.parquet")
+    expected = np.concatenate([[0], np.cumsum(counts)])
+    if frames.ndim != 2 or expected[-1] != len(frames) or offsets != expected[:-1].tolist():
+        raise InputError(
+            f"index.parquet covers {expected[-1]} frames, frames.npy has shape {frames.shape}",
+            path=folder,
+            cause="files of two extractions were mixed",
+            remedy="extract the features again",
+        )
+    return Features(
+        frames=frames,
+        index=dict(zip(ids, zip(offsets, counts, strict=True), strict=True)),
+        speakers=dict(zip(ids, speakers, strict=True)),
+        extractor=str(header["extractor"]),
+        options=header["options"],
+        step_ms=float(header["step_ms"]),
+        corpus_id=str(header["corpus_id"]),
+        id=file_id(folder / MARKER, folder / "index.parquet"),
+    )
+
+
+def _npy_header(n_frames: int, dim: int) -> bytes:
+    """A version 1.0 .npy header of 128 bytes, whatever the shape, so that it can be rewritten."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({n_frames}, {dim}), }}"
+    return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"

@@ -1,0 +1,82 @@
+"""Ids: SHA-256 of content for files, and what an utterance's id may look like."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePosixPath
+
+from zerochain.errors import InputError, listed
+
+
+def file_id(*paths: Path) -> str:
+    """SHA-256 of the files' bytes, one after the other, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def short(identity: str) -> str:
+    """The first 12 digits: what people compare."""
+    return identity[:12]
+
+
+def utterance_id(text: str) -> str:
+    """An utterance's id in Unicode's composed form, so that ids from any file system join.
+
+    Raises:
+        InputError: empty, with control characters, or a path that leaves its folder.
+    """
+    name = unicodedata.normalize("NFC", text)
+    parts = PurePosixPath(name).parts
+    if (
+        not name
+        or name != name.strip()
+        or not name.isprintable()
+        or "\\" in name
+        or name.startswith("/")
+        or any(part in {"..", "."} for part in name.split("/"))
+        or not parts
+    ):
+        raise InputError(
+            f"{text!r} can't be an utterance's id",
+            cause="ids name output files, so they may not be empty, hold control characters, "
+            "start or end with a space, or leave their folder",
+            remedy="rename it",
+        )
+    return name
+
+
+def check_unique(ids: Iterable[str], path: Path, column: str = "id") -> None:
+    """Raise InputError listing every id that stands more than once."""
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"column {column!r} holds {len(repeated)} duplicate ids: {listed(repeated)}",
+            path=path,
+            cause="two tables were joined, or two files share a name",
+            remedy="give every utterance an id of its own",
+        )
+
+
+def check_same_ids(left: Collection[str], right: Collection[str], what: str, where: str) -> None:
+    """Raise InputError listing the ids of `left` that `right` lacks; extra ids in `right` are fine.
+
+    Args:
+        left, right: the ids needed and the ids there.
+        what, where: how to name both sides in the error, e.g. "units" and "corpus demo".
+    """
+    there = set(right)
+    missing = [name for name in left if name not in there]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(left)} ids of the {what} are missing in the {where}: "
+            f"{listed(missing)}",
+            cause=f"the {what} and the {where} come from different corpora or splits",
+            remedy="make both from the same corpus, or select the same --split for both",
+        )

@@ -1,0 +1,82 @@
+"""Gold phones, read by evaluation alone: `phones.parquet` with id, onset, offset (s), phone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from zerochain.errors import InputError
+from zerochain.formats.tables import read_table, write_table
+
+PHONES_FILE = "phones.parquet"
+_KIND = "phones"
+_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("onset", pa.float64(), nullable=False),
+        pa.field("offset", pa.float64(), nullable=False),
+        pa.field("phone", pa.string(), nullable=False),
+    ]
+)
+
+
+class Phone(NamedTuple):
+    """One phone: from `onset` to `offset`, in seconds from the utterance's start."""
+
+    onset: float
+    offset: float
+    phone: str
+
+
+@dataclass(frozen=True)
+class Phones:
+    """Alignments by utterance id, each in the order of time, and where they come from."""
+
+    by_id: dict[str, list[Phone]]
+    source: str = ""
+
+
+def write_phones(path: Path, phones: Phones) -> None:
+    """Write alignments atomically."""
+    _check(phones, path)
+    rows = [(name, *phone) for name, line in phones.by_id.items() for phone in line]
+    table = pa.Table.from_arrays(
+        [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(_SCHEMA)],
+        schema=_SCHEMA,
+    )
+    write_table(path, _KIND, table, {"source": phones.source})
+
+
+def read_phones(path: Path) -> Phones:
+    """Read alignments.
+
+    Raises:
+        InputError: not a phones table, or a phone that ends before it starts.
+    """
+    table, header = read_table(path, _KIND, _SCHEMA)
+    by_id: dict[str, list[Phone]] = {}
+    columns = (table[name].to_pylist() for name in _SCHEMA.names)
+    for name, onset, offset, phone in zip(*columns, strict=True):
+        by_id.setdefault(name, []).append(Phone(onset, offset, phone))
+    phones = Phones(by_id, str(header.get("source", "")))
+    _check(phones, path)
+    return phones
+
+
+def _check(phones: Phones, path: Path) -> None:
+    for name, line in phones.by_id.items():
+        previous = 0.0
+        for phone in line:
+            if not (math.isfinite(phone.offset) and previous - 1e-6 <= phone.onset < phone.offset):
+                raise InputError(
+                    f"utterance {name!r}: phone {phone.phone!r} from {phone.onset} to "
+                    f"{phone.offset} s follows one that ends at {previous} s",
+                    path=path,
+                    cause="phones overlap, run backwards or last no time",
+                    remedy="mend the alignment",
+                )
+            previous = phone.offset

@@ -1,0 +1,104 @@
+"""`scores.jsonl`: one score a line, with what it was computed from and how."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zerochain
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+
+_FIELDS = {"metric", "value", "interval", "n", "protocol", "system", "inputs", "options", "version"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number, and everything needed to trust it."""
+
+    metric: str
+    """Name with its unit: "abx_across_%", "bitrate_bit/s", "estoi"."""
+    value: float
+    interval: tuple[float, float] | None
+    """Bootstrap 95 % interval; None where it can't be estimated (one utterance, say)."""
+    n: int
+    """How many things it rests on; `options["n_of"]` says of what."""
+    protocol: str
+    system: str
+    """What was scored, in a few words for people."""
+    inputs: Mapping[str, str]
+    """Name of an input ("units", "corpus", "model", …) → its id."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: str = zerochain.__version__
+
+
+def append_scores(path: Path, scores: Iterable[Score]) -> None:
+    """Append scores atomically: readers and a killed writer leave whole lines only."""
+    lines = [json.dumps(asdict(score), ensure_ascii=False, allow_nan=False) for score in scores]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.parent):
+        if path.exists():
+            read_scores(path)
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        with atomic_file(path) as temporary:
+            temporary.write_text(before + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read scores in the order they were appended.
+
+    Raises:
+        InputError: no such file, a line that isn't JSON, a missing field or a value that isn't
+            a finite number; the message names the line.
+    """
+    if not path.is_file():
+        raise InputError("no such file", path=path, remedy="run 'zerochain score …' first")
+    return [_score(line, f"{path}:{n}") for n, line in enumerate(_lines(path), 1) if line.strip()]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _score(line: str, where: str) -> Score:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"is not JSON ({error})",
+            path=where,
+            cause="the file was edited, or cut short while it was copied",
+            remedy="delete the line and score again",
+        ) from error
+    missing = sorted(_FIELDS - row.keys()) if isinstance(row, dict) else sorted(_FIELDS)
+    if missing or not isinstance(row["value"], int | float) or not math.isfinite(row["value"]):
+        raise InputError(
+            f"lacks {', '.join(missing)}" if missing else f"has value {row['value']!r}",
+            path=where,
+            cause="it was not written by zerochain",
+            remedy="delete the line and score again",
+        )
+    interval = None if row["interval"] is None else (row["interval"][0], row["interval"][1])
+    return Score(**{name: row[name] for name in _FIELDS - {"interval"}}, interval=interval)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes that append lose nothing."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; appends there are atomic but not serialised
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

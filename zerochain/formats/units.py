@@ -1,0 +1,176 @@
+"""`units.parquet`: the discrete units of each utterance, and the unit model they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError, ModelMismatchError, listed
+from zerochain.formats.identity import check_unique, file_id, short
+from zerochain.formats.tables import read_table, write_table
+
+KIND = "units"
+Units = Mapping[str, NDArray[np.int32]]
+"""Utterance id → its units (N,), each in 0 … n_units - 1, in the order of time."""
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("speaker", pa.string()),
+        pa.field("units", pa.list_(pa.int32()), nullable=False),
+        pa.field("durations", pa.list_(pa.int32())),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitFile:
+    """The units of many utterances and what is needed to use them.
+
+    `durations` are in steps of `step_ms`, one a unit; None where every unit lasts one step.
+    """
+
+    units: Units
+    n_units: int
+    step_ms: float
+    model_id: str
+    method: str
+    """What made them, in a few words for people: "kmeans K=256 4T mfcc speaker-norm"."""
+    speakers: Mapping[str, str | None] = field(default_factory=dict)
+    durations: Units | None = None
+    corpus_id: str = ""
+    id: str = ""
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.units)
+
+    def steps(self, name: str) -> NDArray[np.int32]:
+        """An utterance's units with each repeated for as many steps as it lasts."""
+        units = self.units[name]
+        return units if self.durations is None else np.repeat(units, self.durations[name])
+
+    def duration_s(self, name: str) -> float:
+        """Seconds that an utterance's units last."""
+        steps = len(self.units[name]) if self.durations is None else self.durations[name].sum()
+        return float(steps) * self.step_ms / 1000
+
+    def check_model(self, model_id: str, stage: str) -> None:
+        """Raise ModelMismatchError unless these units are of the model that `stage` knows."""
+        if self.model_id != model_id:
+            raise ModelMismatchError(
+                f"the units are of unit model {short(self.model_id)}, "
+                f"but the {stage} was trained on units of {short(model_id)}",
+                cause="the units were encoded with another model, or the model was fitted again",
+                remedy=f"encode with unit model {short(model_id)}, or train the {stage} on these "
+                "units",
+            )
+
+
+def write_units(path: Path, unit_file: UnitFile) -> None:
+    """Write a unit file atomically.
+
+    Raises:
+        InputError: as `read_units`.
+    """
+    _check(unit_file, path)
+    rows = [
+        {
+            "id": name,
+            "speaker": unit_file.speakers.get(name),
+            "units": units,
+            "durations": None if unit_file.durations is None else unit_file.durations[name],
+        }
+        for name, units in unit_file.units.items()
+    ]
+    header = {
+        "model_id": unit_file.model_id,
+        "n_units": unit_file.n_units,
+        "step_ms": unit_file.step_ms,
+        "method": unit_file.method,
+        "corpus_id": unit_file.corpus_id,
+    }
+    write_table(path, KIND, pa.Table.from_pylist(rows, schema=_SCHEMA), header)
+
+
+def read_units(path: Path) -> UnitFile:
+    """Read a unit file.
+
+    Raises:
+        InputError: not a unit file, an unknown version, a missing column, a duplicate id, no
+            utterance, one without units, a unit out of range, or durations that don't fit.
+    """
+    table, header = read_table(path, KIND, _SCHEMA)
+    ids = table["id"].to_pylist()
+    check_unique(ids, path)
+    has_durations = table["durations"].null_count == 0 and len(ids) > 0
+    if not has_durations and table["durations"].null_count < len(ids):
+        raise InputError(
+            "some utterances have durations and some have none",
+            path=path,
+            cause="two unit files were joined",
+            remedy="encode all utterances with one model",
+        )
+    unit_file = UnitFile(
+        units=dict(zip(ids, _arrays(table["units"], path), strict=True)),
+        n_units=int(header["n_units"]),
+        step_ms=float(header["step_ms"]),
+        model_id=str(header["model_id"]),
+        method=str(header["method"]),
+        speakers=dict(zip(ids, table["speaker"].to_pylist(), strict=True)),
+        durations=dict(zip(ids, _arrays(table["durations"], path), strict=True))
+        if has_durations
+        else None,
+        corpus_id=str(header.get("corpus_id", "")),
+        id=file_id(path),
+    )
+    _check(unit_file, path)
+    return unit_file
+
+
+def _arrays(column: pa.ChunkedArray, path: Path) -> list[NDArray[np.int32]]:
+    flat = column.combine_chunks()
+    if flat.flatten().null_count:
+        raise InputError("a unit is null", path=path, remedy="encode the recordings again")
+    values = flat.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+    lengths = flat.value_lengths().to_numpy(zero_copy_only=False)
+    return np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+def _check(unit_file: UnitFile, path: Path) -> None:
+    if not unit_file.units:
+        raise InputError("holds no utterance", path=path, remedy="encode some recordings")
+    empty = [name for name, units in unit_file.units.items() if len(units) == 0]
+    if empty:
+        raise InputError(
+            f"{len(empty)} utterances have no units: {listed(empty)}",
+            path=path,
+            cause="they were cut to nothing by another program",
+            remedy="leave them out, with their recordings, or encode again",
+        )
+    wrong = [
+        name
+        for name, units in unit_file.units.items()
+        if units.min() < 0 or units.max() >= unit_file.n_units
+    ]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} utterances have units outside 0 … {unit_file.n_units - 1}: "
+            f"{listed(wrong)}",
+            path=path,
+            cause="the units count from 1, or are of a model with more units",
+            remedy="mend n_units, or encode the recordings again",
+        )
+    for name, durations in (unit_file.durations or {}).items():
+        if len(durations) != len(unit_file.units[name]) or durations.min() < 1:
+            raise InputError(
+                f"utterance {name!r}: {len(unit_file.units[name])} units, {len(durations)} "
+                "durations, or one below one step",
+                path=path,
+                remedy="encode the recordings again",
+            )

@@ -1,0 +1,49 @@
+"""Progress bars for people: on a terminal, and only for what lasts longer than two seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
+_PATIENCE_S = 2.0
+
+
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items, drawing a bar with the time left once they have taken two seconds."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    total = len(items) if total is None and isinstance(items, Sized) else total
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(what, total=total)
+    begun = time.monotonic()
+    try:
+        for item in items:
+            if not bar.live.is_started and time.monotonic() - begun > _PATIENCE_S:
+                bar.start()
+            yield item
+            bar.advance(task)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
