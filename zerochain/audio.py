@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from zerochain.formats.atomic import atomic_file
 
 SAMPLE_RATE = 16_000
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
+_UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
+_BLOCK = 1 << 16
+_WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 Waveform = NDArray[np.float32]
 """Mono samples (n,) between -1 and 1."""
 
@@ -49,6 +53,12 @@ def info(path: Path) -> AudioInfo:
         ) from error
     if header.frames <= 0 or header.samplerate <= 0:
         raise _unreadable(path, "the file holds no samples", "the recording was stopped at once")
+    if header.frames > _UNKNOWN:
+        raise _unreadable(
+            path,
+            "the header doesn't say how long it is",
+            "it was written to a pipe; 'ffmpeg -i OLD.flac NEW.flac' writes the length",
+        )
     return AudioInfo(header.samplerate, header.channels, header.frames)
 
 
@@ -74,15 +84,17 @@ def read(
             "the table of segments belongs to another recording",
         )
     last = min(last, header.n_samples)
-    _check_wav_size(path)
+    _check_size(path)
     try:
         samples, _ = soundfile.read(
             str(path), start=first, stop=last, dtype="float32", always_2d=True
         )
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _unreadable(path, f"can't be decoded ({_reason(error)})", "damaged") from error
-    # Formats without an exact length in the header (MP3) may end a little early.
-    if len(samples) < (last - first) * 0.99 - header.sample_rate * 0.1:
+    # MP3 has no exact length in the header and may end a little early.
+    loose = path.suffix.lower() == ".mp3"
+    slack = (last - first) * 0.01 + header.sample_rate * 0.1 if loose else 0
+    if len(samples) < last - first - slack:
         raise _unreadable(
             path,
             f"the header promises {last - first} samples, {len(samples)} could be read",
@@ -111,11 +123,28 @@ def resample(wave: Waveform, from_rate: int, to_rate: int) -> Waveform:
 def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
     """Write mono 16-bit audio atomically; the suffix (.wav, .flac, .ogg) chooses the format.
 
+    Raises:
+        InputError: as `encoded`, another suffix, or the disk is full.
+    """
+    data = encoded(path, wave, sample_rate)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """The bytes of the sound file that `path`'s suffix (.wav, .flac, .ogg) asks for.
+
     Louder than full scale is turned down as a whole rather than clipped.
 
     Raises:
-        InputError: no samples, NaN, or the disk is full.
+        InputError: no samples, NaN, or another suffix.
     """
+    if path.suffix.lower() not in _WRITTEN:
+        raise InputError(
+            f"sound is not written as {path.suffix!r}",
+            path=path,
+            remedy="write .wav, .flac or .ogg",
+        )
     if wave.ndim != 1 or len(wave) == 0 or not np.isfinite(wave).all():
         raise InputError(
             f"samples of shape {wave.shape} with NaN or without a sample can't be written",
@@ -125,23 +154,21 @@ def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
         )
     peak = float(np.abs(wave).max())
     data = wave / peak if peak > 1 else wave
-    subtype = "VORBIS" if path.suffix == ".ogg" else "PCM_16"
-    with atomic_file(path) as temporary:
-        try:
-            soundfile.write(str(temporary), data, sample_rate, subtype=subtype)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise InputError(
-                f"can't be written ({_reason(error)})",
-                path=path,
-                cause="the disk is full or the suffix is of no known format",
-                remedy="free some space, or write .wav, .flac or .ogg",
-            ) from error
+    kind, subtype = _WRITTEN[path.suffix.lower()]
+    buffer = io.BytesIO()  # a full disk then fails in Python, which says so, not in libsndfile
+    with soundfile.SoundFile(buffer, "w", sample_rate, 1, subtype, format=kind) as file:
+        for start in range(0, len(data), _BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
+            file.write(data[start : start + _BLOCK])
+    return buffer.getvalue()
 
 
-def _check_wav_size(path: Path) -> None:
-    """libsndfile quietly shortens a truncated WAV; its RIFF header knows the true size."""
+def _check_size(path: Path) -> None:
+    """libsndfile quietly shortens a truncated WAV or Ogg; their headers know the true size."""
     with path.open("rb") as stream:
         head = stream.read(12)
+        if head[:4] == b"OggS":
+            stream.seek(max(0, path.stat().st_size - _BLOCK))  # a page has at most 65,307 bytes
+            _check_last_page(path, stream.read())
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
     promised = int.from_bytes(head[4:8], "little") + 8
@@ -150,6 +177,18 @@ def _check_wav_size(path: Path) -> None:
         raise _unreadable(
             path,
             f"the header promises {promised} bytes, the file has {path.stat().st_size}",
+            "the file was cut short while it was copied",
+        )
+
+
+def _check_last_page(path: Path, tail: bytes) -> None:
+    page = tail[tail.rfind(b"OggS") :]
+    n_segments = page[26] if len(page) > 26 else 0
+    promised = 27 + n_segments + sum(page[27 : 27 + n_segments])
+    if len(page) < promised:
+        raise _unreadable(
+            path,
+            f"its last Ogg page promises {promised} bytes and has {len(page)}",
             "the file was cut short while it was copied",
         )
 

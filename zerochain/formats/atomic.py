@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -37,8 +39,9 @@ def explained(path: Path) -> Iterator[None]:
                 remedy="free some space or choose another --out; nothing was left half-written",
             ) from error
         if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+            where = f" ({error.filename})" if error.filename else ""
             raise InputError(
-                f"could not be written: {error.strerror}",
+                f"could not be written: {error.strerror}{where}",
                 path=path,
                 remedy="choose another --out, or mend the folder's permissions",
             ) from error
@@ -71,13 +74,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` once written and synced.
 
-    A folder already at `path` is replaced only if it holds `marker`, the file that every folder
-    of this kind has, so that a mistyped --out never deletes somebody's own files.
+    A folder already at `path` is replaced only if it holds `marker`, the JSON file that every
+    folder of this kind has, so that a mistyped --out never deletes somebody's own files.
 
     Raises:
         InputError: `path` is something else, the disk is full or the folder can't be written.
     """
-    path = path.absolute()
+    path = path.resolve()
     with explained(path):
         check_replaceable(path, marker)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +96,8 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path, marker: str) -> None:
-    """Refuse to replace anything but an empty folder or one that holds `marker`."""
-    if path.is_dir() and (not any(path.iterdir()) or (path / marker).exists()):
+    """Refuse to replace anything but an empty folder or one that holds zerochain's `marker`."""
+    if path.is_dir() and (not any(path.iterdir()) or _is_ours(path / marker)):
         return
     if path.exists():
         raise InputError(
@@ -104,15 +107,33 @@ def check_replaceable(path: Path, marker: str) -> None:
         )
 
 
+def _is_ours(marker: Path) -> bool:
+    """Other programs write a config.json too; only zerochain's says its kind and version."""
+    try:
+        value = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and {"kind", "version"} <= value.keys()
+
+
 def _swap_in(temporary: Path, path: Path) -> None:
     if not path.exists():
         temporary.rename(path)
-    else:
+    elif not _exchange(temporary, path):
         retired = Path(tempfile.mkdtemp(prefix=".replaced-", dir=path.parent))
         path.rename(retired / "old")
         temporary.rename(path)
         shutil.rmtree(retired)
     sync(path.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that a kill never leaves none; False where Linux can't."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2 is not None and not renameat2(
+        here, os.fsencode(one), here, os.fsencode(other), exchange
+    )
 
 
 def _umask() -> int:

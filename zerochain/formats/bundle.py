@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.identity import file_id
-from zerochain.formats.tables import read_json, write_json
+from zerochain.formats.tables import VERSION, read_json
 
 KIND = "bundle"
 MARKER = "config.json"
@@ -41,6 +43,31 @@ def bundle_id(folder: Path) -> str:
     return file_id(folder / MARKER, folder / _WEIGHTS)
 
 
+def pack(
+    model: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+    trained_on: Mapping[str, str],
+) -> tuple[bytes, bytes]:
+    """The bytes of config.json and weights.safetensors, the same for the same model."""
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "model": model,
+        "zerochain": zerochain.__version__,
+        "trained_on": dict(trained_on),
+        "config": dict(config),
+    }
+    text = json.dumps(header, ensure_ascii=False, indent=2) + "\n"
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    return text.encode(), save(contiguous)
+
+
+def packed_id(config: bytes, weights: bytes) -> str:
+    """The id that a bundle of these bytes has on disk."""
+    return hashlib.sha256(config + weights).hexdigest()
+
+
 def write_bundle(
     folder: Path,
     model: str,
@@ -49,17 +76,11 @@ def write_bundle(
     trained_on: Mapping[str, str],
 ) -> str:
     """Write a bundle atomically and return its id."""
-    header = {
-        "model": model,
-        "zerochain": zerochain.__version__,
-        "trained_on": dict(trained_on),
-        "config": dict(config),
-    }
+    header, weights = pack(model, config, tensors, trained_on)
     with atomic_folder(folder, MARKER) as temporary:
-        write_json(temporary / MARKER, KIND, header)
-        contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-        save_file(contiguous, temporary / _WEIGHTS)
-    return bundle_id(folder)
+        (temporary / MARKER).write_bytes(header)
+        (temporary / _WEIGHTS).write_bytes(weights)
+    return packed_id(header, weights)
 
 
 def read_bundle(folder: Path, *models: str) -> Bundle:
@@ -69,7 +90,7 @@ def read_bundle(folder: Path, *models: str) -> Bundle:
         InputError: not a bundle, an unknown version, weights that can't be read or hold NaN, or
             another model than asked for.
     """
-    header = read_json(folder / MARKER, KIND)
+    header = read_json(folder / MARKER, KIND, "model", "config", "trained_on")
     model = str(header["model"])
     if models and model not in models:
         raise InputError(
@@ -88,6 +109,11 @@ def read_bundle(folder: Path, *models: str) -> Bundle:
             cause="it is missing, or was cut short while it was copied",
             remedy="copy the bundle again, or train it again",
         ) from error
+    _check_finite(tensors, path)
+    return Bundle(model, header["config"], tensors, header["trained_on"], bundle_id(folder))
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
     broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
     if broken:
         raise InputError(
@@ -96,4 +122,3 @@ def read_bundle(folder: Path, *models: str) -> Bundle:
             cause="training diverged",
             remedy="train again with a lower learning rate",
         )
-    return Bundle(model, header["config"], tensors, header["trained_on"], bundle_id(folder))

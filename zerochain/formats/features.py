@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.identity import check_unique, file_id
+from zerochain.formats.identity import check_ids, file_id
 from zerochain.formats.tables import read_json, read_table, write_json, write_table
 
 KIND = "features"
@@ -81,7 +81,7 @@ class Features:
         if not arrays:
             raise InputError("no features were given", remedy="give at least one utterance")
         index, offset = {}, 0
-        dim = next(iter(arrays.values())).shape[-1]
+        dim = _dim(next(iter(arrays.values())))
         for name, array in arrays.items():
             check_frames(array, dim, name)
             index[name] = (offset, len(array))
@@ -102,9 +102,9 @@ def check_frames(array: NDArray[np.float32], dim: int, name: str) -> None:
     Raises:
         InputError: not (T, dim) with T ≥ 1, or NaN or infinity in it.
     """
-    if array.ndim != 2 or array.shape[1] != dim or len(array) == 0:
+    if array.ndim != 2 or array.shape[1] != dim or array.size == 0:
         raise InputError(
-            f"utterance {name!r} has features of shape {array.shape}, not (T ≥ 1, {dim})",
+            f"utterance {name!r} has features of shape {array.shape}, not (T ≥ 1, {max(dim, 1)})",
             cause="features of different extractors were mixed, or the recording is empty",
             remedy="extract all of them again with the same options",
         )
@@ -130,9 +130,10 @@ class FeaturesWriter:
 
     def add(self, name: str, frames: NDArray[np.float32], speaker: str | None = None) -> None:
         """Append one utterance's (T, D) frames."""
-        self._dim = self._dim or frames.shape[-1]
+        self._dim = self._dim or _dim(frames)
+        frames = np.asarray(frames, np.float32)
         check_frames(frames, self._dim, name)
-        data = np.ascontiguousarray(frames, np.float32).tobytes()
+        data = frames.tobytes()
         self._stream.write(data)
         self._digest.update(data)
         self._rows.append(
@@ -149,7 +150,7 @@ class FeaturesWriter:
         self._stream.seek(0)
         self._stream.write(_npy_header(self._n_frames, self._dim or 0))
         self._stream.close()
-        check_unique((row["id"] for row in self._rows), self._folder)
+        check_ids([row["id"] for row in self._rows], self._folder)
         table = pa.Table.from_pylist(self._rows, schema=_SCHEMA)
         write_table(self._folder / "index.parquet", KIND, table, {})
         header = {
@@ -187,10 +188,12 @@ def read_features(folder: Path) -> Features:
     """Open features; the frames stay on the disk until they are used.
 
     Raises:
-        InputError: not features, an unknown version, a duplicate id, or an index that doesn't
-            fit the frames.
+        InputError: not features, an unknown version, a duplicate id, an index that doesn't fit
+            the frames, or NaN in them.
     """
-    header = read_json(folder / MARKER, KIND)
+    header = read_json(
+        folder / MARKER, KIND, "extractor", "options", "step_ms", "corpus_id", "frames_sha256"
+    )
     table, _ = read_table(folder / "index.parquet", KIND, _SCHEMA)
     path = folder / "frames.npy"
     try:
@@ -203,16 +206,9 @@ def read_features(folder: Path) -> Features:
             remedy="extract the features again",
         ) from error
     ids, speakers, offsets, counts = (table[name].to_pylist() for name in _SCHEMA.names)
-    check_unique(ids, folder / "index.parquet")
-    expected = np.concatenate([[0], np.cumsum(counts)])
-    if frames.ndim != 2 or expected[-1] != len(frames) or offsets != expected[:-1].tolist():
-        raise InputError(
-            f"index.parquet covers {expected[-1]} frames, frames.npy has shape {frames.shape}",
-            path=folder,
-            cause="files of two extractions were mixed",
-            remedy="extract the features again",
-        )
-    return Features(
+    check_ids(ids, folder / "index.parquet")
+    _check_index(offsets, counts, frames, folder)
+    features = Features(
         frames=frames,
         index=dict(zip(ids, zip(offsets, counts, strict=True), strict=True)),
         speakers=dict(zip(ids, speakers, strict=True)),
@@ -222,6 +218,34 @@ def read_features(folder: Path) -> Features:
         corpus_id=str(header["corpus_id"]),
         id=file_id(folder / MARKER, folder / "index.parquet"),
     )
+    for name in features.ids:
+        check_frames(features[name], features.dim, name)
+    return features
+
+
+def _check_index(
+    offsets: list[int], counts: list[int], frames: NDArray[np.float32], folder: Path
+) -> None:
+    expected = np.concatenate([[0], np.cumsum(counts)]).astype(int)
+    if (
+        not counts
+        or min(counts) < 1
+        or frames.ndim != 2
+        or frames.dtype != np.float32
+        or offsets != expected[:-1].tolist()
+        or expected[-1] != len(frames)
+    ):
+        raise InputError(
+            f"index.parquet covers {expected[-1]} frames in {len(counts)} utterances, frames.npy "
+            f"holds {frames.dtype} of shape {frames.shape}",
+            path=folder,
+            cause="files of two extractions were mixed, or made by another program",
+            remedy="extract the features again",
+        )
+
+
+def _dim(array: NDArray[np.float32]) -> int:
+    return int(array.shape[-1]) if array.ndim else 0
 
 
 def _npy_header(n_frames: int, dim: int) -> bytes:

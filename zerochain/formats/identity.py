@@ -6,7 +6,7 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from zerochain.errors import InputError, listed
 
@@ -33,15 +33,12 @@ def utterance_id(text: str) -> str:
         InputError: empty, with control characters, or a path that leaves its folder.
     """
     name = unicodedata.normalize("NFC", text)
-    parts = PurePosixPath(name).parts
     if (
         not name
         or name != name.strip()
         or not name.isprintable()
         or "\\" in name
-        or name.startswith("/")
-        or any(part in {"..", "."} for part in name.split("/"))
-        or not parts
+        or any(part in {"", ".", ".."} for part in name.split("/"))
     ):
         raise InputError(
             f"{text!r} can't be an utterance's id",
@@ -54,7 +51,7 @@ def utterance_id(text: str) -> str:
 
 def check_unique(ids: Iterable[str], path: Path, column: str = "id") -> None:
     """Raise InputError listing every id that stands more than once."""
-    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    repeated = [name for name, count in Counter(iter(ids)).items() if count > 1]
     if repeated:
         raise InputError(
             f"column {column!r} holds {len(repeated)} duplicate ids: {listed(repeated)}",
@@ -62,6 +59,24 @@ def check_unique(ids: Iterable[str], path: Path, column: str = "id") -> None:
             cause="two tables were joined, or two files share a name",
             remedy="give every utterance an id of its own",
         )
+
+
+def check_ids(ids: Collection[str], path: Path, column: str = "id") -> None:
+    """Raise InputError unless every id is there once and is as `utterance_id` gives it."""
+    check_unique(ids, path, column)
+    for name in ids:
+        try:
+            same = utterance_id(name) == name
+        except InputError as error:
+            raise InputError(
+                error.found, path=path, cause=error.cause, remedy=error.remedy
+            ) from error
+        if not same:
+            raise InputError(
+                f"id {name!r} is not in Unicode's composed form (NFC)",
+                path=path,
+                remedy="import the recordings again",
+            )
 
 
 def check_same_ids(left: Collection[str], right: Collection[str], what: str, where: str) -> None:

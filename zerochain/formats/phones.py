@@ -10,10 +10,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from zerochain.errors import InputError
+from zerochain.formats.identity import check_ids
 from zerochain.formats.tables import read_table, write_table
 
 PHONES_FILE = "phones.parquet"
-_KIND = "phones"
+KIND = "phones"
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -41,14 +42,14 @@ class Phones:
 
 
 def write_phones(path: Path, phones: Phones) -> None:
-    """Write alignments atomically."""
+    """Write alignments atomically. An utterance without a phone has no row, so isn't read back."""
     _check(phones, path)
     rows = [(name, *phone) for name, line in phones.by_id.items() for phone in line]
     table = pa.Table.from_arrays(
         [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(_SCHEMA)],
         schema=_SCHEMA,
     )
-    write_table(path, _KIND, table, {"source": phones.source})
+    write_table(path, KIND, table, {"source": phones.source})
 
 
 def read_phones(path: Path) -> Phones:
@@ -57,7 +58,7 @@ def read_phones(path: Path) -> Phones:
     Raises:
         InputError: not a phones table, or a phone that ends before it starts.
     """
-    table, header = read_table(path, _KIND, _SCHEMA)
+    table, header = read_table(path, KIND, _SCHEMA)
     by_id: dict[str, list[Phone]] = {}
     columns = (table[name].to_pylist() for name in _SCHEMA.names)
     for name, onset, offset, phone in zip(*columns, strict=True):
@@ -68,6 +69,7 @@ def read_phones(path: Path) -> Phones:
 
 
 def _check(phones: Phones, path: Path) -> None:
+    check_ids(phones.by_id, path)
     for name, line in phones.by_id.items():
         previous = 0.0
         for phone in line:

@@ -13,7 +13,7 @@ from typing import Any
 
 import zerochain
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_file
+from zerochain.formats.atomic import atomic_file, explained
 
 _FIELDS = {"metric", "value", "interval", "n", "protocol", "system", "inputs", "options", "version"}
 
@@ -39,15 +39,22 @@ class Score:
 
 
 def append_scores(path: Path, scores: Iterable[Score]) -> None:
-    """Append scores atomically: readers and a killed writer leave whole lines only."""
-    lines = [json.dumps(asdict(score), ensure_ascii=False, allow_nan=False) for score in scores]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Append scores atomically: readers and a killed writer leave whole lines only.
+
+    Raises:
+        InputError: as `read_scores`, for the new scores and those in the file; nothing is
+            written then.
+    """
+    new = [_line(score, path) for score in scores]
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         if path.exists():
             read_scores(path)
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = [line for line in _lines(path) if line.strip()] if path.exists() else []
         with atomic_file(path) as temporary:
-            temporary.write_text(before + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+            text = "".join(f"{line}\n" for line in before + new)
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_scores(path: Path) -> list[Score]:
@@ -62,8 +69,30 @@ def read_scores(path: Path) -> list[Score]:
     return [_score(line, f"{path}:{n}") for n, line in enumerate(_lines(path), 1) if line.strip()]
 
 
+def _line(score: Score, path: Path) -> str:
+    try:
+        return json.dumps(asdict(score), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise InputError(
+            f"{score.metric} of {score.system} is {score.value} with interval {score.interval} "
+            f"and options {dict(score.options)}: not a finite number somewhere",
+            path=path,
+            cause="the score is undefined for this input",
+            remedy="score more utterances; an undefined score is left out, not written as 0",
+        ) from error
+
+
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    """The lines; not str.splitlines, which also splits at U+2028 and its like inside a name."""
+    try:
+        return path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"is not UTF-8 ({error})",
+            path=path,
+            cause="it was edited in another encoding",
+            remedy="save it as UTF-8, or score again",
+        ) from error
 
 
 def _score(line: str, where: str) -> Score:
@@ -77,15 +106,27 @@ def _score(line: str, where: str) -> Score:
             remedy="delete the line and score again",
         ) from error
     missing = sorted(_FIELDS - row.keys()) if isinstance(row, dict) else sorted(_FIELDS)
-    if missing or not isinstance(row["value"], int | float) or not math.isfinite(row["value"]):
+    if missing or not _is_number(row["value"]) or not _is_interval(row["interval"]):
         raise InputError(
-            f"lacks {', '.join(missing)}" if missing else f"has value {row['value']!r}",
+            f"lacks {', '.join(missing)}"
+            if missing
+            else f"has value {row['value']!r} with interval {row['interval']!r}",
             path=where,
             cause="it was not written by zerochain",
             remedy="delete the line and score again",
         )
     interval = None if row["interval"] is None else (row["interval"][0], row["interval"][1])
     return Score(**{name: row[name] for name in _FIELDS - {"interval"}}, interval=interval)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_interval(value: object) -> bool:
+    return value is None or (
+        isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    )
 
 
 @contextmanager

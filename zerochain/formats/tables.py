@@ -49,17 +49,19 @@ def table_header(path: Path) -> dict[str, Any]:
             cause="it was written by another program, which drops schema metadata",
             remedy="import it ('zerochain import --help'), or write it with zerochain.formats",
         )
-    header: dict[str, Any] = json.loads(text)
+    header = _json_object(text, path)
     check_version(header.get("version"), path)
     return header
 
 
-def read_table(path: Path, kind: str, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
-    """A table's columns, cast to `schema`, and its metadata.
+def read_table(
+    path: Path, kind: str, schema: pa.Schema, *needed: str
+) -> tuple[pa.Table, dict[str, Any]]:
+    """A table's columns, cast to `schema`, and its metadata, with at least the keys `needed`.
 
     Raises:
-        InputError: as `table_header`, and a table of another kind, a missing column, a column
-            of another type, or a null where the schema has none.
+        InputError: as `table_header`, and a table of another kind, a missing column or key, a
+            column of another type, damaged data, or a null where the schema has none.
     """
     header = table_header(path)
     if header.get("kind") != kind:
@@ -69,7 +71,17 @@ def read_table(path: Path, kind: str, schema: pa.Schema) -> tuple[pa.Table, dict
             cause="two arguments were swapped",
             remedy="'zerochain show FILE' says what a file is",
         )
-    table = pq.read_table(path)
+    _check_keys(header, needed, path)
+    try:
+        # ParquetFile reads this one file; read_table would take "speaker=3/" for a column.
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"can't be decoded ({str(error).splitlines()[0]})",
+            path=path,
+            cause="it was damaged while it was copied",
+            remedy="copy it again, or make it again",
+        ) from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise InputError(
@@ -105,34 +117,59 @@ def check_version(version: object, path: Path) -> None:
         )
 
 
-def read_json(path: Path, kind: str) -> dict[str, Any]:
+def read_json(path: Path, kind: str, *needed: str) -> dict[str, Any]:
     """The object in a JSON file whose "kind" and "version" are as expected.
 
     Raises:
-        InputError: missing, unreadable, of another kind or version.
+        InputError: missing, unreadable, of another kind or version, or without a key `needed`.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"no such file, so {path.parent} is not a {kind}",
             path=path,
             remedy="check the path; 'zerochain show FOLDER' says what a folder is",
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    value = _json_object(content, path)
+    if value.get("kind") != kind:
         raise InputError(
-            f"is not JSON ({error})", path=path, cause="it was cut short", remedy="make it again"
-        ) from error
-    if not isinstance(value, dict) or value.get("kind") != kind:
-        found = value.get("kind") if isinstance(value, dict) else type(value).__name__
-        raise InputError(
-            f"holds a {found!r}, not a {kind!r}",
+            f"holds a {value.get('kind')!r}, not a {kind!r}",
             path=path,
             cause="two arguments were swapped",
             remedy="'zerochain show FOLDER' says what a folder is",
         )
     check_version(value.get("version"), path)
+    _check_keys(value, needed, path)
     return value
+
+
+def _json_object(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise InputError(
+            f"is not JSON ({error})", path=path, cause="it was cut short", remedy="make it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise InputError(
+            f"holds a JSON {type(value).__name__}, not an object",
+            path=path,
+            cause="it was not written by zerochain",
+            remedy="make it again",
+        )
+    return value
+
+
+def _check_keys(header: dict[str, Any], needed: tuple[str, ...], path: Path) -> None:
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise InputError(
+            f"lacks {', '.join(missing)}",
+            path=path,
+            cause="it was edited, or not written by zerochain",
+            remedy="make it again",
+        )
 
 
 def write_json(path: Path, kind: str, value: dict[str, Any]) -> None:

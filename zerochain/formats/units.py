@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError, ModelMismatchError, listed
-from zerochain.formats.identity import check_unique, file_id, short
+from zerochain.formats.identity import (
+    check_ids,
+    check_same_ids,
+    check_unique,
+    file_id,
+    short,
+)
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "units"
@@ -105,7 +112,7 @@ def read_units(path: Path) -> UnitFile:
         InputError: not a unit file, an unknown version, a missing column, a duplicate id, no
             utterance, one without units, a unit out of range, or durations that don't fit.
     """
-    table, header = read_table(path, KIND, _SCHEMA)
+    table, header = read_table(path, KIND, _SCHEMA, "model_id", "n_units", "step_ms", "method")
     ids = table["id"].to_pylist()
     check_unique(ids, path)
     has_durations = table["durations"].null_count == 0 and len(ids) > 0
@@ -145,6 +152,13 @@ def _arrays(column: pa.ChunkedArray, path: Path) -> list[NDArray[np.int32]]:
 def _check(unit_file: UnitFile, path: Path) -> None:
     if not unit_file.units:
         raise InputError("holds no utterance", path=path, remedy="encode some recordings")
+    if not (unit_file.n_units >= 1 and 0 < unit_file.step_ms < math.inf):
+        raise InputError(
+            f"n_units {unit_file.n_units} and step_ms {unit_file.step_ms} make no sense",
+            path=path,
+            remedy="encode the recordings again",
+        )
+    check_ids(unit_file.ids, path)
     empty = [name for name, units in unit_file.units.items() if len(units) == 0]
     if empty:
         raise InputError(
@@ -166,7 +180,10 @@ def _check(unit_file: UnitFile, path: Path) -> None:
             cause="the units count from 1, or are of a model with more units",
             remedy="mend n_units, or encode the recordings again",
         )
-    for name, durations in (unit_file.durations or {}).items():
+    if unit_file.durations is None:
+        return
+    check_same_ids(unit_file.ids, unit_file.durations, "units", "durations")
+    for name, durations in unit_file.durations.items():
         if len(durations) != len(unit_file.units[name]) or durations.min() < 1:
             raise InputError(
                 f"utterance {name!r}: {len(unit_file.units[name])} units, {len(durations)} "
