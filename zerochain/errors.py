@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
 
 
@@ -25,6 +26,11 @@ class InputError(ValueError):
     ) -> None:
         self.found, self.path, self.cause, self.remedy = found, path, cause, remedy
         super().__init__(str(self))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Worker processes hand their errors back whole."""
+        rebuild = partial(type(self), path=self.path, cause=self.cause, remedy=self.remedy)
+        return rebuild, (self.found,)
 
     def __str__(self) -> str:
         text = self.found if self.path is None else f"{self.path}: {self.found}"

@@ -1,0 +1,204 @@
+"""K-Means units: each stride of frames becomes its nearest centroid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zerochain.discovery.front_end import FrontEnd
+from zerochain.discovery.model import Frames, UnitModel
+from zerochain.errors import InputError
+from zerochain.features.normalisation import NormalisationKind
+from zerochain.formats.bundle import Bundle
+from zerochain.formats.features import Features
+from zerochain.progress import track
+
+_CHUNK = 16_384  # frames: their (chunk, K) scores stay in the cache
+_SEED_FRAMES_A_UNIT = 64  # frames that k-means++ looks at, for each unit
+
+
+class KMeansUnits(UnitModel):
+    """K-Means over normalised frames, averaged over `stride`.
+
+    Lloyd's algorithm from k-means++ seeds, on all frames or, where there are more than
+    `max_frames` after the stride, on a random subset of so many.
+
+    Args:
+        n_units: K.
+        stride: frames that one unit lasts.
+        normalisation: of the features; None takes the speaker's if all are known, else the
+            utterance's.
+        max_frames: frames held in memory for the fit.
+        max_iterations, tolerance: stop after so many rounds, or once a round lowers the
+            inertia by less than this part of it.
+    """
+
+    name = "kmeans"
+
+    def __init__(
+        self,
+        n_units: int = 256,
+        stride: int = 1,
+        *,
+        normalisation: NormalisationKind | None = None,
+        max_frames: int = 1_000_000,
+        max_iterations: int = 100,
+        tolerance: float = 1e-4,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        if n_units < 1 or stride < 1 or max_frames < 1:
+            raise InputError(
+                f"n_units={n_units}, stride={stride} and max_frames={max_frames} must be ≥ 1"
+            )
+        self.n_units, self.stride, self.normalisation = n_units, stride, normalisation
+        self.max_frames, self.max_iterations, self.tolerance = max_frames, max_iterations, tolerance
+        self.seed, self.device = seed, device
+
+    def fit(self, features: Features) -> Self:
+        """Find the centroids.
+
+        Raises:
+            InputError: fewer frames than units.
+        """
+        front_end = FrontEnd.fit(features, self.stride, self.normalisation)
+        frames = self._sample(features, front_end)
+        if len(frames) < self.n_units:
+            raise InputError(
+                f"{self.n_units} units can't be found in {len(frames)} frames",
+                cause=f"{len(features)} utterances at stride {self.stride} are too little speech",
+                remedy=f"give more recordings, or ask for at most {len(frames)} units",
+            )
+        points = torch.from_numpy(frames).to(self.device)
+        result = lloyd(
+            points, _seeds(frames, self.n_units, self.seed), self.max_iterations, self.tolerance
+        )
+        self.codebook, self.inertia, self.n_iterations = result
+        self.n_frames = len(frames)
+        self.front_end = front_end
+        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
+        return self
+
+    def _sample(self, features: Features, front_end: FrontEnd) -> Frames:
+        """All frames after the stride, or a random `max_frames` of them, in order."""
+        lengths = [-(-n // self.stride) for _, n in features.index.values()]
+        total = sum(lengths)
+        keep = np.ones(total, bool)
+        if total > self.max_frames:
+            rng = np.random.default_rng(self.seed)
+            keep[rng.permutation(total)[self.max_frames :]] = False
+        frames = np.empty((keep.sum(), features.dim), np.float32)
+        masks = np.split(keep, np.cumsum(lengths)[:-1])
+        row = 0
+        for name, mask in zip(track(features.ids, "Reading features"), masks, strict=True):
+            if mask.any():
+                chosen = front_end(features, name)[mask]
+                frames[row : row + len(chosen)] = chosen
+                row += len(chosen)
+        return frames
+
+    def _assign(self, utterances: list[Frames]) -> list[NDArray[np.int32]]:
+        assert self.codebook is not None
+        centroids = torch.from_numpy(self.codebook).to(self.device)
+        points = torch.from_numpy(np.concatenate(utterances)).to(self.device)
+        units = torch.cat([nearest(chunk, centroids)[0] for chunk in torch.split(points, _CHUNK)])
+        ends = np.cumsum([len(u) for u in utterances])[:-1]
+        return np.split(units.cpu().numpy().astype(np.int32), ends)
+
+    def _settings(self) -> Mapping[str, Any]:
+        return {
+            "seed": self.seed,
+            "n_frames": self.n_frames,
+            "n_iterations": self.n_iterations,
+            "inertia": self.inertia,
+        }
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """The model that `save` wrote."""
+        config = bundle.config
+        model = cls(config["n_units"], config["stride"], device=device)
+        model.codebook = bundle.tensors["codebook"]
+        model.front_end = FrontEnd.from_config(config, bundle.tensors)
+        settings = config["settings"]
+        model.seed, model.n_frames = settings["seed"], settings["n_frames"]
+        model.n_iterations, model.inertia = settings["n_iterations"], settings["inertia"]
+        model.trained_on = bundle.trained_on
+        return model
+
+
+def nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest centroid of each point and its squared distance less the point's own norm.
+
+    Args:
+        points: (N, D).
+        centroids: (K, D).
+
+    Returns:
+        (N,) indices, (N,) of ‖c‖² − 2·x·c.
+    """
+    norms = centroids.square().sum(dim=1)
+    distances, indices = torch.addmm(norms, points, centroids.T, alpha=-2).min(dim=1)
+    return indices, distances
+
+
+def lloyd(
+    points: Tensor, centroids: Tensor, max_iterations: int, tolerance: float
+) -> tuple[Frames, float, int]:
+    """Lloyd's algorithm; an empty cluster moves to the point farthest from its centroid.
+
+    Args:
+        points: (N, D).
+        centroids: (K, D), where to start.
+
+    Returns:
+        Centroids (K, D), the mean squared distance of a point to its own, and the iterations.
+    """
+    centroids = centroids.to(points)
+    norms = points.square().sum(dim=1)
+    inertia = previous = float("inf")
+    iteration = 0
+    for iteration in track(range(1, max_iterations + 1), "K-Means"):  # noqa: B007
+        units, distances = _assign_all(points, norms, centroids)
+        inertia = float(distances.double().mean())
+        if previous - inertia <= tolerance * inertia:
+            break
+        previous = inertia
+        centroids = _means(points, units, distances, centroids)
+    return centroids.cpu().numpy(), inertia, iteration
+
+
+def _assign_all(points: Tensor, norms: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    results = [nearest(chunk, centroids) for chunk in torch.split(points, _CHUNK)]
+    units = torch.cat([r[0] for r in results])
+    distances = torch.cat([r[1] for r in results])
+    return units, (distances + norms).clamp_(min=0)
+
+
+def _means(points: Tensor, units: Tensor, distances: Tensor, centroids: Tensor) -> Tensor:
+    k = len(centroids)
+    sums = torch.zeros_like(centroids, dtype=torch.float64)
+    for chunk, labels in zip(torch.split(points, _CHUNK), torch.split(units, _CHUNK), strict=True):
+        sums += torch.zeros_like(centroids).index_add_(0, labels, chunk)
+    counts = torch.bincount(units, minlength=k)
+    means = (sums / counts.clamp(min=1)[:, None]).to(centroids)
+    empty = torch.nonzero(counts == 0).flatten()
+    if len(empty):
+        means[empty] = points[distances.topk(len(empty)).indices]
+    return means
+
+
+def _seeds(frames: Frames, k: int, seed: int) -> Tensor:
+    """k-means++ on a random subset: scikit-learn's."""
+    from sklearn.cluster import kmeans_plusplus
+
+    rng = np.random.default_rng(seed)
+    n = min(len(frames), max(k * _SEED_FRAMES_A_UNIT, 1024))
+    subset = frames[rng.choice(len(frames), n, replace=False)]
+    centres, _ = kmeans_plusplus(subset, k, random_state=seed)
+    return torch.from_numpy(centres)

@@ -1,0 +1,29 @@
+"""Open a unit model by what its bundle says it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.model import UnitModel
+from zerochain.errors import InputError
+from zerochain.formats.bundle import read_bundle
+
+
+def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
+    """A fitted unit model.
+
+    Raises:
+        InputError: not a bundle, or a bundle of something else.
+    """
+    bundle = read_bundle(folder)
+    match bundle.model:
+        case "kmeans":
+            return KMeansUnits.from_bundle(bundle, device)
+        case other:
+            raise InputError(
+                f"holds a {other}, not a unit model",
+                path=folder,
+                cause="two arguments were swapped",
+                remedy="'zerochain show FOLDER' says what a bundle is",
+            )

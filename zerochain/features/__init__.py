@@ -1,0 +1,1 @@
+"""Stage 1: features of recordings, and their normalisation."""

@@ -1,0 +1,116 @@
+"""Extract the features of a whole corpus, over processes, into a features folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain import audio
+from zerochain.features.spectral import SpectralExtractor, SpectralOptions
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.features import Features, read_features, write_features
+from zerochain.progress import track
+
+_SHARD_S = 60.0  # seconds of speech that a process takes at a time
+_WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech takes
+
+Segment = tuple[Path, float | None, float | None]
+
+
+def extract(
+    corpus: Corpus,
+    options: SpectralOptions,
+    out: Path,
+    *,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> Features:
+    """Write the features of every utterance to the folder `out`.
+
+    Args:
+        corpus: what to read.
+        options: what to extract.
+        out: a features folder (formats.features), made anew.
+        device: "cpu", or "cuda" (the processes read audio, the GPU computes).
+        jobs: processes; None takes the cores, as far as there is work for them.
+
+    Raises:
+        InputError: a recording can't be read, or the disk is full; `out` is left as it was.
+    """
+    from joblib import Parallel, delayed
+
+    shards = _shards(corpus)
+    jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
+    if device == "cpu":
+        parallel = Parallel(n_jobs=jobs, return_as="generator")
+        results = parallel(delayed(_extract_shard)(shard, options) for shard in shards)
+    else:
+        extractor = SpectralExtractor(options, device)
+        parallel = Parallel(n_jobs=jobs, return_as="generator", prefer="threads")
+        waves = parallel(delayed(_read_shard)(shard) for shard in shards)
+        results = (extractor(batch) for batch in waves)
+    writer = write_features(
+        out,
+        extractor=options.kind,
+        options=options.model_dump(),
+        step_ms=options.step_ms,
+        corpus_id=corpus.id,
+    )
+    utterances = iter(corpus.utterances)
+    with writer as features:
+        for arrays in track(results, f"Extracting {options.kind}", total=len(shards)):
+            for array in arrays:
+                utterance = next(utterances)
+                features.add(utterance.id, array, utterance.speaker)
+    return read_features(out)
+
+
+@contextmanager
+def extracted(
+    corpus: Corpus,
+    options: SpectralOptions,
+    *,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> Iterator[Features]:
+    """Features of a corpus for as long as they are needed, on the disk rather than in memory."""
+    with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+        yield extract(corpus, options, Path(folder) / "features", device=device, jobs=jobs)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shards(corpus: Corpus) -> list[list[Segment]]:
+    shards: list[list[Segment]] = []
+    seconds = float("inf")
+    for utterance in corpus.utterances:
+        if seconds >= _SHARD_S:
+            shards.append([])
+            seconds = 0.0
+        shards[-1].append((corpus.audio_path(utterance), utterance.start, utterance.end))
+        seconds += utterance.duration
+    return shards
+
+
+def _read_shard(shard: list[Segment]) -> list[audio.Waveform]:
+    return [audio.read(path, start=start, end=end) for path, start, end in shard]
+
+
+def _extract_shard(shard: list[Segment], options: SpectralOptions) -> list[NDArray[np.float32]]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the processes share the cores
+    try:
+        return SpectralExtractor(options)(_read_shard(shard))
+    finally:
+        torch.set_num_threads(threads)

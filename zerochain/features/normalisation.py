@@ -1,0 +1,141 @@
+"""Mean and variance normalisation of features, the cheapest way to take the speaker out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.formats.features import Features
+
+NormalisationKind = Literal["none", "corpus", "speaker", "utterance"]
+_SMALLEST_DEVIATION = 1e-5  # a constant feature is centred and left at zero
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of each feature, both (D,) float32."""
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, blocks: Iterable[NDArray[np.float32]]) -> Moments:
+        """Moments of the frames of all blocks, each (T, D), accumulated in double precision."""
+        n, total, square = 0, np.float64(0), np.float64(0)
+        for block in blocks:
+            wide = block.astype(np.float64)
+            n += len(wide)
+            total = total + wide.sum(axis=0)
+            square = square + np.einsum("td,td->d", wide, wide)
+        mean = total / n
+        deviation = np.sqrt(np.maximum(square / n - mean**2, 0))
+        deviation = np.where(deviation < _SMALLEST_DEVIATION, 1.0, deviation)
+        return cls(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))
+
+    def apply(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames (T, D) with these moments taken out."""
+        return np.asarray((frames - self.mean) / self.deviation, np.float32)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Takes mean and variance out of features: of the corpus, of each speaker or utterance.
+
+    Speakers that were not there at the fit get their moments from the recordings that are to
+    be normalised (`covering`); an utterance without a known speaker is normalised by itself.
+    """
+
+    kind: NormalisationKind
+    moments: Mapping[str, Moments]
+    """By speaker; for the kind "corpus" the one entry is called "corpus"."""
+
+    @classmethod
+    def fit(cls, kind: NormalisationKind, features: Features) -> Normalisation:
+        """Moments of the features given."""
+        if kind == "corpus":
+            return cls(kind, {"corpus": Moments.of(features[name] for name in features.ids)})
+        return cls(kind, {}).covering(features)
+
+    def covering(self, features: Features) -> Normalisation:
+        """This normalisation with moments for those speakers of `features` that it lacks."""
+        if self.kind != "speaker":
+            return self
+        by_speaker: dict[str, list[str]] = {}
+        for name in features.ids:
+            speaker = features.speakers[name]
+            if speaker is not None and speaker not in self.moments:
+                by_speaker.setdefault(speaker, []).append(name)
+        new = {s: Moments.of(features[i] for i in ids) for s, ids in by_speaker.items()}
+        return replace(self, moments={**self.moments, **new})
+
+    def __call__(
+        self, frames: NDArray[np.float32], speaker: str | None = None
+    ) -> NDArray[np.float32]:
+        """One utterance's frames (T, D), normalised.
+
+        Raises:
+            InputError: the speaker is unknown to this normalisation (call `covering` first).
+        """
+        if self.kind == "none":
+            return frames
+        if self.kind == "utterance" or (self.kind == "speaker" and speaker is None):
+            return Moments.of([frames]).apply(frames)
+        key = "corpus" if self.kind == "corpus" else str(speaker)
+        if key not in self.moments:
+            raise InputError(
+                f"speaker {key!r} has no normalisation", remedy="call covering(features) first"
+            )
+        return self.moments[key].apply(frames)
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """The moments as (S, D) arrays for a bundle, in the order of `names`."""
+        if not self.moments:
+            return {}
+        return {
+            "normalisation.mean": np.stack([m.mean for m in self.moments.values()]),
+            "normalisation.deviation": np.stack([m.deviation for m in self.moments.values()]),
+        }
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.moments)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        kind: NormalisationKind,
+        names: list[str],
+        tensors: Mapping[str, NDArray[np.float32]],
+    ) -> Normalisation:
+        """The inverse of `tensors`."""
+        if not names:
+            return cls(kind, {})
+        rows = zip(
+            names,
+            tensors["normalisation.mean"],
+            tensors["normalisation.deviation"],
+            strict=True,
+        )
+        return cls(kind, {name: Moments(mean, deviation) for name, mean, deviation in rows})
+
+
+def default_normalisation(features: Features) -> NormalisationKind:
+    """Per speaker where every utterance's speaker is known, else per utterance."""
+    return "utterance" if None in features.speakers.values() else "speaker"
+
+
+def normalised(features: Features, kind: NormalisationKind) -> Features:
+    """Features with their own mean and variance taken out, in memory."""
+    normalisation = Normalisation.fit(kind, features)
+    return Features.from_arrays(
+        {name: normalisation(features[name], features.speakers[name]) for name in features.ids},
+        speakers=features.speakers,
+        extractor=features.extractor,
+        options={**features.options, "normalisation": kind},
+        step_ms=features.step_ms,
+    )
