@@ -59,8 +59,8 @@ def pack(
         "config": dict(config),
     }
     text = json.dumps(header, ensure_ascii=False, indent=2) + "\n"
-    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    return text.encode(), save(contiguous)
+    # Not np.ascontiguousarray, which makes a vector of a scalar.
+    return text.encode(), save({n: np.asarray(value, order="C") for n, value in tensors.items()})
 
 
 def packed_id(config: bytes, weights: bytes) -> str:
@@ -75,7 +75,12 @@ def write_bundle(
     tensors: Mapping[str, NDArray[Any]],
     trained_on: Mapping[str, str],
 ) -> str:
-    """Write a bundle atomically and return its id."""
+    """Write a bundle atomically and return its id.
+
+    Raises:
+        InputError: a tensor holds NaN, the folder is somebody else's, or the disk is full.
+    """
+    _check_finite(tensors, folder)
     header, weights = pack(model, config, tensors, trained_on)
     with atomic_folder(folder, MARKER) as temporary:
         (temporary / MARKER).write_bytes(header)

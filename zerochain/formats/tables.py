@@ -90,19 +90,20 @@ def read_table(
             cause="the table was edited by another program",
             remedy="make it again",
         )
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise InputError(
+                f"column {field.name!r} holds {table[field.name].null_count} empty values",
+                path=path,
+                cause="the table was edited by another program",
+                remedy="make it again",
+            )
     try:
         table = table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise InputError(
             f"a column has the wrong type: {error}", path=path, remedy="make it again"
         ) from error
-    for field in schema:
-        if not field.nullable and table[field.name].null_count:
-            raise InputError(
-                f"column {field.name!r} holds {table[field.name].null_count} empty values",
-                path=path,
-                remedy="make it again",
-            )
     return table, header
 
 

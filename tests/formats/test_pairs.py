@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import utterance_ids
+
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
+
+rows = st.lists(st.tuples(utterance_ids, utterance_ids), min_size=1, max_size=8, unique=True)
+
+
+@given(rows=rows)
+def test_reads_what_was_written(tmp_path_factory: Any, rows: list[tuple[str, str]]) -> None:
+    path = tmp_path_factory.mktemp("p") / "pairs.parquet"
+    pairs = Pairs(tuple(rows), "source", "target")
+    write_pairs(path, pairs)
+    assert read_pairs(path) == pairs
+
+
+def test_the_ids_must_be_in_the_corpora(tmp_path: Path, make_corpus: Callable[..., Corpus]) -> None:
+    source, target = make_corpus(2, name="gd"), make_corpus(3, name="en")
+    write_pairs(tmp_path / "p", Pairs((("u1", "u2"), ("u1", "u0")), source.id, target.id))
+    assert len(read_pairs(tmp_path / "p", source, target).pairs) == 2
+    with pytest.raises(
+        InputError, match="1 of 2 ids of the pairs are missing in the corpus gd: u2"
+    ):
+        read_pairs(tmp_path / "p", target, source)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ((), "holds no pair"),
+        ((("a", "b"), ("a", "b")), "holds 1 pairs twice"),
+        ((("a", "../b"),), "can't be an utterance's id"),
+    ],
+)
+def test_refuses(tmp_path: Path, rows: tuple[tuple[str, str], ...], found: str) -> None:
+    with pytest.raises(InputError, match=found) as caught:
+        write_pairs(tmp_path / "p", Pairs(rows, "s", "t"))
+    assert caught.value.path == tmp_path / "p"
+    assert caught.value.remedy
+    assert list(tmp_path.iterdir()) == []
