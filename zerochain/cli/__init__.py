@@ -6,6 +6,9 @@ import click
 
 import zerochain
 from zerochain.cli.common import Group
+from zerochain.cli.corpus import corpus
+from zerochain.cli.discover import discover, encode, extract
+from zerochain.cli.importing import import_group
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,3 +22,7 @@ def main() -> None:
     units       --score-->      ABX error, bit rate
     units       --invert-->     speech in a target voice
     """
+
+
+for command in (import_group, corpus, extract, discover, encode):
+    main.add_command(command)

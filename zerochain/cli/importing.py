@@ -1,0 +1,185 @@
+"""Stage 0 on the command line: other people's recordings become a corpus."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zerochain.cli.common import FILE, FOLDER, PATH, Command, Group, jobs_option, out_option
+
+if TYPE_CHECKING:
+    from zerochain.formats.corpus import Corpus
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group("import", cls=Group)
+def import_group() -> None:
+    """Turn recordings on this disk into a corpus."""
+
+
+def corpus_options(function: F) -> F:
+    """The options of every import: what the corpus is called and how its files are treated."""
+    options = [
+        out_option("the corpus"),
+        click.option("--name", help="The corpus's name.  [default: that of --out]"),
+        click.option("--language", default="", help="Its language, for the report."),
+        click.option("--licence", default="", help="Its licence, for the report."),
+        click.option("--source", default="", help="Where it comes from, for the report."),
+        click.option("--alignments", type=PATH, help="Gold phones: .phn, .TextGrid or .ctm files."),
+        click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files."),
+        click.option("--copy", is_flag=True, help="Convert to 16 kHz mono FLAC in the corpus."),
+        jobs_option,
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@import_group.command(
+    cls=Command,
+    example="zerochain import folder recordings/ --out corpora/mine --speaker-from folder:1\n"
+    "zerochain import folder recordings/ --out corpora/mine --table utterances.tsv "
+    "--test-fraction 0.1",
+)
+@click.argument("recordings", type=FOLDER)
+@corpus_options
+@click.option(
+    "--table",
+    type=FILE,
+    help="TSV or CSV with a column 'file' and any of id, speaker, start, end, split, text.",
+)
+@click.option(
+    "--speaker-from",
+    metavar="PATTERN",
+    help="folder:1 (the first folder's name), or a regular expression such as "
+    "'(?P<speaker>[^_]+)_', matched with the path within RECORDINGS from its beginning.",
+)
+@click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
+@click.option(
+    "--test-fraction", type=float, help="Share of utterances for split test, the rest is train."
+)
+@click.option("--tier", help="The TextGrids' tier of phones.  [default: phones, phone, …]")
+def folder(recordings: Path, out: Path, **options: Any) -> None:
+    """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3; any rate), with its subfolders.
+
+    An utterance's id is its path in the folder without the suffix. Every file is decoded, and
+    all that can't be used are listed.
+    """
+    from zerochain.corpora.folder import import_folder
+
+    with _reported_later():
+        corpus = import_folder(recordings, out, **options)
+    summarise(corpus)
+
+
+@import_group.command(
+    cls=Command, example="zerochain import kaldi data/train --out corpora/train --split train"
+)
+@click.argument("data", type=FOLDER)
+@corpus_options
+@click.option("--recordings", type=FOLDER, help="Where relative paths start.  [default: DATA]")
+@click.option("--split", help="The split of its utterances.")
+def kaldi(data: Path, out: Path, **options: Any) -> None:
+    """Import a Kaldi DATA directory: wav.scp (plain paths), utt2spk, segments, text."""
+    from zerochain.corpora.kaldi import import_kaldi
+
+    with _reported_later():
+        corpus = import_kaldi(data, out, **options)
+    summarise(corpus)
+
+
+@import_group.command(
+    cls=Command,
+    example="zerochain import pairs pairs.tsv --source corpora/en --target corpora/es "
+    "--out pairs.parquet",
+)
+@click.argument("table", type=FILE)
+@click.option("--source", type=FOLDER, required=True, help="The corpus translated from.")
+@click.option("--target", type=FOLDER, required=True, help="The corpus translated into.")
+@out_option("the pairs")
+@click.option("--source-column", default="source", show_default=True)
+@click.option("--target-column", default="target", show_default=True)
+def pairs(
+    table: Path, source: Path, target: Path, out: Path, source_column: str, target_column: str
+) -> None:
+    """Import a TABLE (TSV or CSV) of utterance ids that say the same in two corpora."""
+    from zerochain.corpora.pairing import import_pairs
+    from zerochain.formats.corpus import read_corpus
+
+    made = import_pairs(
+        table,
+        read_corpus(source),
+        read_corpus(target),
+        out,
+        source_column=source_column,
+        target_column=target_column,
+    )
+    click.echo(f"{out}: {len(made.pairs)} pairs")
+
+
+def summarise(corpus: Corpus) -> None:
+    """Print what a corpus holds, and on the error stream what deserves a look."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from zerochain.corpora.build import findings
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for what, value in _facts(corpus).items():
+        if value:
+            table.add_row(what, value)
+    click.echo(f"{corpus.folder}: corpus {corpus.name!r}")
+    Console(highlight=False, markup=False).print(table)
+    for line in findings(corpus):
+        click.echo(f"Warning: {line}", err=True)
+
+
+def _facts(corpus: Corpus) -> dict[str, str]:
+    speakers: Counter[str | None] = Counter(u.speaker for u in corpus.utterances)
+    unknown = speakers.pop(None, 0)
+    known = f"{len(speakers)}" + (f", {unknown} utterances of unknown speakers" if unknown else "")
+    names = sorted({u.split for u in corpus.utterances if u.split is not None})
+    splits = [f"{name} {corpus.select(split=name).duration / 60:.1f} min" for name in names]
+    rates = corpus.record.get("sample_rates", {})
+    return {
+        "utterances": str(len(corpus.utterances)),
+        "speakers": known,
+        "minutes": f"{corpus.duration / 60:.1f}",
+        "splits": ", ".join(splits) or "none",
+        "sample rates": ", ".join(f"{rate} Hz ({n} files)" for rate, n in rates.items()),
+        "phones": _phones(corpus),
+        "ignored columns": ", ".join(corpus.record.get("ignored_columns", [])),
+        "other files": ", ".join(
+            f"{n} {suffix or 'without suffix'}"
+            for suffix, n in corpus.record.get("other_files", {}).items()
+        ),
+    }
+
+
+def _phones(corpus: Corpus) -> str:
+    from zerochain.formats.phones import PHONES_FILE, read_phones
+
+    path = (corpus.folder or Path()) / PHONES_FILE
+    if not path.exists():
+        return ""
+    by_id = read_phones(path).by_id
+    kinds = {phone.phone for line in by_id.values() for phone in line}
+    n_phones = sum(map(len, by_id.values()))
+    return f"{n_phones} of {len(kinds)} kinds, in {len(by_id)} utterances"
+
+
+@contextmanager
+def _reported_later() -> Iterator[None]:
+    """`summarise` says what an import warns of."""
+    from zerochain.corpora.build import CorpusWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorpusWarning)
+        yield

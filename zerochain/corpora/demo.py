@@ -1,0 +1,169 @@
+"""The demonstration corpus: the same sentences in two languages, several voices, exact phones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from zerochain import audio
+from zerochain.corpora.espeak import PAUSE, Speech, Voice, speak
+from zerochain.corpora.grammar import Sentence, draw
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.phones import Phone, Phones
+from zerochain.progress import track
+
+PAIRS_FILE = "pairs.parquet"
+_MARGIN_S = 0.1
+_ROOM = 5e-4
+"""Standard deviation of the noise: a quiet room rather than digital silence, at -66 dB."""
+_TEST_EVERY = 5
+
+VOICES: dict[str, dict[str, Voice]] = {
+    "en": {
+        "en-m3": Voice("en-us+m3", 150, 45),
+        "en-f1": Voice("en-us+f1", 160, 55),
+        "en-m1": Voice("en-us+m1", 170, 40),
+        "en-anika": Voice("en-us+anika", 150, 60),
+        "en-m7": Voice("en-us+m7", 140, 50),
+        "en-linda": Voice("en-us+linda", 165, 45),
+        "en-ed": Voice("en-us+ed", 155, 35),
+        "en-belinda": Voice("en-us+belinda", 145, 50),
+    },
+    "es": {
+        "es-f1": Voice("es+f1", 150, 50),
+        "es-m3": Voice("es+m3", 160, 40),
+        "es-annie": Voice("es+Annie", 155, 55),
+        "es-m8": Voice("es+m8", 145, 45),
+        "es-steph": Voice("es+steph", 165, 50),
+        "es-gene": Voice("es+Gene", 150, 40),
+        "es-f4": Voice("es+f4", 140, 60),
+        "es-mario": Voice("es+Mario", 160, 45),
+    },
+}
+"""The speakers of each language; the first one speaks half of the sentences."""
+_LANGUAGES = {"en": "English", "es": "Spanish"}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A sentence, who speaks it, and in which split."""
+
+    text: str
+    speaker: str
+    split: str
+
+
+def make_demo(out: Path, *, n_pairs: int = 240, n_voices: int = 8, seed: int = 0) -> Pairs:
+    """Write two corpora, `out`/en and `out`/es, with gold phones, and `out`/pairs.parquet.
+
+    The pairs are different sentences and every fifth is in split "test", so train and test share
+    none. The first voice of a language speaks half of the sentences, enough to train an inverter
+    on (over three minutes of split "train" with 240 pairs); the others take turns at the rest.
+    The same arguments give the same bytes.
+
+    Raises:
+        InputError: espeak-ng isn't installed, more voices or sentences than there are, or too few
+            sentences for every voice to be in both splits.
+    """
+    most = min(len(voices) for voices in VOICES.values())
+    if not 1 <= n_voices <= most:
+        raise InputError(f"{n_voices} voices asked for", remedy=f"ask for 1 to {most}")
+    least = _TEST_EVERY * max(1, 2 * (n_voices - 1))
+    if n_pairs < least:
+        raise InputError(
+            f"{n_pairs} pairs are too few for {n_voices} voices: each has to be in both splits",
+            remedy=f"ask for at least {least} pairs, or for fewer voices",
+        )
+    sentences = draw(n_pairs, seed)
+    with atomic_folder(out, PAIRS_FILE) as temporary:
+        sides = [
+            _write_side(temporary / language, sentences, n_voices, seed) for language in VOICES
+        ]
+        pairs = Pairs(tuple(zip(*(c.ids for c in sides), strict=True)), *(c.id for c in sides))
+        write_pairs(temporary / PAIRS_FILE, pairs)
+    return pairs
+
+
+def _write_side(folder: Path, sentences: list[Sentence], n_voices: int, seed: int) -> Corpus:
+    language = folder.name
+    voices = dict(list(VOICES[language].items())[:n_voices])
+    target = next(iter(voices))
+    lines = _assign([getattr(s, language) for s in sentences], list(voices), language == "es")
+    folder.mkdir()
+    spoken = speak((line.text, voices[line.speaker]) for line in lines)
+    utterances, phones = [], {}
+    for i, speech in enumerate(track(spoken, f"Speaking {_LANGUAGES[language]}", len(lines))):
+        line, name = lines[i], f"{language}{i:04d}"
+        wave, phones[name] = _record(speech, np.random.default_rng([seed, i]))
+        audio.write(folder / "audio" / f"{name}.flac", wave)
+        utterances.append(
+            Utterance(
+                id=name,
+                audio=f"{name}.flac",
+                duration=len(wave) / audio.SAMPLE_RATE,
+                speaker=line.speaker,
+                split=line.split,
+                text=line.text,
+            )
+        )
+    source = f"espeak-ng, {n_voices} voices, half of it spoken by {target}: take --voice {target}"
+    corpus = Corpus(
+        name=f"demo-{language}",
+        utterances=tuple(utterances),
+        audio_root="audio",
+        language=_LANGUAGES[language],
+        licence="CC0: made on this machine",
+        source=source,
+        record={"options": {"n_pairs": len(sentences), "n_voices": n_voices, "seed": seed}},
+    )
+    fill_corpus(folder, corpus, Phones(phones, source="espeak-ng's phoneme events"))
+    return read_corpus(folder)
+
+
+def _assign(texts: Sequence[str], speakers: list[str], in_blocks: bool) -> list[_Line]:
+    """Half of each split to the first speaker, the rest to the others in turn.
+
+    The first speaker of one side takes every other sentence, that of the other side (`in_blocks`)
+    two of every four, so that each speaks with and without the other.
+    """
+    turns = {"train": count(), "test": count()}
+    rests = {"train": count(), "test": count()}
+
+    def line(i: int, text: str) -> _Line:
+        split = "test" if i % _TEST_EVERY == _TEST_EVERY - 1 else "train"
+        turn = next(turns[split]) // (2 if in_blocks else 1)
+        first = turn % 2 == 0 or len(speakers) == 1
+        others = speakers[1:] or speakers
+        speaker = speakers[0] if first else others[next(rests[split]) % len(others)]
+        return _Line(text, speaker, split)
+
+    return [line(i, text) for i, text in enumerate(texts)]
+
+
+def _record(speech: Speech, rng: np.random.Generator) -> tuple[audio.Waveform, list[Phone]]:
+    """At 16 kHz, in a quiet room, a moment of it before and after; phones moved accordingly."""
+    wave = audio.resample(speech.wave, speech.sample_rate, audio.SAMPLE_RATE)
+    margin = np.zeros(round(_MARGIN_S * audio.SAMPLE_RATE), np.float32)
+    wave = np.concatenate([margin, wave, margin])
+    wave += _ROOM * rng.standard_normal(len(wave), np.float32)
+    phones = list(_shifted(speech.phones, len(wave) / audio.SAMPLE_RATE))
+    return wave, phones
+
+
+def _shifted(phones: list[Phone], duration: float) -> Iterator[Phone]:
+    """The phones with the margins around them, joined to a pause that is already there."""
+    inner = [Phone(p.onset + _MARGIN_S, p.offset + _MARGIN_S, p.phone) for p in phones]
+    if inner[0].phone == PAUSE:
+        inner = inner[1:]
+    if inner[-1].phone == PAUSE:
+        inner = inner[:-1]
+    yield Phone(0.0, inner[0].onset, PAUSE)
+    yield from inner
+    yield Phone(inner[-1].offset, duration, PAUSE)

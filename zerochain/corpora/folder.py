@@ -1,0 +1,126 @@
+"""Import a folder of recordings, all of it or what a table lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from zerochain.corpora.alignments import read_alignments
+from zerochain.corpora.build import build_corpus
+from zerochain.corpora.patterns import hashed_split, labels_from
+from zerochain.corpora.plan import plan_folder, plan_table, stem
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, Utterance
+
+
+def import_folder(
+    recordings: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    language: str = "",
+    licence: str = "",
+    source: str = "",
+    table: Path | None = None,
+    speaker_from: str | None = None,
+    split_from: str | None = None,
+    test_fraction: float | None = None,
+    alignments: Path | None = None,
+    tier: str | None = None,
+    skip_bad: bool = False,
+    copy: bool = False,
+    jobs: int | None = None,
+    keep: Callable[[Utterance], bool] = lambda _: True,
+) -> Corpus:
+    """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
+
+    An utterance's id is its path in the folder without the suffix. Every file is decoded.
+
+    Args:
+        recordings: searched with its subfolders.
+        out: the corpus's folder.
+        name: of the corpus; that of `out` by default.
+        table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
+            seconds (checked against the recording); only its recordings are imported.
+        speaker_from, split_from: see `zerochain.corpora.patterns.labels_from`.
+        test_fraction: the share of utterances in split "test", chosen by a hash of the id.
+        alignments: gold phones, see `zerochain.corpora.alignments.read_alignments`.
+        tier: the TextGrids' tier of phones.
+        skip_bad: leave out unusable files, and record them, instead of refusing.
+        copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
+        jobs: threads.
+        keep: which of the planned utterances to import.
+
+    Raises:
+        InputError: unusable files (all listed), options or a table that make no sense.
+    """
+    _check_options(recordings, split_from, test_fraction)
+    plan = plan_table(recordings, table) if table else plan_folder(recordings)
+    utterances = tuple(filter(keep, plan.utterances))
+    utterances = _labelled(utterances, "speaker", speaker_from)
+    utterances = _labelled(utterances, "split", split_from)
+    utterances = _split_by_hash(utterances, test_fraction)
+    draft = Corpus(
+        name=name or out.absolute().name,
+        utterances=utterances,
+        audio_root=str(recordings.absolute()),
+        language=language,
+        licence=licence,
+        source=source,
+        record=plan.record,
+    )
+    unlisted = plan.unlisted | {u.id for u in plan.utterances} - {u.id for u in utterances}
+    return build_corpus(
+        out,
+        draft,
+        bad=plan.bad,
+        align=partial(read_alignments, alignments, tier=tier) if alignments else None,
+        unlisted=unlisted,
+        skip_bad=skip_bad,
+        copy=copy,
+        jobs=jobs,
+    )
+
+
+def _labelled(
+    utterances: Sequence[Utterance], field: Literal["speaker", "split"], pattern: str | None
+) -> tuple[Utterance, ...]:
+    if pattern is None:
+        return tuple(utterances)
+    if any(getattr(u, field) is not None for u in utterances):
+        raise InputError(
+            f"the table has a column {field!r} and --{field}-from is given as well",
+            remedy="leave one of them out",
+        )
+    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field)
+    pairs = zip(utterances, labels, strict=True)
+    if field == "speaker":
+        return tuple(replace(u, speaker=label) for u, label in pairs)
+    return tuple(replace(u, split=label) for u, label in pairs)
+
+
+def _split_by_hash(
+    utterances: tuple[Utterance, ...], test_fraction: float | None
+) -> tuple[Utterance, ...]:
+    if test_fraction is None:
+        return utterances
+    if any(u.split is not None for u in utterances):
+        raise InputError(
+            "the table has a column 'split' and --test-fraction is given as well",
+            remedy="leave one of them out",
+        )
+    return tuple(replace(u, split=hashed_split(u.id, test_fraction)) for u in utterances)
+
+
+def _check_options(recordings: Path, split_from: str | None, test_fraction: float | None) -> None:
+    if not recordings.is_dir():
+        raise InputError("no such folder", path=recordings, remedy="check the path")
+    if test_fraction is not None and split_from is not None:
+        raise InputError("--split-from and --test-fraction are both given", remedy="choose one")
+    if test_fraction is not None and not 0 < test_fraction < 1:
+        raise InputError(
+            f"a test fraction of {test_fraction}", remedy="give one between 0 and 1, such as 0.1"
+        )
