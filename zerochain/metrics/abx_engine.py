@@ -1,0 +1,228 @@
+"""Scores ABX cells in chunks of bounded memory, side by side on the cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.metrics import abx_kernel as kernel
+from zerochain.metrics.abx_kernel import Doubles, Floats, Ints
+from zerochain.metrics.abx_plan import Plan, Protocol
+from zerochain.progress import track
+
+Distance = Literal["angular", "euclidean", "kl", "identical", "levenshtein"]
+VECTOR_KINDS = {"angular": kernel.ANGULAR, "euclidean": kernel.EUCLIDEAN, "kl": kernel.KL}
+UNIT_KINDS = {"identical": kernel.IDENTICAL, "levenshtein": kernel.LEVENSHTEIN}
+_PAIRS = 100_000
+"""Item pairs in a chunk: 1.6 MB of distances, some 0.2 s of work."""
+_BYTES = 16_000_000
+"""Bytes of frames in a chunk."""
+_NO_TABLE = np.zeros((1, 1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """What the kernel compares: vectors (N, D), or units (N, 1) and maybe their (K, K) table."""
+
+    frames: NDArray[np.float32] | NDArray[np.int32]
+    index: Mapping[str, tuple[int, int]]
+    """Utterance → its first frame and its number of frames."""
+    step_ms: float
+    kind: int
+    table: Floats | None = None
+
+
+def distance_table(codebook: Floats, distance: Distance) -> Floats:
+    """Distances between all vectors of a codebook: (K, D) → (K, K).
+
+    Raises:
+        InputError: NaN in it, or KL of what are no probabilities.
+    """
+    rows = prepared(np.ascontiguousarray(codebook, np.float32), VECTOR_KINDS[distance])
+    table = np.empty((len(rows), len(rows)), np.float32)
+    columns = np.ascontiguousarray(rows.T)
+    kernel.frame_distances(VECTOR_KINDS[distance], columns, 0, len(rows), columns, table)
+    return table
+
+
+def prepared(frames: NDArray[np.float32], kind: int) -> Floats:
+    """Frames (T, D) as the kernel takes them, (T, R): see `abx_kernel.frame_distances`.
+
+    Raises:
+        InputError: NaN or infinity; negative or all-zero frames under KL.
+    """
+    if not np.isfinite(frames).all():
+        raise InputError(
+            f"{int((~np.isfinite(frames)).any(axis=1).sum())} frames hold NaN or infinity",
+            cause="features were normalised by a zero deviation, or the recording holds NaN",
+            remedy="extract the features again",
+        )
+    if kind == kernel.KL:
+        return _with_logarithms(frames)
+    if kind == kernel.ANGULAR:
+        frames = unit_vectors(frames)
+    return np.pad(frames, ((0, 0), (0, -frames.shape[1] % 4)))
+
+
+def unit_vectors(frames: NDArray[np.float32]) -> Floats:
+    """Frames (T, D) at length 1, and one column more: 2 for all-zero frames, 0 for the others.
+
+    So zero frames are at angle 0 from each other and, farther than a diameter, at 1 from the rest.
+    """
+    norms = np.sqrt(np.einsum("td,td->t", frames, frames, dtype=np.float64))
+    silent = norms == 0
+    unit = (frames / np.where(silent, 1, norms)[:, None]).astype(np.float32)
+    return np.concatenate([unit, np.where(silent, np.float32(2), np.float32(0))[:, None]], axis=1)
+
+
+def _with_logarithms(frames: NDArray[np.float32]) -> Floats:
+    """Renormalise, add float64's epsilon, renormalise; beside it the logarithms: (T, 2 D)."""
+    p = frames.astype(np.float64)
+    sums = p.sum(axis=1, keepdims=True)
+    if (p < 0).any() or (sums == 0).any():
+        raise InputError(
+            "frames with negative values, or all zero, are no probabilities for KL",
+            cause="the features are not posteriors",
+            remedy="score them with --distance angular",
+        )
+    p = p / sums + np.finfo(np.float64).eps
+    p /= p.sum(axis=1, keepdims=True)
+    return np.concatenate([p, np.log(p)], axis=1).astype(np.float32)
+
+
+def score_plan(
+    plan: Plan,
+    spans: Ints,
+    sequences: Sequences,
+    protocol: Protocol,
+    jobs: int | None = None,
+) -> Doubles:
+    """Each cell's mean score, (C,).
+
+    Args:
+        spans: first frame and number of frames (≥ 1) of every item, (I, 2).
+        jobs: threads; None takes the cores this process may use.
+    """
+    chunks = _chunks(plan, spans, sequences.frames.shape[1])
+
+    def score(cells: Ints) -> Doubles:
+        return _score_chunk(cells, plan, spans, sequences, protocol)
+
+    with ThreadPoolExecutor(jobs or _n_cores()) as pool:
+        try:
+            return np.concatenate(list(track(pool.map(score, chunks), "ABX", len(chunks))))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _n_cores() -> int:
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone tells what a process may use
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:
+    """Cut the cells where the distances or the frames they need have filled a chunk."""
+    cells, sizes, n_groups = plan.cells, plan.sizes, len(plan.sizes)
+    pairs = cells[:, [2, 2]] * n_groups + cells[:, :2]
+    family = np.stack([cells[:, 2], cells[:, 0]], axis=1)
+    family = plan.context[cells[:, 0]] * len(plan.speakers) ** 2 + (
+        np.sort(plan.speaker[family], axis=1) @ [len(plan.speakers), 1]
+    )
+    frames = np.add.reduceat(spans[plan.order, 1], plan.bounds[:-1])
+    load = _first_seen(pairs, sizes[cells[:, 2], None] * sizes[cells[:, :2]]) / _PAIRS
+    load += _first_seen(family[:, None] * n_groups + cells, frames[cells]) * dim * 4 / _BYTES
+    return np.split(cells, np.flatnonzero(np.diff(np.cumsum(load) // 1)) + 1)
+
+
+def _first_seen(keys: Ints, costs: Ints) -> Doubles:
+    """Each row's costs, a key's counted only in the row where it first appears: (C, k) → (C,)."""
+    _, first = np.unique(keys, return_index=True)
+    counted = np.zeros(keys.size)
+    counted[first] = costs.ravel()[first]
+    return counted.reshape(keys.shape).sum(axis=1)
+
+
+def _score_chunk(
+    cells: Ints, plan: Plan, spans: Ints, sequences: Sequences, protocol: Protocol
+) -> Doubles:
+    groups, local = np.unique(cells, return_inverse=True)
+    local = local.reshape(cells.shape)
+    sizes = plan.sizes[groups]
+    items = np.concatenate([plan.order[plan.bounds[g] : plan.bounds[g + 1]] for g in groups])
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    x = local[:, [2, 2]]
+    keys = np.minimum(x, local[:, :2]) * len(groups) + np.maximum(x, local[:, :2])
+    keys, pair = np.unique(keys, return_inverse=True)
+    pair = pair.reshape(-1, 2)
+    pairs = np.stack(np.divmod(keys, len(groups)), axis=1)
+    pair_bounds = np.concatenate([[0], np.cumsum(sizes[pairs].prod(axis=1))])
+    distances = _distances(
+        spans[items], bounds, pairs, pair_bounds, sequences, mirrored=protocol.mirrored
+    )
+    xa, xb = (
+        _places(local[:, 2], local[:, side], pair[:, side], sizes, pair_bounds, protocol)
+        for side in (0, 1)
+    )
+    scores = np.empty(len(cells))
+    kernel.score_cells(xa, xb, cells[:, 0] == cells[:, 2], distances, scores)
+    return scores
+
+
+def _distances(
+    spans: Ints,
+    bounds: Ints,
+    pairs: Ints,
+    pair_bounds: Ints,
+    sequences: Sequences,
+    *,
+    mirrored: bool,
+) -> Doubles:
+    """The chunk's distances: rows DTW(g, h) of every pair of groups, then all DTW(h, g)."""
+    lengths = spans[:, 1].copy()
+    ends = np.cumsum(lengths)
+    where = np.arange(ends[-1]) + np.repeat(spans[:, 0] - ends + lengths, lengths)
+    frames = np.asarray(sequences.frames[where], np.float32)
+    if sequences.kind in VECTOR_KINDS.values():
+        frames = prepared(frames, sequences.kind)
+    packed = np.empty(frames.size, np.float32)
+    kernel.pack(frames, np.add.reduceat(lengths, bounds[:-1]), packed)
+    both = np.empty((2, pair_bounds[-1]))
+    kernel.group_distances(
+        sequences.kind,
+        packed,
+        frames.shape[1],
+        _NO_TABLE if sequences.table is None else sequences.table,
+        lengths,
+        bounds,
+        pairs,
+        pair_bounds,
+        mirrored,
+        *both,
+    )
+    if not np.isfinite(both).all():
+        raise InputError(
+            "distances between frames overflow",
+            cause="the features hold values beyond 1e18",
+            remedy="normalise them, or score them with --distance angular",
+        )
+    return both.ravel()
+
+
+def _places(
+    x: Ints, other: Ints, pair: Ints, sizes: Ints, pair_bounds: Ints, protocol: Protocol
+) -> Ints:
+    """Where each cell's distances lie, as `abx_kernel.score_cells` takes them: (C, 5)."""
+    swapped = other < x  # the pair is stored with the other group's items as rows
+    backward = swapped != (protocol.direction == "ax")
+    start = pair_bounds[pair] + np.where(backward, pair_bounds[-1], 0)
+    x_step = np.where(swapped, 1, sizes[other])
+    other_step = np.where(swapped, sizes[x], 1)
+    return np.stack([start, x_step, other_step, sizes[x], sizes[other]], axis=1)

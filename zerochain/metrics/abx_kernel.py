@@ -1,0 +1,270 @@
+"""The loops of ABX, compiled: frame distances, DTW in both directions at once, triples.
+
+Frame distances are float32 and summed in float64, where sums of that many float32 values are
+exact: the order of summing never decides a tie, so paths and scores don't depend on how the
+work was cut up. Nothing here holds Python's lock, so threads run side by side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
+from numpy.typing import NDArray
+
+ANGULAR, EUCLIDEAN, KL, TABLE, IDENTICAL, LEVENSHTEIN = range(6)
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# arcsin(√g)/√g on 0 … ½ to 1e-8: a polynomial runs in SIMD, the C library's arcsin doesn't.
+_ARCSIN = tuple(
+    np.float32(c)
+    for c in Chebyshev.interpolate(
+        lambda g: np.arcsin(np.sqrt(g)) / np.sqrt(g), 9, domain=[1e-12, 0.5]
+    )
+    .convert(kind=Polynomial)
+    .coef
+)
+_A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9 = _ARCSIN
+_HALF_PI = np.float32(math.pi / 2)
+_PER_PI = np.float32(2 / math.pi)
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+
+@_compiled
+def _to_angles(row: Floats, n: int) -> None:
+    """Squared chords of unit vectors to angles / π, in place: 2·arcsin(chord / 2) / π.
+
+    The chord keeps its precision where the cosine has none, at nearly equal frames; equal
+    frames are at exactly 0, and what is longer than a diameter (see `unit_vectors`) at 1.
+    """
+    for j in range(n):
+        h = min(row[j] * np.float32(0.25), np.float32(1))
+        g = min(h, np.float32(1) - h)
+        p = _A9
+        p = p * g + _A8
+        p = p * g + _A7
+        p = p * g + _A6
+        p = p * g + _A5
+        p = p * g + _A4
+        p = p * g + _A3
+        p = p * g + _A2
+        p = p * g + _A1
+        p = p * g + _A0
+        angle = p * np.sqrt(g)
+        row[j] = (angle if h <= np.float32(0.5) else _HALF_PI - angle) * _PER_PI
+
+
+@_compiled
+def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Floats) -> None:
+    """Distances of x's frames `first` … `first + n` to all of y's; x (R, S), y (R, T), out (n, T).
+
+    R = D rows of unit vectors (ANGULAR) or vectors (EUCLIDEAN), and rows of zeros up to a
+    multiple of four; or D probabilities and under them their D logarithms (KL).
+    """
+    n_rows, width = y.shape
+    half = n_rows // 2
+    for i in range(n):
+        row = out[i]
+        row[:width] = 0
+        if kind == KL:
+            for d in range(half):
+                p, log_p = x[d, first + i], x[half + d, first + i]
+                for j in range(width):
+                    row[j] += (p - y[d, j]) * (log_p - y[half + d, j])
+            for j in range(width):
+                row[j] *= np.float32(0.5)
+        else:
+            for d in range(0, n_rows, 4):  # four at a time: a quarter of the stores
+                x0, x1 = x[d, first + i], x[d + 1, first + i]
+                x2, x3 = x[d + 2, first + i], x[d + 3, first + i]
+                for j in range(width):
+                    d0, d1 = x0 - y[d, j], x1 - y[d + 1, j]
+                    d2, d3 = x2 - y[d + 2, j], x3 - y[d + 3, j]
+                    row[j] += d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3
+            if kind == ANGULAR:
+                _to_angles(row, width)
+            else:
+                for j in range(width):
+                    row[j] = np.sqrt(row[j])
+
+
+@_compiled
+def _unit_distances(
+    kind: int, x: Floats, first: int, n: int, y: Floats, table: Floats, out: Floats
+) -> None:
+    """As `frame_distances`, for units: x (1, S), y (1, T) hold them as whole numbers."""
+    width = y.shape[1]
+    for i in range(n):
+        unit = x[0, first + i]
+        if kind == TABLE:
+            line = table[int(unit)]
+            for j in range(width):
+                out[i, j] = line[int(y[0, j])]
+        else:
+            for j in range(width):
+                out[i, j] = np.float32(unit != y[0, j])
+
+
+@_compiled
+def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float, float]:
+    """DTW(rows, columns) and DTW(columns, rows) of the frame distances local[:n, first : first+m].
+
+    The accumulated cost divided by the number of cells on the backtracked path. Going back, the
+    path takes the diagonal if it costs no more than both others, else "left" (the previous frame
+    of the second sequence) if it costs no more than "up" (that of the first), else up. Swapping
+    the sequences swaps left and up, hence two lengths for one cost.
+    """
+    cost[0, 0] = local[0, first]
+    for j in range(1, m):
+        cost[0, j] = cost[0, j - 1] + local[0, first + j]
+    for i in range(1, n):
+        left = cost[i - 1, 0] + local[i, first]
+        cost[i, 0] = left
+        for j in range(1, m):
+            left = min(min(cost[i - 1, j], cost[i - 1, j - 1]), left) + local[i, first + j]
+            cost[i, j] = left
+    total = cost[n - 1, m - 1]
+    return total / _path(cost, n, m, False), total / _path(cost, n, m, True)
+
+
+@_compiled
+def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
+    """Cells on the backtracked path; of equal costs off the diagonal, `up_first` takes up."""
+    i, j, length = n - 1, m - 1, 1
+    while i > 0 and j > 0:
+        up, left, diagonal = cost[i - 1, j], cost[i, j - 1], cost[i - 1, j - 1]
+        if diagonal <= left and diagonal <= up:
+            i -= 1
+            j -= 1
+        elif left < up or (left == up and not up_first):
+            j -= 1
+        else:
+            i -= 1
+        length += 1
+    return length + i + j
+
+
+@_compiled
+def _edit_distance(local: Floats, first: int, m: int, n: int, cost: Doubles) -> float:
+    """Levenshtein distance, not normalised, from 0/1 frame distances."""
+    for i in range(n + 1):
+        cost[i, 0] = i
+    for j in range(m + 1):
+        cost[0, j] = j
+    for i in range(1, n + 1):
+        for j in range(1, m + 1):
+            swap = cost[i - 1, j - 1] + local[i - 1, first + j - 1]
+            cost[i, j] = min(swap, min(cost[i - 1, j], cost[i, j - 1]) + 1)
+    return cost[n, m]
+
+
+@_compiled
+def pack(frames: Floats, group_frames: Ints, packed: Floats) -> None:
+    """Lay frames (T, R) out group by group, each group (R, its frames) contiguous, in `packed`."""
+    n_rows = frames.shape[1]
+    start = 0
+    for width in group_frames:
+        for d in range(n_rows):
+            for t in range(width):
+                packed[start * n_rows + d * width + t] = frames[start + t, d]
+        start += width
+
+
+@_compiled
+def group_distances(
+    kind: int,
+    packed: Floats,
+    n_rows: int,
+    table: Floats,
+    lengths: Ints,
+    item_bounds: Ints,
+    pairs: Ints,
+    pair_bounds: Ints,
+    mirrored: bool,
+    forward: Doubles,
+    backward: Doubles,
+) -> None:
+    """All item distances of pairs of groups, both directions.
+
+    Args:
+        packed: what `pack` made; n_rows its R.
+        lengths: frames of each item, group after group (I,).
+        item_bounds: group g's items are item_bounds[g] … item_bounds[g + 1]; (G + 1,).
+        pairs: groups g ≤ h (P, 2).
+        pair_bounds: where each pair's items start in the outputs (P + 1,).
+        mirrored: in a pair of a group with itself, both directions are DTW(earlier, later).
+        forward: DTW(item x of g, item y of h) at pair_bounds[p] + x · size(h) + y.
+        backward: DTW(item y of h, item x of g) at the same place.
+    """
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    longest = 0
+    for i in range(len(lengths)):
+        starts[i + 1] = starts[i] + lengths[i]
+        longest = max(longest, lengths[i])
+    widest = 0
+    for g in range(len(item_bounds) - 1):
+        widest = max(widest, starts[item_bounds[g + 1]] - starts[item_bounds[g]])
+    local = np.empty((longest, widest), np.float32)
+    cost = np.empty((longest + 1, longest + 1), np.float64)
+    for p in range(len(pairs)):
+        g, h = pairs[p, 0], pairs[p, 1]
+        g0, h0, size = item_bounds[g], item_bounds[h], item_bounds[h + 1] - item_bounds[h]
+        g_start, h_start = starts[g0], starts[h0]
+        g_width, h_width = starts[item_bounds[g + 1]] - g_start, starts[h0 + size] - h_start
+        x = packed[g_start * n_rows : (g_start + g_width) * n_rows].reshape((n_rows, g_width))
+        y = packed[h_start * n_rows : (h_start + h_width) * n_rows].reshape((n_rows, h_width))
+        for a in range(item_bounds[g + 1] - g0):
+            n, first = lengths[g0 + a], starts[g0 + a] - g_start
+            if kind == TABLE or kind == IDENTICAL or kind == LEVENSHTEIN:
+                _unit_distances(kind, x, first, n, y, table, local)
+            else:
+                frame_distances(kind, x, first, n, y, local)
+            for b in range(a if g == h else 0, size):
+                column, m = starts[h0 + b] - h_start, lengths[h0 + b]
+                if kind == LEVENSHTEIN:
+                    there = _edit_distance(local, column, m, n, cost)
+                    back = there
+                else:
+                    there, back = dtw(local, column, m, n, cost)
+                at = pair_bounds[p] + a * size + b
+                forward[at], backward[at] = there, back
+                if g == h:
+                    if mirrored:
+                        back = there
+                        backward[at] = there
+                    at = pair_bounds[p] + b * size + a
+                    forward[at], backward[at] = back, there
+
+
+@_compiled
+def score_cells(
+    xa: Ints, xb: Ints, same: NDArray[np.bool_], distances: Doubles, scores: Doubles
+) -> None:
+    """Mean score of each cell's triples: 1 where d(X, A) < d(X, B), ½ where equal, else 0.
+
+    Args:
+        xa, xb: where a cell's distances lie: start, step along X, step along A (or B), number of
+            X, number of A (or B); (C, 5) each.
+        same: A and X are one group, so a token is never compared with itself (C,).
+        distances: what both point into.
+    """
+    for c in range(len(xa)):
+        a_start, a_row, a_step, n_x, n_a = xa[c, 0], xa[c, 1], xa[c, 2], xa[c, 3], xa[c, 4]
+        b_start, b_row, b_step, n_b = xb[c, 0], xb[c, 1], xb[c, 2], xb[c, 4]
+        doubled, triples = 0, 0
+        for x in range(n_x):
+            for a in range(n_a):
+                if same[c] and a == x:
+                    continue
+                to_a = distances[a_start + x * a_row + a * a_step]
+                for b in range(n_b):
+                    to_b = distances[b_start + x * b_row + b * b_step]
+                    doubled += int(to_a < to_b) + int(to_a <= to_b)
+                triples += n_b
+        scores[c] = doubled / (2 * triples)

@@ -1,0 +1,151 @@
+"""Bootstrap 95 % intervals: over utterances, and over phones and speakers at once for ABX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+REPLICATES = 1000
+_BLOCK = 4_000_000
+"""Rows times replicates that are held at once."""
+
+
+def bootstrap_mean(values: Doubles, *, seed: int = 0) -> tuple[float, float] | None:
+    """Percentile interval of the mean of values (n,), resampled; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    weights = resample_weights(len(values), np.random.default_rng(seed))
+    return percentile_interval(weights @ values / len(values))
+
+
+def resample_weights(n: int, rng: np.random.Generator, replicates: int = REPLICATES) -> Doubles:
+    """How often each of n things is drawn when n are drawn with replacement: (replicates, n)."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=replicates).astype(np.float64)
+
+
+def percentile_interval(replicates: Doubles) -> tuple[float, float] | None:
+    """2.5 and 97.5 percentiles of the defined replicates; None if fewer than half are."""
+    defined = replicates[np.isfinite(replicates)]
+    if len(defined) < len(replicates) / 2:
+        return None
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def collapse(scores: Doubles, keys: Mapping[str, Ints], levels: Sequence[Sequence[str]]) -> float:
+    """Average cells level by level: at each, those that differ only in its columns.
+
+    Args:
+        scores: (C,).
+        keys: column → code of each cell, (C,); together they name a cell.
+        levels: columns averaged away, in this order; those that `keys` lacks are skipped.
+    """
+    return float(_collapsed(scores, _levels(keys, levels), {})[0])
+
+
+def pigeonhole_interval(
+    scores: Doubles,
+    keys: Mapping[str, Ints],
+    levels: Sequence[Sequence[str]],
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> tuple[float, float] | None:
+    """95 % interval of a collapsed ABX score, over the choice of phones and of speakers.
+
+    Cells that share a phone or a speaker aren't independent, so cells are not resampled. The
+    pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1) draws phones with
+    replacement, and speakers too, and weighs what concerns (p, q, s, t) by the product of the
+    times that p, q, s and t were drawn. It errs on the side of wide intervals. Tokens and
+    contexts are not resampled.
+
+    Args:
+        scores, keys, levels: as `collapse`; the keys have phone_a and phone_b, and speaker with
+            or without speaker_x.
+
+    Returns:
+        None where there is a single pair of phones: nothing is known of others then.
+    """
+    pair = np.sort(np.stack([keys["phone_a"], keys["phone_b"]]), axis=0)
+    if len(np.unique(pair, axis=1).T) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    n_phones, n_speakers = int(pair.max()) + 1, int(keys["speaker"].max()) + 1
+    if "speaker_x" in keys:
+        n_speakers = max(n_speakers, int(keys["speaker_x"].max()) + 1)
+    steps = _levels(keys, levels)
+    per_block = max(1, min(replicates, _BLOCK // len(scores)))
+    drawn = []
+    for done in range(0, replicates, per_block):
+        n = min(per_block, replicates - done)
+        phones = resample_weights(n_phones, rng, n).T
+        speakers = resample_weights(n_speakers, rng, n).T
+        weights = {"phone_a": phones, "phone_b": phones, "speaker": speakers, "speaker_x": speakers}
+        drawn.append(_collapsed(scores, steps, weights))
+    return percentile_interval(np.concatenate(drawn))
+
+
+class _Level(NamedTuple):
+    """One averaging of n rows into fewer."""
+
+    columns: Mapping[str, Ints]
+    """The columns averaged away that can have weights: each one's code in every combination."""
+    combination: Ints
+    """Which combination each row has (n,)."""
+    group: Ints
+    """The row that each row goes into (n,)."""
+
+
+def _levels(keys: Mapping[str, Ints], levels: Sequence[Sequence[str]]) -> list[_Level]:
+    steps = []
+    for level in levels:
+        gone = {name: codes for name, codes in keys.items() if name in level}
+        kept = {name: codes for name, codes in keys.items() if name not in level}
+        weighted = {name: codes for name, codes in gone.items() if name != "context"}
+        columns, combination = _unique(weighted, len(next(iter(keys.values()))))
+        keys, group = _unique(kept, len(combination))
+        steps.append(_Level(columns, combination, group))
+    return steps
+
+
+def _unique(keys: Mapping[str, Ints], n: int) -> tuple[dict[str, Ints], Ints]:
+    """The distinct rows of n, by column, and which of them each row is."""
+    if not keys:
+        return {}, np.zeros(n, np.int64)
+    rows, inverse = np.unique(np.stack(list(keys.values())), axis=1, return_inverse=True)
+    return dict(zip(keys, rows, strict=True)), inverse.ravel()
+
+
+def _collapsed(scores: Doubles, steps: list[_Level], weights: Mapping[str, Doubles]) -> Doubles:
+    """Collapse once for each of R replicates, (R,); NaN where nothing is left to average.
+
+    A row weighs the product of its averaged columns' `weights` (column → (codes, R)); without
+    weights every row weighs one and R is 1.
+    """
+    values = scores[:, None]
+    for columns, combination, group in steps:
+        weight = np.ones((int(combination.max()) + 1, 1))
+        for name, codes in columns.items():
+            if name in weights:
+                weight = weight * weights[name][codes]
+        defined = np.isfinite(values)
+        if values.shape[1] == 1:  # the same for all replicates: their weights alone differ
+            total = _summed(values[:, 0], group, combination) @ weight
+            mass = _summed(defined[:, 0], group, combination) @ weight
+        else:
+            row = np.arange(len(group))
+            mass = weight[combination] * defined
+            total = _summed(np.ones(len(group)), group, row) @ (np.where(defined, values, 0) * mass)
+            mass = _summed(np.ones(len(group)), group, row) @ mass
+        values = total / np.where(mass > 0, mass, np.nan)
+    return np.asarray(values[0])
+
+
+def _summed(values: NDArray[np.generic], rows: Ints, columns: Ints) -> sparse.csr_array:
+    return sparse.csr_array((values.astype(np.float64), (rows, columns)))

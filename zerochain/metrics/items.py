@@ -1,0 +1,197 @@
+"""What ABX compares: tokens of phones, cut from gold alignments or read from an .item file.
+
+Which frames are in an item: those whose middle lies in it, onset ≤ (i + ½) · step ≤ offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from zerochain.errors import InputError, listed
+from zerochain.formats.atomic import atomic_file
+from zerochain.formats.phones import Phone, Phones
+
+SILENCES = frozenset(
+    {"", "#", "_", "h#", "pau", "epi", "SIL", "sil", "sp", "spn", "SPN", "NSN", "<eps>"}
+)
+"""Labels that usually mean no phone: pauses, closures without a sound, noise."""
+EDGE = "#"
+"""The neighbour of an utterance's first and last phone."""
+GAP_S = 0.02
+"""Phones farther apart than this (seconds) have an unlabelled pause between them."""
+COLUMNS = ("file", "onset", "offset", "phone", "prev-phone", "next-phone", "speaker")
+
+
+class Item(NamedTuple):
+    """One token: utterance `file` from `onset` to `offset` seconds, spoken by `speaker`."""
+
+    file: str
+    onset: float
+    offset: float
+    phone: str
+    previous: str
+    next: str
+    speaker: str
+
+
+Exclusions = dict[str, int]
+"""Why tokens were left out → how many."""
+
+
+def triphone_items(
+    phones: Phones, speakers: Mapping[str, str | None], silences: Collection[str] = SILENCES
+) -> tuple[list[Item], Exclusions]:
+    """Whole triphones, labelled by their centre phone; the outer two are the context.
+
+    An item runs from the previous phone's onset to the next one's offset, so all three have to
+    be phones: centre phones beside a silence, a gap or an edge are left out and counted.
+
+    Raises:
+        InputError: an utterance without a known speaker, or no item left.
+    """
+    items, excluded = [], Counter[str]()
+    for name, before, phone, after in _windows(phones):
+        if phone.phone in silences:
+            excluded["silence"] += 1
+        elif before is None or after is None or {before.phone, after.phone} & set(silences):
+            excluded["beside_silence"] += 1
+        else:
+            span = (before.onset, after.offset)
+            items.append(Item(name, *span, phone.phone, before.phone, after.phone, ""))
+    return _with_speakers(items, speakers, phones.source), dict(excluded)
+
+
+def phone_items(
+    phones: Phones, speakers: Mapping[str, str | None], silences: Collection[str] = SILENCES
+) -> tuple[list[Item], Exclusions]:
+    """Single phones, with the labels around them, silences and edges ("#") included, as context.
+
+    Raises:
+        InputError: an utterance without a known speaker, or no item left.
+    """
+    items, excluded = [], Counter[str]()
+    for name, before, phone, after in _windows(phones):
+        if phone.phone in silences:
+            excluded["silence"] += 1
+        else:
+            context = [EDGE if p is None else p.phone for p in (before, after)]
+            items.append(Item(name, phone.onset, phone.offset, phone.phone, *context, ""))
+    return _with_speakers(items, speakers, phones.source), dict(excluded)
+
+
+def frame_span(onset: float, offset: float, step_ms: float) -> tuple[int, int]:
+    """The first frame of an item and the one behind its last; equal where it has none.
+
+    Rounded to a millionth of a step first: 0.035 s is 3.5 steps of 10 ms, and no float is.
+    """
+    step_s = step_ms / 1000
+    first = math.ceil(round(onset / step_s - 0.5, 6))
+    last = math.floor(round(offset / step_s - 0.5, 6))
+    return first, max(first, last + 1)
+
+
+def read_items(path: Path) -> list[Item]:
+    """Read a ZeroSpeech .item file: whitespace-separated columns under a header.
+
+    The header names the columns, with or without #, in any order; more columns are ignored.
+    Without a header the columns are file, onset, offset, phone, previous, next, speaker.
+
+    Raises:
+        InputError: no such file, no item, a line with too few columns or with times that make
+            no sense; the message names the line.
+    """
+    if not path.is_file():
+        raise InputError("no such file", path=path, remedy="check the path")
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    rows = [(n, line.split()) for n, line in enumerate(lines, 1) if line.strip()]
+    header = [name.lstrip("#") for name in rows[0][1]] if rows else []
+    if set(COLUMNS) <= set(header):
+        order = [header.index(name) for name in COLUMNS]
+        rows = rows[1:]
+    else:
+        order = list(range(len(COLUMNS)))
+    if not rows:
+        raise InputError(
+            "holds no item", path=path, cause="it is empty or was cut short", remedy="copy it again"
+        )
+    return [_item(columns, order, f"{path}:{n}") for n, columns in rows]
+
+
+def write_items(path: Path, items: Iterable[Item]) -> None:
+    """Write a ZeroSpeech .item file atomically.
+
+    Raises:
+        InputError: a label or id that is empty or holds a space, which the format can't carry.
+    """
+    lines = ["#file onset offset #phone prev-phone next-phone speaker"]
+    for item in items:
+        words = [item.file, *item[3:]]
+        if any(not word or len(word.split()) != 1 for word in words):
+            raise InputError(
+                f"{item} has an empty field or one with a space, which .item files can't carry",
+                path=path,
+                remedy="rename it",
+            )
+        lines.append(f"{item.file} {item.onset:.6f} {item.offset:.6f} {' '.join(words[1:])}")
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _windows(phones: Phones) -> Iterator[tuple[str, Phone | None, Phone, Phone | None]]:
+    """Each phone between its neighbours; None at an edge or across a gap."""
+    for name, line in phones.by_id.items():
+        for i, phone in enumerate(line):
+            before = line[i - 1] if i > 0 else None
+            after = line[i + 1] if i + 1 < len(line) else None
+            if before is not None and phone.onset - before.offset > GAP_S:
+                before = None
+            if after is not None and after.onset - phone.offset > GAP_S:
+                after = None
+            yield name, before, phone, after
+
+
+def _with_speakers(
+    items: list[Item], speakers: Mapping[str, str | None], source: str
+) -> list[Item]:
+    if not items:
+        raise InputError(
+            "the alignments leave no item for ABX",
+            path=source or None,
+            cause="every phone is a silence or stands beside one",
+            remedy="check the alignments and --silence, or take --protocol phone",
+        )
+    nameless = sorted({item.file for item in items if not speakers.get(item.file)})
+    if nameless:
+        raise InputError(
+            f"{len(nameless)} utterances have no known speaker: {listed(nameless)}",
+            cause="the recordings were imported without speakers",
+            remedy="import them with --speaker-from or a table; ABX compares speakers",
+        )
+    return [item._replace(speaker=str(speakers[item.file])) for item in items]
+
+
+def _item(columns: list[str], order: list[int], where: str) -> Item:
+    if len(columns) <= max(order):
+        raise InputError(
+            f"has {len(columns)} columns, not {max(order) + 1}",
+            path=where,
+            cause="the line was cut short, or a label is empty",
+            remedy="mend the line",
+        )
+    file, onset, offset, *labels = (columns[i] for i in order)
+    try:
+        times = float(onset), float(offset)
+    except ValueError:
+        times = math.nan, math.nan
+    if not (0 <= times[0] < times[1] < math.inf):
+        raise InputError(
+            f"runs from {onset} to {offset}, which are no times in seconds in that order",
+            path=where,
+            cause="the columns are in another order and have no header",
+            remedy=f"give a header: #{' '.join(COLUMNS)}",
+        )
+    return Item(file, *times, *labels)
