@@ -9,6 +9,7 @@ from zerochain.cli.common import Group
 from zerochain.cli.corpus import corpus
 from zerochain.cli.discover import discover, encode, extract
 from zerochain.cli.importing import import_group
+from zerochain.cli.invert import invert
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (import_group, corpus, extract, discover, encode):
+for command in (import_group, corpus, extract, discover, encode, invert):
     main.add_command(command)

@@ -106,7 +106,8 @@ class SpectralExtractor:
         # In single precision the quietest bands, 80 dB below the loudest, are off by 0.002 dB.
         spectrum = torch.fft.rfft(frames * self._window)
         power = spectrum.real.square().add_(spectrum.imag.square()).float()
-        return (power @ self._mel).clamp_(min=_AMIN).log10_().mul_(10)
+        energy: Tensor = power @ self._mel
+        return energy.clamp_(min=_AMIN).log10_().mul_(10)
 
     @cached_property
     def _window(self) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.identity import check_ids, file_id
+from zerochain.formats.identity import check_ids, check_same_ids, file_id
 from zerochain.formats.tables import read_json, read_table, write_json, write_table
 
 KIND = "features"
@@ -62,6 +62,19 @@ class Features:
     @property
     def dim(self) -> int:
         return int(self.frames.shape[1])
+
+    def restrict(self, ids: Sequence[str]) -> Features:
+        """The features of these utterances, in the order given; the frames stay shared.
+
+        Raises:
+            InputError: an id has no features; the message lists them.
+        """
+        check_same_ids(ids, self.index, "utterances asked for", "features")
+        return replace(
+            self,
+            index={name: self.index[name] for name in ids},
+            speakers={name: self.speakers[name] for name in ids},
+        )
 
     @classmethod
     def from_arrays(

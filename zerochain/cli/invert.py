@@ -1,0 +1,141 @@
+"""Stage 3 on the command line: train an inverter, synthesise with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zerochain.cli.common import FILE, FOLDER, Group, device_option, out_option, seed_option
+
+
+@click.group(cls=Group)
+def invert() -> None:
+    """Turn units back into speech, in the voice of one speaker."""
+
+
+@invert.command(
+    example="zerochain invert train units.parquet corpora/mine --voice abiayi --out inverters/x"
+)
+@click.argument("units", type=FILE)
+@click.argument("corpus", type=FOLDER)
+@click.option("--voice", help="The target speaker; not needed where there is only one.")
+@click.option("--split", help="Train on the utterances of this split alone.")
+@click.option(
+    "--method",
+    type=click.Choice(["code2spec", "unit-means"]),
+    default="code2spec",
+    show_default=True,
+    help="The network, or the baseline: each unit's mean spectrum.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(min=8),
+    default=256,
+    show_default=True,
+    help="Channels of a layer, a multiple of 8; the published network has 1024.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["log", "linear"]),
+    default="log",
+    show_default=True,
+    help="Which magnitudes it predicts.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Validations without a better loss before it stops.",
+)
+@click.option("--validate-every", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True
+)
+@click.option("--restart", is_flag=True, help="Start anew rather than from a checkpoint.")
+@click.option("--tensorboard", is_flag=True, help="Log for TensorBoard as well as to log.csv.")
+@out_option("the inverter; <out>.training gets the checkpoint and log.csv")
+@seed_option
+@device_option
+def train(
+    units: Path,
+    corpus: Path,
+    voice: str | None,
+    split: str | None,
+    method: Any,
+    width: int,
+    scale: Any,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int,
+    validate_every: int,
+    precision: Any,
+    restart: bool,
+    tensorboard: bool,
+    out: Path,
+    seed: int,
+    device: str,
+) -> None:
+    """Train an inverter on the UNITS and the recordings of one voice of a CORPUS.
+
+    Interrupted, it goes on where it stopped when the same command is given again.
+    """
+    from zerochain.inversion.stage import train_inverter
+    from zerochain.training.config import TrainingConfig
+    from zerochain.training.device import resolve_device
+
+    if width % 8:
+        raise click.BadParameter(f"--width {width} is not a multiple of 8")
+    _, report = train_inverter(
+        units,
+        corpus,
+        out,
+        voice=voice,
+        split=split,
+        method=method,
+        width=width,
+        scale=scale,
+        training=TrainingConfig(
+            max_steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience,
+            validate_every=validate_every,
+            precision=precision,
+            seed=seed,
+        ),
+        device=resolve_device(device),
+        restart=restart,
+        tensorboard=tensorboard,
+    )
+    click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
+    if "steps" in report:
+        ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"
+        click.echo(
+            f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
+            f"{report['seconds']:.0f} s on {report['device']} ({ended}); "
+            f"validation loss {report['best_valid_loss']:.4f} at step {report['best_step']}"
+        )
+
+
+@invert.command(
+    example="zerochain invert synthesize inverters/x units.parquet --out wavs/",
+)
+@click.argument("inverter", type=FOLDER)
+@click.argument("units", type=FILE)
+@out_option("the folder of wavs, one an utterance")
+@seed_option
+@device_option
+def synthesize(inverter: Path, units: Path, out: Path, seed: int, device: str) -> None:
+    """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units."""
+    from zerochain.inversion.stage import synthesize as speak
+    from zerochain.training.device import resolve_device
+
+    ids = speak(inverter, units, out, seed=seed, device=resolve_device(device))
+    click.echo(f"{out}: {len(ids)} wavs")

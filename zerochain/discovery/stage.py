@@ -1,0 +1,110 @@
+"""The stage as functions of files: fit a unit model on a corpus, encode a corpus with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.model import UnitModel
+from zerochain.errors import InputError
+from zerochain.features.extraction import extracted
+from zerochain.features.spectral import SpectralOptions
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import Features, read_features
+from zerochain.formats.units import UnitFile, write_units
+
+
+def discover(
+    model: UnitModel,
+    corpus: Path,
+    out: Path,
+    *,
+    features: Path | SpectralOptions,
+    split: str | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> UnitModel:
+    """Fit a unit model on a corpus and save it as the bundle `out`.
+
+    Args:
+        features: a features folder of the corpus, or what to extract for the occasion.
+        split: fit on this split alone.
+    """
+    part = read_corpus(corpus).select(split=split)
+    with features_of(part, features, device=device, jobs=jobs) as given:
+        model.fit(given).save(out)
+    return model
+
+
+def encode(
+    model: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    features: Path | None = None,
+    split: str | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> UnitFile:
+    """Write the units of a corpus, as a unit model sees it, to the unit file `out`.
+
+    Args:
+        features: a features folder of the corpus; None extracts what the model needs.
+        split: encode this split alone.
+    """
+    fitted = load_unit_model(model, device)
+    part = read_corpus(corpus).select(split=split)
+    needed = features or spectral_options(fitted, model)
+    with features_of(part, needed, device=device, jobs=jobs) as given:
+        units = fitted.encode(given)
+    write_units(out, units)
+    return units
+
+
+def spectral_options(model: UnitModel, folder: Path) -> SpectralOptions:
+    """What to extract for a fitted model.
+
+    Raises:
+        InputError: it was fitted on features that zerochain didn't extract.
+    """
+    front_end = model.front_end
+    assert front_end is not None
+    if front_end.extractor not in {"mfcc", "log-mel"}:
+        raise InputError(
+            f"was fitted on features of kind {front_end.extractor!r}, which can't be extracted",
+            path=folder,
+            cause="the features were imported",
+            remedy="give the same kind of features of this corpus with --features",
+        )
+    return SpectralOptions(**front_end.options)
+
+
+@contextmanager
+def features_of(
+    corpus: Corpus,
+    features: Path | SpectralOptions,
+    *,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> Iterator[Features]:
+    """The features of a corpus (or of a part of it), read from a folder or extracted.
+
+    Raises:
+        InputError: the folder's features are of another corpus.
+    """
+    if isinstance(features, SpectralOptions):
+        with extracted(corpus, features, device=device, jobs=jobs) as given:
+            yield given
+        return
+    given = read_features(features)
+    if given.corpus_id != corpus.id:
+        raise InputError(
+            f"the features are of corpus {given.corpus_id[:12]}, not of {corpus.name} "
+            f"({corpus.id[:12]})",
+            path=features,
+            cause="the corpus was imported again, or two arguments were swapped",
+            remedy="extract the features of this corpus",
+        )
+    yield given.restrict(corpus.ids)

@@ -1,0 +1,53 @@
+"""The multi-scale Code2Spec network (Tjandra et al., Interspeech 2019, section 3)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from zerochain.modules.convolutions import MultiScaleConv1d
+
+_SCALES = ((1, 3, 5, 7, 9, 11, 13, 15), (1, 3, 5, 7), (1, 3, 5, 7), (1, 3), (1,), (1,))
+REACH = sum(max(kernels) // 2 for kernels in _SCALES)
+"""Frames to either side that one frame's output depends on: 14."""
+
+
+class Code2SpecConfig(BaseModel):
+    """Sizes of the network. The published one has width 1024: 14 million parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_units: int = Field(ge=1)
+    n_bins: int = Field(1025, ge=1)
+    width: int = Field(256, ge=8, multiple_of=8)
+    """Channels of a layer, the total over its kernels; the default suits CPUs."""
+    n_embedding: int = Field(64, ge=1)
+
+
+class Code2Spec(nn.Module):
+    """Unit of each frame → normalised spectrum of each frame.
+
+    Departs from the paper in one thing: a unit's vector is learned here rather than copied from
+    the unit model's codebook, so that any unit file will do, of K-Means or of anything else.
+
+    The unit `n_units` stands for "nothing": what lies before and after an utterance. With `REACH`
+    of them on both sides an utterance's spectrum doesn't depend on what else is in the batch.
+    """
+
+    def __init__(self, config: Code2SpecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(
+            config.n_units + 1, config.n_embedding, padding_idx=config.n_units
+        )
+        sizes = [config.n_embedding] + [config.width] * len(_SCALES)
+        self.layers = nn.Sequential(
+            *(MultiScaleConv1d(sizes[i], sizes[i + 1], k) for i, k in enumerate(_SCALES))
+        )
+        self.output = nn.Conv1d(config.width, config.n_bins, 1)
+
+    def forward(self, units: Tensor) -> Tensor:
+        """units (B, T) → spectrum (B, T, n_bins)."""
+        x = self.embedding(units).transpose(1, 2)
+        y: Tensor = self.output(self.layers(x)).transpose(1, 2)
+        return y

@@ -1,0 +1,58 @@
+"""The spectra that an inverter predicts: linear or log magnitudes of a short-time transform."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from zerochain.audio import SAMPLE_RATE
+
+_FLOOR = 1e-5
+
+
+class SpectrogramOptions(BaseModel):
+    """A short-time Fourier transform whose frame i is centred at i · hop samples.
+
+    The window is shorter than the transform: 1024 of 2048 samples gives Griffin-Lim a better
+    phase than a full window, and keeps the published 1025 bins.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_fft: int = Field(2048, ge=16)
+    n_window: int = Field(1024, ge=16)
+    hop: int = Field(160, ge=1)
+    scale: Literal["log", "linear"] = "log"
+
+    @property
+    def n_bins(self) -> int:
+        return self.n_fft // 2 + 1
+
+    def window(self, device: torch.device | str) -> Tensor:
+        """The Hann window in the middle of n_fft samples."""
+        edge = (self.n_fft - self.n_window) // 2
+        window = torch.hann_window(self.n_window, device=device)
+        return torch.nn.functional.pad(window, (edge, self.n_fft - self.n_window - edge))
+
+    def magnitude(self, waves: Tensor) -> Tensor:
+        """waves (B, (T - 1) · hop + n_fft) → (B, T, n_bins); nothing is padded."""
+        frames = waves.unfold(-1, self.n_fft, self.hop) * self.window(waves.device)
+        spectrum: Tensor = torch.fft.rfft(frames)
+        return spectrum.abs()
+
+    def scaled(self, magnitude: Tensor) -> Tensor:
+        """What the network predicts."""
+        return (magnitude + _FLOOR).log() if self.scale == "log" else magnitude
+
+    def unscaled(self, spectrum: Tensor) -> Tensor:
+        """The inverse of `scaled`; never negative."""
+        magnitude = spectrum.exp() - _FLOOR if self.scale == "log" else spectrum
+        return magnitude.clamp(min=0)
+
+
+def hop_of(step_ms: float) -> int:
+    """Samples in a step."""
+    return round(step_ms * SAMPLE_RATE / 1000)

@@ -1,0 +1,248 @@
+"""The one training loop: any task, any device, exact resume, EMA weights, early stop."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+from zerochain.progress import track
+from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
+from zerochain.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Batch = dict[str, Tensor]
+Row = dict[str, float]
+
+
+class Task(Protocol):
+    """What is trained. Networks stand by name: a discriminator is one more, with its optimiser.
+
+    The first network is the one that training is for: its EMA weights are validated and kept.
+    """
+
+    networks: dict[str, nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+
+    def batch(self, step: int, process: int) -> Batch:
+        """The batch of a step: the same for the same numbers, so that a resumed run sees it."""
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """Compute losses, hand each to `update` with its optimiser's name, and return them."""
+
+    def validate(self, network: nn.Module) -> float:
+        """The loss on held-out utterances."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser's step on a loss, with gradient clipping."""
+
+    accelerator: Accelerator
+    networks: Mapping[str, nn.Module]
+    optimisers: Mapping[str, Any]
+    max_gradient_norm: float
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        """Minimise `loss` by the network and the optimiser called `name`."""
+        self.optimisers[name].zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.networks[name].parameters(), self.max_gradient_norm)
+        self.optimisers[name].step()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to."""
+
+    weights: dict[str, Tensor]
+    """EMA weights of the best validation, on the CPU."""
+    history: list[Row]
+    """One row a validation: step, seconds, train_loss, valid_loss and the task's other losses."""
+    converged: bool
+    """Whether it stopped because validation no longer improved, not because steps ran out."""
+
+    @property
+    def best(self) -> Row:
+        return min(self.history, key=lambda row: row["valid_loss"])
+
+
+def train(
+    task: Task,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    fingerprint: str,
+    device: str = "cpu",
+    restart: bool = False,
+    tensorboard: bool = False,
+) -> Trained:
+    """Train until validation stops improving, or for `config.max_steps`.
+
+    Args:
+        folder: for checkpoint.safetensors, log.csv and, if wanted, TensorBoard's events.
+        fingerprint: names data and settings; a checkpoint with another one is refused.
+        restart: ignore a checkpoint.
+
+    Raises:
+        InputError: the loss is NaN or infinite (the last good checkpoint stays), or the
+            checkpoint in `folder` is of another run.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision)
+    run = _Run(task, config, accelerator)
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists() and not restart:
+        run.restore(load_checkpoint(checkpoint, fingerprint))
+    steps = range(run.step + 1, config.max_steps + 1)
+    for step in track(() if run.stopped else steps, "Training", total=len(steps)):
+        run.advance(step)
+        if step % config.validate_every and step != config.max_steps:
+            continue
+        run.validate()
+        if accelerator.is_main_process:
+            save_checkpoint(checkpoint, {"fingerprint": fingerprint, **run.state()})
+            write_log(folder, run.history, tensorboard)
+        if run.stopped:
+            break
+    if accelerator.is_main_process:
+        checkpoint.unlink(missing_ok=True)
+    accelerator.end_training()
+    return Trained(run.best_weights, run.history, run.stopped)
+
+
+class _Run:
+    """Everything that changes while training, and that a checkpoint therefore holds."""
+
+    def __init__(self, task: Task, config: TrainingConfig, accelerator: Accelerator) -> None:
+        torch.manual_seed(config.seed)
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.raw = task.networks
+        names = list(task.networks)
+        prepared = accelerator.prepare(
+            *task.networks.values(), *(task.optimisers[name] for name in names)
+        )
+        self.networks = dict(zip(names, prepared[: len(names)], strict=True))
+        self.optimisers = dict(zip(names, prepared[len(names) :], strict=True))
+        self.update = Update(accelerator, self.networks, self.optimisers, config.max_gradient_norm)
+        main = accelerator.unwrap_model(self.networks[names[0]])
+        self.main = main
+        self.ema = AveragedModel(main, multi_avg_fn=_ema(config.ema_decay), use_buffers=True)
+        self.step, self.seconds, self.misses = 0, 0.0, 0
+        self.best, self.best_weights = math.inf, _on_cpu(main.state_dict())
+        self.history: list[Row] = []
+        self.losses: list[Row] = []
+
+    @property
+    def stopped(self) -> bool:
+        return self.misses >= self.config.patience
+
+    def advance(self, step: int) -> None:
+        begun = time.monotonic()
+        for network in self.networks.values():
+            network.train()
+        batch = self.task.batch(step, self.accelerator.process_index)
+        batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
+        with self.accelerator.autocast():
+            losses = self.task.training_step(self.networks, batch, self.update)
+        row = {name: float(value.detach()) for name, value in losses.items()}
+        wrong = [name for name, value in row.items() if not math.isfinite(value)]
+        if wrong:
+            raise InputError(
+                f"training diverged at step {step}: {wrong[0]} is {row[wrong[0]]}",
+                cause="too high a learning rate, or a recording that isn't speech",
+                remedy="lower --learning-rate; the last good checkpoint is kept, and --restart "
+                "starts anew",
+            )
+        self.ema.update_parameters(self.main)
+        self.losses.append(row)
+        self.step = step
+        self.seconds += time.monotonic() - begun
+
+    def validate(self) -> None:
+        begun = time.monotonic()
+        self.ema.eval()
+        with torch.inference_mode():
+            loss = self.task.validate(self.ema.module)
+        means = {name: _mean([row[name] for row in self.losses]) for name in self.losses[0]}
+        self.losses = []
+        if loss < self.best:
+            self.best, self.misses = loss, 0
+            self.best_weights = _on_cpu(self.ema.module.state_dict())
+        else:
+            self.misses += 1
+        self.seconds += time.monotonic() - begun
+        row = {"step": self.step, "seconds": self.seconds, **means, "valid_loss": loss}
+        self.history.append(row)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "networks": {n: self.accelerator.unwrap_model(m).state_dict() for n, m in self._nets},
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "ema": self.ema.state_dict(),
+            "best_weights": self.best_weights,
+            "random": torch.get_rng_state(),
+            "history": self.history,
+            "progress": [self.step, self.seconds, self.misses, self.best],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name, network in self._nets:
+            self.accelerator.unwrap_model(network).load_state_dict(state["networks"][name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.ema.load_state_dict(state["ema"])
+        self.best_weights, self.history = state["best_weights"], state["history"]
+        self.step, self.seconds, self.misses, self.best = state["progress"]
+        torch.set_rng_state(state["random"])
+
+    @property
+    def _nets(self) -> list[tuple[str, nn.Module]]:
+        return list(self.networks.items())
+
+
+def write_log(folder: Path, history: list[Row], tensorboard: bool = False) -> None:
+    """Write log.csv, one row a validation, and the newest row for TensorBoard."""
+    with atomic_file(folder / "log.csv") as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+    if tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(folder / "tensorboard")) as board:
+            for name, value in history[-1].items():
+                board.add_scalar(name, value, int(history[-1]["step"]))
+
+
+def _ema(decay: float) -> Any:
+    """An exponential moving average that starts as a plain one, so that early weights fade."""
+
+    def average(averaged: Any, current: Any, n: Tensor | int) -> None:
+        step_decay = min(decay, (1 + int(n)) / (10 + int(n)))
+        get_ema_multi_avg_fn(step_decay)(averaged, current, n)  # type: ignore[no-untyped-call]
+
+    return average
+
+
+def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
