@@ -91,6 +91,12 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
                 sync(file)
             temporary.chmod(0o777 & ~_umask())
             _swap_in(temporary, path)
+        except InputError as error:
+            if error.path is not None and temporary in (inner := Path(error.path)).parents:
+                error.path = path / inner.relative_to(temporary)  # the name that people know
+            elif error.path == temporary:
+                error.path = path
+            raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
