@@ -10,6 +10,8 @@ from zerochain.cli.corpus import corpus
 from zerochain.cli.discover import discover, encode, extract
 from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
+from zerochain.cli.show import show
+from zerochain.cli.score import score
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (import_group, corpus, extract, discover, encode, invert):
+for command in (import_group, corpus, extract, discover, encode, invert, score, show):
     main.add_command(command)

@@ -83,9 +83,8 @@ def abx(
     sequences, name = _sequences(representation, distance, codebook)
     files = dict.fromkeys(item.file for item in items)
     check_same_ids(list(files), list(sequences.index), "ABX items", "units or features")
-    # By default no result depends on the order in which items or utterances are listed.
-    chosen = list(items) if protocol.mirrored else sorted(items)
-    usable, spans, exclusions = _usable(chosen, sequences)
+    # Sorted, so that no random draw depends on the order in which items are listed.
+    usable, spans, exclusions = _usable(sorted(items), sequences)
     todo = plan(usable, mode, protocol, seed)
     scores = score_plan(todo, spans, sequences, protocol, jobs)
     keys = _keys(todo, mode)

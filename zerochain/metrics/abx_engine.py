@@ -84,7 +84,7 @@ def unit_vectors(frames: NDArray[np.float32]) -> Floats:
 
 def _with_logarithms(frames: NDArray[np.float32]) -> Floats:
     """Renormalise, add float64's epsilon, renormalise; beside it the logarithms: (T, 2 D)."""
-    p = frames.astype(np.float64)
+    p: Doubles = frames.astype(np.float64)
     sums = p.sum(axis=1, keepdims=True)
     if (p < 0).any() or (sums == 0).any():
         raise InputError(
@@ -132,10 +132,8 @@ def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:
     """Cut the cells where the distances or the frames they need have filled a chunk."""
     cells, sizes, n_groups = plan.cells, plan.sizes, len(plan.sizes)
     pairs = cells[:, [2, 2]] * n_groups + cells[:, :2]
-    family = np.stack([cells[:, 2], cells[:, 0]], axis=1)
-    family = plan.context[cells[:, 0]] * len(plan.speakers) ** 2 + (
-        np.sort(plan.speaker[family], axis=1) @ [len(plan.speakers), 1]
-    )
+    low, high = np.sort(plan.speaker[cells[:, [0, 2]]], axis=1).T
+    family = (plan.context[cells[:, 0]] * len(plan.speakers) + low) * len(plan.speakers) + high
     frames = np.add.reduceat(spans[plan.order, 1], plan.bounds[:-1])
     load = _first_seen(pairs, sizes[cells[:, 2], None] * sizes[cells[:, :2]]) / _PAIRS
     load += _first_seen(family[:, None] * n_groups + cells, frames[cells]) * dim * 4 / _BYTES
@@ -147,7 +145,7 @@ def _first_seen(keys: Ints, costs: Ints) -> Doubles:
     _, first = np.unique(keys, return_index=True)
     counted = np.zeros(keys.size)
     counted[first] = costs.ravel()[first]
-    return counted.reshape(keys.shape).sum(axis=1)
+    return np.asarray(counted.reshape(keys.shape).sum(axis=1))
 
 
 def _score_chunk(
@@ -164,9 +162,7 @@ def _score_chunk(
     pair = pair.reshape(-1, 2)
     pairs = np.stack(np.divmod(keys, len(groups)), axis=1)
     pair_bounds = np.concatenate([[0], np.cumsum(sizes[pairs].prod(axis=1))])
-    distances = _distances(
-        spans[items], bounds, pairs, pair_bounds, sequences, mirrored=protocol.mirrored
-    )
+    distances = _distances(spans[items], bounds, pairs, pair_bounds, sequences)
     xa, xb = (
         _places(local[:, 2], local[:, side], pair[:, side], sizes, pair_bounds, protocol)
         for side in (0, 1)
@@ -182,8 +178,6 @@ def _distances(
     pairs: Ints,
     pair_bounds: Ints,
     sequences: Sequences,
-    *,
-    mirrored: bool,
 ) -> Doubles:
     """The chunk's distances: rows DTW(g, h) of every pair of groups, then all DTW(h, g)."""
     lengths = spans[:, 1].copy()
@@ -204,7 +198,6 @@ def _distances(
         bounds,
         pairs,
         pair_bounds,
-        mirrored,
         *both,
     )
     if not np.isfinite(both).all():

@@ -15,6 +15,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 ANGULAR, EUCLIDEAN, KL, TABLE, IDENTICAL, LEVENSHTEIN = range(6)
+"""Kinds of distance: between vectors, and from TABLE on between units."""
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -127,7 +128,7 @@ def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float
         left = cost[i - 1, 0] + local[i, first]
         cost[i, 0] = left
         for j in range(1, m):
-            left = min(min(cost[i - 1, j], cost[i - 1, j - 1]), left) + local[i, first + j]
+            left = min(cost[i - 1, j], cost[i - 1, j - 1], left) + local[i, first + j]
             cost[i, j] = left
     total = cost[n - 1, m - 1]
     return total / _path(cost, n, m, False), total / _path(cost, n, m, True)
@@ -161,7 +162,7 @@ def _edit_distance(local: Floats, first: int, m: int, n: int, cost: Doubles) -> 
         for j in range(1, m + 1):
             swap = cost[i - 1, j - 1] + local[i - 1, first + j - 1]
             cost[i, j] = min(swap, min(cost[i - 1, j], cost[i, j - 1]) + 1)
-    return cost[n, m]
+    return float(cost[n, m])
 
 
 @_compiled
@@ -186,7 +187,6 @@ def group_distances(
     item_bounds: Ints,
     pairs: Ints,
     pair_bounds: Ints,
-    mirrored: bool,
     forward: Doubles,
     backward: Doubles,
 ) -> None:
@@ -198,7 +198,6 @@ def group_distances(
         item_bounds: group g's items are item_bounds[g] … item_bounds[g + 1]; (G + 1,).
         pairs: groups g ≤ h (P, 2).
         pair_bounds: where each pair's items start in the outputs (P + 1,).
-        mirrored: in a pair of a group with itself, both directions are DTW(earlier, later).
         forward: DTW(item x of g, item y of h) at pair_bounds[p] + x · size(h) + y.
         backward: DTW(item y of h, item x of g) at the same place.
     """
@@ -221,7 +220,7 @@ def group_distances(
         y = packed[h_start * n_rows : (h_start + h_width) * n_rows].reshape((n_rows, h_width))
         for a in range(item_bounds[g + 1] - g0):
             n, first = lengths[g0 + a], starts[g0 + a] - g_start
-            if kind == TABLE or kind == IDENTICAL or kind == LEVENSHTEIN:
+            if kind >= TABLE:
                 _unit_distances(kind, x, first, n, y, table, local)
             else:
                 frame_distances(kind, x, first, n, y, local)
@@ -235,9 +234,6 @@ def group_distances(
                 at = pair_bounds[p] + a * size + b
                 forward[at], backward[at] = there, back
                 if g == h:
-                    if mirrored:
-                        back = there
-                        backward[at] = there
                     at = pair_bounds[p] + b * size + a
                     forward[at], backward[at] = back, there
 

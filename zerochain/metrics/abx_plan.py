@@ -33,9 +33,6 @@ class Protocol:
     """Whether A, B and X have the same neighbours."""
     direction: Literal["xa", "ax"] = "xa"
     """DTW(X, A) or DTW(A, X): they differ where paths tie."""
-    mirrored: bool = False
-    """Within a group take DTW(earlier item, later item) for both directions, as Libri-Light's
-    scorer and fastabx do; results then depend on the order of items where paths tie."""
     collapse: tuple[tuple[str, ...], ...] = COLLAPSE_2021
     """The columns averaged away, level after level."""
     max_tokens: int | None = None
@@ -94,12 +91,13 @@ def plan(items: list[Item], mode: Mode, protocol: Protocol, seed: int = 0) -> Pl
     cells = _cells(groups, np.diff(bounds), mode, protocol.max_speakers, rng)
     if len(cells) == 0:
         raise _no_cells(mode, len(items), len(phones), len(speakers), len(contexts))
-    sizes = np.diff(bounds)
-    n_a, n_b, n_x = sizes[cells].T
+    n_a, n_b, n_x = np.diff(bounds)[cells].T
     return Plan(
-        order,
-        bounds,
-        *groups.T,
+        order=order,
+        bounds=bounds,
+        context=groups[:, 0],
+        speaker=groups[:, 1],
+        phone=groups[:, 2],
         contexts=contexts,
         speakers=speakers,
         phones=phones,
@@ -135,7 +133,7 @@ def _cells(
     groups: Ints, sizes: Ints, mode: Mode, max_speakers: int | None, rng: np.random.Generator
 ) -> Ints:
     """Groups of A, B and X, sorted so that cells that share distances stand together."""
-    context, speaker, phone = groups.T
+    context, speaker = groups[:, 0], groups[:, 1]
     a, b = _joined(groups[:, :2], groups[:, 2])
     if mode == "within":
         a, b = a[sizes[a] > 1], b[sizes[a] > 1]

@@ -60,8 +60,8 @@ def triphone_items(
         elif before is None or after is None or {before.phone, after.phone} & set(silences):
             excluded["beside_silence"] += 1
         else:
-            span = (before.onset, after.offset)
-            items.append(Item(name, *span, phone.phone, before.phone, after.phone, ""))
+            onset, offset = before.onset, after.offset
+            items.append(Item(name, onset, offset, phone.phone, before.phone, after.phone, ""))
     return _with_speakers(items, speakers, phones.source), dict(excluded)
 
 
@@ -78,8 +78,8 @@ def phone_items(
         if phone.phone in silences:
             excluded["silence"] += 1
         else:
-            context = [EDGE if p is None else p.phone for p in (before, after)]
-            items.append(Item(name, phone.onset, phone.offset, phone.phone, *context, ""))
+            left, right = (EDGE if p is None else p.phone for p in (before, after))
+            items.append(Item(name, phone.onset, phone.offset, phone.phone, left, right, ""))
     return _with_speakers(items, speakers, phones.source), dict(excluded)
 
 
@@ -182,7 +182,7 @@ def _item(columns: list[str], order: list[int], where: str) -> Item:
             cause="the line was cut short, or a label is empty",
             remedy="mend the line",
         )
-    file, onset, offset, *labels = (columns[i] for i in order)
+    file, onset, offset, phone, previous, following, speaker = (columns[i] for i in order)
     try:
         times = float(onset), float(offset)
     except ValueError:
@@ -194,4 +194,4 @@ def _item(columns: list[str], order: list[int], where: str) -> Item:
             cause="the columns are in another order and have no header",
             remedy=f"give a header: #{' '.join(COLUMNS)}",
         )
-    return Item(file, *times, *labels)
+    return Item(file, *times, phone, previous, following, speaker)

@@ -1,0 +1,145 @@
+"""Scores on the command line: ABX, bit rate, codebook usage, resynthesis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zerochain.cli.common import FILE, FOLDER, PATH, Group, jobs_option, seed_option
+
+if TYPE_CHECKING:
+    from zerochain.report.scoring import Scored
+
+corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The corpus.")
+split_option = click.option("--split", help="Only the utterances of this split.")
+system_option = click.option("--system", help="What the scores are called in tables.")
+out_option = click.option(
+    "--out", type=FILE, required=True, help="The scores.jsonl that the scores are appended to."
+)
+DISTANCES = ("angular", "euclidean", "kl", "identical", "levenshtein")
+
+
+@click.group(cls=Group)
+def score() -> None:
+    """Score units, features and resynthesised speech; scores are appended to a file."""
+
+
+@score.command(
+    example="zerochain score abx units.parquet --corpus corpora/mine --model models/km256 "
+    "--split test --out scores.jsonl"
+)
+@click.argument("source", metavar="INPUT", type=PATH)
+@corpus_option
+@click.option("--model", type=FOLDER, help="The units' model: compares its codebook vectors.")
+@click.option("--items", type=FILE, help="An .item file, instead of the corpus's gold phones.")
+@click.option(
+    "--protocol", type=click.Choice(["triphone", "phone"]), default="triphone", show_default=True
+)
+@click.option(
+    "--distance",
+    type=click.Choice(DISTANCES),
+    help="Between frames.  [default: angular; for units without --model identical]",
+)
+@click.option("--mode", type=click.Choice(["within", "across", "both"]), help="[default: both]")
+@split_option
+@click.option("--silence", help="Labels that are no phones, with commas between them.")
+@click.option(
+    "--normalise",
+    type=click.Choice(["none", "corpus", "speaker", "utterance"]),
+    default="none",
+    show_default=True,
+    help="Mean and variance normalisation of features.",
+)
+@system_option
+@out_option
+@seed_option
+@jobs_option
+def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
+    """ABX error of INPUT, a units.parquet or a features folder: 0 is perfect, 50 is chance.
+
+    \b
+    triphone  whole triphones, in the same context, all tokens
+    phone     single phones in any context; 10 tokens a group and 5 speakers of X, drawn at random
+
+    Units are compared as "the same or not" or, with --model, by their codebook vectors. Silences
+    are never compared, and a triphone beside one is left out; what is left out is counted.
+    """
+    from zerochain.metrics.abx_plan import PROTOCOLS
+    from zerochain.metrics.items import SILENCES
+    from zerochain.report.abx_scoring import score_abx
+
+    silences = SILENCES if silence is None else frozenset(silence.split(","))
+    _save(score_abx(protocol=PROTOCOLS[protocol], silences=silences, **options), out)
+
+
+@score.command(example="zerochain score bitrate units.parquet --corpus corpora/mine --out s.jsonl")
+@click.argument("units", type=FILE)
+@corpus_option
+@split_option
+@system_option
+@out_option
+@seed_option
+def bitrate(out: Path, **options: Any) -> None:
+    """Bits per second of UNITS: the challenge's (every unit), and of segments (repeats merged).
+
+    The segment bit rate pays nothing for durations, so it isn't comparable with the challenge's.
+    """
+    from zerochain.report.scoring import score_bitrate
+
+    _save(score_bitrate(**options), out)
+
+
+@score.command(example="zerochain score usage units.parquet --out scores.jsonl")
+@click.argument("units", type=FILE)
+@system_option
+@out_option
+def usage(out: Path, **options: Any) -> None:
+    """How much of the codebook UNITS use: the fraction of units, and their perplexity."""
+    from zerochain.report.scoring import score_usage
+
+    _save(score_usage(**options), out)
+
+
+@score.command(
+    example="zerochain score resynthesis wavs/ --corpus corpora/mine --split test --out s.jsonl"
+)
+@click.argument("wavs", type=FOLDER)
+@corpus_option
+@split_option
+@click.option(
+    "--max-difference-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Lengths may differ by so much.  [default: one unit, or 80]",
+)
+@system_option
+@out_option
+@seed_option
+def resynthesis(out: Path, **options: Any) -> None:
+    """Log-spectral distance (dB) and ESTOI of WAVS, a folder of <id>.wav, to the recordings.
+
+    Both mean something only where the voice is the original speaker's own.
+    """
+    from zerochain.report.scoring import score_resyntheses
+
+    _save(score_resyntheses(**options), out)
+
+
+def _save(scored: Scored, out: Path) -> None:
+    """Append the scores to the file and show them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from zerochain.formats.scores import append_scores
+
+    append_scores(out, scored.scores)
+    table = Table("metric", "value", "95 % interval", "n", "protocol", "system")
+    for one in scored.scores:
+        interval = "" if one.interval is None else "{:.2f} … {:.2f}".format(*one.interval)
+        count = f"{one.n:,} {one.options['n_of']}"
+        table.add_row(one.metric, f"{one.value:.3f}", interval, count, one.protocol, one.system)
+    Console().print(table)
+    for note in scored.notes:
+        click.echo(note)
+    click.echo(f"appended to {out}")

@@ -1,0 +1,139 @@
+"""Bits per second of discrete units.
+
+The challenge's bit rate (ZeroSpeech 2019 and 2020) is B = N / D · H: N symbols in D seconds, and
+H = -Σ p·log2 p over the whole set, in bits. It charges every symbol its share of the entropy of
+single symbols and nothing for time, order or context: it is what a memoryless code would need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from zerochain.errors import InputError
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.units import UnitFile
+from zerochain.metrics.bootstrap import REPLICATES, resample_weights
+
+_BLOCK = 8_000_000
+
+
+@dataclass(frozen=True)
+class Bitrate:
+    """A bit rate and what it rests on."""
+
+    value: float
+    """Bits per second."""
+    interval: tuple[float, float] | None
+    """95 %, over utterances; None for a single one."""
+    n_symbols: int
+    n_distinct: int
+    entropy_bits: float
+    duration_s: float
+    n_utterances: int
+
+
+def entropy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy in bits of counts (…, V) along the last axis; unused symbols count nothing."""
+    total = counts.sum(axis=-1)
+    logs = np.log2(counts, out=np.zeros_like(counts), where=counts > 0)
+    return np.asarray(np.log2(total) - (counts * logs).sum(axis=-1) / total)
+
+
+def bitrate(
+    symbols: Mapping[str, Sequence[Hashable]], durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """The challenge's bit rate of symbols by utterance.
+
+    Args:
+        symbols: utterance → its symbols, whatever they are: a unit, or the tuple of numbers on
+            one line of a submission. Repeats are not merged.
+        durations_s: utterance → seconds of its audio. Utterances that `symbols` lacks are left
+            out, their seconds too.
+
+    Raises:
+        InputError: no symbol, an utterance without a duration, or a duration that isn't positive.
+    """
+    check_same_ids(list(symbols), list(durations_s), "units", "durations")
+    seconds = np.array([durations_s[name] for name in symbols], np.float64)
+    if len(seconds) == 0 or not any(len(line) for line in symbols.values()):
+        raise InputError("there is no unit, so there is no bit rate", remedy="encode some speech")
+    if not (np.isfinite(seconds) & (seconds > 0)).all():
+        raise InputError(
+            "a duration is not a positive number of seconds", remedy="import the corpus again"
+        )
+    histograms = _histograms(symbols)
+    counts = np.asarray(histograms.sum(axis=0))
+    value = float(counts.sum() / seconds.sum() * entropy(counts))
+    return Bitrate(
+        value=value,
+        interval=_interval(histograms, seconds, value, seed),
+        n_symbols=int(counts.sum()),
+        n_distinct=len(counts),
+        entropy_bits=float(entropy(counts)),
+        duration_s=float(seconds.sum()),
+        n_utterances=len(seconds),
+    )
+
+
+def unit_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """The challenge's bit rate of a unit file: one symbol a unit, as the file holds them.
+
+    Raises:
+        InputError: as `bitrate`.
+    """
+    return bitrate({k: v.tolist() for k, v in unit_file.units.items()}, durations_s, seed=seed)
+
+
+def segment_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """The same formula over segments: repeated units are merged, their durations not paid for.
+
+    Not comparable with the challenge's: a decoder would have to be told the durations as well.
+
+    Raises:
+        InputError: as `bitrate`.
+    """
+    merged = {k: merge_repeats(v).tolist() for k, v in unit_file.units.items()}
+    return bitrate(merged, durations_s, seed=seed)
+
+
+def merge_repeats(units: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Units (N,) without those that equal the one before them."""
+    return units[np.flatnonzero(np.diff(units, prepend=-1))]
+
+
+def _histograms(symbols: Mapping[str, Sequence[Hashable]]) -> sparse.csr_array:
+    """How often each utterance has each symbol: (utterances, symbols)."""
+    code: dict[Hashable, int] = {}
+    columns = [code.setdefault(s, len(code)) for line in symbols.values() for s in line]
+    rows = np.repeat(np.arange(len(symbols)), [len(line) for line in symbols.values()])
+    ones = np.ones(len(columns))
+    return sparse.csr_array((ones, (rows, columns)), shape=(len(symbols), len(code)))
+
+
+def _interval(
+    histograms: sparse.csr_array, seconds: NDArray[np.float64], value: float, seed: int
+) -> tuple[float, float] | None:
+    """95 % over utterances, centred: resampled speech repeats itself, so its entropy is too low,
+    and only the spread of the replicates about their own mean is laid around the value."""
+    n, n_symbols = histograms.shape
+    if n < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = []
+    per_block = max(1, min(REPLICATES, _BLOCK // n_symbols))
+    for done in range(0, REPLICATES, per_block):
+        weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
+        counts = np.asarray((histograms.T @ weights.T).T)
+        drawn.append(counts.sum(axis=1) / (weights @ seconds) * entropy(counts))
+    replicates = np.concatenate(drawn)
+    low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
+    return max(0.0, value + float(low)), value + float(high)

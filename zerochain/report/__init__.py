@@ -1,0 +1,1 @@
+"""Scores from files, published numbers beside them, and the page that shows both."""

@@ -1,0 +1,205 @@
+"""ABX from files: what `zerochain score abx` does, as a function anybody can call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.features.normalisation import NormalisationKind, normalised
+from zerochain.formats.bundle import read_bundle
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import Features, read_features
+from zerochain.formats.identity import check_same_ids, file_id
+from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.scores import Score
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.metrics.abx import AbxResult, abx
+from zerochain.metrics.abx_engine import Distance
+from zerochain.metrics.abx_plan import TRIPHONE, Mode, NoCellsError, Protocol
+from zerochain.metrics.items import SILENCES, Item, phone_items, read_items, triphone_items
+from zerochain.report.scoring import Scored, exclusion_notes
+
+
+def score_abx(
+    source: Path,
+    corpus: Path,
+    *,
+    model: Path | None = None,
+    items: Path | None = None,
+    protocol: Protocol = TRIPHONE,
+    distance: Distance | None = None,
+    mode: Mode | Literal["both"] | None = None,
+    split: str | None = None,
+    silences: Collection[str] = SILENCES,
+    normalise: NormalisationKind = "none",
+    system: str | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+) -> Scored:
+    """ABX within and across speakers of a units.parquet or a features folder.
+
+    Args:
+        source: units, or features.
+        model: the units' model; its codebook gives them distances beyond same or not.
+        items: an .item file, instead of the corpus's gold phones.
+        mode: None scores both, and only notes that across is undefined for one speaker.
+        normalise: mean and variance normalisation of features first, over what `source` holds.
+
+    Raises:
+        ModelMismatchError: the units are of another unit model than `model`.
+        InputError: no gold phones, ids that don't join, an undefined score.
+    """
+    whole = read_corpus(corpus)
+    part = whole if split is None else whole.select(split=split)
+    tokens, excluded = _items(items, corpus, part, protocol, silences)
+    representation, codebook = _representation(source, model, normalise)
+    inputs = {"corpus": whole.id, **_inputs(representation, model, items)}
+    options = {
+        **asdict(protocol),
+        "split": split,
+        "step_ms": representation.step_ms,
+        "normalise": normalise,
+        "codebook": model is not None,
+        "seed": seed,
+    }
+    scores, notes = [], []
+    for one in ("within", "across") if mode in {None, "both"} else (mode,):
+        try:
+            result = abx(
+                representation,
+                tokens,
+                mode=one,
+                distance=distance,
+                codebook=codebook,
+                protocol=protocol,
+                seed=seed,
+                jobs=jobs,
+            )
+        except NoCellsError:
+            if mode is not None or one == "within" or len({t.speaker for t in tokens}) > 1:
+                raise
+            notes.append("abx_across_% is undefined and left out: there is one speaker only")
+            continue
+        result = replace(result, exclusions={**excluded, **result.exclusions})
+        scores.append(
+            _abx_score(result, protocol, system or _name(representation), inputs, options)
+        )
+    notes += exclusion_notes(scores)
+    return Scored(scores, notes)
+
+
+def _items(
+    items: Path | None,
+    corpus: Path,
+    part: Corpus,
+    protocol: Protocol,
+    silences: Collection[str],
+) -> tuple[list[Item], dict[str, int]]:
+    """The items of the corpus's part, and what was left out of them."""
+    ids = set(part.ids)
+    if items is not None:
+        listed_items = read_items(items)
+        kept = [item for item in listed_items if item.file in ids]
+        if not kept:
+            check_same_ids([i.file for i in listed_items], ids, "items", f"corpus {part.name}")
+        return kept, _counted(items_of_other_utterances=len(listed_items) - len(kept))
+    path = corpus / PHONES_FILE
+    if not path.is_file():
+        raise InputError(
+            f"corpus {part.name!r} has no gold phones, and ABX needs some",
+            path=path,
+            remedy="import it with --alignments, or give an --items file",
+        )
+    phones = read_phones(path)
+    chosen = Phones({k: v for k, v in phones.by_id.items() if k in ids}, phones.source)
+    make = triphone_items if protocol.span == "triphone" else phone_items
+    speakers = {u.id: u.speaker for u in part.utterances}
+    tokens, excluded = make(chosen, speakers, silences)
+    without = len(ids) - len(chosen.by_id)
+    return tokens, {**excluded, **_counted(utterances_without_alignment=without)}
+
+
+def _representation(
+    source: Path, model: Path | None, normalise: NormalisationKind
+) -> tuple[Features | UnitFile, NDArray[np.float32] | None]:
+    """Features or units, and the units' codebook where their model is given."""
+    if source.is_dir():
+        if model is not None:
+            raise InputError(
+                "--model gives units their vectors, and these are features",
+                path=source,
+                remedy="leave --model out, or score a unit file",
+            )
+        features = read_features(source)
+        return features if normalise == "none" else normalised(features, normalise), None
+    unit_file = read_units(source)
+    if normalise != "none":
+        raise InputError("units can't be normalised", path=source, remedy="leave --normalise out")
+    if model is None:
+        return unit_file, None
+    bundle = read_bundle(model)
+    unit_file.check_model(bundle.id, "model given")
+    if "codebook" not in bundle.tensors:
+        raise InputError(
+            f"a {bundle.model} has no codebook",
+            path=model,
+            remedy="leave --model out: units are then the same or not",
+        )
+    return unit_file, bundle.tensors["codebook"].astype(np.float32)
+
+
+def _inputs(
+    representation: Features | UnitFile, model: Path | None, items: Path | None
+) -> dict[str, str]:
+    kind = "features" if isinstance(representation, Features) else "units"
+    ids = {kind: representation.id}
+    if isinstance(representation, UnitFile) and model is not None:
+        ids["model"] = representation.model_id
+    if items is not None:
+        ids["items"] = file_id(items)
+    return ids
+
+
+def _name(representation: Features | UnitFile) -> str:
+    if isinstance(representation, UnitFile):
+        return representation.method
+    kind = representation.options.get("normalisation", "none")
+    return representation.extractor if kind == "none" else f"{representation.extractor} {kind}-norm"
+
+
+def _abx_score(
+    result: AbxResult,
+    protocol: Protocol,
+    system: str,
+    inputs: dict[str, str],
+    common: dict[str, Any],
+) -> Score:
+    options = {
+        "n_of": "triples",
+        "distance": result.distance,
+        "n_items": result.n_items,
+        "n_cells": result.n_cells,
+        "exclusions": result.exclusions,
+        **{key: value for key, value in common.items() if key != "name"},
+    }
+    metric = f"abx_{result.mode}_%"
+    return Score(
+        metric,
+        result.value,
+        result.interval,
+        result.n_triples,
+        protocol.name,
+        system,
+        inputs,
+        options,
+    )
+
+
+def _counted(**counts: int) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
