@@ -1,0 +1,293 @@
+"""`zerochain show`: what any file or folder of zerochain is, printed readably."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zerochain.cli.common import PATH, Command
+from zerochain.errors import listed
+from zerochain.formats.identity import short
+from zerochain.formats.kinds import kind_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_FIRST = 5
+_MOST_ROWS = 30
+_PIPE_WIDTH = 160
+
+
+@click.command(cls=Command, example="zerochain show units.parquet\nzerochain show corpora/mine")
+@click.argument("path", metavar="FILE", type=PATH)
+def show(path: Path) -> None:
+    """Say what FILE is (any file or folder that zerochain writes) and print it readably."""
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    print_file(path, console)
+
+
+def print_file(path: Path, console: Console) -> None:
+    """Print a file or folder of any kind.
+
+    Raises:
+        InputError: it is of no kind, or damaged.
+    """
+    kind = kind_of(path)
+    folder = path if path.is_dir() else path.parent
+    match kind:
+        case "corpus":
+            _corpus(folder, console)
+        case "features":
+            _features(folder, console)
+        case "bundle":
+            _bundle(folder, console)
+        case "synthesis":
+            _synthesis(folder, console)
+        case "training":
+            _training(folder, console)
+        case "phones":
+            _phones(path, console)
+        case "pairs":
+            _pairs(path, console)
+        case "units":
+            _units(path, console)
+        case "scores":
+            _scores(path, console)
+
+
+def _corpus(folder: Path, console: Console) -> None:
+    from zerochain.corpora.build import findings
+    from zerochain.formats.corpus import read_corpus
+    from zerochain.formats.phones import PHONES_FILE
+
+    corpus = read_corpus(folder)
+    facts = {
+        "language": corpus.language,
+        "licence": corpus.licence,
+        "source": corpus.source,
+        "audio": corpus.audio_root,
+        "minutes": f"{corpus.duration / 60:.1f}",
+        "utterances": f"{len(corpus.utterances)}",
+        "id": short(corpus.id),
+    }
+    _head(console, f"corpus {corpus.name!r}", facts)
+    splits = sorted({u.split for u in corpus.utterances}, key=str)
+    rows = []
+    for speaker in sorted({u.speaker for u in corpus.utterances}, key=str):
+        parts = [
+            [u.duration for u in corpus.utterances if (u.speaker, u.split) == (speaker, split)]
+            for split in splits
+        ]
+        cells = [f"{sum(p) / 60:.1f} min ({len(p)})" if p else "–" for p in parts]
+        rows.append([speaker or "unknown", *cells])
+    header = ["speaker", *(split or "no split" for split in splits)]
+    _table(console, f"minutes (utterances) of {len(rows)} speakers", header, rows)
+    first = [
+        [u.id, u.speaker or "–", f"{u.duration:.2f}", u.text or "–"]
+        for u in corpus.utterances[:_FIRST]
+    ]
+    _table(console, "first utterances", ["id", "speaker", "seconds", "text"], first)
+    for line in findings(corpus):
+        console.print(f"noticed by the import: {_plain(line)}")
+    if (folder / PHONES_FILE).is_file():
+        _phones(folder / PHONES_FILE, console)
+
+
+def _phones(path: Path, console: Console) -> None:
+    from collections import Counter
+
+    from zerochain.formats.phones import read_phones
+
+    phones = read_phones(path)
+    counts = Counter(phone.phone for line in phones.by_id.values() for phone in line)
+    facts = {
+        "utterances": f"{len(phones.by_id)}",
+        "phones": f"{counts.total()}, of {len(counts)} kinds",
+        "most frequent": ", ".join(f"{name} {n}" for name, n in counts.most_common(12)),
+        "source": phones.source,
+    }
+    _head(console, "gold phones", facts)
+
+
+def _pairs(path: Path, console: Console) -> None:
+    from zerochain.formats.pairs import read_pairs
+
+    pairs = read_pairs(path)
+    facts = {
+        "pairs": f"{len(pairs.pairs)}",
+        "source corpus": short(pairs.source_corpus),
+        "target corpus": short(pairs.target_corpus),
+    }
+    _head(console, "pairs of utterances that say the same", facts)
+    _table(console, "first pairs", ["source", "target"], pairs.pairs[:_FIRST])
+
+
+def _features(folder: Path, console: Console) -> None:
+    from zerochain.formats.features import read_features
+
+    features = read_features(folder)
+    n_frames = sum(count for _, count in features.index.values())
+    facts = {
+        "extractor": features.extractor,
+        "options": _options(features.options),
+        "utterances": f"{len(features)}",
+        "frames": f"{n_frames} of {features.dim} numbers, one every {features.step_ms:g} ms "
+        f"({n_frames * features.step_ms / 60_000:.1f} min)",
+        "corpus": short(features.corpus_id),
+        "id": short(features.id),
+    }
+    _head(console, "features", facts)
+
+
+def _bundle(folder: Path, console: Console) -> None:
+    from zerochain.formats.bundle import read_bundle
+
+    bundle = read_bundle(folder)
+    facts = {
+        **{f"trained on {name}": short(identity) for name, identity in bundle.trained_on.items()},
+        "id": short(bundle.id),
+    }
+    _head(console, f"model of kind {bundle.model!r}", facts)
+    _table(console, "configuration", ["option", "value"], sorted(_flat(bundle.config)))
+    tensors = [
+        [name, " × ".join(map(str, tensor.shape)) or "1", str(tensor.dtype)]
+        for name, tensor in sorted(bundle.tensors.items())
+    ]
+    count = sum(tensor.size for tensor in bundle.tensors.values())
+    _table(
+        console, f"{len(tensors)} tensors, {count:,} numbers", ["name", "shape", "type"], tensors
+    )
+
+
+def _units(path: Path, console: Console) -> None:
+    from zerochain.formats.units import read_units
+
+    units = read_units(path)
+    n_symbols = sum(len(line) for line in units.units.values())
+    seconds = sum(units.duration_s(name) for name in units.ids)
+    timing = "each lasts one step" if units.durations is None else "with durations"
+    facts = {
+        "method": units.method,
+        "unit model": short(units.model_id),
+        "units": f"{units.n_units}",
+        "step": f"{units.step_ms:g} ms, {timing}",
+        "utterances": f"{len(units.ids)}, {seconds / 60:.1f} min",
+        "symbols": f"{n_symbols}, {n_symbols / seconds:.1f} a second",
+        "corpus": short(units.corpus_id),
+        "id": short(units.id),
+    }
+    _head(console, "units", facts)
+    rows = []
+    for name in units.ids[:_FIRST]:
+        line = units.units[name]
+        lasts = units.durations[name] if units.durations is not None else None
+        shown = [
+            str(unit) if lasts is None else f"{unit}×{lasts[i]}" for i, unit in enumerate(line[:16])
+        ]
+        more = f" … {len(line) - 16} more" if len(line) > 16 else ""
+        rows.append([name, units.speakers.get(name) or "–", " ".join(shown) + more])
+    _table(console, "first utterances", ["id", "speaker", "units"], rows)
+
+
+def _synthesis(folder: Path, console: Console) -> None:
+    from zerochain.formats.synthesis import read_synthesis
+
+    synthesis = read_synthesis(folder)
+    facts = {
+        "voice": synthesis.voice,
+        "method": synthesis.method,
+        "inverter": short(synthesis.inverter_id),
+        "units": short(synthesis.units_id),
+        "corpus": short(synthesis.corpus_id),
+        "wavs": f"{len(synthesis.ids)} at {synthesis.sample_rate} Hz: "
+        f"{listed(list(synthesis.ids), _FIRST)}",
+    }
+    _head(console, "resynthesised speech", facts)
+
+
+def _training(folder: Path, console: Console) -> None:
+    from zerochain.formats.training_log import read_training_log
+
+    log = read_training_log(folder)
+    _head(console, "training log", {"rows": f"{len(log['step'])}"})
+    rows = [[f"{value:g}" for value in row] for row in zip(*log.values(), strict=True)]
+    _table(console, "last rows", list(log), rows[-_FIRST:])
+
+
+def _scores(path: Path, console: Console) -> None:
+    from zerochain.formats.scores import read_scores
+
+    scores = read_scores(path)
+    rows = []
+    for score in scores:
+        interval = "–" if score.interval is None else "{:.4g} … {:.4g}".format(*score.interval)
+        n_of = f"{score.n} {score.options.get('n_of', '')}".strip()
+        rows.append(
+            [score.system, score.metric, f"{score.value:.4g}", interval, n_of, score.protocol]
+        )
+    _head(console, f"{len(scores)} scores", {})
+    header = ["system", "metric", "value", "95 % interval", "n", "protocol"]
+    _table(console, "scores", header, rows, most=len(rows))
+
+
+def _head(console: Console, what: str, facts: Mapping[str, str]) -> None:
+    from rich.table import Table
+
+    console.print(_plain(what), style="bold")
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value:
+            table.add_row(_plain(name), _plain(value))
+    if table.row_count:
+        console.print(table)
+
+
+def _table(
+    console: Console,
+    title: str,
+    header: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    most: int = _MOST_ROWS,
+) -> None:
+    from rich import box
+    from rich.table import Table
+
+    rows = list(rows)
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="italic")
+    for name in header:
+        table.add_column(_plain(name), overflow="fold")
+    for row in rows[:most]:
+        table.add_row(*(_plain(cell) for cell in row))
+    console.print(table)
+    if len(rows) > most:
+        console.print(f"  … and {len(rows) - most} more rows")
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and len(value) > 8:
+            yield f"{prefix}{key}", f"{', '.join(map(str, value[:8]))} … {len(value) - 8} more"
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in _flat(options))
+
+
+def _plain(text: str) -> str:
+    """The text without the control characters by which a file could steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,61 @@
+"""`log.csv`: how a training went, one row a validation, the columns named by the header."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from zerochain.errors import InputError
+
+MARKER = "log.csv"
+TrainingLog = dict[str, list[float]]
+"""Column → its values, all of one length; "step" is among the columns, NaN an empty cell."""
+
+
+def read_training_log(folder: Path) -> TrainingLog:
+    """The log in a training's folder. Columns that hold text are left out.
+
+    Raises:
+        InputError: no such file, not CSV with a column "step", no row, or rows of other lengths.
+    """
+    path = folder / MARKER
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            header, *rows = [row for row in csv.reader(stream) if row] or [[]]
+    except FileNotFoundError as error:
+        raise InputError("no such file", path=path, remedy="check the path") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _broken(path, f"is not CSV ({error})") from error
+    if "step" not in header or not rows:
+        raise _broken(path, f"has {len(rows)} rows under the columns {', '.join(header) or 'none'}")
+    if any(len(row) != len(header) for row in rows):
+        raise _broken(path, "has rows of other lengths than its header")
+    columns = {
+        name: [_number(cell) for cell in cells]
+        for name, cells in zip(header, zip(*rows, strict=True), strict=True)
+    }
+    log = {
+        name: [v for v in values if v is not None]
+        for name, values in columns.items()
+        if None not in values
+    }
+    if any(math.isnan(step) for step in log.get("step", [math.nan])):
+        raise _broken(path, 'column "step" holds something other than numbers')
+    return log
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell) if cell.strip() else math.nan
+    except ValueError:
+        return None
+
+
+def _broken(path: Path, found: str) -> InputError:
+    return InputError(
+        found,
+        path=path,
+        cause="it is no training log, or was cut short while it was copied",
+        remedy="train again, or move it out of the run's folder",
+    )
