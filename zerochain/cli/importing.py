@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,7 +58,7 @@ def corpus_options(function: F) -> F:
     "--speaker-from",
     metavar="PATTERN",
     help="folder:1 (the first folder's name), or a regular expression such as "
-    "'(?P<speaker>[^_]+)_', matched with the path within RECORDINGS from its beginning.",
+    "'(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path in RECORDINGS).",
 )
 @click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
 @click.option(
@@ -74,9 +73,7 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     """
     from zerochain.corpora.folder import import_folder
 
-    with _reported_later():
-        corpus = import_folder(recordings, out, **options)
-    summarise(corpus)
+    report(lambda: import_folder(recordings, out, **options))
 
 
 @import_group.command(
@@ -90,9 +87,7 @@ def kaldi(data: Path, out: Path, **options: Any) -> None:
     """Import a Kaldi DATA directory: wav.scp (plain paths), utt2spk, segments, text."""
     from zerochain.corpora.kaldi import import_kaldi
 
-    with _reported_later():
-        corpus = import_kaldi(data, out, **options)
-    summarise(corpus)
+    report(lambda: import_kaldi(data, out, **options))
 
 
 @import_group.command(
@@ -122,6 +117,16 @@ def pairs(
         target_column=target_column,
     )
     click.echo(f"{out}: {len(made.pairs)} pairs")
+
+
+def report(make: Callable[[], Corpus]) -> None:
+    """Run an import and print what came of it."""
+    from zerochain.corpora.build import CorpusWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorpusWarning)  # the summary says the same
+        corpus = make()
+    summarise(corpus)
 
 
 def summarise(corpus: Corpus) -> None:
@@ -156,6 +161,7 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         "sample rates": ", ".join(f"{rate} Hz ({n} files)" for rate, n in rates.items()),
         "phones": _phones(corpus),
         "ignored columns": ", ".join(corpus.record.get("ignored_columns", [])),
+        "left out": str(corpus.record.get("left_out") or ""),
         "other files": ", ".join(
             f"{n} {suffix or 'without suffix'}"
             for suffix, n in corpus.record.get("other_files", {}).items()
@@ -173,13 +179,3 @@ def _phones(corpus: Corpus) -> str:
     kinds = {phone.phone for line in by_id.values() for phone in line}
     n_phones = sum(map(len, by_id.values()))
     return f"{n_phones} of {len(kinds)} kinds, in {len(by_id)} utterances"
-
-
-@contextmanager
-def _reported_later() -> Iterator[None]:
-    """`summarise` says what an import warns of."""
-    from zerochain.corpora.build import CorpusWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CorpusWarning)
-        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +45,11 @@ def read_alignments(
 ) -> tuple[Phones, list[Bad]]:
     """The phones of a corpus's utterances, from a folder of alignments or a single file.
 
-    Files belong to the utterance whose id is their path in the folder without the suffix; times
-    are relative to the utterance's start. Gaps are fine, and so is an utterance without an
-    alignment. Overlaps of up to 1 ms are rounding and mended, and phones that end up to 50 ms
-    after the utterance are cut off there; anything worse makes the file unusable.
+    Files belong to the utterance whose id is their path in the folder, or their name alone,
+    without the suffix; times are relative to the utterance's start. Gaps are fine, and so is an
+    utterance without an alignment. Overlaps of up to 1 ms are rounding and mended, and phones
+    that end up to 50 ms after the utterance are cut off there; anything worse makes the file
+    unusable.
 
     Args:
         path: a folder with .phn, .TextGrid or .ctm files, or one such file.
@@ -62,8 +63,9 @@ def read_alignments(
     Raises:
         InputError: no alignment, or alignments of unknown utterances.
     """
-    sources = _gather(path)
-    unknown = [name for name in sources if name not in durations and name not in spare]
+    known = durations.keys() | spare
+    sources = _gather(path, known)
+    unknown = [name for name in sources if name not in known]
     if unknown:
         raise InputError(
             f"{len(unknown)} of {len(sources)} alignments belong to no recording: "
@@ -136,7 +138,7 @@ def read_ctm(path: Path) -> dict[str, list[Interval]]:
     return by_id
 
 
-def _gather(path: Path) -> dict[str, _Source]:
+def _gather(path: Path, known: Set[str]) -> dict[str, _Source]:
     if path.is_dir():
         files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES]
         root = path
@@ -149,8 +151,9 @@ def _gather(path: Path) -> dict[str, _Source]:
         if file.suffix.lower() == ".ctm":
             found += [(name, _Source(file, tuple(line))) for name, line in read_ctm(file).items()]
         else:
-            name = file.relative_to(root).with_suffix("").as_posix()
-            found.append((utterance_id(name), _Source(file)))
+            name = utterance_id(file.relative_to(root).with_suffix("").as_posix())
+            alone = name.split("/")[-1]
+            found.append((alone if name not in known and alone in known else name, _Source(file)))
     if not found:
         raise InputError(
             "holds no alignment",

@@ -17,7 +17,7 @@ import numpy as np
 import zerochain
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.phones import Phones
 from zerochain.progress import track
@@ -82,6 +82,7 @@ def build_corpus(
         InputError: unusable files (all of them listed), or nothing usable.
     """
     root = Path(draft.audio_root)
+    check_replaceable(out.resolve(), MARKER)
     if root.resolve().is_relative_to(out.resolve()):
         raise InputError(
             f"the recordings lie in {root}, inside the corpus to be written",
@@ -200,8 +201,10 @@ def _write(out: Path, corpus: Corpus, phones: Phones | None, copy: bool, root: P
 
 def _copied(utterance: Utterance, source: Path, folder: Path) -> Utterance:
     name = f"{utterance.id}.flac"
+    path = folder / "audio" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     wave = audio.read(source, start=utterance.start, end=utterance.end)
-    audio.write(folder / "audio" / name, wave)
+    path.write_bytes(audio.encoded(path, wave))
     return replace(utterance, audio=name, start=None, end=None)
 
 

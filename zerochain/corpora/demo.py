@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+import zerochain
 from zerochain import audio
 from zerochain.corpora.espeak import PAUSE, Speech, Voice, speak
 from zerochain.corpora.grammar import Sentence, draw
@@ -17,9 +18,11 @@ from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.tables import write_json
 from zerochain.progress import track
 
 PAIRS_FILE = "pairs.parquet"
+_KIND, _MARKER = "demo", "demo.json"
 _MARGIN_S = 0.1
 _ROOM = 5e-4
 """Standard deviation of the noise: a quiet room rather than digital silence, at -66 dB."""
@@ -82,12 +85,14 @@ def make_demo(out: Path, *, n_pairs: int = 240, n_voices: int = 8, seed: int = 0
             remedy=f"ask for at least {least} pairs, or for fewer voices",
         )
     sentences = draw(n_pairs, seed)
-    with atomic_folder(out, PAIRS_FILE) as temporary:
+    options = {"n_pairs": n_pairs, "n_voices": n_voices, "seed": seed}
+    with atomic_folder(out, _MARKER) as temporary:
         sides = [
             _write_side(temporary / language, sentences, n_voices, seed) for language in VOICES
         ]
         pairs = Pairs(tuple(zip(*(c.ids for c in sides), strict=True)), *(c.id for c in sides))
         write_pairs(temporary / PAIRS_FILE, pairs)
+        write_json(temporary / _MARKER, _KIND, options)
     return pairs
 
 
@@ -96,13 +101,14 @@ def _write_side(folder: Path, sentences: list[Sentence], n_voices: int, seed: in
     voices = dict(list(VOICES[language].items())[:n_voices])
     target = next(iter(voices))
     lines = _assign([getattr(s, language) for s in sentences], list(voices), language == "es")
-    folder.mkdir()
+    (folder / "audio").mkdir(parents=True)
     spoken = speak((line.text, voices[line.speaker]) for line in lines)
     utterances, phones = [], {}
     for i, speech in enumerate(track(spoken, f"Speaking {_LANGUAGES[language]}", len(lines))):
         line, name = lines[i], f"{language}{i:04d}"
         wave, phones[name] = _record(speech, np.random.default_rng([seed, i]))
-        audio.write(folder / "audio" / f"{name}.flac", wave)
+        path = folder / "audio" / f"{name}.flac"
+        path.write_bytes(audio.encoded(path, wave))
         utterances.append(
             Utterance(
                 id=name,
@@ -121,7 +127,7 @@ def _write_side(folder: Path, sentences: list[Sentence], n_voices: int, seed: in
         language=_LANGUAGES[language],
         licence="CC0: made on this machine",
         source=source,
-        record={"options": {"n_pairs": len(sentences), "n_voices": n_voices, "seed": seed}},
+        record={"zerochain": zerochain.__version__},
     )
     fill_corpus(folder, corpus, Phones(phones, source="espeak-ng's phoneme events"))
     return read_corpus(folder)

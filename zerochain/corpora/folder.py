@@ -63,6 +63,14 @@ def import_folder(
     utterances = _labelled(utterances, "speaker", speaker_from)
     utterances = _labelled(utterances, "split", split_from)
     utterances = _split_by_hash(utterances, test_fraction)
+    left_out = {u.id for u in plan.utterances} - {u.id for u in utterances}
+    options = {
+        "speaker_from": speaker_from,
+        "split_from": split_from,
+        "test_fraction": test_fraction,
+        "alignments": str(alignments) if alignments else None,
+        "tier": tier,
+    }
     draft = Corpus(
         name=name or out.absolute().name,
         utterances=utterances,
@@ -70,15 +78,14 @@ def import_folder(
         language=language,
         licence=licence,
         source=source,
-        record=plan.record,
+        record={**plan.record, "left_out": len(left_out), "options": options},
     )
-    unlisted = plan.unlisted | {u.id for u in plan.utterances} - {u.id for u in utterances}
     return build_corpus(
         out,
         draft,
         bad=plan.bad,
         align=partial(read_alignments, alignments, tier=tier) if alignments else None,
-        unlisted=unlisted,
+        unlisted=plan.unlisted | left_out,
         skip_bad=skip_bad,
         copy=copy,
         jobs=jobs,

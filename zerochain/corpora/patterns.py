@@ -13,8 +13,9 @@ def labels_from(pattern: str, ids: Sequence[str], what: str) -> list[str]:
     """The speaker (`what`) of every id, an id being a path without its suffix.
 
     `folder:1` takes the name of the first folder, `folder:-1` that of the innermost. Anything
-    else is a regular expression, matched from the id's beginning, whose group named `what` (or
-    whose only group) is the speaker: `(?P<speaker>[^_]+)_`.
+    else is a regular expression whose group named `what` (or whose only group) is the speaker:
+    `(?P<speaker>[^_]+)_`. It is matched from the beginning of the file's name, or of the whole
+    path if the pattern has a slash.
 
     Raises:
         InputError: a bad pattern, or ids that it doesn't match, which are listed.
@@ -23,14 +24,16 @@ def labels_from(pattern: str, ids: Sequence[str], what: str) -> list[str]:
         found = [_folder(name, _level(pattern, what)) for name in ids]
     else:
         expression, group = _compile(pattern, what)
-        matches = [expression.match(name) for name in ids]
+        whole = "/" in pattern
+        matches = [expression.match(name if whole else name.split("/")[-1]) for name in ids]
         found = [match[group] if match else None for match in matches]
     unmatched = [name for name, label in zip(ids, found, strict=True) if not label]
     if unmatched:
         raise InputError(
             f"--{what}-from {pattern!r} finds no {what} in {len(unmatched)} of {len(ids)} files: "
             f"{listed(unmatched)}",
-            cause="it is matched from the beginning of the path within the recordings' folder",
+            cause="it is matched from the beginning of the file's name, or of the path within the "
+            "recordings' folder if the pattern has a slash",
             remedy=f"mend the pattern, or give a --table with a column {what!r}",
         )
     return [str(label) for label in found]

@@ -54,18 +54,18 @@ def plan_table(recordings: Path, table: Path) -> Plan:
     """
     columns, rows = read_rows(table, required=["file"])
     files, others = sound_files(recordings)
-    planned = [_planned(row) for row in rows]
-    utterances = [item for item in planned if isinstance(item, Utterance)]
-    strays = [u.audio for u in utterances if _leaves(u.audio)]
+    named = [row.values.get("file", "") for row in rows]
+    strays = [file for file in named if _leaves(file)]
     if strays:
         raise InputError(
             f"{len(strays)} paths leave the recordings' folder: {listed(strays)}",
             path=table,
             remedy="write paths relative to the recordings' folder",
         )
+    planned = [_planned(row) for row in rows]
+    utterances = [item for item in planned if isinstance(item, Utterance)]
     _check_ids(utterances, table, "the file is listed twice without an id or start and end")
-    used = {u.audio for u in utterances} | {row.values.get("file") for row in rows}
-    unlisted = [file for file in files if file not in used]
+    unlisted = sorted(set(files) - set(named))
     record = {
         **others,
         "table": str(table),

@@ -1,0 +1,101 @@
+"""Mboshi, from a copy on this disk to a zerochain corpus: see README.md beside this file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from zerochain.cli.common import FOLDER, Command, out_option
+from zerochain.cli.importing import report
+from zerochain.corpora.alignments import read_alignments
+from zerochain.corpora.build import UNKNOWN, build_corpus
+from zerochain.corpora.folder import import_folder
+from zerochain.corpora.plan import sound_files
+from zerochain.corpora.tables import read_text
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, Utterance
+
+ABOUT = {
+    "language": "Mboshi",
+    "licence": "for research, see the corpus's own repository",
+    "source": "Mboshi-French parallel corpus (Godard et al., LREC 2018)",
+}
+SPLITS = {"train": "train", "dev": "test"}
+
+
+def prepare(
+    copy: Path, out: Path, *, test_fraction: float, alignments: Path | None, skip_bad: bool
+) -> Corpus:
+    """A flat copy has utterances.tsv; the published one full_corpus_newsplit/{train,dev}."""
+    if (copy / "utterances.tsv").exists():
+        return import_folder(
+            copy,
+            out,
+            name="mboshi",
+            table=copy / "utterances.tsv",
+            test_fraction=test_fraction,
+            alignments=alignments or copy,
+            skip_bad=skip_bad,
+            **ABOUT,
+        )
+    root = copy / "full_corpus_newsplit" if (copy / "full_corpus_newsplit").is_dir() else copy
+    draft = Corpus("mboshi", published(root), audio_root=str(root.absolute()), **ABOUT)
+    align = partial(read_alignments, alignments) if alignments else None
+    return build_corpus(out, draft, align=align, skip_bad=skip_bad)
+
+
+def published(root: Path) -> tuple[Utterance, ...]:
+    """The utterances of train/ and dev/: `speaker_date…wav` with its words in `….mb` beside it."""
+    files, _ = sound_files(root)
+    wanted = [Path(file) for file in files if Path(file).parts[0] in SPLITS]
+    if not wanted:
+        raise InputError(
+            "holds neither utterances.tsv nor recordings in train/ and dev/",
+            path=root,
+            remedy="give the folder that holds full_corpus_newsplit",
+        )
+    return tuple(
+        Utterance(
+            id=file.stem,
+            audio=file.as_posix(),
+            duration=UNKNOWN,
+            speaker=file.stem.split("_")[0],
+            split=SPLITS[file.parts[0]],
+            text=words((root / file).with_suffix(".mb")),
+        )
+        for file in wanted
+    )
+
+
+def words(sidecar: Path) -> str | None:
+    """The transcript, if there is one."""
+    return read_text(sidecar).strip() or None if sidecar.exists() else None
+
+
+@click.command(
+    cls=Command,
+    example="python data/mboshi/prepare.py mboshi-french-parallel-corpus --out corpora/mboshi",
+)
+@click.argument("copy", type=FOLDER)
+@out_option("the corpus")
+@click.option(
+    "--test-fraction",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Share held out of a flat copy; the published one has a split of its own.",
+)
+@click.option("--alignments", type=FOLDER, help="Folder with an alignment for each recording.")
+@click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
+def main(
+    copy: Path, out: Path, test_fraction: float, alignments: Path | None, skip_bad: bool
+) -> None:
+    """Make a zerochain corpus of a COPY of the Mboshi-French parallel corpus."""
+    options = {"test_fraction": test_fraction, "alignments": alignments, "skip_bad": skip_bad}
+    report(lambda: prepare(copy, out, **options))
+
+
+if __name__ == "__main__":
+    main()

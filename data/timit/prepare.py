@@ -1,0 +1,93 @@
+"""TIMIT, from a copy on this disk to a zerochain corpus: see README.md beside this file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from zerochain.cli.common import FOLDER, Command, out_option
+from zerochain.cli.importing import report
+from zerochain.corpora.alignments import read_alignments
+from zerochain.corpora.build import UNKNOWN, build_corpus
+from zerochain.corpora.folder import import_folder
+from zerochain.corpora.plan import sound_files, stem
+from zerochain.corpora.tables import read_text
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, Utterance
+
+ABOUT = {
+    "language": "English",
+    "licence": "LDC user agreement",
+    "source": "TIMIT (Garofolo et al. 1993), LDC93S1",
+}
+SPLITS = ("train", "test")
+
+
+def prepare(copy: Path, out: Path, *, skip_bad: bool) -> Corpus:
+    """A flat copy has utterances.tsv; the published one {TRAIN,TEST}/DR*/SPEAKER/*.WAV."""
+    if (copy / "utterances.tsv").exists():
+        return import_folder(
+            copy,
+            out,
+            name="timit",
+            table=copy / "utterances.tsv",
+            keep=lambda u: u.audio.startswith("timit/"),
+            alignments=copy,
+            skip_bad=skip_bad,
+            **ABOUT,
+        )
+    root = next((p for p in (copy, *sorted(copy.glob("*"))) if holds_splits(p)), None)
+    if root is None:
+        raise InputError(
+            "holds neither utterances.tsv nor TRAIN/ and TEST/",
+            path=copy,
+            remedy="give the folder that holds TRAIN and TEST",
+        )
+    draft = Corpus("timit", published(root), audio_root=str(root.absolute()), **ABOUT)
+    # Its .PHN count samples and lie beside the recordings, so ids are paths.
+    return build_corpus(out, draft, align=partial(read_alignments, root), skip_bad=skip_bad)
+
+
+def holds_splits(folder: Path) -> bool:
+    """Whether a folder holds TRAIN or TEST, in whatever case the disc was copied."""
+    return folder.is_dir() and any(p.name.lower() in SPLITS for p in folder.iterdir())
+
+
+def published(root: Path) -> tuple[Utterance, ...]:
+    """The utterances of both splits (NIST SPHERE with the suffix .WAV) and their sentences."""
+    files = [Path(file) for file in sound_files(root)[0]]
+    # Some copies hold every recording again as RIFF, "SA1.WAV.wav".
+    files = [f for f in files if f.parts[0].lower() in SPLITS and len(f.suffixes) == 1]
+    return tuple(
+        Utterance(
+            id=stem(file.as_posix()),
+            audio=file.as_posix(),
+            duration=UNKNOWN,
+            speaker=file.parent.name.lower(),
+            split=file.parts[0].lower(),
+            text=sentence(root / file),
+        )
+        for file in files
+    )
+
+
+def sentence(recording: Path) -> str | None:
+    """The words of `0 46797 She had …` in the .TXT beside a recording."""
+    sidecars = [recording.with_suffix(suffix) for suffix in (".TXT", ".txt")]
+    found = [path for path in sidecars if path.exists()]
+    return read_text(found[0]).split(maxsplit=2)[-1].strip() if found else None
+
+
+@click.command(cls=Command, example="python data/timit/prepare.py TIMIT --out corpora/timit")
+@click.argument("copy", type=FOLDER)
+@out_option("the corpus")
+@click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
+def main(copy: Path, out: Path, skip_bad: bool) -> None:
+    """Make a zerochain corpus, with its hand-made phones, of a COPY of TIMIT."""
+    report(lambda: prepare(copy, out, skip_bad=skip_bad))
+
+
+if __name__ == "__main__":
+    main()

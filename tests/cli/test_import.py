@@ -1,0 +1,105 @@
+"""`zerochain import` at the command line: options arrive, errors exit with 1, usage with 2."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from conftest import voice
+
+from zerochain.cli import main
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.pairs import read_pairs
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    folder = tmp_path / "recordings"
+    for name in ("anna/a.wav", "béa/b.wav"):
+        (folder / name).parent.mkdir(parents=True)
+        soundfile.write(folder / name, voice(np.random.default_rng(0), 0.5, 120), 16_000)
+    (folder / "a.TextGrid").write_text(
+        '"ooTextFile"\n"TextGrid"\n0 0.5 <exists>\n1\n"IntervalTier" "segs" 0 0.5 1\n0 0.5 "A"\n'
+    )
+    (folder / "a.TextGrid").rename(folder / "anna" / "a.TextGrid")
+    return folder
+
+
+def test_folder(recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--speaker-from", "folder:1", "--alignments", recordings, "--tier", "segs"]
+    about = ["--name", "mine", "--language", "Mboshi", "--licence", "CC0", "--source", "me"]
+    result = run("import", "folder", recordings, "--out", out, *options, *about, "--copy")
+    assert result.exit_code == 0, result.output
+    assert "sample rates  16000 Hz (2 files)" in result.stdout
+    assert "1 of 1 kinds, in 1 utterances" in result.stdout
+    assert "Warning: 1 utterances have no alignment" in result.stderr
+    corpus = read_corpus(out)
+    assert corpus.speakers == ["anna", "béa"]
+    about_it = corpus.name, corpus.language, corpus.licence, corpus.source
+    assert about_it == ("mine", "Mboshi", "CC0", "me")
+    assert corpus.audio_root == "audio"
+
+
+def test_options_from_a_file(recordings: Path, tmp_path: Path) -> None:
+    config = tmp_path / "import.yaml"
+    config.write_text("speaker-from: folder:1\nlanguage: Mboshi\n")
+    result = run("import", "folder", recordings, "--out", tmp_path / "out", "--config", config)
+    assert result.exit_code == 0, result.output
+    assert read_corpus(tmp_path / "out").speakers == ["anna", "béa"]
+
+
+def test_bad_files_exit_with_1_and_are_named(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "empty.wav").touch()
+    arguments = "import", "folder", recordings, "--out", tmp_path / "out"
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "empty.wav: the file is empty" in result.stderr
+    assert "--skip-bad" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = run(*arguments, "--skip-bad")
+    assert result.exit_code == 0
+    assert "Warning: skipped 1:\n  empty.wav" in result.stderr
+    assert read_corpus(tmp_path / "out").record["skipped"][0]["file"] == "empty.wav"
+
+
+def test_usage_errors_exit_with_2(recordings: Path) -> None:
+    assert run("import", "folder", recordings).exit_code == 2
+    assert run("import", "folder", "--out", "x").exit_code == 2
+    assert run("import", "folder", recordings, "--out", "x", "--jobs", "0").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["folder", "kaldi", "pairs"])
+def test_help_has_an_example(command: str) -> None:
+    result = run("import", command, "--help")
+    assert result.exit_code == 0
+    assert f"Example:\n    zerochain import {command}" in result.output
+
+
+def test_kaldi(recordings: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "wav.scp").write_text("u1 anna/a.wav\n")
+    arguments = "import", "kaldi", data, "--out", tmp_path / "out", "--split", "train"
+    assert run(*arguments).exit_code == 1
+    result = run(*arguments, "--recordings", recordings)
+    assert result.exit_code == 0, result.output
+    assert [(u.id, u.split) for u in read_corpus(tmp_path / "out").utterances] == [("u1", "train")]
+
+
+def test_pairs(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:
+    left, right = make_corpus(name="left"), make_corpus(name="right")
+    (tmp_path / "p.tsv").write_text("en\tes\nu0\tu1\nu2\tu2\n")
+    options = ["--source", left.folder, "--target", right.folder, "--out", tmp_path / "p.parquet"]
+    columns = ["--source-column", "en", "--target-column", "es"]
+    result = run("import", "pairs", tmp_path / "p.tsv", *options, *columns)
+    assert result.exit_code == 0, result.output
+    assert "2 pairs" in result.output
+    assert read_pairs(tmp_path / "p.parquet", left, right).pairs == (("u0", "u1"), ("u2", "u2"))
+    assert run("import", "pairs", tmp_path / "p.tsv", *options).exit_code == 1

@@ -1,0 +1,162 @@
+"""data/*/prepare.py on small copies of the published layouts, and on flat ones."""
+
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from conftest import voice
+
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.phones import Phone, read_phones
+from zerochain.resources import resource
+
+
+def run(name: str, *arguments: object) -> Result:
+    command = runpy.run_path(str(resource(f"data/{name}/prepare.py")))["main"]
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+def made(name: str, out: Path, *arguments: object) -> Corpus:
+    result = run(name, *arguments, "--out", out)
+    assert result.exit_code == 0, result.output
+    return read_corpus(out)
+
+
+def record(path: Path, kind: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, voice(np.random.default_rng(0), 0.5, 120), 16_000, format=kind)
+
+
+def rows(corpus: Corpus) -> list[tuple[object, ...]]:
+    return [(u.id, u.speaker, u.split, u.text) for u in corpus.utterances]
+
+
+def test_mboshi_as_published(tmp_path: Path) -> None:
+    root = tmp_path / "copy" / "full_corpus_newsplit"
+    for part, name, words in (("train", "abiayi_1", "wa áyεi"), ("dev", "martial_2", "ngá")):
+        record(root / part / f"{name}.wav")
+        (root / part / f"{name}.mb").write_text(f"{words}\n", encoding="utf-8")
+        (root / part / f"{name}.fr").write_text("il vient\n")
+    record(root / "all" / "abiayi_1.wav")
+    (tmp_path / "phn").mkdir()
+    (tmp_path / "phn" / "abiayi_1.phn").write_text("0.0 0.5 A\n")
+    corpus = made("mboshi", tmp_path / "out", tmp_path / "copy", "--alignments", tmp_path / "phn")
+    assert sorted(rows(corpus)) == [
+        ("abiayi_1", "abiayi", "train", "wa áyεi"),
+        ("martial_2", "martial", "test", "ngá"),
+    ]
+    assert corpus.audio_path(corpus.by_id["abiayi_1"]) == root / "train" / "abiayi_1.wav"
+    phones = read_phones(tmp_path / "out" / "phones.parquet").by_id
+    assert phones == {"abiayi_1": [Phone(0, 0.5, "A")]}
+
+
+def test_mboshi_flat(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    lines = ["file\tspeaker\tseconds\ttext\tfrench"]
+    for i in range(30):
+        record(copy / "flac" / f"anna_{i}.flac")
+        (copy / "flac" / f"anna_{i}.phn").write_text("0.0 0.5 A\n")
+        lines.append(f"flac/anna_{i}.flac\tanna\t0.5\twa\til")
+    (copy / "utterances.tsv").write_text("\n".join(lines))
+    corpus = made("mboshi", tmp_path / "out", copy, "--test-fraction", 0.3)
+    assert len(corpus.utterances) == 30
+    assert {u.split for u in corpus.utterances} == {"train", "test"}
+    assert set(read_phones(tmp_path / "out" / "phones.parquet").by_id) == set(corpus.ids)
+
+
+def test_librispeech_as_published(tmp_path: Path) -> None:
+    root = tmp_path / "LibriSpeech"
+    for subset, speaker in (("train-clean-100", "103"), ("dev-clean", "84")):
+        for i in range(2):
+            record(root / subset / speaker / "7" / f"{speaker}-7-000{i}.flac")
+        (root / subset / speaker / "7" / f"{speaker}-7.trans.txt").write_text(
+            f"{speaker}-7-0000 HELLO YOU\n{speaker}-7-0001 BYE\n"
+        )
+    assert len(made("librispeech", tmp_path / "all", tmp_path).utterances) == 4
+    corpus = made("librispeech", tmp_path / "dev", root, "--subset", "dev-clean")
+    assert rows(corpus) == [
+        ("84-7-0000", "84", "dev-clean", "HELLO YOU"),
+        ("84-7-0001", "84", "dev-clean", "BYE"),
+    ]
+    result = run("librispeech", root, "--subset", "test-other", "--out", tmp_path / "x")
+    assert result.exit_code == 1
+    assert "no subset test-other" in result.output
+    assert "dev-clean, train-clean-100" in result.output
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_timit_as_published(tmp_path: Path, upper: bool) -> None:
+    case = str.upper if upper else str.lower
+    root = tmp_path / "copy" / "TIMIT"
+    for split, speaker in (("train", "fcjf0"), ("test", "faks0")):
+        stem = root / case(split) / case("dr1") / case(speaker) / case("sa1")
+        record(stem.with_suffix(case(".wav")), "NIST")
+        stem.with_suffix(case(".phn")).write_text("0 2000 h#\n2000 8000 sh\n")
+        stem.with_suffix(case(".txt")).write_text("0 8000 She had your dark suit.\n")
+    if upper:
+        record(root / "TEST" / "DR1" / "FAKS0" / "SA1.WAV.wav")
+    corpus = made("timit", tmp_path / "out", tmp_path / "copy")
+    assert sorted(rows(corpus)) == [
+        (case("test/dr1/faks0/sa1"), "faks0", "test", "She had your dark suit."),
+        (case("train/dr1/fcjf0/sa1"), "fcjf0", "train", "She had your dark suit."),
+    ]
+    phones = read_phones(tmp_path / "out" / "phones.parquet").by_id
+    for name in corpus.ids:
+        assert phones[name] == [Phone(0, 0.125, "h#"), Phone(0.125, 0.5, "sh")]
+
+
+def test_zerospeech2019_as_published(tmp_path: Path) -> None:
+    root = tmp_path / "2019" / "english"
+    for file in (
+        "train/unit/S015_0361841101.wav",
+        "train/voice/V001_0000000047.wav",
+        "train/parallel/V001_0000000047.wav",
+        "test/S002_0379088085.wav",
+    ):
+        record(root / file)
+    corpus = made("zerospeech2019", tmp_path / "out", tmp_path / "2019", "--language", "english")
+    assert sorted(rows(corpus)) == [
+        ("S002_0379088085", "S002", "test", None),
+        ("train/parallel/V001_0000000047", "V001", "parallel", None),
+        ("train/unit/S015_0361841101", "S015", "unit", None),
+        ("train/voice/V001_0000000047", "V001", "voice", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mboshi", "neither utterances.tsv nor recordings in train/ and dev/"),
+        ("librispeech", "is no copy of LibriSpeech"),
+        ("timit", "neither utterances.tsv nor TRAIN/ and TEST/"),
+        ("zerospeech2019", "no recording in train/voice, train/parallel, test"),
+    ],
+)
+def test_other_folders_are_refused(tmp_path: Path, name: str, said: str) -> None:
+    record(tmp_path / "english" / "train" / "unit" / "a.wav")
+    result = run(name, tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_script_runs_by_its_path(tmp_path: Path) -> None:
+    script = str(resource("data/timit/prepare.py"))
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "COPY of TIMIT" in done.stdout
+
+
+def test_english_flat_is_two_corpora(real_corpora: Callable[[str], Path], tmp_path: Path) -> None:
+    copy = real_corpora("english")
+    timit = made("timit", tmp_path / "timit", copy)
+    assert (len(timit.utterances), {u.split for u in timit.utterances}) == (160, {"test"})
+    phones = read_phones(tmp_path / "timit" / "phones.parquet").by_id
+    assert len(phones) == 160
+    assert len({p.phone for line in phones.values() for p in line}) == 61

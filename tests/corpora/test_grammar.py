@@ -1,0 +1,68 @@
+"""The grammar: enough sentences, all different, and Spanish that agrees."""
+
+import re
+
+import pytest
+
+from zerochain.corpora.grammar import Sentence, draw, sentences
+from zerochain.errors import InputError
+
+FEMININE = ["estación", "playa", "iglesia", "biblioteca", "farmacia", "parada", "plaza", "oficina", "habitación", "mesa", "cerveza", "llave", "botella", "naranja", "maleta"]
+MASCULINE = ["museo", "aeropuerto", "mercado", "puente", "castillo", "restaurante", "parque", "hotel", "billete", "café", "mapa", "bocadillo", "sello", "tren", "autobús", "barco", "avión"]
+
+
+def test_every_sentence_is_said_once_on_either_side() -> None:
+    every = sentences()
+    assert len(every) >= 2000
+    assert len({s.en for s in every}) == len({s.es for s in every}) == len(every)
+
+
+def test_articles_and_adjectives_agree() -> None:
+    text = "\n".join(s.es.lower() for s in sentences())
+    seen = set()
+    for article, noun in re.findall(r"\b(el|la|del|al|un|una) (\w+)", text):
+        if noun in MASCULINE or noun in FEMININE:
+            seen.add(noun)
+            assert (noun in FEMININE) == (article in {"la", "una"}), f"{article} {noun}"
+    assert seen == {*FEMININE, *MASCULINE}
+    assert not re.search(r"\b(de|a) el\b", text)
+    for noun, ending in re.findall(r"\b(\w+)(?: de \w+)? (?:es|está) (?:muy )?\w+(o|a)\.", text):
+        assert noun not in MASCULINE or ending == "o", noun
+        assert noun not in FEMININE or ending == "a", noun
+
+
+def test_numbers_take_plurals() -> None:
+    for sentence in sentences():
+        for number, noun in re.findall(r"\b(dos|tres|cuatro|doce) (\w+)", sentence.es):
+            assert noun.endswith("s") or noun in {"y", "media"}, sentence.es
+        assert not re.search(r"\bone \w+s\b", sentence.en.replace("one o'clock", "")), sentence.en
+
+
+def test_translations_by_hand() -> None:
+    every = set(sentences())
+    for en, es in [
+        ("Where is the station?", "¿Dónde está la estación?"),
+        ("The bridge is next to the castle.", "El puente está al lado del castillo."),
+        ("I would like one bottle of water, please.", "Quisiera una botella de agua, por favor."),
+        ("The train to Lisbon leaves at half past one.", "El tren a Lisboa sale a la una y media."),
+        ("I want to go to the hotel on Sunday.", "Quiero ir al hotel el domingo."),
+        ("The library is very old.", "La biblioteca es muy antigua."),
+        ("Is the church open on Friday?", "¿Está abierta la iglesia el viernes?"),
+    ]:
+        assert Sentence(en, es) in every
+
+
+def test_draws_are_different_mixed_and_repeatable() -> None:
+    drawn = draw(300, seed=3)
+    assert len(set(drawn)) == 300
+    assert drawn == draw(300, seed=3)
+    assert drawn != draw(300, seed=4)
+    assert draw(100, seed=3) == drawn[:100]
+    assert len({s.en.split()[0] for s in drawn[:20]}) >= 4
+    assert set(draw(len(sentences()))) == set(sentences())
+
+
+@pytest.mark.parametrize("n", [0, -1, 10**6])
+def test_more_than_there_is_is_refused(n: int) -> None:
+    with pytest.raises(InputError, match="the grammar has"):
+        draw(n)

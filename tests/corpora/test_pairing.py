@@ -1,0 +1,42 @@
+"""Tables of pairs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zerochain.corpora.pairing import import_pairs
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.pairs import read_pairs
+
+Make = Callable[..., Corpus]
+
+
+def test_pairs_carry_the_ids_of_both_corpora(make_corpus: Make, tmp_path: Path) -> None:
+    source, target = make_corpus(name="left"), make_corpus(name="right", n_utterances=3)
+    table = tmp_path / "p.csv"
+    table.write_text("n,en,es\n1,u0,u2\n2,u5,u1\n")
+    import_pairs(
+        table, source, target, tmp_path / "p.parquet", source_column="en", target_column="es"
+    )
+    pairs = read_pairs(tmp_path / "p.parquet", source, target)
+    assert pairs.pairs == (("u0", "u2"), ("u5", "u1"))
+    assert (pairs.source_corpus, pairs.target_corpus) == (source.id, target.id)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source\nu0\n", "no column 'target'"),
+        ("source\ttarget\nu0\tu0\nu1\t\n", "lines 3 lack"),
+        ("source\ttarget\nu0\tu4\nu9\tu0\n", "2 ids are missing: u9 in .* left, u4 in .* right"),
+        ("source\ttarget\nu0\tu0\nu0\tu0\n", "1 pairs twice"),
+    ],
+)
+def test_bad_tables_are_refused(make_corpus: Make, tmp_path: Path, text: str, said: str) -> None:
+    source, target = make_corpus(name="left"), make_corpus(name="right", n_utterances=3)
+    (tmp_path / "p.tsv").write_text(text)
+    with pytest.raises(InputError, match=said):
+        import_pairs(tmp_path / "p.tsv", source, target, tmp_path / "p.parquet")
+    assert not (tmp_path / "p.parquet").exists()
