@@ -10,8 +10,9 @@ from zerochain.cli.corpus import corpus
 from zerochain.cli.discover import discover, encode, extract
 from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
-from zerochain.cli.show import show
+from zerochain.cli.run import run
 from zerochain.cli.score import score
+from zerochain.cli.show import show
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for command in (import_group, corpus, extract, discover, encode, invert, score, show):
+for command in (import_group, corpus, extract, discover, encode, invert, score, show, run):
     main.add_command(command)

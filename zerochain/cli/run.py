@@ -1,0 +1,130 @@
+"""Run a pipeline: the stages as a DAG of files, by Snakemake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zerochain.cli.common import Command, out_option
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+from zerochain.resources import resource
+
+SETTINGS = "config.yaml"
+
+
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+    example=(
+        "zerochain run demo --out runs/demo\n"
+        "zerochain run chain --out runs/mine --set corpus=corpora/mine --set voice=ana\n"
+        "zerochain run demo --out runs/demo -- --executor slurm --jobs 50"
+    ),
+)
+@click.argument("pipeline")
+@click.argument("snakemake_options", nargs=-1, type=click.UNPROCESSED)
+@out_option("the run")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a setting of the pipeline's config.yaml; dots go deeper: inverter.width=64.",
+)
+@click.option("--cores", type=click.IntRange(min=1), help="Cores.  [default: all]")
+def run(
+    pipeline: str,
+    snakemake_options: tuple[str, ...],
+    out: Path,
+    settings: tuple[str, ...],
+    cores: int | None,
+) -> None:
+    """Run a PIPELINE (demo, chain, tradeoff, or a folder with a Snakefile) into a folder.
+
+    What is already made and still up to date is kept. Options after -- go to Snakemake.
+    """
+    from zerochain.features.extraction import cores as all_cores
+
+    run_pipeline(pipeline, out, settings, cores or all_cores(), snakemake_options)
+
+
+def run_pipeline(
+    pipeline: str, out: Path, settings: tuple[str, ...], cores: int, extra: tuple[str, ...] = ()
+) -> None:
+    """Write the run's frozen config.yaml and let Snakemake make what it says.
+
+    Raises:
+        InputError: no such pipeline or setting, Snakemake is missing, or a step failed.
+    """
+    import importlib.util
+
+    import yaml
+
+    recipe = find_recipe(pipeline)
+    if importlib.util.find_spec("snakemake") is None:
+        raise InputError(
+            "pipelines need Snakemake, which is not installed",
+            remedy="pip install 'zerochain[pipelines]'",
+        )
+    config = yaml.safe_load((recipe / SETTINGS).read_text(encoding="utf-8")) or {}
+    for setting in settings:
+        change(config, setting)
+    out = out.absolute()
+    with atomic_file(out / SETTINGS) as temporary:
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
+    command += ["--configfile", str(out / SETTINGS), "--directory", str(out)]
+    command += ["--cores", str(cores), "--quiet", "rules", "--rerun-incomplete", *extra]
+    result = subprocess.run(command, check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    if result.returncode:
+        raise InputError(
+            f"pipeline {pipeline!r} failed (exit code {result.returncode})",
+            path=out,
+            cause="the first error above says which step and why",
+            remedy="mend it and give the same command again: finished steps are kept",
+        )
+
+
+def find_recipe(pipeline: str) -> Path:
+    """The folder of a pipeline, by its name or its path.
+
+    Raises:
+        InputError: there is none; the message lists those that come with zerochain.
+    """
+    for folder in (resource("pipelines") / pipeline, Path(pipeline)):
+        if (folder / "Snakefile").is_file():
+            return folder
+    known = sorted(path.parent.name for path in resource("pipelines").glob("*/Snakefile"))
+    raise InputError(
+        f"there is no pipeline {pipeline!r}; there are {', '.join(known)}",
+        remedy="choose one of those, or give the folder of a Snakefile",
+    )
+
+
+def change(config: dict[str, Any], setting: str) -> None:
+    """Apply "name=value" or "outer.inner=value"; paths that exist become absolute.
+
+    Raises:
+        InputError: no "=" in it, or no such setting.
+    """
+    import yaml
+
+    name, equals, text = setting.partition("=")
+    *outer, last = name.split(".")
+    table: Any = config
+    for key in outer:
+        table = table.get(key) if isinstance(table, dict) else None
+    if not equals or not isinstance(table, dict) or last not in table:
+        raise InputError(
+            f"--set {setting}: there is no such setting",
+            remedy=f"the settings are {', '.join(config)}; write --set name=value",
+        )
+    value = yaml.safe_load(text)
+    is_path = isinstance(value, str) and Path(value).exists()
+    table[last] = str(Path(value).absolute()) if is_path else value
