@@ -49,7 +49,7 @@ def prepare(
 def published(root: Path, subsets: tuple[str, ...]) -> tuple[Utterance, ...]:
     """The utterances of the subsets (all by default); the subset is the split."""
     files = [Path(file) for file in sound_files(root)[0]]
-    files = [file for file in files if len(file.parts) == 4]
+    files = [f for f in files if f.stem.startswith("-".join(f.parts[1:3]) + "-")]
     there = sorted({file.parts[0] for file in files})
     missing = [name for name in subsets if name not in there]
     if missing or not there:

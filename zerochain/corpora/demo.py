@@ -119,7 +119,7 @@ def _write_side(folder: Path, sentences: list[Sentence], n_voices: int, seed: in
                 text=line.text,
             )
         )
-    source = f"espeak-ng, {n_voices} voices, half of it spoken by {target}: take --voice {target}"
+    source = f"espeak-ng; {target} speaks half of it (--voice {target})"
     corpus = Corpus(
         name=f"demo-{language}",
         utterances=tuple(utterances),

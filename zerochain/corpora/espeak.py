@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -63,8 +64,10 @@ def speak(lines: Iterable[tuple[str, Voice]]) -> Iterator[Speech]:
         if server.stdin is None or server.stdout is None:
             raise AssertionError("both are pipes")
         for text, voice in lines:
-            server.stdin.write(json.dumps({"text": text, **asdict(voice)}).encode() + b"\n")
-            server.stdin.flush()
+            request = json.dumps({"text": text, **asdict(voice)}).encode() + b"\n"
+            with contextlib.suppress(BrokenPipeError):  # a dead server has no answer either
+                server.stdin.write(request)
+                server.stdin.flush()
             yield _receive(server.stdout, text)
 
 

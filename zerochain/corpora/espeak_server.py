@@ -84,7 +84,7 @@ def answer(library: str, request: dict[str, Any]) -> bytes:
     """The whole answer to a request, ready to send."""
     try:
         sample_rate, samples, events = speak(library, request)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, AttributeError, UnicodeDecodeError) as error:
         return _line({"error": str(error)})
     return _line({"sample_rate": sample_rate, "n_bytes": len(samples), "events": events}) + samples
 
