@@ -1,0 +1,133 @@
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zerochain.errors import InputError
+from zerochain.training.config import TrainingConfig
+from zerochain.training.loop import Batch, Trained, Update, train
+
+CONFIG = TrainingConfig(
+    max_steps=60, validate_every=10, learning_rate=0.05, patience=100, ema_decay=0.9
+)
+
+
+class Regression:
+    """Learn y = x·w with a network that has dropout and batch normalisation in it."""
+
+    def __init__(self, config: TrainingConfig, break_at: int = -1, poison_at: int = -1) -> None:
+        torch.manual_seed(1)
+        network = nn.Sequential(
+            nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 1)
+        )
+        self.networks: dict[str, nn.Module] = {"regression": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "regression": torch.optim.Adam(network.parameters(), config.learning_rate)
+        }
+        self.break_at, self.poison_at = break_at, poison_at
+
+    def batch(self, step: int, process: int) -> Batch:
+        if step == self.break_at:
+            raise KeyboardInterrupt
+        x = torch.randn(32, 4, generator=torch.Generator().manual_seed(1000 * process + step))
+        y = (x @ torch.tensor([1.0, -2, 3, 0.5]))[:, None]
+        return {"x": x, "y": y * (math.nan if step == self.poison_at else 1)}
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        loss = (networks["regression"](batch["x"]) - batch["y"]).square().mean()
+        update("regression", loss)
+        return {"train_loss": loss}
+
+    def validate(self, network: nn.Module) -> float:
+        batch = Regression.batch(self, 10_000, 0)
+        return float((network(batch["x"]) - batch["y"]).square().mean())
+
+
+def run(folder: Path, config: TrainingConfig = CONFIG, **kwargs: int) -> Trained:
+    return train(Regression(config, **kwargs), config, folder, fingerprint="regression")
+
+
+def test_it_learns_and_logs(tmp_path: Path) -> None:
+    trained = run(tmp_path)
+    losses = [row["valid_loss"] for row in trained.history]
+    assert losses[-1] < losses[0] / 5
+    with (tmp_path / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert [float(row["valid_loss"]) for row in rows] == losses
+    assert set(rows[0]) == {"step", "seconds", "train_loss", "valid_loss"}
+    assert not trained.converged
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("break_at", [11, 25, 40, 59])
+def test_resumed_equals_uninterrupted(tmp_path: Path, break_at: int) -> None:
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", break_at=break_at)
+    resumed = run(tmp_path / "broken")
+    for name, weight in whole.weights.items():
+        assert torch.equal(weight, resumed.weights[name]), name
+    for one, two in zip(whole.history, resumed.history, strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_returned_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
+    trained = run(tmp_path)
+    task = Regression(CONFIG)
+    network = task.networks["regression"]
+    network.load_state_dict(trained.weights)
+    assert task.validate(network.eval()) == pytest.approx(trained.best["valid_loss"])
+
+
+def test_it_stops_early_and_says_so(tmp_path: Path) -> None:
+    config = TrainingConfig(max_steps=5000, validate_every=5, learning_rate=0.05, patience=3)
+    trained = run(tmp_path, config)
+    assert trained.converged
+    assert trained.history[-1]["step"] < 5000
+    best = [row["step"] for row in trained.history].index(trained.best["step"])
+    assert len(trained.history) - 1 - best == 3
+
+
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="diverged at step 33: train_loss is nan"):
+        run(tmp_path, poison_at=33)
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    trained = run(tmp_path)
+    assert [row["step"] for row in trained.history] == [10, 20, 30, 40, 50, 60]
+
+
+def test_restart_ignores_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, break_at=25)
+    other = train(Regression(CONFIG), CONFIG, tmp_path, fingerprint="another", restart=True)
+    assert other.history[0]["step"] == 10
+
+
+def test_two_networks_with_an_optimiser_each(tmp_path: Path) -> None:
+    """The adversary's place: a second network that is updated in the same step."""
+
+    class Adversarial(Regression):
+        def __init__(self, config: TrainingConfig) -> None:
+            super().__init__(config)
+            critic = nn.Linear(1, 1)
+            self.networks["critic"] = critic
+            self.optimisers["critic"] = torch.optim.SGD(critic.parameters(), 0.1)
+
+        def training_step(
+            self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+        ) -> Mapping[str, Tensor]:
+            losses = dict(super().training_step(networks, batch, update))
+            critique = (networks["critic"](batch["y"]) - batch["y"]).square().mean()
+            update("critic", critique)
+            return {**losses, "critic_loss": critique}
+
+    trained = train(Adversarial(CONFIG), CONFIG, tmp_path, fingerprint="x")
+    assert trained.history[-1]["critic_loss"] < trained.history[0]["critic_loss"]
+    assert trained.history[-1]["valid_loss"] < trained.history[0]["valid_loss"]
