@@ -15,7 +15,7 @@ LAYERS = [
     {"corpora", "features"},
     {"discovery", "inversion", "translation"},
     {"report"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 STAGES = {"discovery", "inversion", "translation"}
