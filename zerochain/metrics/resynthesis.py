@@ -150,7 +150,7 @@ def _mean(values: dict[str, float], excluded: dict[str, int], what: str, seed: i
     counted = dict(+Counter(excluded))
     if not values:
         raise InputError(
-            f"no utterance has a {what}: {counted or 'there is none'}",
+            f"no utterance has a defined {what}: {counted or 'there is none'}",
             cause="the recordings are silent or too short",
             remedy="score longer recordings",
         )

@@ -1,0 +1,223 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from zerochain import audio
+from zerochain.cli import main
+from zerochain.formats.bundle import write_bundle
+from zerochain.formats.corpus import write_corpus
+from zerochain.formats.features import write_features
+from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
+from zerochain.formats.scores import read_scores
+from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.metrics.bitrate import segment_bitrate, unit_bitrate
+from zerochain.metrics.items import read_items, triphone_items, write_items
+
+LINE = ["a", "b", "a", "c", "a", "b", "a", "c", "a", "b", "a", "SIL"]
+STEP_S = 0.02
+
+
+@pytest.fixture
+def spoken(make_corpus, tmp_path):
+    """A corpus with gold phones, units that know them, their model and features."""
+    corpus = make_corpus(8, speakers=("ana", "béa", "çem"), test_every=2)
+    phones, units, rng = {}, {}, np.random.default_rng(0)
+    for u in corpus.utterances:
+        width = u.duration / len(LINE)
+        phones[u.id] = [Phone(i * width, (i + 1) * width, p) for i, p in enumerate(LINE)]
+        middles = (np.arange(int(u.duration / STEP_S)) + 0.5) * STEP_S
+        heard = np.array(["abcSIL".find(LINE[int(t / width)]) for t in middles])
+        units[u.id] = np.where(rng.random(len(heard)) < 0.3, 7, heard).astype(np.int32)
+    shutil.rmtree(corpus.folder)
+    corpus = write_corpus(corpus.folder, corpus, Phones(phones, "gold"))
+    speakers = {u.id: u.speaker for u in corpus.utterances}
+    codebook = rng.normal(size=(8, 5)).astype(np.float32)
+    model = write_bundle(tmp_path / "model", "kmeans", {}, {"codebook": codebook}, {})
+    unit_file = UnitFile(units, 8, 1000 * STEP_S, model, "oracle K=8", speakers)
+    write_units(tmp_path / "units.parquet", unit_file)
+    with write_features(
+        tmp_path / "feats", extractor="mfcc", options={}, step_ms=1000 * STEP_S, corpus_id=corpus.id
+    ) as writer:
+        for u in corpus.utterances:
+            shift = 5 * ["ana", "béa", "çem"].index(u.speaker)
+            writer.add(u.id, codebook[units[u.id]] + np.float32(shift), u.speaker)
+    return corpus
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=0):
+        words = ["score", *map(str, arguments)]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return call
+
+
+def last(n):
+    return read_scores_here()[-n:]
+
+
+def read_scores_here():
+    return read_scores(Path("s.jsonl"))
+
+
+def test_abx_of_units_alone_with_their_model_and_of_features(spoken, run):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    output = run("abx", "units.parquet", *common)
+    assert "abx_within_%" in output
+    assert "left out: 8 silence" in output
+    within, across = last(2)
+    assert (within.metric, across.metric) == ("abx_within_%", "abx_across_%")
+    assert across.protocol == "triphone"
+    assert across.options["distance"] == "identical"
+    assert across.options["exclusions"] == {"silence": 8, "beside_silence": 16}
+    assert across.system == "oracle K=8"
+    assert across.inputs["corpus"] == spoken.id
+    assert across.n >= across.options["n_cells"] > 0
+    assert across.options["n_of"] == "triples"
+    assert across.value < 50
+
+    run("abx", "units.parquet", *common, "--model", "model", "--system", "mine")
+    by_codebook = last(1)[0]
+    assert by_codebook.options["distance"] == "angular"
+    assert by_codebook.inputs["model"] == read_units_here().model_id
+    assert by_codebook.system == "mine"
+
+    run("abx", "feats", *common, "--mode", "across", "--normalise", "speaker")
+    features = last(1)[0]
+    assert features.system == "mfcc speaker-norm"
+    run("abx", "feats", *common, "--mode", "across", "--distance", "euclidean")
+    assert last(1)[0].value > features.value  # the speakers' shift is in the way
+    assert len(read_scores_here()) == 6
+
+
+def read_units_here():
+    return read_units(Path("units.parquet"))
+
+
+def test_items_from_a_file_score_like_the_corpus_s_phones(spoken, run, tmp_path):
+    speakers = {u.id: u.speaker for u in spoken.utterances}
+    items, _ = triphone_items(read_phones(spoken.folder / PHONES_FILE), speakers)
+    write_items(tmp_path / "x.item", items)
+    assert len(read_items(tmp_path / "x.item")) == len(items)
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl", "--mode", "across")
+    run("abx", "units.parquet", *common)
+    run("abx", "units.parquet", *common, "--items", "x.item")
+    gold, listed = last(2)
+    assert listed.value == gold.value
+    assert len(listed.inputs["items"]) == 64
+    run("abx", "units.parquet", *common, "--items", "x.item", "--split", "test")
+    assert last(1)[0].options["exclusions"]["items_of_other_utterances"] == len(items) // 2
+
+
+def test_the_phone_protocol_and_silences_of_one_s_own(spoken, run):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl", "--mode", "across")
+    run("abx", "units.parquet", *common, "--protocol", "phone")
+    stated = last(1)[0].options
+    assert (stated["max_tokens"], stated["max_speakers"], stated["seed"]) == (10, 5, 0)
+    run("abx", "units.parquet", *common, "--protocol", "phone", "--silence", "SIL,c")
+    assert last(1)[0].options["exclusions"]["silence"] == 8 * 3
+
+
+def test_one_speaker_across_is_said_or_refused(spoken, run, tmp_path):
+    alone = replace(spoken.select(speaker="ana"), folder=None, name="alone")
+    phones = Phones(
+        {i: [Phone(k / 12, (k + 1) / 12, p) for k, p in enumerate(LINE)] for i in alone.ids}
+    )
+    write_corpus(tmp_path / "alone", alone, phones)
+    common = ("--corpus", "alone", "--out", "s.jsonl")
+    assert "there is one speaker only" in run("abx", "units.parquet", *common)
+    assert [s.metric for s in read_scores_here()] == ["abx_within_%"]
+    for mode in ("across", "both"):
+        output = run("abx", "units.parquet", *common, "--mode", mode, code=1)
+        assert "one speaker only" in output
+    assert len(read_scores_here()) == 1
+
+
+def test_mismatches_are_refused(spoken, run, tmp_path):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    write_bundle(tmp_path / "other", "kmeans", {}, {"codebook": np.eye(8, dtype=np.float32)}, {})
+    assert "units are of unit model" in run(
+        "abx", "units.parquet", *common, "--model", "other", code=1
+    )
+    assert "leave --model out" in run("abx", "feats", *common, "--model", "model", code=1)
+    assert "no such file" in run("abx", "nowhere.parquet", *common, code=1)
+    units = read_units_here()
+    part = replace(units, units={k: units.units[k] for k in units.ids[:-1]})
+    write_units(tmp_path / "part.parquet", part)
+    assert f"missing in the units or features: {units.ids[-1]}" in run(
+        "abx", "part.parquet", *common, code=1
+    )
+    (spoken.folder / "phones.parquet").unlink()
+    assert "has no gold phones" in run("abx", "units.parquet", *common, code=1)
+    assert not (tmp_path / "s.jsonl").exists()
+
+
+def test_bitrate_and_usage(spoken, run, tmp_path):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    run("bitrate", "units.parquet", *common)
+    units, seconds = read_units_here(), {u.id: u.duration for u in spoken.utterances}
+    challenge, segments = last(2)
+    assert challenge.value == unit_bitrate(units, seconds).value
+    assert segments.value == segment_bitrate(units, seconds).value
+    assert (challenge.metric, segments.metric) == ("bitrate_bit/s", "segment_bitrate_bit/s")
+    test = spoken.select(split="test").ids
+    run("bitrate", "units.parquet", *common, "--split", "test")
+    only = replace(units, units={k: units.units[k] for k in test})
+    assert last(2)[0].value == unit_bitrate(only, seconds).value
+    write_units(tmp_path / "part.parquet", only)
+    output = run("bitrate", "part.parquet", *common)
+    assert "4 utterances of the corpus have no units" in output
+    assert last(2)[0].value == unit_bitrate(only, seconds).value
+    assert "missing in the unit file" in run(
+        "bitrate", "part.parquet", *common, "--split", "train", code=1
+    )
+    run("usage", "units.parquet", "--out", "s.jsonl")
+    usage, perplexity = last(2)
+    assert (usage.metric, usage.value) == ("codebook_usage", 5 / 8)
+    assert 1 < perplexity.value < 5
+
+
+def test_resynthesis(spoken, run, tmp_path):
+    for u in spoken.utterances:
+        wave = audio.read(spoken.audio_path(u))
+        audio.write(
+            tmp_path / "wavs" / f"{u.id}.wav", np.append(wave, np.zeros(300, np.float32)) / 2
+        )
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    run("resynthesis", "wavs", *common)
+    distance, estoi = last(2)
+    assert (distance.metric, estoi.metric) == ("log_spectral_distance_dB", "estoi")
+    assert distance.value < 1
+    assert estoi.value > 0.99
+    assert (distance.n, distance.system) == (8, "wavs")
+    assert distance.options["n_fft"] == 512
+    output = run("resynthesis", "wavs", *common, "--max-difference-ms", "10", code=1)
+    assert "its resynthesis" in output
+    (tmp_path / "wavs" / f"{spoken.ids[0]}.wav").unlink()
+    assert f"missing in the folder wavs: {spoken.ids[0]}" in run(
+        "resynthesis", "wavs", *common, code=1
+    )
+    audio.write(
+        tmp_path / "wavs" / f"{spoken.ids[0]}.wav",
+        audio.read(spoken.audio_path(spoken.utterances[0])),
+    )
+    audio.write(tmp_path / "wavs" / "stranger.wav", np.ones(9, np.float32) / 2)
+    assert "missing in the corpus tiny: stranger" in run("resynthesis", "wavs", *common, code=1)
+
+
+def test_help_and_options_from_a_file(spoken, run, tmp_path):
+    for command in ("abx", "bitrate", "usage", "resynthesis"):
+        assert "Example" in run(command, "--help")
+    (tmp_path / "c.yaml").write_text(json.dumps({"corpus": str(spoken.folder), "mode": "across"}))
+    run("abx", "units.parquet", "--config", "c.yaml", "--out", "s.jsonl")
+    assert [s.metric for s in read_scores_here()] == ["abx_across_%"]

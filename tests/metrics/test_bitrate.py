@@ -1,0 +1,78 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zerochain.errors import InputError
+from zerochain.formats.units import UnitFile
+from zerochain.metrics.bitrate import bitrate, merge_repeats, segment_bitrate, unit_bitrate
+
+lines = st.dictionaries(
+    st.text("abc", min_size=1), st.lists(st.integers(0, 5), min_size=1), min_size=1, max_size=5
+)
+
+
+def test_the_challenge_s_own_figure():
+    symbols = {"a": [(i, 0.5) for i in range(40_000)], "b": range(40_000, 48_829)}
+    result = bitrate(symbols, {"a": 1000.0, "b": 708.692065})
+    assert result.value == pytest.approx(445.096980029, abs=1e-9)
+    assert (result.n_symbols, result.n_distinct, result.n_utterances) == (48_829, 48_829, 2)
+
+
+@given(lines)
+def test_it_is_symbols_per_second_times_entropy(symbols):
+    seconds = {name: 0.5 + len(line) for name, line in symbols.items()}
+    counts = Counter(s for line in symbols.values() for s in line)
+    n = sum(counts.values())
+    h = -sum(c / n * math.log2(c / n) for c in counts.values())
+    result = bitrate(symbols, seconds)
+    assert result.value == pytest.approx(n / sum(seconds.values()) * h, abs=1e-9)
+    assert result.entropy_bits == pytest.approx(h, abs=1e-9)
+
+
+def test_an_absent_file_takes_its_seconds_along_and_names_don_t_matter():
+    symbols = {"a": [1, 2, 3, 1], "b": [4, 4]}
+    seconds = {"a": 2.0, "b": 1.0, "c": 100.0}
+    alone = bitrate(symbols, seconds)
+    assert alone.duration_s == 3
+    renamed = bitrate({"a": "xyzx", "b": "ww"}, seconds)
+    assert renamed == alone
+    with pytest.raises(InputError, match="missing in the durations: b"):
+        bitrate(symbols, {"a": 2.0})
+
+
+def test_constant_units_carry_no_bits():
+    assert bitrate({"a": [7] * 50, "b": [7]}, {"a": 1, "b": 1}).value == 0
+
+
+def test_nothing_and_nonsense_are_errors():
+    for symbols in ({}, {"a": []}):
+        with pytest.raises(InputError, match="no unit"):
+            bitrate(symbols, {"a": 1.0})
+    for seconds in (0, -1, math.nan, math.inf):
+        with pytest.raises(InputError, match="positive"):
+            bitrate({"a": [1]}, {"a": seconds})
+
+
+def test_segments_merge_repeats_and_units_don_t():
+    units = UnitFile({"u": np.array([1, 1, 2, 2, 2, 1], np.int32)}, 3, 10, "m", "x")
+    seconds = {"u": 2.0}
+    assert unit_bitrate(units, seconds).value == bitrate({"u": "aabbba"}, seconds).value
+    assert segment_bitrate(units, seconds).value == bitrate({"u": "aba"}, seconds).value
+    assert merge_repeats(np.array([0, 0, 1], np.int32)).tolist() == [0, 1]
+
+
+def test_the_interval_is_centred_and_vanishes_for_equal_utterances():
+    rng = np.random.default_rng(0)
+    symbols = {f"u{i}": rng.integers(0, 300, rng.integers(5, 40)).tolist() for i in range(60)}
+    seconds = {name: len(line) * rng.uniform(0.02, 0.04) for name, line in symbols.items()}
+    result = bitrate(symbols, seconds)
+    low, high = result.interval
+    assert low < result.value < high < 1.2 * result.value
+    assert bitrate(symbols, seconds).interval == (low, high)
+    alike = bitrate({f"u{i}": [1, 2] for i in range(9)}, {f"u{i}": 1.0 for i in range(9)})
+    assert alike.interval == pytest.approx((2, 2))
+    assert bitrate({"u": [1, 2]}, {"u": 1.0}).interval is None

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zerochain.metrics import bootstrap
+from zerochain.metrics.abx_plan import COLLAPSE_2021
+from zerochain.metrics.bootstrap import bootstrap_mean, collapse, pigeonhole_interval
+
+ZS2019 = (("context",), ("speaker", "speaker_x"), ("phone_a", "phone_b"))
+
+
+def table(seed, n=60, n_phones=4, n_speakers=3):
+    rng = np.random.default_rng(seed)
+    names = ("context", "speaker", "speaker_x", "phone_a", "phone_b")
+    sizes = (3, n_speakers, n_speakers, n_phones, n_phones)
+    rows = np.unique(np.stack([rng.integers(size, size=n) for size in sizes]), axis=1)
+    return dict(zip(names, rows, strict=True)), rng.random(rows.shape[1])
+
+
+def as_rows(keys, scores):
+    return [
+        {name: int(codes[i]) for name, codes in keys.items()} | {"score": scores[i]}
+        for i in range(len(scores))
+    ]
+
+
+@pytest.mark.parametrize("levels", [COLLAPSE_2021, ZS2019])
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000), within=st.booleans())
+def test_collapse_and_its_weighted_replicates_equal_the_slow_loop(levels, seed, within):
+    keys, scores = table(seed)
+    if within:
+        keys = {k: v for k, v in keys.items() if k != "speaker_x"}
+        rows = np.unique(np.stack(list(keys.values())), axis=1)
+        keys, scores = dict(zip(keys, rows, strict=True)), scores[: rows.shape[1]]
+    rows = as_rows(keys, scores)
+    assert collapse(scores, keys, levels) == pytest.approx(reference.collapse(rows, levels, {}))
+    rng = np.random.default_rng(seed)
+    phones, speakers = rng.integers(0, 3, (4, 5)), rng.integers(0, 3, (3, 5))
+    by_column = {"phone_a": phones, "phone_b": phones, "speaker": speakers, "speaker_x": speakers}
+    fast = bootstrap._collapsed(scores, bootstrap._levels(keys, levels), by_column)
+    for r in range(5):
+        weights = {name: dict(enumerate(w[:, r])) for name, w in by_column.items()}
+        slow = reference.collapse(rows, levels, weights)
+        assert fast[r] == pytest.approx(slow, nan_ok=True)
+
+
+def test_the_interval_surrounds_the_value_and_narrows_with_more_phones_and_speakers():
+    widths = []
+    for n_phones, n_speakers, n in ((4, 3, 300), (20, 12, 30_000)):
+        keys, scores = table(0, n, n_phones, n_speakers)
+        value = collapse(scores, keys, COLLAPSE_2021)
+        low, high = pigeonhole_interval(scores, keys, COLLAPSE_2021)
+        assert low < value < high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_it_covers_phones_and_speakers_that_differ():
+    # Every cell of a phone shares that phone's difficulty: cells aren't independent.
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(40):
+        difficulty = rng.normal(0.2, 0.05, 12)
+        a, b = np.nonzero(~np.eye(12, dtype=bool))
+        keys = {"context": a * 0, "speaker": a * 0, "phone_a": a, "phone_b": b}
+        scores = (difficulty[a] + difficulty[b]) / 2
+        low, high = pigeonhole_interval(scores, keys, COLLAPSE_2021, replicates=200)
+        hits += low <= 0.2 <= high
+    assert hits >= 34
+
+
+def test_blocks_and_seeds(monkeypatch):
+    keys, scores = table(1, 300)
+    whole = pigeonhole_interval(scores, keys, COLLAPSE_2021, seed=3)
+    assert pigeonhole_interval(scores, keys, COLLAPSE_2021, seed=3) == whole
+    assert pigeonhole_interval(scores, keys, COLLAPSE_2021, seed=4) != whole
+    monkeypatch.setattr(bootstrap, "_BLOCK", 1000)
+    assert pigeonhole_interval(scores, keys, COLLAPSE_2021) == pytest.approx(whole, abs=0.03)
+
+
+def test_a_single_pair_of_phones_has_no_interval():
+    keys = {"context": [0, 0], "speaker": [0, 0], "phone_a": [0, 1], "phone_b": [1, 0]}
+    keys = {name: np.array(codes) for name, codes in keys.items()}
+    assert pigeonhole_interval(np.array([0.1, 0.3]), keys, COLLAPSE_2021) is None
+
+
+def test_the_mean_s_interval_is_the_textbook_s():
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    low, high = bootstrap_mean(values)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+    assert bootstrap_mean(values) == (low, high)
+    assert bootstrap_mean(values[:1]) is None

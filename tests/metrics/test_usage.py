@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from zerochain.formats.units import UnitFile
+from zerochain.metrics.usage import codebook_usage
+
+
+def unit_file(units, n_units, durations=None):
+    arrays = {name: np.array(line, np.int32) for name, line in units.items()}
+    lasting = durations and {name: np.array(line, np.int32) for name, line in durations.items()}
+    return UnitFile(arrays, n_units, 10, "m", "x", durations=lasting)
+
+
+def test_even_use_of_some_units():
+    result = codebook_usage(unit_file({"a": [0, 1, 2], "b": [3]}, 16))
+    assert (result.usage, result.n_used, result.n_steps) == (4 / 16, 4, 4)
+    assert result.perplexity == pytest.approx(4)
+
+
+def test_a_collapsed_codebook():
+    result = codebook_usage(unit_file({"a": [5] * 30}, 64))
+    assert (result.usage, result.perplexity) == (1 / 64, 1)
+
+
+def test_durations_count_as_steps():
+    lasting = codebook_usage(unit_file({"a": [0, 1]}, 2, {"a": [3, 1]}))
+    assert lasting == codebook_usage(unit_file({"a": [0, 0, 0, 1]}, 2))
+    assert lasting.perplexity == pytest.approx(2 ** (0.75 * np.log2(4 / 3) + 0.25 * 2))

@@ -1,0 +1,88 @@
+"""Slow, obviously right oracles of what the package computes fast."""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+
+def dtw(local: np.ndarray) -> float:
+    """DTW cost over path length: rows are the first sequence's frames, columns the second's."""
+    n, m = local.shape
+    cost = np.full((n, m), math.inf)
+    for i, j in itertools.product(range(n), range(m)):
+        before = [cost[i - 1, j]] * (i > 0) + [cost[i, j - 1]] * (j > 0)
+        before += [cost[i - 1, j - 1]] * (i > 0 and j > 0)
+        cost[i, j] = local[i, j] + min(before, default=0)
+    i, j = n - 1, m - 1
+    path = [(i, j)]
+    while (i, j) != (0, 0):
+        if i == 0:
+            j -= 1
+        elif j == 0:
+            i -= 1
+        else:
+            diagonal, left, up = cost[i - 1, j - 1], cost[i, j - 1], cost[i - 1, j]
+            if diagonal <= left and diagonal <= up:
+                i, j = i - 1, j - 1
+            elif left <= up:
+                j -= 1
+            else:
+                i -= 1
+        path.append((i, j))
+    return float(cost[-1, -1] / len(path))
+
+
+def edit_distance(a: Sequence, b: Sequence) -> int:
+    if not a or not b:
+        return len(a) + len(b)
+    return min(
+        edit_distance(a[:-1], b) + 1,
+        edit_distance(a, b[:-1]) + 1,
+        edit_distance(a[:-1], b[:-1]) + (a[-1] != b[-1]),
+    )
+
+
+def abx_error(
+    tokens: Sequence[tuple[str, str, tuple[str, str], np.ndarray]],
+    distance: Callable[[np.ndarray, np.ndarray], float],
+    mode: str,
+) -> tuple[float, int]:
+    """ABX error and number of triples of (phone, speaker, context, frames) tokens."""
+    cells = defaultdict(list)
+    for (i, x), (j, a), b in itertools.product(enumerate(tokens), enumerate(tokens), tokens):
+        same_speaker = x[1] == a[1]
+        if not (x[0] == a[0] != b[0] and a[1] == b[1] and x[2] == a[2] == b[2]):
+            continue
+        if i == j or same_speaker != (mode == "within"):
+            continue
+        to_a, to_b = distance(x[3], a[3]), distance(x[3], b[3])
+        score = 1 if to_a < to_b else 0.5 if to_a == to_b else 0
+        cells[a[0], b[0], a[1], x[1], a[2]].append(score)
+    rows = [
+        dict(zip(("phone_a", "phone_b", "speaker", "speaker_x", "context"), key, strict=True))
+        | {"score": float(np.mean(scores))}
+        for key, scores in cells.items()
+    ]
+    levels = [("context", "speaker_x"), ("speaker",), ("phone_a", "phone_b")]
+    return 100 * (1 - collapse(rows, levels, {})), sum(map(len, cells.values()))
+
+
+def collapse(
+    rows: list[dict], levels: Sequence[Sequence[str]], weights: Mapping[str, Mapping]
+) -> float:
+    """Average rows' "score" level by level; a row weighs the product of its columns' weights."""
+    for level in levels:
+        groups = defaultdict(list)
+        for row in rows:
+            kept = {k: v for k, v in row.items() if k not in level and k != "score"}
+            weight = math.prod(weights[k][row[k]] for k in level if k in weights and k in row)
+            groups[tuple(kept.items())].append((weight, row["score"]))
+        rows = [
+            dict(key) | {"score": sum(w * s for w, s in group) / sum(w for w, _ in group)}
+            for key, group in groups.items()
+            if sum(w for w, _ in group) > 0
+        ]
+    return float(rows[0]["score"]) if rows else math.nan

@@ -1,0 +1,37 @@
+import pytest
+
+from zerochain.errors import InputError
+from zerochain.report.published import published_systems, tjandra2019
+
+
+@pytest.mark.parametrize("language", ["english", "surprise"])
+def test_every_system_once_with_numbers_that_make_sense(language):
+    systems = published_systems(language)
+    assert len({(s.name, s.abx, s.bitrate) for s in systems}) == len(systems)
+    assert {s.year for s in systems} == {2019, 2020}
+    assert all(0 < s.abx < 50 and 10 < s.bitrate < 2000 for s in systems)
+    assert sum(s.name == "Baseline" for s in systems) == 1
+    assert {s.language for s in systems} == {language}
+
+
+def test_the_corner_that_nobody_reached():
+    assert not [s for s in published_systems("english") if s.abx < 20 and s.bitrate < 200]
+
+
+def test_missing_numbers_are_none_and_known_ones_are_there():
+    best = min(published_systems("english"), key=lambda s: s.abx)
+    assert (best.name, best.abx, best.bitrate, best.mos) == ("Liu*", 13.35, 408.37, None)
+    topline = next(s for s in published_systems("surprise") if s.name == "Topline")
+    assert (topline.abx, topline.mos, topline.cer, topline.year) == (16.09, 3.92, 0.28, 2019)
+
+
+def test_an_unknown_language_is_an_error():
+    with pytest.raises(InputError, match="choose english or surprise"):
+        published_systems("klingon")
+
+
+def test_the_paper_s_tables():
+    rows = tjandra2019()
+    assert len(rows) == 38
+    vqvae = [r for r in rows if r["system"] == "VQ-VAE" and r["n_units"] == "256"]
+    assert [float(r["abx"]) for r in vqvae] == [27.63, 24.37, 24.17, 30.51]

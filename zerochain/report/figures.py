@@ -1,0 +1,186 @@
+"""The report's plots: ABX against bit rate, unit usage, training curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.formats.training_log import TrainingLog
+from zerochain.report import style
+from zerochain.report.labels import Label, place_labels
+from zerochain.report.published import Published
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANEL = (340, 200)
+_TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_CHANCE = 50.0
+_LOG_ABOVE = 30.0
+_MOST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Point:
+    """One system of ours in the plane of ABX error (%) and bit rate (bit/s)."""
+
+    name: str
+    abx: float
+    bitrate: float
+    abx_interval: tuple[float, float] | None = None
+    bitrate_interval: tuple[float, float] | None = None
+
+
+def tradeoff(
+    points: Sequence[Point],
+    references: Sequence[tuple[str, float]],
+    published: Sequence[Published],
+    *,
+    width_px: float,
+    height_px: float,
+) -> Figure:
+    """ABX error against bit rate: down and to the left is better.
+
+    Args:
+        references: (name, ABX error) of features, which have no bit rate: dashed lines.
+        published: drawn faintly, since they are on other data.
+    """
+    figure = style.new_figure(width_px, height_px)
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    axes.grid(True, zorder=0)
+    axes.set_xlabel("bit rate (bit/s, log scale)")
+    axes.set_ylabel("ABX error across speakers (%)")
+    for other in published:
+        axes.plot(
+            other.bitrate, other.abx, "D", ms=4, mfc="none", mec=style.FAINT, mew=0.9, zorder=2
+        )
+    for _, abx in references:
+        axes.axhline(abx, color=style.SECOND, lw=1, ls=(0, (4, 3)), zorder=1)
+    for point in points:
+        _draw(axes, point)
+    _limits(axes, points, references, published)
+    for name, abx in references:
+        axes.annotate(
+            f"{name} (features, no bit rate)",
+            (1, abx),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            color=style.SECOND,
+            size=8,
+        )
+    ours = {"color": style.ACCENT, "size": 9, "weight": "bold", "zorder": 5}
+    theirs = {"color": style.MUTED, "size": 7, "zorder": 3}
+    labels = [Label(p.bitrate, p.abx, p.name, ours) for p in points]
+    labels += [Label(p.bitrate, p.abx, f"{p.name} ’{p.year % 100}", theirs) for p in published]
+    place_labels(axes, labels)
+    return figure
+
+
+def _draw(axes: Axes, point: Point) -> None:
+    axes.errorbar(
+        [point.bitrate],
+        [point.abx],
+        xerr=_error(point.bitrate, point.bitrate_interval),
+        yerr=_error(point.abx, point.abx_interval),
+        fmt="o",
+        ms=6,
+        color=style.ACCENT,
+        elinewidth=1.2,
+        capsize=2.5,
+        zorder=4,
+    )
+
+
+def _error(value: float, interval: tuple[float, float] | None) -> NDArray[np.float64] | None:
+    if interval is None:
+        return None
+    return np.maximum([[value - interval[0]], [interval[1] - value]], 0.0)
+
+
+def _limits(
+    axes: Axes,
+    points: Sequence[Point],
+    references: Sequence[tuple[str, float]],
+    published: Sequence[Published],
+) -> None:
+    from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+
+    rates = [p.bitrate for p in (*points, *published)]
+    low, high = min(rates) / 1.6, max(rates) * 1.8
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([t for t in _TICKS if low <= t <= high]))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    errors = [p.abx for p in (*points, *published)] + [abx for _, abx in references]
+    errors += [end for p in points for end in p.abx_interval or ()]
+    margin = max(2.0, 0.1 * (max(errors) - min(errors)))
+    axes.set_ylim(max(0.0, min(errors) - margin), min(100.0, max(errors) + margin))
+    if axes.get_ylim()[1] > _CHANCE:
+        axes.axhline(_CHANCE, color=style.FAINT, lw=0.8)
+
+
+def usage(counts: NDArray[np.float64], title: str, perplexity: float) -> Figure:
+    """How much of the time each unit takes, most frequent first; (K,) counts of steps."""
+    figure = style.new_figure(*_PANEL)
+    axes = figure.add_subplot()
+    shares = 100 * np.sort(counts)[::-1] / counts.sum()
+    axes.fill_between(
+        np.arange(len(shares) + 1),
+        np.append(shares, shares[-1]),
+        step="post",
+        color=style.ACCENT,
+        lw=0,
+    )
+    n_used = int((counts > 0).sum())
+    axes.axhline(100 / len(shares), color=style.SECOND, lw=1, ls=(0, (4, 3)))
+    axes.set_title(title)
+    axes.set_xlabel("units, most frequent first")
+    axes.set_ylabel("share of time (%)")
+    axes.set_xlim(0, len(shares))
+    axes.set_ylim(0, None)
+    axes.text(
+        0.98,
+        0.96,
+        f"{n_used} of {len(shares)} used\nperplexity {perplexity:.1f}",
+        transform=axes.transAxes,
+        ha="right",
+        va="top",
+        color=style.MUTED,
+        linespacing=1.4,
+    )
+    return figure
+
+
+def training(log: TrainingLog, title: str) -> Figure:
+    """The losses of a training, one row of its log a validation."""
+    figure = style.new_figure(*_PANEL)
+    axes = figure.add_subplot()
+    steps = log["step"]
+    losses = [name for name in log if "loss" in name][:_MOST_LINES]
+    looks = {
+        "train_loss": {"color": style.FAINT, "lw": 1.6},
+        "valid_loss": {"color": style.ACCENT, "lw": 2.0},
+    }
+    others = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), "-")
+    for name in losses:
+        look = looks.get(name, {"color": style.SECOND, "lw": 1.1, "ls": others[len(axes.lines) % 4]})
+        marker = "o" if len(steps) == 1 else None
+        axes.plot(steps, log[name], label=name.replace("_", " "), marker=marker, ms=4, **look)
+    values = np.array([v for name in losses for v in log[name] if math.isfinite(v)])
+    if len(values) and values.min() > 0 and values.max() / values.min() > _LOG_ABOVE:
+        axes.set_yscale("log")
+    axes.set_title(title)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.grid(True, axis="y")
+    axes.legend(fontsize=8)
+    return figure

@@ -1,0 +1,76 @@
+"""Labels beside points, each where it covers no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
+
+_DISTANCES_PT = (6, 12, 20, 30, 42, 56, 72, 90, 110)
+_LEADER_PT = 12
+_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text for the point (x, y), in data coordinates."""
+
+    x: float
+    y: float
+    text: str
+    style: dict[str, Any]
+
+
+def place_labels(axes: Axes, labels: Sequence[Label]) -> None:
+    """Write labels, the first ones nearest to their points; a far one gets a line to its point.
+
+    Greedy: each takes the first place, from near to far, that lies in the axes and covers neither
+    a point nor an earlier label. One that finds none is written over the others, at the end.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[arg-type]
+    figure.draw_without_rendering()  # type: ignore[union-attr]
+    frame = axes.get_window_extent(renderer)
+    dots = axes.transData.transform([(label.x, label.y) for label in labels])
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
+    for label in labels:
+        for distance in _DISTANCES_PT:
+            tries = (_written(axes, label, distance, way) for way in _DIRECTIONS)
+            if any(_kept(text, renderer, frame, taken) for text in tries):
+                break
+        else:
+            _written(axes, label, _DISTANCES_PT[0], _DIRECTIONS[0])
+
+
+def _written(axes: Axes, label: Label, distance: float, way: tuple[int, int]) -> Any:
+    right, up = way
+    leader = {"arrowstyle": "-", "color": label.style.get("color"), "lw": 0.5, "alpha": 0.6}
+    return axes.annotate(
+        label.text,
+        (label.x, label.y),
+        xytext=(right * distance, up * distance),
+        textcoords="offset points",
+        ha={1: "left", 0: "center", -1: "right"}[right],
+        va={1: "bottom", 0: "center", -1: "top"}[up],
+        arrowprops=leader if distance > _LEADER_PT else None,
+        **label.style,
+    )
+
+
+def _kept(text: Any, renderer: Any, frame: Bbox, taken: list[Bbox]) -> bool:
+    from matplotlib.text import Text
+
+    box = Text.get_window_extent(text, renderer)
+    inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    if not inside or any(box.overlaps(other) for other in taken):
+        text.remove()
+        return False
+    taken.append(box)
+    return True

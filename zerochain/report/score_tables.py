@@ -1,0 +1,163 @@
+"""Scores as tables for people: one row a system, one column a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from zerochain.formats.scores import Score
+from zerochain.formats.units import UnitFile
+
+Group = Literal["units", "resynthesis", "translation"]
+_UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
+_LOWER = ("abx", "bitrate", "segment_bitrate", "log_spectral", "mcd", "cer", "wer", "per", "ued")
+_HIGHER = ("estoi", "stoi", "pesq", "pnmi", "f1", "boundary_f1", "r_value", "bleu", "chrf")
+_HIGHER_TOO = ("phone_purity", "cluster_purity", "v_measure", "homogeneity", "completeness")
+_RESYNTHESIS = ("log_spectral", "estoi", "stoi", "pesq", "mcd", "f0", "log_f0", "voicing")
+_TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
+_NAMES = {
+    "abx_across": "ABX across",
+    "abx_within": "ABX within",
+    "abx_any": "ABX any",
+    "bitrate": "bit rate",
+    "segment_bitrate": "segment bit rate",
+    "codebook_usage": "codebook usage",
+    "estoi": "ESTOI",
+    "mcd": "MCD",
+    "pnmi": "PNMI",
+    "log_spectral_distance": "log-spectral distance",
+}
+_ORDER = list(_NAMES)
+
+
+class Column(NamedTuple):
+    """What is compared down a column: one metric, under one protocol, by one distance."""
+
+    metric: str
+    protocol: str
+    distance: str
+
+    @property
+    def stem(self) -> str:
+        return split_unit(self.metric)[0]
+
+    @property
+    def unit(self) -> str:
+        return split_unit(self.metric)[1]
+
+    @property
+    def label(self) -> str:
+        return _NAMES.get(self.stem, self.stem.replace("_", " "))
+
+    @property
+    def under(self) -> str:
+        """The protocol, and the distance where there is one."""
+        return ", ".join(part for part in (self.protocol, self.distance) if part)
+
+    @property
+    def better(self) -> Literal["lower", "higher", ""]:
+        """Which way is better; "" where neither is, as for codebook usage."""
+        if self.stem.startswith(_LOWER) or self.stem.endswith(("_error", "_rmse", "_distance")):
+            return "lower"
+        return "higher" if self.stem.startswith(_HIGHER + _HIGHER_TOO) else ""
+
+
+@dataclass
+class Cell:
+    """One score in a table."""
+
+    score: Score
+    best: bool = False
+
+    @property
+    def value(self) -> str:
+        return number(self.score.value)
+
+    @property
+    def interval(self) -> str:
+        if self.score.interval is None:
+            return ""
+        return "–".join(number(end) for end in self.score.interval)
+
+
+@dataclass
+class Row:
+    """One system: what its scores are of, and its cells by column."""
+
+    system: str
+    unit_file: UnitFile | None
+    cells: dict[Column, Cell]
+
+
+@dataclass
+class ScoreTable:
+    """A table of scores."""
+
+    columns: list[Column]
+    rows: list[Row]
+    replaced: list[str]
+    """Scores of the same thing as a later one, which alone is in the table."""
+
+
+def group_of(score: Score) -> Group:
+    """The table that a score belongs to."""
+    stem = split_unit(score.metric)[0]
+    if "translator" in score.inputs or stem.startswith(_TRANSLATION):
+        return "translation"
+    if "inverter" in score.inputs or stem.startswith(_RESYNTHESIS):
+        return "resynthesis"
+    return "units"
+
+
+def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> ScoreTable:
+    """Lay scores out, one row a system and input; the best of each column is marked.
+
+    A later score of the same thing takes the place of an earlier one, which is listed then.
+    """
+    rows: dict[tuple[str, str], Row] = {}
+    columns: set[Column] = set()
+    replaced = []
+    for score in scores:
+        inputs = score.inputs
+        of = inputs.get("inverter") or inputs.get("units") or inputs.get("features") or ""
+        key = (score.system, of)
+        unit_file = units.get(inputs.get("units", ""))
+        row = rows.setdefault(key, Row(score.system, unit_file, {}))
+        column = Column(score.metric, score.protocol, str(score.options.get("distance", "")))
+        columns.add(column)
+        if column in row.cells:
+            earlier = row.cells[column].score
+            replaced.append(f"{column.label} of {score.system}: {number(earlier.value)}")
+        row.cells[column] = Cell(score)
+    table = ScoreTable(sorted(columns, key=_place), list(rows.values()), replaced)
+    _mark_best(table)
+    return table
+
+
+def split_unit(metric: str) -> tuple[str, str]:
+    """A metric's name and its unit: "abx_across_%" → ("abx_across", "%")."""
+    stem, _, unit = metric.rpartition("_")
+    return (stem, unit) if stem and unit in _UNITS_OF_MEASURE else (metric, "")
+
+
+def number(value: float) -> str:
+    """A score with as many decimals as people compare: 474, 21.6, 4.37, 0.421."""
+    size = abs(value)
+    decimals = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def _place(column: Column) -> tuple[int, str, str, str]:
+    rank = _ORDER.index(column.stem) if column.stem in _ORDER else len(_ORDER)
+    return (rank, *column)
+
+
+def _mark_best(table: ScoreTable) -> None:
+    for column in table.columns:
+        cells = [row.cells[column] for row in table.rows if column in row.cells]
+        if not column.better or len(cells) < 2:
+            continue
+        best = (min if column.better == "lower" else max)(cell.score.value for cell in cells)
+        for cell in cells:
+            cell.best = cell.score.value == best

@@ -1,0 +1,112 @@
+"""How figures look and leave: one palette for page and figures, SVG that follows the page."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING
+
+from zerochain.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, MUTED, LINE, FAINT = "#1b1f24", "#57616b", "#d5dbe0", "#98a3ad"
+ACCENT, SECOND, PAPER = "#0b6b74", "#b4480f", "#fdfdfb"
+_VARIABLES = {
+    INK: "ink",
+    MUTED: "muted",
+    LINE: "line",
+    FAINT: "faint",
+    ACCENT: "accent",
+    SECOND: "second",
+    PAPER: "paper",
+}
+"""Colours of the light scheme → the variables of style.css that stand for them."""
+_CSS_PX = 96
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.size": 9,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.unicode_minus": True,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+}
+
+
+def require_report_extra() -> None:
+    """Raise InputError unless the packages of the extra `report` are there."""
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"the report needs {error.name}, which is not installed",
+            remedy="pip install 'zerochain[report]'",
+        ) from error
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw in the report's style."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Browsers have the glyphs that matplotlib's own font lacks; here they only give the width.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def new_figure(width_px: float, height_px: float) -> Figure:
+    """A figure that is so many CSS pixels large, without pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_px / _CSS_PX, height_px / _CSS_PX), layout="constrained")
+
+
+def inline_svg(figure: Figure, alt: str, name: str) -> str:
+    """A figure as an <svg> for inside HTML: labelled, in the page's font and colours.
+
+    Args:
+        alt: what the figure shows, for whoever can't see it.
+        name: unlike any other figure's on the page; its ids are made from it.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": name}):
+        text = to_bytes(figure, "svg").decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+
+
+def to_bytes(figure: Figure, kind: str, background: str = "none") -> bytes:
+    """A figure as the bytes of an SVG or PNG file, the same for the same figure."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, dpi=2 * _CSS_PX, facecolor=background, metadata=metadata)
+    return buffer.getvalue()
