@@ -15,7 +15,7 @@ def network(width: int = 16) -> Code2Spec:
 
 def test_the_published_size() -> None:
     """FACTS: width as the total over a layer's kernels gives 14 million parameters."""
-    net = Code2Spec(Code2SpecConfig(n_units=256, width=1024))
+    net = Code2Spec(Code2SpecConfig(n_units=256, width=1024, correct_means=False))
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(14.2e6, rel=0.01)
 
 
@@ -41,6 +41,13 @@ def test_batched_equals_one_by_one_with_nothing_around() -> None:
     row = torch.cat([pad, short, pad, torch.full((25,), 10)])
     both = torch.stack([row, torch.cat([pad, long, pad])])
     torch.testing.assert_close(net(both)[0, REACH : REACH + 5], alone)
+
+
+def test_it_starts_from_the_means_that_it_is_given() -> None:
+    net, means = network(), torch.randn(11, 33)
+    net.start_from(means)
+    units = torch.randint(0, 11, (2, 9))
+    torch.testing.assert_close(net(units), means[units])
 
 
 def test_channels_are_shared_evenly() -> None:

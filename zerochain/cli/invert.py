@@ -34,7 +34,7 @@ def invert() -> None:
     type=click.IntRange(min=8),
     default=256,
     show_default=True,
-    help="Channels of a layer, a multiple of 8; the published network has 1024.",
+    help="Channels of a layer, a multiple of 8; published: 1024 --plain.",
 )
 @click.option(
     "--scale",
@@ -42,6 +42,12 @@ def invert() -> None:
     default="log",
     show_default=True,
     help="Which magnitudes it predicts.",
+)
+@click.option(
+    "--correct-means/--plain",
+    default=True,
+    show_default=True,
+    help="Correct each unit's mean spectrum, or predict from nothing as published.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
@@ -70,6 +76,7 @@ def train(
     method: Any,
     width: int,
     scale: Any,
+    correct_means: bool,
     steps: int,
     batch_size: int,
     learning_rate: float,
@@ -101,6 +108,7 @@ def train(
         method=method,
         width=width,
         scale=scale,
+        correct_means=correct_means,
         training=TrainingConfig(
             max_steps=steps,
             batch_size=batch_size,

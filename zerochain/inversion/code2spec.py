@@ -22,13 +22,17 @@ class Code2SpecConfig(BaseModel):
     width: int = Field(256, ge=8, multiple_of=8)
     """Channels of a layer, the total over its kernels; the default suits CPUs."""
     n_embedding: int = Field(64, ge=1)
+    correct_means: bool = True
+    """Whether the network only corrects each unit's mean spectrum; the published one doesn't."""
 
 
 class Code2Spec(nn.Module):
     """Unit of each frame → normalised spectrum of each frame.
 
-    Departs from the paper in one thing: a unit's vector is learned here rather than copied from
-    the unit model's codebook, so that any unit file will do, of K-Means or of anything else.
+    Departs from the paper in two things. A unit's vector is learned rather than copied from the
+    unit model's codebook, so that any unit file will do, of K-Means or of anything else. And,
+    unless `correct_means` is off, each unit's mean spectrum is added to the output, so that
+    training starts from the unit-means baseline instead of finding it first.
 
     The unit `n_units` stands for "nothing": what lies before and after an utterance. With `REACH`
     of them on both sides an utterance's spectrum doesn't depend on what else is in the batch.
@@ -45,9 +49,19 @@ class Code2Spec(nn.Module):
             *(MultiScaleConv1d(sizes[i], sizes[i + 1], k) for i, k in enumerate(_SCALES))
         )
         self.output = nn.Conv1d(config.width, config.n_bins, 1)
+        if config.correct_means:
+            self.means = nn.Embedding(config.n_units + 1, config.n_bins)
+            nn.init.zeros_(self.means.weight)
+
+    def start_from(self, means: Tensor) -> None:
+        """Start from each unit's mean spectrum, (n_units + 1, n_bins), with no correction."""
+        if self.config.correct_means:
+            self.means.weight.data.copy_(means)
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
 
     def forward(self, units: Tensor) -> Tensor:
         """units (B, T) → spectrum (B, T, n_bins)."""
         x = self.embedding(units).transpose(1, 2)
         y: Tensor = self.output(self.layers(x)).transpose(1, 2)
-        return y
+        return y + self.means(units) if self.config.correct_means else y

@@ -39,6 +39,7 @@ def train_inverter(
     method: Method = "code2spec",
     width: int = 256,
     scale: Literal["log", "linear"] = "log",
+    correct_means: bool = True,
     training: TrainingConfig | None = None,
     n_frames: int = 128,
     device: str = "cpu",
@@ -55,6 +56,8 @@ def train_inverter(
         split: train on this split alone.
         width: channels of a layer; the published network has 1024.
         scale: which magnitudes the network predicts.
+        correct_means: whether the network corrects each unit's mean spectrum; the published one
+            predicts from nothing.
         n_frames: length of a training segment.
 
     Returns:
@@ -74,7 +77,12 @@ def train_inverter(
     if method == "unit-means":
         network: Any = unit_means(data, unit_file.n_units)
     else:
-        config = Code2SpecConfig(n_units=unit_file.n_units, n_bins=options.n_bins, width=width)
+        config = Code2SpecConfig(
+            n_units=unit_file.n_units,
+            n_bins=options.n_bins,
+            width=width,
+            correct_means=correct_means,
+        )
         settings = {
             "network": config.model_dump(),
             "spectrogram": options.model_dump(),
@@ -205,6 +213,7 @@ def _train_code2spec(
 
     torch.manual_seed(training.seed)
     network = Code2Spec(config)
+    network.start_from(unit_means(data, config.n_units).weight)
     task = Code2SpecTask(
         network,
         data,
