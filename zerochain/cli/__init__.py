@@ -10,6 +10,7 @@ from zerochain.cli.corpus import corpus
 from zerochain.cli.discover import discover, encode, extract
 from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
+from zerochain.cli.report import report
 from zerochain.cli.run import run
 from zerochain.cli.score import score
 from zerochain.cli.show import show
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (import_group, corpus, extract, discover, encode, invert, score, show, run):
+for command in (import_group, corpus, extract, discover, encode, invert, score, report, show, run):
     main.add_command(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,17 +41,18 @@ def tradeoff(
     points: Sequence[Point],
     references: Sequence[tuple[str, float]],
     published: Sequence[Published],
+    size_px: tuple[int, int],
     *,
-    width_px: float,
-    height_px: float,
+    name_published: bool = True,
 ) -> Figure:
     """ABX error against bit rate: down and to the left is better.
 
     Args:
         references: (name, ABX error) of features, which have no bit rate: dashed lines.
         published: drawn faintly, since they are on other data.
+        name_published: whether their names fit in.
     """
-    figure = style.new_figure(width_px, height_px)
+    figure = style.new_figure(*size_px)
     axes = figure.add_subplot()
     axes.set_xscale("log")
     axes.grid(True, zorder=0)
@@ -80,7 +81,10 @@ def tradeoff(
     ours = {"color": style.ACCENT, "size": 9, "weight": "bold", "zorder": 5}
     theirs = {"color": style.MUTED, "size": 7, "zorder": 3}
     labels = [Label(p.bitrate, p.abx, p.name, ours) for p in points]
-    labels += [Label(p.bitrate, p.abx, f"{p.name} ’{p.year % 100}", theirs) for p in published]
+    labels += [
+        Label(p.bitrate, p.abx, f"{p.name} ’{p.year % 100}" if name_published else "", theirs)
+        for p in published
+    ]
     place_labels(axes, labels)
     return figure
 
@@ -114,13 +118,14 @@ def _limits(
 ) -> None:
     from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
-    rates = [p.bitrate for p in (*points, *published)]
+    both: list[Point | Published] = [*points, *published]
+    rates = [p.bitrate for p in both]
     low, high = min(rates) / 1.6, max(rates) * 1.8
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator([t for t in _TICKS if low <= t <= high]))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    errors = [p.abx for p in (*points, *published)] + [abx for _, abx in references]
+    errors = [p.abx for p in both] + [abx for _, abx in references]
     errors += [end for p in points for end in p.abx_interval or ()]
     margin = max(2.0, 0.1 * (max(errors) - min(errors)))
     axes.set_ylim(max(0.0, min(errors) - margin), min(100.0, max(errors) + margin))
@@ -166,13 +171,15 @@ def training(log: TrainingLog, title: str) -> Figure:
     axes = figure.add_subplot()
     steps = log["step"]
     losses = [name for name in log if "loss" in name][:_MOST_LINES]
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "train_loss": {"color": style.FAINT, "lw": 1.6},
         "valid_loss": {"color": style.ACCENT, "lw": 2.0},
     }
     others = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), "-")
     for name in losses:
-        look = looks.get(name, {"color": style.SECOND, "lw": 1.1, "ls": others[len(axes.lines) % 4]})
+        look = looks.get(
+            name, {"color": style.SECOND, "lw": 1.1, "ls": others[len(axes.lines) % 4]}
+        )
         marker = "o" if len(steps) == 1 else None
         axes.plot(steps, log[name], label=name.replace("_", " "), marker=marker, ms=4, **look)
     values = np.array([v for name in losses for v in log[name] if math.isfinite(v)])

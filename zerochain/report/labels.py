@@ -29,18 +29,22 @@ def place_labels(axes: Axes, labels: Sequence[Label]) -> None:
     """Write labels, the first ones nearest to their points; a far one gets a line to its point.
 
     Greedy: each takes the first place, from near to far, that lies in the axes and covers neither
-    a point nor an earlier label. One that finds none is written over the others, at the end.
+    a point nor an earlier label. A label without text only keeps its point free. One that finds
+    no place is written over the others.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
     figure = axes.figure
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[arg-type]
+    canvas: Any = FigureCanvasAgg(figure)  # type: ignore[arg-type]
+    renderer = canvas.get_renderer()
     figure.draw_without_rendering()  # type: ignore[union-attr]
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(label.x, label.y) for label in labels])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
     for label in labels:
+        if not label.text:
+            continue
         for distance in _DISTANCES_PT:
             tries = (_written(axes, label, distance, way) for way in _DIRECTIONS)
             if any(_kept(text, renderer, frame, taken) for text in tries):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zerochain.errors import InputError
 
@@ -28,7 +28,7 @@ _VARIABLES = {
 }
 """Colours of the light scheme → the variables of style.css that stand for them."""
 _CSS_PX = 96
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "font.family": ["sans-serif"],
     "font.size": 9,

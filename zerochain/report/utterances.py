@@ -62,8 +62,17 @@ def _n_speakers(utterances: Sequence[Utterance]) -> int:
 
 def recording(corpus: Corpus, utterance: Utterance) -> audio.Waveform:
     """An utterance's samples, at most LONGEST_S seconds of them."""
-    wave = audio.read(corpus.audio_path(utterance), start=utterance.start, end=utterance.end)
-    return wave[: round(LONGEST_S * audio.SAMPLE_RATE)]
+    begin = utterance.start or 0.0
+    end = utterance.end
+    if utterance.duration > LONGEST_S:
+        end = begin + LONGEST_S
+    return audio.read(corpus.audio_path(utterance), start=utterance.start, end=end)
+
+
+def start(path: Path) -> audio.Waveform:
+    """A sound file's samples, at most LONGEST_S seconds of them."""
+    end = LONGEST_S if audio.info(path).duration_s > LONGEST_S else None
+    return audio.read(path, end=end)
 
 
 def player(caption: str, wave: audio.Waveform) -> Player:
@@ -88,7 +97,7 @@ def picture(
     heights = [_TIER_PX] * n_tiers + [_SPECTROGRAM_PX]
     width = max(_NARROWEST_PX, _MARGIN_PX + duration_s * _PX_PER_S)
     figure = style.new_figure(width, sum(heights) + _AXIS_PX)
-    figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)  # type: ignore[union-attr]
+    figure.set_layout_engine("constrained", h_pad=0.02, hspace=0.0)
     *rows, bottom = figure.subplots(
         n_tiers + 1, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
     )[:, 0]
@@ -120,7 +129,8 @@ def colour(unit: int) -> str:
     from matplotlib.colors import hsv_to_rgb, to_hex
 
     level = (unit * _GOLDEN * 7) % 1
-    return str(to_hex(hsv_to_rgb((unit * _GOLDEN % 1, 0.25 + 0.3 * level, 0.93))))
+    red, green, blue = hsv_to_rgb((unit * _GOLDEN % 1, 0.25 + 0.3 * level, 0.93))
+    return to_hex((red, green, blue))
 
 
 def _tier(
