@@ -134,11 +134,15 @@ def _save(scored: Scored, out: Path) -> None:
     from zerochain.formats.scores import append_scores
 
     append_scores(out, scored.scores)
-    table = Table("metric", "value", "95 % interval", "n", "protocol", "system")
+    protocols = ", ".join(dict.fromkeys(one.protocol for one in scored.scores))
+    title = f"{scored.scores[0].system} ({protocols})"
+    table = Table(title=title, title_justify="left")
+    for column in ("metric", "value", "95 % interval", "n"):
+        table.add_column(column, no_wrap=True)
     for one in scored.scores:
         interval = "" if one.interval is None else "{:.2f} … {:.2f}".format(*one.interval)
         count = f"{one.n:,} {one.options['n_of']}"
-        table.add_row(one.metric, f"{one.value:.3f}", interval, count, one.protocol, one.system)
+        table.add_row(one.metric, f"{one.value:.3f}", interval, count)
     Console().print(table)
     for note in scored.notes:
         click.echo(note)

@@ -51,7 +51,7 @@ def score_bitrate(
     inputs = {"units": unit_file.id, "corpus": whole.id}
     name = system or unit_file.method
 
-    def score(metric: str, result: Bitrate) -> Score:
+    def score(metric: str, protocol: str, result: Bitrate) -> Score:
         options = {
             "n_of": "symbols",
             "split": split,
@@ -62,13 +62,17 @@ def score_bitrate(
             "seed": seed,
         }
         return Score(
-            metric, result.value, result.interval, result.n_symbols, "zs2019", name, inputs, options
+            metric, result.value, result.interval, result.n_symbols, protocol, name, inputs, options
         )
 
     return Scored(
         [
-            score("bitrate_bit/s", unit_bitrate(unit_file, durations, seed=seed)),
-            score("segment_bitrate_bit/s", segment_bitrate(unit_file, durations, seed=seed)),
+            score("bitrate_bit/s", "zs2019", unit_bitrate(unit_file, durations, seed=seed)),
+            score(
+                "segment_bitrate_bit/s",
+                "repeats-merged",
+                segment_bitrate(unit_file, durations, seed=seed),
+            ),
         ],
         notes,
     )
