@@ -63,6 +63,7 @@ def score_abx(
     options = {
         **asdict(protocol),
         "split": split,
+        "silences": None if items else sorted(silences),
         "step_ms": representation.step_ms,
         "normalise": normalise,
         "codebook": model is not None,
