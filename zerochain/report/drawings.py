@@ -57,7 +57,7 @@ def tradeoff(table: ScoreTable | None, published: str | None, folder: Path) -> T
     references = [
         (row.system, row.cells[abx].score.value)
         for row in table.rows
-        if abx in row.cells and "features" in row.cells[abx].score.inputs
+        if abx in row.cells and row.is_features
     ]
     others = published_systems(published) if published else []
     _write_files(points, references, others, folder)

@@ -58,39 +58,34 @@ def tradeoff(
     axes.grid(True, zorder=0)
     axes.set_xlabel("bit rate (bit/s, log scale)")
     axes.set_ylabel("ABX error across speakers (%)")
-    for other in published:
-        axes.plot(
-            other.bitrate, other.abx, "D", ms=4, mfc="none", mec=style.FAINT, mew=0.9, zorder=2
-        )
+    theirs: Any = {"marker": "D", "ms": 4, "mfc": "none", "mec": style.FAINT, "mew": 0.9}
+    if published:
+        rates, errors = [p.bitrate for p in published], [p.abx for p in published]
+        label = "ZeroSpeech 2019, 2020: other data"
+        axes.plot(rates, errors, ls="", zorder=2, label=label, **theirs)
     for _, abx in references:
         axes.axhline(abx, color=style.SECOND, lw=1, ls=(0, (4, 3)), zorder=1)
-    for point in points:
-        _draw(axes, point)
+    bars = [bar for point in points for bar in _draw(axes, point)]
     _limits(axes, points, references, published)
-    for name, abx in references:
-        axes.annotate(
-            f"{name} (features, no bit rate)",
-            (1, abx),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            color=style.SECOND,
-            size=8,
-        )
+    axes.plot([], [], "o", ms=6, color=style.ACCENT, label="this run, 95 % intervals")
+    legend = axes.legend(loc="upper right", fontsize=8, labelcolor=style.MUTED, borderaxespad=0.2)
+    legend.set_in_layout(False)
+    around: list[Any] = [legend]
+    around += [_reference(axes, name, abx) for name, abx in references]
     ours = {"color": style.ACCENT, "size": 9, "weight": "bold", "zorder": 5}
-    theirs = {"color": style.MUTED, "size": 7, "zorder": 3}
+    faint = {"color": style.MUTED, "size": 7, "zorder": 3}
     labels = [Label(p.bitrate, p.abx, p.name, ours) for p in points]
     labels += [
-        Label(p.bitrate, p.abx, f"{p.name} ’{p.year % 100}" if name_published else "", theirs)
+        Label(p.bitrate, p.abx, f"{p.name} ’{p.year % 100}" if name_published else "", faint)
         for p in published
     ]
-    place_labels(axes, labels)
+    place_labels(axes, labels, around, bars)
     return figure
 
 
-def _draw(axes: Axes, point: Point) -> None:
-    axes.errorbar(
+def _draw(axes: Axes, point: Point) -> list[Any]:
+    """Draw a point and its intervals; returns the intervals' lines, (2, 2) each."""
+    drawn = axes.errorbar(
         [point.bitrate],
         [point.abx],
         xerr=_error(point.bitrate, point.bitrate_interval),
@@ -101,6 +96,21 @@ def _draw(axes: Axes, point: Point) -> None:
         elinewidth=1.2,
         capsize=2.5,
         zorder=4,
+    )
+    return [segment for lines in drawn[2] for segment in lines.get_segments()]
+
+
+def _reference(axes: Axes, name: str, abx: float) -> Any:
+    return axes.annotate(
+        f"{name} (features)",
+        (1, abx),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        color=style.SECOND,
+        size=8,
+        in_layout=False,
     )
 
 
@@ -128,9 +138,8 @@ def _limits(
     errors = [p.abx for p in both] + [abx for _, abx in references]
     errors += [end for p in points for end in p.abx_interval or ()]
     margin = max(2.0, 0.1 * (max(errors) - min(errors)))
-    axes.set_ylim(max(0.0, min(errors) - margin), min(100.0, max(errors) + margin))
-    if axes.get_ylim()[1] > _CHANCE:
-        axes.axhline(_CHANCE, color=style.FAINT, lw=0.8)
+    top = _CHANCE if max(errors) < _CHANCE else 100.0
+    axes.set_ylim(max(0.0, min(errors) - margin), min(top, max(errors) + margin))
 
 
 def usage(counts: NDArray[np.float64], title: str, perplexity: float) -> Figure:

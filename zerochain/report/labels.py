@@ -25,12 +25,18 @@ class Label:
     style: dict[str, Any]
 
 
-def place_labels(axes: Axes, labels: Sequence[Label]) -> None:
+def place_labels(
+    axes: Axes, labels: Sequence[Label], around: Sequence[Any] = (), bars: Sequence[Any] = ()
+) -> None:
     """Write labels, the first ones nearest to their points; a far one gets a line to its point.
 
     Greedy: each takes the first place, from near to far, that lies in the axes and covers neither
     a point nor an earlier label. A label without text only keeps its point free. One that finds
     no place is written over the others.
+
+    Args:
+        around: texts that stand in the axes already and may not be covered either.
+        bars: likewise lines, each two points (2, 2) in data coordinates.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
@@ -42,6 +48,8 @@ def place_labels(axes: Axes, labels: Sequence[Label]) -> None:
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(label.x, label.y) for label in labels])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
+    taken += [text.get_window_extent(renderer) for text in around]
+    taken += [Bbox(axes.transData.transform(bar)).padded(2) for bar in bars]
     for label in labels:
         if not label.text:
             continue
@@ -71,6 +79,8 @@ def _written(axes: Axes, label: Label, distance: float, way: tuple[int, int]) ->
 def _kept(text: Any, renderer: Any, frame: Bbox, taken: list[Bbox]) -> bool:
     from matplotlib.text import Text
 
+    text.set_in_layout(False)
+    text.update_positions(renderer)
     box = Text.get_window_extent(text, renderer)
     inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
     if not inside or any(box.overlaps(other) for other in taken):

@@ -133,17 +133,18 @@ def _facts(corpus: Corpus) -> dict[str, str]:
 
 def _summary(run: Run, table: ScoreTable | None) -> str:
     """One sentence: what ran on what."""
-    n_systems = len(table.rows) if table else 0
-    n_models = len({units.model_id for units in run.units.values()})
+    models = {units.model_id for units in run.units.values()}
     voices = sorted({synthesis.voice for synthesis in run.syntheses})
     did = [
-        f"{_count(n_systems, 'system')} scored" if n_systems else "",
-        f"{_count(n_models, 'unit model')} compared by usage" if n_models else "",
-        f"units turned back into the voice of {' and of '.join(voices)}" if voices else "",
+        _count(len(models), "unit model") if models else "",
+        f"{_count(len(table.rows), 'system')} scored" if table else "",
+        f"speech resynthesised from units in the voice of {_and(voices)}" if voices else "",
+        _count(len(run.trainings), "training log") if run.trainings else "",
     ]
     names = [f"{c.name} ({c.duration / 60:.0f} min)" for c in run.corpora.values()]
-    text = ", ".join(part for part in did if part) or f"{_count(len(run.trainings), 'training')}"
-    return f"{text}{f' on {_and(names)}' if names else ''}."
+    on = f"On {_and(names)}: " if names else ""
+    text = on + ", ".join(part for part in did if part)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _count(n: int, what: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,9 +12,8 @@ from zerochain.formats.units import UnitFile
 
 Group = Literal["units", "resynthesis", "translation"]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
-_LOWER = ("abx", "bitrate", "segment_bitrate", "log_spectral", "mcd", "cer", "wer", "per", "ued")
-_HIGHER = ("estoi", "stoi", "pesq", "pnmi", "f1", "boundary_f1", "r_value", "bleu", "chrf")
-_HIGHER_TOO = ("phone_purity", "cluster_purity", "v_measure", "homogeneity", "completeness")
+_LOWER = r"abx_|bitrate|segment_bitrate|.*(error|rmse|distance)$|(mcd|cer|wer|per|ued)$"
+_HIGHER = r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$"
 _RESYNTHESIS = ("log_spectral", "estoi", "stoi", "pesq", "mcd", "f0", "log_f0", "voicing")
 _TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
 _NAMES = {
@@ -56,11 +56,15 @@ class Column(NamedTuple):
         return ", ".join(part for part in (self.protocol, self.distance) if part)
 
     @property
+    def arrow(self) -> str:
+        return {"lower": "↓", "higher": "↑", "": ""}[self.better]
+
+    @property
     def better(self) -> Literal["lower", "higher", ""]:
         """Which way is better; "" where neither is, as for codebook usage."""
-        if self.stem.startswith(_LOWER) or self.stem.endswith(("_error", "_rmse", "_distance")):
+        if re.match(_LOWER, self.stem):
             return "lower"
-        return "higher" if self.stem.startswith(_HIGHER + _HIGHER_TOO) else ""
+        return "higher" if re.match(_HIGHER, self.stem) else ""
 
 
 @dataclass
@@ -88,6 +92,8 @@ class Row:
     system: str
     unit_file: UnitFile | None
     cells: dict[Column, Cell]
+    is_features: bool = False
+    """Scores of features, which stand below the units for reference."""
 
 
 @dataclass
@@ -111,7 +117,7 @@ def group_of(score: Score) -> Group:
 
 
 def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> ScoreTable:
-    """Lay scores out, one row a system and input; the best of each column is marked.
+    """Lay scores out, one row a system and input; the best units of each column are marked.
 
     A later score of the same thing takes the place of an earlier one, which is listed then.
     """
@@ -123,14 +129,15 @@ def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> Score
         of = inputs.get("inverter") or inputs.get("units") or inputs.get("features") or ""
         key = (score.system, of)
         unit_file = units.get(inputs.get("units", ""))
-        row = rows.setdefault(key, Row(score.system, unit_file, {}))
+        row = rows.setdefault(key, Row(score.system, unit_file, {}, "features" in inputs))
         column = Column(score.metric, score.protocol, str(score.options.get("distance", "")))
         columns.add(column)
         if column in row.cells:
             earlier = row.cells[column].score
             replaced.append(f"{column.label} of {score.system}: {number(earlier.value)}")
         row.cells[column] = Cell(score)
-    table = ScoreTable(sorted(columns, key=_place), list(rows.values()), replaced)
+    ordered = sorted(rows.values(), key=lambda row: row.is_features)
+    table = ScoreTable(sorted(columns, key=_place), ordered, replaced)
     _mark_best(table)
     return table
 
@@ -155,7 +162,8 @@ def _place(column: Column) -> tuple[int, str, str, str]:
 
 def _mark_best(table: ScoreTable) -> None:
     for column in table.columns:
-        cells = [row.cells[column] for row in table.rows if column in row.cells]
+        rows = [row for row in table.rows if column in row.cells and not row.is_features]
+        cells = [row.cells[column] for row in rows]
         if not column.better or len(cells) < 2:
             continue
         best = (min if column.better == "lower" else max)(cell.score.value for cell in cells)

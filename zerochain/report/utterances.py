@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 LONGEST_S = 12.0
 _WINDOW, _HOP, _FFT = 400, 80, 512
 _RANGE_DB = 65.0
-_PX_PER_S, _NARROWEST_PX, _MARGIN_PX = 175, 360, 70
+_PX_PER_S, _NARROWEST_PX, _MARGIN_PX = 220, 960, 75
+_SEEN_PX, _LINES_PX = 6.0, 11.0
 _TIER_PX, _SPECTROGRAM_PX, _AXIS_PX = 24, 190, 46
 _GOLDEN = 0.618033988749895
 
@@ -86,7 +87,8 @@ def picture(
 ) -> Figure:
     """A spectrogram under tiers of gold phones (if any) and of the units of some systems.
 
-    The boundaries of the last tier's units run down through the spectrogram.
+    The boundaries of the last tier's units run down through the spectrogram, unless they are so
+    many that they would cover it.
 
     Args:
         tiers: (label, unit file) from top to bottom.
@@ -112,7 +114,8 @@ def picture(
         _tier(axes, label, segments, [colour(u) for u in units[:kept]], "#16191d", width)
         boundaries = times[1:kept]
     _spectrogram(bottom, wave)
-    bottom.vlines(boundaries, 0, 8, color="#ffffff", lw=0.4, alpha=0.55)
+    if len(boundaries) * _LINES_PX < width - _MARGIN_PX:
+        bottom.vlines(boundaries, 0, 8, color="#ffffff", lw=0.5, alpha=0.5)
     bottom.set_xlim(0, duration_s)
     return figure
 
@@ -145,11 +148,17 @@ def _tier(
     starts = [start for start, _, _ in segments]
     lengths = [end - start for start, end, _ in segments]
     axes.bar(
-        starts, 1, width=lengths, align="edge", color=colours, edgecolor=style.PAPER, linewidth=0.6
+        starts,
+        1,
+        width=lengths,
+        align="edge",
+        color=colours,
+        edgecolor=style.PAPER,
+        linewidth=0.6 if sum(lengths) * px_per_s > _SEEN_PX * len(lengths) else 0.0,
     )
     for start, end, text in segments:
         size = 8 if (end - start) * px_per_s > 6.5 * len(text) + 1 else 6
-        if (end - start) * px_per_s > 0.75 * size * len(text):
+        if (end - start) * px_per_s > 0.9 * size * len(text):
             axes.text((start + end) / 2, 0.48, text, ha="center", va="center", size=size, color=ink)
     axes.set_ylim(0, 1)
     axes.set_yticks([0.5], [label], size=8)
