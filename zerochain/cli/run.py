@@ -80,7 +80,7 @@ def run_pipeline(
         temporary.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
     command += ["--configfile", str(out / SETTINGS), "--directory", str(out)]
-    command += ["--cores", str(cores), "--quiet", "rules", "--rerun-incomplete", *extra]
+    command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
     result = subprocess.run(command, check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     if result.returncode:
         raise InputError(

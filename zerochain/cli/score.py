@@ -108,6 +108,7 @@ def usage(out: Path, **options: Any) -> None:
 @click.argument("wavs", type=FOLDER)
 @corpus_option
 @split_option
+@click.option("--voice", help="This speaker's utterances.  [default: the voice of the wavs]")
 @click.option(
     "--max-difference-ms",
     type=click.FloatRange(min=0, min_open=True),
@@ -119,7 +120,8 @@ def usage(out: Path, **options: Any) -> None:
 def resynthesis(out: Path, **options: Any) -> None:
     """Log-spectral distance (dB) and ESTOI of WAVS, a folder of <id>.wav, to the recordings.
 
-    Both mean something only where the voice is the original speaker's own.
+    Both mean something only where the voice is the original speaker's own, so only the
+    utterances of the voice that the WAVS are in are scored.
     """
     from zerochain.report.scoring import score_resyntheses
 

@@ -102,8 +102,8 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path, marker: str) -> None:
-    """Refuse to replace anything but an empty folder or one that holds zerochain's `marker`."""
-    if path.is_dir() and (not any(path.iterdir()) or _is_ours(path / marker)):
+    """Refuse to replace anything but a folder without files or with zerochain's `marker`."""
+    if path.is_dir() and (_is_ours(path / marker) or all(p.is_dir() for p in path.rglob("*"))):
         return
     if path.exists():
         raise InputError(

@@ -100,26 +100,27 @@ def score_resyntheses(
     corpus: Path,
     *,
     split: str | None = None,
+    voice: str | None = None,
     max_difference_ms: float | None = None,
     system: str | None = None,
     seed: int = 0,
 ) -> Scored:
-    """Log-spectral distance and ESTOI of a folder of <id>.wav against the corpus's recordings.
+    """Log-spectral distance and ESTOI of a folder of <id>.wav against the voice's recordings.
 
     Args:
+        voice: score this speaker's utterances alone; None takes the voice that the wavs are in
+            (synthesis.json in the folder): other speakers' have no recording to compare with.
         max_difference_ms: lengths may differ so much; None takes the step of the units that were
             spoken (synthesis.json in the folder), else 80 ms.
 
     Raises:
         InputError: an id missing on either side, or lengths that don't match.
     """
-    whole = read_corpus(corpus)
-    part = whole if split is None else whole.select(split=split)
+    whole, header = read_corpus(corpus), _synthesis(wavs)
+    part = whole.select(split=split, speaker=voice or header.get("voice"))
     there = {p.relative_to(wavs).with_suffix("").as_posix() for p in wavs.rglob("*.wav")}
     check_same_ids(part.ids, there, f"corpus {whole.name}", f"folder {wavs}")
-    if split is None:
-        check_same_ids(sorted(there), part.ids, f"folder {wavs}", f"corpus {whole.name}")
-    header = _synthesis(wavs)
+    check_same_ids(sorted(there), whole.ids, f"folder {wavs}", f"corpus {whole.name}")
     limit_ms = max_difference_ms or float(header.get("step_ms", _DIFFERENCE_MS))
 
     def pairs() -> Iterator[tuple[str, audio.Waveform, audio.Waveform]]:
@@ -150,7 +151,9 @@ def score_resyntheses(
             ("estoi", intelligibility, "pystoi", {}),
         )
     ]
-    return Scored(scores, exclusion_notes(scores))
+    others = len(there) - len(part.utterances)
+    note = [f"{others} wavs of other speakers or splits are not scored"] if others else []
+    return Scored(scores, [*note, *exclusion_notes(scores)])
 
 
 def _selected(unit_file: UnitFile, corpus: Corpus, split: str | None) -> tuple[UnitFile, list[str]]:
