@@ -11,8 +11,10 @@ from zerochain.formats.atomic import atomic_file
 from zerochain.formats.scores import Score, read_scores
 
 METRICS = (
-    "abx_within_%",
-    "abx_across_%",
+    "abx_within_% triphone",
+    "abx_across_% triphone",
+    "abx_within_% phone",
+    "abx_across_% phone",
     "bitrate_bit/s",
     "segment_bitrate_bit/s",
     "codebook_usage",
@@ -46,7 +48,13 @@ SUFFIXES = ("", "_low", "_high")
 
 def row(path: Path) -> tuple[str, str, dict[str, Score]]:
     """Data set, system, and the scores by metric."""
-    return path.parent.name, path.stem, {score.metric: score for score in read_scores(path)}
+    return path.parent.name, path.stem, {title(score): score for score in read_scores(path)}
+
+
+def title(score: Score) -> str:
+    """The metric; for ABX its protocol too."""
+    is_abx = score.metric.startswith("abx_")
+    return f"{score.metric} {score.protocol}" if is_abx else score.metric
 
 
 def numbers(score: Score | None) -> list[str]:

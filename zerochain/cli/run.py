@@ -52,6 +52,8 @@ def run(
     from zerochain.features.extraction import cores as all_cores
 
     run_pipeline(pipeline, out, settings, cores or all_cores(), snakemake_options)
+    page = out / "report" / "index.html"
+    click.echo(f"Done: {page.absolute() if page.exists() else out.absolute()}")
 
 
 def run_pipeline(

@@ -1,0 +1,98 @@
+"""K-Means on 1 M × 39 points, K = 256, beside scikit-learn and (where installed) faiss.
+
+Inertia is over all points, as the mean squared distance to the nearest centroid; seconds are of the
+wall and of the CPU, after a warm-up on a small set. Each run is a process of its own.
+
+    python benchmarks/kmeans.py [--points 1000000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+K, DIM = 256, 39
+
+
+def points(n):
+    """A mixture with as much overlap as speech has: 500 broad components of unequal weight."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(500, DIM))
+    weights = rng.dirichlet(np.full(500, 0.5))
+    made = centres[rng.choice(500, n, p=weights)] + 0.7 * rng.normal(size=(n, DIM))
+    return made.astype(np.float32)
+
+
+def zerochain(x):
+    from zerochain.discovery.kmeans import KMeansUnits
+    from zerochain.formats.features import Features
+
+    features = Features.from_arrays({"all": x})
+    return KMeansUnits(K, normalisation="none", max_frames=len(x)).fit(features).codebook
+
+
+def sklearn(x):
+    from sklearn.cluster import KMeans
+
+    part = x[np.random.default_rng(0).choice(len(x), min(len(x), 100_000), replace=False)]
+    return KMeans(K, n_init=1, random_state=0).fit(part).cluster_centers_
+
+
+def faiss(x):
+    import faiss
+
+    model = faiss.Kmeans(DIM, K, niter=25, seed=0, max_points_per_centroid=len(x))
+    model.train(x)
+    return model.centroids
+
+
+SYSTEMS = {"zerochain": zerochain, "faiss": faiss, "sklearn": sklearn}
+
+
+def inertia(x, centroids):
+    norms = (centroids**2).sum(axis=1)
+    parts = (x[i : i + 20_000] for i in range(0, len(x), 20_000))
+    return sum(
+        float(((p**2).sum(axis=1) + (norms - 2 * p @ centroids.T).min(axis=1)).sum()) for p in parts
+    ) / len(x)
+
+
+def worker(system, n):
+    x = points(n)
+    SYSTEMS[system](x[:5000])
+    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    centroids = SYSTEMS[system](x)
+    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps([wall, cpu, after.ru_maxrss / 1024, inertia(x, np.asarray(centroids))]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--worker", choices=SYSTEMS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        worker(arguments.worker, arguments.points)
+        return
+    print(f"K-Means, {arguments.points:,} × {DIM}, K = {K} (sklearn: Lloyd on 100,000 of them)")
+    print(f"{'':>10} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'inertia':>9}")
+    for system in SYSTEMS:
+        if importlib.util.find_spec(system) is None:
+            print(f"{system:>10} not installed")
+            continue
+        command = [sys.executable, __file__, "--points", str(arguments.points), "--worker", system]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        wall, cpu, peak, loss = json.loads(output)
+        print(f"{system:>10} {wall:>8.1f} {cpu:>8.1f} {peak:>8.0f} {loss:>9.4f}")
+
+
+if __name__ == "__main__":
+    main()
