@@ -13,6 +13,7 @@ from zerochain.report.run import Run
 from zerochain.report.score_tables import ScoreTable
 
 Named = tuple[str, UnitFile]
+_MOST_BYTES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Example:
     clipped: bool
     svg: str
     players: list[utterances.Player]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the page."""
+        return len(self.svg) + sum(len(player.uri) for player in self.players)
 
 
 def scored_units(run: Run, table: ScoreTable | None) -> list[Named]:
@@ -40,17 +46,23 @@ def examples(run: Run, table: ScoreTable | None, n: int) -> tuple[list[Example],
     """At most n test utterances with the units of the best and of the spoken system.
 
     Returns:
-        The examples, and why there are none where recordings can't be read.
+        The examples, and why there are fewer: recordings that can't be read, or too large a page.
     """
     tiers = _tiers(run, table)
     corpus = run.corpora.get(tiers[-1][1].corpus_id) if tiers else None
     if corpus is None:
         return [], []
     chosen = utterances.choose(corpus, tiers[-1][1].ids, n)
+    made: list[Example] = []
     try:
-        return [_example(run, corpus, u, tiers) for u in track(chosen, "Drawing utterances")], []
+        for utterance in track(chosen, "Drawing utterances"):
+            example = _example(run, corpus, utterance, tiers)
+            if made and sum(e.size for e in [*made, example]) > _MOST_BYTES:
+                return made, [f"{len(made)} of {len(chosen)} utterances fit into the page"]
+            made.append(example)
     except InputError as error:
-        return [], [f"no recording could be shown: {error}"]
+        return made, [f"a recording could not be shown: {error}"]
+    return made, []
 
 
 def _tiers(run: Run, table: ScoreTable | None) -> list[Named]:

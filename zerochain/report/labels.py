@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,30 +42,57 @@ def place_labels(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
-    figure = axes.figure
-    canvas: Any = FigureCanvasAgg(figure)  # type: ignore[arg-type]
+    figure: Any = axes.figure
+    canvas: Any = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
-    figure.draw_without_rendering()  # type: ignore[union-attr]
+    figure.draw_without_rendering()
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(label.x, label.y) for label in labels])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
     taken += [text.get_window_extent(renderer) for text in around]
     taken += [Bbox(axes.transData.transform(bar)).padded(2) for bar in bars]
-    for label in labels:
+    for label, dot in zip(labels, dots, strict=True):
         if not label.text:
             continue
-        for distance in _DISTANCES_PT:
-            tries = (_written(axes, label, distance, way) for way in _DIRECTIONS)
-            if any(_kept(text, renderer, frame, taken) for text in tries):
+        size = _size(figure, label, renderer)
+        for distance, way in product(_DISTANCES_PT, _DIRECTIONS):
+            box = _box(dot, size, distance * figure.dpi / 72, way)
+            if _inside(box, frame) and not any(box.overlaps(other) for other in taken):
                 break
         else:
-            _written(axes, label, _DISTANCES_PT[0], _DIRECTIONS[0])
+            distance, way = _DISTANCES_PT[0], _DIRECTIONS[0]
+        taken.append(box)
+        _write(axes, label, distance, way)
 
 
-def _written(axes: Axes, label: Label, distance: float, way: tuple[int, int]) -> Any:
+def _size(figure: Any, label: Label, renderer: Any) -> tuple[float, float]:
+    text = figure.text(0, 0, label.text, **label.style)
+    box = text.get_window_extent(renderer)
+    text.remove()
+    return box.width, box.height
+
+
+def _box(dot: Any, size: tuple[float, float], distance: float, way: tuple[int, int]) -> Bbox:
+    """Where a text of this size lies if it is written `distance` away from a dot."""
+    from matplotlib.transforms import Bbox
+
+    left, bottom = (
+        center + side * distance + (side - 1) / 2 * length
+        for center, side, length in zip(dot, way, size, strict=True)
+    )
+    return Bbox.from_bounds(left, bottom, *size)
+
+
+def _inside(box: Bbox, frame: Bbox) -> bool:
+    return bool(
+        frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    )
+
+
+def _write(axes: Axes, label: Label, distance: float, way: tuple[int, int]) -> None:
     right, up = way
     leader = {"arrowstyle": "-", "color": label.style.get("color"), "lw": 0.5, "alpha": 0.6}
-    return axes.annotate(
+    axes.annotate(
         label.text,
         (label.x, label.y),
         xytext=(right * distance, up * distance),
@@ -72,19 +100,6 @@ def _written(axes: Axes, label: Label, distance: float, way: tuple[int, int]) ->
         ha={1: "left", 0: "center", -1: "right"}[right],
         va={1: "bottom", 0: "center", -1: "top"}[up],
         arrowprops=leader if distance > _LEADER_PT else None,
+        in_layout=False,
         **label.style,
     )
-
-
-def _kept(text: Any, renderer: Any, frame: Bbox, taken: list[Bbox]) -> bool:
-    from matplotlib.text import Text
-
-    text.set_in_layout(False)
-    text.update_positions(renderer)
-    box = Text.get_window_extent(text, renderer)
-    inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-    if not inside or any(box.overlaps(other) for other in taken):
-        text.remove()
-        return False
-    taken.append(box)
-    return True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LONGEST_S = 12.0
+LONGEST_S = 10.0
 _WINDOW, _HOP, _FFT = 400, 80, 512
 _RANGE_DB = 65.0
 _PX_PER_S, _NARROWEST_PX, _MARGIN_PX = 220, 960, 75
@@ -132,7 +132,7 @@ def colour(unit: int) -> str:
     from matplotlib.colors import hsv_to_rgb, to_hex
 
     level = (unit * _GOLDEN * 7) % 1
-    red, green, blue = hsv_to_rgb((unit * _GOLDEN % 1, 0.25 + 0.3 * level, 0.93))
+    red, green, blue = hsv_to_rgb((unit * _GOLDEN % 1, 0.2 + 0.25 * level, 0.95))
     return to_hex((red, green, blue))
 
 
@@ -159,7 +159,16 @@ def _tier(
     for start, end, text in segments:
         size = 8 if (end - start) * px_per_s > 6.5 * len(text) + 1 else 6
         if (end - start) * px_per_s > 0.9 * size * len(text):
-            axes.text((start + end) / 2, 0.48, text, ha="center", va="center", size=size, color=ink)
+            axes.text(
+                (start + end) / 2,
+                0.48,
+                text,
+                ha="center",
+                va="center",
+                size=size,
+                color=ink,
+                in_layout=False,
+            )
     axes.set_ylim(0, 1)
     axes.set_yticks([0.5], [label], size=8)
     axes.tick_params(length=0, labelbottom=False)

@@ -1,0 +1,333 @@
+import base64
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from runs import add_synthesis, add_system, add_training, make_run
+
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
+from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.scores import Score, append_scores
+from zerochain.report.page import write_report
+from zerochain.report.run import RunFiles, run_files
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A page's elements and text; refuses tags that don't match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def made(folder: Path, root: Path, corpus: Corpus | None, **options: object) -> Page:
+    corpora = [corpus.folder] if corpus and corpus.folder else []
+    options = {"published": None, "n_examples": 2, **options}
+    path = write_report(folder / "report", run_files(root, corpora), **options)  # type: ignore[arg-type]
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def corpus(make_corpus: Callable[..., Corpus], tmp_path: Path) -> Corpus:
+    """Gold phones, text and unicode names."""
+    plain = make_corpus(6)
+    lines = tuple(replace(u, text=f"mbóɔ́shi {u.id}") for u in plain.utterances)
+    phones = Phones({u.id: [Phone(0.1, 0.4, "ŋ"), Phone(0.4, 0.6, "SIL")] for u in lines})
+    full = replace(plain, utterances=lines, language="Mbɔ́shi", licence="CC0", source="a field trip")
+    return write_corpus(tmp_path / "full", full, phones)
+
+
+@pytest.fixture
+def page(tmp_path: Path, corpus: Corpus) -> Page:
+    return made(
+        tmp_path,
+        make_run(tmp_path / "run", corpus),
+        corpus,
+        title="A run & more",
+        published="english",
+    )
+
+
+def test_it_holds_every_score(page: Page) -> None:
+    for shown in ("21.5", "28.2", "474", "188", "10.8", "14.1", "0.625", "0.375"):
+        assert shown in page.text
+    for exact in ("474.25", "187.5", "28.25", "10.75"):
+        assert exact in page.text  # in the table of all scores
+    for part in ("A run & more", "km16-1t", "km8-4t", "ESTOI", "ABX across", "triphone, angular"):
+        assert part in page.text
+    assert "beside_silence" in page.text
+
+
+def test_it_says_what_ran_on_what(page: Page, corpus: Corpus) -> None:
+    for part in ("Mbɔ́shi", "CC0", "a field trip", "tiny", "abacus", "2 unit models"):
+        assert part in page.text
+    assert f"{corpus.duration / 60:.1f} min in 6 utterances" in page.text
+    for path in ("units/km8-4t.parquet", "models/km16-1t", "scores/6.jsonl", "wavs/code2spec"):
+        assert path in page.text
+    assert corpus.id[:12] in page.text
+
+
+def test_the_published_systems_are_said_to_be_on_other_data(page: Page) -> None:
+    assert "only these are comparable with one another" in page.text
+    assert "on the challenge's own test data" in page.text
+
+
+def test_it_plays_the_original_and_every_resynthesis(page: Page) -> None:
+    players = page.all("audio")
+    n_test = 2
+    assert len(players) == n_test * 3
+    labels = [str(p["aria-label"]) for p in players]
+    for kind in ("original", "code2spec, voice ana", "unit-means, voice ana"):
+        assert sum(label.startswith(kind) for label in labels) == n_test
+    for attributes in players:
+        kind, data = str(attributes["src"]).split(",", 1)
+        assert kind == "data:audio/flac;base64"
+        wave, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
+        assert rate == 16_000
+        assert 1 < len(wave) / rate < 2.5
+    assert "mbóɔ́shi u2" in page.text
+
+
+def test_the_original_that_plays_is_the_recording(page: Page, corpus: Corpus) -> None:
+    data = str(page.all("audio")[0]["src"]).split(",", 1)[1]
+    wave, _ = soundfile.read(io.BytesIO(base64.b64decode(data)))
+    originals = [soundfile.read(corpus.audio_path(u))[0] for u in corpus.utterances]
+    assert any(len(o) == len(wave) and np.allclose(o, wave, atol=1e-4) for o in originals)
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
+    assert not page.all("script")
+    assert not page.all("link")
+    assert not page.all("iframe")
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            if name in {"src", "href", "xlink:href", "srcset", "poster", "data"}:
+                assert str(value).startswith(("data:", "#")), (tag, name, value)
+            assert "http:" not in str(value), (tag, name)
+            assert "https:" not in str(value), (tag, name)
+            assert not name.startswith("on")
+    policy = next(a for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in str(policy["content"])
+
+
+def test_styles_load_nothing(tmp_path: Path, corpus: Corpus) -> None:
+    made(tmp_path, make_run(tmp_path / "run", corpus), corpus)
+    text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "@import" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert len(text) < 6_000_000
+
+
+def test_figures_are_labelled_and_ids_unique(page: Page) -> None:
+    figures = page.all("svg")
+    assert len(figures) >= 2 + 2 + 2 + 1  # tradeoff twice, examples, usage, training
+    assert all(f["role"] == "img" and f["aria-label"] for f in figures)
+    own = [a["id"] for tag, a in page.elements if "id" in a and tag in {"svg", "h2", "clippath"}]
+    assert len(own) == len(set(own))
+    assert all(a.get("scope") in {"col", "row"} for a in page.all("th"))
+
+
+def test_the_main_figure_stands_beside_the_page(tmp_path: Path, corpus: Corpus) -> None:
+    made(tmp_path, make_run(tmp_path / "run", corpus), corpus)
+    svg = (tmp_path / "report" / "tradeoff.svg").read_text(encoding="utf-8")
+    assert "km16-1t" in svg
+    assert "var(--" not in svg
+    assert (tmp_path / "report" / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_hostile_names_are_only_text(tmp_path: Path, make_corpus: Callable[..., Corpus]) -> None:
+    bad = "<script>alert(1)</script>"
+    plain = make_corpus(3, speakers=(bad,))
+    lines = tuple(
+        replace(u, id=f"{u.id}\"><img src=x onerror='a'>", text="</style>" + bad, split="test")
+        for u in plain.utterances
+    )
+    phones = Phones({u.id: [Phone(0.0, 0.5, "</svg>" + bad)] for u in lines})
+    hostile = replace(plain, name=bad, utterances=lines, language=bad, licence="${x}", source=bad)
+    corpus = write_corpus(tmp_path / "hostile", hostile, phones)
+    unit_file = add_system(tmp_path / "run", corpus, "safe")
+    add_synthesis(tmp_path / "run", unit_file, "code2spec", bad)
+    inputs = {"units": unit_file.id, bad: bad}
+    score = Score("abx_across_%", 1, None, 1, bad, bad, inputs, {bad: bad})
+    append_scores(tmp_path / "run" / "s.jsonl", [score])
+    add_training(tmp_path / "run", "<b>&")
+    page = made(tmp_path, tmp_path / "run", corpus, title=bad)
+    assert not page.all("script")
+    assert not page.all("img")
+    assert bad in page.text
+
+
+@pytest.mark.parametrize("part", ["units", "scores", "wavs", "inverters/x.training", "corpus"])
+def test_a_missing_part_is_said_and_leaves_no_empty_section(
+    tmp_path: Path, corpus: Corpus, part: str
+) -> None:
+    import shutil
+
+    root = make_run(tmp_path / "run", corpus)
+    if part != "corpus":
+        shutil.rmtree(root / part)
+    page = made(tmp_path, root, None if part == "corpus" else corpus)
+    headings, said = {
+        "units": (["usage", "examples"], "units ('zerochain encode')"),
+        "scores": (["scores", "tradeoff", "resynthesis"], "scores of units"),
+        "wavs": (["players"], "resynthesised speech ('zerochain invert synthesize')"),
+        "inverters/x.training": (["trainings"], "a training log"),
+        "corpus": (["corpora", "examples"], "an utterance whose units and recording"),
+    }[part]
+    ids = {str(a.get("id")) for a in page.all("h2")}
+    assert not ids & set(headings)
+    absent = page.text.split("Not in this run: ")[1]
+    assert said in absent
+    assert "sources" in ids
+
+
+def test_nothing_is_missing_from_a_whole_run(page: Page) -> None:
+    assert "Not in this run" not in page.text
+
+
+def test_only_a_training_log(tmp_path: Path) -> None:
+    add_training(tmp_path / "run")
+    page = made(tmp_path, tmp_path / "run", None)
+    assert "1 training log" in page.text
+    assert "1,000 steps in 100 s" in page.text
+    assert not (tmp_path / "report" / "tradeoff.svg").exists()
+
+
+def test_recordings_that_have_gone_are_said(tmp_path: Path, corpus: Corpus) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    for u in corpus.utterances:
+        corpus.audio_path(u).unlink()
+    page = made(tmp_path, root, corpus)
+    assert "a recording could not be shown" in page.text
+    assert "no such file" in page.text
+    assert not page.all("audio")
+
+
+def test_features_are_a_reference_in_table_and_plot(tmp_path: Path, corpus: Corpus) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    inputs = {"features": "f" * 64, "corpus": corpus.id}
+    options = {"distance": "angular"}
+    score = Score("abx_across_%", 11.75, None, 9, "triphone", "mfcc-39", inputs, options)
+    append_scores(root / "scores" / "z.jsonl", [score])
+    page = made(tmp_path, root, corpus)
+    assert "mfcc-39 (features)" in page.text
+    assert "11.8" in page.text
+
+
+def test_a_score_given_twice_is_said(tmp_path: Path, corpus: Corpus) -> None:
+    unit_file = add_system(tmp_path / "run", corpus, "km")
+    again = Score("perplexity", 7.5, None, 1, "steps", "km", {"units": unit_file.id})
+    append_scores(tmp_path / "run" / "scores" / "6.jsonl", [again])
+    page = made(tmp_path, tmp_path / "run", corpus)
+    assert "perplexity of km: 8.00" in page.text
+    assert "7.50" in page.text
+
+
+@pytest.mark.parametrize("bitrate", [0.0, 200.0])
+def test_one_system_without_published_ones(tmp_path: Path, corpus: Corpus, bitrate: float) -> None:
+    add_system(tmp_path / "run", corpus, "km", bitrate=bitrate)
+    page = made(tmp_path, tmp_path / "run", corpus, published=None)
+    has_plot = "tradeoff" in {str(a.get("id")) for a in page.all("h2")}
+    assert has_plot == (bitrate > 0)
+    assert "challenge's own test data" not in page.text
+
+
+def test_explicit_files_are_enough(tmp_path: Path, corpus: Corpus) -> None:
+    make_run(tmp_path / "run", corpus)
+    files = RunFiles(units=(tmp_path / "run" / "units" / "km8-4t.parquet",))
+    text = write_report(tmp_path / "report", files).read_text(encoding="utf-8")
+    assert "1 unit model" in Page(text).text
+
+
+def test_report_json_lists_the_inputs(tmp_path: Path, corpus: Corpus) -> None:
+    made(tmp_path, make_run(tmp_path / "run", corpus), corpus)
+    record = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert record["kind"] == "report"
+    assert {i["kind"] for i in record["inputs"]} >= {"corpus", "units", "model", "scores"}
+
+
+def test_an_older_report_is_replaced_and_somebody_elses_folder_is_not(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    made(tmp_path, root, corpus, title="first")
+    assert "second" in made(tmp_path, root, corpus, title="second").text
+    other = tmp_path / "other" / "report"
+    other.mkdir(parents=True)
+    (other / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="not a folder that zerochain made"):
+        made(tmp_path / "other", root, corpus)
+    assert [p.name for p in other.iterdir()] == ["thesis.tex"]
+
+
+def test_the_report_may_lie_inside_the_run(tmp_path: Path, corpus: Corpus) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    made(root, root, corpus)
+    assert (root / "report" / "index.html").is_file()
+    assert run_files(root).passed_over == ()
+    made(root, root, corpus)
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
+def test_a_missing_extra_is_named(
+    tmp_path: Path, corpus: Corpus, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=rf"needs {module}.*not installed") as caught:
+        made(tmp_path, root, corpus)
+    assert "zerochain[report]" in str(caught.value)
+
+
+def test_the_page_stays_small_whatever_the_recordings(
+    tmp_path: Path, make_corpus: Callable[..., Corpus]
+) -> None:
+    corpus = make_corpus(6, seconds=12.0)
+    rng = np.random.default_rng(0)
+    for u in corpus.utterances:
+        noise = rng.uniform(-1, 1, round(u.duration * 16_000))
+        soundfile.write(corpus.audio_path(u), noise, 16_000, subtype="PCM_16")
+    corpus = read_corpus(corpus.folder) if corpus.folder else corpus
+    unit_file = add_system(tmp_path / "run", corpus, "km", n_units=64)
+    for method in ("a", "b", "c"):
+        add_synthesis(tmp_path / "run", unit_file, method, "ana")
+    page = made(tmp_path, tmp_path / "run", corpus, n_examples=6)
+    assert (tmp_path / "report" / "index.html").stat().st_size < 6_000_000
+    assert re.search(r"[1-5] of 6 utterances fit into the page|\d of 2 utterances fit", page.text)
+    assert "the beginning of it" in page.text

@@ -1,0 +1,132 @@
+import pytest
+
+from zerochain.formats.scores import Score
+from zerochain.report.score_tables import Column, group_of, number, score_table, split_unit
+
+
+def score(metric: str, value: float, system: str = "a", **changes: object) -> Score:
+    defaults = {"interval": None, "n": 1, "protocol": "p", "inputs": {"units": system}}
+    return Score(metric=metric, value=value, system=system, **{**defaults, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("metric", "better"),
+    [
+        ("abx_across_%", "lower"),
+        ("bitrate_bit/s", "lower"),
+        ("segment_bitrate_bit/s", "lower"),
+        ("log_spectral_distance_dB", "lower"),
+        ("f0_frame_error_%", "lower"),
+        ("cer_%", "lower"),
+        ("per", "lower"),
+        ("estoi", "higher"),
+        ("pnmi", "higher"),
+        ("unit_bleu", "higher"),
+        ("boundary_f1_%", "higher"),
+        ("perplexity", ""),
+        ("codebook_usage", ""),
+        ("over_segmentation_%", ""),
+    ],
+)
+def test_which_way_is_better(metric: str, better: str) -> None:
+    assert Column(metric, "p", "").better == better
+
+
+def test_units_of_measure_are_split_off() -> None:
+    assert split_unit("abx_across_%") == ("abx_across", "%")
+    assert split_unit("bitrate_bit/s") == ("bitrate", "bit/s")
+    assert split_unit("log_spectral_distance_dB") == ("log_spectral_distance", "dB")
+    assert split_unit("estoi") == ("estoi", "")
+    assert split_unit("codebook_usage") == ("codebook_usage", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.56, "1,235"),
+        (474.2, "474"),
+        (21.56, "21.6"),
+        (4.375, "4.38"),
+        (0.4213, "0.421"),
+        (0, "0.000"),
+        (-3.25, "−3.25"),
+    ],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_the_best_of_each_column_is_marked() -> None:
+    table = score_table(
+        [
+            score("abx_across_%", 20, "a"),
+            score("abx_across_%", 30, "b"),
+            score("pnmi", 0.5, "a"),
+            score("pnmi", 0.6, "b"),
+            score("perplexity", 1, "a"),
+            score("perplexity", 2, "b"),
+            score("bitrate_bit/s", 9, "a"),
+        ],
+        {},
+    )
+    best = {(row.system, c.stem) for row in table.rows for c in row.cells if row.cells[c].best}
+    assert best == {("a", "abx_across"), ("b", "pnmi")}  # alone in a column is not best
+
+
+def test_a_tie_has_two_best() -> None:
+    table = score_table([score("pnmi", 1, "a"), score("pnmi", 1, "b")], {})
+    assert [cell.best for row in table.rows for cell in row.cells.values()] == [True, True]
+
+
+def test_protocols_and_distances_are_never_compared() -> None:
+    table = score_table(
+        [
+            score("abx_across_%", 20, "a", protocol="phone"),
+            score("abx_across_%", 30, "b", protocol="triphone"),
+            score("abx_across_%", 10, "b", protocol="triphone", options={"distance": "kl"}),
+        ],
+        {},
+    )
+    assert len(table.columns) == 3
+    assert not any(cell.best for row in table.rows for cell in row.cells.values())
+
+
+def test_features_stand_last_and_are_never_best() -> None:
+    table = score_table(
+        [
+            score("abx_across_%", 5, "mfcc", inputs={"features": "f"}),
+            score("abx_across_%", 20, "a"),
+            score("abx_across_%", 30, "b"),
+        ],
+        {},
+    )
+    assert [row.system for row in table.rows] == ["a", "b", "mfcc"]
+    assert [cell.best for row in table.rows for cell in row.cells.values()] == [True, False, False]
+
+
+def test_a_later_score_replaces_an_earlier_one_and_that_is_said() -> None:
+    table = score_table([score("pnmi", 0.25), score("pnmi", 0.5)], {})
+    assert len(table.rows) == 1
+    assert [cell.value for cell in table.rows[0].cells.values()] == ["0.500"]
+    assert table.replaced == ["PNMI of a: 0.250"]
+
+
+def test_two_inputs_of_one_name_are_two_rows() -> None:
+    scores = [score("pnmi", 0.25, inputs={"units": "1"}), score("pnmi", 0.5, inputs={"units": "2"})]
+    assert len(score_table(scores, {}).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "inputs", "group"),
+    [
+        ("abx_across_%", {"units": "u"}, "units"),
+        ("perplexity", {"units": "u"}, "units"),
+        ("estoi", {"units": "u", "inverter": "i"}, "resynthesis"),
+        ("log_spectral_distance_dB", {"corpus": "c"}, "resynthesis"),
+        ("anything", {"inverter": "i"}, "resynthesis"),
+        ("unit_bleu", {}, "translation"),
+        ("anything", {"translator": "t"}, "translation"),
+    ],
+)
+def test_groups(metric: str, inputs: dict[str, str], group: str) -> None:
+    assert group_of(score(metric, 1, inputs=inputs)) == group
