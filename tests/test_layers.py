@@ -1,6 +1,8 @@
 """The layers of the package: each imports only itself and what lies below it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ LAYERS = [
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 STAGES = {"discovery", "inversion", "translation"}
 HEAVY = {"torch", "accelerate", "sklearn", "librosa", "matplotlib", "numba"}
+SLOW = HEAVY | {"numpy", "pyarrow", "soundfile", "scipy", "pydantic", "yaml", "rich"}
 
 
 def place(path: Path) -> str:
@@ -38,7 +41,9 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+LIGHT_PLACES = {"formats", "cli", "errors", "progress", "resources", "audio"}
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem != "__init__"]
+LIGHT = [p for p in FILES if place(p) in LIGHT_PLACES]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -55,10 +60,16 @@ def test_imports_only_from_layers_below(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_command_line_starts_without_what_is_slow() -> None:
+    code = "import sys, zerochain.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert not set(output.stdout.split()) & SLOW
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_formats_and_cli_start_fast(path: Path) -> None:
-    if place(path) not in {"formats", "cli", "errors", "progress", "audio"}:
-        pytest.skip("may import what it needs at the top")
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]

@@ -11,7 +11,6 @@ import click
 from zerochain.cli.common import PATH, Command
 from zerochain.errors import listed
 from zerochain.formats.identity import short
-from zerochain.formats.kinds import kind_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +38,8 @@ def print_file(path: Path, console: Console) -> None:
     Raises:
         InputError: it is of no kind, or damaged.
     """
+    from zerochain.formats.kinds import kind_of
+
     kind = kind_of(path)
     folder = path if path.is_dir() else path.parent
     match kind:
