@@ -39,7 +39,7 @@ def test_writes_the_page(run: Path, tmp_path: Path) -> None:
 def test_inside_the_run_twice(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run)
     for _ in range(2):
-        result = report(".", "--published", "none", "--out", "report")
+        result = report(".", "--published", "none", "--examples", 0, "--out", "report")
         assert result.exit_code == 0, result.output
     text = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "units/km8-4t.parquet" in text
