@@ -15,12 +15,12 @@ LAYERS = [
     {"formats", "audio"},
     {"modules", "metrics", "training"},
     {"corpora", "features"},
-    {"discovery", "inversion", "translation"},
+    {"discovery", "inversion", "translation", "scoring"},
     {"report"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-STAGES = {"discovery", "inversion", "translation"}
+STAGES = {"discovery", "inversion", "translation", "scoring"}
 HEAVY = {"torch", "accelerate", "sklearn", "librosa", "matplotlib", "numba"}
 SLOW = HEAVY | {"numpy", "pyarrow", "soundfile", "scipy", "pydantic", "yaml", "rich"}
 

@@ -26,3 +26,21 @@ def test_durations_count_as_steps():
     lasting = codebook_usage(unit_file({"a": [0, 1]}, 2, {"a": [3, 1]}))
     assert lasting == codebook_usage(unit_file({"a": [0, 0, 0, 1]}, 2))
     assert lasting.perplexity == pytest.approx(2 ** (0.75 * np.log2(4 / 3) + 0.25 * 2))
+
+
+def test_intervals_hold_the_value_and_narrow_with_more_speech():
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (10, 100):
+        lines = {f"u{i}": rng.zipf(1.5, 40) % 16 for i in range(n)}
+        result = codebook_usage(unit_file(lines, 16))
+        low, high = result.perplexity_interval
+        assert 0 <= low <= result.perplexity <= high <= 16
+        widths.append(high - low)
+        assert result.usage_interval[1] <= 1
+    assert widths[1] < 0.7 * widths[0]
+
+
+def test_one_utterance_has_no_interval():
+    result = codebook_usage(unit_file({"a": [0, 1]}, 4))
+    assert result.usage_interval is result.perplexity_interval is None

@@ -8,6 +8,7 @@ import zerochain
 from zerochain.cli.common import Group
 from zerochain.cli.corpus import corpus
 from zerochain.cli.discover import discover, encode, extract
+from zerochain.cli.export import export
 from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
 from zerochain.cli.report import report
@@ -29,5 +30,17 @@ def main() -> None:
     """
 
 
-for command in (import_group, corpus, extract, discover, encode, invert, score, report, show, run):
+for command in (
+    import_group,
+    corpus,
+    extract,
+    discover,
+    encode,
+    invert,
+    score,
+    report,
+    show,
+    export,
+    run,
+):
     main.add_command(command)

@@ -10,11 +10,17 @@ import click
 from zerochain.cli.common import FILE, FOLDER, PATH, Group, jobs_option, seed_option
 
 if TYPE_CHECKING:
-    from zerochain.report.scoring import Scored
+    from zerochain.scoring.result import Scored
 
 corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The corpus.")
 split_option = click.option("--split", help="Only the utterances of this split.")
 system_option = click.option("--system", help="What the scores are called in tables.")
+protocol_option = click.option(
+    "--protocol", type=click.Choice(["triphone", "phone"]), default="triphone", show_default=True
+)
+silence_option = click.option(
+    "--silence", help="Labels that are no phones, with commas between them."
+)
 out_option = click.option(
     "--out", type=FILE, required=True, help="The scores.jsonl that the scores are appended to."
 )
@@ -34,9 +40,7 @@ def score() -> None:
 @corpus_option
 @click.option("--model", type=FOLDER, help="The units' model: compares its codebook vectors.")
 @click.option("--items", type=FILE, help="An .item file, instead of the corpus's gold phones.")
-@click.option(
-    "--protocol", type=click.Choice(["triphone", "phone"]), default="triphone", show_default=True
-)
+@protocol_option
 @click.option(
     "--distance",
     type=click.Choice(DISTANCES),
@@ -44,7 +48,7 @@ def score() -> None:
 )
 @click.option("--mode", type=click.Choice(["within", "across", "both"]), help="[default: both]")
 @split_option
-@click.option("--silence", help="Labels that are no phones, with commas between them.")
+@silence_option
 @click.option(
     "--normalise",
     type=click.Choice(["none", "corpus", "speaker", "utterance"]),
@@ -68,7 +72,7 @@ def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
     """
     from zerochain.metrics.abx_plan import PROTOCOLS
     from zerochain.metrics.items import SILENCES
-    from zerochain.report.abx_scoring import score_abx
+    from zerochain.scoring.abx import score_abx
 
     silences = SILENCES if silence is None else frozenset(silence.split(","))
     _save(score_abx(protocol=PROTOCOLS[protocol], silences=silences, **options), out)
@@ -86,7 +90,7 @@ def bitrate(out: Path, **options: Any) -> None:
 
     The segment bit rate pays nothing for durations, so it isn't comparable with the challenge's.
     """
-    from zerochain.report.scoring import score_bitrate
+    from zerochain.scoring.units import score_bitrate
 
     _save(score_bitrate(**options), out)
 
@@ -95,9 +99,10 @@ def bitrate(out: Path, **options: Any) -> None:
 @click.argument("units", type=FILE)
 @system_option
 @out_option
+@seed_option
 def usage(out: Path, **options: Any) -> None:
     """How much of the codebook UNITS use: the fraction of units, and their perplexity."""
-    from zerochain.report.scoring import score_usage
+    from zerochain.scoring.units import score_usage
 
     _save(score_usage(**options), out)
 
@@ -123,7 +128,7 @@ def resynthesis(out: Path, **options: Any) -> None:
     Both mean something only where the voice is the original speaker's own, so only the
     utterances of the voice that the WAVS are in are scored.
     """
-    from zerochain.report.scoring import score_resyntheses
+    from zerochain.scoring.resynthesis import score_resyntheses
 
     _save(score_resyntheses(**options), out)
 

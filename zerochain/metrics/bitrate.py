@@ -17,9 +17,7 @@ from scipy import sparse
 from zerochain.errors import InputError
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.bootstrap import REPLICATES, resample_weights
-
-_BLOCK = 8_000_000
+from zerochain.metrics.bootstrap import histogram_interval
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,12 @@ def bitrate(
     value = float(counts.sum() / seconds.sum() * entropy(counts))
     return Bitrate(
         value=value,
-        interval=_interval(histograms, seconds, value, seed),
+        interval=histogram_interval(
+            histograms,
+            lambda drawn, weights: drawn.sum(axis=1) / (weights @ seconds) * entropy(drawn),
+            value,
+            seed=seed,
+        ),
         n_symbols=int(counts.sum()),
         n_distinct=len(counts),
         entropy_bits=float(entropy(counts)),
@@ -117,23 +120,3 @@ def _histograms(symbols: Mapping[str, Sequence[Hashable]]) -> sparse.csr_array:
     rows = np.repeat(np.arange(len(symbols)), [len(line) for line in symbols.values()])
     ones = np.ones(len(columns))
     return sparse.csr_array((ones, (rows, columns)), shape=(len(symbols), len(code)))
-
-
-def _interval(
-    histograms: sparse.csr_array, seconds: NDArray[np.float64], value: float, seed: int
-) -> tuple[float, float] | None:
-    """95 % over utterances, centred: resampled speech repeats itself, so its entropy is too low,
-    and only the spread of the replicates about their own mean is laid around the value."""
-    n, n_symbols = histograms.shape
-    if n < 2:
-        return None
-    rng = np.random.default_rng(seed)
-    drawn = []
-    per_block = max(1, min(REPLICATES, _BLOCK // n_symbols))
-    for done in range(0, REPLICATES, per_block):
-        weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
-        counts = np.asarray((histograms.T @ weights.T).T)
-        drawn.append(counts.sum(axis=1) / (weights @ seconds) * entropy(counts))
-    replicates = np.concatenate(drawn)
-    low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
-    return max(0.0, value + float(low)), value + float(high)

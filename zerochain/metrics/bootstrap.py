@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,42 @@ def bootstrap_mean(values: Doubles, *, seed: int = 0) -> tuple[float, float] | N
 def resample_weights(n: int, rng: np.random.Generator, replicates: int = REPLICATES) -> Doubles:
     """How often each of n things is drawn when n are drawn with replacement: (replicates, n)."""
     return rng.multinomial(n, np.full(n, 1 / n), size=replicates).astype(np.float64)
+
+
+def histogram_interval(
+    histograms: sparse.csr_array,
+    statistic: Callable[[Doubles, Doubles], Doubles],
+    value: float,
+    *,
+    highest: float = np.inf,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """95 % interval of what is computed from a set's histogram, over the choice of utterances.
+
+    Centred: resampled speech repeats itself, so its entropy is too low, and only the spread of
+    the replicates about their own mean is laid around the value.
+
+    Args:
+        histograms: how often each utterance has each symbol, (n, V).
+        statistic: summed histograms (R, V) and draws of each utterance (R, n) → (R,).
+        value: the statistic of the whole set.
+        highest: what it can't exceed; 0 is what it can't fall below.
+
+    Returns:
+        None for a single utterance.
+    """
+    n, n_symbols = histograms.shape
+    if n < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = []
+    per_block = max(1, min(REPLICATES, 2 * _BLOCK // n_symbols))
+    for done in range(0, REPLICATES, per_block):
+        weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
+        drawn.append(statistic(np.asarray((histograms.T @ weights.T).T), weights))
+    replicates = np.concatenate(drawn)
+    low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
+    return max(0.0, value + float(low)), min(highest, value + float(high))
 
 
 def percentile_interval(replicates: Doubles) -> tuple[float, float] | None:

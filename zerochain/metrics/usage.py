@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bitrate import entropy
+from zerochain.metrics.bootstrap import histogram_interval
+
+Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -18,25 +22,36 @@ class Usage:
     """The fraction of the units that occur at all."""
     perplexity: float
     """2^H: the number of units that would give this entropy if all were equally frequent."""
+    usage_interval: Interval
+    perplexity_interval: Interval
+    """95 %, over utterances; None for a single one."""
     n_used: int
     n_units: int
     n_steps: int
 
 
-def codebook_usage(unit_file: UnitFile) -> Usage:
+def codebook_usage(unit_file: UnitFile, *, seed: int = 0) -> Usage:
     """Usage and perplexity of the units in a file.
 
     Perplexity far below the number of units used tells of a few units that take most of the
     time; usage far below 1, of a codebook that has collapsed or is too large for the speech.
     """
-    counts = np.zeros(unit_file.n_units)
-    for name in unit_file.ids:
-        counts += np.bincount(unit_file.steps(name), minlength=unit_file.n_units)
+    k = unit_file.n_units
+    rows = [np.bincount(unit_file.steps(name), minlength=k) for name in unit_file.ids]
+    histograms = sparse.csr_array(np.stack(rows).astype(np.float64))
+    counts = np.asarray(histograms.sum(axis=0))
     n_used = int((counts > 0).sum())
+    usage, perplexity = n_used / k, float(2 ** entropy(counts))
     return Usage(
-        usage=n_used / unit_file.n_units,
-        perplexity=float(2 ** entropy(counts)),
+        usage=usage,
+        perplexity=perplexity,
+        usage_interval=histogram_interval(
+            histograms, lambda drawn, _: (drawn > 0).mean(axis=1), usage, highest=1, seed=seed
+        ),
+        perplexity_interval=histogram_interval(
+            histograms, lambda drawn, _: 2 ** entropy(drawn), perplexity, highest=k, seed=seed
+        ),
         n_used=n_used,
-        n_units=unit_file.n_units,
+        n_units=k,
         n_steps=int(counts.sum()),
     )

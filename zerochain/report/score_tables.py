@@ -82,7 +82,7 @@ class Cell:
     def interval(self) -> str:
         if self.score.interval is None:
             return ""
-        return "–".join(number(end) for end in self.score.interval)
+        return "–".join(number(end, like=self.score.value) for end in self.score.interval)
 
 
 @dataclass
@@ -148,9 +148,13 @@ def split_unit(metric: str) -> tuple[str, str]:
     return (stem, unit) if stem and unit in _UNITS_OF_MEASURE else (metric, "")
 
 
-def number(value: float) -> str:
-    """A score with as many decimals as people compare: 474, 21.6, 4.37, 0.421."""
-    size = abs(value)
+def number(value: float, like: float | None = None) -> str:
+    """A score with as many decimals as people compare: 474, 21.6, 4.37, 0.421.
+
+    Args:
+        like: take as many as this value has, so that the ends of an interval match it.
+    """
+    size = abs(value if like is None else like)
     decimals = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{decimals}f}".replace("-", "−")
 

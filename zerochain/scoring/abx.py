@@ -22,8 +22,15 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import TRIPHONE, Mode, NoCellsError, Protocol
-from zerochain.metrics.items import SILENCES, Item, phone_items, read_items, triphone_items
-from zerochain.report.scoring import Scored, exclusion_notes
+from zerochain.metrics.items import (
+    SILENCES,
+    Item,
+    phone_items,
+    read_items,
+    triphone_items,
+    write_items,
+)
+from zerochain.scoring.result import Scored, exclusion_notes
 
 
 def score_abx(
@@ -93,6 +100,29 @@ def score_abx(
         )
     notes += exclusion_notes(scores)
     return Scored(scores, notes)
+
+
+def export_items(
+    corpus: Path,
+    out: Path,
+    *,
+    protocol: Protocol = TRIPHONE,
+    split: str | None = None,
+    silences: Collection[str] = SILENCES,
+) -> tuple[int, dict[str, int]]:
+    """Write what a protocol compares in a corpus to a ZeroSpeech .item file.
+
+    Returns:
+        How many items were written, and how many tokens were left out, by reason.
+
+    Raises:
+        InputError: no gold phones, or an id that the format can't carry.
+    """
+    whole = read_corpus(corpus)
+    part = whole if split is None else whole.select(split=split)
+    tokens, excluded = _items(None, corpus, part, protocol, silences)
+    write_items(out, tokens)
+    return len(tokens), excluded
 
 
 def _items(

@@ -1,0 +1,37 @@
+"""Other people's formats, written from ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zerochain.cli.common import FOLDER, Group, out_option
+from zerochain.cli.score import protocol_option, silence_option, split_option
+
+
+@click.group(cls=Group)
+def export() -> None:
+    """Write other people's formats."""
+
+
+@export.command(
+    example="zerochain export items corpora/mine --protocol triphone --split test --out test.item"
+)
+@click.argument("corpus", type=FOLDER)
+@protocol_option
+@split_option
+@silence_option
+@out_option("the .item file")
+def items(corpus: Path, protocol: str, split: str | None, silence: str | None, out: Path) -> None:
+    """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file."""
+    from zerochain.metrics.abx_plan import PROTOCOLS
+    from zerochain.metrics.items import SILENCES
+    from zerochain.scoring.abx import export_items
+
+    silences = SILENCES if silence is None else frozenset(silence.split(","))
+    n_items, excluded = export_items(
+        corpus, out, protocol=PROTOCOLS[protocol], split=split, silences=silences
+    )
+    left_out = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
+    click.echo(f"{out}: {n_items} items" + (f"; left out: {left_out}" if left_out else ""))
