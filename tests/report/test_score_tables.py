@@ -56,6 +56,12 @@ def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
 
 
+def test_intervals_have_the_decimals_of_their_value() -> None:
+    table = score_table([score("abx_across_%", 10.44, interval=(3.987, 120.06))], {})
+    (cell,) = table.rows[0].cells.values()
+    assert (cell.value, cell.interval) == ("10.4", "4.0–120.1")
+
+
 def test_the_best_of_each_column_is_marked() -> None:
     table = score_table(
         [

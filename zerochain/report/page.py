@@ -16,7 +16,7 @@ from zerochain.formats.tables import write_json
 from zerochain.report import drawings, style
 from zerochain.report.examples import examples, scored_units
 from zerochain.report.run import Run, RunFiles, read_run
-from zerochain.report.score_tables import Group, ScoreTable, group_of, number, score_table
+from zerochain.report.score_tables import Group, ScoreTable, group_of, score_table
 
 MARKER = "report.json"
 PAGE = "index.html"
@@ -76,7 +76,7 @@ def _render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": short, "number": number}
+    environment.filters["short"] = short
     return environment.get_template("page.html.j2").render(context)
 
 
