@@ -16,6 +16,7 @@ from zerochain.formats.atomic import atomic_file
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
+FOLDERS = {"corpus", "copies"}  # the settings that name folders, in every pipeline
 
 
 @click.command(
@@ -79,7 +80,8 @@ def run_pipeline(
         change(config, setting)
     out = out.absolute()
     with atomic_file(out / SETTINGS) as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
     command += ["--configfile", str(out / SETTINGS), "--directory", str(out)]
     command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
@@ -110,10 +112,10 @@ def find_recipe(pipeline: str) -> Path:
 
 
 def change(config: dict[str, Any], setting: str) -> None:
-    """Apply "name=value" or "outer.inner=value"; paths that exist become absolute.
+    """Apply "name=value" or "outer.inner=value"; folders that exist become absolute.
 
     Raises:
-        InputError: no "=" in it, or no such setting.
+        InputError: no "=" in it, no such setting, no YAML, or one value for a whole table.
     """
     import yaml
 
@@ -127,6 +129,17 @@ def change(config: dict[str, Any], setting: str) -> None:
             f"--set {setting}: there is no such setting",
             remedy=f"the settings are {', '.join(config)}; write --set name=value",
         )
-    value = yaml.safe_load(text)
-    is_path = isinstance(value, str) and Path(value).exists()
-    table[last] = str(Path(value).absolute()) if is_path else value
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"--set {setting}: the value is not YAML ({str(error).splitlines()[0]})",
+            remedy=f"put it into quotes: --set '{name}=\"…\"'",
+        ) from error
+    if isinstance(table[last], (dict, list)) and type(value) is not type(table[last]):
+        raise InputError(
+            f"--set {setting}: {name} holds several values: {table[last]}",
+            remedy="give all of them in that form, or one of them after a dot: outer.inner=value",
+        )
+    is_folder = [*outer, last][0] in FOLDERS and isinstance(value, str) and Path(value).exists()
+    table[last] = str(Path(value).absolute()) if is_folder else value
