@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from zerochain.errors import InputError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound="BaseModel")
 
 
 class Command(click.Command):
@@ -75,14 +79,26 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     context.default_map = {**(context.default_map or {}), **values}
 
 
+def checked(model: type[M], **values: Any) -> M:
+    """A pydantic model of options; what it refuses becomes a usage error."""
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(": ".join([*map(str, first["loc"]), message])) from error
+
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
 
 
-def out_option(what: str) -> Callable[[F], F]:
+def out_option(what: str, kind: click.Path = PATH) -> Callable[[F], F]:
     """`--out`, required: where `what` is written."""
-    return click.option("--out", type=PATH, required=True, help=f"Where to write {what}.")
+    return click.option("--out", type=kind, required=True, help=f"Where to write {what}.")
 
 
 def device_option(function: F) -> F:
@@ -98,9 +114,13 @@ def device_option(function: F) -> F:
 
 def seed_option(function: F) -> F:
     """`--seed`."""
-    return click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")(
-        function
-    )
+    return click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        help="Random seed.",
+    )(function)
 
 
 def jobs_option(function: F) -> F:

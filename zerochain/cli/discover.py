@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from zerochain.cli.common import (
+    FILE,
     FOLDER,
     Command,
     Group,
+    checked,
     device_option,
     jobs_option,
     out_option,
     seed_option,
 )
-
-if TYPE_CHECKING:
-    from zerochain.features.spectral import SpectralOptions
 
 KINDS = ("mfcc", "log-mel")
 split_option = click.option("--split", help="Only the utterances of this split.")
@@ -50,10 +49,13 @@ def extract(
     Other stages extract what they need by themselves; a folder saves doing it twice.
     """
     from zerochain.features.extraction import extract as extract_features
+    from zerochain.features.spectral import SpectralOptions
     from zerochain.formats.corpus import read_corpus
     from zerochain.training.device import resolve_device
 
-    options = spectral_options(kind=features, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms)
+    options = checked(
+        SpectralOptions, kind=features, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms
+    )
     made = extract_features(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
     )
@@ -119,6 +121,7 @@ def kmeans(
     """K-Means: a unit is the nearest of K centroids."""
     from zerochain.discovery.kmeans import KMeansUnits
     from zerochain.discovery.stage import discover as fit_units
+    from zerochain.features.spectral import SpectralOptions
     from zerochain.training.device import resolve_device
 
     model = KMeansUnits(
@@ -129,7 +132,7 @@ def kmeans(
         seed=seed,
         device=resolve_device(device),
     )
-    source = spectral_options(kind=features) if features in KINDS else Path(features)
+    source = SpectralOptions(kind=features) if features in KINDS else Path(features)
     fit_units(model, corpus, out, features=source, split=split, device=model.device, jobs=jobs)
     click.echo(
         f"{out}: {model.method}, {model.n_frames} frames, {model.n_iterations} iterations, "
@@ -145,7 +148,7 @@ def kmeans(
 @click.argument("corpus", type=FOLDER)
 @click.option("--features", type=FOLDER, help="A features folder of the corpus.")
 @split_option
-@out_option("the unit file")
+@out_option("the unit file", FILE)
 @device_option
 @jobs_option
 def encode(
@@ -172,16 +175,3 @@ def encode(
     )
     n_units = sum(len(units) for units in made.units.values())
     click.echo(f"{out}: {len(made.units)} utterances, {n_units} units of {made.step_ms:g} ms")
-
-
-def spectral_options(**values: Any) -> SpectralOptions:
-    """Options of an extractor; what pydantic refuses becomes a usage error."""
-    from pydantic import ValidationError
-
-    from zerochain.features.spectral import SpectralOptions
-
-    try:
-        return SpectralOptions(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise click.BadParameter(f"{first['loc'][0]}: {first['msg']}") from error

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Group, device_option, out_option, seed_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    Group,
+    checked,
+    device_option,
+    out_option,
+    seed_option,
+)
 
 
 @click.group(cls=Group)
@@ -109,7 +117,8 @@ def train(
         width=width,
         scale=scale,
         correct_means=correct_means,
-        training=TrainingConfig(
+        training=checked(
+            TrainingConfig,
             max_steps=steps,
             batch_size=batch_size,
             learning_rate=learning_rate,

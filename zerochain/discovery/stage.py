@@ -11,6 +11,8 @@ from zerochain.discovery.model import UnitModel
 from zerochain.errors import InputError
 from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralOptions
+from zerochain.formats.atomic import check_replaceable
+from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features, read_features
 from zerochain.formats.units import UnitFile, write_units
@@ -33,6 +35,7 @@ def discover(
         split: fit on this split alone.
     """
     part = read_corpus(corpus).select(split=split)
+    check_replaceable(out, MARKER)  # now rather than after an hour
     with features_of(part, features, device=device, jobs=jobs) as given:
         model.fit(given).save(out)
     return model

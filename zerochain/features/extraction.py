@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain import audio
+from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features, read_features, write_features
@@ -20,7 +21,9 @@ from zerochain.progress import track
 _SHARD_S = 60.0  # seconds of speech that a process takes at a time
 _WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech takes
 
-Segment = tuple[Path, float | None, float | None]
+_DRIFT_S = 0.1  # decoders of MP3 disagree about its ends by half of this
+
+Segment = tuple[Path, float | None, float | None, float]
 
 
 def extract(
@@ -41,7 +44,8 @@ def extract(
         jobs: processes; None takes the cores, as far as there is work for them.
 
     Raises:
-        InputError: a recording can't be read, or the disk is full; `out` is left as it was.
+        InputError: a recording can't be read or has changed since the import, or the disk is
+            full; `out` is left as it was.
     """
     from joblib import Parallel, delayed
 
@@ -92,17 +96,30 @@ def cores() -> int:
 def _shards(corpus: Corpus) -> list[list[Segment]]:
     shards: list[list[Segment]] = []
     seconds = float("inf")
-    for utterance in corpus.utterances:
+    for u in corpus.utterances:
         if seconds >= _SHARD_S:
             shards.append([])
             seconds = 0.0
-        shards[-1].append((corpus.audio_path(utterance), utterance.start, utterance.end))
-        seconds += utterance.duration
+        shards[-1].append((corpus.audio_path(u), u.start, u.end, u.duration))
+        seconds += u.duration
     return shards
 
 
 def _read_shard(shard: list[Segment]) -> list[audio.Waveform]:
-    return [audio.read(path, start=start, end=end) for path, start, end in shard]
+    return [_read(*segment) for segment in shard]
+
+
+def _read(path: Path, start: float | None, end: float | None, duration: float) -> audio.Waveform:
+    wave = audio.read(path, start=start, end=end)
+    found = len(wave) / audio.SAMPLE_RATE
+    if abs(found - duration) > _DRIFT_S:
+        raise InputError(
+            f"lasts {found:.2f} s, but {duration:.2f} s when it was imported",
+            path=path,
+            cause="the recording was edited or replaced",
+            remedy="import the corpus again",
+        )
+    return wave
 
 
 def _extract_shard(shard: list[Segment], options: SpectralOptions) -> list[NDArray[np.float32]]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
@@ -30,12 +30,24 @@ class SpectralOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["mfcc", "log-mel"] = "mfcc"
-    window_ms: float = Field(25.0, gt=0)
-    step_ms: float = Field(10.0, gt=0)
+    window_ms: float = Field(25.0, ge=1, allow_inf_nan=False)
+    step_ms: float = Field(10.0, ge=1, allow_inf_nan=False)
     n_mels: int = Field(80, ge=1)
     n_mfcc: int = Field(13, ge=1)
     n_deltas: Literal[0, 1, 2] = 2
     """Orders of regression coefficients after the MFCCs: 2 makes 13 into 39."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.hop * 1000 != self.step_ms * SAMPLE_RATE:
+            nearest = self.hop * 1000 / SAMPLE_RATE
+            raise ValueError(
+                f"step_ms {self.step_ms:g} is no whole number of samples at {SAMPLE_RATE} Hz; "
+                f"the nearest is {nearest:g}"
+            )
+        if self.kind == "mfcc" and self.n_mels < self.n_mfcc:
+            raise ValueError(f"n_mels {self.n_mels} is too few for {self.n_mfcc} cepstra")
+        return self
 
     @property
     def n_fft(self) -> int:

@@ -38,8 +38,11 @@ def explained(path: Path) -> Iterator[None]:
                 path=path,
                 remedy="free some space or choose another --out; nothing was left half-written",
             ) from error
-        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
-            where = f" ({error.filename})" if error.filename else ""
+        if isinstance(
+            error, (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+        ):
+            name = error.filename2 or error.filename  # a rename has two: what is in the way counts
+            where = f" ({name})" if name else ""
             raise InputError(
                 f"could not be written: {error.strerror}{where}",
                 path=path,

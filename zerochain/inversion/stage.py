@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.bundle import bundle_id
+from zerochain.formats.atomic import atomic_folder, check_replaceable
+from zerochain.formats.bundle import MARKER, bundle_id
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.tables import write_json
@@ -66,6 +66,7 @@ def train_inverter(
     Raises:
         InputError: no such voice, units of another corpus, too little speech, or divergence.
     """
+    check_replaceable(out, MARKER)  # now rather than after an hour
     unit_file, whole = read_units(units), read_corpus(corpus)
     options = SpectrogramOptions(hop=hop_of(min(_FRAME_MS, unit_file.step_ms)), scale=scale)
     training = training or TrainingConfig()
@@ -158,6 +159,12 @@ def only_voice(corpus: Corpus, voice: str | None) -> str:
     Raises:
         InputError: none was asked for, and the corpus has several or none.
     """
+    if not corpus.speakers:
+        raise InputError(
+            f"corpus {corpus.name!r} has no known speaker, so no voice to speak in",
+            path=corpus.folder,
+            remedy="import it again and say who speaks, with --speaker-from or a table",
+        )
     if voice is None and len(corpus.speakers) != 1:
         raise InputError(
             f"corpus {corpus.name!r} has {len(corpus.speakers)} known speakers: "

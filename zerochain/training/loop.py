@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
 import time
 from collections.abc import Mapping
@@ -99,12 +100,12 @@ def train(
         restart: ignore a checkpoint.
 
     Raises:
-        InputError: the loss is NaN or infinite (the last good checkpoint stays), or the
-            checkpoint in `folder` is of another run.
+        InputError: the loss is NaN or infinite (the last good checkpoint stays), the
+            checkpoint in `folder` is of another run, fp16 without a GPU, or no tensorboard.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision)
+    accelerator = _accelerator(device, config.precision)
+    if tensorboard:
+        _check_tensorboard()
     run = _Run(task, config, accelerator)
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists() and not restart:
@@ -228,6 +229,27 @@ def write_log(folder: Path, history: list[Row], tensorboard: bool = False) -> No
         with SummaryWriter(str(folder / "tensorboard")) as board:
             for name, value in history[-1].items():
                 board.add_scalar(name, value, int(history[-1]["step"]))
+
+
+def _accelerator(device: str, precision: str) -> Accelerator:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    if precision == "fp16" and device == "cpu":
+        raise InputError(
+            "--precision fp16 needs a GPU", remedy="use --precision no or bf16, or --device cuda"
+        )
+    # It is one for a process: an earlier training's device and precision would be in the way.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+
+
+def _check_tensorboard() -> None:
+    if importlib.util.find_spec("tensorboard") is None:
+        raise InputError(
+            "--tensorboard needs the package tensorboard, which is not installed",
+            remedy="pip install 'zerochain[tensorboard]', or read log.csv",
+        )
 
 
 def _ema(decay: float) -> Any:
