@@ -77,6 +77,8 @@ def add_synthesis(
         "inverter_id": inverter,
         "units_id": unit_file.id,
         "corpus_id": unit_file.corpus_id,
+        "unit_method": unit_file.method,
+        "step_ms": unit_file.step_ms,
         "voice": voice,
         "sample_rate": 16_000,
         "ids": unit_file.ids,

@@ -132,6 +132,7 @@ def test_the_other_tables_and_folders(tmp_path: Path) -> None:
     audio.write(tmp_path / "wavs" / "a.wav", np.ones(10, np.float32))
     header = {"inverter_id": "i", "units_id": "u", "corpus_id": "c", "voice": "béa"}
     header |= {"sample_rate": 16_000, "ids": ["a"], "method": "code2spec"}  # type: ignore[dict-item]
+    header |= {"unit_method": "kmeans", "step_ms": 10}  # type: ignore[dict-item]
     write_json(tmp_path / "wavs" / "synthesis.json", "synthesis", header)
     assert "béa" in shown(tmp_path / "wavs")
 

@@ -25,6 +25,8 @@ HEADER = {
     "inverter_id": "i",
     "units_id": "u",
     "corpus_id": "c",
+    "unit_method": "kmeans",
+    "step_ms": 10.0,
     "voice": "ana",
     "sample_rate": 16_000,
     "ids": ["a/b"],

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.identity import check_ids, file_id
-from zerochain.formats.tables import read_json
+from zerochain.formats.tables import read_json, write_json
 
 KIND = "synthesis"
 MARKER = "synthesis.json"
-_NEEDED = ("inverter_id", "units_id", "corpus_id", "voice", "sample_rate", "ids", "method")
+_NEEDED = (
+    "inverter_id",
+    "units_id",
+    "unit_method",
+    "corpus_id",
+    "voice",
+    "sample_rate",
+    "step_ms",
+    "ids",
+    "method",
+)
 
 
 @dataclass(frozen=True)
@@ -19,12 +29,17 @@ class Synthesis:
     """A folder of resynthesised speech, one `<id>.wav` an utterance."""
 
     inverter_id: str
+    method: str
+    """What the inverter is: "code2spec", …"""
     units_id: str
+    unit_method: str
+    """What made the units, in a few words for people."""
     corpus_id: str
     voice: str
     sample_rate: int
+    step_ms: float
+    """Of one unit; a wav lasts a whole number of them."""
     ids: tuple[str, ...]
-    method: str
     folder: Path
 
     @property
@@ -35,6 +50,13 @@ class Synthesis:
     def audio_path(self, name: str) -> Path:
         """The sound file of an utterance."""
         return self.folder / f"{name}.wav"
+
+
+def write_synthesis(synthesis: Synthesis) -> None:
+    """Write synthesis.json into the folder that holds the wavs."""
+    header = asdict(synthesis)
+    del header["folder"]
+    write_json(synthesis.folder / MARKER, KIND, header)
 
 
 def read_synthesis(folder: Path) -> Synthesis:
@@ -49,12 +71,14 @@ def read_synthesis(folder: Path) -> Synthesis:
     check_ids(ids, folder / MARKER, "ids")
     synthesis = Synthesis(
         inverter_id=str(header["inverter_id"]),
+        method=str(header["method"]),
         units_id=str(header["units_id"]),
+        unit_method=str(header["unit_method"]),
         corpus_id=str(header["corpus_id"]),
         voice=str(header["voice"]),
         sample_rate=int(header["sample_rate"]),
+        step_ms=float(header["step_ms"]),
         ids=ids,
-        method=str(header["method"]),
         folder=folder,
     )
     lost = [name for name in ids if not synthesis.audio_path(name).is_file()]

@@ -14,7 +14,8 @@ from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.bundle import MARKER, bundle_id
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
-from zerochain.formats.tables import write_json
+from zerochain.formats.synthesis import MARKER as SYNTHESIS_MARKER
+from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
 from zerochain.inversion.inverter import Inverter, Method
@@ -24,7 +25,6 @@ from zerochain.progress import track
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
 
-SYNTHESIS = "synthesis.json"
 _FRAME_MS = 10.0
 _SLACK_STEPS = 1  # the last unit may reach beyond the recording's end
 
@@ -135,21 +135,22 @@ def synthesize(
     """
     model, unit_file = Inverter.load(inverter, device), read_units(units)
     unit_file.check_model(model.unit_model, "inverter")
-    with atomic_folder(out, SYNTHESIS) as folder:
+    with atomic_folder(out, SYNTHESIS_MARKER) as folder:
         for name in track(unit_file.ids, "Synthesising"):
             audio.write(folder / f"{name}.wav", model.synthesize(unit_file.steps(name), seed))
-        header = {
-            "inverter_id": bundle_id(inverter),
-            "method": model.method,
-            "units_id": unit_file.id,
-            "unit_method": unit_file.method,
-            "corpus_id": unit_file.corpus_id,
-            "voice": model.voice,
-            "sample_rate": audio.SAMPLE_RATE,
-            "step_ms": unit_file.step_ms,
-            "ids": unit_file.ids,
-        }
-        write_json(folder / SYNTHESIS, "synthesis", header)
+        synthesis = Synthesis(
+            inverter_id=bundle_id(inverter),
+            method=model.method,
+            units_id=unit_file.id,
+            unit_method=unit_file.method,
+            corpus_id=unit_file.corpus_id,
+            voice=model.voice,
+            sample_rate=audio.SAMPLE_RATE,
+            step_ms=unit_file.step_ms,
+            ids=tuple(unit_file.ids),
+            folder=folder,
+        )
+        write_synthesis(synthesis)
     return unit_file.ids
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from zerochain import audio
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.scores import Score
-from zerochain.formats.tables import read_json
+from zerochain.formats.synthesis import MARKER, read_synthesis
 from zerochain.metrics.resynthesis import LSD_OPTIONS, score_resynthesis
 from zerochain.progress import track
 from zerochain.scoring.result import Scored, exclusion_notes
 
-_SYNTHESIS = "synthesis.json"
 _DIFFERENCE_MS = 80.0
 
 
@@ -40,12 +38,13 @@ def score_resyntheses(
     Raises:
         InputError: an id missing on either side, or lengths that don't match.
     """
-    whole, header = read_corpus(corpus), _synthesis(wavs)
-    part = whole.select(split=split, speaker=voice or header.get("voice"))
+    whole = read_corpus(corpus)
+    synthesis = read_synthesis(wavs) if (wavs / MARKER).exists() else None
+    part = whole.select(split=split, speaker=voice or (synthesis.voice if synthesis else None))
     there = {p.relative_to(wavs).with_suffix("").as_posix() for p in wavs.rglob("*.wav")}
     check_same_ids(part.ids, there, f"corpus {whole.name}", f"folder {wavs}")
     check_same_ids(sorted(there), whole.ids, f"folder {wavs}", f"corpus {whole.name}")
-    limit_ms = max_difference_ms or float(header.get("step_ms", _DIFFERENCE_MS))
+    limit_ms = max_difference_ms or (synthesis.step_ms if synthesis else _DIFFERENCE_MS)
 
     def pairs() -> Iterator[tuple[str, audio.Waveform, audio.Waveform]]:
         for u in track(part.utterances, "Resynthesis"):
@@ -55,9 +54,10 @@ def score_resyntheses(
     distance, intelligibility = score_resynthesis(
         pairs(), max_difference_s=limit_ms / 1000, seed=seed
     )
-    ids = {"inverter": header.get("inverter_id"), "units": header.get("units_id")}
-    inputs = {"corpus": whole.id, **{k: v for k, v in ids.items() if v}}
-    name = system or _synthesis_name(header, wavs)
+    inputs, name = {"corpus": whole.id}, system or wavs.name
+    if synthesis:
+        inputs |= {"inverter": synthesis.inverter_id, "units": synthesis.units_id}
+        name = system or f"{synthesis.unit_method} → {synthesis.method}"
     common = {"n_of": "utterances", "split": split, "max_difference_ms": limit_ms, "seed": seed}
     scores = [
         Score(
@@ -78,14 +78,3 @@ def score_resyntheses(
     others = len(there) - len(part.utterances)
     note = [f"{others} wavs of other speakers or splits are not scored"] if others else []
     return Scored(scores, [*note, *exclusion_notes(scores)])
-
-
-def _synthesis(wavs: Path) -> dict[str, Any]:
-    path = wavs / _SYNTHESIS
-    return read_json(path, "synthesis") if path.exists() else {}
-
-
-def _synthesis_name(header: dict[str, Any], wavs: Path) -> str:
-    if not header:
-        return wavs.name
-    return f"{header.get('unit_method', '')} → {header.get('method', '')}"
