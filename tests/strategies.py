@@ -16,6 +16,8 @@ def _is_id(text: str) -> bool:
 
 
 utterance_ids = st.text(
-    st.characters(codec="utf-8", categories=("L", "N", "P", "S", "M", "Zs")), min_size=1, max_size=20
+    st.characters(codec="utf-8", categories=("L", "N", "P", "S", "M", "Zs")),
+    min_size=1,
+    max_size=20,
 ).filter(_is_id)
 """Ids as any language writes them, in composed form."""
