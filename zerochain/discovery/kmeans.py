@@ -20,6 +20,7 @@ from zerochain.progress import track
 
 _CHUNK = 16_384  # frames: their (chunk, K) scores stay in the cache
 _SEED_FRAMES_A_UNIT = 64  # frames that k-means++ looks at, for each unit
+_DRAFT_FRAMES_A_UNIT = 400  # frames, for each unit, that the first rounds are run on
 
 
 class KMeansUnits(UnitModel):
@@ -75,14 +76,23 @@ class KMeansUnits(UnitModel):
                 remedy=f"give more recordings, or ask for at most {len(frames)} units",
             )
         points = torch.from_numpy(frames).to(self.device)
-        result = lloyd(
-            points, _seeds(frames, self.n_units, self.seed), self.max_iterations, self.tolerance
-        )
+        start = self._start(frames).to(points)
+        result = lloyd(points, start, self.max_iterations, self.tolerance)
         self.codebook, self.inertia, self.n_iterations = result
         self.n_frames = len(frames)
         self.front_end = front_end
         self.trained_on = {"corpus": features.corpus_id, "features": features.id}
         return self
+
+    def _start(self, frames: Frames) -> Tensor:
+        """k-means++ seeds; where there are many frames, improved on some of them first."""
+        centroids = _seeds(frames, self.n_units, self.seed)
+        n_draft = self.n_units * _DRAFT_FRAMES_A_UNIT
+        if len(frames) < 2 * n_draft:
+            return centroids
+        chosen = np.random.default_rng(self.seed).choice(len(frames), n_draft, replace=False)
+        draft = torch.from_numpy(frames[np.sort(chosen)]).to(self.device)
+        return torch.from_numpy(lloyd(draft, centroids, self.max_iterations, self.tolerance)[0])
 
     def _sample(self, features: Features, front_end: FrontEnd) -> Frames:
         """All frames after the stride, or a random `max_frames` of them, in order."""
