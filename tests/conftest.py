@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,37 +41,38 @@ def voice(rng: np.random.Generator, seconds: float, pitch: float, rate: int = 16
     return (wave + 0.003 * rng.standard_normal(len(time))).astype(np.float32)
 
 
+def small_corpus(
+    root: Path,
+    n_utterances: int = 6,
+    speakers: tuple[str | None, ...] = ("ana", "béa"),
+    seconds: float = 1.2,
+    name: str = "tiny",
+    test_every: int = 3,
+) -> Corpus:
+    """A corpus of synthetic voices in `root`/`name`, its recordings u0.wav, … beside it."""
+    rng = np.random.default_rng(0)
+    audio = root / f"{name}-audio"
+    audio.mkdir()
+    utterances = []
+    for i in range(n_utterances):
+        speaker = speakers[i % len(speakers)]
+        length = seconds * (1 + 0.3 * (i % 3))
+        wave = voice(rng, length, 100 + 60 * (i % len(speakers)))
+        soundfile.write(audio / f"u{i}.wav", wave, 16_000, subtype="PCM_16")
+        utterances.append(
+            Utterance(
+                id=f"u{i}",
+                audio=f"u{i}.wav",
+                duration=len(wave) / 16_000,
+                speaker=speaker,
+                split="test" if i % test_every == test_every - 1 else "train",
+            )
+        )
+    corpus = Corpus(name=name, utterances=tuple(utterances), audio_root=str(audio.absolute()))
+    return write_corpus(root / name, corpus)
+
+
 @pytest.fixture
 def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
     """Write a corpus of synthetic voices: `make_corpus(n_utterances=6, speakers=("a", "b"))`."""
-
-    def make(
-        n_utterances: int = 6,
-        speakers: tuple[str | None, ...] = ("ana", "béa"),
-        seconds: float = 1.2,
-        name: str = "tiny",
-        test_every: int = 3,
-    ) -> Corpus:
-        rng = np.random.default_rng(0)
-        folder = tmp_path / name
-        audio = tmp_path / f"{name}-audio"
-        audio.mkdir()
-        utterances = []
-        for i in range(n_utterances):
-            speaker = speakers[i % len(speakers)]
-            length = seconds * (1 + 0.3 * (i % 3))
-            wave = voice(rng, length, 100 + 60 * (i % len(speakers)))
-            soundfile.write(audio / f"u{i}.wav", wave, 16_000, subtype="PCM_16")
-            utterances.append(
-                Utterance(
-                    id=f"u{i}",
-                    audio=f"u{i}.wav",
-                    duration=len(wave) / 16_000,
-                    speaker=speaker,
-                    split="test" if i % test_every == test_every - 1 else "train",
-                )
-            )
-        corpus = Corpus(name=name, utterances=tuple(utterances), audio_root=str(audio.absolute()))
-        return write_corpus(folder, corpus)
-
-    return make
+    return partial(small_corpus, tmp_path)

@@ -70,13 +70,30 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if not isinstance(values, dict):
         raise click.BadParameter(f"{path} holds no table of options")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
-    known = {p.name for p in context.command.params if isinstance(p, click.Option)} - {"config"}
-    unknown = sorted(set(values) - known)
+    known = {str(p.name): p for p in context.command.params if isinstance(p, click.Option)}
+    del known["config"]
+    unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise click.BadParameter(
-            f"{path}: unknown option {unknown[0]!r}; there are {', '.join(sorted(map(str, known)))}"
+            f"{path}: unknown option {unknown[0]!r}; there are {', '.join(sorted(known))}"
         )
-    context.default_map = {**(context.default_map or {}), **values}
+    typed = {name: _as_typed(known[name], value, path) for name, value in values.items()}
+    context.default_map = {**(context.default_map or {}), **typed}
+
+
+def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
+    """A YAML value as the command line would give it, so that click checks it in the same way."""
+    if value is None or (option.is_flag and isinstance(value, bool)):
+        return value
+    several = value if option.multiple and isinstance(value, list) else [value]
+    for one in several:
+        if option.is_flag or isinstance(one, (bool, list, dict)):
+            raise click.BadParameter(
+                f"{path}: {option.opts[0]} can't be {one!r} (YAML reads yes, no, on and off as "
+                "true and false unless they are in quotes)"
+            )
+    texts = [str(one) for one in several]
+    return texts if option.multiple else texts[0]
 
 
 def checked(model: type[M], **values: Any) -> M:

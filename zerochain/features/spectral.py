@@ -103,7 +103,7 @@ class SpectralExtractor:
         # Each wave starts on a multiple of the hop, after half a window of zeros.
         slots = [-(-(len(wave) + 2 * (n_fft // 2)) // hop) for wave in waves]
         starts = np.concatenate([[0], np.cumsum(slots)])
-        signal = np.zeros(starts[-1] * hop + n_fft, np.float32)
+        signal = np.zeros(starts[-1] * hop + n_fft)
         for wave, start in zip(waves, starts, strict=False):
             begin = start * hop + n_fft // 2
             signal[begin : begin + len(wave)] = wave
@@ -139,7 +139,7 @@ class SpectralExtractor:
         return torch.from_numpy(matrix).to(self.device)
 
 
-_BLOCK = 1024  # frames: the window, spectrum and power of a block stay in the cache
+_BLOCK = 512  # frames: the window, spectrum and power of a block stay in the cache
 
 
 @lru_cache
