@@ -1,0 +1,39 @@
+"""zerochain's command line, run in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from zerochain.cli import main
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    """Run a command and check its exit code; bad input ends in a message, never a traceback."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    if code:
+        assert isinstance(result.exception, SystemExit), repr(result.exception)
+        assert "Error: " in result.stderr
+    return result
+
+
+def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, after some lines of Python."""
+    script = textwrap.dedent(preparation) + "\nfrom zerochain.cli import main\nmain()\n"
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary files and folders that somebody forgot."""
+    return sorted([*folder.rglob(".writing-*"), *folder.rglob(".replaced-*")])
