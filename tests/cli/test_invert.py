@@ -1,0 +1,366 @@
+"""invert train, invert synthesize: from units to speech, and whatever goes wrong there."""
+
+import importlib.util
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+from commands import leftovers, run, run_apart
+from conftest import small_corpus
+
+from zerochain.cli import main
+from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.corpus import Corpus, write_corpus
+from zerochain.formats.synthesis import read_synthesis
+from zerochain.formats.training_log import read_training_log
+from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.inversion.train import Code2SpecTask
+
+QUICK = ("--steps", 6, "--validate-every", 2, "--width", 8, "--batch-size", 2)
+NAMES = ["ŋá/ɓú 1", "мир", "它.wav", "-x", "u4", "u5"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    root: Path
+
+    @property
+    def corpus(self) -> Path:
+        return self.root / "tiny"
+
+    @property
+    def units(self) -> Path:
+        return self.root / "u.parquet"
+
+    @property
+    def inverter(self) -> Path:
+        """The baseline, in ana's voice."""
+        return self.root / "means"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A corpus with names of any language, its units and an inverter; for reading only."""
+    made = Prepared(tmp_path_factory.mktemp("prepared"))
+    corpus = small_corpus(made.root, seconds=0.7)
+    renamed = (replace(u, id=i) for u, i in zip(corpus.utterances, NAMES, strict=True))
+    write_corpus(made.corpus, replace(corpus, utterances=tuple(renamed)))
+    run("discover", "kmeans", made.corpus, "--units", 6, "--stride", 2, "--out", made.root / "km")
+    run("encode", made.root / "km", made.corpus, "--out", made.units)
+    train = ("invert", "train", made.units, made.corpus, "--voice", "ana")
+    run(*train, "--method", "unit-means", "--out", made.inverter)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def train(prepared: Prepared, *options: object, code: int = 0) -> Any:
+    return run(
+        "invert", "train", prepared.units, prepared.corpus, "--voice", "ana", *options, code=code
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--method", "unit-means"),
+        ("--method", "unit-means", "--scale", "linear"),
+        (),
+        ("--scale", "linear", "--split", "train"),
+        ("--plain",),
+    ],
+    ids=" ".join,
+)
+def test_train_and_synthesize(prepared: Prepared, options: tuple[str, ...]) -> None:
+    network = "unit-means" not in options
+    said = train(prepared, *options, *QUICK, "--out", "i").output
+    assert said.startswith(f"i: {'code2spec' if network else 'unit-means'} from ")
+    assert ("NOT CONVERGED: steps ran out" in said) == network
+    bundle = read_bundle(Path("i"))
+    assert bundle.config["voice"] == "ana"
+    assert bundle.config["spectrogram"]["scale"] == ("linear" if "linear" in options else "log")
+    n_utterances = 2 if "--split" in options else 3
+    assert bundle.config["training"]["n_utterances"] == n_utterances
+    if network:
+        assert bundle.config["network"]["correct_means"] == ("--plain" not in options)
+        assert read_training_log(Path("i.training"))["step"] == [2, 4, 6]
+    assert Path("i.training").exists() == network
+    assert run("invert", "synthesize", "i", prepared.units, "--out", "w").output == "w: 6 wavs\n"
+    units, synthesis = read_units(prepared.units), read_synthesis(Path("w"))
+    assert list(synthesis.ids) == NAMES
+    assert synthesis.inverter_id == bundle_id(Path("i"))
+    assert synthesis.units_id == units.id
+    assert sorted(p.relative_to("w").as_posix() for p in Path("w").rglob("*.wav")) == sorted(
+        f"{name}.wav" for name in NAMES
+    )
+    for name in NAMES:
+        header = soundfile.info(synthesis.audio_path(name))
+        assert (header.samplerate, header.frames) == (16_000, 320 * len(units.units[name]))
+
+
+def test_a_seed_decides_the_phase(prepared: Prepared) -> None:
+    for seed, out in ((0, "a"), (0, "b"), (1, "c")):
+        speak = ("invert", "synthesize", prepared.inverter, prepared.units, "--out", out)
+        run(*speak, "--seed", seed)
+    one, same, other = (Path(out, "u4.wav").read_bytes() for out in "abc")
+    assert one == same != other
+
+
+def test_units_of_another_model_are_refused(prepared: Prepared) -> None:
+    units = read_units(prepared.units)
+    write_units(Path("other.parquet"), replace(units, model_id="f" * 64))
+    error = run(
+        "invert", "synthesize", prepared.inverter, "other.parquet", "--out", "w", code=1
+    ).stderr
+    assert "the units are of unit model ffffffffffff" in error
+    assert f"trained on units of {units.model_id[:12]}" in error
+    assert not Path("w").exists()
+
+
+def test_the_voice_has_to_be_there_and_known(
+    prepared: Prepared, make_corpus: Callable[..., Corpus]
+) -> None:
+    common = ("invert", "train", prepared.units, prepared.corpus, "--out", "i")
+    assert "speakers: ana, béa" in run(*common, "--voice", "carl", code=1).stderr
+    error = run(*common, code=1).stderr
+    assert "2 known speakers: ana, béa" in error
+    assert "--voice SPEAKER" in error
+    nobody = make_corpus(2, speakers=(None,)).folder
+    error = run("invert", "train", prepared.units, nobody, "--out", "i", code=1).stderr
+    assert "no known speaker" in error
+    assert "--speaker-from" in error
+    assert not Path("i").exists()
+
+
+def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> None:
+    corpus = make_corpus(3, speakers=("only",), seconds=0.4).folder
+    run("discover", "kmeans", corpus, "--units", 3, "--out", "km")
+    run("encode", "km", corpus, "--out", "u.parquet")
+    run("invert", "train", "u.parquet", corpus, "--method", "unit-means", "--out", "i")
+    assert read_bundle(Path("i")).config["voice"] == "only"
+
+
+def test_units_that_do_not_fit_the_corpus(
+    prepared: Prepared, make_corpus: Callable[..., Corpus]
+) -> None:
+    other = make_corpus(3, speakers=("ana",)).folder
+    error = run(
+        "invert", "train", prepared.units, other, "--voice", "ana", "--out", "i", code=1
+    ).stderr
+    assert "ids of the voice ana are missing" in error
+    assert "u0, u1, u2" in error
+    assert not Path("i").exists()
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Ctrl-C at a step of the training."""
+    batch = Code2SpecTask.batch
+
+    def interrupted(task: Code2SpecTask, step: int, process: int) -> Any:
+        if step == at:
+            raise KeyboardInterrupt
+        return batch(task, step, process)
+
+    monkeypatch.setattr(Code2SpecTask, "batch", interrupted)
+
+
+def test_interrupted_and_repeated(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(prepared, *QUICK, "--out", "whole")
+    checkpoint = Path("i.training/checkpoint.safetensors")
+    command = ["invert", "train", prepared.units, prepared.corpus, "--voice", "ana", "--out", "i"]
+    with monkeypatch.context() as patched:
+        interrupt(patched, at=5)
+        result = CliRunner().invoke(main, [str(a) for a in (*command, *QUICK)])
+    assert result.exit_code == 1
+    assert "Aborted!" in result.stderr
+    assert checkpoint.exists()
+    assert not Path("i").exists()
+
+    error = train(prepared, *QUICK, "--learning-rate", 0.01, "--out", "i", code=1).stderr
+    assert "other data or other settings" in error
+    assert "--restart to start anew" in error
+
+    train(prepared, *QUICK, "--out", "i")
+    assert not checkpoint.exists()
+    assert read_training_log(checkpoint.parent)["step"] == [2, 4, 6]
+    weights = [Path(name, "weights.safetensors").read_bytes() for name in ("whole", "i")]
+    assert weights[0] == weights[1]
+
+
+def test_restart_and_a_broken_checkpoint(prepared: Prepared) -> None:
+    Path("i.training").mkdir()
+    Path("i.training/checkpoint.safetensors").write_bytes(b"garbage")
+    error = train(prepared, *QUICK, "--out", "i", code=1).stderr
+    assert "checkpoint.safetensors: can't be read" in error
+    train(prepared, *QUICK, "--restart", "--out", "i")
+    assert Path("i/config.json").exists()
+
+
+def test_divergence_is_an_error_and_no_inverter(prepared: Prepared) -> None:
+    options = ("--learning-rate", 1e30, "--plain", "--out", "i")
+    error = train(prepared, *QUICK, *options, code=1).stderr
+    assert "training diverged at step " in error
+    assert "lower --learning-rate" in error
+    assert not Path("i").exists()
+
+
+def test_tensorboard_gets_the_log_too(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(prepared, *QUICK, "--tensorboard", "--out", "i")
+    events = EventAccumulator("i.training/tensorboard").Reload()
+    log = read_training_log(Path("i.training"))
+    scalars = events.Scalars("valid_loss")
+    assert [s.step for s in scalars] == log["step"]
+    np.testing.assert_allclose([s.value for s in scalars], log["valid_loss"], rtol=1e-5)
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "tensorboard" else find(name)
+    )
+    error = train(prepared, *QUICK, "--tensorboard", "--out", "j", code=1).stderr
+    assert "zerochain[tensorboard]" in error
+
+
+def test_precision(prepared: Prepared) -> None:
+    options = (*QUICK, "--device", "cpu", "--out", "i", "--precision")
+    train(prepared, *options, "bf16")
+    assert "needs a GPU" in train(prepared, *options, "fp16", code=1).stderr
+    train(prepared, *options, "no")  # accelerate's state is one for a process
+
+
+def test_without_a_gpu_cuda_is_refused(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no GPU" in train(prepared, "--device", "cuda", "--out", "i", code=1).stderr
+    speak = ("invert", "synthesize", prepared.inverter, prepared.units, "--out", "w")
+    assert "no GPU" in run(*speak, "--device", "cuda", code=1).stderr
+
+
+def test_a_recording_with_nan_is_named(prepared: Prepared) -> None:
+    shutil.copytree(prepared.root, "copy")
+    broken = Path("copy/tiny-audio/u4.wav")
+    wave, _ = soundfile.read(broken)
+    wave[77] = np.nan
+    soundfile.write(broken, wave, 16_000, subtype="FLOAT")
+    corpus = Path("copy/tiny/corpus.json")
+    root = str(prepared.root / "tiny-audio")
+    corpus.write_text(corpus.read_text().replace(root, "../tiny-audio"))
+    command = ("invert", "train", prepared.units, "copy/tiny", "--voice", "ana", "--out", "i")
+    error = run(*command, code=1).stderr
+    assert "u4.wav: 1 samples are NaN or infinite" in error
+    assert not Path("i").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--width", 12), "not a multiple of 8"),
+        (("--width", 0), "--width"),
+        (("--steps", 0), "--steps"),
+        (("--learning-rate", 0), "learning_rate"),
+        (("--learning-rate", "nan"), "learning_rate"),
+        (("--learning-rate", "inf"), "learning_rate"),
+        (("--scale", "mel"), "--scale"),
+        (("--method", "vocoder"), "vocoder"),
+        (("--seed", -1), "--seed"),
+    ],
+)
+def test_usage_errors_exit_with_2(
+    prepared: Prepared, options: tuple[object, ...], said: str
+) -> None:
+    assert said in train(prepared, *options, "--out", "i", code=2).stderr
+
+
+def test_a_foreign_folder_is_refused_before_the_work(prepared: Prepared) -> None:
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("years of work")
+    for error in (
+        train(prepared, "--out", "mine", code=1).stderr,
+        run(
+            "invert", "synthesize", prepared.inverter, prepared.units, "--out", "mine", code=1
+        ).stderr,
+    ):
+        assert "mine: exists and is not a folder that zerochain made" in error
+    assert not Path("mine.training").exists()
+    assert [p.name for p in Path("mine").iterdir()] == ["thesis.tex"]
+
+
+def test_swapped_and_broken_arguments(prepared: Prepared) -> None:
+    units, corpus, inverter = prepared.units, prepared.corpus, prepared.inverter
+    km = prepared.root / "km"
+    assert "is a directory" in run("invert", "train", corpus, units, "--out", "i", code=2).stderr
+    speak = ("invert", "synthesize")
+    error = run(*speak, km, units, "--out", "w", code=1).stderr
+    assert "holds a kmeans, not a code2spec or unit-means" in error
+    assert "not a unit model" in run("encode", inverter, corpus, "--out", "u", code=1).stderr
+    Path("empty.parquet").touch()
+    for bad in ("empty.parquet", "none.parquet", corpus / "utterances.parquet"):
+        error = run(*speak, inverter, bad, "--out", "w", code=1).stderr
+        assert Path(bad).name in error
+        assert "way out" in error or "no such file" in error
+    assert not Path("w").exists()
+
+
+def test_one_unit_is_spoken_in_its_length(prepared: Prepared) -> None:
+    units = read_units(prepared.units)
+    one = UnitFile(
+        {"one": np.array([3], np.int32), "two": np.array([0, 5], np.int32)},
+        units.n_units,
+        units.step_ms,
+        units.model_id,
+        "by hand",
+        durations={"one": np.array([1], np.int32), "two": np.array([2, 3], np.int32)},
+    )
+    write_units(Path("one.parquet"), one)
+    run("invert", "synthesize", prepared.inverter, "one.parquet", "--out", "w")
+    assert soundfile.info("w/one.wav").frames == 320
+    assert soundfile.info("w/two.wav").frames == 5 * 320
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))"
+KILLED = """
+    import os, signal
+    from zerochain import audio
+    write = audio.write
+    def deadly(path, *rest):
+        write(path, *rest)
+        if path.name == "u4.wav":
+            os.kill(os.getpid(), signal.SIGKILL)
+    audio.write = deadly
+"""
+
+
+def test_a_full_disk_and_a_kill_leave_the_former_wavs(prepared: Prepared, tmp_path: Path) -> None:
+    speak = ("invert", "synthesize", prepared.inverter, prepared.units, "--out")
+    done = run_apart(FULL, *speak, "new")
+    assert done.returncode == 1
+    assert "the disk (or the quota) is full" in done.stderr
+    assert "new/" in done.stderr
+    assert not Path("new").exists()
+
+    run(*speak, "w", "--seed", 1)
+    former = content(Path("w"))
+    assert run_apart(FULL, *speak, "w").returncode == 1
+    assert not leftovers(tmp_path)
+    assert run_apart(KILLED, *speak, "w").returncode == -signal.SIGKILL
+    assert content(Path("w")) == former
+    assert list(read_synthesis(Path("w")).ids) == NAMES
+
+    run(*speak, "w")
+    assert content(Path("w")) != former
