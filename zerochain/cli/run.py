@@ -115,7 +115,7 @@ def change(config: dict[str, Any], setting: str) -> None:
     """Apply "name=value" or "outer.inner=value"; folders that exist become absolute.
 
     Raises:
-        InputError: no "=" in it, no such setting, no YAML, or one value for a whole table.
+        InputError: no "=" in it, no such setting, no YAML, or of another form.
     """
     import yaml
 
@@ -136,10 +136,11 @@ def change(config: dict[str, Any], setting: str) -> None:
             f"--set {setting}: the value is not YAML ({str(error).splitlines()[0]})",
             remedy=f"put it into quotes: --set '{name}=\"…\"'",
         ) from error
-    if isinstance(table[last], (dict, list)) and type(value) is not type(table[last]):
+    several, old = (dict, list), table[last]
+    if (isinstance(old, several) or isinstance(value, several)) and type(value) is not type(old):
         raise InputError(
-            f"--set {setting}: {name} holds several values: {table[last]}",
-            remedy="give all of them in that form, or one of them after a dot: outer.inner=value",
+            f"--set {setting}: {name} can't be {value!r} in place of {old!r}",
+            remedy=f"give it in the same form; a text with a colon needs quotes: '{name}=\"…\"'",
         )
     is_folder = [*outer, last][0] in FOLDERS and isinstance(value, str) and Path(value).exists()
     table[last] = str(Path(value).absolute()) if is_folder else value

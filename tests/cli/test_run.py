@@ -1,0 +1,313 @@
+"""`zerochain run`: its settings, its errors, and the pipelines from recordings to the page."""
+
+import csv
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from commands import run
+
+from zerochain.cli.run import change
+from zerochain.formats.bundle import read_bundle
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.phones import Phone, Phones, read_phones
+from zerochain.formats.scores import read_scores
+from zerochain.formats.synthesis import read_synthesis
+from zerochain.formats.units import read_units
+from zerochain.resources import resource
+
+FORMANTS = {"a": (800, 1300), "i": (300, 2300), "u": (320, 800), "SIL": ()}
+LINE = ["SIL", "a", "i", "a", "u", "a", "i", "a", "u", "a", "SIL"]
+SPEAKERS = ("ana", "béa")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def said(rng: np.random.Generator, pitch: float) -> tuple[np.ndarray, list[Phone]]:
+    """Vowels in a row, and when each of them sounds."""
+    waves, phones, begin = [], [], 0.0
+    for phone in LINE:
+        n = round(rng.uniform(0.09, 0.14) * 16_000)
+        time = np.arange(n) / 16_000
+        wave = 0.003 * rng.standard_normal(n)
+        for k in range(1, 25):
+            gain = sum(np.exp(-(((k * pitch - f) / 150) ** 2)) for f in FORMANTS[phone])
+            wave += 0.1 * gain * np.sin(2 * np.pi * k * pitch * time)
+        waves.append(wave)
+        phones.append(Phone(begin, begin + n / 16_000, phone))
+        begin += n / 16_000
+    return np.concatenate(waves), phones
+
+
+def sayings(n: int) -> list[tuple[str, str, np.ndarray, list[Phone]]]:
+    """Id, speaker, wave and phones of `n` utterances by two speakers in turn."""
+    rng = np.random.default_rng(0)
+    turns = [(f"u{i}", SPEAKERS[i % 2], 110 + 80 * (i % 2)) for i in range(n)]
+    return [(name, speaker, *said(rng, pitch)) for name, speaker, pitch in turns]
+
+
+def phone_corpus(folder: Path) -> Corpus:
+    """Eight utterances by two speakers with gold phones; of each speaker two are for the test."""
+    utterances, phones = [], {}
+    audio = folder.parent / "recordings"
+    audio.mkdir(parents=True)
+    for i, (name, speaker, wave, line) in enumerate(sayings(8)):
+        soundfile.write(audio / f"{name}.wav", wave, 16_000)
+        split = "test" if i % 4 > 1 else "train"
+        utterances.append(Utterance(name, f"{name}.wav", len(wave) / 16_000, speaker, split=split))
+        phones[name] = line
+    corpus = Corpus("tones", tuple(utterances), audio_root="../recordings")
+    return write_corpus(folder, corpus, Phones(phones, "made"))
+
+
+def settings(values: dict[str, object]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+
+
+def jobs(plan: str) -> dict[str, int]:
+    """Rule → number of jobs, of Snakemake's table of a dry run."""
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)}
+
+
+def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
+    """One test, for the run that its parts look at takes most of a minute."""
+    corpus = phone_corpus(Path("my corpora/tönes"))
+    given = {
+        "corpus": corpus.folder,
+        "voice": "ana",
+        "systems": "[{units: 8, stride: 1}, {units: 6, stride: 2}]",
+        "inverter.units": 8,
+        "inverter.width": 8,
+        "inverter.steps": 20,
+    }
+    chain = ("run", "chain", "--out", "my runs/ü", "--cores", 2, *settings(given))
+    assert "Done: " in run(*chain).stdout
+    out = Path("my runs/ü")
+    assert "15 of 15 steps (100%) done" in capfd.readouterr().err
+
+    config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
+    assert config["corpus"] == str(Path("my corpora/tönes").absolute())
+    assert config["systems"] == [{"units": 8, "stride": 1}, {"units": 6, "stride": 2}]
+    assert (config["voice"], config["inverter"]["steps"], config["seed"]) == ("ana", 20, 0)
+
+    tests = ["u2", "u3", "u6", "u7"]
+    for system, n_units, step_ms in (("km8-1t", 8, 10), ("km6-2t", 6, 20)):
+        model = read_bundle(out / "models" / system)
+        everything = read_units(out / "units" / f"{system}.parquet")
+        test = read_units(out / "units" / f"{system}.test.parquet")
+        assert (everything.n_units, everything.step_ms) == (n_units, step_ms)
+        assert everything.model_id == test.model_id == model.id
+        assert (everything.ids, test.ids) == (corpus.ids, tests)
+        scores = {s.metric: s for s in read_scores(out / "scores" / f"{system}.jsonl")}
+        assert {s.system for s in scores.values()} == {system}
+        assert list(scores) == [
+            "abx_within_%",
+            "abx_across_%",
+            "bitrate_bit/s",
+            "segment_bitrate_bit/s",
+            "codebook_usage",
+            "perplexity",
+        ]
+        assert scores["abx_within_%"].value < 10  # three clean vowels
+        assert scores["bitrate_bit/s"].inputs["units"] == test.id
+    spoken = read_units(out / "units" / "km8-1t.test.parquet")
+    for inverter in ("code2spec", "unit-means"):
+        assert read_bundle(out / "inverters" / inverter).model == inverter
+        synthesis = read_synthesis(out / "wavs" / inverter)
+        assert list(synthesis.ids) == tests
+        assert synthesis.units_id == spoken.id
+        scores = {s.metric: s for s in read_scores(out / f"scores/resynthesis-{inverter}.jsonl")}
+        assert set(scores) == {"log_spectral_distance_dB", "estoi"}
+        assert scores["estoi"].n == 2  # ana's
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    for part in ("km8-1t", "km6-2t", "code2spec", "unit-means", "béa"):
+        assert part in page
+
+    made = {p: p.stat().st_mtime_ns for p in out.rglob("*") if ".snakemake" not in str(p)}
+    run(*chain)
+    assert "Nothing to be done" in capfd.readouterr().err
+    settled = out / "config.yaml"
+    assert {settled} >= {
+        p for p, time in made.items() if p.is_file() and p.stat().st_mtime_ns != time
+    }
+
+    def planned(values: dict[str, object]) -> dict[str, int]:
+        run(*chain, *settings(values), "--", "--dry-run")
+        return jobs(capfd.readouterr().out)
+
+    seed = planned({"seed": 1})
+    assert (seed["discover"], seed["encode"], seed["score"], seed["invert"]) == (2, 2, 2, 2)
+    assert "extract" not in seed
+    both = planned({"protocol": "phone", "inverter.steps": 21})
+    assert (both["score"], both["invert"], both["report"]) == (2, 2, 1)
+    assert not {"extract", "discover", "encode"} & set(both)
+    moved = tuple(replace(u, split="train") if u.id == "u2" else u for u in corpus.utterances)
+    phones = read_phones(Path("my corpora/tönes/phones.parquet"))
+    write_corpus(Path("my corpora/tönes"), replace(corpus, utterances=moved), phones)
+    assert planned({})["extract"] == 1
+
+
+def test_tradeoff(capfd: pytest.CaptureFixture[str]) -> None:
+    copy = Path("copies/mboshi")
+    (copy / "flac").mkdir(parents=True)
+    table = ["file\tspeaker\tseconds\ttext\tfrench"]
+    for name, speaker, wave, line in sayings(12):
+        soundfile.write(copy / "flac" / f"{name}.flac", wave, 16_000)
+        lines = [f"{onset:.4f} {offset:.4f} {phone}" for onset, offset, phone in line]
+        (copy / "flac" / f"{name}.phn").write_text("\n".join(lines))
+        table.append(f"flac/{name}.flac\t{speaker}\t{len(wave) / 16_000:.3f}\twa\til")
+    (copy / "utterances.tsv").write_text("\n".join(table), encoding="utf-8")
+    given = {
+        "copies.mboshi": "copies/mboshi",
+        "prepare.mboshi": "--test-fraction 0.5",
+        "units": "[4]",
+        "strides": "[1, 2]",
+        "normalisations": "[speaker]",
+        "protocols": "[triphone]",
+    }
+    run("run", "tradeoff", "--out", "grid", "--cores", 2, *settings(given))
+    assert "Left out, for want of a copy: english" in capfd.readouterr().err
+    with Path("grid/table.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    systems = ["mfcc-speaker", "km4-1t-speaker", "km4-2t-speaker"]
+    assert [(row["dataset"], row["system"]) for row in rows] == [("mboshi", s) for s in systems]
+    for row in rows:
+        for score in read_scores(Path(f"grid/scores/mboshi/{row['system']}.jsonl")):
+            abx = score.metric.startswith("abx")
+            name = f"{score.metric} triphone" if abx else score.metric
+            assert float(row[name]) == pytest.approx(score.value, rel=1e-5)
+            if score.interval is not None:
+                limits = float(row[f"{name}_low"]), float(row[f"{name}_high"])
+                assert limits == pytest.approx(score.interval, rel=1e-5)
+        assert row["abx_within_% phone"] == ""  # was not asked for
+        assert (row["bitrate_bit/s"] == "") == (row["system"] == "mfcc-speaker")
+    assert float(rows[1]["bitrate_bit/s"]) > float(rows[2]["bitrate_bit/s"])
+    head, rule, *lines = Path("grid/table.md").read_text(encoding="utf-8").splitlines()
+    assert head.startswith("| dataset | system | abx_within_% triphone | ")
+    assert {line.count("|") for line in (head, rule, *lines)} == {head.count("|")}
+    assert [line.split(" | ")[1] for line in lines] == systems
+
+
+def test_a_failing_step_says_why(
+    make_corpus: Callable[..., Corpus], capfd: pytest.CaptureFixture[str]
+) -> None:
+    corpus = make_corpus(2)
+    broken = corpus.audio_path(corpus.utterances[1])
+    broken.write_bytes(broken.read_bytes()[:2000])
+    given = {"corpus": corpus.folder, "abx": "false"}
+    error = run("run", "chain", "--out", "r", *settings(given), code=1).stderr
+    assert "r: pipeline 'chain' failed" in error
+    assert "the first error above" in error
+    assert f"Error: {broken}: the header promises " in capfd.readouterr().err
+    assert not Path("r/features").exists()
+    assert Path("r/config.yaml").exists()
+
+
+def test_a_chain_without_a_corpus_or_its_phones(
+    make_corpus: Callable[..., Corpus], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run("run", "chain", "--out", "r", code=1)
+    assert "give one with --set corpus=FOLDER" in capfd.readouterr().err
+    run("run", "tradeoff", "--out", "r", code=1)
+    assert "--set copies.mboshi=" in capfd.readouterr().err
+    run("run", "chain", "--out", "r", "--set", f"corpus={make_corpus(2).folder}", code=1)
+    assert "phones.parquet" in capfd.readouterr().err
+    assert not Path("r/features").exists()
+
+
+def test_a_pipeline_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
+    recipe = Path("my recipes/greet")
+    recipe.mkdir(parents=True)
+    (recipe / "config.yaml").write_text("name: nobody\n")
+    (recipe / "Snakefile").write_text(
+        "rule all:\n    output: 'greeting'\n    params: name=config['name']\n"
+        "    shell: 'echo hello {params.name:q} > {output}'\n"
+    )
+    common = ("run", recipe, "--out", "r", "--set", "name=José's 李")
+    run(*common, "--dry-run")
+    assert not Path("r/greeting").exists()
+    assert "Done: " in run(*common).stdout
+    assert Path("r/greeting").read_text(encoding="utf-8") == "hello José's 李\n"
+    config = Path("r/config.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(config) == {"name": "José's 李"}
+    assert "unrecognized arguments" not in capfd.readouterr().err
+    run(*common, "--no-such-option-of-snakemake", code=1)
+    assert "--no-such-option-of-snakemake" in capfd.readouterr().err
+
+
+def test_an_unknown_pipeline_lists_those_there_are() -> None:
+    error = run("run", "chian", "--out", "r", code=1).stderr
+    there = ", ".join(sorted(p.parent.name for p in resource("pipelines").glob("*/Snakefile")))
+    assert f"no pipeline 'chian'; there are {there}" in error
+    assert {"chain", "demo", "tradeoff"} <= set(there.split(", "))
+    assert not Path("r").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("colour=red", "there is no such setting"),
+        ("inverter.depth=3", "there is no such setting"),
+        ("inverter.width.more=3", "there is no such setting"),
+        ("seed", "write --set name=value"),
+        ("voice=[a", "is not YAML"),
+        ("title=Mboshi: first", "a text with a colon needs quotes"),
+        ("inverter=5", "inverter can't be 5 in place of {'units'"),
+        ("systems=", "systems can't be None in place of ["),
+    ],
+)
+def test_settings_that_make_no_sense(setting: str, said: str) -> None:
+    assert said in run("run", "chain", "--out", "r", "--set", setting, code=1).stderr
+    assert not Path("r").exists()
+
+
+def test_usage_errors_exit_with_2() -> None:
+    assert "--out" in run("run", "chain", code=2).stderr
+    assert "PIPELINE" in run("run", "--out", "r", code=2).stderr
+    assert "--cores" in run("run", "chain", "--out", "r", "--cores", 0, code=2).stderr
+
+
+def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    assert "zerochain[pipelines]" in run("run", "chain", "--out", "r", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("seed=3", {"seed": 3}),
+        ("title='a=b: c'", {"title": "a=b: c"}),
+        ("voice=ana", {"voice": "ana"}),  # a folder of that name is there, but voices are none
+        ("voice=", {"voice": None}),
+        ("corpus=nowhere", {"corpus": "nowhere"}),
+        ("copies.x=ana", {"copies": {"x": "HERE/ana"}}),
+        ("corpus=ana", {"corpus": "HERE/ana"}),
+        ("systems=[{units: 2}]", {"systems": [{"units": 2}]}),
+        ("inverter.width=8", {"inverter": {"width": 8, "steps": 2}}),
+    ],
+)
+def test_change(setting: str, expected: dict[str, Any]) -> None:
+    Path("ana").mkdir()
+    config: dict[str, Any] = {
+        "seed": 0,
+        "title": "t",
+        "voice": None,
+        "corpus": None,
+        "copies": {"x": None},
+        "systems": [],
+        "inverter": {"width": 64, "steps": 2},
+    }
+    before = dict(config)
+    change(config, setting)
+    text = yaml.safe_dump(expected).replace("HERE", str(Path().absolute()))
+    assert config == {**before, **yaml.safe_load(text)}
