@@ -1,8 +1,14 @@
 """`zerochain run`: its settings, its errors, and the pipelines from recordings to the page."""
 
 import csv
+import fcntl
 import importlib.util
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +249,38 @@ def test_a_pipeline_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
     assert "unrecognized arguments" not in capfd.readouterr().err
     run(*common, "--no-such-option-of-snakemake", code=1)
     assert "--no-such-option-of-snakemake" in capfd.readouterr().err
+
+
+def test_one_run_at_a_time_and_a_killed_one_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("slow").mkdir()
+    Path("slow/config.yaml").write_text("after: null\n")
+    Path("slow/Snakefile").write_text(
+        "rule all:\n    output: 'done'\n"
+        "    shell: 'touch begun; until [ -e go ]; do sleep 0.1; done; touch {output}'\n"
+    )
+    command = ("run", "slow", "--out", "r")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zerochain", *command],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not Path("r/begun").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        error = run(*command, "--set", "after=1", code=1).stderr
+        assert "another 'zerochain run' is at work here" in error
+        assert "null" in Path("r/config.yaml").read_text()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    folder = os.open("r", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # waits until its Snakemake is dead too
+    os.close(folder)
+    Path("r/go").touch()
+    run(*command)
+    assert Path("r/done").exists()
 
 
 def test_an_unknown_pipeline_lists_those_there_are() -> None:

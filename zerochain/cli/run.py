@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import click
 
 from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_file
+from zerochain.formats.atomic import atomic_file, explained
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
@@ -63,7 +65,8 @@ def run_pipeline(
     """Write the run's frozen config.yaml and let Snakemake make what it says.
 
     Raises:
-        InputError: no such pipeline or setting, Snakemake is missing, or a step failed.
+        InputError: no such pipeline or setting, Snakemake is missing, another run is at work
+            in the folder, or a step failed.
     """
     import importlib.util
 
@@ -79,13 +82,15 @@ def run_pipeline(
     for setting in settings:
         change(config, setting)
     out = out.absolute()
-    with atomic_file(out / SETTINGS) as temporary:
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
-    command += ["--configfile", str(out / SETTINGS), "--directory", str(out)]
+    command += ["--configfile", str(out / SETTINGS), "--directory", str(out), "--nolock"]
     command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
-    result = subprocess.run(command, check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    with _alone(out) as lock:
+        with atomic_file(out / SETTINGS) as temporary:
+            text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+            temporary.write_text(text, encoding="utf-8")
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
     if result.returncode:
         raise InputError(
             f"pipeline {pipeline!r} failed (exit code {result.returncode})",
@@ -93,6 +98,28 @@ def run_pipeline(
             cause="the first error above says which step and why",
             remedy="mend it and give the same command again: finished steps are kept",
         )
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[int]:
+    """Hold the folder for one run; a killed one lets go of it, unlike with Snakemake's own lock."""
+    import fcntl
+
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "another 'zerochain run' is at work here",
+                path=out,
+                remedy="wait until it has ended, or choose another --out",
+            ) from error
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def find_recipe(pipeline: str) -> Path:
