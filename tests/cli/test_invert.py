@@ -18,7 +18,7 @@ from conftest import small_corpus
 
 from zerochain.cli import main
 from zerochain.formats.bundle import bundle_id, read_bundle
-from zerochain.formats.corpus import Corpus, write_corpus
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
@@ -149,6 +149,35 @@ def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> Non
     run("encode", "km", corpus, "--out", "u.parquet")
     run("invert", "train", "u.parquet", corpus, "--method", "unit-means", "--out", "i")
     assert read_bundle(Path("i")).config["voice"] == "only"
+
+
+def test_units_of_an_odd_length_are_refused(make_corpus: Callable[..., Corpus]) -> None:
+    corpus = make_corpus(3, speakers=("only",), seconds=0.4).folder
+    run("extract", corpus, "--step-ms", 12.5, "--out", "f")
+    for stride, code in ((4, 0), (1, 1)):
+        options = ("--units", 3, "--stride", stride, "--features", "f", "--out", "km")
+        run("discover", "kmeans", corpus, *options)
+        run("encode", "km", corpus, "--out", "u.parquet")
+        means = ("invert", "train", "u.parquet", corpus, "--method", "unit-means", "--out", "i")
+        result = run(*means, code=code)
+    assert "a unit lasts 12.5 ms, which is no multiple of 10 ms" in result.stderr
+
+
+def test_utterances_of_a_frame_or_of_silence() -> None:
+    Path("audio").mkdir()
+    rng = np.random.default_rng(0)
+    utterances = []
+    for i, n in enumerate((80, 1, 159, 161, 3000, 8000)):
+        wave = np.zeros(n) if n == 3000 else 0.1 * rng.standard_normal(n)
+        soundfile.write(f"audio/{i}.wav", wave, 16_000)
+        utterances.append(Utterance(f"u{i}", f"{i}.wav", n / 16_000, "s"))
+    write_corpus(Path("c"), Corpus("c", tuple(utterances), audio_root="../audio"))
+    run("discover", "kmeans", "c", "--units", 3, "--stride", 4, "--out", "km")
+    run("encode", "km", "c", "--out", "u.parquet")
+    run("invert", "train", "u.parquet", "c", *QUICK, "--out", "i")
+    run("invert", "synthesize", "i", "u.parquet", "--out", "w")
+    lengths = [soundfile.info(f"w/u{i}.wav").frames for i in range(6)]
+    assert lengths == [640, 640, 640, 640, 3200, 8320]
 
 
 def test_units_that_do_not_fit_the_corpus(

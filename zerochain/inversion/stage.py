@@ -185,9 +185,9 @@ def voice_data(unit_file: UnitFile, corpus: Corpus, options: SpectrogramOptions)
     repeat, remainder = divmod(step, options.hop)
     if remainder or repeat == 0:
         raise InputError(
-            f"a unit lasts {step} samples, which is no multiple of the hop of {options.hop}",
-            cause="the features' step is not the inverter's",
-            remedy="choose a hop that divides it",
+            f"a unit lasts {unit_file.step_ms:g} ms, which is no multiple of {_FRAME_MS:g} ms",
+            cause="the unit model's features have an unusual step",
+            remedy="use features of --step-ms 10, or another stride",
         )
     frames: dict[str, NDArray[np.int32]] = {}
     waves: dict[str, audio.Waveform] = {}
