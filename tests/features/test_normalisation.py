@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,6 +59,13 @@ def test_a_speaker_met_at_the_fit_keeps_the_moments_of_the_fit() -> None:
     later = fitted.covering(features({"x": "ana", "y": "new"}, seed=2))
     assert later.moments["ana"] is fitted.moments["ana"]
     assert set(later.moments) == {"ana", "new"}
+
+
+def test_the_same_name_in_another_corpus_is_another_speaker() -> None:
+    mine, theirs = features({"u1": "1"}, seed=1), features({"x": "1"}, seed=2)
+    theirs = replace(theirs, corpus_id="another")
+    done = Normalisation.fit("speaker", mine).covering(theirs)(theirs["x"], "1")
+    np.testing.assert_allclose(done.mean(axis=0), 0, atol=1e-4)
 
 
 def test_an_unknown_speaker_is_refused_until_covered() -> None:

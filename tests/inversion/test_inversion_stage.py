@@ -66,6 +66,24 @@ def test_every_wav_is_exactly_as_long_as_its_units(
     assert marker["voice"] == "ana"
 
 
+def test_what_was_trained_survives_a_disk_that_is_full_at_the_end(
+    prepared: tuple[Corpus, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise InputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zerochain.inversion.inverter.write_bundle", full)
+        with pytest.raises(InputError, match="full"):
+            trained(prepared, tmp_path / "x")
+    checkpoint = tmp_path / "x.training" / "checkpoint.safetensors"
+    assert checkpoint.exists()
+    log = (tmp_path / "x.training" / "log.csv").read_bytes()
+    trained(prepared, tmp_path / "x")
+    assert (tmp_path / "x.training" / "log.csv").read_bytes() == log
+    assert not checkpoint.exists()
+
+
 def test_saved_and_loaded_speaks_the_same(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
     inverter = trained(prepared, tmp_path / "inverter")
     again = Inverter.load(tmp_path / "inverter")

@@ -174,7 +174,7 @@ def test_frame_distances_are_metrics_and_right(vectors, name):
         expected[silent] = expected[:, silent] = 1
         expected[np.ix_(silent, silent)] = 0
     np.testing.assert_allclose(table, expected, atol=4e-4)
-    np.testing.assert_allclose(np.median(np.abs(table - expected)), 0, atol=2e-7)
+    np.testing.assert_allclose(np.median(np.abs(table - expected)), 0, atol=2e-6)
 
 
 def test_angles_are_exact_where_they_are_known():

@@ -80,6 +80,7 @@ class FrontEnd:
             "stride": self.stride,
             "normalisation": self.normalisation.kind,
             "normalisation_of": self.normalisation.names,
+            "normalisation_corpus": self.normalisation.corpus_id,
         }
 
     @classmethod
@@ -93,7 +94,10 @@ class FrontEnd:
             step_ms=config["step_ms"],
             stride=config["stride"],
             normalisation=Normalisation.from_tensors(
-                config["normalisation"], config["normalisation_of"], tensors
+                config["normalisation"],
+                config["normalisation_of"],
+                tensors,
+                config["normalisation_corpus"],
             ),
         )
 

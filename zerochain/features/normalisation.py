@@ -53,25 +53,32 @@ class Normalisation:
     kind: NormalisationKind
     moments: Mapping[str, Moments]
     """By speaker; for the kind "corpus" the one entry is called "corpus"."""
+    corpus_id: str = ""
+    """The corpus that they were measured on: elsewhere the same name may be another speaker."""
 
     @classmethod
     def fit(cls, kind: NormalisationKind, features: Features) -> Normalisation:
         """Moments of the features given."""
         if kind == "corpus":
-            return cls(kind, {"corpus": Moments.of(features[name] for name in features.ids)})
-        return cls(kind, {}).covering(features)
+            moments = {"corpus": Moments.of(features[name] for name in features.ids)}
+            return cls(kind, moments, features.corpus_id)
+        return cls(kind, {}, features.corpus_id).covering(features)
 
     def covering(self, features: Features) -> Normalisation:
-        """This normalisation with moments for those speakers of `features` that it lacks."""
+        """This normalisation with moments for those speakers of `features` that it lacks.
+
+        For features of another corpus it lacks them all.
+        """
         if self.kind != "speaker":
             return self
+        known = self.moments if features.corpus_id == self.corpus_id else {}
         by_speaker: dict[str, list[str]] = {}
         for name in features.ids:
             speaker = features.speakers[name]
-            if speaker is not None and speaker not in self.moments:
+            if speaker is not None and speaker not in known:
                 by_speaker.setdefault(speaker, []).append(name)
         new = {s: Moments.of(features[i] for i in ids) for s, ids in by_speaker.items()}
-        return replace(self, moments={**self.moments, **new})
+        return replace(self, moments={**known, **new})
 
     def __call__(
         self, frames: NDArray[np.float32], speaker: str | None = None
@@ -111,17 +118,20 @@ class Normalisation:
         kind: NormalisationKind,
         names: list[str],
         tensors: Mapping[str, NDArray[np.float32]],
+        corpus_id: str = "",
     ) -> Normalisation:
         """The inverse of `tensors`."""
         if not names:
-            return cls(kind, {})
+            return cls(kind, {}, corpus_id)
         rows = zip(
             names,
             tensors["normalisation.mean"],
             tensors["normalisation.deviation"],
             strict=True,
         )
-        return cls(kind, {name: Moments(mean, deviation) for name, mean, deviation in rows})
+        return cls(
+            kind, {name: Moments(mean, deviation) for name, mean, deviation in rows}, corpus_id
+        )
 
 
 def default_normalisation(features: Features) -> NormalisationKind:

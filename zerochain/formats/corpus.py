@@ -74,10 +74,10 @@ class Corpus:
     @cached_property
     def id(self) -> str:
         """SHA-256 of corpus.json and utterances.parquet."""
-        return file_id(self._home / MARKER, self._home / "utterances.parquet")
+        return file_id(self.home / MARKER, self.home / "utterances.parquet")
 
     @property
-    def _home(self) -> Path:
+    def home(self) -> Path:
         if self.folder is None:
             raise InputError(
                 f"corpus {self.name!r} was never written", remedy="call write_corpus first"
@@ -105,7 +105,7 @@ class Corpus:
     def audio_path(self, utterance: Utterance) -> Path:
         """The sound file of an utterance."""
         root = Path(self.audio_root)
-        return (root if root.is_absolute() else self._home / root) / utterance.audio
+        return (root if root.is_absolute() else self.home / root) / utterance.audio
 
     def select(self, *, split: str | None = None, speaker: str | None = None) -> Corpus:
         """The utterances of one split, one speaker, or both.

@@ -67,6 +67,27 @@ class UnitFile:
         steps = len(self.units[name]) if self.durations is None else self.durations[name].sum()
         return float(steps) * self.step_ms / 1000
 
+    def check_durations(self, durations_s: Mapping[str, float], where: str) -> None:
+        """Raise InputError unless the units are as long as the recordings of the same ids.
+
+        Two steps and a frame or two of slack: units may reach beyond a recording's end.
+        """
+        slack_s = 2 * self.step_ms / 1000 + 0.03
+        wrong = [
+            name
+            for name in self.ids
+            if name in durations_s and abs(self.duration_s(name) - durations_s[name]) > slack_s
+        ]
+        if wrong:
+            name = wrong[0]
+            raise InputError(
+                f"{len(wrong)} of {len(self.units)} utterances have units of another length than "
+                f"their recordings in the {where}: {listed(wrong)} ({name!r}: "
+                f"{self.duration_s(name):.2f} s of units, {durations_s[name]:.2f} s of sound)",
+                cause="another corpus has the same ids, or the recordings were cut anew",
+                remedy="encode this corpus, and score those units",
+            )
+
     def check_model(self, model_id: str, stage: str) -> None:
         """Raise ModelMismatchError unless these units are of the model that `stage` knows."""
         if self.model_id != model_id:

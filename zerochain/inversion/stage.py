@@ -23,7 +23,7 @@ from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
 from zerochain.inversion.train import Code2SpecTask, VoiceData, fingerprint, unit_means
 from zerochain.progress import track
 from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import train
+from zerochain.training.loop import CHECKPOINT, train
 
 _FRAME_MS = 10.0
 _SLACK_STEPS = 1  # the last unit may reach beyond the recording's end
@@ -114,6 +114,7 @@ def train_inverter(
         voice=speaker,
     )
     inverter.save(out, {"units": unit_file.id, "corpus": whole.id}, report)
+    (out.parent / f"{out.name}.training" / CHECKPOINT).unlink(missing_ok=True)
     return inverter, report
 
 

@@ -61,6 +61,8 @@ def log_spectral_distance(original: Waveform, resynthesised: Waveform) -> float:
         raise InputError("the original is silent, so no distance to it is defined")
     gain = level / other if other > 0 else 1.0
     magnitudes = _magnitudes(original), _magnitudes(resynthesised) * gain
+    if magnitudes[0].max() == 0:
+        raise InputError("the original is silent but for its edge, so no distance is defined")
     floor = magnitudes[0].max() * 10 ** (_FLOOR_DB / 20)
     a, b = (20 * np.log10(np.maximum(m, floor)) for m in magnitudes)
     return float(np.sqrt(np.mean((a - b) ** 2, axis=1)).mean())

@@ -64,9 +64,15 @@ def score_abx(
     """
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
-    tokens, excluded = _items(items, corpus, part, protocol, silences)
+    tokens, excluded = _items(items, whole, part, protocol, silences)
     representation, codebook = _representation(source, model, normalise)
-    inputs = {"corpus": whole.id, **_inputs(representation, model, items)}
+    _check_same_corpus(representation, whole)
+    gold = items or corpus / PHONES_FILE
+    inputs = {
+        "corpus": whole.id,
+        **_inputs(representation, model),
+        "items" if items else "phones": file_id(gold),
+    }
     options = {
         **asdict(protocol),
         "split": split,
@@ -120,14 +126,14 @@ def export_items(
     """
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
-    tokens, excluded = _items(None, corpus, part, protocol, silences)
+    tokens, excluded = _items(None, whole, part, protocol, silences)
     write_items(out, tokens)
     return len(tokens), excluded
 
 
 def _items(
     items: Path | None,
-    corpus: Path,
+    whole: Corpus,
     part: Corpus,
     protocol: Protocol,
     silences: Collection[str],
@@ -136,11 +142,18 @@ def _items(
     ids = set(part.ids)
     if items is not None:
         listed_items = read_items(items)
+        files = list(dict.fromkeys(item.file for item in listed_items))
+        check_same_ids(files, whole.ids, "items", f"corpus {whole.name}")
+        if len(set(listed_items)) < len(listed_items):
+            raise InputError(
+                f"holds {len(listed_items) - len(set(listed_items))} items twice",
+                path=items,
+                cause="two files were joined; a token would be compared with itself",
+                remedy="list each once",
+            )
         kept = [item for item in listed_items if item.file in ids]
-        if not kept:
-            check_same_ids([i.file for i in listed_items], ids, "items", f"corpus {part.name}")
         return kept, _counted(items_of_other_utterances=len(listed_items) - len(kept))
-    path = corpus / PHONES_FILE
+    path = whole.home / PHONES_FILE
     if not path.is_file():
         raise InputError(
             f"corpus {part.name!r} has no gold phones, and ABX needs some",
@@ -154,6 +167,13 @@ def _items(
     tokens, excluded = make(chosen, speakers, silences)
     without = len(ids) - len(chosen.by_id)
     return tokens, {**excluded, **_counted(utterances_without_alignment=without)}
+
+
+def _check_same_corpus(representation: Features | UnitFile, corpus: Corpus) -> None:
+    """Refuse units of other recordings that have the same ids."""
+    if isinstance(representation, UnitFile):
+        durations = {u.id: u.duration for u in corpus.utterances}
+        representation.check_durations(durations, f"corpus {corpus.name}")
 
 
 def _representation(
@@ -185,15 +205,11 @@ def _representation(
     return unit_file, bundle.tensors["codebook"].astype(np.float32)
 
 
-def _inputs(
-    representation: Features | UnitFile, model: Path | None, items: Path | None
-) -> dict[str, str]:
+def _inputs(representation: Features | UnitFile, model: Path | None) -> dict[str, str]:
     kind = "features" if isinstance(representation, Features) else "units"
     ids = {kind: representation.id}
     if isinstance(representation, UnitFile) and model is not None:
         ids["model"] = representation.model_id
-    if items is not None:
-        ids["items"] = file_id(items)
     return ids
 
 

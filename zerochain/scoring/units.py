@@ -30,8 +30,9 @@ def score_bitrate(
     """
     unit_file, whole = read_units(units), read_corpus(corpus)
     check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
-    unit_file, notes = _selected(unit_file, whole, split)
     durations = {u.id: u.duration for u in whole.utterances}
+    unit_file.check_durations(durations, f"corpus {whole.name}")
+    unit_file, notes = _selected(unit_file, whole, split)
     inputs = {"units": unit_file.id, "corpus": whole.id}
     name = system or unit_file.method
 

@@ -24,6 +24,8 @@ from zerochain.training.config import TrainingConfig
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+CHECKPOINT = "checkpoint.safetensors"
+"""For the caller to delete, once what was trained is saved."""
 Batch = dict[str, Tensor]
 Row = dict[str, float]
 
@@ -107,7 +109,7 @@ def train(
     if tensorboard:
         _check_tensorboard()
     run = _Run(task, config, accelerator)
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not restart:
         run.restore(load_checkpoint(checkpoint, fingerprint))
     steps = range(run.step + 1, config.max_steps + 1)
@@ -121,8 +123,6 @@ def train(
             write_log(folder, run.history, tensorboard)
         if run.stopped:
             break
-    if accelerator.is_main_process:
-        checkpoint.unlink(missing_ok=True)
     accelerator.end_training()
     return Trained(run.best_weights, run.history, run.stopped)
 
