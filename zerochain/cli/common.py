@@ -146,5 +146,5 @@ def jobs_option(function: F) -> F:
         "--jobs",
         type=click.IntRange(min=1),
         default=None,
-        help="Processes.  [default: the number of cores]",
+        help="Processes or threads.  [default: as many as there is work for]",
     )(function)
