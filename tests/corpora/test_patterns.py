@@ -39,6 +39,12 @@ def test_bad_patterns_are_refused(pattern: str, said: str) -> None:
         labels_from(pattern, ["x/y/a_1", "b_2"], "speaker")
 
 
+def test_one_speaker_for_all():
+    assert labels_from("name:béa", ["a", "x/b"], "speaker") == ["béa", "béa"]
+    with pytest.raises(InputError, match="finds no speaker in 2 of 2"):
+        labels_from("name:", ["a", "b"], "speaker")
+
+
 def test_hashed_split_has_the_fraction_and_depends_on_the_id_alone() -> None:
     ids = [f"utterance {i}" for i in range(4000)]
     tests = [name for name in ids if hashed_split(name, 0.1) == "test"]

@@ -57,8 +57,8 @@ def corpus_options(function: F) -> F:
 @click.option(
     "--speaker-from",
     metavar="PATTERN",
-    help="folder:1 (the first folder's name), or a regular expression such as "
-    "'(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path in RECORDINGS).",
+    help="name:ana (all are ana), folder:1 (the first folder's name), or a regular expression "
+    "such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path in RECORDINGS).",
 )
 @click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
 @click.option(

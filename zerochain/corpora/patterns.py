@@ -12,15 +12,18 @@ from zerochain.errors import InputError, listed
 def labels_from(pattern: str, ids: Sequence[str], what: str) -> list[str]:
     """The speaker (`what`) of every id, an id being a path without its suffix.
 
-    `folder:1` takes the name of the first folder, `folder:-1` that of the innermost. Anything
-    else is a regular expression whose group named `what` (or whose only group) is the speaker:
-    `(?P<speaker>[^_]+)_`. It is matched from the beginning of the file's name, or of the whole
+    `name:ana` says that all are ana. `folder:1` takes the name of the first folder, `folder:-1`
+    that of the innermost. Anything else is a regular expression whose group named `what` (or
+    whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the beginning of the file's name, or of the whole
     path if the pattern has a slash.
 
     Raises:
         InputError: a bad pattern, or ids that it doesn't match, which are listed.
     """
-    if pattern.startswith("folder:"):
+    found: list[str | None]
+    if pattern.startswith("name:"):
+        found = [pattern.removeprefix("name:").strip() or None] * len(ids)
+    elif pattern.startswith("folder:"):
         found = [_folder(name, _level(pattern, what)) for name in ids]
     else:
         expression, group = _compile(pattern, what)
