@@ -58,7 +58,7 @@ def corpus_options(function: F) -> F:
     "--speaker-from",
     metavar="PATTERN",
     help="name:ana (all are ana), folder:1 (the first folder's name), or a regular expression "
-    "such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path in RECORDINGS).",
+    "such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path).",
 )
 @click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
 @click.option(

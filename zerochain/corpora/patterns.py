@@ -14,8 +14,8 @@ def labels_from(pattern: str, ids: Sequence[str], what: str) -> list[str]:
 
     `name:ana` says that all are ana. `folder:1` takes the name of the first folder, `folder:-1`
     that of the innermost. Anything else is a regular expression whose group named `what` (or
-    whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the beginning of the file's name, or of the whole
-    path if the pattern has a slash.
+    whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the
+    beginning of the file's name, or of the whole path if the pattern has a slash.
 
     Raises:
         InputError: a bad pattern, or ids that it doesn't match, which are listed.
