@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
-from conftest import voice
 
+from conftest import voice
 from zerochain.cli import main
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.pairs import read_pairs

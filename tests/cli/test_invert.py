@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+
 from commands import leftovers, run, run_apart
 from conftest import small_corpus
-
 from zerochain.cli import main
 from zerochain.formats.bundle import bundle_id, read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from runs import make_run
 
+from runs import make_run
 from zerochain.cli import main
 from zerochain.formats.corpus import Corpus
 

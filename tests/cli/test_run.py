@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from commands import run
 
+from commands import run
 from zerochain.cli.run import change
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
@@ -327,6 +327,9 @@ def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
         ("title='a=b: c'", {"title": "a=b: c"}),
         ("voice=ana", {"voice": "ana"}),  # a folder of that name is there, but voices are none
         ("voice=", {"voice": None}),
+        ("voice=010", {"voice": "010"}),
+        ("voice=no", {"voice": "no"}),
+        ("voice=1:30", {"voice": "1:30"}),
         ("corpus=nowhere", {"corpus": "nowhere"}),
         ("copies.x=ana", {"copies": {"x": "HERE/ana"}}),
         ("corpus=ana", {"corpus": "HERE/ana"}),

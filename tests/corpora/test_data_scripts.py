@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
-from conftest import voice
 
+from conftest import voice
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import Phone, read_phones
 from zerochain.resources import resource

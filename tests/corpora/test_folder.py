@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import voice
 
+from conftest import voice
 from zerochain import audio
 from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.folder import import_folder

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import voice
 
+from conftest import voice
 from zerochain.corpora.kaldi import import_kaldi
 from zerochain.errors import InputError
 

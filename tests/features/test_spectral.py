@@ -5,9 +5,9 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
-from conftest import voice
 from pydantic import ValidationError
 
+from conftest import voice
 from zerochain import audio
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import utterance_ids
 
+from strategies import utterance_ids
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.phones import Phone, Phones, read_phones

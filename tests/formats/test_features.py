@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from strategies import utterance_ids
 
+from strategies import utterance_ids
 from zerochain.errors import InputError
 from zerochain.formats.features import Features, read_features, write_features
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import utterance_ids
 
+from strategies import utterance_ids
 from zerochain.errors import InputError
 from zerochain.formats.phones import Phone, Phones, read_phones, write_phones
 

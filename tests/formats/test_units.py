@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from strategies import utterance_ids
 
+from strategies import utterance_ids
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.units import UnitFile, read_units, write_units
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import voice
 
+from conftest import voice
 from zerochain.inversion.phase import griffin_lim
 from zerochain.inversion.spectrogram import SpectrogramOptions
 

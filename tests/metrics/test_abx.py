@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import rel_entr
 
+import reference
 from zerochain.errors import InputError
 from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile

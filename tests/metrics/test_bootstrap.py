@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reference
 from zerochain.metrics import bootstrap
 from zerochain.metrics.abx_plan import COLLAPSE_2021
 from zerochain.metrics.bootstrap import bootstrap_mean, collapse, pigeonhole_interval

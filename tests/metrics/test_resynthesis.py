@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import voice
 
+from conftest import voice
 from zerochain.errors import InputError
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance, score_resynthesis
 

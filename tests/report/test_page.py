@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from conftest import voice
 from runs import add_synthesis, add_system, add_training, make_run
-
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones

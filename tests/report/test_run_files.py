@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import add_system, make_run
 
+from runs import add_system, make_run
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.phones import Phone, Phones, write_phones

@@ -19,6 +19,7 @@ from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
 FOLDERS = {"corpus", "copies"}  # the settings that name folders, in every pipeline
+NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
 
 
 @click.command(
@@ -169,5 +170,8 @@ def change(config: dict[str, Any], setting: str) -> None:
             f"--set {setting}: {name} can't be {value!r} in place of {old!r}",
             remedy=f"give it in the same form; a text with a colon needs quotes: '{name}=\"…\"'",
         )
-    is_folder = [*outer, last][0] in FOLDERS and isinstance(value, str) and Path(value).exists()
+    first = [*outer, last][0]
+    if first in NAMES and value is not None and not isinstance(value, str | dict):
+        value = text.strip()
+    is_folder = first in FOLDERS and isinstance(value, str) and Path(value).exists()
     table[last] = str(Path(value).absolute()) if is_folder else value
