@@ -53,7 +53,7 @@ def run(
 
     What is already made and still up to date is kept. Options after -- go to Snakemake.
     """
-    from zerochain.features.extraction import cores as all_cores
+    from zerochain.cores import cores as all_cores
 
     run_pipeline(pipeline, out, settings, cores or all_cores(), snakemake_options)
     page = out / "report" / "index.html"

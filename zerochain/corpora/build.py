@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 import zerochain
 from zerochain import audio
+from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
@@ -90,7 +90,7 @@ def build_corpus(
             cause="writing it would replace the folder, recordings and all",
             remedy="choose another --out",
         )
-    found = list(_decode_all(draft, jobs or os.cpu_count() or 1))
+    found = list(_decode_all(draft, jobs or cores()))
     pairs = list(zip(draft.utterances, found, strict=True))
     good = [(u, m) for u, m in pairs if isinstance(m, Measured)]
     bad = [*bad, *(m for _, m in pairs if isinstance(m, Bad))]

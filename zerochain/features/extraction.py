@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain import audio
+from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.formats.corpus import Corpus
@@ -86,11 +86,6 @@ def extracted(
     """Features of a corpus for as long as they are needed, on the disk rather than in memory."""
     with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
         yield extract(corpus, options, Path(folder) / "features", device=device, jobs=jobs)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shards(corpus: Corpus) -> list[list[Segment]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.metrics import abx_kernel as kernel
 from zerochain.metrics.abx_kernel import Doubles, Floats, Ints
@@ -115,17 +115,12 @@ def score_plan(
     def score(cells: Ints) -> Doubles:
         return _score_chunk(cells, plan, spans, sequences, protocol)
 
-    with ThreadPoolExecutor(jobs or _n_cores()) as pool:
+    with ThreadPoolExecutor(jobs or cores()) as pool:
         try:
             return np.concatenate(list(track(pool.map(score, chunks), "ABX", len(chunks))))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _n_cores() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone tells what a process may use
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:

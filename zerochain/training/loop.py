@@ -133,7 +133,6 @@ class _Run:
     def __init__(self, task: Task, config: TrainingConfig, accelerator: Accelerator) -> None:
         torch.manual_seed(config.seed)
         self.task, self.config, self.accelerator = task, config, accelerator
-        self.raw = task.networks
         names = list(task.networks)
         prepared = accelerator.prepare(
             *task.networks.values(), *(task.optimisers[name] for name in names)
