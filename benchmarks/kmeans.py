@@ -31,11 +31,12 @@ def points(n):
 
 
 def zerochain(x):
+    from zerochain.discovery.front_end import FrontEndOptions
     from zerochain.discovery.kmeans import KMeansUnits
     from zerochain.formats.features import Features
 
-    features = Features.from_arrays({"all": x})
-    return KMeansUnits(K, normalisation="none", max_frames=len(x)).fit(features).codebook
+    features, options = Features.from_arrays({"all": x}), FrontEndOptions(normalisation="none")
+    return KMeansUnits(K, options=options, max_frames=len(x)).fit(features).codebook
 
 
 def sklearn(x):

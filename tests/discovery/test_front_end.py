@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.discovery.front_end import FrontEnd, average
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, average
 from zerochain.errors import InputError
 from zerochain.formats.features import Features
 
@@ -20,4 +20,4 @@ def test_features_of_another_kind_are_refused() -> None:
     mine = Features.from_arrays(arrays, extractor="mfcc")
     theirs = Features.from_arrays(arrays, extractor="log-mel")
     with pytest.raises(InputError, match=r"log-mel.*mfcc"):
-        FrontEnd.fit(mine, 1, None).covering(theirs)
+        FrontEnd.fit(mine, 1, FrontEndOptions()).covering(theirs)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
+from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits, lloyd, nearest
 from zerochain.discovery.load import load_unit_model
 from zerochain.errors import InputError
@@ -60,7 +61,7 @@ def test_an_empty_cluster_is_filled() -> None:
 @pytest.mark.parametrize("stride", [1, 2, 4, 8])
 def test_units_are_nearest_centroids_of_averaged_frames(stride: int) -> None:
     features = blobs()
-    model = KMeansUnits(5, stride, normalisation="none").fit(features)
+    model = KMeansUnits(5, stride, options=FrontEndOptions(normalisation="none")).fit(features)
     units = model.encode(features)
     assert units.step_ms == 10 * stride
     assert units.n_units == 5
@@ -72,7 +73,7 @@ def test_units_are_nearest_centroids_of_averaged_frames(stride: int) -> None:
 
 
 def test_clusters_are_found() -> None:
-    model = KMeansUnits(5, normalisation="none").fit(blobs())
+    model = KMeansUnits(5, options=FrontEndOptions(normalisation="none")).fit(blobs())
     assert model.inertia < 1
 
 
@@ -96,14 +97,16 @@ def test_the_seed_decides() -> None:
 
 def test_a_random_subset_where_frames_exceed_the_budget() -> None:
     features = blobs(n=4000)
-    model = KMeansUnits(5, normalisation="none", max_frames=500).fit(features)
+    model = KMeansUnits(5, options=FrontEndOptions(normalisation="none"), max_frames=500).fit(
+        features
+    )
     assert model.n_frames == 500
     assert model.inertia < 1  # all five clusters are in the subset
 
 
 def test_more_units_than_distinct_frames_leaves_some_unused() -> None:
     features = Features.from_arrays({"u": np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)})
-    model = KMeansUnits(8, normalisation="none").fit(features)
+    model = KMeansUnits(8, options=FrontEndOptions(normalisation="none")).fit(features)
     assert np.isfinite(model.codebook).all()
     assert len(np.unique(model.encode(features).units["u"])) == 3
 

@@ -7,8 +7,10 @@ import click
 import zerochain
 from zerochain.cli.common import Group
 from zerochain.cli.corpus import corpus
-from zerochain.cli.discover import discover, encode, extract
+from zerochain.cli.discover import discover
+from zerochain.cli.encode import encode
 from zerochain.cli.export import export
+from zerochain.cli.extract import extract
 from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
 from zerochain.cli.report import report

@@ -108,6 +108,7 @@ def checked(model: type[M], **values: Any) -> M:
         raise click.BadParameter(": ".join([*map(str, first["loc"]), message])) from error
 
 
+FEATURES = ("mfcc", "log-mel")
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
@@ -116,6 +117,11 @@ PATH = click.Path(path_type=Path)
 def out_option(what: str, kind: click.Path = PATH) -> Callable[[F], F]:
     """`--out`, required: where `what` is written."""
     return click.option("--out", type=kind, required=True, help=f"Where to write {what}.")
+
+
+def split_option(function: F) -> F:
+    """`--split`."""
+    return click.option("--split", help="Only the utterances of this split.")(function)
 
 
 def device_option(function: F) -> F:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain.errors import InputError
 from zerochain.features.normalisation import (
@@ -15,29 +16,51 @@ from zerochain.features.normalisation import (
     NormalisationKind,
     default_normalisation,
 )
+from zerochain.features.projection import Projection
 from zerochain.formats.features import Features
+
+
+class FrontEndOptions(BaseModel):
+    """How features are prepared before units are found in them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    normalisation: NormalisationKind | None = None
+    """None takes the speaker's if every utterance's is known, else the utterance's."""
+    context: int = Field(0, ge=0)
+    """Frames on each side that are stacked beside each frame."""
+    components: int | None = Field(None, ge=1)
+    """Principal components that are kept, not whitened; None keeps every dimension."""
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Turns an utterance's features (T, D) into what is clustered: (⌈T / stride⌉, D)."""
+    """Turns an utterance's features (T, D) into what is clustered: (⌈T / stride⌉, D')."""
 
     extractor: str
     options: Mapping[str, Any]
     step_ms: float
     stride: int
     normalisation: Normalisation
+    projection: Projection | None = None
 
     @classmethod
-    def fit(cls, features: Features, stride: int, kind: NormalisationKind | None) -> FrontEnd:
-        """Fit the normalisation; None takes speakers if all are known, else utterances."""
-        return cls(
+    def fit(cls, features: Features, stride: int, options: FrontEndOptions) -> FrontEnd:
+        """Fit the normalisation, then the projection of what it leaves."""
+        kind = options.normalisation or default_normalisation(features)
+        normalisation = Normalisation.fit(kind, features)
+        front_end = cls(
             extractor=features.extractor,
             options=dict(features.options),
             step_ms=features.step_ms,
             stride=stride,
-            normalisation=Normalisation.fit(kind or default_normalisation(features), features),
+            normalisation=normalisation,
         )
+        if options.context == 0 and options.components is None:
+            return front_end
+        utterances = (normalisation(features[n], features.speakers[n]) for n in features.ids)
+        projection = Projection.fit(utterances, options.context, options.components)
+        return replace(front_end, projection=projection)
 
     def covering(self, features: Features) -> FrontEnd:
         """This front end, ready for features that may have speakers it never met.
@@ -64,15 +87,38 @@ class FrontEnd:
     def __call__(self, features: Features, name: str) -> NDArray[np.float32]:
         """One utterance, normalised and averaged over the stride."""
         frames = self.normalisation(features[name], features.speakers[name])
+        if self.projection is not None:
+            frames = self.projection(frames)
         return average(frames, self.stride)
+
+    def n_steps(self, n_frames: int) -> int:
+        """How many steps so many frames become."""
+        return -(-n_frames // self.stride)
+
+    def dim(self, dim: int) -> int:
+        """Dimensions that `dim` dimensions of features become."""
+        return dim if self.projection is None else self.projection.matrix.shape[1]
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Its arrays, for a bundle."""
+        projection = {} if self.projection is None else self.projection.tensors()
+        return {**self.normalisation.tensors(), **projection}
 
     @property
     def unit_step_ms(self) -> float:
         """How long one unit lasts."""
         return self.step_ms * self.stride
 
+    @property
+    def summary(self) -> str:
+        """It in a few words for people."""
+        words = [self.extractor, f"norm={self.normalisation.kind}"]
+        if self.projection is not None:
+            words.append(f"±{self.projection.context}→{self.projection.matrix.shape[1]}")
+        return " ".join(words)
+
     def config(self) -> dict[str, Any]:
-        """What a bundle's config.json holds of it; its arrays are `normalisation.tensors()`."""
+        """What a bundle's config.json holds of it; its arrays are `tensors()`."""
         return {
             "extractor": self.extractor,
             "options": dict(self.options),
@@ -81,13 +127,14 @@ class FrontEnd:
             "normalisation": self.normalisation.kind,
             "normalisation_of": self.normalisation.names,
             "normalisation_corpus": self.normalisation.corpus_id,
+            "context": 0 if self.projection is None else self.projection.context,
         }
 
     @classmethod
     def from_config(
         cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
     ) -> FrontEnd:
-        """The inverse of `config` and `normalisation.tensors`."""
+        """The inverse of `config` and `tensors`."""
         return cls(
             extractor=config["extractor"],
             options=config["options"],
@@ -99,6 +146,7 @@ class FrontEnd:
                 tensors,
                 config["normalisation_corpus"],
             ),
+            projection=Projection.from_tensors(config["context"], tensors),
         )
 
 

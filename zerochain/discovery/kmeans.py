@@ -7,13 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from zerochain.discovery.front_end import FrontEnd
-from zerochain.discovery.model import Frames, UnitModel
+from zerochain.discovery.frames import check_enough, sample_frames
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
+from zerochain.discovery.model import Frames, UnitModel, squared_distances
 from zerochain.errors import InputError
-from zerochain.features.normalisation import NormalisationKind
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
 from zerochain.progress import track
@@ -32,8 +31,7 @@ class KMeansUnits(UnitModel):
     Args:
         n_units: K.
         stride: frames that one unit lasts.
-        normalisation: of the features; None takes the speaker's if all are known, else the
-            utterance's.
+        options: how features are prepared: normalisation, context, components.
         max_frames: frames held in memory for the fit.
         max_iterations, tolerance: stop after so many rounds, or once a round lowers the
             inertia by less than this part of it.
@@ -46,7 +44,7 @@ class KMeansUnits(UnitModel):
         n_units: int = 256,
         stride: int = 1,
         *,
-        normalisation: NormalisationKind | None = None,
+        options: FrontEndOptions | None = None,
         max_frames: int = 1_000_000,
         max_iterations: int = 100,
         tolerance: float = 1e-4,
@@ -57,7 +55,8 @@ class KMeansUnits(UnitModel):
             raise InputError(
                 f"n_units={n_units}, stride={stride} and max_frames={max_frames} must be ≥ 1"
             )
-        self.n_units, self.stride, self.normalisation = n_units, stride, normalisation
+        self.n_units, self.stride = n_units, stride
+        self.options = options or FrontEndOptions()
         self.max_frames, self.max_iterations, self.tolerance = max_frames, max_iterations, tolerance
         self.seed, self.device = seed, device
 
@@ -67,14 +66,9 @@ class KMeansUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.normalisation)
-        frames = self._sample(features, front_end)
-        if len(frames) < self.n_units:
-            raise InputError(
-                f"{self.n_units} units can't be found in {len(frames)} frames",
-                cause=f"{len(features)} utterances at stride {self.stride} are too little speech",
-                remedy=f"give more recordings, or ask for at most {len(frames)} units",
-            )
+        front_end = FrontEnd.fit(features, self.stride, self.options)
+        frames = sample_frames(features, front_end, self.max_frames, self.seed)
+        check_enough(frames, self.n_units, features, self.stride)
         points = torch.from_numpy(frames).to(self.device)
         start = self._start(frames).to(points)
         result = lloyd(points, start, self.max_iterations, self.tolerance)
@@ -94,31 +88,19 @@ class KMeansUnits(UnitModel):
         draft = torch.from_numpy(frames[np.sort(chosen)]).to(self.device)
         return torch.from_numpy(lloyd(draft, centroids, self.max_iterations, self.tolerance)[0])
 
-    def _sample(self, features: Features, front_end: FrontEnd) -> Frames:
-        """All frames after the stride, or a random `max_frames` of them, in order."""
-        lengths = [-(-n // self.stride) for _, n in features.index.values()]
-        total = sum(lengths)
-        keep = np.ones(total, bool)
-        if total > self.max_frames:
-            rng = np.random.default_rng(self.seed)
-            keep[rng.permutation(total)[self.max_frames :]] = False
-        frames = np.empty((keep.sum(), features.dim), np.float32)
-        masks = np.split(keep, np.cumsum(lengths)[:-1])
-        row = 0
-        for name, mask in zip(track(features.ids, "Reading features"), masks, strict=True):
-            if mask.any():
-                chosen = front_end(features, name)[mask]
-                frames[row : row + len(chosen)] = chosen
-                row += len(chosen)
-        return frames
-
-    def _assign(self, utterances: list[Frames]) -> list[NDArray[np.int32]]:
+    def _costs(self, utterances: list[Frames]) -> list[Frames]:
         assert self.codebook is not None
-        centroids = torch.from_numpy(self.codebook).to(self.device)
-        points = torch.from_numpy(np.concatenate(utterances)).to(self.device)
-        units = torch.cat([nearest(chunk, centroids)[0] for chunk in torch.split(points, _CHUNK)])
-        ends = np.cumsum([len(u) for u in utterances])[:-1]
-        return np.split(units.cpu().numpy().astype(np.int32), ends)
+        return squared_distances(utterances, self.codebook, self.device)
+
+    @property
+    def distortion(self) -> float:
+        """The mean squared distance of a frame to its centroid, at the fit."""
+        return self.inertia
+
+    @property
+    def summary(self) -> str:
+        """How the fit went, in a line for people."""
+        return f"{self.n_frames} frames, {self.n_iterations} iterations, inertia {self.inertia:.4g}"
 
     def _settings(self) -> Mapping[str, Any]:
         return {
@@ -138,6 +120,7 @@ class KMeansUnits(UnitModel):
         settings = config["settings"]
         model.seed, model.n_frames = settings["seed"], settings["n_frames"]
         model.n_iterations, model.inertia = settings["n_iterations"], settings["inertia"]
+        model.penalty = config["penalty"]
         model.trained_on = bundle.trained_on
         return model
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from zerochain.discovery.front_end import FrontEnd
@@ -19,7 +20,7 @@ from zerochain.formats.units import UnitFile
 from zerochain.progress import track
 
 Frames = NDArray[np.float32]
-_BATCH_FRAMES = 65_536
+_BATCH_FRAMES = 16_384
 
 
 class UnitModel(ABC):
@@ -32,17 +33,28 @@ class UnitModel(ABC):
 
     name: ClassVar[str]
     n_units: int
+    device: str
     front_end: FrontEnd | None = None
     codebook: Frames | None = None
     trained_on: Mapping[str, str] = MappingProxyType({})
+    penalty: float = 0.0
+    """Price of a new segment, in mean distortions; 0 gives every step its own unit."""
 
     @abstractmethod
     def fit(self, features: Features) -> Self:
         """Learn the units from features."""
 
     @abstractmethod
-    def _assign(self, utterances: list[Frames]) -> list[NDArray[np.int32]]:
-        """Units of utterances that the front end has prepared, one a row."""
+    def _costs(self, utterances: list[Frames]) -> list[Frames]:
+        """Cost of every unit at every step, (T, K), of utterances that the front end prepared.
+
+        A squared distance or a negative log-probability: the unit that costs least is chosen.
+        """
+
+    @property
+    @abstractmethod
+    def distortion(self) -> float:
+        """The mean cost of a step's unit at the fit: the unit that penalties are counted in."""
 
     @abstractmethod
     def _settings(self) -> Mapping[str, Any]:
@@ -53,26 +65,45 @@ class UnitModel(ABC):
     def from_bundle(cls, bundle: Bundle) -> Self:
         """The model that `save` wrote."""
 
-    def encode(self, features: Features) -> UnitFile:
-        """Units of every utterance, one for each stride of frames.
+    def encode(self, features: Features, penalty: float | None = None) -> UnitFile:
+        """Units of every utterance: one a step or, at a price for changing it, segments.
+
+        Args:
+            penalty: price of a new segment in mean distortions; None takes the model's.
 
         Raises:
             InputError: the model is not fitted, or the features are not of its kind.
         """
-        front_end = self._fitted.covering(features)
+        penalty = self.penalty if penalty is None else penalty
         units: dict[str, NDArray[np.int32]] = {}
-        for names in track(list(_batches(features, self._fitted.stride)), "Encoding"):
-            prepared = [front_end(features, name) for name in names]
-            units.update(zip(names, self._assign(prepared), strict=True))
+        for name, costs in self.costs(features):
+            units[name] = costs.argmin(axis=1).astype(np.int32)
         return UnitFile(
             units=units,
             n_units=self.n_units,
-            step_ms=front_end.unit_step_ms,
+            step_ms=self.step_ms,
             model_id=self.id,
             method=self.method,
             speakers=dict(features.speakers),
             corpus_id=features.corpus_id,
         )
+
+    def costs(self, features: Features) -> Iterator[tuple[str, Frames]]:
+        """Each utterance's id and the cost of every unit at every step, (T, K)."""
+        front_end = self._fitted.covering(features)
+        for names in track(list(_batches(features)), "Encoding"):
+            prepared = [front_end(features, name) for name in names]
+            yield from zip(names, self._costs(prepared), strict=True)
+
+    @property
+    def step_ms(self) -> float:
+        """How long one step of units lasts."""
+        return self._fitted.unit_step_ms
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """How the fit went, in a line for people."""
 
     @property
     def id(self) -> str:
@@ -83,10 +114,8 @@ class UnitModel(ABC):
     def method(self) -> str:
         """The model in a few words for people."""
         front_end = self._fitted
-        return (
-            f"{self.name} K={self.n_units} {front_end.stride}T {front_end.extractor} "
-            f"norm={front_end.normalisation.kind}"
-        )
+        steps = round(self.step_ms / front_end.step_ms)
+        return f"{self.name} K={self.n_units} {steps}T {front_end.summary}"
 
     def save(self, folder: Path) -> str:
         """Write the model as a bundle and return its id."""
@@ -97,6 +126,7 @@ class UnitModel(ABC):
         config = {
             "n_units": self.n_units,
             "method": self.method,
+            "penalty": self.penalty,
             **front_end.config(),
             "settings": dict(self._settings()),
         }
@@ -104,7 +134,7 @@ class UnitModel(ABC):
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         assert self.codebook is not None
-        return {"codebook": self.codebook, **self._fitted.normalisation.tensors()}
+        return {"codebook": self.codebook, **self._fitted.tensors()}
 
     @property
     def _fitted(self) -> FrontEnd:
@@ -113,13 +143,25 @@ class UnitModel(ABC):
         return self.front_end
 
 
-def _batches(features: Features, stride: int) -> Iterator[list[str]]:
-    """Ids in groups of about `_BATCH_FRAMES` frames after the stride."""
+def squared_distances(
+    utterances: list[Frames], codebook: Frames, device: str = "cpu"
+) -> list[Frames]:
+    """‖x − e‖² of every frame x of each utterance (T, D) and every e of the codebook (K, D)."""
+    centroids = torch.from_numpy(codebook).to(device)
+    points = torch.from_numpy(np.concatenate(utterances)).to(device)
+    distances = torch.addmm(centroids.square().sum(dim=1), points, centroids.T, alpha=-2)
+    distances += points.square().sum(dim=1, keepdim=True)
+    ends = np.cumsum([len(u) for u in utterances])[:-1]
+    return np.split(distances.clamp_(min=0).cpu().numpy(), ends)
+
+
+def _batches(features: Features) -> Iterator[list[str]]:
+    """Ids in groups of about `_BATCH_FRAMES` frames."""
     group: list[str] = []
     size = 0
     for name, (_, n_frames) in features.index.items():
         group.append(name)
-        size += n_frames // stride
+        size += n_frames
         if size >= _BATCH_FRAMES:
             yield group
             group, size = [], 0
