@@ -368,7 +368,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("unit: 5", "unknown option 'unit'; there are device, "),
+            ("unit: 5", "unknown option 'unit'; there are "),
             ("config: other.yaml", "unknown option 'config'"),
             ("units: many", "many"),
             ("units: 0", "--units"),
