@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
-from zerochain.errors import InputError
 from zerochain.inversion.code2spec import Code2Spec
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.timeline import Timeline
 from zerochain.training.loop import Batch, Update
+from zerochain.training.split import validation_ids
 
 _SEGMENTS_A_BATCH, _LONG_SEGMENT = 8, 512
 
@@ -56,22 +56,6 @@ class VoiceData:
             for ids in sides
         )
         return cls(train, valid, *_moments(train))
-
-
-def validation_ids(ids: list[str], fraction: float = 0.05) -> set[str]:
-    """The utterances that training never sees, chosen by their ids' hashes: at least one.
-
-    Raises:
-        InputError: fewer than two utterances.
-    """
-    if len(ids) < 2:
-        raise InputError(
-            f"an inverter can't be trained on {len(ids)} utterance",
-            cause="training needs one utterance and validation another",
-            remedy="give more recordings of the voice",
-        )
-    ranked = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return set(ranked[: max(1, round(len(ids) * fraction))])
 
 
 class Code2SpecTask:

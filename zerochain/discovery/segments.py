@@ -1,0 +1,97 @@
+"""Prepared speech as training sees it: random segments, straight out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zerochain.discovery.frames import sample_frames
+from zerochain.discovery.front_end import FrontEnd
+from zerochain.formats.features import Features
+from zerochain.training.loop import Batch
+from zerochain.training.split import validation_ids
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Frames that the front end has prepared, (N, D), and where utterances begin and end."""
+
+    frames: NDArray[np.float32]
+    bounds: NDArray[np.int64]
+    """(U + 1,)"""
+    speakers: NDArray[np.int64]
+    """(U,) numbers of the speakers in `speaker_names`; one that is unknown has the number L."""
+    speaker_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, features: Features, front_end: FrontEnd, names: Sequence[str] = ()) -> Speech:
+        """Prepare all utterances; `names` are the speakers to number, else those found."""
+        found = sorted({s for s in features.speakers.values() if s is not None})
+        names = tuple(names) or tuple(found)
+        number = {name: i for i, name in enumerate(names)}
+        lengths = [front_end.n_steps(n) for _, n in features.index.values()]
+        return cls(
+            frames=sample_frames(features, front_end, sum(lengths), seed=0),
+            bounds=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            speakers=np.array(
+                [number.get(str(features.speakers[n]), len(names)) for n in features.ids]
+            ),
+            speaker_names=names,
+        )
+
+    def random_segments(self, n: int, n_frames: int, seed: Sequence[int]) -> Batch:
+        """`n` segments of `n_frames`, every frame as likely as another to be in one.
+
+        Shorter utterances come whole, with zeros after them.
+
+        Returns:
+            "x" (n, n_frames, D), "lengths" (n,), "speakers" (n,), and "utterances" (n,).
+        """
+        rng = np.random.default_rng(list(seed))
+        lengths = np.diff(self.bounds)
+        chosen = rng.choice(len(lengths), n, p=lengths / lengths.sum())
+        return self._cut(chosen, [self._start(rng, u, n_frames) for u in chosen], n_frames)
+
+    def all_segments(self, n: int, n_frames: int) -> Iterator[Batch]:
+        """Everything once, in order, as `random_segments` gives it."""
+        cuts = [
+            (u, start)
+            for u in range(len(self.speakers))
+            for start in range(self.bounds[u], self.bounds[u + 1], n_frames)
+        ]
+        for first in range(0, len(cuts), n):
+            part = cuts[first : first + n]
+            yield self._cut(np.array([u for u, _ in part]), [s for _, s in part], n_frames)
+
+    def _start(self, rng: np.random.Generator, utterance: int, n_frames: int) -> int:
+        first, end = self.bounds[utterance : utterance + 2]
+        return int(rng.integers(first, max(first, end - n_frames) + 1))
+
+    def _cut(self, utterances: NDArray[np.int64], starts: list[int], n_frames: int) -> Batch:
+        x = np.zeros((len(starts), n_frames, self.frames.shape[1]), np.float32)
+        lengths = np.minimum(self.bounds[utterances + 1] - starts, n_frames)
+        for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+            x[row, :length] = self.frames[start : start + length]
+        return {
+            "x": torch.from_numpy(x),
+            "lengths": torch.from_numpy(lengths),
+            "speakers": torch.from_numpy(self.speakers[utterances]),
+            "utterances": torch.from_numpy(utterances),
+        }
+
+
+def held_out(features: Features) -> tuple[Features, Features]:
+    """What to train on, and the utterances by which to see when training is done.
+
+    Raises:
+        InputError: fewer than two utterances.
+    """
+    ids = validation_ids(features.ids)
+    return (
+        features.restrict([name for name in features.ids if name not in ids]),
+        features.restrict([name for name in features.ids if name in ids]),
+    )
