@@ -120,7 +120,6 @@ class KMeansUnits(UnitModel):
         settings = config["settings"]
         model.seed, model.n_frames = settings["seed"], settings["n_frames"]
         model.n_iterations, model.inertia = settings["n_iterations"], settings["inertia"]
-        model.penalty = config["penalty"]
         model.trained_on = bundle.trained_on
         return model
 

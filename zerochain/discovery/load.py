@@ -6,8 +6,9 @@ from pathlib import Path
 
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import UnitModel
+from zerochain.discovery.segmentation import Segmentation
 from zerochain.errors import InputError
-from zerochain.formats.bundle import read_bundle
+from zerochain.formats.bundle import Bundle, read_bundle
 
 
 def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
@@ -17,6 +18,12 @@ def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
         InputError: not a bundle, or a bundle of something else.
     """
     bundle = read_bundle(folder)
+    model = _model(bundle, folder, device)
+    model.segmentation = Segmentation.from_config(bundle.config)
+    return model
+
+
+def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:
     match bundle.model:
         case "kmeans":
             return KMeansUnits.from_bundle(bundle, device)

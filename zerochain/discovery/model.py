@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from zerochain.discovery.front_end import FrontEnd
+from zerochain.discovery.segmentation import Segmentation, Segments, segment
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, pack, packed_id, write_bundle
 from zerochain.formats.features import Features
@@ -29,6 +31,7 @@ class UnitModel(ABC):
     Attributes:
         front_end: what turns features into what is clustered; None before the fit.
         codebook: (K, D), the vector of each unit; None before the fit.
+        segmentation: how `encode` makes segments of steps, unless it is told otherwise.
     """
 
     name: ClassVar[str]
@@ -37,8 +40,7 @@ class UnitModel(ABC):
     front_end: FrontEnd | None = None
     codebook: Frames | None = None
     trained_on: Mapping[str, str] = MappingProxyType({})
-    penalty: float = 0.0
-    """Price of a new segment, in mean distortions; 0 gives every step its own unit."""
+    segmentation: Segmentation = Segmentation()
 
     @abstractmethod
     def fit(self, features: Features) -> Self:
@@ -63,30 +65,39 @@ class UnitModel(ABC):
     @classmethod
     @abstractmethod
     def from_bundle(cls, bundle: Bundle) -> Self:
-        """The model that `save` wrote."""
+        """The model that `save` wrote; its segmentation is `load_unit_model`'s to set."""
 
-    def encode(self, features: Features, penalty: float | None = None) -> UnitFile:
-        """Units of every utterance: one a step or, at a price for changing it, segments.
+    def encode(self, features: Features, segmentation: Segmentation | None = None) -> UnitFile:
+        """Units of every utterance: one a step or, at a price for each, segments with durations.
 
         Args:
-            penalty: price of a new segment in mean distortions; None takes the model's.
+            segmentation: None takes the model's.
 
         Raises:
             InputError: the model is not fitted, or the features are not of its kind.
         """
-        penalty = self.penalty if penalty is None else penalty
+        segmentation = self.segmentation if segmentation is None else segmentation
         units: dict[str, NDArray[np.int32]] = {}
+        durations: dict[str, NDArray[np.int32]] = {}
         for name, costs in self.costs(features):
-            units[name] = costs.argmin(axis=1).astype(np.int32)
+            if segmentation.makes_segments:
+                units[name], durations[name] = self._segments(costs, segmentation)
+            else:
+                units[name] = costs.argmin(axis=1).astype(np.int32)
         return UnitFile(
             units=units,
             n_units=self.n_units,
             step_ms=self.step_ms,
             model_id=self.id,
-            method=self.method,
+            method=self._method(segmentation),
             speakers=dict(features.speakers),
+            durations=durations or None,
             corpus_id=features.corpus_id,
         )
+
+    def _segments(self, costs: Frames, segmentation: Segmentation) -> Segments:
+        limits = segmentation.min_duration, segmentation.max_duration
+        return segment(costs, segmentation.penalty * self.distortion, *limits)
 
     def costs(self, features: Features) -> Iterator[tuple[str, Frames]]:
         """Each utterance's id and the cost of every unit at every step, (T, K)."""
@@ -113,9 +124,13 @@ class UnitModel(ABC):
     @property
     def method(self) -> str:
         """The model in a few words for people."""
+        return self._method(self.segmentation)
+
+    def _method(self, segmentation: Segmentation) -> str:
         front_end = self._fitted
         steps = round(self.step_ms / front_end.step_ms)
-        return f"{self.name} K={self.n_units} {steps}T {front_end.summary}"
+        words = f"{self.name} K={self.n_units} {steps}T {front_end.summary} {segmentation.summary}"
+        return words.rstrip()
 
     def save(self, folder: Path) -> str:
         """Write the model as a bundle and return its id."""
@@ -126,7 +141,7 @@ class UnitModel(ABC):
         config = {
             "n_units": self.n_units,
             "method": self.method,
-            "penalty": self.penalty,
+            **asdict(self.segmentation),
             **front_end.config(),
             "settings": dict(self._settings()),
         }
