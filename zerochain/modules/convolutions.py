@@ -1,4 +1,8 @@
-"""Convolutions over time."""
+"""Convolutions over time.
+
+Layers of many channels see time as the width of an image one pixel high, (B, C, 1, T), laid out
+with channels last: that is what (B, T, C) is in memory, and the fastest form on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +38,45 @@ class MultiScaleConv1d(nn.Module):
         """x (B, n_in, T) → (B, n_out, T)."""
         y: Tensor = self.activation(self.norm(torch.cat([scale(x) for scale in self.scales], 1)))
         return y
+
+
+class TimeLayer(nn.Module):
+    """Convolution, batch norm, LeakyReLU; (B, C, 1, T) → (B, C', 1, ⌈T / stride⌉).
+
+    Args:
+        n_in, n_out: channels C, C'.
+        kernel: kernel − stride must be even, so that both edges get the same zeros.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        padding, odd = divmod(kernel - stride, 2)
+        if odd or padding < 0:
+            raise ValueError(f"a kernel of {kernel} with a stride of {stride} is not symmetric")
+        self.stride = stride
+        self.conv = nn.Conv2d(n_in, n_out, (1, kernel), (1, stride), (0, padding), bias=False)
+        self.norm = nn.BatchNorm2d(n_out)
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What lies beyond the end of x is taken as zero."""
+        missing = -x.shape[-1] % self.stride
+        if missing:
+            x = nn.functional.pad(x, (0, missing))
+        y: Tensor = self.activation(self.norm(self.conv(x)))
+        return y
+
+
+class ResidualBlock(nn.Module):
+    """x plus two convolutions of it, masked by mask (B, 1, 1, T)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TimeLayer(width, width, 3) for _ in range(2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, C, 1, T) → (B, C, 1, T)."""
+        y = x
+        for layer in self.layers:
+            y = layer(y) * mask
+        return x + y

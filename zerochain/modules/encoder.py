@@ -4,11 +4,13 @@ neighbours."""
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+
+from zerochain.modules.convolutions import ResidualBlock, TimeLayer
 
 
 class EncoderConfig(BaseModel):
@@ -28,6 +30,13 @@ class EncoderConfig(BaseModel):
     """Mean and variance of each output dimension taken out over the utterance: what is left of
     a speaker or a room is mostly there."""
 
+    @model_validator(mode="after")
+    def _check_tail(self) -> Self:
+        parts = {"none": 1, "gru": 2, "transformer": _n_heads(self.width)}[self.tail]
+        if self.width % parts:
+            raise ValueError(f"a {self.tail} can't share a width of {self.width} by {parts}")
+        return self
+
 
 class Encoder(nn.Module):
     """Features (B, T, D) and their lengths (B,) → latents (B, ⌈T / stride⌉, dim).
@@ -40,35 +49,54 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.first = _Layer(config.n_in, width, 5)
+        self.first = TimeLayer(config.n_in, width, 5)
         n_halvings = int(math.log2(config.stride))
-        self.halvings = nn.ModuleList(_Layer(width, width, 4, stride=2) for _ in range(n_halvings))
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(config.n_blocks))
+        self.halvings = nn.ModuleList(
+            TimeLayer(width, width, 4, stride=2) for _ in range(n_halvings)
+        )
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.n_blocks))
         self.tail = _tail(config)
-        self.last = nn.Conv1d(width, config.dim, 1)
+        self.last = nn.Linear(width, config.dim)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Latents, zero beyond the end of each utterance."""
-        mask = mask_of(lengths, x.shape[1])
-        y = self.first(x.transpose(1, 2) * mask) * mask
+        y, mask = as_image(x), image_mask(lengths, x.shape[1])
+        y = self.first(y * mask) * mask
         for halving in self.halvings:
             lengths = halved(lengths)
-            mask = mask_of(lengths, -(-y.shape[-1] // 2))
-            y = halving(y) * mask
+            y = halving(y)
+            mask = image_mask(lengths, y.shape[-1])
+            y = y * mask
         for block in self.blocks:
             y = block(y, mask)
+        z, real = as_sequence(y), mask[:, 0, 0, :, None]
         if self.tail is not None:
-            y = self.tail(y, lengths, mask)
-        y = self.last(y)
+            z = self.tail(z, lengths, real)
+        z = self.last(z)
         if self.config.instance_norm:
-            y = instance_norm(y, mask)
-        latents: Tensor = (y * mask).transpose(1, 2)
+            z = instance_norm(z, real)
+        latents: Tensor = z * real
         return latents
 
 
+def as_image(x: Tensor) -> Tensor:
+    """(B, T, C) → (B, C, 1, T), channels last: the same memory."""
+    return x.transpose(1, 2).unsqueeze(2)
+
+
+def as_sequence(y: Tensor) -> Tensor:
+    """The inverse of `as_image`."""
+    return y.squeeze(2).transpose(1, 2)
+
+
 def mask_of(lengths: Tensor, n: int) -> Tensor:
-    """One where there is speech: lengths (B,) → (B, 1, n)."""
-    return (torch.arange(n, device=lengths.device) < lengths[:, None]).float()[:, None]
+    """One where there is speech: lengths (B,) → (B, n)."""
+    return (torch.arange(n, device=lengths.device) < lengths[:, None]).float()
+
+
+def image_mask(lengths: Tensor, n: int) -> Tensor:
+    """`mask_of` for images of time: (B, 1, 1, n)."""
+    return mask_of(lengths, n)[:, None, None]
 
 
 def halved(lengths: Tensor) -> Tensor:
@@ -76,61 +104,36 @@ def halved(lengths: Tensor) -> Tensor:
     return torch.div(lengths + 1, 2, rounding_mode="floor")
 
 
-def instance_norm(y: Tensor, mask: Tensor) -> Tensor:
-    """y (B, C, T) with the mean and variance of each channel over its real steps taken out."""
-    n = mask.sum(dim=-1, keepdim=True)
-    mean = (y * mask).sum(dim=-1, keepdim=True) / n
-    variance = ((y - mean).square() * mask).sum(dim=-1, keepdim=True) / n
-    return (y - mean) / (variance + 1e-5).sqrt()
+def instance_norm(z: Tensor, real: Tensor) -> Tensor:
+    """z (B, T, C) with the mean and variance of each channel over its real steps taken out.
+
+    `real` (B, T, 1) is one where steps are real.
+    """
+    n = real.sum(dim=1, keepdim=True)
+    mean = (z * real).sum(dim=1, keepdim=True) / n
+    variance = ((z - mean).square() * real).sum(dim=1, keepdim=True) / n
+    return (z - mean) / (variance + 1e-5).sqrt()
 
 
-class _Layer(nn.Module):
-    """Convolution, batch norm, LeakyReLU; (B, C, T) → (B, C', ⌈T / stride⌉)."""
-
-    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-        self.conv = nn.Conv1d(n_in, n_out, kernel, stride, bias=False)
-        self.norm = nn.BatchNorm1d(n_out)
-        self.activation = nn.LeakyReLU(0.2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n = x.shape[-1]
-        left = (self.kernel - self.stride + 1) // 2
-        right = (-(-n // self.stride) - 1) * self.stride + self.kernel - left - n
-        y: Tensor = self.activation(self.norm(self.conv(nn.functional.pad(x, (left, right)))))
-        return y
-
-
-class _Block(nn.Module):
-    """x plus two convolutions of it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(_Layer(width, width, 3) for _ in range(2))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        y = x
-        for layer in self.layers:
-            y = layer(y) * mask
-        return x + y
+def _n_heads(width: int) -> int:
+    return max(1, width // 64)
 
 
 class _Gru(nn.Module):
-    """x plus a bidirectional GRU's view of the whole utterance."""
+    """x (B, T, C) plus a bidirectional GRU's view of the whole utterance."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gru = nn.GRU(width, width // 2, batch_first=True, bidirectional=True)
 
-    def forward(self, x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
         packed = nn.utils.rnn.pack_padded_sequence(
-            x.transpose(1, 2), lengths.cpu(), batch_first=True, enforce_sorted=False
+            x, lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         y, _ = nn.utils.rnn.pad_packed_sequence(
-            self.gru(packed)[0], batch_first=True, total_length=x.shape[-1]
+            self.gru(packed)[0], batch_first=True, total_length=x.shape[1]
         )
-        return x + y.transpose(1, 2)
+        return x + y
 
 
 class _Transformer(nn.Module):
@@ -139,13 +142,13 @@ class _Transformer(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(
-            width, max(1, width // 64), 2 * width, dropout=0.1, batch_first=True, norm_first=True
+            width, _n_heads(width), 2 * width, dropout=0.1, batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
-    def forward(self, x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
-        y: Tensor = self.layers(x.transpose(1, 2), src_key_padding_mask=mask[:, 0] == 0)
-        return y.transpose(1, 2) * mask
+    def forward(self, x: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
+        y: Tensor = self.layers(x, src_key_padding_mask=real[..., 0] == 0)
+        return y
 
 
 def _tail(config: EncoderConfig) -> nn.Module | None:
