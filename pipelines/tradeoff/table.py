@@ -17,6 +17,7 @@ METRICS = (
     "abx_across_% phone",
     "bitrate_bit/s",
     "segment_bitrate_bit/s",
+    "timed_segment_bitrate_bit/s",
     "codebook_usage",
     "perplexity",
 )

@@ -121,6 +121,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
             "abx_across_%",
             "bitrate_bit/s",
             "segment_bitrate_bit/s",
+            "timed_segment_bitrate_bit/s",
             "codebook_usage",
             "perplexity",
         ]

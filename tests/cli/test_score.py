@@ -15,7 +15,7 @@ from zerochain.formats.features import write_features
 from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.metrics.bitrate import segment_bitrate, unit_bitrate
+from zerochain.metrics.bitrate import segment_bitrate, timed_segment_bitrate, unit_bitrate
 from zerochain.metrics.items import read_items, triphone_items, write_items
 
 LINE = ["a", "b", "a", "c", "a", "b", "a", "c", "a", "b", "a", "SIL"]
@@ -166,18 +166,23 @@ def test_bitrate_and_usage(spoken, run, tmp_path):
     common = ("--corpus", spoken.folder, "--out", "s.jsonl")
     run("bitrate", "units.parquet", *common)
     units, seconds = read_units_here(), {u.id: u.duration for u in spoken.utterances}
-    challenge, segments = last(2)
+    challenge, segments, timed = last(3)
     assert challenge.value == unit_bitrate(units, seconds).value
     assert segments.value == segment_bitrate(units, seconds).value
-    assert (challenge.metric, segments.metric) == ("bitrate_bit/s", "segment_bitrate_bit/s")
+    assert timed.value == timed_segment_bitrate(units, seconds).value
+    assert [score.metric for score in (challenge, segments, timed)] == [
+        "bitrate_bit/s",
+        "segment_bitrate_bit/s",
+        "timed_segment_bitrate_bit/s",
+    ]
     test = spoken.select(split="test").ids
     run("bitrate", "units.parquet", *common, "--split", "test")
     only = replace(units, units={k: units.units[k] for k in test})
-    assert last(2)[0].value == unit_bitrate(only, seconds).value
+    assert last(3)[0].value == unit_bitrate(only, seconds).value
     write_units(tmp_path / "part.parquet", only)
     output = run("bitrate", "part.parquet", *common)
     assert "4 utterances of the corpus have no units" in output
-    assert last(2)[0].value == unit_bitrate(only, seconds).value
+    assert last(3)[0].value == unit_bitrate(only, seconds).value
     assert "missing in the unit file" in run(
         "bitrate", "part.parquet", *common, "--split", "train", code=1
     )

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,13 @@ def test_units_of_another_model_are_refused_naming_both() -> None:
     unit_file(model_id="a" * 64).check_model("a" * 64, "inverter")
     with pytest.raises(ModelMismatchError, match=r"a{12}.*inverter was trained on units of b{12}"):
         unit_file(model_id="a" * 64).check_model("b" * 64, "inverter")
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=12))
+def test_segments_are_the_runs_of_the_steps(pairs: list[tuple[int, int]]) -> None:
+    units, durations = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
+    made = UnitFile({"u": units}, 3, 10, "m", "x", durations={"u": durations})
+    runs = [(unit, len(list(run))) for unit, run in itertools.groupby(made.steps("u").tolist())]
+    merged, lasts = made.segments("u")
+    assert list(zip(merged.tolist(), lasts.tolist(), strict=True)) == runs
+    assert merged.dtype == lasts.dtype == np.int32

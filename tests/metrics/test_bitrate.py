@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from zerochain.errors import InputError
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.bitrate import bitrate, merge_repeats, segment_bitrate, unit_bitrate
+from zerochain.metrics.bitrate import (
+    bitrate,
+    segment_bitrate,
+    timed_segment_bitrate,
+    unit_bitrate,
+)
 
 lines = st.dictionaries(
     st.text("abc", min_size=1), st.lists(st.integers(0, 5), min_size=1), min_size=1, max_size=5
@@ -62,7 +67,19 @@ def test_segments_merge_repeats_and_units_don_t():
     seconds = {"u": 2.0}
     assert unit_bitrate(units, seconds).value == bitrate({"u": "aabbba"}, seconds).value
     assert segment_bitrate(units, seconds).value == bitrate({"u": "aba"}, seconds).value
-    assert merge_repeats(np.array([0, 0, 1], np.int32)).tolist() == [0, 1]
+    timed = bitrate({"u": ["a2", "b3", "a1"]}, seconds).value
+    assert timed_segment_bitrate(units, seconds).value == timed
+
+
+def test_units_with_durations_are_what_they_are_without():
+    line, lasts = np.array([1, 2, 2, 1], np.int32), np.array([2, 1, 2, 1], np.int32)
+    segments = UnitFile({"u": line}, 3, 10, "m", "x", durations={"u": lasts})
+    steps = UnitFile({"u": segments.steps("u")}, 3, 10, "m", "x")
+    seconds = {"u": 2.0}
+    assert unit_bitrate(segments, seconds).value == bitrate({"u": "abba"}, seconds).value
+    for rate in (segment_bitrate, timed_segment_bitrate):
+        assert rate(segments, seconds) == rate(steps, seconds)
+        assert rate(segments, seconds).n_symbols == 3
 
 
 def test_the_interval_is_centred_and_vanishes_for_equal_utterances():

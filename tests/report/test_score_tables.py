@@ -15,6 +15,7 @@ def score(metric: str, value: float, system: str = "a", **changes: object) -> Sc
         ("abx_across_%", "lower"),
         ("bitrate_bit/s", "lower"),
         ("segment_bitrate_bit/s", "lower"),
+        ("timed_segment_bitrate_bit/s", "lower"),
         ("log_spectral_distance_dB", "lower"),
         ("f0_frame_error_%", "lower"),
         ("cer_%", "lower"),

@@ -86,9 +86,15 @@ def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
 @out_option
 @seed_option
 def bitrate(out: Path, **options: Any) -> None:
-    """Bits per second of UNITS: the challenge's (every unit), and of segments (repeats merged).
+    """Bits per second of UNITS: every unit, segments, segments with durations.
 
-    The segment bit rate pays nothing for durations, so it isn't comparable with the challenge's.
+    \b
+    bitrate                the challenge's: a symbol is a unit of the file, as it stands there
+    segment_bitrate        repeats are merged, and nothing is paid for how long a segment lasts
+    timed_segment_bitrate  a symbol is a unit and the steps it lasts
+
+    Where units have durations, a unit of the file is a segment, and the first is nearly the second:
+    compare it with the challenge's only where a submission has one line a segment as well.
     """
     from zerochain.scoring.units import score_bitrate
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
+from zerochain.formats.units import run_lengths
 
 Costs = NDArray[np.float32]
 Segments = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -93,12 +94,6 @@ def segment(
     return best_segments(
         np.ascontiguousarray(costs, np.float32), float(price), min(min_duration, n_steps), longest
     )
-
-
-def run_lengths(steps: NDArray[np.int32]) -> Segments:
-    """Units of every step (T,), repeats merged: units (N,) and durations (N,)."""
-    starts = np.flatnonzero(np.diff(steps, prepend=-1))
-    return steps[starts], np.diff(starts, append=len(steps)).astype(np.int32)
 
 
 def _check(penalty: float, min_duration: int, max_duration: int | None) -> None:

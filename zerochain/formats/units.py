@@ -62,6 +62,10 @@ class UnitFile:
         units = self.units[name]
         return units if self.durations is None else np.repeat(units, self.durations[name])
 
+    def segments(self, name: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """An utterance's units with repeats merged (N,), and how many steps each lasts (N,)."""
+        return run_lengths(self.steps(name))
+
     def duration_s(self, name: str) -> float:
         """Seconds that an utterance's units last."""
         steps = len(self.units[name]) if self.durations is None else self.durations[name].sum()
@@ -98,6 +102,12 @@ class UnitFile:
                 remedy=f"encode with unit model {short(model_id)}, or train the {stage} on these "
                 "units",
             )
+
+
+def run_lengths(steps: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Units of every step (T,) with repeats merged: units (N,) and durations in steps (N,)."""
+    starts = np.flatnonzero(np.diff(steps, prepend=-1))
+    return steps[starts], np.diff(starts, append=len(steps)).astype(np.int32)
 
 
 def write_units(path: Path, unit_file: UnitFile) -> None:

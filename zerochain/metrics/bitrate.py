@@ -88,6 +88,8 @@ def unit_bitrate(
 ) -> Bitrate:
     """The challenge's bit rate of a unit file: one symbol a unit, as the file holds them.
 
+    Where units have durations, that is one symbol a segment, whatever it lasts.
+
     Raises:
         InputError: as `bitrate`.
     """
@@ -104,13 +106,26 @@ def segment_bitrate(
     Raises:
         InputError: as `bitrate`.
     """
-    merged = {k: merge_repeats(v).tolist() for k, v in unit_file.units.items()}
+    merged = {name: unit_file.segments(name)[0].tolist() for name in unit_file.ids}
     return bitrate(merged, durations_s, seed=seed)
 
 
-def merge_repeats(units: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Units (N,) without those that equal the one before them."""
-    return units[np.flatnonzero(np.diff(units, prepend=-1))]
+def timed_segment_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """The same formula over segments with their durations: a symbol is a unit and its steps.
+
+    What it costs to say what `UnitFile.steps` holds, segment by segment; a unit that lasts longer
+    is another symbol.
+
+    Raises:
+        InputError: as `bitrate`.
+    """
+    timed = {
+        name: list(zip(*(values.tolist() for values in unit_file.segments(name)), strict=True))
+        for name in unit_file.ids
+    }
+    return bitrate(timed, durations_s, seed=seed)
 
 
 def _histograms(symbols: Mapping[str, Sequence[Hashable]]) -> sparse.csr_array:

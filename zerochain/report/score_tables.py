@@ -12,7 +12,7 @@ from zerochain.formats.units import UnitFile
 
 Group = Literal["units", "resynthesis", "translation"]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
-_LOWER = r"abx_|bitrate|segment_bitrate|.*(error|rmse|distance)$|(mcd|cer|wer|per|ued)$"
+_LOWER = r"abx_|(timed_)?(segment_)?bitrate|.*(error|rmse|distance)$|(mcd|cer|wer|per|ued)$"
 _HIGHER = r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$"
 _RESYNTHESIS = ("log_spectral", "estoi", "stoi", "pesq", "mcd", "f0", "log_f0", "voicing")
 _TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
@@ -22,6 +22,7 @@ _NAMES = {
     "abx_any": "ABX any",
     "bitrate": "bit rate",
     "segment_bitrate": "segment bit rate",
+    "timed_segment_bitrate": "segment bit rate with durations",
     "codebook_usage": "codebook usage",
     "estoi": "ESTOI",
     "mcd": "MCD",

@@ -10,7 +10,12 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.metrics.bitrate import Bitrate, segment_bitrate, unit_bitrate
+from zerochain.metrics.bitrate import (
+    Bitrate,
+    segment_bitrate,
+    timed_segment_bitrate,
+    unit_bitrate,
+)
 from zerochain.metrics.usage import codebook_usage
 from zerochain.scoring.result import Scored
 
@@ -23,7 +28,7 @@ def score_bitrate(
     system: str | None = None,
     seed: int = 0,
 ) -> Scored:
-    """The challenge's bit rate and the segment bit rate of a unit file.
+    """The challenge's bit rate of a unit file, and its segments' without and with durations.
 
     Raises:
         InputError: units that the corpus lacks, or a split that the unit file lacks.
@@ -57,6 +62,11 @@ def score_bitrate(
                 "segment_bitrate_bit/s",
                 "repeats-merged",
                 segment_bitrate(unit_file, durations, seed=seed),
+            ),
+            score(
+                "timed_segment_bitrate_bit/s",
+                "repeats-merged with durations",
+                timed_segment_bitrate(unit_file, durations, seed=seed),
             ),
         ],
         notes,
