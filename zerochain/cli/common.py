@@ -14,6 +14,8 @@ from zerochain.errors import InputError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from zerochain.features.extraction import Options
+
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
@@ -112,6 +114,39 @@ FEATURES = ("mfcc", "log-mel")
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
+
+
+def layer_option(function: F) -> F:
+    """`--layer` of a checkpoint."""
+    return click.option(
+        "--layer",
+        type=click.IntRange(min=0),
+        help="Where --features is a checkpoint: the Transformer block whose output is taken.",
+    )(function)
+
+
+def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | Options:
+    """What `--features` means: a kind to extract, a checkpoint's layer, or a features folder.
+
+    Args:
+        spectral: options of what is extracted from spectra; None stands for the default.
+    """
+    from zerochain.features.spectral import SpectralOptions
+    from zerochain.features.ssl import SslOptions, is_checkpoint
+
+    given = {name: value for name, value in spectral.items() if value is not None}
+    folder = None if features in FEATURES else Path(features)
+    if layer is not None and (folder is None or not is_checkpoint(folder)):
+        raise click.BadParameter(f"--layer is of a checkpoint, and {features} is none")
+    if folder is None:
+        return checked(SpectralOptions, kind=features, **given)
+    if given:
+        raise click.BadParameter(f"--{next(iter(given)).replace('_', '-')} is not for {features}")
+    if not is_checkpoint(folder):
+        return folder
+    if layer is None:
+        raise click.BadParameter(f"{features} is a checkpoint: say which --layer")
+    return SslOptions.of(folder, layer)
 
 
 def out_option(what: str, kind: click.Path = PATH) -> Callable[[F], F]:

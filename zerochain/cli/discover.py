@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zerochain.cli.common import (
-    FEATURES,
     FOLDER,
     Group,
     checked,
     device_option,
+    feature_source,
     jobs_option,
+    layer_option,
     out_option,
     seed_option,
     split_option,
@@ -57,8 +58,10 @@ def discovery_options(function: F) -> F:
             default="mfcc",
             show_default=True,
             metavar="mfcc|log-mel|FOLDER",
-            help="Where to look: extracted for the occasion, or a features folder.",
+            help="Where to look: extracted for the occasion, a features folder, or the folder of "
+            "a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
         ),
+        layer_option,
         click.option(
             "--normalisation",
             type=click.Choice(["auto", "none", "corpus", "speaker", "utterance"]),
@@ -103,12 +106,17 @@ def _front_end(values: dict[str, Any]) -> FrontEndOptions:
 
 
 def _fit(
-    model: UnitModel, corpus: Path, out: Path, features: str, split: str | None, jobs: int | None
+    model: UnitModel,
+    corpus: Path,
+    out: Path,
+    features: str,
+    layer: int | None,
+    split: str | None,
+    jobs: int | None,
 ) -> None:
     from zerochain.discovery.stage import discover as fit_units
-    from zerochain.features.spectral import SpectralOptions
 
-    source = SpectralOptions(kind=features) if features in FEATURES else Path(features)
+    source = feature_source(features, layer)
     fit_units(model, corpus, out, features=source, split=split, device=model.device, jobs=jobs)
     click.echo(f"{out}: {model.method}, {model.summary}")
 

@@ -7,49 +7,58 @@ from pathlib import Path
 import click
 
 from zerochain.cli.common import (
-    FEATURES,
     FOLDER,
     Command,
-    checked,
     device_option,
+    feature_source,
     jobs_option,
+    layer_option,
     out_option,
 )
 
 
-@click.command(cls=Command, example="zerochain extract corpora/mine --features mfcc --out feats/")
-@click.argument("corpus", type=FOLDER)
-@click.option("--features", type=click.Choice(FEATURES), default="mfcc", show_default=True)
-@click.option(
-    "--n-mels", type=click.IntRange(min=1), default=80, show_default=True, help="Mel bands."
+@click.command(
+    cls=Command,
+    example="zerochain extract corpora/mine --features mfcc --out feats/\n"
+    "zerochain extract corpora/mine --features hubert-base/ --layer 6 --out feats/",
 )
-@click.option("--step-ms", type=float, default=10.0, show_default=True)
-@click.option("--window-ms", type=float, default=25.0, show_default=True)
+@click.argument("corpus", type=FOLDER)
+@click.option(
+    "--features",
+    default="mfcc",
+    show_default=True,
+    metavar="mfcc|log-mel|CHECKPOINT",
+    help="What to extract; CHECKPOINT is the folder of a HuBERT, WavLM or wav2vec 2.0 model.",
+)
+@layer_option
+@click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
+@click.option("--step-ms", type=float, help="From frame to frame.  [default: 10]")
+@click.option("--window-ms", type=float, help="What a frame sees.  [default: 25]")
 @out_option("the features folder")
 @device_option
 @jobs_option
 def extract(
     corpus: Path,
     features: str,
-    n_mels: int,
-    step_ms: float,
-    window_ms: float,
+    layer: int | None,
+    n_mels: int | None,
+    step_ms: float | None,
+    window_ms: float | None,
     out: Path,
     device: str,
     jobs: int | None,
 ) -> None:
-    """Extract MFCC-39 or log-mel-80 features of a CORPUS into a folder.
+    """Extract MFCC-39 or log-mel-80 features of a CORPUS, or a checkpoint's, into a folder.
 
     Other stages extract what they need by themselves; a folder saves doing it twice.
     """
     from zerochain.features.extraction import extract as extract_features
-    from zerochain.features.spectral import SpectralOptions
     from zerochain.formats.corpus import read_corpus
     from zerochain.training.device import resolve_device
 
-    options = checked(
-        SpectralOptions, kind=features, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms
-    )
+    options = feature_source(features, layer, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms)
+    if isinstance(options, Path):
+        raise click.BadParameter(f"--features {features} is not mfcc, log-mel or a checkpoint")
     made = extract_features(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
     )

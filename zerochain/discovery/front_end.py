@@ -68,13 +68,8 @@ class FrontEnd:
         Raises:
             InputError: the features are of another extractor or other options.
         """
-        mine, theirs = (
-            (self.extractor, dict(self.options)),
-            (
-                features.extractor,
-                dict(features.options),
-            ),
-        )
+        mine = self.extractor, _lasting(self.options)
+        theirs = features.extractor, _lasting(features.options)
         if mine != theirs:
             raise InputError(
                 f"the features are {theirs[0]} {theirs[1]}, the model was fitted on {mine[0]} "
@@ -148,6 +143,11 @@ class FrontEnd:
             ),
             projection=Projection.from_tensors(config["context"], tensors),
         )
+
+
+def _lasting(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without the place where a checkpoint lay: elsewhere it gives the same."""
+    return {name: value for name, value in options.items() if name != "path"}
 
 
 def average(frames: NDArray[np.float32], stride: int) -> NDArray[np.float32]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from zerochain.discovery.load import load_unit_model
 from zerochain.discovery.model import UnitModel
 from zerochain.errors import InputError
-from zerochain.features.extraction import extracted
+from zerochain.features.extraction import Options, extracted
 from zerochain.features.spectral import SpectralOptions
+from zerochain.features.ssl import SslOptions
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
@@ -23,7 +24,7 @@ def discover(
     corpus: Path,
     out: Path,
     *,
-    features: Path | SpectralOptions,
+    features: Path | Options,
     split: str | None = None,
     device: str = "cpu",
     jobs: int | None = None,
@@ -59,35 +60,42 @@ def encode(
     """
     fitted = load_unit_model(model, device)
     part = read_corpus(corpus).select(split=split)
-    needed = features or spectral_options(fitted, model)
+    needed = features or needed_options(fitted, model)
     with features_of(part, needed, device=device, jobs=jobs) as given:
         units = fitted.encode(given)
     write_units(out, units)
     return units
 
 
-def spectral_options(model: UnitModel, folder: Path) -> SpectralOptions:
+def needed_options(model: UnitModel, folder: Path) -> Options:
     """What to extract for a fitted model.
 
     Raises:
-        InputError: it was fitted on features that zerochain didn't extract.
+        InputError: it was fitted on features that zerochain didn't extract, or those of a
+            checkpoint that is no longer there or no longer the same.
     """
     front_end = model.front_end
     assert front_end is not None
-    if front_end.extractor not in {"mfcc", "log-mel"}:
-        raise InputError(
-            f"was fitted on features of kind {front_end.extractor!r}, which can't be extracted",
-            path=folder,
-            cause="the features were imported",
-            remedy="give the same kind of features of this corpus with --features",
-        )
-    return SpectralOptions(**front_end.options)
+    match front_end.extractor:
+        case "mfcc" | "log-mel":
+            return SpectralOptions(**front_end.options)
+        case "ssl":
+            options = SslOptions(**front_end.options)
+            options.check_unchanged()
+            return options
+        case other:
+            raise InputError(
+                f"was fitted on features of kind {other!r}, which can't be extracted",
+                path=folder,
+                cause="the features were imported",
+                remedy="give the same kind of features of this corpus with --features",
+            )
 
 
 @contextmanager
 def features_of(
     corpus: Corpus,
-    features: Path | SpectralOptions,
+    features: Path | Options,
     *,
     device: str = "cpu",
     jobs: int | None = None,
@@ -97,7 +105,7 @@ def features_of(
     Raises:
         InputError: the folder's features are of another corpus.
     """
-    if isinstance(features, SpectralOptions):
+    if not isinstance(features, Path):
         with extracted(corpus, features, device=device, jobs=jobs) as given:
             yield given
         return

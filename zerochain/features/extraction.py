@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from zerochain import audio
 from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
+from zerochain.features.ssl import SslExtractor, SslOptions
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.progress import track
@@ -24,11 +27,13 @@ _WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech t
 _DRIFT_S = 0.1  # decoders of MP3 disagree about its ends by half of this
 
 Segment = tuple[Path, float | None, float | None, float]
+Options = SpectralOptions | SslOptions
+"""What can be extracted from recordings."""
 
 
 def extract(
     corpus: Corpus,
-    options: SpectralOptions,
+    options: Options,
     out: Path,
     *,
     device: str = "cpu",
@@ -40,8 +45,9 @@ def extract(
         corpus: what to read.
         options: what to extract.
         out: a features folder (formats.features), made anew.
-        device: "cpu", or "cuda" (the processes read audio, the GPU computes).
-        jobs: processes; None takes the cores, as far as there is work for them.
+        device: "cpu" or "cuda".
+        jobs: processes, or threads that read recordings while one network or one GPU computes;
+            None takes the cores, as far as there is work for them.
 
     Raises:
         InputError: a recording can't be read or has changed since the import, or the disk is
@@ -51,14 +57,11 @@ def extract(
 
     shards = _shards(corpus)
     jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
-    if device == "cpu":
+    if device == "cpu" and isinstance(options, SpectralOptions):
         parallel = Parallel(n_jobs=jobs, return_as="generator")
         results = parallel(delayed(_extract_shard)(shard, options) for shard in shards)
     else:
-        extractor = SpectralExtractor(options, device)
-        parallel = Parallel(n_jobs=jobs, return_as="generator", prefer="threads")
-        waves = parallel(delayed(_read_shard)(shard) for shard in shards)
-        results = (extractor(batch) for batch in waves)
+        results = map(_extractor(options, device), _read_ahead(shards, jobs))
     writer = write_features(
         out,
         extractor=options.kind,
@@ -78,7 +81,7 @@ def extract(
 @contextmanager
 def extracted(
     corpus: Corpus,
-    options: SpectralOptions,
+    options: Options,
     *,
     device: str = "cpu",
     jobs: int | None = None,
@@ -98,6 +101,26 @@ def _shards(corpus: Corpus) -> list[list[Segment]]:
         shards[-1].append((corpus.audio_path(u), u.start, u.end, u.duration))
         seconds += u.duration
     return shards
+
+
+def _extractor(options: Options, device: str) -> SpectralExtractor | SslExtractor:
+    match options:
+        case SpectralOptions():
+            return SpectralExtractor(options, device)
+        case SslOptions():
+            return SslExtractor(options, device)
+
+
+def _read_ahead(shards: Sequence[list[Segment]], n_threads: int) -> Iterator[list[audio.Waveform]]:
+    """Waves of each shard; threads read as many shards ahead as there are threads."""
+    ahead: deque[Future[list[audio.Waveform]]] = deque()
+    with ThreadPoolExecutor(n_threads) as pool:
+        for shard in shards:
+            ahead.append(pool.submit(_read_shard, shard))
+            if len(ahead) > n_threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _read_shard(shard: list[Segment]) -> list[audio.Waveform]:
