@@ -32,7 +32,7 @@ class KMeansUnits(UnitModel):
         n_units: K.
         stride: frames that one unit lasts.
         options: how features are prepared: normalisation, context, components.
-        max_frames: frames held in memory for the fit.
+        max_frames: frames looked at in the fit.
         max_iterations, tolerance: stop after so many rounds, or once a round lowers the
             inertia by less than this part of it.
     """
@@ -69,24 +69,14 @@ class KMeansUnits(UnitModel):
         front_end = FrontEnd.fit(features, self.stride, self.options)
         frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
-        points = torch.from_numpy(frames).to(self.device)
-        start = self._start(frames).to(points)
+        points = points_of(frames, self.device)
+        start = draft(frames, self.n_units, self.seed, self.device)
         result = lloyd(points, start, self.max_iterations, self.tolerance)
         self.codebook, self.inertia, self.n_iterations = result
         self.n_frames = len(frames)
         self.front_end = front_end
         self.trained_on = {"corpus": features.corpus_id, "features": features.id}
         return self
-
-    def _start(self, frames: Frames) -> Tensor:
-        """k-means++ seeds; where there are many frames, improved on some of them first."""
-        centroids = _seeds(frames, self.n_units, self.seed)
-        n_draft = self.n_units * _DRAFT_FRAMES_A_UNIT
-        if len(frames) < 2 * n_draft:
-            return centroids
-        chosen = np.random.default_rng(self.seed).choice(len(frames), n_draft, replace=False)
-        draft = torch.from_numpy(frames[np.sort(chosen)]).to(self.device)
-        return torch.from_numpy(lloyd(draft, centroids, self.max_iterations, self.tolerance)[0])
 
     def _costs(self, utterances: list[Frames]) -> list[Frames]:
         assert self.codebook is not None
@@ -139,10 +129,34 @@ def nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     return indices, distances
 
 
+def points_of(frames: Frames, device: str) -> Tensor:
+    """Frames (N, D) as a tensor on the device, but left on the disk where they lie there."""
+    points = torch.from_numpy(frames)
+    return points if isinstance(frames, np.memmap) else points.to(device)
+
+
+def draft(frames: Frames, n_units: int, seed: int, device: str) -> Tensor:
+    """Where Lloyd's algorithm starts: (K, D), on the device.
+
+    k-means++ seeds; where there are many frames, improved on some of them first.
+    """
+    centroids = _seeds(frames, n_units, seed).to(device)
+    n_draft = n_units * _DRAFT_FRAMES_A_UNIT
+    if len(frames) < 2 * n_draft:
+        return centroids
+    chosen = np.random.default_rng(seed).choice(len(frames), n_draft, replace=False)
+    part = torch.from_numpy(frames[np.sort(chosen)]).to(device)
+    return torch.from_numpy(lloyd(part, centroids, max_iterations=100, tolerance=1e-4)[0]).to(
+        device
+    )
+
+
 def lloyd(
     points: Tensor, centroids: Tensor, max_iterations: int, tolerance: float
 ) -> tuple[Frames, float, int]:
     """Lloyd's algorithm; an empty cluster moves to the point farthest from its centroid.
+
+    Computes where the centroids are; the points are brought there chunk by chunk, once a round.
 
     Args:
         points: (N, D).
@@ -151,38 +165,34 @@ def lloyd(
     Returns:
         Centroids (K, D), the mean squared distance of a point to its own, and the iterations.
     """
-    centroids = centroids.to(points)
-    norms = points.square().sum(dim=1)
+    norms = torch.cat([chunk.square().sum(dim=1) for chunk in torch.split(points, _CHUNK)])
     inertia = previous = float("inf")
     iteration = 0
     for iteration in track(range(1, max_iterations + 1), "K-Means"):  # noqa: B007
-        units, distances = _assign_all(points, norms, centroids)
+        sums, counts, distances = _round(points, norms, centroids)
         inertia = float(distances.double().mean())
         if previous - inertia <= tolerance * inertia:
             break
         previous = inertia
-        centroids = _means(points, units, distances, centroids)
+        centroids = (sums / counts.clamp(min=1)[:, None]).to(centroids)
+        empty = torch.nonzero(counts == 0).flatten()
+        if len(empty):
+            centroids[empty] = points[distances.topk(len(empty)).indices].to(centroids)
     return centroids.cpu().numpy(), inertia, iteration
 
 
-def _assign_all(points: Tensor, norms: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    results = [nearest(chunk, centroids) for chunk in torch.split(points, _CHUNK)]
-    units = torch.cat([r[0] for r in results])
-    distances = torch.cat([r[1] for r in results])
-    return units, (distances + norms).clamp_(min=0)
-
-
-def _means(points: Tensor, units: Tensor, distances: Tensor, centroids: Tensor) -> Tensor:
-    k = len(centroids)
+def _round(points: Tensor, norms: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums (K, D) and counts (K,) of the clusters, squared distances (N,) of the points."""
     sums = torch.zeros_like(centroids, dtype=torch.float64)
-    for chunk, labels in zip(torch.split(points, _CHUNK), torch.split(units, _CHUNK), strict=True):
-        sums += torch.zeros_like(centroids).index_add_(0, labels, chunk)
-    counts = torch.bincount(units, minlength=k)
-    means = (sums / counts.clamp(min=1)[:, None]).to(centroids)
-    empty = torch.nonzero(counts == 0).flatten()
-    if len(empty):
-        means[empty] = points[distances.topk(len(empty)).indices]
-    return means
+    counts = torch.zeros(len(centroids), dtype=torch.int64, device=centroids.device)
+    distances = torch.empty_like(norms)
+    for i in range(0, len(points), _CHUNK):
+        chunk = points[i : i + _CHUNK].to(centroids)
+        units, partial = nearest(chunk, centroids)
+        sums += torch.zeros_like(centroids).index_add_(0, units, chunk)
+        counts += torch.bincount(units, minlength=len(centroids))
+        distances[i : i + _CHUNK] = partial.to(norms)
+    return sums, counts, distances.add_(norms).clamp_(min=0)
 
 
 def _seeds(frames: Frames, k: int, seed: int) -> Tensor:

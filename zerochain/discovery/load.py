@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zerochain.discovery.dpgmm import DPGMMUnits
+from zerochain.discovery.gmm import GMMUnits
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.segmentation import Segmentation
@@ -27,6 +29,10 @@ def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:
     match bundle.model:
         case "kmeans":
             return KMeansUnits.from_bundle(bundle, device)
+        case "gmm":
+            return GMMUnits.from_bundle(bundle, device)
+        case "dpgmm":
+            return DPGMMUnits.from_bundle(bundle, device)
         case other:
             raise InputError(
                 f"holds a {other}, not a unit model",

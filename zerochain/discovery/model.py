@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from zerochain.discovery.front_end import FrontEnd
 from zerochain.discovery.segmentation import Segmentation, Segments, segment
@@ -32,9 +33,11 @@ class UnitModel(ABC):
         front_end: what turns features into what is clustered; None before the fit.
         codebook: (K, D), the vector of each unit; None before the fit.
         segmentation: how `encode` makes segments of steps, unless it is told otherwise.
+        has_posteriors: whether costs are negative log-probabilities (up to a constant a step).
     """
 
     name: ClassVar[str]
+    has_posteriors: ClassVar[bool] = False
     n_units: int
     device: str
     front_end: FrontEnd | None = None
@@ -105,6 +108,19 @@ class UnitModel(ABC):
         for names in track(list(_batches(features)), "Encoding"):
             prepared = [front_end(features, name) for name in names]
             yield from zip(names, self._costs(prepared), strict=True)
+
+    def posteriors(self, features: Features) -> Iterator[tuple[str, Frames]]:
+        """Each utterance's id and the probability of every unit at every step, (T, K).
+
+        Raises:
+            InputError: the model knows distances, not probabilities.
+        """
+        if not self.has_posteriors:
+            raise InputError(
+                f"{self.name} units have no posteriors: they are chosen by distance",
+                remedy="fit a gmm or dpgmm",
+            )
+        return ((name, softmax(-costs, axis=1)) for name, costs in self.costs(features))
 
     @property
     def step_ms(self) -> float:
