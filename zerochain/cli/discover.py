@@ -19,6 +19,8 @@ from zerochain.cli.common import (
     out_option,
     seed_option,
     split_option,
+    training_config,
+    training_options,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +121,8 @@ def _fit(
     source = feature_source(features, layer)
     fit_units(model, corpus, out, features=source, split=split, device=model.device, jobs=jobs)
     click.echo(f"{out}: {model.method}, {model.summary}")
+    for line in model.findings:
+        click.echo(f"Warning: {line}", err=True)
 
 
 @click.group(cls=Group)
@@ -144,4 +148,171 @@ def kmeans(units: int, stride: int, max_frames: int, seed: int, device: str, **r
         seed=seed,
         device=resolve_device(device),
     )
+    _fit(model, **rest)
+
+
+variance_floor_option = click.option(
+    "--variance-floor",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Part of each dimension's overall variance that is added to the components' variances.",
+)
+
+
+@discover.command(
+    example="zerochain discover gmm corpora/mine --units 256 --out models/gmm256\n"
+    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/"
+)
+@discovery_options
+@max_frames_option
+@variance_floor_option
+def gmm(
+    units: int,
+    stride: int,
+    max_frames: int,
+    variance_floor: float,
+    seed: int,
+    device: str,
+    **rest: Any,
+) -> None:
+    """Gaussian mixture: a unit is the most probable of K components, with posteriors."""
+    from zerochain.discovery.gmm import GMMUnits
+    from zerochain.training.device import resolve_device
+
+    model = GMMUnits(
+        units,
+        stride,
+        options=_front_end(rest),
+        max_frames=max_frames,
+        variance_floor=variance_floor,
+        seed=seed,
+        device=resolve_device(device),
+    )
+    _fit(model, **rest)
+
+
+@discover.command(example="zerochain discover dpgmm corpora/mine --units 500 --out models/dpgmm")
+@discovery_options
+@max_frames_option
+@variance_floor_option
+@click.option(
+    "--concentration",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of the Dirichlet process: more of it leaves more components in use.  [default: 1 / K]",
+)
+def dpgmm(
+    units: int,
+    stride: int,
+    max_frames: int,
+    variance_floor: float,
+    concentration: float | None,
+    seed: int,
+    device: str,
+    **rest: Any,
+) -> None:
+    """Dirichlet-process mixture: as gmm, but finds out how many of at most K components to use."""
+    from zerochain.discovery.dpgmm import DPGMMUnits
+    from zerochain.training.device import resolve_device
+
+    model = DPGMMUnits(
+        units,
+        stride,
+        concentration=concentration,
+        options=_front_end(rest),
+        max_frames=max_frames,
+        variance_floor=variance_floor,
+        seed=seed,
+        device=resolve_device(device),
+    )
+    _fit(model, **rest)
+
+
+@discover.command(
+    example="zerochain discover vqvae corpora/mine --units 256 --stride 4 --out models/vq256"
+)
+@discovery_options
+@click.option(
+    "--encoder",
+    type=click.Choice(["conv", "published"]),
+    default="conv",
+    show_default=True,
+    help="Ours, or all of Tjandra et al. 2019: no EMA, restarts, jitter or k-means then.",
+)
+@click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 256]")
+@click.option(
+    "--blocks",
+    "n_blocks",
+    type=click.IntRange(min=0),
+    help="Residual blocks of encoder and decoder (conv).  [default: 4]",
+)
+@click.option(
+    "--tail",
+    type=click.Choice(["none", "gru", "transformer"]),
+    help="What sees the whole segment after the convolutions (conv).  [default: none]",
+)
+@click.option(
+    "--instance-norm/--no-instance-norm",
+    default=None,
+    help="Take mean and variance over the utterance out of the latents (conv).  [default: no]",
+)
+@click.option("--codebook-dim", type=click.IntRange(min=1), help="[default: 64]")
+@click.option(
+    "--speaker-dim", type=click.IntRange(min=1), help="Of the speaker embedding.  [default: 32]"
+)
+@click.option(
+    "--ema/--no-ema",
+    default=None,
+    help="A codebook of moving averages, or one that gradients move.  [default: ema]",
+)
+@click.option("--decay", type=float, help="Of the moving averages.  [default: 0.99]")
+@click.option("--commitment", type=float, help="Weight of that loss.  [default: 0.25]")
+@click.option(
+    "--restart-below",
+    type=float,
+    help="Share of a unit, in mean shares, below which it begins again.  [default: 0.03]",
+)
+@click.option(
+    "--jitter",
+    type=float,
+    help="Chance that a step takes its neighbour's code in training.  [default: 0.3]",
+)
+@click.option(
+    "--kmeans-start/--random-start",
+    default=None,
+    help="Where the codebook begins.  [default: kmeans-start]",
+)
+@click.option(
+    "--codebook-from",
+    type=click.Choice(["training", "kmeans"]),
+    help="The codebook in the end: as trained, or K-Means of the latents.  [default: training]",
+)
+@click.option(
+    "--segment-frames",
+    "n_frames",
+    type=click.IntRange(min=1),
+    help="Length of a training segment.  [default: 128]",
+)
+@training_options(steps=10_000, batch_size=32, learning_rate=5e-4, validate_every=200, patience=10)
+def vqvae(units: int, stride: int, encoder: str, seed: int, device: str, **rest: Any) -> None:
+    """Conditional VQ-VAE: codes from which a decoder that knows the speaker rebuilds the features.
+
+    <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
+    the same command is given again.
+    """
+    from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
+    from zerochain.training.device import resolve_device
+
+    base = VQVAEConfig.published() if encoder == "published" else VQVAEConfig()
+    given = {name: rest.pop(name) for name in VQVAEConfig.model_fields if name in rest}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    model = VQVAEUnits(
+        units,
+        stride,
+        options=_front_end(rest),
+        config=checked(VQVAEConfig, **{**base.model_dump(), **chosen}),
+        training=training_config(rest, seed),
+        device=resolve_device(device),
+    )
+    model.restart, model.tensorboard = rest.pop("restart"), rest.pop("tensorboard")
     _fit(model, **rest)

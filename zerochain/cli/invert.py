@@ -11,10 +11,11 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Group,
-    checked,
     device_option,
     out_option,
     seed_option,
+    training_config,
+    training_options,
 )
 
 
@@ -57,22 +58,7 @@ def invert() -> None:
     show_default=True,
     help="Correct each unit's mean spectrum, or predict from nothing as published.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
-@click.option(
-    "--patience",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Validations without a better loss before it stops.",
-)
-@click.option("--validate-every", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option(
-    "--precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True
-)
-@click.option("--restart", is_flag=True, help="Start anew rather than from a checkpoint.")
-@click.option("--tensorboard", is_flag=True, help="Log for TensorBoard as well as to log.csv.")
+@training_options(steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
 @out_option("the inverter; <out>.training gets the checkpoint and log.csv")
 @seed_option
 @device_option
@@ -85,24 +71,18 @@ def train(
     width: int,
     scale: Any,
     correct_means: bool,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    patience: int,
-    validate_every: int,
-    precision: Any,
     restart: bool,
     tensorboard: bool,
     out: Path,
     seed: int,
     device: str,
+    **training: Any,
 ) -> None:
     """Train an inverter on the UNITS and the recordings of one voice of a CORPUS.
 
     Interrupted, it goes on where it stopped when the same command is given again.
     """
     from zerochain.inversion.stage import train_inverter
-    from zerochain.training.config import TrainingConfig
     from zerochain.training.device import resolve_device
 
     if width % 8:
@@ -117,16 +97,7 @@ def train(
         width=width,
         scale=scale,
         correct_means=correct_means,
-        training=checked(
-            TrainingConfig,
-            max_steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience,
-            validate_every=validate_every,
-            precision=precision,
-            seed=seed,
-        ),
+        training=training_config(training, seed),
         device=resolve_device(device),
         restart=restart,
         tensorboard=tensorboard,

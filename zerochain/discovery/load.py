@@ -9,6 +9,7 @@ from zerochain.discovery.gmm import GMMUnits
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.segmentation import Segmentation
+from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, read_bundle
 
@@ -33,6 +34,8 @@ def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:
             return GMMUnits.from_bundle(bundle, device)
         case "dpgmm":
             return DPGMMUnits.from_bundle(bundle, device)
+        case "vqvae":
+            return VQVAEUnits.from_bundle(bundle, device)
         case other:
             raise InputError(
                 f"holds a {other}, not a unit model",

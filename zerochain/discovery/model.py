@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -102,10 +102,13 @@ class UnitModel(ABC):
         limits = segmentation.min_duration, segmentation.max_duration
         return segment(costs, segmentation.penalty * self.distortion, *limits)
 
-    def costs(self, features: Features) -> Iterator[tuple[str, Frames]]:
-        """Each utterance's id and the cost of every unit at every step, (T, K)."""
+    def costs(
+        self, features: Features, ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Frames]]:
+        """Ids (all, or these) and the cost of every unit at every step of each, (T, K)."""
         front_end = self._fitted.covering(features)
-        for names in track(list(_batches(features)), "Encoding"):
+        asked = features if ids is None else features.restrict(ids)
+        for names in track(list(_batches(asked)), "Encoding"):
             prepared = [front_end(features, name) for name in names]
             yield from zip(names, self._costs(prepared), strict=True)
 
@@ -115,12 +118,17 @@ class UnitModel(ABC):
         Raises:
             InputError: the model knows distances, not probabilities.
         """
+        self.check_posteriors()
+        return ((name, softmax(-costs, axis=1)) for name, costs in self.costs(features))
+
+    def check_posteriors(self) -> None:
+        """Raise InputError unless the model has posteriors."""
         if not self.has_posteriors:
             raise InputError(
-                f"{self.name} units have no posteriors: they are chosen by distance",
-                remedy="fit a gmm or dpgmm",
+                f"{self.name} units have no posteriors",
+                cause="they are chosen by distance, which says nothing of probabilities",
+                remedy="discover units with gmm or dpgmm",
             )
-        return ((name, softmax(-costs, axis=1)) for name, costs in self.costs(features))
 
     @property
     def step_ms(self) -> float:
@@ -131,6 +139,11 @@ class UnitModel(ABC):
     @abstractmethod
     def summary(self) -> str:
         """How the fit went, in a line for people."""
+
+    @property
+    def findings(self) -> list[str]:
+        """What deserves a look in how the fit went."""
+        return []
 
     @property
     def id(self) -> str:

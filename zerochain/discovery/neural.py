@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
+from zerochain.training.loop import Trained
 
 _BATCH_FRAMES = 8_192  # of a padded batch: activations of 256 channels take 8 MB a layer
+
+
+_ENCODER = "encoder."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training went, as a bundle records it: the same for a resumed one."""
+
+    n_parameters: int
+    steps: int
+    best_step: int
+    best_valid_loss: float
+    converged: bool
+
+    @classmethod
+    def of(cls, trained: Trained, network: nn.Module) -> Self:
+        """What `train` returned for a network."""
+        return cls(
+            n_parameters=sum(p.numel() for p in network.parameters()),
+            steps=int(trained.history[-1]["step"]),
+            best_step=int(trained.best["step"]),
+            best_valid_loss=trained.best["valid_loss"],
+            converged=trained.converged,
+        )
+
+    def __str__(self) -> str:
+        ended = "stopped improving" if self.converged else "NOT CONVERGED: steps ran out"
+        return (
+            f"{self.n_parameters:,} parameters, {self.steps} steps ({ended}), "
+            f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}"
+        )
 
 
 class NeuralUnits(UnitModel):
@@ -23,11 +62,37 @@ class NeuralUnits(UnitModel):
         stride: frames that one unit lasts: the encoder's.
         training_folder: where the checkpoint and log.csv of the fit stand; None is a temporary
             folder, and an interrupted fit starts anew.
+        restart: ignore a checkpoint that stands there.
+        tensorboard: log for TensorBoard as well.
     """
 
     stride: int
     encoder: nn.Module
     training_folder: Path | None = None
+    restart: bool = False
+    tensorboard: bool = False
+
+    @contextmanager
+    def _training_folder(self) -> Iterator[Path]:
+        if self.training_folder is not None:
+            yield self.training_folder
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        weights = self.encoder.state_dict()
+        encoder = {_ENCODER + name: value.cpu().numpy() for name, value in weights.items()}
+        return {**super()._tensors(), **encoder}
+
+    def _load_encoder(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """The encoder's weights, as `_tensors` gave them."""
+        weights = {
+            name.removeprefix(_ENCODER): torch.from_numpy(np.array(value))
+            for name, value in tensors.items()
+            if name.startswith(_ENCODER)
+        }
+        self.encoder.load_state_dict(weights)
 
     def latents_of(self, utterances: list[Frames]) -> list[Frames]:
         """Latents (T', E) of utterances that the front end has prepared, each (T, D)."""

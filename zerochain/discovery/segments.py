@@ -15,6 +15,8 @@ from zerochain.formats.features import Features
 from zerochain.training.loop import Batch
 from zerochain.training.split import validation_ids
 
+_VALIDATION_FRAMES = 60_000
+
 
 @dataclass(frozen=True, eq=False)
 class Speech:
@@ -28,20 +30,27 @@ class Speech:
     speaker_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, features: Features, front_end: FrontEnd, names: Sequence[str] = ()) -> Speech:
+    def of(
+        cls, features: Features, front_end: FrontEnd, names: Sequence[str] | None = None
+    ) -> Speech:
         """Prepare all utterances; `names` are the speakers to number, else those found."""
-        found = sorted({s for s in features.speakers.values() if s is not None})
-        names = tuple(names) or tuple(found)
-        number = {name: i for i, name in enumerate(names)}
+        if names is None:
+            names = sorted({s for s in features.speakers.values() if s is not None})
+        number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
         lengths = [front_end.n_steps(n) for _, n in features.index.values()]
         return cls(
             frames=sample_frames(features, front_end, sum(lengths), seed=0),
             bounds=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            speakers=np.array(
-                [number.get(str(features.speakers[n]), len(names)) for n in features.ids]
-            ),
-            speaker_names=names,
+            speakers=np.array([number.get(features.speakers[n], len(names)) for n in features.ids]),
+            speaker_names=tuple(names),
         )
+
+    def sample(self, n_frames: int, seed: int) -> list[NDArray[np.float32]]:
+        """Random whole utterances, (T, D) each, until they have `n_frames` or there are no more."""
+        chosen = np.random.default_rng(seed).permutation(len(self.speakers))
+        before = np.concatenate([[0], np.cumsum(np.diff(self.bounds)[chosen])[:-1]])
+        kept = np.sort(chosen[before < n_frames])
+        return [self.frames[self.bounds[u] : self.bounds[u + 1]] for u in kept]
 
     def random_segments(self, n: int, n_frames: int, seed: Sequence[int]) -> Batch:
         """`n` segments of `n_frames`, every frame as likely as another to be in one.
@@ -87,10 +96,13 @@ class Speech:
 def held_out(features: Features) -> tuple[Features, Features]:
     """What to train on, and the utterances by which to see when training is done.
 
+    Those are a twentieth of all, and less of a large corpus: they are looked at many times.
+
     Raises:
         InputError: fewer than two utterances.
     """
-    ids = validation_ids(features.ids)
+    n_frames = sum(n for _, n in features.index.values())
+    ids = validation_ids(features.ids, min(0.05, _VALIDATION_FRAMES / n_frames))
     return (
         features.restrict([name for name in features.ids if name not in ids]),
         features.restrict([name for name in features.ids if name in ids]),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zerochain.discovery.load import load_unit_model
 from zerochain.discovery.model import UnitModel
+from zerochain.discovery.neural import NeuralUnits
 from zerochain.errors import InputError
 from zerochain.features.extraction import Options, extracted
 from zerochain.features.spectral import SpectralOptions
@@ -15,8 +16,11 @@ from zerochain.features.ssl import SslOptions
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.features import Features, read_features
+from zerochain.formats.features import MARKER as FEATURES_MARKER
+from zerochain.formats.features import Features, read_features, write_features
 from zerochain.formats.units import UnitFile, write_units
+from zerochain.training.device import is_main_process
+from zerochain.training.loop import CHECKPOINT, training_folder
 
 
 def discover(
@@ -31,14 +35,23 @@ def discover(
 ) -> UnitModel:
     """Fit a unit model on a corpus and save it as the bundle `out`.
 
+    The checkpoint and log.csv of one that is trained stand beside it in `<out>.training`; called
+    again after it was interrupted, training goes on from there with the same result.
+
     Args:
         features: a features folder of the corpus, or what to extract for the occasion.
         split: fit on this split alone.
     """
     part = read_corpus(corpus).select(split=split)
     check_replaceable(out, MARKER)  # now rather than after an hour
+    checkpoints = training_folder(out)
+    if isinstance(model, NeuralUnits):
+        model.training_folder = checkpoints
     with features_of(part, features, device=device, jobs=jobs) as given:
-        model.fit(given).save(out)
+        model.fit(given)
+    if is_main_process():
+        model.save(out)
+        (checkpoints / CHECKPOINT).unlink(missing_ok=True)
     return model
 
 
@@ -65,6 +78,45 @@ def encode(
         units = fitted.encode(given)
     write_units(out, units)
     return units
+
+
+def encode_posteriors(
+    model: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    features: Path | None = None,
+    split: str | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+) -> Features:
+    """Write the probability of every unit at every step to the features folder `out`.
+
+    Args:
+        features: a features folder of the corpus; None extracts what the model needs.
+        split: encode this split alone.
+
+    Raises:
+        InputError: the model has no posteriors.
+    """
+    fitted = load_unit_model(model, device)
+    fitted.check_posteriors()
+    part = read_corpus(corpus).select(split=split)
+    check_replaceable(out, FEATURES_MARKER)
+    needed = features or needed_options(fitted, model)
+    with (
+        features_of(part, needed, device=device, jobs=jobs) as given,
+        write_features(
+            out,
+            extractor="posteriors",
+            options={"model": fitted.id},
+            step_ms=fitted.step_ms,
+            corpus_id=given.corpus_id,
+        ) as writer,
+    ):
+        for name, posteriors in fitted.posteriors(given):
+            writer.add(name, posteriors, given.speakers[name])
+    return read_features(out)
 
 
 def needed_options(model: UnitModel, folder: Path) -> Options:

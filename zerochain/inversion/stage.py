@@ -20,10 +20,12 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
 from zerochain.inversion.inverter import Inverter, Method
 from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
-from zerochain.inversion.train import Code2SpecTask, VoiceData, fingerprint, unit_means
+from zerochain.inversion.train import Code2SpecTask, VoiceData, unit_means
 from zerochain.progress import track
+from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import CHECKPOINT, train
+from zerochain.training.device import is_main_process
+from zerochain.training.loop import CHECKPOINT, train, training_folder
 
 _FRAME_MS = 10.0
 _SLACK_STEPS = 1  # the last unit may reach beyond the recording's end
@@ -94,7 +96,7 @@ def train_inverter(
             config,
             data,
             training,
-            out.parent / f"{out.name}.training",
+            training_folder(out),
             fingerprint({**settings, "units": unit_file.id, "corpus": whole.id, "ids": part.ids}),
             n_frames=n_frames,
             device=device,
@@ -113,8 +115,9 @@ def train_inverter(
         step_ms=unit_file.step_ms,
         voice=speaker,
     )
-    inverter.save(out, {"units": unit_file.id, "corpus": whole.id}, report)
-    (out.parent / f"{out.name}.training" / CHECKPOINT).unlink(missing_ok=True)
+    if is_main_process():
+        inverter.save(out, {"units": unit_file.id, "corpus": whole.id}, report)
+        (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
     return inverter, report
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -132,11 +129,6 @@ def unit_means(data: VoiceData, n_units: int) -> nn.Embedding:
     table = nn.Embedding(n_units + 1, options.n_bins)
     table.weight.data = (sums / counts.clamp(min=1)[:, None]).float()
     return table
-
-
-def fingerprint(values: Mapping[str, Any]) -> str:
-    """SHA-256 of settings and ids: what a checkpoint belongs to."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _moments(timeline: Timeline) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed, nn
 
+_USED = 0.01  # of the mean share: what a code that nothing falls on is below after 5 decay times
 _SMOOTHING = 1e-5  # of usage, whose mean is 1: a code that nothing fell on keeps its place
 
 
@@ -22,7 +23,7 @@ class Quantized(NamedTuple):
     perplexity: Tensor
     """Of the codes' shares in the last 1 / (1 − decay) training steps, ()."""
     n_used: Tensor
-    """Codes that keep up with the threshold of a restart in those steps, ()."""
+    """Codes in use in those steps, ()."""
 
 
 class Quantizer(nn.Module):
@@ -96,7 +97,7 @@ class Quantizer(nn.Module):
             vectors = jittered(vectors, real, self.jitter)
         p = self.usage / self.usage.sum()
         perplexity = torch.special.entr(p).sum().exp()
-        n_used = (self.usage >= self.restart_below).sum()
+        n_used = (self.usage >= _USED).sum()
         return Quantized(vectors, units.view(real.shape), loss, perplexity, n_used)
 
     def _loss(self, z: Tensor, codes: Tensor, weights: Tensor) -> Tensor:

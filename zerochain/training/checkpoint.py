@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,11 @@ from torch import Tensor, contiguous_format
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """SHA-256 of settings and ids: what a checkpoint belongs to."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

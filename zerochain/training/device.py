@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from zerochain.errors import InputError
 
 
@@ -23,3 +25,8 @@ def resolve_device(name: str) -> str:
             remedy="use --device auto or cpu, or install torch's CUDA build",
         )
     return name
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes; under torchrun only the first does."""
+    return int(os.environ.get("RANK", "0")) == 0

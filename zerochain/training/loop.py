@@ -30,6 +30,11 @@ Batch = dict[str, Tensor]
 Row = dict[str, float]
 
 
+def training_folder(out: Path) -> Path:
+    """Where the checkpoint and the log of what becomes `out` stand: beside it."""
+    return out.parent / f"{out.name}.training"
+
+
 class Task(Protocol):
     """What is trained. Networks stand by name: a discriminator is one more, with its optimiser.
 

@@ -1,0 +1,272 @@
+"""VQ-VAE units: codes from which a decoder that knows the speaker rebuilds the features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from zerochain.discovery.frames import check_enough
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
+from zerochain.discovery.kmeans import lloyd
+from zerochain.discovery.model import squared_distances
+from zerochain.discovery.neural import NeuralUnits, Outcome
+from zerochain.discovery.segments import Speech, held_out
+from zerochain.discovery.vqvae_training import COLLAPSED, VqvaeTask, collapse, start_codebook
+from zerochain.errors import InputError
+from zerochain.formats.bundle import Bundle
+from zerochain.formats.features import Features
+from zerochain.modules.decoder import Decoder
+from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.modules.published_vqvae import PublishedDecoder, PublishedEncoder
+from zerochain.modules.quantizer import Quantizer
+from zerochain.modules.vqvae import ConditionalVqvae
+from zerochain.training.checkpoint import fingerprint
+from zerochain.training.config import TrainingConfig
+from zerochain.training.loop import train
+
+STRIDES = (1, 2, 4, 8)
+_MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
+
+
+class VQVAEConfig(BaseModel):
+    """What a VQ-VAE is built from and trained by, but for the training loop's own settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    encoder: Literal["conv", "published"] = "conv"
+    """Ours, of 1-D convolutions, or the 2-D one of Tjandra et al. 2019; the decoder mirrors it."""
+    width: int = Field(256, ge=1)
+    n_blocks: int = Field(4, ge=0)
+    tail: Literal["none", "gru", "transformer"] = "none"
+    instance_norm: bool = False
+    codebook_dim: int = Field(64, ge=1)
+    speaker_dim: int = Field(32, ge=1)
+    ema: bool = True
+    decay: float = Field(0.99, gt=0, lt=1)
+    commitment: float = Field(0.25, ge=0)
+    restart_below: float = Field(0.03, ge=0, lt=1)
+    jitter: float = Field(0.3, ge=0, le=1)
+    kmeans_start: bool = True
+    codebook_from: Literal["training", "kmeans"] = "training"
+    """Whether K-Means on the trained encoder's latents replaces the codebook in the end."""
+    n_frames: int = Field(128, ge=1)
+    """Length of a training segment."""
+
+    @classmethod
+    def published(cls) -> Self:
+        """The system of Tjandra et al. 2019: a gradient codebook, and none of what came later."""
+        return cls(encoder="published", ema=False, restart_below=0, jitter=0, kmeans_start=False)
+
+    def encoder_of(self, n_in: int, stride: int) -> nn.Module:
+        """An encoder of features of `n_in` dimensions."""
+        if self.encoder == "published":
+            return PublishedEncoder(n_in, self.codebook_dim, stride, self.width)
+        return Encoder(
+            EncoderConfig(
+                n_in=n_in,
+                width=self.width,
+                n_blocks=self.n_blocks,
+                dim=self.codebook_dim,
+                stride=stride,
+                tail=self.tail,
+                instance_norm=self.instance_norm,
+            )
+        )
+
+    def network_of(self, n_in: int, n_speakers: int, n_units: int, stride: int) -> ConditionalVqvae:
+        """The whole VQ-VAE."""
+        dim = self.codebook_dim + self.speaker_dim
+        decoder: nn.Module
+        if self.encoder == "published":
+            decoder = PublishedDecoder(dim, n_in, stride, self.width)
+        else:
+            decoder = Decoder(dim, n_in, self.width, self.n_blocks, stride)
+        quantizer = Quantizer(
+            n_units,
+            self.codebook_dim,
+            ema=self.ema,
+            decay=self.decay,
+            commitment=self.commitment,
+            restart_below=self.restart_below,
+            jitter=self.jitter,
+        )
+        encoder = self.encoder_of(n_in, stride)
+        return ConditionalVqvae(encoder, quantizer, decoder, n_speakers, self.speaker_dim)
+
+
+class VQVAEUnits(NeuralUnits):
+    """The conditional VQ-VAE. Encoding needs neither the decoder nor a speaker.
+
+    Args:
+        n_units: K.
+        stride: frames that one unit lasts: 1, 2, 4 or 8.
+        options: how features are prepared.
+        config: the network; None is ours.
+        training: the training loop's settings, the seed among them.
+    """
+
+    name = "vqvae"
+
+    def __init__(
+        self,
+        n_units: int = 256,
+        stride: int = 4,
+        *,
+        options: FrontEndOptions | None = None,
+        config: VQVAEConfig | None = None,
+        training: TrainingConfig | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if n_units < 1 or stride not in STRIDES:
+            raise InputError(
+                f"n_units={n_units} must be ≥ 1 and stride={stride} one of 1, 2, 4 and 8"
+            )
+        self.n_units, self.stride, self.device = n_units, stride, device
+        self.options = options or FrontEndOptions()
+        self.config = config or VQVAEConfig()
+        self.training = training or TrainingConfig(batch_size=32)
+
+    def fit(self, features: Features) -> Self:
+        """Train the network, and measure how its codebook is used.
+
+        Raises:
+            InputError: fewer steps than units, fewer than two utterances, or divergence.
+        """
+        front_end = FrontEnd.fit(features, 1, self.options)
+        learned, kept = held_out(features)
+        speech = Speech.of(learned, front_end)
+        check_enough(speech.frames[:: self.stride], self.n_units, features, self.stride)
+        valid = Speech.of(kept, front_end, speech.speaker_names)
+        self.n_speakers = len(speech.speaker_names)
+        network = self._train(features, speech, valid)
+        self.encoder = network.encoder
+        self.codebook = network.quantizer.codebook.detach().cpu().numpy()
+        self.front_end = front_end
+        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
+        self._measure(speech)
+        return self
+
+    def _train(self, features: Features, speech: Speech, valid: Speech) -> ConditionalVqvae:
+        torch.manual_seed(self.training.seed)
+        self.n_in = speech.frames.shape[1]
+        network = self.config.network_of(self.n_in, self.n_speakers, self.n_units, self.stride)
+        task = VqvaeTask(
+            network,
+            speech,
+            valid,
+            self.training,
+            n_frames=self.config.n_frames,
+            device=self.device,
+        )
+        if self.config.kmeans_start:
+            start_codebook(network, task, self.n_units, self.training.seed, self.device)
+        settings = {**self._choices(), "features": features.id, "ids": features.ids}
+        with self._training_folder() as folder:
+            trained = train(
+                task,
+                self.training,
+                folder,
+                fingerprint=fingerprint(settings),
+                device=self.device,
+                restart=self.restart,
+                tensorboard=self.tensorboard,
+            )
+        network.load_state_dict(trained.weights)
+        self.outcome = Outcome.of(trained, network)
+        return network
+
+    def _measure(self, speech: Speech) -> None:
+        """How many codes training speech uses, how evenly, and at which mean distance."""
+        assert self.codebook is not None
+        latents = self.latents_of(speech.sample(_MEASURED_FRAMES, self.training.seed))
+        if self.config.codebook_from == "kmeans":
+            points, start = (
+                torch.from_numpy(np.concatenate(latents)),
+                torch.from_numpy(self.codebook),
+            )
+            self.codebook = lloyd(points, start, 100, 1e-4)[0]
+        costs = np.concatenate(squared_distances(latents, self.codebook, self.device))
+        counts = np.bincount(costs.argmin(axis=1), minlength=self.n_units)
+        shares = counts[counts > 0] / counts.sum()
+        self.n_used = len(shares)
+        self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
+        self.mean_distance = float(costs.min(axis=1).mean(dtype=np.float64))
+
+    @property
+    def distortion(self) -> float:
+        """The mean squared distance of a latent to its code, over training speech."""
+        return self.mean_distance
+
+    @property
+    def summary(self) -> str:
+        """How the fit went, in a line for people."""
+        speakers = f"{self.n_speakers} speakers" if self.n_speakers else "no known speaker"
+        return (
+            f"{speakers}, {self.outcome}; {self.n_used} of {self.n_units} units in use, "
+            f"perplexity {self.perplexity:.1f}"
+        )
+
+    @property
+    def method(self) -> str:
+        """The model in a few words for people."""
+        words = ["published"] if self.config.encoder == "published" else []
+        return " ".join([super().method, *words])
+
+    @property
+    def findings(self) -> list[str]:
+        """What deserves a look."""
+        found = []
+        if not self.n_speakers:
+            found.append("no speaker is known: all share one embedding, and the codes carry voices")
+        if self.n_used < COLLAPSED * self.n_units:
+            found.append(collapse(self.n_used, self.n_units))
+        return found
+
+    def _choices(self) -> dict[str, Any]:
+        return {
+            "n_units": self.n_units,
+            "stride": self.stride,
+            "options": self.options.model_dump(),
+            "config": self.config.model_dump(),
+            "training": self.training.model_dump(),
+        }
+
+    def _settings(self) -> Mapping[str, Any]:
+        return {
+            **self._choices(),
+            "n_in": self.n_in,
+            "n_speakers": self.n_speakers,
+            "n_used": self.n_used,
+            "perplexity": self.perplexity,
+            "distortion": self.mean_distance,
+            "outcome": asdict(self.outcome),
+        }
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """The model that `save` wrote."""
+        settings = bundle.config["settings"]
+        model = cls(
+            settings["n_units"],
+            settings["stride"],
+            options=FrontEndOptions(**settings["options"]),
+            config=VQVAEConfig(**settings["config"]),
+            training=TrainingConfig(**settings["training"]),
+            device=device,
+        )
+        model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
+        model.codebook = bundle.tensors["codebook"]
+        model.n_in = settings["n_in"]
+        model.n_speakers, model.n_used = settings["n_speakers"], settings["n_used"]
+        model.perplexity, model.mean_distance = settings["perplexity"], settings["distortion"]
+        model.outcome = Outcome(**settings["outcome"])
+        model.encoder = model.config.encoder_of(settings["n_in"], model.stride)
+        model._load_encoder(bundle.tensors)
+        model.trained_on = bundle.trained_on
+        return model
