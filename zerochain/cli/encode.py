@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zerochain.cli.common import (
-    FILE,
     FOLDER,
+    PATH,
     Command,
     device_option,
     jobs_option,
@@ -19,36 +20,51 @@ from zerochain.cli.common import (
 
 @click.command(
     cls=Command,
-    example="zerochain encode models/km256 corpora/mine --split test --out units.parquet",
+    example="zerochain encode models/km256 corpora/mine --split test --out units.parquet\n"
+    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/",
 )
 @click.argument("model", type=FOLDER)
 @click.argument("corpus", type=FOLDER)
 @click.option("--features", type=FOLDER, help="A features folder of the corpus.")
+@click.option(
+    "--posteriors",
+    is_flag=True,
+    help="Write the probability of every unit at every step, as a features folder (gmm, dpgmm).",
+)
 @split_option
-@out_option("the unit file", FILE)
+@out_option("the unit file, or the posteriors' folder", PATH)
 @device_option
 @jobs_option
 def encode(
     model: Path,
     corpus: Path,
     features: Path | None,
+    posteriors: bool,
     split: str | None,
     out: Path,
     device: str,
     jobs: int | None,
 ) -> None:
-    """Turn the recordings of a CORPUS into units of a unit MODEL."""
+    """Turn the recordings of a CORPUS into units of a unit MODEL.
+
+    Posteriors are scored by 'zerochain score abx FOLDER --distance kl'.
+    """
     from zerochain.discovery.stage import encode as encode_corpus
+    from zerochain.discovery.stage import encode_posteriors
     from zerochain.training.device import resolve_device
 
-    made = encode_corpus(
-        model,
-        corpus,
-        out,
-        features=features,
-        split=split,
-        device=resolve_device(device),
-        jobs=jobs,
-    )
+    common: dict[str, Any] = {
+        "features": features,
+        "split": split,
+        "device": resolve_device(device),
+        "jobs": jobs,
+    }
+    if posteriors:
+        written = encode_posteriors(model, corpus, out, **common)
+        click.echo(f"{out}: {len(written)} utterances, {len(written.frames)} × {written.dim}")
+        return
+    if out.is_dir():
+        raise click.BadParameter(f"{out} is a directory", param_hint="--out")
+    made = encode_corpus(model, corpus, out, **common)
     n_units = sum(len(units) for units in made.units.values())
     click.echo(f"{out}: {len(made.units)} utterances, {n_units} units of {made.step_ms:g} ms")
