@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
+from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import Batch, Trained, Update, train
+from zerochain.training.loop import Batch, Trained, Update, _accelerator, _Run, train
 
 CONFIG = TrainingConfig(
     max_steps=60, validate_every=10, learning_rate=0.05, patience=100, ema_decay=0.9
@@ -46,7 +47,8 @@ class Regression:
 
     def validate(self, network: nn.Module) -> float:
         batch = Regression.batch(self, 10_000, 0)
-        return float((network(batch["x"]) - batch["y"]).square().mean())
+        with torch.no_grad():
+            return float((network(batch["x"]) - batch["y"]).square().mean())
 
 
 def run(folder: Path, config: TrainingConfig = CONFIG, **kwargs: int) -> Trained:
@@ -104,11 +106,47 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> 
     assert [row["step"] for row in trained.history] == [10, 20, 30, 40, 50, 60]
 
 
+@pytest.mark.parametrize("step", [1, 24, 25, 26, 60])
+def test_the_step_that_diverged_is_named(tmp_path: Path, step: int) -> None:
+    config = CONFIG.model_copy(update={"validate_every": 60})
+    with pytest.raises(InputError, match=f"diverged at step {step}: train_loss is nan"):
+        run(tmp_path, config, poison_at=step)
+
+
+def test_a_gradient_that_is_not_finite_stops_it(tmp_path: Path) -> None:
+    """0 · √0 is 0, with a gradient of NaN."""
+
+    class Steep(Regression):
+        def training_step(
+            self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+        ) -> Mapping[str, Tensor]:
+            loss = (networks["regression"](batch["x"]) * 0).abs().sqrt().sum()
+            update("regression", loss)
+            return {"train_loss": loss}
+
+    with pytest.raises(InputError, match="step 1: the gradient of regression is nan"):
+        train(Steep(CONFIG), CONFIG, tmp_path, fingerprint="x")
+
+
 def test_restart_ignores_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, break_at=25)
     other = train(Regression(CONFIG), CONFIG, tmp_path, fingerprint="another", restart=True)
     assert other.history[0]["step"] == 10
+
+
+def test_the_scale_of_fp16_and_the_random_state_are_kept(tmp_path: Path) -> None:
+    task = Regression(CONFIG)
+    one, two = (_Run(task, CONFIG, _accelerator("cpu", "no")) for _ in range(2))
+    for run_, scale in ((one, 3.0), (two, 7.0)):
+        run_.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    one.advance(1)
+    state = one.state()
+    torch.manual_seed(99)
+    save_checkpoint(tmp_path / "c", {"fingerprint": "f", **state})
+    two.restore(load_checkpoint(tmp_path / "c", "f"))
+    assert two.accelerator.scaler.get_scale() == 3.0
+    assert torch.equal(torch.get_rng_state(), state["random"][0])
 
 
 def test_two_networks_with_an_optimiser_each(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.safetensors"
 """For the caller to delete, once what was trained is saved."""
+_CHECK_EVERY = 25  # steps; reading a number makes a GPU wait for it
 Batch = dict[str, Tensor]
 Row = dict[str, float]
 
@@ -64,12 +65,16 @@ class Update:
     networks: Mapping[str, nn.Module]
     optimisers: Mapping[str, Any]
     max_gradient_norm: float
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    """Of the newest gradients, before they were clipped."""
 
     def __call__(self, name: str, loss: Tensor) -> None:
         """Minimise `loss` by the network and the optimiser called `name`."""
         self.optimisers[name].zero_grad()
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.networks[name].parameters(), self.max_gradient_norm)
+        self.norms[f"the gradient of {name}"] = self.accelerator.clip_grad_norm_(
+            self.networks[name].parameters(), self.max_gradient_norm
+        )
         self.optimisers[name].step()
 
 
@@ -151,7 +156,8 @@ class _Run:
         self.step, self.seconds, self.misses = 0, 0.0, 0
         self.best, self.best_weights = math.inf, _on_cpu(main.state_dict())
         self.history: list[Row] = []
-        self.losses: list[Row] = []
+        self.losses: list[dict[str, Tensor]] = []
+        self.norms: list[dict[str, Tensor]] = []
 
     @property
     def stopped(self) -> bool:
@@ -165,26 +171,42 @@ class _Run:
         batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
         with self.accelerator.autocast():
             losses = self.task.training_step(self.networks, batch, self.update)
-        row = {name: float(value.detach()) for name, value in losses.items()}
-        wrong = [name for name, value in row.items() if not math.isfinite(value)]
-        if wrong:
-            raise InputError(
-                f"training diverged at step {step}: {wrong[0]} is {row[wrong[0]]}",
-                cause="too high a learning rate, or a recording that isn't speech",
-                remedy="lower --learning-rate; the last good checkpoint is kept, and --restart "
-                "starts anew",
-            )
         self.ema.update_parameters(self.main)
-        self.losses.append(row)
+        self.losses.append({name: value.detach() for name, value in losses.items()})
+        self.norms.append(dict(self.update.norms))
         self.step = step
+        if step % _CHECK_EVERY == 0:
+            self.check()
         self.seconds += time.monotonic() - begun
+
+    def check(self) -> None:
+        """Raise InputError where a loss or a gradient of the steps since was not finite."""
+        # A scaled fp16 gradient may overflow: its step is then skipped and the scale lowered.
+        overflows = self.config.precision == "fp16"
+        newest = self.losses[len(self.losses) - len(self.norms) :]
+        rows = [
+            {**losses, **({} if overflows else norms)}
+            for losses, norms in zip(newest, self.norms, strict=True)
+        ]
+        for step, row in enumerate(_read(rows), start=self.step - len(rows) + 1):
+            wrong = [name for name, value in row.items() if not math.isfinite(value)]
+            if wrong:
+                raise InputError(
+                    f"training diverged at step {step}: {wrong[0]} is {row[wrong[0]]}",
+                    cause="too high a learning rate, or a recording that isn't speech",
+                    remedy="lower --learning-rate; the last good checkpoint is kept, and --restart "
+                    "starts anew",
+                )
+        self.norms = []
 
     def validate(self) -> None:
         begun = time.monotonic()
+        self.check()
         self.ema.eval()
         with torch.inference_mode():
-            loss = self.task.validate(self.ema.module)
-        means = {name: _mean([row[name] for row in self.losses]) for name in self.losses[0]}
+            loss = self._agreed(self.task.validate(self.ema.module))
+        rows = _read(self.losses)
+        means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
         self.losses = []
         if loss < self.best:
             self.best, self.misses = loss, 0
@@ -195,13 +217,23 @@ class _Run:
         row = {"step": self.step, "seconds": self.seconds, **means, "valid_loss": loss}
         self.history.append(row)
 
+    def _agreed(self, loss: float) -> float:
+        """The main process's loss: all have to stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return loss
+        from accelerate.utils import broadcast
+
+        mine = torch.tensor(loss, dtype=torch.float32, device=self.accelerator.device)
+        return float(broadcast(mine))
+
     def state(self) -> dict[str, Any]:
         return {
             "networks": {n: self.accelerator.unwrap_model(m).state_dict() for n, m in self._nets},
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "ema": self.ema.state_dict(),
             "best_weights": self.best_weights,
-            "random": torch.get_rng_state(),
+            "random": _random_states(self.accelerator.device),
+            "scaler": {} if self._scaler is None else self._scaler.state_dict(),
             "history": self.history,
             "progress": [self.step, self.seconds, self.misses, self.best],
         }
@@ -214,7 +246,16 @@ class _Run:
         self.ema.load_state_dict(state["ema"])
         self.best_weights, self.history = state["best_weights"], state["history"]
         self.step, self.seconds, self.misses, self.best = state["progress"]
-        torch.set_rng_state(state["random"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"][0])
+        if len(state["random"]) > 1:
+            torch.cuda.set_rng_state(state["random"][1], self.accelerator.device)
+
+    @property
+    def _scaler(self) -> Any:
+        """fp16's scale of the loss; None in other precisions."""
+        return self.accelerator.scaler
 
     @property
     def _nets(self) -> list[tuple[str, nn.Module]]:
@@ -268,6 +309,20 @@ def _ema(decay: float) -> Any:
 
 def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    """The CPU's, and the GPU's where there is one in use."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _read(rows: list[dict[str, Tensor]]) -> list[Row]:
+    """Tensors as numbers, read all at once."""
+    if not rows:
+        return []
+    values = torch.stack([torch.stack([v.float() for v in row.values()]) for row in rows]).tolist()
+    return [dict(zip(row, numbers, strict=True)) for row, numbers in zip(rows, values, strict=True)]
 
 
 def _mean(values: list[float]) -> float:
