@@ -7,19 +7,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from zerochain.discovery.kmeans import draft, lloyd, points_of
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
+from zerochain.discovery.segments import Speech
 from zerochain.training.loop import Trained
 
 _BATCH_FRAMES = 8_192  # of a padded batch: activations of 256 channels take 8 MB a layer
-
-
+_MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
 _ENCODER = "encoder."
 
 
@@ -64,6 +65,8 @@ class NeuralUnits(UnitModel):
             folder, and an interrupted fit starts anew.
         restart: ignore a checkpoint that stands there.
         tensorboard: log for TensorBoard as well.
+        n_used, perplexity: units that training speech uses, and how evenly.
+        mean_distance: squared, of a latent to its code.
     """
 
     stride: int
@@ -71,6 +74,9 @@ class NeuralUnits(UnitModel):
     training_folder: Path | None = None
     restart: bool = False
     tensorboard: bool = False
+    n_used: int
+    perplexity: float
+    mean_distance: float
 
     @contextmanager
     def _training_folder(self) -> Iterator[Path]:
@@ -97,6 +103,36 @@ class NeuralUnits(UnitModel):
     def latents_of(self, utterances: list[Frames]) -> list[Frames]:
         """Latents (T', E) of utterances that the front end has prepared, each (T, D)."""
         return encoded(self.encoder, utterances, self.stride, self.device)
+
+    def _measure(
+        self, speech: Speech, seed: int, codebook_from: Literal["training", "kmeans"]
+    ) -> None:
+        """How many codes training speech uses, how evenly, and at which mean distance.
+
+        Before that, K-Means on the latents may replace the codebook, or make the first one.
+        """
+        latents = self.latents_of(speech.sample(_MEASURED_FRAMES, seed))
+        if codebook_from == "kmeans":
+            self.codebook = self._reestimated(np.concatenate(latents), seed)
+        assert self.codebook is not None
+        costs = np.concatenate(squared_distances(latents, self.codebook, self.device))
+        counts = np.bincount(costs.argmin(axis=1), minlength=self.n_units)
+        shares = counts[counts > 0] / counts.sum()
+        self.n_used = len(shares)
+        self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
+        self.mean_distance = float(costs.min(axis=1).mean(dtype=np.float64))
+
+    def _reestimated(self, latents: Frames, seed: int) -> Frames:
+        if self.codebook is None:
+            start = draft(latents, self.n_units, seed, self.device)
+        else:
+            start = torch.from_numpy(self.codebook)
+        return lloyd(points_of(latents, self.device), start, 100, 1e-4)[0]
+
+    @property
+    def distortion(self) -> float:
+        """The mean squared distance of a latent to its code, over training speech."""
+        return self.mean_distance
 
     def _costs(self, utterances: list[Frames]) -> list[Frames]:
         assert self.codebook is not None

@@ -76,6 +76,31 @@ class Speech:
             part = cuts[first : first + n]
             yield self._cut(np.array([u for u, _ in part]), [s for _, s in part], n_frames)
 
+    def groups(self, numbers: NDArray[np.int64], shortest: int = 1) -> Groups:
+        """Utterances of at least `shortest` frames, grouped by a number of each, (U,)."""
+        lengths = np.diff(self.bounds)
+        kept = np.flatnonzero(lengths >= shortest)
+        utterances = kept[np.argsort(numbers[kept], kind="stable")]
+        ends = np.cumsum(lengths[utterances])
+        last = np.flatnonzero(np.diff(numbers[utterances], append=-1))
+        return Groups(utterances, ends, np.concatenate([[0], ends[last]]))
+
+    def group_segments(
+        self, groups: Groups, n_groups: int, n_per_group: int, n_frames: int, seed: Sequence[int]
+    ) -> Batch:
+        """Segments as `random_segments` gives them, those of a group one after the other.
+
+        Groups are drawn as often as they have frames, and a group's segments from all over it.
+        """
+        rng = np.random.default_rng(list(seed))
+        total = groups.bounds[-1]
+        group = np.searchsorted(groups.bounds, rng.integers(0, total, n_groups), "right") - 1
+        place = (np.arange(n_per_group) + rng.random((n_groups, n_per_group))) / n_per_group
+        first, last = groups.bounds[group][:, None], groups.bounds[group + 1][:, None]
+        frames = (first + place * (last - first)).astype(np.int64).ravel()
+        chosen = groups.utterances[np.searchsorted(groups.ends, frames, "right")]
+        return self._cut(chosen, [self._start(rng, u, n_frames) for u in chosen], n_frames)
+
     def _start(self, rng: np.random.Generator, utterance: int, n_frames: int) -> int:
         first, end = self.bounds[utterance : utterance + 2]
         return int(rng.integers(first, max(first, end - n_frames) + 1))
@@ -91,6 +116,18 @@ class Speech:
             "speakers": torch.from_numpy(self.speakers[utterances]),
             "utterances": torch.from_numpy(utterances),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Utterances in groups, their frames counted through from the first group to the last."""
+
+    utterances: NDArray[np.int64]
+    """(U',)"""
+    ends: NDArray[np.int64]
+    """(U',): where each utterance ends."""
+    bounds: NDArray[np.int64]
+    """(G + 1,): where groups begin and end."""
 
 
 def held_out(features: Features) -> tuple[Features, Features]:

@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from zerochain.discovery.codebook import COLLAPSED, collapse, start_codebook
 from zerochain.discovery.frames import check_enough
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.kmeans import lloyd
-from zerochain.discovery.model import squared_distances
 from zerochain.discovery.neural import NeuralUnits, Outcome
 from zerochain.discovery.segments import Speech, held_out
-from zerochain.discovery.vqvae_training import COLLAPSED, VqvaeTask, collapse, start_codebook
+from zerochain.discovery.vqvae_training import VqvaeTask
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
@@ -31,7 +29,6 @@ from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
 
 STRIDES = (1, 2, 4, 8)
-_MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
 
 
 class VQVAEConfig(BaseModel):
@@ -149,7 +146,7 @@ class VQVAEUnits(NeuralUnits):
         self.codebook = network.quantizer.codebook.detach().cpu().numpy()
         self.front_end = front_end
         self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        self._measure(speech)
+        self._measure(speech, self.training.seed, self.config.codebook_from)
         return self
 
     def _train(self, features: Features, speech: Speech, valid: Speech) -> ConditionalVqvae:
@@ -165,7 +162,9 @@ class VQVAEUnits(NeuralUnits):
             device=self.device,
         )
         if self.config.kmeans_start:
-            start_codebook(network, task, self.n_units, self.training.seed, self.device)
+            start_codebook(
+                network.encoder, network.quantizer, task.batch, self.training.seed, self.device
+            )
         settings = {**self._choices(), "features": features.id, "ids": features.ids}
         with self._training_folder() as folder:
             trained = train(
@@ -180,28 +179,6 @@ class VQVAEUnits(NeuralUnits):
         network.load_state_dict(trained.weights)
         self.outcome = Outcome.of(trained, network)
         return network
-
-    def _measure(self, speech: Speech) -> None:
-        """How many codes training speech uses, how evenly, and at which mean distance."""
-        assert self.codebook is not None
-        latents = self.latents_of(speech.sample(_MEASURED_FRAMES, self.training.seed))
-        if self.config.codebook_from == "kmeans":
-            points, start = (
-                torch.from_numpy(np.concatenate(latents)),
-                torch.from_numpy(self.codebook),
-            )
-            self.codebook = lloyd(points, start, 100, 1e-4)[0]
-        costs = np.concatenate(squared_distances(latents, self.codebook, self.device))
-        counts = np.bincount(costs.argmin(axis=1), minlength=self.n_units)
-        shares = counts[counts > 0] / counts.sum()
-        self.n_used = len(shares)
-        self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
-        self.mean_distance = float(costs.min(axis=1).mean(dtype=np.float64))
-
-    @property
-    def distortion(self) -> float:
-        """The mean squared distance of a latent to its code, over training speech."""
-        return self.mean_distance
 
     @property
     def summary(self) -> str:
