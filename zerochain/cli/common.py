@@ -14,6 +14,7 @@ from zerochain.errors import InputError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from zerochain.discovery.penalty import SegmentationOptions
     from zerochain.features.extraction import Options
     from zerochain.training.config import TrainingConfig
 
@@ -169,6 +170,42 @@ def device_option(function: F) -> F:
         show_default=True,
         help="Where to compute; auto takes a GPU if there is one.",
     )(function)
+
+
+def segmentation_options(function: F) -> F:
+    """`--penalty`, `--bitrate`, `--min-duration`, `--max-duration`."""
+    options = [
+        click.option(
+            "--penalty",
+            type=click.FloatRange(min=0),
+            help="Price of a segment, in mean distortions: units become segments with durations.",
+        ),
+        click.option(
+            "--bitrate",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Choose the penalty: bit/s of segments of the speech at hand.",
+        ),
+        click.option(
+            "--min-duration",
+            type=click.IntRange(min=1),
+            help="Steps that a segment lasts at least.",
+        ),
+        click.option(
+            "--max-duration", type=click.IntRange(min=1), help="Steps that a segment lasts at most."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def asked_segmentation(values: dict[str, Any]) -> SegmentationOptions:
+    """Take the values of `segmentation_options` out of a command's."""
+    from zerochain.discovery.penalty import SegmentationOptions
+
+    return checked(
+        SegmentationOptions, **{name: values.pop(name) for name in SegmentationOptions.model_fields}
+    )
 
 
 def seed_option(function: F) -> F:

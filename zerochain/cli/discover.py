@@ -11,6 +11,7 @@ import click
 from zerochain.cli.common import (
     FOLDER,
     Group,
+    asked_segmentation,
     checked,
     device_option,
     feature_source,
@@ -18,6 +19,7 @@ from zerochain.cli.common import (
     layer_option,
     out_option,
     seed_option,
+    segmentation_options,
     split_option,
     training_config,
     training_options,
@@ -83,6 +85,7 @@ def discovery_options(function: F) -> F:
             type=click.IntRange(min=1),
             help="Principal components of the (stacked) features to keep.  [default: all]",
         ),
+        segmentation_options,
         split_option,
         out_option("the unit model"),
         seed_option,
@@ -115,12 +118,24 @@ def _fit(
     layer: int | None,
     split: str | None,
     jobs: int | None,
+    **segmentation: Any,
 ) -> None:
     from zerochain.discovery.stage import discover as fit_units
 
     source = feature_source(features, layer)
-    fit_units(model, corpus, out, features=source, split=split, device=model.device, jobs=jobs)
+    _, rates = fit_units(
+        model,
+        corpus,
+        out,
+        features=source,
+        segmentation=asked_segmentation(segmentation),
+        split=split,
+        device=model.device,
+        jobs=jobs,
+    )
     click.echo(f"{out}: {model.method}, {model.summary}")
+    if rates:
+        click.echo(rates)
     for line in model.findings:
         click.echo(f"Warning: {line}", err=True)
 

@@ -11,9 +11,11 @@ from zerochain.cli.common import (
     FOLDER,
     PATH,
     Command,
+    asked_segmentation,
     device_option,
     jobs_option,
     out_option,
+    segmentation_options,
     split_option,
 )
 
@@ -31,6 +33,7 @@ from zerochain.cli.common import (
     is_flag=True,
     help="Write the probability of every unit at every step, as a features folder (gmm, dpgmm).",
 )
+@segmentation_options
 @split_option
 @out_option("the unit file, or the posteriors' folder", PATH)
 @device_option
@@ -44,13 +47,17 @@ def encode(
     out: Path,
     device: str,
     jobs: int | None,
+    **segmentation: Any,
 ) -> None:
     """Turn the recordings of a CORPUS into units of a unit MODEL.
 
+    With a penalty, the model's own or one given here, units are segments with durations.
     Posteriors are scored by 'zerochain score abx FOLDER --distance kl'.
     """
+    from zerochain.discovery.penalty import SegmentationOptions, segment_rates
     from zerochain.discovery.stage import encode as encode_corpus
     from zerochain.discovery.stage import encode_posteriors
+    from zerochain.formats.corpus import read_corpus
     from zerochain.training.device import resolve_device
 
     common: dict[str, Any] = {
@@ -59,12 +66,19 @@ def encode(
         "device": resolve_device(device),
         "jobs": jobs,
     }
+    asked = asked_segmentation(segmentation)
+    if posteriors and asked != SegmentationOptions():
+        raise click.BadParameter("--posteriors are of every step: they have no segments")
     if posteriors:
         written = encode_posteriors(model, corpus, out, **common)
         click.echo(f"{out}: {len(written)} utterances, {len(written.frames)} × {written.dim}")
         return
     if out.is_dir():
         raise click.BadParameter(f"{out} is a directory", param_hint="--out")
-    made = encode_corpus(model, corpus, out, **common)
+    made = encode_corpus(model, corpus, out, segmentation=asked, **common)
     n_units = sum(len(units) for units in made.units.values())
-    click.echo(f"{out}: {len(made.units)} utterances, {n_units} units of {made.step_ms:g} ms")
+    are = f"units of {made.step_ms:g} ms" if made.durations is None else "segments"
+    click.echo(f"{out}: {len(made.units)} utterances, {n_units} {are}")
+    if made.durations is not None or asked.bitrate is not None:
+        seconds = {u.id: u.duration for u in read_corpus(corpus).utterances}
+        click.echo(f"{made.method}: {segment_rates(made, seconds)}")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from zerochain.discovery.load import load_unit_model
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.neural import NeuralUnits
+from zerochain.discovery.penalty import (
+    SegmentationOptions,
+    segment_rates,
+    speech_sample,
+    with_bitrate,
+)
 from zerochain.errors import InputError
 from zerochain.features.extraction import Options, extracted
 from zerochain.features.spectral import SpectralOptions
@@ -22,6 +29,16 @@ from zerochain.formats.units import UnitFile, write_units
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, training_folder
 
+_AS_IT_IS = SegmentationOptions()
+
+
+class Discovered(NamedTuple):
+    """A fitted unit model, and what its segments of (a sample of) the speech are like."""
+
+    model: UnitModel
+    rates: str | None
+    """A line for people; None where nothing was asked of segments."""
+
 
 def discover(
     model: UnitModel,
@@ -29,10 +46,11 @@ def discover(
     out: Path,
     *,
     features: Path | Options,
+    segmentation: SegmentationOptions = _AS_IT_IS,
     split: str | None = None,
     device: str = "cpu",
     jobs: int | None = None,
-) -> UnitModel:
+) -> Discovered:
     """Fit a unit model on a corpus and save it as the bundle `out`.
 
     The checkpoint and log.csv of one that is trained stand beside it in `<out>.training`; called
@@ -40,8 +58,14 @@ def discover(
 
     Args:
         features: a features folder of the corpus, or what to extract for the occasion.
+        segmentation: what the model does by itself when it encodes; a bit rate is that of the
+            speech it is fitted on.
         split: fit on this split alone.
+
+    Raises:
+        InputError: as `with_bitrate`; the model is saved all the same, without a penalty.
     """
+    model.segmentation = segmentation.applied_to(model.segmentation)
     part = read_corpus(corpus).select(split=split)
     check_replaceable(out, MARKER)  # now rather than after an hour
     checkpoints = training_folder(out)
@@ -49,10 +73,37 @@ def discover(
         model.training_folder = checkpoints
     with features_of(part, features, device=device, jobs=jobs) as given:
         model.fit(given)
-    if is_main_process():
+        if not is_main_process():
+            return Discovered(model, None)
         model.save(out)
         (checkpoints / CHECKPOINT).unlink(missing_ok=True)
-    return model
+        if segmentation == _AS_IT_IS:
+            return Discovered(model, None)
+        seconds = _seconds(part)
+        if segmentation.bitrate is not None:
+            _choose_penalty(model, given, seconds, segmentation.bitrate, out)
+        sample = given.restrict(speech_sample(given, model.n_units))
+        return Discovered(model, segment_rates(model.encode(sample), seconds))
+
+
+def _choose_penalty(
+    model: UnitModel, features: Features, seconds: Mapping[str, float], bitrate: float, out: Path
+) -> None:
+    """Give a saved model its penalty, and save it again."""
+    try:
+        model.segmentation = with_bitrate(model, model.segmentation, features, seconds, bitrate)
+    except InputError as error:
+        raise InputError(
+            error.found,
+            cause=error.cause,
+            remedy=f"{out} holds the model without a penalty: give 'zerochain encode' another "
+            "bit rate",
+        ) from error
+    model.save(out)
+
+
+def _seconds(corpus: Corpus) -> dict[str, float]:
+    return {u.id: u.duration for u in corpus.utterances}
 
 
 def encode(
@@ -61,6 +112,7 @@ def encode(
     out: Path,
     *,
     features: Path | None = None,
+    segmentation: SegmentationOptions = _AS_IT_IS,
     split: str | None = None,
     device: str = "cpu",
     jobs: int | None = None,
@@ -69,13 +121,17 @@ def encode(
 
     Args:
         features: a features folder of the corpus; None extracts what the model needs.
+        segmentation: where it is not to be the model's; a bit rate is that of this speech.
         split: encode this split alone.
     """
     fitted = load_unit_model(model, device)
+    asked = segmentation.applied_to(fitted.segmentation)
     part = read_corpus(corpus).select(split=split)
     needed = features or needed_options(fitted, model)
     with features_of(part, needed, device=device, jobs=jobs) as given:
-        units = fitted.encode(given)
+        if segmentation.bitrate is not None:
+            asked = with_bitrate(fitted, asked, given, _seconds(part), segmentation.bitrate)
+        units = fitted.encode(given, asked)
     write_units(out, units)
     return units
 
