@@ -126,7 +126,7 @@ class NeuralUnits(UnitModel):
         if self.codebook is None:
             start = draft(latents, self.n_units, seed, self.device)
         else:
-            start = torch.from_numpy(self.codebook)
+            start = torch.from_numpy(self.codebook).to(self.device)
         return lloyd(points_of(latents, self.device), start, 100, 1e-4)[0]
 
     @property

@@ -44,6 +44,7 @@ class VqvaeTask:
         self._train, self._valid, self._config = train, valid, config
         self._n_frames, self._device = n_frames, device
         self._n_units, self._watch = len(network.quantizer.usage), CollapseWatch()
+        self._n_used = torch.tensor(self._n_units)
 
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
@@ -60,6 +61,7 @@ class VqvaeTask:
         error = total / n
         loss = error + made.quantized.loss
         update("vqvae", loss)
+        self._n_used = made.quantized.n_used
         return {
             "train_loss": loss,
             "reconstruction": error,
@@ -76,7 +78,7 @@ class VqvaeTask:
             made: Reconstruction = network(here["x"], here["lengths"], here["speakers"])
             part, count = squared_error(made.x, here)
             total, n = total + float(part), n + float(count)
-        self._watch(int(made.quantized.n_used), self._n_units)
+        self._watch(int(self._n_used), self._n_units)
         return total / n
 
 

@@ -1,0 +1,271 @@
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zerochain.discovery import vqvae as module
+from zerochain.discovery.codebook import CollapseWarning
+from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.segments import Speech, held_out
+from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
+from zerochain.discovery.vqvae_training import VqvaeTask
+from zerochain.errors import InputError
+from zerochain.formats.bundle import bundle_id
+from zerochain.formats.features import Features
+from zerochain.training.config import TrainingConfig
+
+TINY = VQVAEConfig(width=16, n_blocks=1, codebook_dim=8, speaker_dim=4, n_frames=24)
+SHORT = TrainingConfig(max_steps=30, batch_size=8, validate_every=10, learning_rate=3e-3)
+SPEAKERS = ("ana", "béa")
+
+
+def speech(
+    n_utterances: int = 12,
+    n_frames: int = 60,
+    speakers: tuple[str | None, ...] = SPEAKERS,
+    dim: int = 6,
+    seed: int = 0,
+) -> Features:
+    """Slowly changing "phones" in the voices of speakers, of slightly different lengths."""
+    rng = np.random.default_rng(seed)
+    phones, voices = rng.normal(size=(10, dim)) * 3, np.random.default_rng(7).normal(size=(3, dim))
+    arrays, who = {}, {}
+    for i in range(n_utterances):
+        n = n_frames + 5 * (i % 3)
+        sequence = np.repeat(phones[rng.integers(10, size=n // 6 + 1)], 6, axis=0)[:n]
+        frames = sequence + voices[i % len(speakers)] + 0.2 * rng.normal(size=(n, dim))
+        arrays[f"u{i}"] = frames.astype(np.float32)
+        who[f"u{i}"] = speakers[i % len(speakers)]
+    return Features.from_arrays(arrays, speakers=who)
+
+
+def fitted(
+    features: Features,
+    stride: int = 4,
+    config: VQVAEConfig = TINY,
+    training: TrainingConfig = SHORT,
+    n_units: int = 12,
+    folder: Path | None = None,
+) -> VQVAEUnits:
+    model = VQVAEUnits(n_units, stride, config=config, training=training)
+    model.training_folder = folder
+    return model.fit(features)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8])
+def test_a_unit_lasts_the_stride_and_is_the_nearest_code(stride: int) -> None:
+    features = speech()
+    model = fitted(features, stride)
+    units = model.encode(features)
+    assert units.step_ms == 10 * stride
+    assert units.method == f"vqvae K=12 {stride}T array norm=speaker"
+    front_end = model.front_end.covering(features)
+    for name in features.ids:
+        frames = front_end(features, name)
+        (latents,) = model.latents_of([frames])
+        assert latents.shape == (-(-len(frames) // stride), 8)
+        distances = ((latents[:, None] - model.codebook) ** 2).sum(-1)
+        np.testing.assert_array_equal(units.units[name], distances.argmin(1))
+
+
+def test_it_learns_units_that_are_in_use(tmp_path: Path) -> None:
+    training = SHORT.model_copy(update={"max_steps": 150, "validate_every": 50})
+    model = fitted(speech(30), stride=2, training=training, folder=tmp_path)
+    with (tmp_path / "log.csv").open() as stream:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    assert rows[-1]["valid_loss"] < 0.7 * rows[0]["valid_loss"]
+    assert {"reconstruction", "quantization", "perplexity", "n_used"} <= set(rows[0])
+    assert rows[-1]["n_used"] >= 10
+    assert model.n_used >= 10
+    assert 6 < model.perplexity <= 12
+    assert not model.findings
+    assert "2 speakers" in model.summary
+    assert "NOT CONVERGED" in model.summary
+    assert f"{model.n_used} of 12 units in use" in model.summary
+
+
+def test_its_distortion_is_the_mean_distance_of_training_latents() -> None:
+    features = speech()
+    model = fitted(features)
+    learned, _ = held_out(features)
+    costs = np.concatenate([costs.min(1) for _, costs in model.costs(learned)])
+    assert model.distortion == pytest.approx(costs.mean(), rel=1e-4)
+
+
+def test_saved_and_loaded_encodes_the_same_without_the_decoder(tmp_path: Path) -> None:
+    features = speech()
+    config = TINY.model_copy(update={"instance_norm": True, "tail": "gru"})
+    model = fitted(features, config=config)
+    units = model.encode(features)
+    assert model.save(tmp_path / "m") == model.id == bundle_id(tmp_path / "m") == units.model_id
+    again = load_unit_model(tmp_path / "m")
+    assert again.id == model.id
+    assert again.summary == model.summary
+    assert again.distortion == model.distortion
+    for name, expected in units.units.items():
+        np.testing.assert_array_equal(again.encode(features).units[name], expected)
+    assert not [name for name in model._tensors() if "decoder" in name]
+
+
+def test_the_published_system_fits_and_loads(tmp_path: Path) -> None:
+    features = speech(4, dim=39)
+    config = VQVAEConfig.published().model_copy(update={"width": 4, "n_frames": 16})
+    training = SHORT.model_copy(update={"max_steps": 2, "validate_every": 1})
+    model = fitted(features, config=config, training=training)
+    assert model.method.endswith("published")
+    model.save(tmp_path / "m")
+    again = load_unit_model(tmp_path / "m")
+    for name, expected in model.encode(features).units.items():
+        np.testing.assert_array_equal(again.encode(features).units[name], expected)
+    with pytest.raises(InputError, match="39 dimensions, these have 6"):
+        fitted(speech(), config=config, training=training)
+
+
+@pytest.mark.parametrize("break_at", [11, 25])
+def test_interrupted_and_resumed_gives_the_same_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_at: int
+) -> None:
+    features = speech()
+    config = TINY.model_copy(update={"jitter": 0.5, "restart_below": 0.5, "tail": "transformer"})
+    whole = fitted(features, config=config)
+
+    class Interrupted(VqvaeTask):
+        def batch(self, step: int, process: int) -> dict[str, torch.Tensor]:
+            if step == break_at:
+                raise KeyboardInterrupt
+            return super().batch(step, process)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "VqvaeTask", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(features, config=config, folder=tmp_path)
+    torch.rand(3)
+    resumed = fitted(features, config=config, folder=tmp_path)
+    assert resumed.id == whole.id
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    fitted(speech(), folder=tmp_path)
+    with pytest.raises(InputError, match=r"other data or other settings"):
+        fitted(speech(), stride=2, folder=tmp_path)
+
+
+def test_the_seed_decides() -> None:
+    ids = []
+    for seed in (1, 1, 2):
+        training = SHORT.model_copy(update={"seed": seed, "max_steps": 3})
+        ids.append(fitted(speech(), training=training).id)
+    assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize("speakers", [(None,), ("ana", None), ("only",)])
+def test_speakers_known_or_not(speakers: tuple[str | None, ...]) -> None:
+    features = speech(speakers=speakers)
+    model = fitted(features)
+    assert model.n_speakers == len([s for s in speakers if s])
+    assert any("no speaker is known" in line for line in model.findings) == (speakers == (None,))
+    strangers = speech(3, speakers=("new", None), seed=5)
+    units = model.encode(strangers)
+    assert [len(u) for u in units.units.values()] == [-(-n // 4) for n in (60, 65, 70)]
+
+
+def test_a_speaker_who_is_held_out_alone_stands_for_nobody() -> None:
+    features = speech(8, speakers=(None,))
+    _, kept = held_out(features)
+    features.speakers[kept.ids[0]] = "held out"
+    features.speakers[next(i for i in features.ids if i not in kept.ids)] = "trained"
+    model = fitted(features)
+    assert model.n_speakers == 1
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_constant_frames_collapse_audibly(ema: bool) -> None:
+    """A first layer of five frames tells five places in constant speech apart: at its edges."""
+    features = Features.from_arrays({f"u{i}": np.full((40, 3), 5, np.float32) for i in range(4)})
+    config = TINY.model_copy(update={"ema": ema, "restart_below": 0.0, "decay": 0.8, "n_blocks": 0})
+    with pytest.warns(CollapseWarning, match="[1-5] of 64 units are in use"):
+        model = fitted(features, stride=1, n_units=64, config=config)
+    assert any("collapsed" in line for line in model.findings)
+    assert len(np.unique(model.encode(features).units["u0"])) == model.n_used <= 5
+
+
+def test_utterances_of_one_frame() -> None:
+    features = speech()
+    model = fitted(features)
+    one = Features.from_arrays({"x": np.zeros((1, 6), np.float32)})
+    assert len(model.encode(one).units["x"]) == 1
+    short = Features.from_arrays({f"u{i}": np.eye(6, dtype=np.float32)[[i % 6]] for i in range(40)})
+    assert len(fitted(short, n_units=4).encode(short).units["u3"]) == 1
+
+
+def test_too_little_speech_is_refused() -> None:
+    with pytest.raises(InputError, match="500 units can't be found in"):
+        fitted(speech(), n_units=500)
+    with pytest.raises(InputError, match="can't be trained on 1 utterance"):
+        fitted(speech(1))
+    for n_units, stride in ((0, 4), (8, 3)):
+        with pytest.raises(InputError, match="must be ≥ 1 and stride"):
+            VQVAEUnits(n_units, stride)
+
+
+def test_a_rate_that_is_too_high_is_an_error(tmp_path: Path) -> None:
+    training = SHORT.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(InputError, match="training diverged at step") as caught:
+        fitted(speech(), training=training, folder=tmp_path)
+    assert "--learning-rate" in str(caught.value)
+
+
+def test_kmeans_of_the_latents_lowers_the_distortion() -> None:
+    features = speech()
+    trained = fitted(features)
+    again = fitted(features, config=TINY.model_copy(update={"codebook_from": "kmeans"}))
+    assert again.distortion < trained.distortion
+
+
+def test_segments_are_cut_from_what_the_front_end_prepared() -> None:
+    features = speech(5)
+    model = fitted(features)
+    data = Speech.of(features, model.front_end)
+    batch = data.random_segments(50, 40, (0, 1, 2))
+    assert batch["x"].shape == (50, 40, 6)
+    for x, utterance, speaker in zip(
+        batch["x"], batch["utterances"], batch["speakers"], strict=True
+    ):
+        frames = model.front_end(features, features.ids[utterance])
+        starts = [s for s in range(len(frames) - 39) if np.array_equal(frames[s : s + 40], x)]
+        assert len(starts) == 1
+        assert data.speaker_names[speaker] == features.speakers[features.ids[utterance]]
+    assert sum(map(len, data.sample(10**9, seed=0))) == len(features.frames)
+    assert len(data.sample(1, seed=0)) == 1
+
+
+DISTRIBUTED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_vqvae import SHORT, TINY, fitted, speech
+from zerochain.training.device import is_main_process
+
+model = fitted(speech(), config=TINY.model_copy(update={{"restart_below": 0.3}}),
+               training=SHORT.model_copy(update={{"max_steps": 12, "validate_every": 6}}),
+               folder=Path({out!r}) / "training")
+(Path({out!r}) / f"{{is_main_process()}}.txt").write_text(str(model.codebook.tolist()))
+"""
+
+
+def test_two_processes_train_one_codebook(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *command], check=False, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    codebooks = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]
+    assert codebooks[0] == codebooks[1]
