@@ -86,3 +86,27 @@ def collapse(
             if sum(w for w, _ in group) > 0
         ]
     return float(rows[0]["score"]) if rows else math.nan
+
+
+def cheapest_path(costs: np.ndarray, price: float) -> float:
+    """The least cost of a unit a step (T, K), each change of unit and the start at a price."""
+    n_steps, n_units = costs.shape
+    return min(
+        sum(costs[range(n_steps), path])
+        + price * (1 + sum(a != b for a, b in itertools.pairwise(path)))
+        for path in map(list, itertools.product(range(n_units), repeat=n_steps))
+    )
+
+
+def cheapest_segments(costs: np.ndarray, price: float, shortest: int, longest: int) -> float:
+    """Kamper and van Niekerk's least Σ of min_k Σ_t c(t, k) + price · (1 - duration)."""
+    n_steps = len(costs)
+    totals = []
+    for n_cuts in range(n_steps):
+        for cuts in itertools.combinations(range(1, n_steps), n_cuts):
+            edges = list(itertools.pairwise((0, *cuts, n_steps)))
+            if all(shortest <= end - start <= longest for start, end in edges):
+                totals.append(
+                    sum(costs[a:b].sum(axis=0).min() + price * (1 - (b - a)) for a, b in edges)
+                )
+    return float(min(totals))
