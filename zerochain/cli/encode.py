@@ -23,7 +23,8 @@ from zerochain.cli.common import (
 @click.command(
     cls=Command,
     example="zerochain encode models/km256 corpora/mine --split test --out units.parquet\n"
-    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/",
+    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/\n"
+    "zerochain encode models/km256 corpora/mine --latents --out latents/",
 )
 @click.argument("model", type=FOLDER)
 @click.argument("corpus", type=FOLDER)
@@ -33,9 +34,14 @@ from zerochain.cli.common import (
     is_flag=True,
     help="Write the probability of every unit at every step, as a features folder (gmm, dpgmm).",
 )
+@click.option(
+    "--latents",
+    is_flag=True,
+    help="Write what the units stand for, before quantisation, as a features folder.",
+)
 @segmentation_options
 @split_option
-@out_option("the unit file, or the posteriors' folder", PATH)
+@out_option("the unit file, or the folder of posteriors or latents", PATH)
 @device_option
 @jobs_option
 def encode(
@@ -43,6 +49,7 @@ def encode(
     corpus: Path,
     features: Path | None,
     posteriors: bool,
+    latents: bool,
     split: str | None,
     out: Path,
     device: str,
@@ -52,11 +59,11 @@ def encode(
     """Turn the recordings of a CORPUS into units of a unit MODEL.
 
     With a penalty, the model's own or one given here, units are segments with durations.
-    Posteriors are scored by 'zerochain score abx FOLDER --distance kl'.
+    Posteriors are scored by 'zerochain score abx FOLDER --distance kl', latents without it.
     """
     from zerochain.discovery.penalty import SegmentationOptions, segment_rates
     from zerochain.discovery.stage import encode as encode_corpus
-    from zerochain.discovery.stage import encode_posteriors
+    from zerochain.discovery.stage import encode_frames
     from zerochain.formats.corpus import read_corpus
     from zerochain.training.device import resolve_device
 
@@ -67,10 +74,14 @@ def encode(
         "jobs": jobs,
     }
     asked = asked_segmentation(segmentation)
-    if posteriors and asked != SegmentationOptions():
-        raise click.BadParameter("--posteriors are of every step: they have no segments")
-    if posteriors:
-        written = encode_posteriors(model, corpus, out, **common)
+    if posteriors and latents:
+        raise click.BadParameter("--posteriors and --latents are two folders: ask for one")
+    if (posteriors or latents) and asked != SegmentationOptions():
+        raise click.BadParameter("--posteriors and --latents are of every step, not of segments")
+    if posteriors or latents:
+        written = encode_frames(
+            "latents" if latents else "posteriors", model, corpus, out, **common
+        )
         click.echo(f"{out}: {len(written)} utterances, {len(written.frames)} × {written.dim}")
         return
     if out.is_dir():

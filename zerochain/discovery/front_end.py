@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from zerochain.discovery.warp_choice import Warping
 from zerochain.errors import InputError
 from zerochain.features.normalisation import (
     Normalisation,
@@ -17,7 +18,10 @@ from zerochain.features.normalisation import (
     default_normalisation,
 )
 from zerochain.features.projection import Projection
+from zerochain.features.speaker_attenuation import attenuation
 from zerochain.formats.features import Features
+
+_ATTENUATION_FRAMES = 200_000  # that the directions are found on
 
 
 class FrontEndOptions(BaseModel):
@@ -31,6 +35,10 @@ class FrontEndOptions(BaseModel):
     """Frames on each side that are stacked beside each frame."""
     components: int | None = Field(None, ge=1)
     """Principal components that are kept, not whitened; None keeps every dimension."""
+    warp: bool = False
+    """Warp each speaker's spectra by the factor that makes them likeliest, before all else."""
+    speaker_attenuation: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """How strongly directions in which speakers differ are attenuated, after all else."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +51,49 @@ class FrontEnd:
     stride: int
     normalisation: Normalisation
     projection: Projection | None = None
+    warping: Warping | None = None
+    speaker_attenuation: float = 0.0
+    """What the projection holds of it, as the options name it."""
 
     @classmethod
     def fit(cls, features: Features, stride: int, options: FrontEndOptions) -> FrontEnd:
-        """Fit the normalisation, then the projection of what it leaves."""
+        """Fit the warps, the normalisation of what they leave, the projection of what that leaves.
+
+        Raises:
+            InputError: features that can't be warped, more components than dimensions, or
+                speakers to attenuate who aren't known.
+        """
+        warping = Warping.fit(features) if options.warp else None
+        warped = features if warping is None else warping.view(features)
         kind = options.normalisation or default_normalisation(features)
-        normalisation = Normalisation.fit(kind, features)
         front_end = cls(
             extractor=features.extractor,
             options=dict(features.options),
             step_ms=features.step_ms,
             stride=stride,
-            normalisation=normalisation,
+            normalisation=Normalisation.fit(kind, warped),
+            warping=warping,
         )
-        if options.context == 0 and options.components is None:
-            return front_end
-        utterances = (normalisation(features[n], features.speakers[n]) for n in features.ids)
-        projection = Projection.fit(utterances, options.context, options.components)
-        return replace(front_end, projection=projection)
+        if options.context > 0 or options.components is not None:
+            utterances = (front_end.prepared(features, name) for name in features.ids)
+            projection = Projection.fit(utterances, options.context, options.components)
+            front_end = replace(front_end, projection=projection)
+        if options.speaker_attenuation > 0:
+            front_end = front_end._attenuating(features, options.speaker_attenuation)
+        return front_end
+
+    def _attenuating(self, features: Features, strength: float) -> FrontEnd:
+        """This front end with directions in which speakers differ attenuated."""
+        n_frames = sum(n for _, n in features.index.values())
+        every = -(-n_frames // _ATTENUATION_FRAMES)
+        blocks = [self.prepared(features, name)[::every].copy() for name in features.ids]
+        owners = [features.speakers[name] for name in features.ids]
+        speakers = [owner for owner, block in zip(owners, blocks, strict=True) for _ in block]
+        matrix = attenuation(np.concatenate(blocks), speakers, strength)
+        projection = self.projection or Projection.identity(len(matrix))
+        return replace(
+            self, projection=projection.followed_by(matrix), speaker_attenuation=strength
+        )
 
     def covering(self, features: Features) -> FrontEnd:
         """This front end, ready for features that may have speakers it never met.
@@ -77,14 +110,21 @@ class FrontEnd:
                 cause="they were extracted with other options",
                 remedy="leave --features out, and the model extracts what it needs",
             )
-        return replace(self, normalisation=self.normalisation.covering(features))
+        warping = None if self.warping is None else self.warping.covering(features)
+        warped = features if warping is None else warping.view(features)
+        return replace(self, warping=warping, normalisation=self.normalisation.covering(warped))
 
     def __call__(self, features: Features, name: str) -> NDArray[np.float32]:
-        """One utterance, normalised and averaged over the stride."""
-        frames = self.normalisation(features[name], features.speakers[name])
-        if self.projection is not None:
-            frames = self.projection(frames)
-        return average(frames, self.stride)
+        """One utterance, prepared and averaged over the stride."""
+        return average(self.prepared(features, name), self.stride)
+
+    def prepared(self, features: Features, name: str) -> NDArray[np.float32]:
+        """One utterance warped, normalised and projected, frame by frame: (T, D')."""
+        frames, speaker = features[name], features.speakers[name]
+        if self.warping is not None:
+            frames = self.warping(frames, speaker)
+        frames = self.normalisation(frames, speaker)
+        return frames if self.projection is None else self.projection(frames)
 
     def n_steps(self, n_frames: int) -> int:
         """How many steps so many frames become."""
@@ -96,8 +136,8 @@ class FrontEnd:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Its arrays, for a bundle."""
-        projection = {} if self.projection is None else self.projection.tensors()
-        return {**self.normalisation.tensors(), **projection}
+        parts = (self.warping, self.normalisation, self.projection)
+        return {n: t for part in parts if part is not None for n, t in part.tensors().items()}
 
     @property
     def unit_step_ms(self) -> float:
@@ -107,9 +147,12 @@ class FrontEnd:
     @property
     def summary(self) -> str:
         """It in a few words for people."""
-        words = [self.extractor, f"norm={self.normalisation.kind}"]
-        if self.projection is not None:
+        words = [self.extractor, *(["warp"] if self.warping else [])]
+        words.append(f"norm={self.normalisation.kind}")
+        if self.projection is not None and not self.projection.keeps_frames:
             words.append(f"±{self.projection.context}→{self.projection.matrix.shape[1]}")
+        if self.speaker_attenuation:
+            words.append(f"attenuation={self.speaker_attenuation:g}")
         return " ".join(words)
 
     def config(self) -> dict[str, Any]:
@@ -122,7 +165,9 @@ class FrontEnd:
             "normalisation": self.normalisation.kind,
             "normalisation_of": self.normalisation.names,
             "normalisation_corpus": self.normalisation.corpus_id,
+            "warp_of": None if self.warping is None else self.warping.names,
             "context": 0 if self.projection is None else self.projection.context,
+            "speaker_attenuation": self.speaker_attenuation,
         }
 
     @classmethod
@@ -130,6 +175,7 @@ class FrontEnd:
         cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
     ) -> FrontEnd:
         """The inverse of `config` and `tensors`."""
+        names, corpus_id = config["warp_of"], config["normalisation_corpus"]
         return cls(
             extractor=config["extractor"],
             options=config["options"],
@@ -139,9 +185,13 @@ class FrontEnd:
                 config["normalisation"],
                 config["normalisation_of"],
                 tensors,
-                config["normalisation_corpus"],
+                corpus_id,
             ),
             projection=Projection.from_tensors(config["context"], tensors),
+            warping=None
+            if names is None
+            else Warping.from_tensors(config["options"], names, tensors, corpus_id),
+            speaker_attenuation=config["speaker_attenuation"],
         )
 
 

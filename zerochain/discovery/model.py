@@ -106,11 +106,26 @@ class UnitModel(ABC):
         self, features: Features, ids: Sequence[str] | None = None
     ) -> Iterator[tuple[str, Frames]]:
         """Ids (all, or these) and the cost of every unit at every step of each, (T, K)."""
+        for names, prepared in self._prepared(features, ids):
+            yield from zip(names, self._costs(prepared), strict=True)
+
+    def latents(self, features: Features) -> Iterator[tuple[str, Frames]]:
+        """Each utterance's id and what its units stand for, before quantisation: (T', D)."""
+        for names, prepared in self._prepared(features):
+            yield from zip(names, self.latents_of(prepared), strict=True)
+
+    def latents_of(self, utterances: list[Frames]) -> list[Frames]:
+        """What is quantised, (T', D), of utterances that the front end prepared."""
+        return utterances
+
+    def _prepared(
+        self, features: Features, ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[list[str], list[Frames]]]:
+        """Batches of ids (of all utterances, or these) and what the front end makes of them."""
         front_end = self._fitted.covering(features)
         asked = features if ids is None else features.restrict(ids)
         for names in track(list(_batches(asked)), "Encoding"):
-            prepared = [front_end(features, name) for name in names]
-            yield from zip(names, self._costs(prepared), strict=True)
+            yield names, [front_end(features, name) for name in names]
 
     def posteriors(self, features: Features) -> Iterator[tuple[str, Frames]]:
         """Each utterance's id and the probability of every unit at every step, (T, K).

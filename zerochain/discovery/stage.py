@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from zerochain.discovery.load import load_unit_model
 from zerochain.discovery.model import UnitModel
@@ -136,7 +136,8 @@ def encode(
     return units
 
 
-def encode_posteriors(
+def encode_frames(
+    what: Literal["latents", "posteriors"],
     model: Path,
     corpus: Path,
     out: Path,
@@ -146,9 +147,11 @@ def encode_posteriors(
     device: str = "cpu",
     jobs: int | None = None,
 ) -> Features:
-    """Write the probability of every unit at every step to the features folder `out`.
+    """Write what a unit model makes of a corpus, before units, to the features folder `out`.
 
     Args:
+        what: latents, the vectors that are quantised, or the probability of every unit at every
+            step.
         features: a features folder of the corpus; None extracts what the model needs.
         split: encode this split alone.
 
@@ -156,7 +159,8 @@ def encode_posteriors(
         InputError: the model has no posteriors.
     """
     fitted = load_unit_model(model, device)
-    fitted.check_posteriors()
+    if what == "posteriors":
+        fitted.check_posteriors()
     part = read_corpus(corpus).select(split=split)
     check_replaceable(out, FEATURES_MARKER)
     needed = features or needed_options(fitted, model)
@@ -164,14 +168,15 @@ def encode_posteriors(
         features_of(part, needed, device=device, jobs=jobs) as given,
         write_features(
             out,
-            extractor="posteriors",
+            extractor=what,
             options={"model": fitted.id},
             step_ms=fitted.step_ms,
             corpus_id=given.corpus_id,
         ) as writer,
     ):
-        for name, posteriors in fitted.posteriors(given):
-            writer.add(name, posteriors, given.speakers[name])
+        made = fitted.latents(given) if what == "latents" else fitted.posteriors(given)
+        for name, frames in made:
+            writer.add(name, frames, given.speakers[name])
     return read_features(out)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,20 @@ class Projection:
         # An eigenvector's sign is arbitrary: fix it, so that the same data give the same bundle.
         matrix = matrix * np.sign(matrix[np.abs(matrix).argmax(axis=0), np.arange(matrix.shape[1])])
         return cls(context, np.asarray(mean, np.float32), np.ascontiguousarray(matrix, np.float32))
+
+    @classmethod
+    def identity(cls, dim: int) -> Projection:
+        """The projection that changes nothing."""
+        return cls(0, np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))
+
+    def followed_by(self, matrix: NDArray[np.float32]) -> Projection:
+        """This projection, its components multiplied by a matrix (P, Q): still one map."""
+        return replace(self, matrix=np.ascontiguousarray(self.matrix @ matrix))
+
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether frames stay as many dimensions, of one frame each."""
+        return self.context == 0 and self.matrix.shape[0] == self.matrix.shape[1]
 
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames (T, D) → (T, P)."""
