@@ -331,3 +331,111 @@ def vqvae(units: int, stride: int, encoder: str, seed: int, device: str, **rest:
     )
     model.restart, model.tensorboard = rest.pop("restart"), rest.pop("tensorboard")
     _fit(model, **rest)
+
+
+@discover.command(
+    example="zerochain discover vqcpc corpora/mine --features log-mel --units 512 --stride 2 "
+    "--out models/cpc512"
+)
+@discovery_options
+@click.option("--published", is_flag=True, help="The network of van Niekerk et al. 2020.")
+@click.option(
+    "--encoder",
+    type=click.Choice(["narrow", "conv"]),
+    help="See a step's own frames, or its neighbours as well.  [default: narrow]",
+)
+@click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 256]")
+@click.option("--layers", "n_layers", type=click.IntRange(min=0), help="[default: 4]")
+@click.option("--codebook-dim", type=click.IntRange(min=1), help="[default: 64]")
+@click.option("--context-dim", type=click.IntRange(min=1), help="Of the GRU.  [default: 256]")
+@click.option(
+    "--predictions",
+    "n_predictions",
+    type=click.IntRange(min=1),
+    help="Steps ahead that are predicted.  [default: 6]",
+)
+@click.option(
+    "--negatives",
+    type=click.Choice(["speaker", "utterance", "any"]),
+    help="Where what might have come is from.  [default: speaker]",
+)
+@click.option(
+    "--n-negatives", type=click.IntRange(min=1), help="For each prediction.  [default: 17]"
+)
+@click.option(
+    "--group-size",
+    "n_per_group",
+    type=click.IntRange(min=1),
+    help="Segments of a batch that take negatives from each other.  [default: 8]",
+)
+@click.option(
+    "--quantise/--continuous",
+    default=None,
+    help="Predict codes, or latents that K-Means makes units of.  [default: quantise]",
+)
+@click.option(
+    "--warm-up-steps",
+    type=click.IntRange(min=0),
+    help="Of training before there is a codebook.  [default: 0]",
+)
+@click.option("--decay", type=float, help="Of the codebook's averages.  [default: 0.99]")
+@click.option("--commitment", type=float, help="Weight of that loss.  [default: 0.25]")
+@click.option(
+    "--restart-below",
+    type=float,
+    help="Share of a unit, in mean shares, below which it begins again.  [default: 0.03]",
+)
+@click.option(
+    "--latents",
+    type=click.Choice(["encoder", "context"]),
+    help="What units are found in: each step, or the GRU's view of all so far.  [default: encoder]",
+)
+@click.option(
+    "--codebook-from",
+    type=click.Choice(["training", "kmeans"]),
+    help="The codebook in the end: as trained, or K-Means of the latents.  [default: training]",
+)
+@click.option(
+    "--augment", is_flag=True, help="Let a segment's past and future sound like two speakers."
+)
+@click.option(
+    "--segment-frames",
+    "n_frames",
+    type=click.IntRange(min=1),
+    help="Length of a training segment.  [default: 128]",
+)
+@training_options(steps=20_000, batch_size=64, learning_rate=4e-4, validate_every=200, patience=10)
+def vqcpc(
+    units: int,
+    stride: int,
+    published: bool,
+    augment: bool,
+    seed: int,
+    device: str,
+    **rest: Any,
+) -> None:
+    """VQ-CPC: codes from which what comes next is told from what else the same speaker said.
+
+    <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
+    the same command is given again.
+    """
+    from zerochain.discovery.cpc import CPCUnits
+    from zerochain.discovery.cpc_config import CPCConfig
+    from zerochain.features.augmentation import AugmentationOptions
+    from zerochain.training.device import resolve_device
+
+    base = CPCConfig.published() if published else CPCConfig()
+    given = {name: rest.pop(name) for name in CPCConfig.model_fields if name in rest}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if augment:
+        chosen["augmentation"] = AugmentationOptions().model_dump()
+    model = CPCUnits(
+        units,
+        stride,
+        options=_front_end(rest),
+        config=checked(CPCConfig, **{**base.model_dump(), **chosen}),
+        training=training_config(rest, seed),
+        device=resolve_device(device),
+    )
+    model.restart, model.tensorboard = rest.pop("restart"), rest.pop("tensorboard")
+    _fit(model, **rest)

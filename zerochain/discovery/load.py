@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zerochain.discovery.cpc import CPCUnits
 from zerochain.discovery.dpgmm import DPGMMUnits
 from zerochain.discovery.gmm import GMMUnits
 from zerochain.discovery.kmeans import KMeansUnits
@@ -36,6 +37,8 @@ def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:
             return DPGMMUnits.from_bundle(bundle, device)
         case "vqvae":
             return VQVAEUnits.from_bundle(bundle, device)
+        case "vqcpc":
+            return CPCUnits.from_bundle(bundle, device)
         case other:
             raise InputError(
                 f"holds a {other}, not a unit model",
