@@ -60,7 +60,7 @@ def rate(costs: Mapping[str, np.ndarray], price: float, *limits: Any) -> float:
 
 
 @pytest.mark.parametrize("limits", [(), (3, None), (1, 40)])
-@pytest.mark.parametrize("target", [10, 15, 25])
+@pytest.mark.parametrize("target", [10, 15, 22])
 def test_the_target_is_reached(
     costs: Mapping[str, np.ndarray], target: float, limits: tuple[Any, ...]
 ) -> None:
@@ -123,7 +123,8 @@ def test_of_much_speech_a_sample_decides(monkeypatch: pytest.MonkeyPatch) -> Non
     of_part = segment_bitrate(model.encode(part, chosen), SECONDS).value
     assert of_part == pytest.approx(15, rel=0.02)
     of_all = segment_bitrate(model.encode(features, chosen), SECONDS).value
-    assert of_all == pytest.approx(15, rel=0.4) != of_part
+    assert of_all == pytest.approx(15, rel=0.4)
+    assert of_all != of_part
 
 
 def test_limits_are_kept() -> None:
