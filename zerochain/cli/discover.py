@@ -85,6 +85,19 @@ def discovery_options(function: F) -> F:
             type=click.IntRange(min=1),
             help="Principal components of the (stacked) features to keep.  [default: all]",
         ),
+        click.option(
+            "--warp",
+            is_flag=True,
+            help="Warp each speaker's spectra to a common vocal-tract length, by likelihood.",
+        ),
+        click.option(
+            "--speaker-attenuation",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            metavar="STRENGTH",
+            help="Attenuate directions in which known speakers differ; 8 is strong.",
+        ),
         segmentation_options,
         split_option,
         out_option("the unit model"),
@@ -107,6 +120,8 @@ def _front_end(values: dict[str, Any]) -> FrontEndOptions:
         normalisation=None if kind == "auto" else kind,
         context=values.pop("context"),
         components=values.pop("components"),
+        warp=values.pop("warp"),
+        speaker_attenuation=values.pop("speaker_attenuation"),
     )
 
 
@@ -244,7 +259,8 @@ def dpgmm(
 
 
 @discover.command(
-    example="zerochain discover vqvae corpora/mine --units 256 --stride 4 --out models/vq256"
+    example="zerochain discover vqvae corpora/mine --units 256 --out models/vq256",
+    context_settings={"default_map": {"stride": 4}},
 )
 @discovery_options
 @click.option(
