@@ -183,7 +183,7 @@ def kmeans(units: int, stride: int, max_frames: int, seed: int, device: str, **r
 
 variance_floor_option = click.option(
     "--variance-floor",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=1e-6),
     default=1e-3,
     show_default=True,
     help="Part of each dimension's overall variance that is added to the components' variances.",

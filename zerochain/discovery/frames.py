@@ -59,19 +59,19 @@ def _blocks(
 
 def _on_disk(blocks: Iterator[NDArray[np.float32]], n_frames: int, dim: int) -> NDArray[np.float32]:
     """The blocks as one array, mapped from a file without a name: a killed process leaves none."""
-    with tempfile.TemporaryFile(prefix="zerochain-") as file:
-        try:
+    try:  # around the whole: closing the file writes what is left, and can fail as well
+        with tempfile.TemporaryFile(prefix="zerochain-") as file:
             for block in blocks:
                 file.write(block.tobytes())
             file.flush()
-        except OSError as error:
-            raise InputError(
-                f"{n_frames} frames can't be written ({error.strerror})",
-                path=tempfile.gettempdir(),
-                cause=f"they need {n_frames * dim * 4 / 1e9:.1f} GB on the disk while they last",
-                remedy="set TMPDIR to a folder with more room, or lower --max-frames",
-            ) from error
-        return np.memmap(file, np.float32, mode="r+", shape=(n_frames, dim))
+            return np.memmap(file, np.float32, mode="r+", shape=(n_frames, dim))
+    except OSError as error:
+        raise InputError(
+            f"{n_frames} frames can't be written ({error.strerror})",
+            path=tempfile.gettempdir(),
+            cause=f"they need {n_frames * dim * 4 / 1e9:.1f} GB on the disk while they last",
+            remedy="set TMPDIR to a folder with more room, or lower --max-frames",
+        ) from error
 
 
 def check_enough(

@@ -233,7 +233,7 @@ class _Sums:
     def statistics(self) -> Statistics:
         """The statistics, of frames that are no longer standardised."""
         space = self._space
-        total = self._total.cpu().numpy().T
+        total = np.ascontiguousarray(self._total.cpu().numpy().T)
         counts = total[:, 0] + 10 * np.finfo(np.float64).eps  # as scikit-learn: no zero weights
         first, second = np.split(total[:, 1:] / counts[:, None], 2, axis=1)
         empty = counts[:, None] < _EMPTY

@@ -31,7 +31,8 @@ from zerochain.formats.features import Features
 USED_WEIGHT = 1e-4
 """A component is used if its weight is above it: a frame in ten thousand."""
 _START_ROUNDS = 10  # of K-Means over all frames: more of them don't raise where EM ends
-_BLOCK = 65_536
+_BLOCK = 65_536  # frames that moments are taken of at a time
+_LEAST_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,11 @@ class MixtureUnits(UnitModel):
                 f"n_units={n_units}, stride={stride}, max_frames={max_frames} and "
                 f"max_iterations={max_iterations} must be ≥ 1"
             )
-        if not 0 < variance_floor < float("inf"):
+        if not _LEAST_FLOOR <= variance_floor < float("inf"):
             raise InputError(
-                f"variance_floor={variance_floor} must be above 0",
-                cause="a component of equal frames would have no variance and no likelihood",
+                f"variance_floor={variance_floor} must be ≥ {_LEAST_FLOOR:g}",
+                cause="beside smaller variances single precision is too coarse",
+                remedy="leave it at 1e-3",
             )
         self.n_units, self.stride = n_units, stride
         self.options = options or FrontEndOptions()
@@ -150,10 +152,10 @@ class MixtureUnits(UnitModel):
         )
 
     def _set(self, components: Components) -> None:
-        """Take components over as a bundle will hold them, in single precision."""
-        self.codebook = components.means.astype(np.float32)
-        self.variances = components.variances.astype(np.float32)
-        self.constants = components.constants.astype(np.float32)
+        """Take components over exactly as a bundle will hold them."""
+        self.codebook = np.ascontiguousarray(components.means, np.float32)
+        self.variances = np.ascontiguousarray(components.variances, np.float32)
+        self.constants = np.ascontiguousarray(components.constants, np.float32)
 
     @property
     def components(self) -> Components:
