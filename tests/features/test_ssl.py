@@ -12,8 +12,10 @@ import torch
 
 from commands import run
 from conftest import voice
+from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.features import ssl
+from zerochain.features.extraction import extract
 from zerochain.features.ssl import SslExtractor, SslOptions, is_checkpoint
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import read_features
@@ -185,13 +187,34 @@ def test_a_moved_or_changed_checkpoint_is_named(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_vanished_recording_is_named_and_nothing_is_left(
+    make_corpus: Callable[..., Corpus],
+    hubert: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    jobs: int,
+) -> None:
+    monkeypatch.setattr("zerochain.features.extraction._SHARD_S", 1.0)
+    corpus, out = make_corpus(n_utterances=5), tmp_path / "feats"
+    options = SslOptions.of(hubert, 1)
+    made = extract(corpus, options, out, jobs=jobs)
+    for utterance in corpus.utterances:  # several shards, in order
+        (alone,) = SslExtractor(options)([audio.read(corpus.audio_path(utterance))])
+        np.testing.assert_allclose(made[utterance.id], alone, atol=1e-4)
+    corpus.audio_path(corpus.utterances[3]).unlink()
+    with pytest.raises(InputError, match=r"u3\.wav.*no such file"):
+        extract(corpus, options, tmp_path / "again", jobs=jobs)
+    assert not (tmp_path / "again").exists()
+
+
 def test_another_sample_rate_is_resampled(hubert: Path, tmp_path: Path) -> None:
     wave = voice(np.random.default_rng(1), 1.0, 120)
-    audio = tmp_path / "audio"
-    audio.mkdir()
-    soundfile.write(audio / "wide.wav", wave, 16_000)
-    soundfile.write(audio / "narrow.wav", wave[::2], 8_000)
-    run("import", "folder", audio, "--out", tmp_path / "corpus")
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    soundfile.write(folder / "wide.wav", wave, 16_000)
+    soundfile.write(folder / "narrow.wav", wave[::2], 8_000)
+    run("import", "folder", folder, "--out", tmp_path / "corpus")
     out = tmp_path / "feats"
     run("extract", tmp_path / "corpus", "--features", hubert, "--layer", 1, "--out", out)
     features = read_features(out)

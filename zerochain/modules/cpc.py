@@ -149,8 +149,8 @@ def contrast(
         drawn = drawn.clamp(max=size - 1).flatten(1)  # where nothing is counted
         negatives = order.gather(1, drawn).view(dice.shape)
         candidates = torch.cat([positive.expand(n_groups, -1)[..., None], negatives], dim=2)
-        wanted = predicted.predictions[:, :, k - 1].reshape(n_groups, size, dim)
-        scores = (wanted @ z.transpose(1, 2) / math.sqrt(dim)).gather(2, candidates)[counted]
+        wanted = predicted.predictions[:, :, k - 1].reshape(n_groups, size, dim) / math.sqrt(dim)
+        scores = (wanted @ z.transpose(1, 2)).gather(2, candidates)[counted]
         labels = torch.zeros(len(scores), dtype=torch.long, device=z.device)
         losses.append(nn.functional.cross_entropy(scores.float(), labels, reduction="sum"))
         best = scores == scores.amax(dim=1, keepdim=True)
