@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from zerochain.errors import InputError
 
 Matrix = NDArray[np.float64]
-_CLASSES = 64
 _FRAMES_A_CLASS = 100
 _RIDGE = 1e-6  # of the mean variance: directions without any variance stay as they are
 
 
 def attenuation(
-    frames: NDArray[np.float32], speakers: Sequence[str | None], strength: float
+    frames: NDArray[np.float32],
+    speakers: Sequence[str | None],
+    strength: float,
+    n_classes: int = 64,
 ) -> NDArray[np.float32]:
     """What frames are multiplied by, (D, D), to attenuate what tells speakers apart.
 
@@ -33,6 +35,7 @@ def attenuation(
         frames: (N, D).
         speakers: of each frame, (N,).
         strength: 0 changes nothing.
+        n_classes: that frames are put into.
 
     Raises:
         InputError: an unknown speaker, or one speaker only.
@@ -47,7 +50,7 @@ def attenuation(
             "--speaker-attenuation out",
         )
     owners = np.array([names[name] for name in speakers])
-    total, between = covariances(frames.astype(np.float64), owners, _classes(frames))
+    total, between = covariances(frames.astype(np.float64), owners, _classes(frames, n_classes))
     ridge = (_RIDGE * np.trace(total) / len(total) or 1.0) * np.eye(len(total))
     filtered = np.linalg.solve(total + strength * between + ridge, total + ridge)
     return np.ascontiguousarray(filtered, np.float32)
@@ -86,11 +89,11 @@ def _means(frames: Matrix, groups: NDArray[np.int64]) -> Matrix:
     return (sums / np.maximum(np.bincount(groups), 1)[:, None])[groups]
 
 
-def _classes(frames: NDArray[np.float32]) -> NDArray[np.int64]:
+def _classes(frames: NDArray[np.float32], n_most: int) -> NDArray[np.int64]:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    n_classes = max(1, min(_CLASSES, len(frames) // _FRAMES_A_CLASS))
+    n_classes = max(1, min(n_most, len(frames) // _FRAMES_A_CLASS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct frames than classes
         labels = KMeans(n_classes, n_init=1, max_iter=30, random_state=0).fit_predict(frames)
