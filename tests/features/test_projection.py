@@ -93,3 +93,20 @@ def test_stored_and_read_again() -> None:
     frames = utterances()[2]
     np.testing.assert_array_equal(again(frames), fitted(frames))
     assert Projection.from_tensors(0, {}) is None
+
+
+def test_followed_by_a_matrix_is_still_one_map() -> None:
+    frames = utterances()[2]
+    matrix = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    fitted = Projection.fit(utterances(), 1, 4)
+    np.testing.assert_allclose(
+        fitted.followed_by(matrix)(frames), fitted(frames) @ matrix, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_identity() -> None:
+    frames = utterances()[2]
+    np.testing.assert_array_equal(Projection.identity(5)(frames), frames)
+    assert Projection.identity(5).keeps_frames
+    assert not Projection.fit(utterances(), 1, None).keeps_frames
+    assert not Projection.fit(utterances(), 0, 4).keeps_frames
