@@ -36,8 +36,8 @@ def zerochain(x, variational=False):
     import torch
 
     from zerochain.discovery.dpgmm import DirichletProcess
+    from zerochain.discovery.em import clusters, em
     from zerochain.discovery.gmm import MaximumLikelihood
-    from zerochain.discovery.mixture import clusters, em
     from zerochain.features.normalisation import Moments
 
     moments, floor = Moments.of(np.array_split(x, 10)), np.full(DIM, FLOOR)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import betaln, digamma, gammaln
 
-from zerochain.discovery.mixture import Components, Doubles, MStep, Statistics
+from zerochain.discovery.em import MStep
+from zerochain.discovery.mixture import Components, Doubles, Statistics
 from zerochain.discovery.mixture_units import MixtureUnits
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments

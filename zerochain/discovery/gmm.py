@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zerochain.discovery.mixture import Components, Doubles, MStep, Statistics
+from zerochain.discovery.em import MStep
+from zerochain.discovery.mixture import Components, Doubles, Statistics
 from zerochain.discovery.mixture_units import MixtureUnits
 from zerochain.features.normalisation import Moments
 

@@ -1,25 +1,21 @@
-"""EM for mixtures of diagonal Gaussians: passes over chunks of frames, whatever the M-step."""
+"""Mixtures of diagonal Gaussians in numbers: components, statistics, and how chunks make them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerochain.discovery.kmeans import nearest
 from zerochain.discovery.model import Frames
 from zerochain.features.normalisation import Moments
-from zerochain.progress import track
 
 Doubles = NDArray[np.float64]
 _CHUNK = 2048  # frames: their (chunk, K) posteriors stay in the cache
 _CHUNK_GPU = 65_536
-_LOWEST = -80.0  # logarithms below it make denormal numbers, which are slow and change nothing
 _EMPTY = 1e-8  # a component with less than so much of a frame has no moments of its own
 
 
@@ -62,135 +58,7 @@ class Statistics:
         return self.log_likelihood - float(self.counts @ logs / self.counts.sum())
 
 
-class MStep(Protocol):
-    """New components of statistics."""
-
-    def weights(self, statistics: Statistics) -> Doubles:
-        """Their weights, (K,), which sum to 1."""
-
-    def components(self, statistics: Statistics) -> Components:
-        """The components that the statistics are best explained by."""
-
-    def bound(self, before: Components, statistics: Statistics) -> float:
-        """What EM raises, in nats a frame; `before` are the components of the E-step."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What `em` found."""
-
-    components: Components
-    statistics: Statistics
-    """Of the last E-step, which the components were made of."""
-    bound: float
-    n_iterations: int
-
-
-def em(
-    frames: Frames,
-    start: Statistics,
-    m_step: MStep,
-    moments: Moments,
-    *,
-    max_iterations: int,
-    tolerance: float,
-    device: str = "cpu",
-    title: str = "EM",
-) -> Result:
-    """Expectation maximisation until a round gains less than `tolerance`.
-
-    As scikit-learn's: a round is an E-step, an M-step and the bound of both.
-
-    Args:
-        frames: (N, D), in memory or memory-mapped.
-        start: where to start, as e.g. `clusters` gives it.
-        moments: of the frames; the work is done on standardised frames, so that float32 is enough.
-        tolerance: nats a frame.
-    """
-    components, statistics = m_step.components(start), start
-    bound = previous = -float("inf")
-    iteration = 0
-    for iteration in track(range(1, max_iterations + 1), title):  # noqa: B007
-        statistics = expectation(frames, components, moments, device)
-        bound = m_step.bound(components, statistics)
-        components = m_step.components(statistics)
-        if abs(bound - previous) < tolerance:
-            break
-        previous = bound
-    return Result(components, statistics, bound, iteration)
-
-
-def expectation(
-    frames: Frames, components: Components, moments: Moments, device: str = "cpu"
-) -> Statistics:
-    """The E-step: statistics by the posteriors of the components, and the log-likelihood."""
-    space = _Space(moments, device)
-    densities = space.densities(components)
-    sums = _Sums(len(components.means), space)
-    for points in _chunks(frames, device):
-        design = space.design(points)
-        logs = design @ densities
-        highest = logs.amax(dim=1, keepdim=True)
-        shares = logs.sub_(highest).clamp_(min=_LOWEST).softmax(dim=1)
-        # The highest share is 1 / Σ exp(log − highest): the likelihood needs no second sum.
-        likelihoods = highest.flatten() - shares.amax(dim=1).log()
-        sums.add(design, shares, likelihoods)
-    return sums.statistics()
-
-
-def clusters(
-    frames: Frames, centroids: Tensor, moments: Moments, device: str = "cpu"
-) -> Statistics:
-    """Statistics of the frames nearest to each centroid, (K, D): where EM starts."""
-    space, centroids = _Space(moments, device), centroids.to(device)
-    sums = _Sums(len(centroids), space)
-    for points in _chunks(frames, device):
-        units, _ = nearest(points, centroids)
-        shares = torch.nn.functional.one_hot(units, len(centroids)).to(points)
-        sums.add(space.design(points), shares)
-    return sums.statistics()
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Each frame given to its most probable component."""
-
-    counts: NDArray[np.int64]
-    """(K,), frames of each component."""
-    log_likelihood: float
-    """Of a frame, the mean, in nats."""
-    half_distance: float
-    """Half the squared Mahalanobis distance of a frame to its component, the mean, in nats."""
-
-
-def assign(
-    frames: Frames, components: Components, moments: Moments, device: str = "cpu"
-) -> Assignment:
-    """Give each frame to its most probable component."""
-    space = _Space(moments, device)
-    densities = space.densities(components)
-    constants = torch.from_numpy(components.constants).to(device)
-    counts = torch.zeros(len(constants), dtype=torch.int64, device=device)
-    likelihood = distance = torch.zeros((), dtype=torch.float64, device=device)
-    for points in _chunks(frames, device):
-        logs = space.design(points) @ densities
-        highest, chosen = logs.max(dim=1)
-        counts += torch.bincount(chosen, minlength=len(counts))
-        likelihood = likelihood + logs.logsumexp(dim=1).double().sum()
-        distance = distance + (constants[chosen] - highest).sum()
-    n = len(frames)
-    return Assignment(counts.cpu().numpy(), float(likelihood) / n, max(float(distance) / n, 0.0))
-
-
-def log_probabilities(points: Frames, components: Components, device: str = "cpu") -> Frames:
-    """log(weight · density) of frames (T, D) under every component: (T, K)."""
-    space = _Space(components.moments, device)
-    densities = space.densities(components)
-    logs = [space.design(chunk) @ densities for chunk in _chunks(points, device)]
-    return torch.cat(logs).cpu().numpy()
-
-
-class _Space:
+class Space:
     """Standardised frames z: there x² loses no digits, and a log-density is one matrix product."""
 
     def __init__(self, moments: Moments, device: str) -> None:
@@ -213,10 +81,10 @@ class _Space:
         return torch.from_numpy(np.concatenate(rows).astype(np.float32)).to(self.device)
 
 
-class _Sums:
+class Sums:
     """Adds up chunks in double precision."""
 
-    def __init__(self, n_components: int, space: _Space) -> None:
+    def __init__(self, n_components: int, space: Space) -> None:
         self._space, device = space, space.device
         shape = (1 + 2 * len(space.mean), n_components)
         self._total = torch.zeros(shape, dtype=torch.float64, device=device)
@@ -247,7 +115,8 @@ class _Sums:
         )
 
 
-def _chunks(frames: Frames, device: str) -> Iterator[Tensor]:
+def chunks(frames: Frames, device: str) -> Iterator[Tensor]:
+    """Frames (N, D) on the device, a part (n, D) at a time."""
     size = _CHUNK if device == "cpu" else _CHUNK_GPU
     for i in range(0, len(frames), size):
         yield torch.from_numpy(frames[i : i + size]).to(device)

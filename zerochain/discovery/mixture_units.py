@@ -11,17 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zerochain.discovery.em import MStep, assign, clusters, em, log_probabilities
 from zerochain.discovery.frames import check_enough, sample_frames
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.kmeans import draft, lloyd, points_of
-from zerochain.discovery.mixture import (
-    Components,
-    MStep,
-    assign,
-    clusters,
-    em,
-    log_probabilities,
-)
+from zerochain.discovery.mixture import Components
 from zerochain.discovery.model import Frames, UnitModel
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
