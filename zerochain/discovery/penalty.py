@@ -15,7 +15,7 @@ from zerochain.discovery.model import UnitModel
 from zerochain.discovery.segmentation import Costs, Segmentation, segment
 from zerochain.errors import InputError
 from zerochain.formats.features import Features
-from zerochain.formats.units import UnitFile
+from zerochain.formats.units import UnitFile, run_lengths
 from zerochain.metrics.bitrate import entropy
 from zerochain.progress import track
 
@@ -132,7 +132,7 @@ def penalty_for_bitrate(
 
     def rate(price: float) -> float:
         parts = (segment(c, price, min_duration, max_duration)[0] for c in costs.values())
-        return _bits(np.concatenate([units[_changes(units)] for units in parts])) / seconds
+        return _bits(np.concatenate([run_lengths(units)[0] for units in parts])) / seconds
 
     # A segment less never costs more than what the dearest steps do beyond the cheapest.
     low, high = 0.0, max(float(np.ptp(c, axis=1).sum(dtype=float)) for c in costs.values())
@@ -173,7 +173,3 @@ def _bits(symbols: NDArray[np.integer]) -> float:
     """N · H of symbols (N,)."""
     _, counts = np.unique(symbols, return_counts=True)
     return len(symbols) * float(entropy(counts.astype(np.float64)))
-
-
-def _changes(units: NDArray[np.int32]) -> NDArray[np.bool_]:
-    return np.diff(units, prepend=-1) != 0

@@ -40,32 +40,32 @@ def best_segments(
     block_start = np.empty((width if limited else 0, n_units), np.int64)
     score, origin = np.empty(n_units), np.empty(n_units, np.int64)
     for end in range(1, n_steps + 1):
-        for k in range(n_units):
-            to_end[k] += costs[end - 1, k]
         start = end - shortest
         if start < 0:
+            to_end += costs[end - 1]
             continue
-        if start > 0:
-            for k in range(n_units):
-                to_start[k] += costs[start - 1, k]
         place = start % width
         if place == 0:
             entry[:] = np.inf
+        if limited:
+            block[place] = best[start] - to_start
+            block_start[place] = start
         for k in range(n_units):
             value = best[start] - to_start[k]
+            to_start[k] += costs[start, k]
             cheaper = value < entry[k]  # equal: the earlier start, the longer segment
             entry[k] = value if cheaper else entry[k]
             entered[k] = start if cheaper else entered[k]
         score[:] = entry
         if limited:
             origin[:] = entered
-            block[place] = best[start] - to_start
-            block_start[place] = start
             if start >= width and place + 1 < width:
                 _lower(score, origin, block[place + 1], block_start[place + 1])
             if place == width - 1:
                 _minima_to_the_end(block, block_start)
-        score += to_end
+        for k in range(n_units):
+            to_end[k] += costs[end - 1, k]
+            score[k] += to_end[k]
         unit = _first_lowest(score)
         best[end] = score[unit] + price
         last_unit[end] = unit
