@@ -80,7 +80,7 @@ def test_each_part_acts_in_its_turn() -> None:
     warp, projection = front_end.warping, front_end.projection
     assert warp is not None
     assert projection is not None
-    warped = warp(features["u2"], "ana")
+    warped = warp(features["u2"], "u2", "ana")
     moved = (warped - warped.mean(axis=0)) / warped.std(axis=0)
     frames = (stacked(moved, 1) - projection.mean) @ projection.matrix
     np.testing.assert_allclose(front_end(features, "u2"), average(frames, 4), atol=1e-4)

@@ -122,7 +122,7 @@ class FrontEnd:
         """One utterance warped, normalised and projected, frame by frame: (T, D')."""
         frames, speaker = features[name], features.speakers[name]
         if self.warping is not None:
-            frames = self.warping(frames, speaker)
+            frames = self.warping(frames, name, speaker)
         frames = self.normalisation(frames, speaker)
         return frames if self.projection is None else self.projection(frames)
 

@@ -90,6 +90,8 @@ class Warping:
     """By speaker."""
     corpus_id: str = ""
     """The corpus that they were chosen on: elsewhere the same name may be another speaker."""
+    own: Mapping[str, float] = field(default_factory=dict)
+    """Of utterances without a known speaker, by id; never stored."""
 
     @classmethod
     def fit(cls, features: Features) -> Warping:
@@ -99,7 +101,8 @@ class Warping:
             InputError: the features are neither MFCCs nor mel energies.
         """
         spectral = _spectral(features)
-        groups = _by_speaker(features).values()
+        groups = list(_by_speaker(features).values())
+        groups = groups[:: -(-len(groups) * _FEWEST_FRAMES // _FIT_FRAMES)]
         n_most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _FIT_FRAMES // len(groups)))
         samples = [_some_frames(features, ids, n_most) for ids in groups]
         factors = [1.0] * len(samples)
@@ -115,25 +118,29 @@ class Warping:
         For features of another corpus it lacks them all.
         """
         factors = dict(self.factors) if features.corpus_id == self.corpus_id else {}
+        own: dict[str, float] = {}
         for (speaker, _), ids in track(_by_speaker(features).items(), "Warping speakers"):
-            if speaker is not None and speaker not in factors:
-                sample = _some_frames(features, ids, _MOST_FRAMES)
-                factors[speaker] = _likeliest(sample, self.reference, self.spectral)
-        return replace(self, factors=factors, corpus_id=features.corpus_id)
+            if speaker in factors:
+                continue
+            sample = _some_frames(features, ids, _MOST_FRAMES)
+            factor = _likeliest(sample, self.reference, self.spectral)
+            if speaker is None:
+                own[ids[0]] = factor
+            else:
+                factors[speaker] = factor
+        return replace(self, factors=factors, own=own, corpus_id=features.corpus_id)
 
-    def __call__(self, frames: Frames, speaker: str | None = None) -> Frames:
-        """One utterance's frames (T, D), warped.
+    def __call__(self, frames: Frames, name: str, speaker: str | None) -> Frames:
+        """The frames (T, D) of the utterance `name`, warped.
 
         Raises:
-            InputError: the speaker is unknown to this warping (call `covering` first).
+            InputError: its speaker is unknown to this warping (call `covering` first).
         """
-        if speaker is None:
-            factor = _likeliest(frames, self.reference, self.spectral)
-        elif speaker in self.factors:
-            factor = self.factors[speaker]
-        else:
+        factor = self.own.get(name) if speaker is None else self.factors.get(speaker)
+        if factor is None:
             raise InputError(
-                f"speaker {speaker!r} has no warp", remedy="call covering(features) first"
+                f"utterance {name!r} of speaker {speaker!r} has no warp",
+                remedy="call covering(features) first",
             )
         return frames @ warp_matrix(factor, self.spectral)
 
@@ -175,7 +182,7 @@ class _WarpedFeatures(Features):
     warping: Warping = field(kw_only=True)
 
     def __getitem__(self, name: str) -> Frames:
-        return self.warping(super().__getitem__(name), self.speakers[name])
+        return self.warping(super().__getitem__(name), name, self.speakers[name])
 
 
 def _spectral(features: Features) -> SpectralOptions:
