@@ -136,6 +136,7 @@ def _fit(
     **segmentation: Any,
 ) -> None:
     from zerochain.discovery.stage import discover as fit_units
+    from zerochain.training.device import is_main_process
 
     source = feature_source(features, layer)
     _, rates = fit_units(
@@ -148,6 +149,8 @@ def _fit(
         device=model.device,
         jobs=jobs,
     )
+    if not is_main_process():
+        return
     click.echo(f"{out}: {model.method}, {model.summary}")
     if rates:
         click.echo(rates)

@@ -83,7 +83,7 @@ def train(
     Interrupted, it goes on where it stopped when the same command is given again.
     """
     from zerochain.inversion.stage import train_inverter
-    from zerochain.training.device import resolve_device
+    from zerochain.training.device import is_main_process, resolve_device
 
     if width % 8:
         raise click.BadParameter(f"--width {width} is not a multiple of 8")
@@ -102,6 +102,8 @@ def train(
         restart=restart,
         tensorboard=tensorboard,
     )
+    if not is_main_process():
+        return
     click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
     if "steps" in report:
         ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"

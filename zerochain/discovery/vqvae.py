@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from zerochain.discovery.codebook import COLLAPSED, collapse, start_codebook
@@ -20,7 +20,7 @@ from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
 from zerochain.modules.decoder import Decoder
-from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
 from zerochain.modules.published_vqvae import PublishedDecoder, PublishedEncoder
 from zerochain.modules.quantizer import Quantizer
 from zerochain.modules.vqvae import ConditionalVqvae
@@ -29,6 +29,7 @@ from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
 
 STRIDES = (1, 2, 4, 8)
+_OF_CONV = ("n_blocks", "tail", "instance_norm")
 
 
 class VQVAEConfig(BaseModel):
@@ -40,7 +41,7 @@ class VQVAEConfig(BaseModel):
     """Ours, of 1-D convolutions, or the 2-D one of Tjandra et al. 2019; the decoder mirrors it."""
     width: int = Field(256, ge=1)
     n_blocks: int = Field(4, ge=0)
-    tail: Literal["none", "gru", "transformer"] = "none"
+    tail: Tail = "none"
     instance_norm: bool = False
     codebook_dim: int = Field(64, ge=1)
     speaker_dim: int = Field(32, ge=1)
@@ -54,6 +55,15 @@ class VQVAEConfig(BaseModel):
     """Whether K-Means on the trained encoder's latents replaces the codebook in the end."""
     n_frames: int = Field(128, ge=1)
     """Length of a training segment."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_tail(self.tail, self.width)
+        fields = type(self).model_fields
+        strangers = [n for n in _OF_CONV if getattr(self, n) != fields[n].default]
+        if self.encoder == "published" and strangers:
+            raise ValueError(f"{strangers[0]} is a setting of the encoder conv alone")
+        return self
 
     @classmethod
     def published(cls) -> Self:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from zerochain.modules.convolutions import ResidualBlock, TimeLayer
 
+Tail = Literal["none", "gru", "transformer"]
+
 
 class EncoderConfig(BaseModel):
     """What an encoder is built from."""
@@ -24,7 +26,7 @@ class EncoderConfig(BaseModel):
     """Residual blocks of two convolutions of kernel 3 after the striding ones."""
     dim: int = Field(64, ge=1)
     stride: Literal[1, 2, 4, 8] = 1
-    tail: Literal["none", "gru", "transformer"] = "none"
+    tail: Tail = "none"
     """What sees the whole utterance, after the convolutions."""
     instance_norm: bool = False
     """Mean and variance of each output dimension taken out over the utterance: what is left of
@@ -32,10 +34,15 @@ class EncoderConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_tail(self) -> Self:
-        parts = {"none": 1, "gru": 2, "transformer": _n_heads(self.width)}[self.tail]
-        if self.width % parts:
-            raise ValueError(f"a {self.tail} can't share a width of {self.width} by {parts}")
+        check_tail(self.tail, self.width)
         return self
+
+
+def check_tail(tail: Tail, width: int) -> None:
+    """Raise ValueError where a tail can't share the channels among its directions or heads."""
+    parts = {"none": 1, "gru": 2, "transformer": _n_heads(width)}[tail]
+    if width % parts:
+        raise ValueError(f"a {tail} can't share a width of {width} among {parts}")
 
 
 class Encoder(nn.Module):

@@ -133,7 +133,7 @@ def train(
             write_log(folder, run.history, tensorboard)
         if run.stopped:
             break
-    accelerator.end_training()
+    run.end()
     return Trained(run.best_weights, run.history, run.stopped)
 
 
@@ -251,6 +251,13 @@ class _Run:
         torch.set_rng_state(state["random"][0])
         if len(state["random"]) > 1:
             torch.cuda.set_rng_state(state["random"][1], self.accelerator.device)
+
+    def end(self) -> None:
+        """Part from the other processes: one that holds on to those who left would hang."""
+        self.accelerator.wait_for_everyone()
+        self.networks.clear()
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
 
     @property
     def _scaler(self) -> Any:
