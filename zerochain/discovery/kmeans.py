@@ -165,7 +165,7 @@ def lloyd(
     Returns:
         Centroids (K, D), the mean squared distance of a point to its own, and the iterations.
     """
-    norms = torch.cat([chunk.square().sum(dim=1) for chunk in torch.split(points, _CHUNK)])
+    norms = torch.linalg.vector_norm(points, dim=1).square_()  # no copy of the points
     inertia = previous = float("inf")
     iteration = 0
     for iteration in track(range(1, max_iterations + 1), "K-Means"):  # noqa: B007
