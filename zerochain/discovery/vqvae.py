@@ -110,6 +110,8 @@ class VQVAEConfig(BaseModel):
 class VQVAEUnits(NeuralUnits):
     """The conditional VQ-VAE. Encoding needs neither the decoder nor a speaker.
 
+    What it rebuilds is what it sees: the features, as the front end prepares them.
+
     Args:
         n_units: K.
         stride: frames that one unit lasts: 1, 2, 4 or 8.
