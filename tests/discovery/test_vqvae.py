@@ -13,7 +13,7 @@ from zerochain.discovery.codebook import CollapseWarning
 from zerochain.discovery.load import load_unit_model
 from zerochain.discovery.segments import Speech, held_out
 from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
-from zerochain.discovery.vqvae_training import VqvaeTask
+from zerochain.discovery.vqvae_training import VqvaeTask, squared_error
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.features import Features
@@ -87,6 +87,14 @@ def test_it_learns_units_that_are_in_use(tmp_path: Path) -> None:
     assert "2 speakers" in model.summary
     assert "NOT CONVERGED" in model.summary
     assert f"{model.n_used} of 12 units in use" in model.summary
+
+
+def test_the_squared_error_is_of_real_frames() -> None:
+    x, made = torch.randn(2, 9, 3), torch.randn(2, 9, 3)
+    total, n = squared_error(made, {"x": x, "lengths": torch.tensor([9, 4])})
+    errors = torch.cat([(made - x)[0], (made - x)[1, :4]]).square()
+    assert n == 13
+    assert float(total / n) == pytest.approx(float(errors.mean()))
 
 
 def test_its_distortion_is_the_mean_distance_of_training_latents() -> None:

@@ -95,7 +95,7 @@ def test_dead_codes_begin_again_at_real_latents(ema: bool) -> None:
     away = torch.cat([torch.zeros(1, D), torch.full((K - 1, D), 1e3)])
     made.start(away)
     z, mask = latents(), torch.ones(4, 10)
-    z[:, 7:], mask[:, 7:] = 77.0, 0
+    z[:, 2:], mask[:, 2:] = 77.0, 0
     for _ in range(6):
         used = made(z, mask).n_used
     assert made.codebook.abs().max() < 10  # neither far away nor where there is no speech
