@@ -458,3 +458,70 @@ def vqcpc(
     )
     model.restart, model.tensorboard = rest.pop("restart"), rest.pop("tensorboard")
     _fit(model, **rest)
+
+
+@discover.command(
+    example="zerochain discover selftrain corpora/mine --units 256 --bitrate 150 --out models/self"
+)
+@discovery_options
+@click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 192]")
+@click.option(
+    "--blocks", "n_blocks", type=click.IntRange(min=0), help="Residual blocks.  [default: 4]"
+)
+@click.option(
+    "--tail",
+    type=click.Choice(["none", "gru", "transformer"]),
+    help="What sees the whole segment after the convolutions.  [default: none]",
+)
+@click.option(
+    "--instance-norm/--no-instance-norm",
+    default=None,
+    help="Take mean and variance over the utterance out of the bottleneck.  [default: no]",
+)
+@click.option("--bottleneck", "dim", type=click.IntRange(min=1), help="Dimensions.  [default: 64]")
+@click.option(
+    "--teacher-penalty",
+    type=click.FloatRange(min=0),
+    help="Of the teachers' segmentation.  [default: 1]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="At most; fewer if units become less robust to a change of voice.  [default: 2]",
+)
+@click.option(
+    "--augment/--no-augment",
+    default=True,
+    show_default=True,
+    help="Train on speech as other vocal tracts and rooms would have it.",
+)
+@click.option(
+    "--segment-frames",
+    "n_frames",
+    type=click.IntRange(min=1),
+    help="Length of a training segment.  [default: 128]",
+)
+@training_options(steps=3000, batch_size=24, learning_rate=1e-3, validate_every=200, patience=5)
+def selftrain(units: int, stride: int, augment: bool, seed: int, device: str, **rest: Any) -> None:
+    """Self-training: a network learns K-Means units under other voices; K-Means of what it learned.
+
+    <out>.training gets checkpoints and log.csv of each round. Interrupted, it goes on where it
+    stopped when the same command is given again.
+    """
+    from zerochain.discovery.self_training import SelfTrainedUnits, SelfTrainingConfig
+    from zerochain.training.device import resolve_device
+
+    given = {name: rest.pop(name) for name in SelfTrainingConfig.model_fields if name in rest}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if not augment:
+        chosen["augmentation"] = None
+    model = SelfTrainedUnits(
+        units,
+        stride,
+        options=_front_end(rest),
+        config=checked(SelfTrainingConfig, **chosen),
+        training=training_config(rest, seed),
+        device=resolve_device(device),
+    )
+    model.restart, model.tensorboard = rest.pop("restart"), rest.pop("tensorboard")
+    _fit(model, **rest)

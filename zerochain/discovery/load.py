@@ -10,6 +10,7 @@ from zerochain.discovery.gmm import GMMUnits
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.segmentation import Segmentation
+from zerochain.discovery.self_training import SelfTrainedUnits
 from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, read_bundle
@@ -39,6 +40,8 @@ def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:
             return VQVAEUnits.from_bundle(bundle, device)
         case "vqcpc":
             return CPCUnits.from_bundle(bundle, device)
+        case "selftrain":
+            return SelfTrainedUnits.from_bundle(bundle, device)
         case other:
             raise InputError(
                 f"holds a {other}, not a unit model",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -103,11 +103,19 @@ class UnitModel(ABC):
         return segment(costs, segmentation.penalty * self.distortion, *limits)
 
     def costs(
-        self, features: Features, ids: Sequence[str] | None = None
+        self,
+        features: Features,
+        ids: Sequence[str] | None = None,
+        change: Callable[[Frames], Frames] | None = None,
     ) -> Iterator[tuple[str, Frames]]:
-        """Ids (all, or these) and the cost of every unit at every step of each, (T, K)."""
+        """Ids (all, or these) and the cost of every unit at every step of each, (T, K).
+
+        Args:
+            change: of each utterance that the front end prepared, (T, D) → (T, D).
+        """
         for names, prepared in self._prepared(features, ids):
-            yield from zip(names, self._costs(prepared), strict=True)
+            heard = prepared if change is None else [change(frames) for frames in prepared]
+            yield from zip(names, self._costs(heard), strict=True)
 
     def latents(self, features: Features) -> Iterator[tuple[str, Frames]]:
         """Each utterance's id and what its units stand for, before quantisation: (T', D)."""

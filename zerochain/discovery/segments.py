@@ -16,6 +16,7 @@ from zerochain.training.loop import Batch
 from zerochain.training.split import validation_ids
 
 _VALIDATION_FRAMES = 60_000
+NO_LABEL = -100  # of what lies beyond an utterance's end
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class Speech:
     speakers: NDArray[np.int64]
     """(U,) numbers of the speakers in `speaker_names`; one that is unknown has the number L."""
     speaker_names: tuple[str, ...]
+    labels: NDArray[np.int64] | None = None
+    """(N,): what a teacher says of each frame."""
 
     @classmethod
     def of(
@@ -58,7 +61,8 @@ class Speech:
         Shorter utterances come whole, with zeros after them.
 
         Returns:
-            "x" (n, n_frames, D), "lengths" (n,), "speakers" (n,), and "utterances" (n,).
+            "x" (n, n_frames, D), "lengths" (n,), "speakers" (n,), "utterances" (n,), and "labels"
+            (n, n_frames) where there are any.
         """
         rng = np.random.default_rng(list(seed))
         lengths = np.diff(self.bounds)
@@ -108,9 +112,13 @@ class Speech:
     def _cut(self, utterances: NDArray[np.int64], starts: list[int], n_frames: int) -> Batch:
         x = np.zeros((len(starts), n_frames, self.frames.shape[1]), np.float32)
         lengths = np.minimum(self.bounds[utterances + 1] - starts, n_frames)
+        labels = np.full(x.shape[:2], NO_LABEL)
         for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             x[row, :length] = self.frames[start : start + length]
+            if self.labels is not None:
+                labels[row, :length] = self.labels[start : start + length]
         return {
+            **({} if self.labels is None else {"labels": torch.from_numpy(labels)}),
             "x": torch.from_numpy(x),
             "lengths": torch.from_numpy(lengths),
             "speakers": torch.from_numpy(self.speakers[utterances]),
