@@ -7,7 +7,7 @@ import click
 import zerochain
 from zerochain.cli.common import Group
 from zerochain.cli.corpus import corpus
-from zerochain.cli.discover import discover
+from zerochain.cli.discover_trained import discover
 from zerochain.cli.encode import encode
 from zerochain.cli.export import export
 from zerochain.cli.extract import extract
