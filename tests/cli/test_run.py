@@ -20,7 +20,7 @@ import soundfile
 import yaml
 
 from commands import run
-from zerochain.cli.run import change
+from zerochain.cli.run import change, overlay
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones, read_phones
@@ -208,7 +208,7 @@ def test_tradeoff(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_failing_step_says_why(
     make_corpus: Callable[..., Corpus], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    corpus = make_corpus(2)
+    corpus = make_corpus(3)
     broken = corpus.audio_path(corpus.utterances[1])
     broken.write_bytes(broken.read_bytes()[:2000])
     given = {"corpus": corpus.folder, "abx": "false"}
@@ -227,8 +227,11 @@ def test_a_chain_without_a_corpus_or_its_phones(
     assert "give one with --set corpus=FOLDER" in capfd.readouterr().err
     run("run", "tradeoff", "--out", "r", code=1)
     assert "--set copies.mboshi=" in capfd.readouterr().err
-    run("run", "chain", "--out", "r", "--set", f"corpus={make_corpus(2).folder}", code=1)
-    assert "phones.parquet" in capfd.readouterr().err
+    given = ("run", "chain", "--out", "r", "--set", f"corpus={make_corpus(3).folder}")
+    run(*given, code=1)
+    assert "phones.parquet, which ABX needs" in capfd.readouterr().err
+    run(*given, "--set", "abx=false", "--set", "train_split=trian", code=1)
+    assert "no utterance of split 'trian'; splits: test, train" in capfd.readouterr().err
     assert not Path("r/features").exists()
 
 
@@ -243,13 +246,19 @@ def test_a_pipeline_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
     common = ("run", recipe, "--out", "r", "--set", "name=José's 李")
     run(*common, "--dry-run")
     assert not Path("r/greeting").exists()
+    assert not Path("r/config.yaml").exists()
     assert "Done: " in run(*common).stdout
     assert Path("r/greeting").read_text(encoding="utf-8") == "hello José's 李\n"
     config = Path("r/config.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(config) == {"name": "José's 李"}
     assert "unrecognized arguments" not in capfd.readouterr().err
+    run("run", recipe, "--out", "r", "--set", "name=another", "--", "-n")
+    assert Path("r/config.yaml").read_text(encoding="utf-8") == config
     run(*common, "--no-such-option-of-snakemake", code=1)
     assert "--no-such-option-of-snakemake" in capfd.readouterr().err
+    (recipe / "loud.yaml").write_text("name: EVERYBODY\n")
+    run("run", recipe, "--out", "loud", "--configfile", "loud.yaml")
+    assert Path("loud/greeting").read_text() == "hello EVERYBODY\n"
 
 
 def test_one_run_at_a_time_and_a_killed_one_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
@@ -303,11 +312,40 @@ def test_an_unknown_pipeline_lists_those_there_are() -> None:
         ("title=Mboshi: first", "a text with a colon needs quotes"),
         ("inverter=5", "inverter can't be 5 in place of {'units'"),
         ("systems=", "systems can't be None in place of ["),
+        ("corpus=nowhere", "nowhere: corpus: there is no such folder"),
     ],
 )
 def test_settings_that_make_no_sense(setting: str, said: str) -> None:
     assert said in run("run", "chain", "--out", "r", "--set", setting, code=1).stderr
     assert not Path("r").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sedd: 3", "settings that the pipeline doesn't have: sedd"),
+        ("[1]", "settings that the pipeline doesn't have: [1]"),
+        ("a: [", "is not YAML"),
+        ("corpus: nowhere", "nowhere: corpus: there is no such folder"),
+        (None, "can't be read"),
+    ],
+)
+def test_config_files_that_make_no_sense(text: str | None, said: str) -> None:
+    if text is not None:
+        Path("over.yaml").write_text(text)
+    assert said in run("run", "chain", "--out", "r", "--configfile", "over.yaml", code=1).stderr
+    assert not Path("r").exists()
+
+
+def test_a_config_file_joins_tables_and_replaces_all_else() -> None:
+    config = {"systems": {"a": {"units": [1, 2]}}, "seed": 0, "copies": {"x": None}}
+    Path("over.yaml").write_text("systems: {a: {units: [3]}, b: {units: [4]}}\ncopies: {x: .}\n")
+    overlay(config, Path("over.yaml"))
+    assert config == {
+        "systems": {"a": {"units": [3]}, "b": {"units": [4]}},
+        "seed": 0,
+        "copies": {"x": str(Path().absolute())},
+    }
 
 
 def test_usage_errors_exit_with_2() -> None:
@@ -331,8 +369,8 @@ def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
         ("voice=010", {"voice": "010"}),
         ("voice=no", {"voice": "no"}),
         ("voice=1:30", {"voice": "1:30"}),
-        ("corpus=nowhere", {"corpus": "nowhere"}),
         ("copies.x=ana", {"copies": {"x": "HERE/ana"}}),
+        ("copies={y: ana, z: null}", {"copies": {"y": "HERE/ana", "z": None}}),
         ("corpus=ana", {"corpus": "HERE/ana"}),
         ("systems=[{units: 2}]", {"systems": [{"units": 2}]}),
         ("inverter.width=8", {"inverter": {"width": 8, "steps": 2}}),

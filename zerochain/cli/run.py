@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,10 @@ from zerochain.formats.atomic import atomic_file, explained
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
-FOLDERS = {"corpus", "copies"}  # the settings that name folders, in every pipeline
+FOLDERS = {"corpus", "corpora", "copies"}  # the settings that name folders, in every pipeline
 NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
+PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--summary"}
+"""Options of Snakemake with which it makes nothing."""
 
 
 @click.command(
@@ -28,6 +31,7 @@ NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it l
     example=(
         "zerochain run demo --out runs/demo\n"
         "zerochain run chain --out runs/mine --set corpus=corpora/mine --set voice=ana\n"
+        "zerochain run tradeoff --out runs/tradeoff --set copies.mboshi=/data/mboshi\n"
         "zerochain run demo --out runs/demo -- --executor slurm --jobs 50"
     ),
 )
@@ -41,12 +45,21 @@ NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it l
     metavar="NAME=VALUE",
     help="Change a setting of the pipeline's config.yaml; dots go deeper: inverter.width=64.",
 )
+@click.option(
+    "--configfile",
+    "configfiles",
+    multiple=True,
+    metavar="FILE",
+    help="YAML that is laid over the pipeline's config.yaml, before --set: a file, or the name of "
+    "one beside the Snakefile. May be given several times.",
+)
 @click.option("--cores", type=click.IntRange(min=1), help="Cores.  [default: all]")
 def run(
     pipeline: str,
     snakemake_options: tuple[str, ...],
     out: Path,
     settings: tuple[str, ...],
+    configfiles: tuple[str, ...],
     cores: int | None,
 ) -> None:
     """Run a PIPELINE (demo, chain, tradeoff, or a folder with a Snakefile) into a folder.
@@ -55,19 +68,29 @@ def run(
     """
     from zerochain.cores import cores as all_cores
 
-    run_pipeline(pipeline, out, settings, cores or all_cores(), snakemake_options)
+    run_pipeline(
+        pipeline, out, settings, cores or all_cores(), snakemake_options, configfiles=configfiles
+    )
     page = out / "report" / "index.html"
     click.echo(f"Done: {page.absolute() if page.exists() else out.absolute()}")
 
 
 def run_pipeline(
-    pipeline: str, out: Path, settings: tuple[str, ...], cores: int, extra: tuple[str, ...] = ()
+    pipeline: str,
+    out: Path,
+    settings: tuple[str, ...],
+    cores: int,
+    extra: tuple[str, ...] = (),
+    *,
+    configfiles: tuple[str, ...] = (),
 ) -> None:
     """Write the run's frozen config.yaml and let Snakemake make what it says.
 
+    Where Snakemake is only asked for its plan, the run's config.yaml is left as it is.
+
     Raises:
-        InputError: no such pipeline or setting, Snakemake is missing, another run is at work
-            in the folder, or a step failed.
+        InputError: no such pipeline, setting or folder, Snakemake is missing, another run is at
+            work in the folder, or a step failed.
     """
     import importlib.util
 
@@ -80,16 +103,19 @@ def run_pipeline(
             remedy="pip install 'zerochain[pipelines]'",
         )
     config = yaml.safe_load((recipe / SETTINGS).read_text(encoding="utf-8")) or {}
+    for name in configfiles:
+        overlay(config, Path(name) if Path(name).exists() else recipe / name)
     for setting in settings:
         change(config, setting)
     out = out.absolute()
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
-    command += ["--configfile", str(out / SETTINGS), "--directory", str(out), "--nolock"]
-    command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
-    with _alone(out) as lock:
-        with atomic_file(out / SETTINGS) as temporary:
+    with _alone(out) as lock, tempfile.TemporaryDirectory() as planning:
+        frozen = Path(planning, SETTINGS) if PLANS & set(extra) else out / SETTINGS
+        with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
+        command += ["--configfile", str(frozen), "--directory", str(out), "--nolock"]
+        command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
     if result.returncode:
@@ -139,11 +165,49 @@ def find_recipe(pipeline: str) -> Path:
     )
 
 
-def change(config: dict[str, Any], setting: str) -> None:
-    """Apply "name=value" or "outer.inner=value"; folders that exist become absolute.
+def overlay(config: dict[str, Any], path: Path) -> None:
+    """Lay a YAML file of settings over others: tables are joined, all else is replaced.
 
     Raises:
-        InputError: no "=" in it, no such setting, no YAML, or of another form.
+        InputError: no such file, no YAML, or a setting that isn't there or has another form.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(
+            f"can't be read ({error.strerror})",
+            path=path,
+            remedy="give a YAML file, or the name of one beside the pipeline's Snakefile",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"is not YAML ({str(error).splitlines()[0]})", path=path, remedy="mend it"
+        ) from error
+    if not isinstance(values, dict) or not values.keys() <= config.keys():
+        names = values if isinstance(values, dict) else [values]
+        unknown = ", ".join(str(name) for name in names if str(name) not in config)
+        raise InputError(
+            f"holds settings that the pipeline doesn't have: {unknown}",
+            path=path,
+            remedy=f"the settings are {', '.join(config)}",
+        )
+    for name, value in values.items():
+        config[name] = _joined(config[name], _absolute(name, value))
+
+
+def _joined(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**old, **{name: _joined(old.get(name), value) for name, value in new.items()}}
+
+
+def change(config: dict[str, Any], setting: str) -> None:
+    """Apply "name=value" or "outer.inner=value"; folders become absolute.
+
+    Raises:
+        InputError: no "=" in it, no such setting or folder, no YAML, or of another form.
     """
     import yaml
 
@@ -173,5 +237,20 @@ def change(config: dict[str, Any], setting: str) -> None:
     first = [*outer, last][0]
     if first in NAMES and value is not None and not isinstance(value, str | dict):
         value = text.strip()
-    is_folder = first in FOLDERS and isinstance(value, str) and Path(value).exists()
-    table[last] = str(Path(value).absolute()) if is_folder else value
+    table[last] = _absolute(first, value)
+
+
+def _absolute(setting: str, value: Any) -> Any:
+    """A setting's value; where it names folders, these with their whole paths."""
+    if setting not in FOLDERS or value is None:
+        return value
+    if isinstance(value, dict):
+        return {name: _absolute(setting, inner) for name, inner in value.items()}
+    if not Path(str(value)).is_dir():
+        raise InputError(
+            f"{setting}: there is no such folder",
+            path=str(value),
+            cause="the path is mistyped, or seen from another folder",
+            remedy="check the path",
+        )
+    return str(Path(str(value)).absolute())
