@@ -13,6 +13,7 @@ from zerochain.discovery.vqvae import VQVAEConfig
 from zerochain.discovery.vqvae_training import VqvaeTask
 from zerochain.formats.bundle import bundle_id, read_bundle
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.fit import read_fit
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
 
@@ -92,7 +93,14 @@ def test_interrupted_and_repeated(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
     assert not Path("m").exists()
     error = run(*command, "--jitter", 0.9, "--out", "m", code=1).stderr
     assert "other data or other settings" in error
+    log = Path("m.training/log.csv")
+    head, *rows, last = log.read_text().splitlines()
+    step, _, *losses = last.split(",")
+    log.write_text("\n".join([head, *rows, ",".join([step, "5000", *losses])]))
     run(*command, "--out", "m")
+    fits = read_fit(Path("m")), read_fit(Path("whole"))
+    assert fits[0] and fits[1] and fits[0].seconds - 5000 < fits[1].seconds + 60 < 5000
+    assert fits[0].device.startswith("CPU, ")
     assert bundle_id(Path("m")) == bundle_id(Path("whole"))
     assert not leftovers(Path())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,11 @@ from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER as FEATURES_MARKER
 from zerochain.formats.features import Features, read_features, write_features
+from zerochain.formats.fit import Fit, write_fit
+from zerochain.formats.training_log import MARKER as LOG
+from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, write_units
-from zerochain.training.device import is_main_process
+from zerochain.training.device import described, is_main_process
 from zerochain.training.loop import CHECKPOINT, training_folder
 
 _AS_IT_IS = SegmentationOptions()
@@ -72,16 +76,19 @@ def discover(
     if isinstance(model, NeuralUnits):
         model.training_folder = checkpoints
     with features_of(part, features, device=device, jobs=jobs) as given:
+        before, begun = _seconds_spent(model), time.monotonic()
         model.fit(given)
         if not is_main_process():
             return Discovered(model, None)
-        model.save(out)
+        fit = Fit(before + time.monotonic() - begun, described(device))
+        _save(model, out, fit)
         (checkpoints / CHECKPOINT).unlink(missing_ok=True)
         if segmentation == _AS_IT_IS:
             return Discovered(model, None)
         seconds = _seconds(part)
         if segmentation.bitrate is not None:
             _choose_penalty(model, given, seconds, segmentation.bitrate, out)
+            _save(model, out, fit)
         sample = given.restrict(speech_sample(given, model.n_units))
         return Discovered(model, segment_rates(model.encode(sample), seconds))
 
@@ -89,7 +96,7 @@ def discover(
 def _choose_penalty(
     model: UnitModel, features: Features, seconds: Mapping[str, float], bitrate: float, out: Path
 ) -> None:
-    """Give a saved model its penalty, and save it again."""
+    """Give a saved model its penalty."""
     try:
         model.segmentation = with_bitrate(model, model.segmentation, features, seconds, bitrate)
     except InputError as error:
@@ -99,7 +106,21 @@ def _choose_penalty(
             remedy=f"{out} holds the model without a penalty: give 'zerochain encode' another "
             "bit rate",
         ) from error
+
+
+def _save(model: UnitModel, out: Path, fit: Fit) -> None:
     model.save(out)
+    write_fit(out, fit)
+
+
+def _seconds_spent(model: UnitModel) -> float:
+    """What training had taken before it was interrupted; 0 where it was not."""
+    if not isinstance(model, NeuralUnits) or model.restart or model.training_folder is None:
+        return 0.0
+    folder = model.training_folder
+    if not (folder / CHECKPOINT).exists():
+        return 0.0
+    return read_training_log(folder)["seconds"][-1] if (folder / LOG).exists() else 0.0
 
 
 def _seconds(corpus: Corpus) -> dict[str, float]:

@@ -27,6 +27,16 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def described(device: str) -> str:
+    """ "cpu" or "cuda" as people know it: "CPU, 2 threads", "NVIDIA H100"."""
+    import torch
+
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    n_threads = torch.get_num_threads()
+    return f"CPU, {n_threads} thread{'' if n_threads == 1 else 's'}"
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes; under torchrun only the first does."""
     return int(os.environ.get("RANK", "0")) == 0

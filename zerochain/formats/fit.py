@@ -1,0 +1,51 @@
+"""`fit.json`, in a model's bundle: how long its fit took, and on what.
+
+It is no part of the bundle's id: the same model can be fitted faster elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from zerochain.errors import InputError
+from zerochain.formats.tables import read_json, write_json
+
+KIND = "fit"
+FILE = "fit.json"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the fit of a model took, without extracting features."""
+
+    seconds: float
+    """Of wall time, of all runs if it was interrupted."""
+    device: str
+    """In a few words for people: "CPU, 2 threads", "NVIDIA H100"."""
+
+
+def write_fit(bundle: Path, fit: Fit) -> None:
+    """Write it into the folder of a bundle."""
+    write_json(bundle / FILE, KIND, asdict(fit))
+
+
+def read_fit(bundle: Path) -> Fit | None:
+    """What the fit of a bundle took; None where nobody wrote it down.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    path = bundle / FILE
+    if not path.is_file():
+        return None
+    header = read_json(path, KIND, "seconds", "device")
+    seconds, device = header["seconds"], header["device"]
+    if not isinstance(seconds, int | float) or not isinstance(device, str):
+        raise InputError(
+            f"says that the fit took {seconds!r} seconds on {device!r}",
+            path=path,
+            cause="it was edited",
+            remedy="delete it: nothing depends on it but tables",
+        )
+    return Fit(float(seconds), device)
