@@ -98,9 +98,11 @@ def test_interrupted_and_repeated(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
     step, _, *losses = last.split(",")
     log.write_text("\n".join([head, *rows, ",".join([step, "5000", *losses])]))
     run(*command, "--out", "m")
-    fits = read_fit(Path("m")), read_fit(Path("whole"))
-    assert fits[0] and fits[1] and fits[0].seconds - 5000 < fits[1].seconds + 60 < 5000
-    assert fits[0].device.startswith("CPU, ")
+    resumed, whole = read_fit(Path("m")), read_fit(Path("whole"))
+    assert resumed
+    assert whole
+    assert resumed.seconds > 5000 > whole.seconds
+    assert resumed.device.startswith("CPU, ")
     assert bundle_id(Path("m")) == bundle_id(Path("whole"))
     assert not leftovers(Path())
 

@@ -33,5 +33,7 @@ def test_an_unknown_language_is_an_error():
 def test_the_paper_s_tables():
     rows = tjandra2019()
     assert len(rows) == 38
-    vqvae = [r for r in rows if r["system"] == "VQ-VAE" and r["n_units"] == "256"]
-    assert [float(r["abx"]) for r in vqvae] == [27.63, 24.37, 24.17, 30.51]
+    vqvae = [r for r in rows if (r.system, r.n_units) == ("VQ-VAE", 256)]
+    assert [(r.stride, r.abx) for r in vqvae] == [(1, 27.63), (2, 24.37), (4, 24.17), (8, 30.51)]
+    assert {r.table for r in vqvae} == {5}
+    assert [(r.n_units, r.stride) for r in rows if r.table == 2] == [(None, 1)] * 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,11 @@ from zerochain.formats.units import UnitFile
 from zerochain.metrics.usage import codebook_usage
 from zerochain.report import figures, style
 from zerochain.report.figures import Point
-from zerochain.report.published import Published, published_systems
+from zerochain.report.published import published_systems
 from zerochain.report.score_tables import Column, Row, ScoreTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _WIDE, _NARROW, _FILE = (980, 560), (350, 430), (1000, 600)
 
@@ -30,70 +35,82 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """The plot of ABX error against bit rate, for wide and for narrow screens."""
+    """The plot of ABX error against bit rate on one corpus, for wide and for narrow screens."""
 
     wide: str
     narrow: str
+    corpus: str
+    """Its id."""
+    rate: str
     protocol: str
     published: str | None
 
 
-def tradeoff(table: ScoreTable | None, published: str | None, folder: Path) -> Tradeoff | None:
-    """Draw the plot; tradeoff.svg and tradeoff.png are written into `folder` as well.
+def tradeoffs(table: ScoreTable | None, published: str | None, folder: Path) -> list[Tradeoff]:
+    """Draw a plot for each corpus that has systems with an ABX error and a bit rate above 0.
 
-    Returns:
-        None if no system has both an ABX error across speakers and a bit rate above 0.
+    The rate is that of segments where systems have it. tradeoff.svg and tradeoff.png (of further
+    corpora tradeoff-2.svg, …) are written into `folder` as well.
     """
-    abx, rate = _fullest(table, "abx_across"), _fullest(table, "bitrate")
-    if table is None or abx is None or rate is None:
+    rows = table.rows if table else []
+    drawn: list[Tradeoff] = []
+    for corpus in dict.fromkeys(row.corpus for row in rows):
+        name = f"tradeoff-{len(drawn) + 1}" if drawn else "tradeoff"
+        there = [row for row in rows if row.corpus == corpus]
+        plot = _tradeoff(there, published, folder / name)
+        drawn += [plot] if plot else []
+    return drawn
+
+
+def _tradeoff(rows: Sequence[Row], published: str | None, path: Path) -> Tradeoff | None:
+    abx = _fullest(rows, "abx_across")
+    rate = _fullest(rows, "segment_bitrate") or _fullest(rows, "bitrate")
+    if abx is None or rate is None:
         return None
     points = [
         _point(row, abx, rate)
-        for row in table.rows
+        for row in rows
         if abx in row.cells and rate in row.cells and row.cells[rate].score.value > 0
     ]
     if not points:
         return None
     references = [
         (row.system, row.cells[abx].score.value)
-        for row in table.rows
+        for row in rows
         if abx in row.cells and row.is_features
     ]
     others = published_systems(published) if published else []
-    _write_files(points, references, others, folder)
+    draw = partial(figures.tradeoff, points, references, others, rate=rate.label)
+    write_figure(draw(_FILE), path)
     alt = "ABX error across speakers against bit rate: " + "; ".join(
         f"{p.name} {p.abx:.1f} % at {p.bitrate:.0f} bit/s" for p in points
     )
-    wide = figures.tradeoff(points, references, others, _WIDE)
-    narrow = figures.tradeoff(points, references, others, _NARROW, name_published=False)
     return Tradeoff(
-        wide=style.inline_svg(wide, alt, "tradeoff-wide"),
-        narrow=style.inline_svg(narrow, alt, "tradeoff-narrow"),
+        wide=style.inline_svg(draw(_WIDE), alt, f"{path.name}-wide"),
+        narrow=style.inline_svg(draw(_NARROW, name_published=False), alt, f"{path.name}-narrow"),
+        corpus=rows[0].corpus,
+        rate=rate.label,
         protocol=abx.under,
         published=published,
     )
 
 
-def _write_files(
-    points: Sequence[Point],
-    references: Sequence[tuple[str, float]],
-    others: Sequence[Published],
-    folder: Path,
-) -> None:
-    figure = figures.tradeoff(points, references, others, _FILE)
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as `path`.svg and `path`.png."""
     for kind in ("svg", "png"):
-        (folder / f"tradeoff.{kind}").write_bytes(style.to_bytes(figure, kind, style.PAPER))
+        file = path.with_name(f"{path.name}.{kind}")
+        file.write_bytes(style.to_bytes(figure, kind, style.PAPER))
 
 
 def _point(row: Row, abx: Column, rate: Column) -> Point:
     error, bitrate = row.cells[abx].score, row.cells[rate].score
-    return Point(row.system, error.value, bitrate.value, error.interval, bitrate.interval)
+    method = row.unit_file.method.partition(" ")[0] if row.unit_file else ""
+    return Point(row.system, error.value, bitrate.value, error.interval, bitrate.interval, method)
 
 
-def _fullest(table: ScoreTable | None, stem: str) -> Column | None:
+def _fullest(rows: Sequence[Row], stem: str) -> Column | None:
     """The column of a metric that most systems have: one protocol, so that they compare."""
-    columns = [column for column in table.columns if column.stem == stem] if table else []
-    rows = table.rows if table else []
+    columns = sorted({column for row in rows for column in row.cells if column.stem == stem})
     return max(columns, key=lambda c: sum(c in row.cells for row in rows), default=None)
 
 

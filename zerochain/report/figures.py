@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from zerochain.formats.training_log import TrainingLog
 from zerochain.report import style
 from zerochain.report.labels import Label, place_labels
-from zerochain.report.published import Published
+from zerochain.report.pareto import pareto_front
+from zerochain.report.published import PaperRow, Published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,8 @@ _PANEL = (340, 200)
 _TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _CHANCE = 50.0
 _LOG_ABOVE = 30.0
+_MOST_NAMED = 14
+_MARKERS = "os^vPXD*"
 _MOST_LINES = 5
 
 
@@ -35,6 +38,13 @@ class Point:
     bitrate: float
     abx_interval: tuple[float, float] | None = None
     bitrate_interval: tuple[float, float] | None = None
+    series: str = ""
+    """Points of one series have the same marker."""
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points on the Pareto front, from the lowest bit rate."""
+    return pareto_front([(p.bitrate, p.abx) for p in points])
 
 
 def tradeoff(
@@ -43,38 +53,63 @@ def tradeoff(
     published: Sequence[Published],
     size_px: tuple[int, int],
     *,
+    paper: Sequence[PaperRow] = (),
+    rate: str = "bit rate",
     name_published: bool = True,
 ) -> Figure:
     """ABX error against bit rate: down and to the left is better.
 
+    Where there are many points, only those on the Pareto front have names and intervals.
+
     Args:
         references: (name, ABX error) of features, which have no bit rate: dashed lines.
         published: drawn faintly, since they are on other data.
+        paper: likewise, without names.
+        rate: what the bit rate is called.
         name_published: whether their names fit in.
     """
     figure = style.new_figure(*size_px)
     axes = figure.add_subplot()
     axes.set_xscale("log")
     axes.grid(True, zorder=0)
-    axes.set_xlabel("bit rate (bit/s, log scale)")
+    axes.set_xlabel(f"{rate} (bit/s, log scale)")
     axes.set_ylabel("ABX error across speakers (%)")
     theirs: Any = {"marker": "D", "ms": 4, "mfc": "none", "mec": style.FAINT, "mew": 0.9}
     if published:
         rates, errors = [p.bitrate for p in published], [p.abx for p in published]
         label = "ZeroSpeech 2019, 2020: other data"
         axes.plot(rates, errors, ls="", zorder=2, label=label, **theirs)
+    if paper:
+        rates, errors = [p.bitrate for p in paper], [p.abx for p in paper]
+        label = "Tjandra et al. 2019, every size: other data"
+        axes.plot(rates, errors, "+", ms=5, mew=0.8, color=style.FAINT, zorder=2, label=label)
     for _, abx in references:
         axes.axhline(abx, color=style.SECOND, lw=1, ls=(0, (4, 3)), zorder=1)
-    bars = [bar for point in points for bar in _draw(axes, point)]
-    _limits(axes, points, references, published)
-    axes.plot([], [], "o", ms=6, color=style.ACCENT, label="this run, 95 % intervals")
+    best = front(points)
+    named = set(best) if len(points) > _MOST_NAMED else set(range(len(points)))
+    markers = {s: _MARKERS[i % len(_MARKERS)] for i, s in enumerate(_series(points))}
+    bars = [
+        bar
+        for i, point in enumerate(points)
+        for bar in _draw(axes, point, markers[point.series], faint=i not in named)
+    ]
+    if len(best) > 1:
+        edge = [(points[i].bitrate, points[i].abx) for i in best]
+        axes.step(*zip(*edge, strict=True), where="post", color=style.ACCENT, lw=1, zorder=3)
+    _limits(axes, points, references, [*published, *paper])
+    for series, marker in markers.items():
+        label = f"this run, 95 % intervals{f': {series}' if series else ''}"
+        axes.plot([], [], marker, ms=6, color=style.ACCENT, label=label)
     legend = axes.legend(loc="upper right", fontsize=8, labelcolor=style.MUTED, borderaxespad=0.2)
     legend.set_in_layout(False)
     around: list[Any] = [legend]
     around += [_reference(axes, name, abx) for name, abx in references]
     ours = {"color": style.ACCENT, "size": 9, "weight": "bold", "zorder": 5}
     faint = {"color": style.MUTED, "size": 7, "zorder": 3}
-    labels = [Label(p.bitrate, p.abx, p.name, ours) for p in points]
+    labels = [
+        Label(p.bitrate, p.abx, p.name if i in named else "", ours) for i, p in enumerate(points)
+    ]
+    labels += [Label(p.bitrate, p.abx, "", faint) for p in paper]
     labels += [
         Label(p.bitrate, p.abx, f"{p.name} ’{p.year % 100}" if name_published else "", faint)
         for p in published
@@ -83,14 +118,21 @@ def tradeoff(
     return figure
 
 
-def _draw(axes: Axes, point: Point) -> list[Any]:
+def _series(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.series for point in points))
+
+
+def _draw(axes: Axes, point: Point, marker: str, *, faint: bool) -> list[Any]:
     """Draw a point and its intervals; returns the intervals' lines, (2, 2) each."""
+    if faint:
+        axes.plot(point.bitrate, point.abx, marker, ms=4, alpha=0.45, color=style.ACCENT, zorder=3)
+        return []
     drawn = axes.errorbar(
         [point.bitrate],
         [point.abx],
         xerr=_error(point.bitrate, point.bitrate_interval),
         yerr=_error(point.abx, point.abx_interval),
-        fmt="o",
+        fmt=marker,
         ms=6,
         color=style.ACCENT,
         elinewidth=1.2,
@@ -124,11 +166,11 @@ def _limits(
     axes: Axes,
     points: Sequence[Point],
     references: Sequence[tuple[str, float]],
-    published: Sequence[Published],
+    published: Sequence[Published | PaperRow],
 ) -> None:
     from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
-    both: list[Point | Published] = [*points, *published]
+    both: list[Point | Published | PaperRow] = [*points, *published]
     rates = [p.bitrate for p in both]
     low, high = min(rates) / 1.6, max(rates) * 1.8
     axes.set_xlim(low, high)

@@ -91,7 +91,7 @@ def _context(
     shown, problems = examples(run, units_table, n_examples)
     parts = {
         "units": units_table,
-        "tradeoff": drawings.tradeoff(units_table, published, folder),
+        "tradeoff": drawings.tradeoffs(units_table, published, folder),
         "resynthesis": tables.get("resynthesis"),
         "translation": tables.get("translation"),
         "players": run.syntheses,
@@ -104,13 +104,17 @@ def _context(
         "title": title,
         "css": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "run": run,
+        "corpus_names": {identity: corpus.name for identity, corpus in run.corpora.items()},
         "corpora": [_facts(corpus) for corpus in run.corpora.values()],
         "summary": _summary(run, units_table),
         "absent": [text for name, text in _ABSENT.items() if not parts[name]],
         "problems": problems,
         "version": zerochain.__version__,
         "versions": sorted({score.version for score in run.scores} - {zerochain.__version__}),
-        "devices": sorted({d for model in run.models.values() for d in _devices(model.config)}),
+        "devices": sorted(
+            {d for model in run.models.values() for d in _devices(model.config)}
+            | {fit.device for fit in run.fits.values()}
+        ),
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
     }
 

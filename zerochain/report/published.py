@@ -50,9 +50,32 @@ def published_systems(language: str) -> list[Published]:
     return [e for e in entries if first[e.name.rstrip("*"), e.abx, e.bitrate] is e]
 
 
-def tjandra2019() -> list[dict[str, str]]:
-    """English ABX and bit rate of K-Means, GMM and VQ-VAE at several sizes, as in the CSV."""
-    return _rows(resource("evaluation/zerospeech2019") / "tjandra2019.csv")
+@dataclass(frozen=True)
+class PaperRow:
+    """One line of Tables 1–5 of Tjandra et al. 2019, on English; None where it says nothing."""
+
+    table: int
+    system: str
+    n_units: int | None
+    stride: int | None
+    """Frames of 10 ms that one unit lasts."""
+    abx: float
+    bitrate: float
+
+
+def tjandra2019() -> list[PaperRow]:
+    """ABX and bit rate of features, K-Means, GMM and VQ-VAE at several sizes and strides."""
+    return [
+        PaperRow(
+            table=int(row["table"]),
+            system=row["system"],
+            n_units=_whole(row["n_units"]),
+            stride=_whole(row["time_reduction"]),
+            abx=float(row["abx"]),
+            bitrate=float(row["bitrate"]),
+        )
+        for row in _rows(resource("evaluation/zerospeech2019") / "tjandra2019.csv")
+    ]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -79,6 +102,10 @@ def _entry(row: dict[str, str]) -> Published:
         cer=_number(row["cer"]),
         external_data=row["external_data"] == "True",
     )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text else None
 
 
 def _number(text: str) -> float | None:

@@ -11,6 +11,7 @@ from zerochain.errors import InputError, listed
 from zerochain.formats.bundle import Bundle, read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER as FEATURES_MARKER
+from zerochain.formats.fit import Fit, read_fit
 from zerochain.formats.identity import file_id
 from zerochain.formats.kinds import Kind, find
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -106,6 +107,8 @@ class Run:
     trainings: dict[Path, TrainingLog]
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Headers of features, by id."""
+    fits: dict[str, Fit] = field(default_factory=dict)
+    """What the fits of models took, by the models' ids."""
     sources: list[Source] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
@@ -148,6 +151,8 @@ def _read(run: Run) -> Iterator[Source]:
     for path in files.bundles:
         bundle = read_bundle(path)
         run.models[bundle.id] = bundle
+        if fit := read_fit(path):
+            run.fits[bundle.id] = fit
         yield Source("model", path, bundle.id, bundle.model)
     for path in files.units:
         unit_file = read_units(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, NamedTuple
 
 from zerochain.formats.scores import Score
@@ -95,6 +96,8 @@ class Row:
     cells: dict[Column, Cell]
     is_features: bool = False
     """Scores of features, which stand below the units for reference."""
+    corpus: str = ""
+    """Its id; rows of one corpus stand together, for only they compare."""
 
 
 @dataclass
@@ -130,14 +133,18 @@ def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> Score
         of = inputs.get("inverter") or inputs.get("units") or inputs.get("features") or ""
         key = (score.system, of)
         unit_file = units.get(inputs.get("units", ""))
-        row = rows.setdefault(key, Row(score.system, unit_file, {}, "features" in inputs))
+        corpus = unit_file.corpus_id if unit_file else inputs.get("corpus", "")
+        fresh = Row(score.system, unit_file, {}, "features" in inputs, corpus)
+        row = rows.setdefault(key, fresh)
         column = Column(score.metric, score.protocol, str(score.options.get("distance", "")))
         columns.add(column)
         if column in row.cells:
             earlier = row.cells[column].score
             replaced.append(f"{column.label} of {score.system}: {number(earlier.value)}")
         row.cells[column] = Cell(score)
-    ordered = sorted(rows.values(), key=lambda row: row.is_features)
+    corpora = list(dict.fromkeys(row.corpus for row in rows.values()))
+    place = {corpus: i for i, corpus in enumerate(corpora)}
+    ordered = sorted(rows.values(), key=lambda row: (place[row.corpus], row.is_features))
     table = ScoreTable(sorted(columns, key=_place), ordered, replaced)
     _mark_best(table)
     return table
@@ -166,8 +173,9 @@ def _place(column: Column) -> tuple[int, str, str, str]:
 
 
 def _mark_best(table: ScoreTable) -> None:
-    for column in table.columns:
-        rows = [row for row in table.rows if column in row.cells and not row.is_features]
+    for corpus, column in product({row.corpus for row in table.rows}, table.columns):
+        there = [row for row in table.rows if row.corpus == corpus]
+        rows = [row for row in there if column in row.cells and not row.is_features]
         cells = [row.cells[column] for row in rows]
         if not column.better or len(cells) < 2:
             continue
