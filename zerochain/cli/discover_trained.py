@@ -186,7 +186,7 @@ def vqcpc(
 ) -> None:
     """VQ-CPC: codes from which what comes next is told from what else the same speaker said.
 
-    Take --features log-mel: the derivatives among MFCCs already hold what is to be told.
+    The derivatives among MFCCs already hold some of what is to be told; log-mel does not.
 
     <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
     the same command is given again.
