@@ -230,7 +230,13 @@ def jobs_option(function: F) -> F:
 
 
 def training_options(
-    *, steps: int, batch_size: int, learning_rate: float, validate_every: int, patience: int
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    validate_every: int,
+    patience: int,
+    annealing: str = "none",
 ) -> Callable[[F], F]:
     """What every training takes, with these defaults; `training_config` reads it."""
     options = [
@@ -251,6 +257,13 @@ def training_options(
             type=click.IntRange(min=1),
             default=validate_every,
             show_default=True,
+        ),
+        click.option(
+            "--annealing",
+            type=click.Choice(["none", "cosine"]),
+            default=annealing,
+            show_default=True,
+            help="Whether the learning rate falls to nothing at the last step.",
         ),
         click.option(
             "--precision",
@@ -276,6 +289,6 @@ def training_config(values: dict[str, Any], seed: int) -> TrainingConfig:
     """Take the training loop's settings out of a command's options."""
     from zerochain.training.config import TrainingConfig
 
-    names = ("batch_size", "learning_rate", "patience", "validate_every", "precision")
+    names = ("batch_size", "learning_rate", "annealing", "patience", "validate_every", "precision")
     settings = {name: values.pop(name) for name in names}
     return checked(TrainingConfig, max_steps=values.pop("steps"), seed=seed, **settings)

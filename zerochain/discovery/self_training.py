@@ -47,6 +47,8 @@ class SelfTrainingConfig(BaseModel):
     instance_norm: bool = False
     dim: int = Field(64, ge=1)
     """Of the bottleneck, in which units are found."""
+    n_targets: int | None = Field(None, ge=2)
+    """Units of the first teacher; None is as many as the model's."""
     teacher_context: int = Field(4, ge=0)
     """Frames on each side that the first teacher, K-Means, sees."""
     teacher_components: int = Field(40, ge=1)
@@ -117,7 +119,9 @@ class SelfTrainedUnits(NeuralUnits):
         self.n_units, self.stride, self.device = n_units, stride, device
         self.options = options or FrontEndOptions()
         self.config = config or SelfTrainingConfig()
-        self.training = training or TrainingConfig(batch_size=24)
+        self.training = training or TrainingConfig(
+            max_steps=1500, batch_size=24, annealing="cosine"
+        )
 
     def fit(self, features: Features) -> Self:
         """Train round after round, and keep the best one's encoder and codebook.
@@ -139,7 +143,9 @@ class SelfTrainedUnits(NeuralUnits):
             for number in range(1, self.config.rounds + 1):
                 speech = replace(speech, labels=self._labels(teacher, learned))
                 valid = replace(valid, labels=self._labels(teacher, kept))
-                pupil = self._pupil(speech, valid, features, number, folder / f"round-{number}")
+                pupil = self._pupil(
+                    speech, valid, teacher.n_units, features, number, folder / f"round-{number}"
+                )
                 self.surviving.append(self._surviving(pupil, features))
                 if best is not None and self.surviving[-1] <= self.surviving[-2]:
                     break
@@ -160,9 +166,8 @@ class SelfTrainedUnits(NeuralUnits):
             components=min(self.config.teacher_components, dim),
         )
         seed = self.training.seed
-        return KMeansUnits(self.n_units, options=options, seed=seed, device=self.device).fit(
-            features
-        )
+        n_units = self.config.n_targets or self.n_units
+        return KMeansUnits(n_units, options=options, seed=seed, device=self.device).fit(features)
 
     def _labels(self, teacher: UnitModel, features: Features) -> NDArray[np.int64]:
         """The teacher's unit at every frame, (N,)."""
@@ -176,13 +181,19 @@ class SelfTrainedUnits(NeuralUnits):
         ).astype(np.int64)
 
     def _pupil(
-        self, speech: Speech, valid: Speech, features: Features, number: int, folder: Path
+        self,
+        speech: Speech,
+        valid: Speech,
+        n_targets: int,
+        features: Features,
+        number: int,
+        folder: Path,
     ) -> SelfTrainedUnits:
         """The model after one round."""
         training = self.training.model_copy(update={"seed": self.training.seed + number - 1})
         torch.manual_seed(training.seed)
         network = FrameClassifier(
-            self.config.encoder_of(self.n_in, self.stride), self.config.dim, self.n_units
+            self.config.encoder_of(self.n_in, self.stride), self.config.dim, n_targets
         )
         assert self.front_end is not None
         task = FrameTask(

@@ -149,6 +149,10 @@ class _Run:
         )
         self.networks = dict(zip(names, prepared[: len(names)], strict=True))
         self.optimisers = dict(zip(names, prepared[len(names) :], strict=True))
+        self.rates = {
+            name: [group["lr"] for group in optimiser.param_groups]
+            for name, optimiser in self.optimisers.items()
+        }
         self.update = Update(accelerator, self.networks, self.optimisers, config.max_gradient_norm)
         main = accelerator.unwrap_model(self.networks[names[0]])
         self.main = main
@@ -167,6 +171,9 @@ class _Run:
         begun = time.monotonic()
         for network in self.networks.values():
             network.train()
+        for name, optimiser in self.optimisers.items():
+            for group, rate in zip(optimiser.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * self.config.rate(step)
         batch = self.task.batch(step, self.accelerator.process_index)
         batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
         with self.accelerator.autocast():
