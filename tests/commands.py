@@ -1,6 +1,7 @@
 """zerochain's command line, run in this process or in one of its own."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -37,3 +38,12 @@ def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProce
 def leftovers(folder: Path) -> list[Path]:
     """Temporary files and folders that somebody forgot."""
     return sorted([*folder.rglob(".writing-*"), *folder.rglob(".replaced-*")])
+
+
+def settings(values: dict[str, object]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+
+
+def jobs(plan: str) -> dict[str, int]:
+    """Rule → number of jobs, of Snakemake's table of a dry run."""
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)}

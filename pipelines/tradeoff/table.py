@@ -1,79 +1,79 @@
-"""One table of all systems' scores, as CSV for machines and as Markdown for people."""
+"""The sweep's tables and plots, from scores/<dataset>/<model>/….jsonl and models/."""
 
 from __future__ import annotations
 
-import csv
+import re
 from pathlib import Path
 
 import click
 
+from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.scores import Score, read_scores
+from zerochain.report import figures, style
+from zerochain.report.drawings import write_figure
+from zerochain.report.paper_tables import paper_tables
+from zerochain.report.published import published_systems, tjandra2019
+from zerochain.report.sweep import System, as_csv, as_markdown, of_features, of_model, with_fronts
 
-METRICS = (
-    "abx_within_% triphone",
-    "abx_across_% triphone",
-    "abx_within_% phone",
-    "abx_across_% phone",
-    "bitrate_bit/s",
-    "segment_bitrate_bit/s",
-    "timed_segment_bitrate_bit/s",
-    "codebook_usage",
-    "perplexity",
-)
+SIZE_PX = (1100, 700)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scores", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--protocol", required=True, help="Of ABX, for plots and the Pareto front.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def main(scores: tuple[Path, ...], out: Path) -> None:
-    """Write OUT/table.csv and OUT/table.md from scores/<dataset>/<system>.jsonl."""
-    rows = [row(path) for path in scores]
-    names = ["dataset", "system", *METRICS]
-    with atomic_file(out / "table.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["dataset", "system", *(f"{m}{s}" for m in METRICS for s in SUFFIXES)])
-        for dataset, system, found in rows:
-            cells = [cell for metric in METRICS for cell in numbers(found.get(metric))]
-            writer.writerow([dataset, system, *cells])
-    lines = [f"| {' | '.join(names)} |", "|---|---|" + "--:|" * len(METRICS)]
-    for dataset, system, found in rows:
-        cells = [text(found.get(metric)) for metric in METRICS]
-        lines.append(f"| {dataset} | {system} | {' | '.join(cells)} |")
-    with atomic_file(out / "table.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def main(scores: tuple[Path, ...], protocol: str, out: Path) -> None:
+    """Write table.csv, table.md, paper.md and a plot for each dataset into OUT."""
+    style.require_report_extra()
+    systems = with_fronts([read(path) for path in scores], protocol)
+    texts = {
+        "table.csv": as_csv(systems),
+        "table.md": as_markdown(systems, protocol),
+        "paper.md": paper_tables(systems, protocol),
+    }
+    for name, text in texts.items():
+        with atomic_file(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for dataset in dict.fromkeys(system.corpus for system in systems):
+        there = [system for system in systems if system.corpus == dataset]
+        with style.figure_style():
+            write_figure(plot(there, protocol), out / f"tradeoff-{dataset}")
 
 
-SUFFIXES = ("", "_low", "_high")
-
-
-def row(path: Path) -> tuple[str, str, dict[str, Score]]:
-    """Data set, system, and the scores by metric."""
-    return path.parent.name, path.stem, {title(score): score for score in read_scores(path)}
-
-
-def title(score: Score) -> str:
-    """The metric; for ABX its protocol too."""
-    is_abx = score.metric.startswith("abx_")
-    return f"{score.metric} {score.protocol}" if is_abx else score.metric
-
-
-def numbers(score: Score | None) -> list[str]:
-    """Value, low and high end of the interval; empty where there is none."""
-    if score is None:
-        return ["", "", ""]
-    return [f"{value:.6g}" for value in (score.value, *(score.interval or ()))][:3] + (
-        ["", ""] if score.interval is None else []
+def read(path: Path) -> System:
+    """The system whose scores these are: scores/<dataset>/<model>/<p1.5 or posteriors>.jsonl."""
+    _, dataset, model, _ = path.parts[-4:]
+    if model == "features":
+        return of_features(path, corpus=dataset)
+    name, normalisation = re.fullmatch(r"(.+)-\d+-\d+t-([a-z]+)", model).groups()
+    return of_model(
+        path,
+        path.parents[3] / "models" / dataset / model,
+        corpus=dataset,
+        variant=f"{name} {normalisation}",
+        penalty=None if path.stem == "posteriors" else float(path.stem.removeprefix("p")),
+        kind="posteriors" if path.stem == "posteriors" else "units",
     )
 
 
-def text(score: Score | None) -> str:
-    """Value and interval for people."""
-    if score is None:
-        return "–"
-    if score.interval is None:
-        return f"{score.value:.2f}"
-    return f"{score.value:.2f} ({score.interval[0]:.2f}–{score.interval[1]:.2f})"
+def plot(systems: list[System], protocol: str) -> figures.Figure:
+    """ABX against segment bit rate, features as lines, published systems faintly."""
+    points = [point for system in systems if (point := system.point(protocol))]
+    errors = {s.variant: s.value(f"abx_across_% {protocol}") for s in systems if is_features(s)}
+    return figures.tradeoff(
+        points,
+        [(name, abx) for name, abx in errors.items() if abx is not None],
+        published_systems("english"),
+        SIZE_PX,
+        paper=[row for row in tjandra2019() if row.table > 2],
+        rate="segment bit rate; published: of every unit",
+        name_published=False,
+    )
+
+
+def is_features(system: System) -> bool:
+    """Whether it has no units."""
+    return system.kind == "features"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """`zerochain run`: its settings, its errors, and the pipelines from recordings to the page."""
 
-import csv
 import fcntl
 import importlib.util
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,75 +12,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import yaml
 
-from commands import run
+from commands import jobs, run, settings
+from tones import phone_corpus
 from zerochain.cli.run import change, overlay
 from zerochain.formats.bundle import read_bundle
-from zerochain.formats.corpus import Corpus, Utterance, write_corpus
-from zerochain.formats.phones import Phone, Phones, read_phones
+from zerochain.formats.corpus import Corpus, write_corpus
+from zerochain.formats.phones import read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
 from zerochain.resources import resource
 
-FORMANTS = {"a": (800, 1300), "i": (300, 2300), "u": (320, 800), "SIL": ()}
-LINE = ["SIL", "a", "i", "a", "u", "a", "i", "a", "u", "a", "SIL"]
-SPEAKERS = ("ana", "béa")
-
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def said(rng: np.random.Generator, pitch: float) -> tuple[np.ndarray, list[Phone]]:
-    """Vowels in a row, and when each of them sounds."""
-    waves, phones, begin = [], [], 0.0
-    for phone in LINE:
-        n = round(rng.uniform(0.09, 0.14) * 16_000)
-        time = np.arange(n) / 16_000
-        wave = 0.003 * rng.standard_normal(n)
-        for k in range(1, 25):
-            gain = sum(np.exp(-(((k * pitch - f) / 150) ** 2)) for f in FORMANTS[phone])
-            wave += 0.1 * gain * np.sin(2 * np.pi * k * pitch * time)
-        waves.append(wave)
-        phones.append(Phone(begin, begin + n / 16_000, phone))
-        begin += n / 16_000
-    return np.concatenate(waves), phones
-
-
-def sayings(n: int) -> list[tuple[str, str, np.ndarray, list[Phone]]]:
-    """Id, speaker, wave and phones of `n` utterances by two speakers in turn."""
-    rng = np.random.default_rng(0)
-    turns = [(f"u{i}", SPEAKERS[i % 2], 110 + 80 * (i % 2)) for i in range(n)]
-    return [(name, speaker, *said(rng, pitch)) for name, speaker, pitch in turns]
-
-
-def phone_corpus(folder: Path) -> Corpus:
-    """Eight utterances by two speakers with gold phones; of each speaker two are for the test."""
-    utterances, phones = [], {}
-    audio = folder.parent / "recordings"
-    audio.mkdir(parents=True)
-    for i, (name, speaker, wave, line) in enumerate(sayings(8)):
-        soundfile.write(audio / f"{name}.wav", wave, 16_000)
-        split = "test" if i % 4 > 1 else "train"
-        utterances.append(Utterance(name, f"{name}.wav", len(wave) / 16_000, speaker, split=split))
-        phones[name] = line
-    corpus = Corpus("tones", tuple(utterances), audio_root="../recordings")
-    return write_corpus(folder, corpus, Phones(phones, "made"))
-
-
-def settings(values: dict[str, object]) -> list[str]:
-    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-
-
-def jobs(plan: str) -> dict[str, int]:
-    """Rule → number of jobs, of Snakemake's table of a dry run."""
-    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)}
 
 
 def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
@@ -162,47 +109,6 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
     phones = read_phones(Path("my corpora/tönes/phones.parquet"))
     write_corpus(Path("my corpora/tönes"), replace(corpus, utterances=moved), phones)
     assert planned({})["extract"] == 1
-
-
-def test_tradeoff(capfd: pytest.CaptureFixture[str]) -> None:
-    copy = Path("copies/mboshi")
-    (copy / "flac").mkdir(parents=True)
-    table = ["file\tspeaker\tseconds\ttext\tfrench"]
-    for name, speaker, wave, line in sayings(12):
-        soundfile.write(copy / "flac" / f"{name}.flac", wave, 16_000)
-        lines = [f"{onset:.4f} {offset:.4f} {phone}" for onset, offset, phone in line]
-        (copy / "flac" / f"{name}.phn").write_text("\n".join(lines))
-        table.append(f"flac/{name}.flac\t{speaker}\t{len(wave) / 16_000:.3f}\twa\til")
-    (copy / "utterances.tsv").write_text("\n".join(table), encoding="utf-8")
-    given = {
-        "copies.mboshi": "copies/mboshi",
-        "prepare.mboshi": "--test-fraction 0.5",
-        "units": "[4]",
-        "strides": "[1, 2]",
-        "normalisations": "[speaker]",
-        "protocols": "[triphone]",
-    }
-    run("run", "tradeoff", "--out", "grid", "--cores", 2, *settings(given))
-    assert "Left out, for want of a copy: english" in capfd.readouterr().err
-    with Path("grid/table.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    systems = ["mfcc-speaker", "km4-1t-speaker", "km4-2t-speaker"]
-    assert [(row["dataset"], row["system"]) for row in rows] == [("mboshi", s) for s in systems]
-    for row in rows:
-        for score in read_scores(Path(f"grid/scores/mboshi/{row['system']}.jsonl")):
-            abx = score.metric.startswith("abx")
-            name = f"{score.metric} triphone" if abx else score.metric
-            assert float(row[name]) == pytest.approx(score.value, rel=1e-5)
-            if score.interval is not None:
-                limits = float(row[f"{name}_low"]), float(row[f"{name}_high"])
-                assert limits == pytest.approx(score.interval, rel=1e-5)
-        assert row["abx_within_% phone"] == ""  # was not asked for
-        assert (row["bitrate_bit/s"] == "") == (row["system"] == "mfcc-speaker")
-    assert float(rows[1]["bitrate_bit/s"]) > float(rows[2]["bitrate_bit/s"])
-    head, rule, *lines = Path("grid/table.md").read_text(encoding="utf-8").splitlines()
-    assert head.startswith("| dataset | system | abx_within_% triphone | ")
-    assert {line.count("|") for line in (head, rule, *lines)} == {head.count("|")}
-    assert [line.split(" | ")[1] for line in lines] == systems
 
 
 def test_a_failing_step_says_why(
