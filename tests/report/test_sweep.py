@@ -172,3 +172,5 @@ def test_of_many_points_only_the_front_is_named_and_joined() -> None:
         assert {text.get_text() for text in axes.texts} == best
         legend = {text.get_text() for text in axes.get_legend().get_texts()}
     assert sum("series" in text for text in legend) == 3
+    (line,) = [line for line in axes.lines if line.get_label() == "Pareto front"]
+    assert len(line.get_xdata()) == len(best)  # type: ignore[arg-type]

@@ -94,8 +94,9 @@ def tradeoff(
         for bar in _draw(axes, point, markers[point.series], faint=i not in named)
     ]
     if len(best) > 1:
-        edge = [(points[i].bitrate, points[i].abx) for i in best]
-        axes.step(*zip(*edge, strict=True), where="post", color=style.ACCENT, lw=1, zorder=3)
+        x, y = [points[i].bitrate for i in best], [points[i].abx for i in best]
+        look: Any = {"color": style.ACCENT, "lw": 5, "alpha": 0.2, "label": "Pareto front"}
+        axes.step(x, y, where="post", zorder=2, **look)
     _limits(axes, points, references, [*published, *paper])
     for series, marker in markers.items():
         label = f"this run, 95 % intervals{f': {series}' if series else ''}"

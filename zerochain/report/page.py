@@ -17,6 +17,7 @@ from zerochain.report import drawings, style
 from zerochain.report.examples import examples, scored_units
 from zerochain.report.run import Run, RunFiles, read_run
 from zerochain.report.score_tables import Group, ScoreTable, group_of, score_table
+from zerochain.report.sweep import has_converged
 
 MARKER = "report.json"
 PAGE = "index.html"
@@ -104,6 +105,7 @@ def _context(
         "title": title,
         "css": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "run": run,
+        "unconverged": {i for i, model in run.models.items() if not has_converged(model)},
         "corpus_names": {identity: corpus.name for identity, corpus in run.corpora.items()},
         "corpora": [_facts(corpus) for corpus in run.corpora.values()],
         "summary": _summary(run, units_table),
