@@ -71,6 +71,8 @@ GOOD |= {"system": "s", "inputs": {}, "options": {}, "version": "1"}
         (json.dumps({**GOOD, "value": None}).encode(), "has value None"),
         (json.dumps({**GOOD, "interval": [1]}).encode(), r"interval \[1\]"),
         (json.dumps({**GOOD, "interval": 3}).encode(), "interval 3"),
+        (json.dumps({**GOOD, "metric": 3, "inputs": []}).encode(), r"metric 3 with inputs \[\]"),
+        (json.dumps({**GOOD, "n": "many"}).encode(), "has n 'many'"),
         (json.dumps({**GOOD, "interval": [1, float("inf")]}).encode(), "interval"),
     ],
 )

@@ -59,6 +59,8 @@ def test_other_programs_types_are_cast(tmp_path: Path) -> None:
         (GOOD, {**HEADER, "step_ms": 0}, "step_ms 0.0 make no sense"),
         (GOOD, {**HEADER, "step_ms": float("nan")}, "step_ms nan make no sense"),
         (GOOD, {k: v for k, v in HEADER.items() if k != "model_id"}, "lacks model_id"),
+        (GOOD, {**HEADER, "n_units": "nine"}, "makes no sense: 'n_units' is 'nine'"),
+        (GOOD, {**HEADER, "step_ms": True, "method": 3}, "'step_ms' is True, 'method' is 3"),
         (GOOD, b"{not json", "is not JSON"),
         (GOOD, b"[]", "holds a JSON list"),
     ],

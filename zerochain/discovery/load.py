@@ -20,12 +20,30 @@ def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
     """A fitted unit model.
 
     Raises:
-        InputError: not a bundle, or a bundle of something else.
+        InputError: not a bundle, a bundle of something else, or one that lacks something.
     """
     bundle = read_bundle(folder)
-    model = _model(bundle, folder, device)
-    model.segmentation = Segmentation.from_config(bundle.config)
+    try:
+        model = _model(bundle, folder, device)
+        model.segmentation = Segmentation.from_config(bundle.config)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        said = f"lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise _unusable(folder, said) from error
+    shape = () if model.codebook is None else model.codebook.shape
+    if len(shape) != 2 or shape[0] != model.n_units:
+        raise _unusable(folder, f"has a codebook of shape {shape} for {model.n_units} units")
     return model
+
+
+def _unusable(folder: Path, found: str) -> InputError:
+    return InputError(
+        f"is no unit model that can be used: {found}",
+        path=folder,
+        cause="it was edited, or made by another version of zerochain",
+        remedy="discover the units again",
+    )
 
 
 def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:

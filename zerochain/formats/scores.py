@@ -15,7 +15,16 @@ import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 
-_FIELDS = {"metric", "value", "interval", "n", "protocol", "system", "inputs", "options", "version"}
+_TYPES = {
+    "metric": str,
+    "n": int,
+    "protocol": str,
+    "system": str,
+    "inputs": dict,
+    "options": dict,
+    "version": str,
+}
+_FIELDS = {*_TYPES, "value", "interval"}
 
 
 @dataclass(frozen=True)
@@ -106,17 +115,24 @@ def _score(line: str, where: str) -> Score:
             remedy="delete the line and score again",
         ) from error
     missing = sorted(_FIELDS - row.keys()) if isinstance(row, dict) else sorted(_FIELDS)
-    if missing or not _is_number(row["value"]) or not _is_interval(row["interval"]):
+    wrong = [] if missing else _wrong(row)
+    if missing or wrong:
         raise InputError(
-            f"lacks {', '.join(missing)}"
-            if missing
-            else f"has value {row['value']!r} with interval {row['interval']!r}",
+            f"lacks {', '.join(missing)}" if missing else f"has {' with '.join(wrong)}",
             path=where,
             cause="it was not written by zerochain",
             remedy="delete the line and score again",
         )
     interval = None if row["interval"] is None else (row["interval"][0], row["interval"][1])
     return Score(**{name: row[name] for name in _FIELDS - {"interval"}}, interval=interval)
+
+
+def _wrong(row: Mapping[str, Any]) -> list[str]:
+    """The fields of a line that are of another type, and what they hold."""
+    wrong = [name for name, expected in _TYPES.items() if not isinstance(row[name], expected)]
+    if not _is_number(row["value"]) or not _is_interval(row["interval"]):
+        wrong += ["value", "interval"]
+    return [f"{name} {row[name]!r}" for name in wrong]
 
 
 def _is_number(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,19 @@ from zerochain.formats.atomic import atomic_file
 
 VERSION = 1
 _KEY = b"zerochain"
+_NUMBER = (int, float)
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "config": dict,
+    "ids": list,
+    "n_units": int,
+    "options": dict,
+    "record": dict,
+    "sample_rate": int,
+    "seconds": _NUMBER,
+    "step_ms": _NUMBER,
+    "trained_on": dict,
+}
+"""What the keys of headers hold, in every format alike; those that are needed else hold text."""
 
 
 def write_table(path: Path, kind: str, table: pa.Table, metadata: dict[str, Any]) -> None:
@@ -61,7 +75,7 @@ def read_table(
 
     Raises:
         InputError: as `table_header`, and a table of another kind, a missing column or key, a
-            column of another type, damaged data, or a null where the schema has none.
+            column or value of another type, damaged data, or a null where the schema has none.
     """
     header = table_header(path)
     if header.get("kind") != kind:
@@ -122,7 +136,8 @@ def read_json(path: Path, kind: str, *needed: str) -> dict[str, Any]:
     """The object in a JSON file whose "kind" and "version" are as expected.
 
     Raises:
-        InputError: missing, unreadable, of another kind or version, or without a key `needed`.
+        InputError: missing, unreadable, of another kind or version, without a key `needed`, or
+            with a value of another type.
     """
     try:
         content = path.read_bytes()
@@ -164,13 +179,24 @@ def _json_object(content: bytes, path: Path) -> dict[str, Any]:
 
 def _check_keys(header: dict[str, Any], needed: tuple[str, ...], path: Path) -> None:
     missing = [name for name in needed if name not in header]
-    if missing:
+    texts = dict.fromkeys(needed, str)
+    wrong = [
+        f"{name!r} is {header[name]!r}"
+        for name, expected in {**texts, **_TYPES}.items()
+        if name in header and not _is_a(header[name], expected)
+    ]
+    if missing or wrong:
         raise InputError(
-            f"lacks {', '.join(missing)}",
+            f"lacks {', '.join(missing)}" if missing else f"makes no sense: {', '.join(wrong)}",
             path=path,
             cause="it was edited, or not written by zerochain",
             remedy="make it again",
         )
+
+
+def _is_a(value: object, expected: type | tuple[type, ...]) -> bool:
+    """Whether a JSON value is of a type; true and false are no numbers."""
+    return isinstance(value, expected) and not isinstance(value, bool)
 
 
 def write_json(path: Path, kind: str, value: dict[str, Any]) -> None:
