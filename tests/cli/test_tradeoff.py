@@ -113,8 +113,8 @@ def test_every_combination_is_planned_and_penalties_share_a_model(
     run(*sweep_of(corpus), *learned, "--", "--dry-run")
     counts = jobs(capfd.readouterr().out)
     default = 2 * 3 * 2 + 1 + 2
-    assert counts["discover"] == default + 2 + 1 + 1
-    assert counts["encode"] == counts["score"] == default + 2 + 2 * 2 + 1 + 2
+    assert counts["discover"] == default + 2 + 1 + 1 + 1
+    assert counts["encode"] == counts["score"] == default + 2 + 2 * 2 + 1 + 2 + 2
     assert counts["posteriors"] == counts["score_posteriors"] == 2
     assert counts["extract"] == 2  # MFCC and, for one system, log-mel
     assert "prepare" not in counts
