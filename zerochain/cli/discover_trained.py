@@ -258,10 +258,11 @@ def vqcpc(
 def selftrain(units: int, stride: int, augment: bool, seed: int, device: str, **rest: Any) -> None:
     """Self-training: a network learns K-Means units under other voices; K-Means of what it learned.
 
-    <out>.training gets checkpoints and log.csv of each round. Interrupted, it goes on where it
-    stopped when the same command is given again.
+    <out>.training/round-N gets checkpoint and log.csv of each round. Interrupted, it goes on
+    where it stopped when the same command is given again.
     """
-    from zerochain.discovery.self_training import SelfTrainedUnits, SelfTrainingConfig
+    from zerochain.discovery.self_training import SelfTrainedUnits
+    from zerochain.discovery.self_training_config import SelfTrainingConfig
     from zerochain.training.device import resolve_device
 
     given = {name: rest.pop(name) for name in SelfTrainingConfig.model_fields if name in rest}

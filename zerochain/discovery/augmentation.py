@@ -21,7 +21,7 @@ def augmentation_of(
         InputError: the features are neither MFCC nor log-mel.
     """
     moments = list(front_end.normalisation.moments.values())
-    if front_end.normalisation.kind == "utterance":
+    if not moments and front_end.normalisation.kind != "none":  # by utterance
         moments = [Moments.of(features[name] for name in features.ids)]
     deviation = np.stack([m.deviation for m in moments]).mean(axis=0) if moments else None
     extractor, made = front_end.extractor, front_end.options

@@ -3,77 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain.discovery.augmentation import augmentation_of
 from zerochain.discovery.frames import check_enough
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.neural import NeuralUnits, Outcome
-from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.segments import Speech, held_out
+from zerochain.discovery.self_training_config import SelfTrainingConfig
 from zerochain.discovery.self_training_task import FrameClassifier, FrameTask
 from zerochain.discovery.surviving import surviving_bits
+from zerochain.discovery.teacher import first_teacher, labels_of
 from zerochain.errors import InputError
-from zerochain.features.augmentation import AugmentationOptions
+from zerochain.features.augmentation import Augmentation
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
-from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, train
 
 STRIDES = (1, 2, 4, 8)
-_OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
-
-
-class SelfTrainingConfig(BaseModel):
-    """The classifier, its teachers and how many rounds there are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    width: int = Field(192, ge=1)
-    n_blocks: int = Field(4, ge=0)
-    tail: Tail = "none"
-    instance_norm: bool = False
-    dim: int = Field(64, ge=1)
-    """Of the bottleneck, in which units are found."""
-    n_targets: int | None = Field(None, ge=2)
-    """Units of the first teacher; None is as many as the model's."""
-    teacher_context: int = Field(4, ge=0)
-    """Frames on each side that the first teacher, K-Means, sees."""
-    teacher_components: int = Field(40, ge=1)
-    teacher_penalty: float = Field(1.0, ge=0)
-    """Of the teachers' segmentation, in mean distortions: labels that change less often."""
-    rounds: int = Field(2, ge=1)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    augmentation: AugmentationOptions | None = AugmentationOptions()
-    n_frames: int = Field(128, ge=1)
-    """Length of a training segment."""
-
-    def encoder_of(self, n_in: int, stride: int) -> Encoder:
-        """An encoder of features of `n_in` dimensions."""
-        check_tail(self.tail, self.width)
-        return Encoder(
-            EncoderConfig(
-                n_in=n_in,
-                width=self.width,
-                n_blocks=self.n_blocks,
-                dim=self.dim,
-                stride=stride,
-                tail=self.tail,
-                instance_norm=self.instance_norm,
-            )
-        )
 
 
 class SelfTrainedUnits(NeuralUnits):
@@ -83,7 +39,8 @@ class SelfTrainedUnits(NeuralUnits):
     sees its neighbourhood and, in training, speech as other vocal tracts would have said it: what
     it learns is what the teacher's units have in common over voices. Its own units teach the
     next round. Rounds stop when a change of voice destroys more of the units' information
-    (`surviving_bits`) than it did of the round's before; that needs no labels.
+    (`surviving_bits`) than it did of the round's before; that needs no labels. Where it can't be
+    measured, all rounds are done and the last is kept.
 
     After Heck, Sakti and Nakamura (2017) and Hsu et al. (2021), with warps in place of
     many speakers.
@@ -98,9 +55,12 @@ class SelfTrainedUnits(NeuralUnits):
     name = "selftrain"
     outcome: Outcome
     agreement: float
-    """Part of training frames, as augmented, on which the classifier agreed with its teacher."""
-    surviving: list[float]
-    """Bits a step that survive a change of voice: of the first teacher and of each round."""
+    """Part of training steps, as augmented, on which the classifier agreed with its teacher."""
+    surviving: list[float | None]
+    """Bits a step that survive a change of voice: of the first teacher, whose steps are frames,
+    and of each round; None where features don't say how another voice would sound."""
+    best_round: int
+    """The one that was kept, from 1."""
 
     def __init__(
         self,
@@ -131,140 +91,109 @@ class SelfTrainedUnits(NeuralUnits):
                 be augmented, or divergence.
         """
         front_end = FrontEnd.fit(features, 1, self.options)
+        augmentation = self._augmentation(front_end, features)
         learned, kept = held_out(features)
         speech, valid = (Speech.of(part, front_end) for part in (learned, kept))
         check_enough(speech.frames[:: self.stride], self.n_units, features, self.stride)
         self.n_in, self.front_end = speech.frames.shape[1], front_end
         self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        teacher: UnitModel = self._first_teacher(features)
-        self.surviving = [self._surviving(teacher, features)]
-        best: SelfTrainedUnits | None = None
+        seed, mark = self.training.seed, {"features": features.id, "ids": features.ids}
+        teacher: UnitModel = first_teacher(
+            self.n_units, features, self.options, self.config, seed, self.device
+        )
+        self.surviving = [surviving_bits(teacher, features, seed)]
         with self._training_folder() as folder:
+            if self.restart and is_main_process():
+                for checkpoint in folder.rglob(CHECKPOINT):  # of later rounds as well
+                    checkpoint.unlink()
             for number in range(1, self.config.rounds + 1):
-                speech = replace(speech, labels=self._labels(teacher, learned))
-                valid = replace(valid, labels=self._labels(teacher, kept))
-                pupil = self._pupil(
-                    speech, valid, teacher.n_units, features, number, folder / f"round-{number}"
-                )
-                self.surviving.append(self._surviving(pupil, features))
-                if best is not None and self.surviving[-1] <= self.surviving[-2]:
+                penalty = self.config.teacher_penalty
+                speech = replace(speech, labels=labels_of(teacher, learned, penalty))
+                valid = replace(valid, labels=labels_of(teacher, kept, penalty))
+                task = self._task(speech, valid, teacher.n_units, augmentation, number)
+                pupil = self._pupil(task, number, folder / f"round-{number}", mark)
+                pupil._measure(speech, seed, "kmeans")
+                self.surviving.append(surviving_bits(pupil, features, seed))
+                if number > 1 and not _is_better(*self.surviving[-2:]):
                     break
-                best = teacher = pupil
-            if is_main_process():
-                for number in range(1, self.config.rounds + 1):
-                    (folder / f"round-{number}" / CHECKPOINT).unlink(missing_ok=True)
-        assert best is not None
-        self._take(best)
+                self._take(pupil)
+                teacher = pupil
         return self
 
-    def _first_teacher(self, features: Features) -> KMeansUnits:
-        dim = features.dim * (2 * self.config.teacher_context + 1)
-        options = FrontEndOptions(
-            normalisation=self.options.normalisation,
-            warp=self.options.warp,
-            context=self.config.teacher_context,
-            components=min(self.config.teacher_components, dim),
-        )
-        seed = self.training.seed
-        n_units = self.config.n_targets or self.n_units
-        return KMeansUnits(n_units, options=options, seed=seed, device=self.device).fit(features)
+    def _augmentation(self, front_end: FrontEnd, features: Features) -> Augmentation | None:
+        if self.config.augmentation is None:
+            return None
+        return augmentation_of(front_end, features, self.config.augmentation, self.device)
 
-    def _labels(self, teacher: UnitModel, features: Features) -> NDArray[np.int64]:
-        """The teacher's unit at every frame, (N,)."""
-        units = teacher.encode(features, Segmentation(self.config.teacher_penalty))
-        frames_a_step = round(units.step_ms / features.step_ms)
-        return np.concatenate(
-            [
-                np.repeat(units.steps(name), frames_a_step)[: features.index[name][1]]
-                for name in features.ids
-            ]
-        ).astype(np.int64)
-
-    def _pupil(
+    def _task(
         self,
         speech: Speech,
         valid: Speech,
         n_targets: int,
-        features: Features,
+        augmentation: Augmentation | None,
         number: int,
-        folder: Path,
-    ) -> SelfTrainedUnits:
-        """The model after one round."""
+    ) -> FrameTask:
+        """What a round trains, from weights of its own."""
         training = self.training.model_copy(update={"seed": self.training.seed + number - 1})
         torch.manual_seed(training.seed)
-        network = FrameClassifier(
-            self.config.encoder_of(self.n_in, self.stride), self.config.dim, n_targets
-        )
-        assert self.front_end is not None
-        task = FrameTask(
-            network,
+        encoder = self.config.encoder_of(self.n_in, self.stride)
+        return FrameTask(
+            FrameClassifier(encoder, self.config.dim, n_targets),
             speech,
             valid,
             training,
             stride=self.stride,
             label_smoothing=self.config.label_smoothing,
-            augmentation=None
-            if self.config.augmentation is None
-            else augmentation_of(self.front_end, features, self.config.augmentation, self.device),
+            augmentation=augmentation,
             n_frames=self.config.n_frames,
             device=self.device,
         )
-        mark = {
-            **self._choices(),
-            "features": features.id,
-            "ids": features.ids,
-            "round": number,
-            "teacher": self.surviving,
-        }
+
+    def _pupil(self, task: FrameTask, number: int, folder: Path, mark: Mapping[str, Any]) -> Self:
+        """The model after one round, still without a codebook.
+
+        The checkpoint's mark doesn't tell the teacher: it follows from everything else.
+        """
         trained = train(
             task,
-            training,
+            task.config,
             folder,
-            fingerprint=fingerprint(mark),
+            fingerprint=fingerprint({**self._choices(), **mark, "round": number}),
             device=self.device,
             restart=self.restart,
             tensorboard=self.tensorboard,
         )
-        network.load_state_dict(trained.weights)
-        pupil = type(self)(
-            self.n_units,
-            self.stride,
-            options=self.options,
-            config=self.config,
-            training=self.training,
-            device=self.device,
-        )
-        pupil.n_in, pupil.front_end, pupil.trained_on = self.n_in, self.front_end, self.trained_on
-        pupil.surviving = list(self.surviving)
-        pupil.encoder, pupil.outcome = network.encoder, Outcome.of(trained, network)
-        pupil.agreement = trained.best["agreement"]
-        pupil._measure(speech, self.training.seed, "kmeans")
+        task.network.load_state_dict(trained.weights)
+        pupil = copy(self)
+        pupil.encoder, pupil.codebook = task.network.encoder, None
+        pupil.outcome = Outcome.of(trained, task.network)
+        pupil.agreement, pupil.best_round = trained.best["agreement"], number
         return pupil
 
-    def _take(self, pupil: SelfTrainedUnits) -> None:
+    def _take(self, pupil: Self) -> None:
         """Become what a round came to."""
         self.encoder, self.codebook, self.outcome = pupil.encoder, pupil.codebook, pupil.outcome
-        self.agreement, self.n_used = pupil.agreement, pupil.n_used
-        self.perplexity, self.mean_distance = pupil.perplexity, pupil.mean_distance
-
-    def _surviving(self, model: UnitModel, features: Features) -> float:
-        """Bits of a unit that survive a change of voice."""
-        assert model.front_end is not None
-        try:
-            changed = augmentation_of(model.front_end, features, _OTHER_VOICE)
-        except InputError:  # of such features nobody knows the frequencies
-            return float("nan")
-        return surviving_bits(model, features, changed, self.training.seed)
+        self.agreement, self.best_round = pupil.agreement, pupil.best_round
+        self.n_used, self.perplexity = pupil.n_used, pupil.perplexity
+        self.mean_distance = pupil.mean_distance
 
     @property
     def summary(self) -> str:
         """How the fit went, in a line for people."""
-        rounds = ", ".join(f"{value:.2f}" for value in self.surviving)
         return (
-            f"{self.outcome}; bits a step that survive a change of voice, K-Means and each round: "
-            f"{rounds}; {self.n_used} of {self.n_units} units in use, "
+            f"round {self.best_round} of {len(self.surviving) - 1} kept: {self.outcome}; its "
+            f"teacher's unit told in {100 * self.agreement:.0f} % of training steps; "
+            f"{self._survival}; {self.n_used} of {self.n_units} units in use, "
             f"perplexity {self.perplexity:.1f}"
         )
+
+    @property
+    def _survival(self) -> str:
+        bits = [f"{value:.2f}" for value in self.surviving if value is not None]
+        if not bits:
+            return "what survives a change of voice can't be measured on such features"
+        rounds = ", ".join(f"round {i} {value}" for i, value in enumerate(bits[1:], start=1))
+        return f"bits a step that survive a change of voice: K-Means {bits[0]}, {rounds}"
 
     def _choices(self) -> dict[str, Any]:
         return {
@@ -283,6 +212,7 @@ class SelfTrainedUnits(NeuralUnits):
             "perplexity": self.perplexity,
             "distortion": self.mean_distance,
             "surviving": self.surviving,
+            "best_round": self.best_round,
             "agreement": self.agreement,
             "outcome": asdict(self.outcome),
         }
@@ -301,7 +231,8 @@ class SelfTrainedUnits(NeuralUnits):
         )
         model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
         model.codebook = bundle.tensors["codebook"]
-        model.n_in, model.surviving = settings["n_in"], settings["surviving"]
+        model.n_in, model.best_round = settings["n_in"], settings["best_round"]
+        model.surviving = settings["surviving"]
         model.n_used, model.perplexity = settings["n_used"], settings["perplexity"]
         model.mean_distance, model.agreement = settings["distortion"], settings["agreement"]
         model.outcome = Outcome(**settings["outcome"])
@@ -309,3 +240,8 @@ class SelfTrainedUnits(NeuralUnits):
         model._load_encoder(bundle.tensors)
         model.trained_on = bundle.trained_on
         return model
+
+
+def _is_better(before: float | None, now: float | None) -> bool:
+    """Whether a round is to be kept, by the bits of it and of the round before that survive."""
+    return before is None or now is None or now > before

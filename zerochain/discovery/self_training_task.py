@@ -49,20 +49,21 @@ class FrameTask:
         n_frames: int,
         device: str,
     ) -> None:
+        self.network, self.config = network, config
         self.networks: dict[str, nn.Module] = {"classifier": network}
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "classifier": torch.optim.AdamW(
                 network.parameters(), config.learning_rate, weight_decay=0.01
             )
         }
-        self._train, self._valid, self._config = train, valid, config
+        self._train, self._valid = train, valid
         self._stride, self._label_smoothing = stride, label_smoothing
         self._augmentation, self._n_frames, self._device = augmentation, n_frames, device
 
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
-        seed = (self._config.seed, step, process)
-        batch = self._train.random_segments(self._config.batch_size, self._n_frames, seed)
+        seed = (self.config.seed, step, process)
+        batch = self._train.random_segments(self.config.batch_size, self._n_frames, seed)
         # From the same numbers, so that a resumed run hears the same voices on any device.
         batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         return batch

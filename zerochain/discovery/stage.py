@@ -82,7 +82,8 @@ def discover(
             return Discovered(model, None)
         fit = Fit(before + time.monotonic() - begun, described(device))
         _save(model, out, fit)
-        (checkpoints / CHECKPOINT).unlink(missing_ok=True)
+        for checkpoint in checkpoints.rglob(CHECKPOINT):
+            checkpoint.unlink()
         if segmentation == _AS_IT_IS:
             return Discovered(model, None)
         seconds = _seconds(part)
@@ -117,10 +118,8 @@ def _seconds_spent(model: UnitModel) -> float:
     """What training had taken before it was interrupted; 0 where it was not."""
     if not isinstance(model, NeuralUnits) or model.restart or model.training_folder is None:
         return 0.0
-    folder = model.training_folder
-    if not (folder / CHECKPOINT).exists():
-        return 0.0
-    return read_training_log(folder)["seconds"][-1] if (folder / LOG).exists() else 0.0
+    started = (file.parent for file in model.training_folder.rglob(CHECKPOINT))
+    return sum(read_training_log(f)["seconds"][-1] for f in started if (f / LOG).exists())
 
 
 def _seconds(corpus: Corpus) -> dict[str, float]:

@@ -2,55 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zerochain.discovery.augmentation import augmentation_of
 from zerochain.discovery.model import Frames, UnitModel
-from zerochain.features.augmentation import Augmentation
+from zerochain.errors import InputError
+from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.formats.features import Features
 
+_OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
 _FRAMES = 100_000
 
 
-def surviving_bits(model: UnitModel, features: Features, change: Augmentation, seed: int) -> float:
-    """Mutual information, in bits a step, between the units of speech and of changed speech.
+def surviving_bits(model: UnitModel, features: Features, seed: int) -> float | None:
+    """Mutual information, in bits a step, between the units of speech and of the same speech as
+    other vocal tracts would have said it.
 
     Units that follow the voice, and units that carry nothing, both have little. A random sample
-    of utterances is looked at; the changes are drawn from the seed, so that models compare.
+    of utterances is looked at; they and their changes follow from the seed alone, so that models
+    of the same features compare.
 
-    Args:
-        change: of what the model's front end prepares; it keeps every frame at its time.
+    Returns:
+        None for features of which nobody knows the frequencies.
     """
+    assert model.front_end is not None
+    try:
+        voices = augmentation_of(model.front_end, features, _OTHER_VOICE)
+    except InputError:
+        return None
     names = _sample(features, seed)
-    generator = torch.Generator(change.offsets.device).manual_seed(seed)
-
-    def changed(frames: Frames) -> Frames:
-        x = torch.from_numpy(frames)[None].to(change.offsets)
-        made: Frames = (
-            change(x, torch.tensor([len(frames)]).to(x.device), generator)[0].cpu().numpy()
-        )
-        return made
-
-    before = _units(model.costs(features, names))
-    return mutual_information(before, _units(model.costs(features, names, changed)), model.n_units)
+    heard = model.costs(features, names)
+    changed = model.costs(features, names, _changing(voices, seed))
+    return mutual_information(_units(heard), _units(changed), model.n_units)
 
 
 def mutual_information(a: NDArray[np.int64], b: NDArray[np.int64], k: int) -> float:
     """Of two sequences of units below `k`, both (N,), in bits.
 
-    With Miller and Madow's (1955) correction: of few pairs, chance alone makes bits.
+    With Miller and Madow's (1955) correction: of few pairs, chance alone makes bits. Of
+    independent sequences it comes to zero on average, and may lie a little below.
     """
-    joint = np.bincount(a * k + b, minlength=k * k).reshape(k, k)
-    return _entropy(joint.sum(axis=1)) + _entropy(joint.sum(axis=0)) - _entropy(joint.ravel())
+    return _entropy(a) + _entropy(b) - _entropy(a * k + b)
 
 
-def _entropy(counts: NDArray[np.int64]) -> float:
-    present = counts[counts > 0]
-    shares = present / present.sum()
-    correction = (len(present) - 1) / (2 * present.sum())
+def _changing(change: Augmentation, seed: int) -> Callable[[Frames], Frames]:
+    """The change of one utterance after the other, each drawn by its number alone."""
+    numbers = count()
+
+    def changed(frames: Frames) -> Frames:
+        own = np.random.SeedSequence((seed, next(numbers))).generate_state(1)
+        generator = torch.Generator().manual_seed(int(own[0]))
+        made: Frames = change(torch.tensor(frames)[None], torch.tensor([len(frames)]), generator)[
+            0
+        ].numpy()
+        return made
+
+    return changed
+
+
+def _entropy(values: NDArray[np.int64]) -> float:
+    """In bits, of values (N,)."""
+    counts = np.unique(values, return_counts=True)[1]
+    shares = counts / len(values)
+    correction = (len(counts) - 1) / (2 * len(values))
     return float((correction - (shares * np.log(shares)).sum()) / np.log(2))
 
 

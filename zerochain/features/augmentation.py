@@ -71,7 +71,8 @@ class Augmentation:
             raise InputError(
                 f"features of kind {extractor!r} can't be warped",
                 cause="only of MFCC and log-mel is it known which frequencies they hold",
-                remedy="leave augmentation out, or take --features mfcc or log-mel",
+                remedy="train without augmentation (where it is the default: --no-augment), or "
+                "take --features mfcc or log-mel",
             )
         made = SpectralOptions(**spectral)
         scale = np.ones(made.dim) if deviation is None else deviation.astype(np.float64)
