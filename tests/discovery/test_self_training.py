@@ -347,14 +347,15 @@ def test_constant_frames_and_utterances_of_one_frame() -> None:
     model = make(steps=2, every=2).fit(Features.from_arrays(constant, **SPECTRAL))
     assert model.surviving[0] == 0
     assert np.isfinite([model.perplexity, model.distortion]).all()
-    assert {len(u) for u in model.encode(Features.from_arrays(constant, **SPECTRAL)).units.values()}
     rng = np.random.default_rng(0)
     short = {f"u{i}": rng.normal(size=(1, 39)).astype(np.float32) for i in range(30)}
     options = FrontEndOptions(normalisation="corpus")
-    model = make(steps=2, every=2, stride=8, options=options).fit(
+    model = make(steps=2, every=2, stride=2, options=options).fit(
         Features.from_arrays(short, **SPECTRAL)
     )
-    assert all(len(units) == 1 for units in model.encode(babble(n=1, n_frames=8)).units.values())
+    assert all(
+        len(u) == 1 for u in model.encode(Features.from_arrays(short, **SPECTRAL)).units.values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -389,7 +390,7 @@ from zerochain.training.device import is_main_process
 
 out = Path({out!r})
 model = make(folder=out / "training").fit(babble())
-(out / f"{{is_main_process()}}.txt").write_text(model.id)
+(out / f"{{is_main_process()}}.txt").write_text(str([model.surviving, model.codebook.tolist()]))
 """
 
 
@@ -407,5 +408,5 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    ids = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]
-    assert ids[0] == ids[1]
+    models = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]
+    assert models[0] == models[1]

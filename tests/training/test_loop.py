@@ -1,4 +1,5 @@
 import csv
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,3 +171,52 @@ def test_two_networks_with_an_optimiser_each(tmp_path: Path) -> None:
     trained = train(Adversarial(CONFIG), CONFIG, tmp_path, fingerprint="x")
     assert trained.history[-1]["critic_loss"] < trained.history[0]["critic_loss"]
     assert trained.history[-1]["valid_loss"] < trained.history[0]["valid_loss"]
+
+
+ANNEALED = CONFIG.model_copy(update={"annealing": "cosine"})
+
+
+@pytest.mark.parametrize("max_steps", [1, 7, 100, 150, 1000, 3000])
+def test_annealing_falls_to_nothing_after_its_warm_up(max_steps: int) -> None:
+    config = TrainingConfig(max_steps=max_steps, annealing="cosine")
+    rates = [config.rate(step) for step in range(1, max_steps + 1)]
+    assert all(0 < rate <= 1 for rate in rates)
+    fall = rates[100:]
+    assert all(later < earlier for earlier, later in itertools.pairwise(fall))
+    if max_steps >= 1000:
+        assert rates.index(max(rates)) in range(90, 100)
+        assert max(rates) > 0.97
+        assert rates[-1] < 1e-4
+        assert rates[:90] == sorted(rates[:90])
+    plain = TrainingConfig(max_steps=max_steps)
+    assert {plain.rate(step) for step in range(1, max_steps + 1)} == {1}
+
+
+def test_each_group_of_parameters_is_annealed_from_its_own_rate(tmp_path: Path) -> None:
+    task = Regression(ANNEALED)
+    first, *others = task.networks["regression"].parameters()
+    groups = [{"params": [first], "lr": 0.2}, {"params": others, "lr": 0.02}]
+    optimiser = task.optimisers["regression"] = torch.optim.SGD(groups)
+    seen = []
+    batch = task.batch
+
+    def spying(step: int, process: int) -> Batch:
+        seen.append([group["lr"] for group in optimiser.param_groups])
+        return batch(step, process)
+
+    task.batch = spying  # type: ignore[method-assign]
+    train(task, ANNEALED, tmp_path, fingerprint="x")
+    expected = [[0.2 * ANNEALED.rate(s), 0.02 * ANNEALED.rate(s)] for s in range(1, 61)]
+    assert seen == [pytest.approx(rates) for rates in expected]
+
+
+@pytest.mark.parametrize("break_at", [11, 40, 59])
+def test_an_annealed_training_resumes_exactly(tmp_path: Path, break_at: int) -> None:
+    whole = run(tmp_path / "whole", ANNEALED)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", ANNEALED, break_at=break_at)
+    resumed = run(tmp_path / "broken", ANNEALED)
+    plain = run(tmp_path / "plain")
+    for name, weight in whole.weights.items():
+        assert torch.equal(weight, resumed.weights[name]), name
+    assert any(not torch.equal(whole.weights[n], plain.weights[n]) for n in whole.weights)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zerochain.features.augmentation import AugmentationOptions
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
@@ -32,9 +34,13 @@ class SelfTrainingConfig(BaseModel):
     n_frames: int = Field(128, ge=1)
     """Length of a training segment."""
 
+    @model_validator(mode="after")
+    def _check_tail(self) -> Self:
+        check_tail(self.tail, self.width)
+        return self
+
     def encoder_of(self, n_in: int, stride: int) -> Encoder:
         """An encoder of features of `n_in` dimensions."""
-        check_tail(self.tail, self.width)
         return Encoder(
             EncoderConfig(
                 n_in=n_in,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.safetensors"
 """For the caller to delete, once what was trained is saved."""
+_TRAININGS = itertools.count()  # of this process, numbered alike in all that torchrun started
 _CHECK_EVERY = 25  # steps; reading a number makes a GPU wait for it
 Batch = dict[str, Tensor]
 Row = dict[str, float]
@@ -261,10 +264,21 @@ class _Run:
 
     def end(self) -> None:
         """Part from the other processes: one that holds on to those who left would hang."""
+        self._share_best_weights()
         self.accelerator.wait_for_everyone()
         self.networks.clear()
         self.accelerator.free_memory()
         self.accelerator.end_training()
+
+    def _share_best_weights(self) -> None:
+        """All take the main process's: the running means of normalisations are each one's own."""
+        if self.accelerator.num_processes == 1:
+            return
+        from accelerate.utils import broadcast
+
+        device = self.accelerator.device
+        mine = {name: w.to(device).contiguous() for name, w in self.best_weights.items()}
+        self.best_weights = _on_cpu(broadcast(mine))
 
     @property
     def _scaler(self) -> Any:
@@ -300,7 +314,26 @@ def _accelerator(device: str, precision: str) -> Accelerator:
         )
     # It is one for a process: an earlier training's device and precision would be in the way.
     AcceleratorState._reset_state(reset_partial_state=True)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _join_others(device)
     return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+
+
+def _join_others(device: str) -> None:
+    """Form the group of torchrun's processes, under names of this training's own.
+
+    What an earlier training left in their common store would be taken for this one's.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore, init_process_group
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, n_processes = next(rendezvous("env://"))
+    init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=PrefixStore(f"training-{next(_TRAININGS)}", store),
+        rank=rank,
+        world_size=n_processes,
+    )
 
 
 def _check_tensorboard() -> None:

@@ -1,0 +1,126 @@
+"""discover selftrain: from recordings to self-trained units, and whatever goes wrong there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from commands import leftovers, run
+from zerochain.cli import main
+from zerochain.discovery.self_training_task import FrameTask
+from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.fit import read_fit
+from zerochain.formats.training_log import read_training_log
+from zerochain.formats.units import read_units
+
+SMALL = ("--units", 16, "--width", 16, "--blocks", 1, "--segment-frames", 32, "--batch-size", 4)
+QUICK = (*SMALL, "--steps", 6, "--validate-every", 2, "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def corpus(make_corpus: Callable[..., Corpus]) -> Corpus:
+    return make_corpus()
+
+
+@pytest.mark.parametrize(
+    ("options", "stride", "n_rounds"),
+    [
+        (("--rounds", 1), 1, 1),
+        (("--stride", 4, "--instance-norm", "--tail", "gru", "--annealing", "cosine"), 4, 2),
+        (("--features", "log-mel", "--no-augment", "--teacher-penalty", 0, "--warp"), 1, 2),
+    ],
+)
+def test_discover_and_encode(
+    corpus: Corpus, options: tuple[object, ...], stride: int, n_rounds: int
+) -> None:
+    said = run("discover", "selftrain", corpus.folder, *QUICK, *options, "--out", "m").output
+    assert said.startswith(f"m: selftrain K=16 {stride}T ")
+    assert f" of {n_rounds} kept: " in said
+    assert "6 steps (NOT CONVERGED: steps ran out)" in said
+    assert "survive a change of voice: K-Means " in said
+    assert "of 16 units in use, perplexity" in said
+    for i in range(1, n_rounds + 1):
+        log = read_training_log(Path(f"m.training/round-{i}"))
+        assert log["step"] == [2, 4, 6]
+        assert {"train_loss", "agreement", "valid_loss"} <= set(log)
+    assert not list(Path().rglob("checkpoint.safetensors"))
+    run("encode", "m", corpus.folder, "--out", "u.parquet")
+    units = read_units(Path("u.parquet"))
+    assert units.model_id == bundle_id(Path("m"))
+    for u in corpus.utterances:
+        n_frames = 1 + round(u.duration * 16_000) // 160
+        assert len(units.units[u.id]) == -(-n_frames // stride)
+    run("show", "m")
+
+
+def test_interrupted_in_its_second_round(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["discover", "selftrain", corpus.folder, *QUICK]
+    run(*command, "--out", "whole")
+    batch, count = FrameTask.batch, 0
+
+    def interrupted(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 6 + 5:
+            raise KeyboardInterrupt
+        return batch(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FrameTask, "batch", interrupted)
+        result = CliRunner().invoke(main, [str(a) for a in (*command, "--out", "m")])
+    assert result.exit_code == 1
+    assert "Aborted!" in result.stderr
+    assert not Path("m").exists()
+    for i, seconds in ((1, "3000"), (2, "4000")):
+        log = Path(f"m.training/round-{i}/log.csv")
+        head, *rows, last = log.read_text().splitlines()
+        step, _, *losses = last.split(",")
+        log.write_text("\n".join([head, *rows, ",".join([step, seconds, *losses])]))
+    error = run(*command, "--no-augment", "--out", "m", code=1).stderr
+    assert "other data or other settings" in error
+    run(*command, "--out", "m")
+    assert bundle_id(Path("m")) == bundle_id(Path("whole"))
+    fit = read_fit(Path("m"))
+    assert fit
+    assert fit.seconds > 7000  # of both rounds
+    assert not list(Path().rglob("checkpoint.safetensors"))
+    assert not leftovers(Path())
+
+
+def test_features_that_are_no_spectra(corpus: Corpus) -> None:
+    run("discover", "kmeans", corpus.folder, "--units", 3, "--out", "km")
+    run("encode", "km", corpus.folder, "--latents", "--out", "f")
+    command = ("discover", "selftrain", corpus.folder, *QUICK, "--features", "f", "--out", "m")
+    error = run(*command, code=1).stderr
+    assert "can't be warped" in error
+    assert "--no-augment" in error
+    said = run(*command, "--no-augment").output
+    assert "round 2 of 2 kept" in said
+    assert "can't be measured on such features" in said
+    assert read_bundle(Path("m")).config["settings"]["surviving"] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--units", 1), 1, "n_units=1 must be ≥ 2"),
+        (("--stride", 3), 1, "one of 1, 2, 4 and 8"),
+        (("--tail", "gru", "--width", 15), 2, "share a width of 15"),
+        (("--rounds", 0), 2, "--rounds"),
+        (("--teacher-penalty", -1), 2, "--teacher-penalty"),
+        (("--learning-rate", "nan"), 2, "learning_rate"),
+    ],
+)
+def test_bad_options(corpus: Corpus, options: tuple[object, ...], code: int, message: str) -> None:
+    command = ["discover", "selftrain", corpus.folder, *QUICK, *options, "--out", "m"]
+    result = CliRunner().invoke(main, [str(a) for a in command])
+    assert (result.exit_code, message in result.stderr) == (code, True), result.output
+    assert not Path("m").exists()
