@@ -206,7 +206,7 @@ def test_saved_and_loaded_encodes_the_same(tmp_path: Path, config: dict[str, Any
         np.testing.assert_array_equal(again.encode(features).units[name], expected)
 
 
-@pytest.mark.parametrize("stride", [1, 4, 8])
+@pytest.mark.parametrize("stride", [1, 8])
 def test_strides(stride: int) -> None:
     features = babble()
     model = make(steps=2, every=2, stride=stride).fit(features)
@@ -215,7 +215,7 @@ def test_strides(stride: int) -> None:
         assert len(units) == -(-len(features[name]) // stride)
 
 
-@pytest.mark.parametrize("killed_at", [2, 6, 8, 13, "between"])
+@pytest.mark.parametrize("killed_at", [6, 13, "between"])
 def test_an_interrupted_fit_goes_on_to_the_same_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int | str
 ) -> None:
@@ -241,7 +241,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
         with pytest.raises(KeyboardInterrupt):
             make(steps=8, folder=folder).fit(features)
     done = len(list(folder.rglob("checkpoint.safetensors")))
-    assert done == {2: 0, 6: 1, 8: 1, 13: 2, "between": 1}[killed_at]
+    assert done == {6: 1, 13: 2, "between": 1}[killed_at]
     resumed = make(steps=8, folder=folder).fit(features)
     assert resumed.id == whole.id
     assert resumed.best_round == 2
