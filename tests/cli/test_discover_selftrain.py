@@ -17,7 +17,19 @@ from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
 
 SMALL = ("--units", 16, "--width", 16, "--blocks", 1, "--segment-frames", 32, "--batch-size", 4)
-QUICK = (*SMALL, "--steps", 6, "--validate-every", 2, "--device", "cpu")
+QUICK = (
+    *SMALL,
+    "--rounds",
+    2,
+    "--annealing",
+    "none",
+    "--steps",
+    6,
+    "--validate-every",
+    2,
+    "--device",
+    "cpu",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,14 @@ from zerochain.formats.features import Features
 from zerochain.formats.tables import read_json
 from zerochain.training.config import TrainingConfig
 
-SMALL = {"width": 16, "n_blocks": 1, "dim": 8, "n_frames": 32, "teacher_components": 10}
+SMALL = {
+    "rounds": 2,
+    "width": 16,
+    "n_blocks": 1,
+    "dim": 8,
+    "n_frames": 32,
+    "teacher_components": 10,
+}
 SPECTRAL = {"extractor": "mfcc", "options": SpectralOptions().model_dump()}
 AS_IT_IS = FrontEndOptions(normalisation="none")
 

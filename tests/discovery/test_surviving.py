@@ -77,11 +77,22 @@ def steps(units: UnitFile) -> np.ndarray:
 )
 def test_some_of_it_survives(features: Features, stride: int, options: FrontEndOptions) -> None:
     model = KMeansUnits(8, stride, options=options).fit(features)
-    bits = surviving_bits(model, features, seed=0)
+    bits = surviving_bits(model, features, model, seed=0)
     assert bits is not None
     assert 0.2 < bits < entropy(steps(model.encode(features)))
-    assert surviving_bits(model, features, seed=0) == bits
-    assert surviving_bits(model, features, seed=1) != bits
+    assert surviving_bits(model, features, model, seed=0) == bits
+    assert surviving_bits(model, features, model, seed=1) != bits
+
+
+def test_a_model_that_says_nothing_tells_nothing_of_a_reference(features: Features) -> None:
+    reference, silent = KMeansUnits(8).fit(features), KMeansUnits(2, 4).fit(features)
+    itself = surviving_bits(reference, features, reference, seed=0)
+    coarse = surviving_bits(silent, features, reference, seed=0)
+    assert itself is not None
+    assert coarse is not None
+    assert 0 < coarse < min(1, itself)  # two units say a bit at most
+    silent.codebook = np.array([np.zeros(features.dim), np.full(features.dim, 1e3)], np.float32)
+    assert surviving_bits(silent, features, reference, seed=0) == pytest.approx(0, abs=1e-9)
 
 
 def test_units_that_carry_nothing_have_none(features: Features) -> None:
@@ -89,7 +100,7 @@ def test_units_that_carry_nothing_have_none(features: Features) -> None:
     assert model.codebook is not None
     model.codebook = np.concatenate([model.codebook[:1] * 0, model.codebook[1:] * 0 + 1e3])
     assert set(steps(model.encode(features))) == {0}
-    assert surviving_bits(model, features, seed=0) == 0
+    assert surviving_bits(model, features, model, seed=0) == 0
 
 
 def test_models_of_other_front_ends_hear_the_same_voices(
@@ -111,7 +122,8 @@ def test_models_of_other_front_ends_hear_the_same_voices(
     monkeypatch.setattr(augmentation, "warped", spying)
     for options in (FrontEndOptions(), FrontEndOptions(context=1, components=5)):
         chosen.append([])
-        surviving_bits(KMeansUnits(4, options=options).fit(features), features, seed=3)
+        model = KMeansUnits(4, options=options).fit(features)
+        surviving_bits(model, features, model, seed=3)
     assert chosen[0] == chosen[1]
     assert len(set(chosen[0])) > 1
 
@@ -120,4 +132,5 @@ def test_of_other_features_it_is_unknown() -> None:
     rng = np.random.default_rng(0)
     arrays = {f"u{i}": rng.normal(size=(50, 5)).astype(np.float32) for i in range(3)}
     features = Features.from_arrays(arrays, extractor="ssl")
-    assert surviving_bits(KMeansUnits(4).fit(features), features, seed=0) is None
+    model = KMeansUnits(4).fit(features)
+    assert surviving_bits(model, features, model, seed=0) is None

@@ -214,10 +214,11 @@ def vqcpc(
 
 
 @discover.command(
-    example="zerochain discover selftrain corpora/mine --units 256 --bitrate 150 --out models/self"
+    example="zerochain discover selftrain corpora/mine --units 256 --bitrate 150 --out models/self",
+    context_settings={"default_map": {"normalisation": "utterance"}},
 )
 @discovery_options
-@click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 192]")
+@click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 128]")
 @click.option(
     "--blocks", "n_blocks", type=click.IntRange(min=0), help="Residual blocks.  [default: 4]"
 )
@@ -240,7 +241,7 @@ def vqcpc(
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
-    help="At most; fewer if units become less robust to a change of voice.  [default: 2]",
+    help="At most; fewer if units become less robust to a change of voice.  [default: 1]",
 )
 @click.option(
     "--augment/--no-augment",
@@ -254,7 +255,14 @@ def vqcpc(
     type=click.IntRange(min=1),
     help="Length of a training segment.  [default: 128]",
 )
-@training_options(steps=3000, batch_size=24, learning_rate=1e-3, validate_every=200, patience=5)
+@training_options(
+    steps=1500,
+    batch_size=24,
+    learning_rate=1e-3,
+    validate_every=100,
+    patience=5,
+    annealing="cosine",
+)
 def selftrain(units: int, stride: int, augment: bool, seed: int, device: str, **rest: Any) -> None:
     """Self-training: a network learns K-Means units under other voices; K-Means of what it learned.
 

@@ -56,6 +56,13 @@ def score() -> None:
     show_default=True,
     help="Mean and variance normalisation of features.",
 )
+@click.option(
+    "--shift-ms",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Added to the times of the gold phones or items: automatic alignments can be late.",
+)
 @system_option
 @out_option
 @seed_option

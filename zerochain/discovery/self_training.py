@@ -38,9 +38,9 @@ class SelfTrainedUnits(NeuralUnits):
     The first teacher is K-Means on stacked frames, its units segmented at a price. The classifier
     sees its neighbourhood and, in training, speech as other vocal tracts would have said it: what
     it learns is what the teacher's units have in common over voices. Its own units teach the
-    next round. Rounds stop when a change of voice destroys more of the units' information
-    (`surviving_bits`) than it did of the round's before; that needs no labels. Where it can't be
-    measured, all rounds are done and the last is kept.
+    next round. Rounds stop when units of speech in other voices say less of what the first
+    teacher heard (`surviving_bits`) than those of the round before; that needs no labels. Where
+    it can't be measured, all rounds are done and the last is kept.
 
     After Heck, Sakti and Nakamura (2017) and Hsu et al. (2021), with warps in place of
     many speakers.
@@ -57,8 +57,8 @@ class SelfTrainedUnits(NeuralUnits):
     agreement: float
     """Part of training steps, as augmented, on which the classifier agreed with its teacher."""
     surviving: list[float | None]
-    """Bits a step that survive a change of voice: of the first teacher, whose steps are frames,
-    and of each round; None where features don't say how another voice would sound."""
+    """Bits a frame that survive a change of voice: of the first teacher and of each round; None
+    where features don't say how another voice would sound."""
     best_round: int
     """The one that was kept, from 1."""
 
@@ -101,7 +101,8 @@ class SelfTrainedUnits(NeuralUnits):
         teacher: UnitModel = first_teacher(
             self.n_units, features, self.options, self.config, seed, self.device
         )
-        self.surviving = [surviving_bits(teacher, features, seed)]
+        first = teacher
+        self.surviving = [surviving_bits(first, features, first, seed)]
         with self._training_folder() as folder:
             if self.restart and is_main_process():
                 for checkpoint in folder.rglob(CHECKPOINT):  # of later rounds as well
@@ -113,7 +114,7 @@ class SelfTrainedUnits(NeuralUnits):
                 task = self._task(speech, valid, teacher.n_units, augmentation, number)
                 pupil = self._pupil(task, number, folder / f"round-{number}", mark)
                 pupil._measure(speech, seed, "kmeans")
-                self.surviving.append(surviving_bits(pupil, features, seed))
+                self.surviving.append(surviving_bits(pupil, features, first, seed))
                 if number > 1 and not _is_better(*self.surviving[-2:]):
                     break
                 self._take(pupil)
@@ -193,7 +194,7 @@ class SelfTrainedUnits(NeuralUnits):
         if not bits:
             return "what survives a change of voice can't be measured on such features"
         rounds = ", ".join(f"round {i} {value}" for i, value in enumerate(bits[1:], start=1))
-        return f"bits a step that survive a change of voice: K-Means {bits[0]}, {rounds}"
+        return f"bits a frame that survive a change of voice: K-Means {bits[0]}, {rounds}"
 
     def _choices(self) -> dict[str, Any]:
         return {

@@ -15,7 +15,7 @@ class SelfTrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    width: int = Field(192, ge=1)
+    width: int = Field(128, ge=1)
     n_blocks: int = Field(4, ge=0)
     tail: Tail = "none"
     instance_norm: bool = False
@@ -28,9 +28,9 @@ class SelfTrainingConfig(BaseModel):
     teacher_components: int = Field(40, ge=1)
     teacher_penalty: float = Field(1.0, ge=0)
     """Of the teachers' segmentation, in mean distortions: labels that change less often."""
-    rounds: int = Field(2, ge=1)
+    rounds: int = Field(1, ge=1)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    augmentation: AugmentationOptions | None = AugmentationOptions()
+    augmentation: AugmentationOptions | None = AugmentationOptions(tilt_db=1.5)
     n_frames: int = Field(128, ge=1)
     """Length of a training segment."""
 

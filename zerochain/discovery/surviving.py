@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -19,13 +19,16 @@ _OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
 _FRAMES = 100_000
 
 
-def surviving_bits(model: UnitModel, features: Features, seed: int) -> float | None:
-    """Mutual information, in bits a step, between the units of speech and of the same speech as
-    other vocal tracts would have said it.
+def surviving_bits(
+    model: UnitModel, features: Features, reference: UnitModel, seed: int
+) -> float | None:
+    """What units of speech in other voices still say of what a reference heard in the first one.
 
-    Units that follow the voice, and units that carry nothing, both have little. A random sample
-    of utterances is looked at; they and their changes follow from the seed alone, so that models
-    of the same features compare.
+    Mutual information, in bits a frame, between the reference's units of speech and the model's
+    of the same speech as other vocal tracts would have said it. Units that follow the voice have
+    little, and so have units that carry nothing, or less and less of what was said: the reference
+    stays the same for all models that are compared. A random sample of utterances is looked at;
+    they and their changes follow from the seed alone.
 
     Returns:
         None for features of which nobody knows the frequencies.
@@ -36,9 +39,9 @@ def surviving_bits(model: UnitModel, features: Features, seed: int) -> float | N
     except InputError:
         return None
     names = _sample(features, seed)
-    heard = model.costs(features, names)
-    changed = model.costs(features, names, _changing(voices, seed))
-    return mutual_information(_units(heard), _units(changed), model.n_units)
+    heard = _units(reference, features, names)
+    changed = _units(model, features, names, _changing(voices, seed))
+    return mutual_information(heard, changed, max(reference.n_units, model.n_units))
 
 
 def mutual_information(a: NDArray[np.int64], b: NDArray[np.int64], k: int) -> float:
@@ -73,8 +76,19 @@ def _entropy(values: NDArray[np.int64]) -> float:
     return float((correction - (shares * np.log(shares)).sum()) / np.log(2))
 
 
-def _units(costs: Iterator[tuple[str, Frames]]) -> NDArray[np.int64]:
-    return np.concatenate([c.argmin(axis=1) for _, c in costs]).astype(np.int64)
+def _units(
+    model: UnitModel,
+    features: Features,
+    names: list[str],
+    change: Callable[[Frames], Frames] | None = None,
+) -> NDArray[np.int64]:
+    """The model's unit at every frame of these utterances."""
+    frames_a_step = round(model.step_ms / features.step_ms)
+    units = (
+        np.repeat(costs.argmin(axis=1), frames_a_step)[: features.index[name][1]]
+        for name, costs in model.costs(features, names, change)
+    )
+    return np.concatenate(list(units)).astype(np.int64)
 
 
 def _sample(features: Features, seed: int) -> list[str]:

@@ -45,6 +45,7 @@ def score_abx(
     split: str | None = None,
     silences: Collection[str] = SILENCES,
     normalise: NormalisationKind = "none",
+    shift_ms: float = 0.0,
     system: str | None = None,
     seed: int = 0,
     jobs: int | None = None,
@@ -57,6 +58,7 @@ def score_abx(
         items: an .item file, instead of the corpus's gold phones.
         mode: None scores both, and only notes that across is undefined for one speaker.
         normalise: mean and variance normalisation of features first, over what `source` holds.
+        shift_ms: added to the times of the tokens: automatic alignments can be late.
 
     Raises:
         ModelMismatchError: the units are of another unit model than `model`.
@@ -65,6 +67,7 @@ def score_abx(
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
     tokens, excluded = _items(items, whole, part, protocol, silences)
+    tokens = [_shifted(token, shift_ms / 1000) for token in tokens]
     representation, codebook = _representation(source, model, normalise)
     _check_same_corpus(representation, whole)
     gold = items or corpus / PHONES_FILE
@@ -79,6 +82,7 @@ def score_abx(
         "silences": None if items else sorted(silences),
         "step_ms": representation.step_ms,
         "normalise": normalise,
+        "shift_ms": shift_ms,
         "codebook": model is not None,
         "seed": seed,
     }
@@ -167,6 +171,12 @@ def _items(
     tokens, excluded = make(chosen, speakers, silences)
     without = len(ids) - len(chosen.by_id)
     return tokens, {**excluded, **_counted(utterances_without_alignment=without)}
+
+
+def _shifted(token: Item, shift_s: float) -> Item:
+    """A token at another time; what would lie before the recording begins is cut off."""
+    onset, offset = max(0.0, token.onset + shift_s), max(0.0, token.offset + shift_s)
+    return token._replace(onset=onset, offset=offset)
 
 
 def _check_same_corpus(representation: Features | UnitFile, corpus: Corpus) -> None:
