@@ -124,7 +124,7 @@ def test_normalisation_and_speakers(
     make_corpus: Callable[..., Corpus], speakers: tuple[str | None, ...], asked: str, got: str
 ) -> None:
     units = discovered(make_corpus(3, speakers=speakers).folder, "--normalisation", asked)
-    assert units.method == f"kmeans K=6 1T mfcc norm={got}"
+    assert units.method == f"kmeans K=6 1T mfcc norm={got} ±4→40"
     assert list(units.speakers.values()) == [speakers[i % len(speakers)] for i in range(3)]
 
 
@@ -353,7 +353,7 @@ class TestConfig:
         corpus = make_corpus().folder
         config = self.write("units: 5\nstride: 2\nmax-frames: 70\nsplit: train\nout: km\n")
         said = run("discover", "kmeans", corpus, "--config", config).output
-        assert said.startswith("km: kmeans K=5 2T mfcc norm=speaker, 70 frames")
+        assert said.startswith("km: kmeans K=5 2T mfcc norm=speaker ±4→40, 70 frames")
         said = run("discover", "kmeans", corpus, "--stride", 4, "--config", config).output
         assert "K=5 4T" in said
 

@@ -32,12 +32,12 @@ def test_features_of_another_kind_are_refused() -> None:
 
 SPECTRAL = SpectralOptions(n_deltas=1)
 OPTIONS = {
-    "norm=speaker": FrontEndOptions(),
+    "norm=speaker": FrontEndOptions(context=0),
     "norm=none ±2→130": FrontEndOptions(normalisation="none", context=2),
     "norm=corpus ±0→7": FrontEndOptions(normalisation="corpus", components=7),
     "norm=utterance ±2→9": FrontEndOptions(normalisation="utterance", context=2, components=9),
-    "warp norm=speaker": FrontEndOptions(warp=True),
-    "norm=speaker attenuation=8": FrontEndOptions(speaker_attenuation=8),
+    "warp norm=speaker": FrontEndOptions(warp=True, context=0),
+    "norm=speaker attenuation=8": FrontEndOptions(context=0, speaker_attenuation=8),
     "warp norm=utterance ±1→5 attenuation=0.5": FrontEndOptions(
         normalisation="utterance", context=1, components=5, warp=True, speaker_attenuation=0.5
     ),
@@ -102,3 +102,14 @@ def test_attenuation_needs_known_speakers() -> None:
     for speakers in (("ana",), ("ana", None)):
         with pytest.raises(InputError, match="--speaker-attenuation"):
             FrontEnd.fit(cepstra(speakers), 1, options)
+
+
+def test_mfccs_that_are_clustered_get_context_unless_it_was_chosen() -> None:
+    mfcc = cepstra()
+    log_mel = replace(mfcc, extractor="log-mel")
+    chosen = FrontEndOptions(warp=True).for_clustering(mfcc)
+    assert (chosen.context, chosen.components, chosen.warp) == (4, 40, True)
+    for options in (FrontEndOptions(context=0), FrontEndOptions(components=3)):
+        assert options.for_clustering(mfcc) == options
+    assert FrontEndOptions().for_clustering(log_mel) == FrontEndOptions()
+    assert FrontEnd.fit(mfcc, 1, FrontEndOptions()).projection is None

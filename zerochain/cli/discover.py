@@ -74,9 +74,8 @@ def discovery_options(function: F) -> F:
         click.option(
             "--context",
             type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Frames on each side that are stacked beside each frame.",
+            help="Frames on each side that are stacked beside each frame.  [default: 4, with 40 "
+            "components, where MFCCs are clustered; else 0]",
         ),
         click.option(
             "--components",

@@ -21,6 +21,7 @@ from zerochain.features.projection import Projection
 from zerochain.features.speaker_attenuation import attenuation
 from zerochain.formats.features import Features
 
+_CONTEXT, _COMPONENTS = 4, 40
 _ATTENUATION_FRAMES = 200_000  # that the directions are found on
 
 
@@ -31,14 +32,24 @@ class FrontEndOptions(BaseModel):
 
     normalisation: NormalisationKind | None = None
     """None takes the speaker's if every utterance's is known, else the utterance's."""
-    context: int = Field(0, ge=0)
-    """Frames on each side that are stacked beside each frame."""
+    context: int | None = Field(None, ge=0)
+    """Frames on each side that are stacked beside each frame; None leaves it to the method."""
     components: int | None = Field(None, ge=1)
     """Principal components that are kept, not whitened; None keeps every dimension."""
     warp: bool = False
     """Warp each speaker's spectra by the factor that makes them likeliest, before all else."""
     speaker_attenuation: float = Field(0.0, ge=0, allow_inf_nan=False)
     """How strongly directions in which speakers differ are attenuated, after all else."""
+
+    def for_clustering(self, features: Features) -> FrontEndOptions:
+        """With the context in which MFCCs are best clustered, where none was chosen.
+
+        evaluation/normalisation measures what it is worth; other features bring a context of
+        their own or weren't measured.
+        """
+        if self.context is not None or self.components is not None or features.extractor != "mfcc":
+            return self
+        return self.model_copy(update={"context": _CONTEXT, "components": _COMPONENTS})
 
 
 @dataclass(frozen=True)
@@ -74,9 +85,10 @@ class FrontEnd:
             normalisation=Normalisation.fit(kind, warped),
             warping=warping,
         )
-        if options.context > 0 or options.components is not None:
+        context = options.context or 0
+        if context > 0 or options.components is not None:
             utterances = (front_end.prepared(features, name) for name in features.ids)
-            projection = Projection.fit(utterances, options.context, options.components)
+            projection = Projection.fit(utterances, context, options.components)
             front_end = replace(front_end, projection=projection)
         if options.speaker_attenuation > 0:
             front_end = front_end._attenuating(features, options.speaker_attenuation)
