@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import nn
 
 from zerochain.discovery.augmentation import augmentation_of
 from zerochain.discovery.codebook import COLLAPSED, collapse, start_codebook
@@ -19,7 +20,6 @@ from zerochain.discovery.neural import NeuralUnits, Outcome
 from zerochain.discovery.segments import Speech, held_out
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation
-from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
 from zerochain.modules.cpc import Cpc
 from zerochain.training.checkpoint import fingerprint
@@ -27,7 +27,6 @@ from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Trained, train
 
-STRIDES = (1, 2, 4, 8)
 _WARM_UP = "warm-up"  # its folder
 
 
@@ -43,6 +42,8 @@ class CPCUnits(NeuralUnits):
     """
 
     name = "vqcpc"
+    _config_class = CPCConfig
+    config: CPCConfig
 
     def __init__(
         self,
@@ -54,14 +55,8 @@ class CPCUnits(NeuralUnits):
         training: TrainingConfig | None = None,
         device: str = "cpu",
     ) -> None:
-        if n_units < 1 or stride not in STRIDES:
-            raise InputError(
-                f"n_units={n_units} must be ≥ 1 and stride={stride} one of 1, 2, 4 and 8"
-            )
-        self.n_units, self.stride, self.device = n_units, stride, device
-        self.options = options or FrontEndOptions()
-        self.config = config or CPCConfig()
-        self.training = training or TrainingConfig(batch_size=64, learning_rate=4e-4)
+        training = training or TrainingConfig(batch_size=64, learning_rate=4e-4)
+        super().__init__(n_units, stride, options, config, training, device)
         if self.training.batch_size % self.config.n_per_group:
             raise InputError(
                 f"a batch of {self.training.batch_size} segments is no whole number of groups of "
@@ -207,46 +202,18 @@ class CPCUnits(NeuralUnits):
             found.append(collapse(self.n_used, self.n_units))
         return found
 
-    def _choices(self) -> dict[str, Any]:
-        return {
-            "n_units": self.n_units,
-            "stride": self.stride,
-            "options": self.options.model_dump(),
-            "config": self.config.model_dump(),
-            "training": self.training.model_dump(),
-        }
-
     def _settings(self) -> Mapping[str, Any]:
         return {
             **self._choices(),
             "n_in": self.n_in,
             "n_speakers": self.n_speakers,
-            "n_used": self.n_used,
-            "perplexity": self.perplexity,
-            "distortion": self.mean_distance,
+            **self._usage(),
             "accuracies": self.accuracies,
             "outcome": asdict(self.outcome),
         }
 
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """The model that `save` wrote."""
-        settings = bundle.config["settings"]
-        model = cls(
-            settings["n_units"],
-            settings["stride"],
-            options=FrontEndOptions(**settings["options"]),
-            config=CPCConfig(**settings["config"]),
-            training=TrainingConfig(**settings["training"]),
-            device=device,
-        )
-        model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
-        model.codebook = bundle.tensors["codebook"]
-        model.n_in, model.n_speakers = settings["n_in"], settings["n_speakers"]
-        model.n_used, model.perplexity = settings["n_used"], settings["perplexity"]
-        model.mean_distance, model.accuracies = settings["distortion"], settings["accuracies"]
-        model.outcome = Outcome(**settings["outcome"])
-        model.encoder = model.config.deployed(model._network(quantise=model.config.quantise))
-        model._load_encoder(bundle.tensors)
-        model.trained_on = bundle.trained_on
-        return model
+    def _restore(self, settings: Mapping[str, Any]) -> None:
+        self.n_speakers, self.accuracies = settings["n_speakers"], settings["accuracies"]
+
+    def _encoder(self) -> nn.Module:
+        return self.config.deployed(self._network(quantise=self.config.quantise))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import tempfile
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from torch import nn
 
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.kmeans import draft, lloyd, points_of
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
 from zerochain.discovery.segments import Speech
+from zerochain.errors import InputError
+from zerochain.formats.bundle import Bundle
+from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Trained
 
+_STRIDES = (1, 2, 4, 8)
 _BATCH_FRAMES = 8_192  # of a padded batch: activations of 256 channels take 8 MB a layer
 _MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
 _ENCODER = "encoder."
@@ -61,15 +68,22 @@ class NeuralUnits(UnitModel):
 
     Attributes:
         stride: frames that one unit lasts: the encoder's.
+        config: the network and what it is trained for, of the class `_config_class`.
+        n_in: D.
         training_folder: where the checkpoint and log.csv of the fit stand; None is a temporary
             folder, and an interrupted fit starts anew.
         restart: ignore a checkpoint that stands there.
         tensorboard: log for TensorBoard as well.
         n_used, perplexity: units that training speech uses, and how evenly.
         mean_distance: squared, of a latent to its code.
+        outcome: how the training went.
     """
 
+    _config_class: ClassVar[type[BaseModel]]
+    _min_units: ClassVar[int] = 1
     stride: int
+    config: BaseModel
+    n_in: int
     encoder: nn.Module
     training_folder: Path | None = None
     restart: bool = False
@@ -77,6 +91,26 @@ class NeuralUnits(UnitModel):
     n_used: int
     perplexity: float
     mean_distance: float
+    outcome: Outcome
+
+    def __init__(
+        self,
+        n_units: int,
+        stride: int,
+        options: FrontEndOptions | None,
+        config: BaseModel | None,
+        training: TrainingConfig,
+        device: str,
+    ) -> None:
+        if n_units < self._min_units or stride not in _STRIDES:
+            raise InputError(
+                f"n_units={n_units} must be ≥ {self._min_units} and stride={stride} one of "
+                "1, 2, 4 and 8"
+            )
+        self.n_units, self.stride, self.device = n_units, stride, device
+        self.options = options or FrontEndOptions()
+        self.config = config or self._config_class()
+        self.training = training
 
     @contextmanager
     def _training_folder(self) -> Iterator[Path]:
@@ -85,6 +119,58 @@ class NeuralUnits(UnitModel):
             return
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
+
+    @abstractmethod
+    def _encoder(self) -> nn.Module:
+        """An encoder such as the fit's, whose weights are still to be learned or loaded."""
+
+    @abstractmethod
+    def _restore(self, settings: Mapping[str, Any]) -> None:
+        """Take what `_settings` records of this kind of units alone."""
+
+    def _choices(self) -> dict[str, Any]:
+        """What was chosen before the fit."""
+        return {
+            "n_units": self.n_units,
+            "stride": self.stride,
+            "options": self.options.model_dump(),
+            "config": self.config.model_dump(),
+            "training": self.training.model_dump(),
+        }
+
+    def _usage(self) -> dict[str, Any]:
+        """What `_measure` found.
+
+        Each subclass puts its `_settings` together: an id depends on their order as well.
+        """
+        return {
+            "n_used": self.n_used,
+            "perplexity": self.perplexity,
+            "distortion": self.mean_distance,
+        }
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """The model that `save` wrote."""
+        settings = bundle.config["settings"]
+        model = cls(
+            settings["n_units"],
+            settings["stride"],
+            options=FrontEndOptions(**settings["options"]),
+            config=cls._config_class(**settings["config"]),
+            training=TrainingConfig(**settings["training"]),
+            device=device,
+        )
+        model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
+        model.codebook = bundle.tensors["codebook"]
+        model.n_in, model.n_used = settings["n_in"], settings["n_used"]
+        model.perplexity, model.mean_distance = settings["perplexity"], settings["distortion"]
+        model.outcome = Outcome(**settings["outcome"])
+        model._restore(settings)
+        model.encoder = model._encoder()
+        model._load_encoder(bundle.tensors)
+        model.trained_on = bundle.trained_on
+        return model
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         weights = self.encoder.state_dict()

@@ -20,16 +20,13 @@ from zerochain.discovery.self_training_config import SelfTrainingConfig
 from zerochain.discovery.self_training_task import FrameClassifier, FrameTask
 from zerochain.discovery.surviving import surviving_bits
 from zerochain.discovery.teacher import first_teacher, labels_of
-from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation
-from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
+from zerochain.modules.encoder import Encoder
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, train
-
-STRIDES = (1, 2, 4, 8)
 
 
 class SelfTrainedUnits(NeuralUnits):
@@ -53,7 +50,9 @@ class SelfTrainedUnits(NeuralUnits):
     """
 
     name = "selftrain"
-    outcome: Outcome
+    _config_class = SelfTrainingConfig
+    _min_units = 2
+    config: SelfTrainingConfig
     agreement: float
     """Part of training steps, as augmented, on which the classifier agreed with its teacher."""
     surviving: list[float | None]
@@ -72,16 +71,8 @@ class SelfTrainedUnits(NeuralUnits):
         training: TrainingConfig | None = None,
         device: str = "cpu",
     ) -> None:
-        if n_units < 2 or stride not in STRIDES:
-            raise InputError(
-                f"n_units={n_units} must be ≥ 2 and stride={stride} one of 1, 2, 4 and 8"
-            )
-        self.n_units, self.stride, self.device = n_units, stride, device
-        self.options = options or FrontEndOptions()
-        self.config = config or SelfTrainingConfig()
-        self.training = training or TrainingConfig(
-            max_steps=1500, batch_size=24, annealing="cosine"
-        )
+        training = training or TrainingConfig(max_steps=1500, batch_size=24, annealing="cosine")
+        super().__init__(n_units, stride, options, config, training, device)
 
     def fit(self, features: Features) -> Self:
         """Train round after round, and keep the best one's encoder and codebook.
@@ -137,9 +128,8 @@ class SelfTrainedUnits(NeuralUnits):
         """What a round trains, from weights of its own."""
         training = self.training.model_copy(update={"seed": self.training.seed + number - 1})
         torch.manual_seed(training.seed)
-        encoder = self.config.encoder_of(self.n_in, self.stride)
         return FrameTask(
-            FrameClassifier(encoder, self.config.dim, n_targets),
+            FrameClassifier(self._encoder(), self.config.dim, n_targets),
             speech,
             valid,
             training,
@@ -196,51 +186,23 @@ class SelfTrainedUnits(NeuralUnits):
         rounds = ", ".join(f"round {i} {value}" for i, value in enumerate(bits[1:], start=1))
         return f"bits a frame that survive a change of voice: K-Means {bits[0]}, {rounds}"
 
-    def _choices(self) -> dict[str, Any]:
-        return {
-            "n_units": self.n_units,
-            "stride": self.stride,
-            "options": self.options.model_dump(),
-            "config": self.config.model_dump(),
-            "training": self.training.model_dump(),
-        }
-
     def _settings(self) -> Mapping[str, Any]:
         return {
             **self._choices(),
             "n_in": self.n_in,
-            "n_used": self.n_used,
-            "perplexity": self.perplexity,
-            "distortion": self.mean_distance,
+            **self._usage(),
             "surviving": self.surviving,
             "best_round": self.best_round,
             "agreement": self.agreement,
             "outcome": asdict(self.outcome),
         }
 
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """The model that `save` wrote."""
-        settings = bundle.config["settings"]
-        model = cls(
-            settings["n_units"],
-            settings["stride"],
-            options=FrontEndOptions(**settings["options"]),
-            config=SelfTrainingConfig(**settings["config"]),
-            training=TrainingConfig(**settings["training"]),
-            device=device,
-        )
-        model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
-        model.codebook = bundle.tensors["codebook"]
-        model.n_in, model.best_round = settings["n_in"], settings["best_round"]
-        model.surviving = settings["surviving"]
-        model.n_used, model.perplexity = settings["n_used"], settings["perplexity"]
-        model.mean_distance, model.agreement = settings["distortion"], settings["agreement"]
-        model.outcome = Outcome(**settings["outcome"])
-        model.encoder = model.config.encoder_of(model.n_in, model.stride)
-        model._load_encoder(bundle.tensors)
-        model.trained_on = bundle.trained_on
-        return model
+    def _restore(self, settings: Mapping[str, Any]) -> None:
+        self.surviving, self.best_round = settings["surviving"], settings["best_round"]
+        self.agreement = settings["agreement"]
+
+    def _encoder(self) -> Encoder:
+        return self.config.encoder_of(self.n_in, self.stride)
 
 
 def _is_better(before: float | None, now: float | None) -> bool:

@@ -16,8 +16,6 @@ from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.neural import NeuralUnits, Outcome
 from zerochain.discovery.segments import Speech, held_out
 from zerochain.discovery.vqvae_training import VqvaeTask
-from zerochain.errors import InputError
-from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
 from zerochain.modules.decoder import Decoder
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
@@ -28,7 +26,6 @@ from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
 
-STRIDES = (1, 2, 4, 8)
 _OF_CONV = ("n_blocks", "tail", "instance_norm")
 
 
@@ -121,6 +118,8 @@ class VQVAEUnits(NeuralUnits):
     """
 
     name = "vqvae"
+    _config_class = VQVAEConfig
+    config: VQVAEConfig
 
     def __init__(
         self,
@@ -132,14 +131,8 @@ class VQVAEUnits(NeuralUnits):
         training: TrainingConfig | None = None,
         device: str = "cpu",
     ) -> None:
-        if n_units < 1 or stride not in STRIDES:
-            raise InputError(
-                f"n_units={n_units} must be ≥ 1 and stride={stride} one of 1, 2, 4 and 8"
-            )
-        self.n_units, self.stride, self.device = n_units, stride, device
-        self.options = options or FrontEndOptions()
-        self.config = config or VQVAEConfig()
-        self.training = training or TrainingConfig(batch_size=32)
+        training = training or TrainingConfig(batch_size=32)
+        super().__init__(n_units, stride, options, config, training, device)
 
     def fit(self, features: Features) -> Self:
         """Train the network, and measure how its codebook is used.
@@ -217,45 +210,17 @@ class VQVAEUnits(NeuralUnits):
             found.append(collapse(self.n_used, self.n_units))
         return found
 
-    def _choices(self) -> dict[str, Any]:
-        return {
-            "n_units": self.n_units,
-            "stride": self.stride,
-            "options": self.options.model_dump(),
-            "config": self.config.model_dump(),
-            "training": self.training.model_dump(),
-        }
-
     def _settings(self) -> Mapping[str, Any]:
         return {
             **self._choices(),
             "n_in": self.n_in,
             "n_speakers": self.n_speakers,
-            "n_used": self.n_used,
-            "perplexity": self.perplexity,
-            "distortion": self.mean_distance,
+            **self._usage(),
             "outcome": asdict(self.outcome),
         }
 
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """The model that `save` wrote."""
-        settings = bundle.config["settings"]
-        model = cls(
-            settings["n_units"],
-            settings["stride"],
-            options=FrontEndOptions(**settings["options"]),
-            config=VQVAEConfig(**settings["config"]),
-            training=TrainingConfig(**settings["training"]),
-            device=device,
-        )
-        model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
-        model.codebook = bundle.tensors["codebook"]
-        model.n_in = settings["n_in"]
-        model.n_speakers, model.n_used = settings["n_speakers"], settings["n_used"]
-        model.perplexity, model.mean_distance = settings["perplexity"], settings["distortion"]
-        model.outcome = Outcome(**settings["outcome"])
-        model.encoder = model.config.encoder_of(settings["n_in"], model.stride)
-        model._load_encoder(bundle.tensors)
-        model.trained_on = bundle.trained_on
-        return model
+    def _restore(self, settings: Mapping[str, Any]) -> None:
+        self.n_speakers = settings["n_speakers"]
+
+    def _encoder(self) -> nn.Module:
+        return self.config.encoder_of(self.n_in, self.stride)
