@@ -40,7 +40,7 @@ def spoken(make_corpus: Callable[..., Corpus]) -> Path:
 @pytest.mark.parametrize("method", ["gmm", "dpgmm"])
 def test_units_posteriors_and_their_abx(spoken: Path, method: str) -> None:
     said = run("discover", method, spoken, "--units", 6, "--stride", 2, "--out", "m").output
-    assert said.startswith(f"m: {method} K=6 2T mfcc norm=speaker ±4→40, ")
+    assert said.startswith(f"m: {method} K=6 2T mfcc norm=speaker, ")
     assert "of 6 components used (weight > 0.0001)" in said
     settings = read_bundle(Path("m")).config["settings"]
     assert 1 <= settings["n_owning"] <= settings["n_used"] <= 6
@@ -63,7 +63,7 @@ def test_units_posteriors_and_their_abx(spoken: Path, method: str) -> None:
 
 
 def test_options_reach_the_model(spoken: Path) -> None:
-    common = ("discover", "dpgmm", spoken, "--units", 6, "--max-frames", 200, "--context", 0)
+    common = ("discover", "dpgmm", spoken, "--units", 6, "--max-frames", 200)
     run(*common, "--out", "a")
     run(*common, "--concentration", 50, "--variance-floor", 0.1, "--out", "b")
     one, two = (read_bundle(Path(name)) for name in "ab")

@@ -104,12 +104,12 @@ def test_attenuation_needs_known_speakers() -> None:
             FrontEnd.fit(cepstra(speakers), 1, options)
 
 
-def test_mfccs_that_are_clustered_get_context_unless_it_was_chosen() -> None:
+def test_k_means_takes_mfccs_with_context_unless_it_was_chosen() -> None:
     mfcc = cepstra()
     log_mel = replace(mfcc, extractor="log-mel")
-    chosen = FrontEndOptions(warp=True).for_clustering(mfcc)
+    chosen = FrontEndOptions(warp=True).for_kmeans(mfcc)
     assert (chosen.context, chosen.components, chosen.warp) == (4, 40, True)
     for options in (FrontEndOptions(context=0), FrontEndOptions(components=3)):
-        assert options.for_clustering(mfcc) == options
-    assert FrontEndOptions().for_clustering(log_mel) == FrontEndOptions()
+        assert options.for_kmeans(mfcc) == options
+    assert FrontEndOptions().for_kmeans(log_mel) == FrontEndOptions()
     assert FrontEnd.fit(mfcc, 1, FrontEndOptions()).projection is None

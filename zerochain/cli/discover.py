@@ -75,7 +75,7 @@ def discovery_options(function: F) -> F:
             "--context",
             type=click.IntRange(min=0),
             help="Frames on each side that are stacked beside each frame.  [default: 4, with 40 "
-            "components, where MFCCs are clustered; else 0]",
+            "components, for K-Means of MFCCs; else 0]",
         ),
         click.option(
             "--components",

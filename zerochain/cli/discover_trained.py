@@ -256,7 +256,7 @@ def vqcpc(
     help="Length of a training segment.  [default: 128]",
 )
 @training_options(
-    steps=1500,
+    steps=700,
     batch_size=24,
     learning_rate=1e-3,
     validate_every=100,

@@ -41,11 +41,11 @@ class FrontEndOptions(BaseModel):
     speaker_attenuation: float = Field(0.0, ge=0, allow_inf_nan=False)
     """How strongly directions in which speakers differ are attenuated, after all else."""
 
-    def for_clustering(self, features: Features) -> FrontEndOptions:
-        """With the context in which MFCCs are best clustered, where none was chosen.
+    def for_kmeans(self, features: Features) -> FrontEndOptions:
+        """With the context in which K-Means clusters MFCCs best, where none was chosen.
 
-        evaluation/normalisation measures what it is worth; other features bring a context of
-        their own or weren't measured.
+        evaluation/normalisation measures what it is worth. Mixtures gain nothing by it; other
+        features bring a context of their own or weren't measured.
         """
         if self.context is not None or self.components is not None or features.extractor != "mfcc":
             return self

@@ -66,7 +66,7 @@ class KMeansUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.options.for_clustering(features))
+        front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
         frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
         points = points_of(frames, self.device)

@@ -103,7 +103,7 @@ class MixtureUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.options.for_clustering(features))
+        front_end = FrontEnd.fit(features, self.stride, self.options)
         frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
         self._fit(frames)

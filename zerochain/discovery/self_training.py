@@ -71,7 +71,7 @@ class SelfTrainedUnits(NeuralUnits):
         training: TrainingConfig | None = None,
         device: str = "cpu",
     ) -> None:
-        training = training or TrainingConfig(max_steps=1500, batch_size=24, annealing="cosine")
+        training = training or TrainingConfig(max_steps=700, batch_size=24, annealing="cosine")
         super().__init__(n_units, stride, options, config, training, device)
 
     def fit(self, features: Features) -> Self:
