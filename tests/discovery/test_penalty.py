@@ -193,8 +193,8 @@ def test_a_bit_rate_on_real_speech(real_corpora: Callable[[str], Path], tmp_path
     with extracted(corpus, SpectralOptions(), jobs=1) as features:
         model = KMeansUnits(64, max_iterations=15).fit(features)
         rates = []
-        for target in (200, 100, 40):
+        for target in (120, 80, 40):
             chosen = with_bitrate(model, Segmentation(), features, lengths, target)
             rates.append(segment_bitrate(model.encode(features, chosen), lengths).value)
             assert 0 < chosen.penalty < 20
-        assert rates == pytest.approx([200, 100, 40], rel=0.02)
+        assert rates == pytest.approx([120, 80, 40], rel=0.02)
