@@ -31,9 +31,9 @@ class VoiceEmbedding(nn.Module):
 
     def forward(self, voices: Tensor) -> Tensor:
         """voices (B,) numbers, or (B, n_reference) vectors of any voice → (B, dim)."""
-        if not self.n_reference:
-            y: Tensor = self.table(voices)
-            return y
-        known = not voices.is_floating_point()
-        y = self.projection(self.references[voices] if known else voices)
+        if self.n_reference:
+            known = not voices.is_floating_point()
+            y: Tensor = self.projection(self.references[voices] if known else voices)
+        else:
+            y = self.table(voices)
         return y
