@@ -10,16 +10,12 @@ from torch import Tensor, nn
 
 from zerochain.discovery.kmeans import draft, lloyd
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.quantizer import Quantizer
+from zerochain.modules.quantizer import CollapseWarning, Quantizer
 from zerochain.training.loop import Batch
 
 COLLAPSED = 0.1
 """The part of the codes in use below which a codebook has collapsed."""
 _LATENTS_A_UNIT = 64  # that the codebook's first k-means looks at
-
-
-class CollapseWarning(UserWarning):
-    """Most of a codebook is not in use."""
 
 
 class CollapseWatch:

@@ -25,7 +25,7 @@ class EncoderConfig(BaseModel):
     n_blocks: int = Field(4, ge=0)
     """Residual blocks of two convolutions of kernel 3 after the striding ones."""
     dim: int = Field(64, ge=1)
-    stride: Literal[1, 2, 4, 8] = 1
+    stride: Literal[1, 2, 4, 8, 16] = 1
     tail: Tail = "none"
     """What sees the whole utterance, after the convolutions."""
     instance_norm: bool = False

@@ -11,6 +11,10 @@ _USED = 0.01  # of the mean share: what a code that nothing falls on is below af
 _SMOOTHING = 1e-5  # of usage, whose mean is 1: a code that nothing fell on keeps its place
 
 
+class CollapseWarning(UserWarning):
+    """Most of a codebook is not in use."""
+
+
 class Quantized(NamedTuple):
     """What a quantizer makes of latents (B, T, D)."""
 
