@@ -1,0 +1,149 @@
+"""Our default generator: a ConvNeXt at frame rate that filters an excitation's spectra.
+
+The backbone and the inverse transform instead of upsampling are those of Vocos (Siuzdak 2024);
+the source and its filters those of neural source-filter models (Wang et al. 2019) and DDSP (Engel
+et al. 2020). Since the pitch is given rather than learned, spectral losses alone train it.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from zerochain.modules.conditioning import ConditioningConfig
+from zerochain.modules.excitation import Start, excite
+from zerochain.modules.short_time import ShortTime
+
+_KERNEL = 7
+_LOUDEST = 7.0  # of a log gain: no filter amplifies more than a thousandfold
+_NOISE_WHERE_VOICED = -3.0  # log gain at 0 Hz, from where it rises to 0 at the Nyquist frequency
+_BEFORE_TRAINING = -4.0  # log gain: about as loud as speech
+
+
+class ConvNeXtBlock(nn.Module):
+    """x plus a depthwise convolution and two pointwise layers of it (Liu et al. 2022).
+
+    Args:
+        width: channels C.
+        scale: initial scale of what is added.
+    """
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.depthwise = TimeConv(width, width, groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.pointwise = nn.Sequential(
+            nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width)
+        )
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, T, C), mask (B, T, 1) → (B, T, C)."""
+        y: Tensor = self.pointwise(self.norm(self.depthwise(x)))
+        return torch.addcmul(x, y, self.scale * mask)
+
+
+class TimeConv(nn.Conv2d):
+    """(B, T, C) → (B, T, C'), as an image with channels last: the fastest on a CPU."""
+
+    def __init__(self, n_in: int, n_out: int, groups: int = 1) -> None:
+        super().__init__(n_in, n_out, (1, _KERNEL), padding=(0, _KERNEL // 2), groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolution over T."""
+        return super().forward(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+
+
+class SourceFilterConfig(ConditioningConfig):
+    """Sizes of the generator. The defaults make 4 million parameters."""
+
+    width: int = Field(256, ge=1)
+    n_blocks: int = Field(8, ge=1)
+    n_fft: int = Field(1024, ge=16, multiple_of=2)
+    n_window: int = Field(640, ge=16)
+
+
+class SourceFilterGenerator(nn.Module):
+    """Units, pitch and voice → waveform: S = H_h · E_harmonic + H_n · E_noise, and back to time.
+
+    The backbone predicts for each frame and frequency the log gain and the phase of H_h and the
+    log gain of H_n. A table of mean log spectra, one a unit, is added to both gains, so that
+    training can begin at the unit-means baseline (`start_from`). Frame i is centred at i · hop;
+    the output is exactly T · hop samples.
+
+    Frames of the unit "nothing" are silent and equal what lies beyond the batch's edges: padding
+    with them changes no other frame.
+    """
+
+    def __init__(self, config: SourceFilterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conditioning = config.conditioning()
+        self.first = TimeConv(self.conditioning.dim, config.width)
+        self.first_norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(config.width, 1 / config.n_blocks) for _ in range(config.n_blocks)
+        )
+        self.last_norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.transform = ShortTime(config.hop, config.n_fft, config.n_window)
+        n_bins = self.transform.n_bins
+        self.filters = nn.Linear(config.width, 3 * n_bins)
+        self.means = nn.Embedding(config.n_units + 1, n_bins)
+        nn.init.constant_(self.means.weight, _BEFORE_TRAINING)
+        self.noise_where_voiced = nn.Parameter(torch.linspace(_NOISE_WHERE_VOICED, 0, n_bins))
+
+    @property
+    def reach(self) -> int:
+        """Frames to either side that a frame's samples depend on."""
+        return (1 + self.config.n_blocks) * (_KERNEL // 2) + self.transform.reach
+
+    def log_magnitude(self, waves: Tensor) -> Tensor:
+        """waves (B, T · hop) → log spectra (B, T, n_bins), of whose means `start_from` is told."""
+        return self.transform.analyse(waves).abs().clamp(min=1e-5).log()
+
+    def start_from(self, means: Tensor) -> None:
+        """Start from each unit's mean log spectrum, (n_units + 1, n_bins), with no correction.
+
+        The mean log magnitude of white noise of power σ² in a bin is (log σ² − γ) / 2.
+        """
+        power = self.transform.cutting.square().sum().log()
+        self.means.weight.data.copy_(means - (power - _EULER) / 2)
+        nn.init.zeros_(self.filters.weight)
+        nn.init.zeros_(self.filters.bias)
+
+    def forward(
+        self,
+        units: Tensor,
+        f0_units: Tensor | None,
+        f0: Tensor,
+        voices: Tensor,
+        start: Start | None = None,
+    ) -> Tensor:
+        """Speech (B, T · hop).
+
+        Args:
+            units: (B, T), of which `n_units` is nothing.
+            f0_units: (B, T), or None where the generator has none.
+            f0: (B, T) in Hz, 0 where unvoiced.
+            voices: (B,) numbers, or (B, n_reference) vectors.
+            start: where a chunk starts in its utterance (`excitation.starts`); None at its
+                beginning.
+        """
+        mask = self.conditioning.mask(units)
+        x = self.first_norm(self.first(self.conditioning(units, f0_units, f0, voices))) * mask
+        for block in self.blocks:
+            x = block(x, mask)
+        gain, angle, noise = self.filters(self.last_norm(x)).chunk(3, dim=-1)
+        means, voiced = self.means(units), (f0 > 0)[..., None]
+        gain = (gain + means).clamp(max=_LOUDEST).exp() * mask
+        noise = noise + means + self.noise_where_voiced * voiced
+        noise = noise.clamp(max=_LOUDEST).exp() * mask
+        audible = mask.expand(-1, -1, self.config.hop).flatten(1)
+        source = excite(f0, self.config.hop, start)
+        buzz = self.transform.analyse(source.harmonic * audible)
+        hiss = self.transform.analyse(source.noise * audible)
+        return self.transform.synthesise(buzz * torch.polar(gain, angle) + hiss * noise)
+
+
+_EULER = 0.5772156649015329
