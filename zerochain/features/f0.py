@@ -1,0 +1,235 @@
+"""F0: normalised cross-correlation and the best path through its peaks, and speakers' statistics.
+
+As RAPT (Talkin 1995) and Praat's "to pitch (cc)" (Boersma 1993) find it: each lag's correlation is
+between two windows that lie symmetrically about the frame and are as long as the lag itself; its
+peaks are candidates, and Viterbi's algorithm chooses between them and "unvoiced".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.signal import firwin, oaconvolve
+from torch import Tensor
+
+from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.errors import InputError
+from zerochain.features.f0_kernel import best_path
+
+_DECIMATION = 2
+_RATE = SAMPLE_RATE // _DECIMATION
+_BAND_HZ = (50.0, 1500.0)  # rumble lies below it, most frication above
+_N_TAPS = 641
+_FILTER_BLOCK = 60 * SAMPLE_RATE
+_SHORTEST_WINDOW = 80  # samples, 10 ms: shorter windows of noise correlate by chance
+_LEVEL_WINDOW = 160
+_ROUNDING = 1e-6
+_N_CANDIDATES = 8
+_BLOCK = 2048  # frames at a time
+_OCTAVE_COST = 0.02  # Against subharmonics: a period twice as long must correlate better by this.
+_JUMP_COST = 0.35  # for an octave between frames 10 ms apart
+_SWITCH_COST = 0.14  # for a change of voicing, likewise
+_QUIET = 0.03  # of the level of loud frames: below it frames are hardly voiced
+_FLOOR = 1e-3  # of the level of loud frames: noise below it correlates with nothing
+_LOUD_PERCENTILE = 95
+_DEFAULT_HZ, _DEFAULT_DEVIATION, _SMALLEST_DEVIATION = 120.0, 0.2, 0.01
+
+Contour = NDArray[np.float32]
+"""F0 in Hz (T,), 0 where unvoiced."""
+
+
+class F0Options(BaseModel):
+    """Where F0 is searched, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["f0"] = "f0"
+    low_hz: float = Field(60.0, ge=40, allow_inf_nan=False)
+    high_hz: float = Field(500.0, le=800, allow_inf_nan=False)
+    step_ms: float = Field(5.0, ge=1, allow_inf_nan=False)
+    threshold: float = Field(0.5, ge=0, le=1)
+    """A correlation above which a frame tends to be voiced."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.low_hz * 1.5 > self.high_hz:
+            raise ValueError(f"low_hz {self.low_hz:g} … high_hz {self.high_hz:g} is no range")
+        if self.hop * 1000 != self.step_ms * SAMPLE_RATE or self.hop % _DECIMATION:
+            raise ValueError(
+                f"step_ms {self.step_ms:g} is no whole number of samples at {_RATE} Hz; the "
+                f"nearest is {round(self.step_ms * _RATE / 1000) * 1000 / _RATE:g}"
+            )
+        return self
+
+    @property
+    def hop(self) -> int:
+        return round(self.step_ms * SAMPLE_RATE / 1000)
+
+    @property
+    def dim(self) -> int:
+        return 1
+
+
+_DEFAULTS = F0Options()
+
+
+def track_f0(wave: Waveform, options: F0Options = _DEFAULTS, device: str = "cpu") -> Contour:
+    """F0 of a recording every `step_ms`.
+
+    Args:
+        wave: mono samples at 16 kHz (n ≥ 1,).
+        options: range, step and threshold.
+        device: where the correlations are computed.
+
+    Returns:
+        Hz (T,), 0 where unvoiced; T = ⌈n / step⌉, frame i is centred at i · step. Neither level
+        nor offset of the wave matter; what is silent or too short is unvoiced.
+
+    Raises:
+        InputError: no samples, or NaN.
+    """
+    wave = np.asarray(wave)
+    if wave.ndim != 1 or len(wave) == 0 or not np.isfinite(wave).all():
+        raise InputError(
+            f"samples of shape {wave.shape} with NaN or without a sample have no F0",
+            cause="the recording is empty or damaged",
+            remedy="mend or remove it",
+        )
+    n_frames = -(-len(wave) // options.hop)
+    centred = wave - np.float32(wave.mean(dtype=np.float64))
+    peak = float(np.abs(centred).max())
+    if peak <= _ROUNDING * float(np.abs(wave).max()):
+        return np.zeros(n_frames, np.float32)
+    with torch.inference_mode():
+        return _tracked(centred / np.float32(peak), n_frames, options, torch.device(device))
+
+
+def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.device) -> Contour:
+    lags = np.arange(int(_RATE / options.high_hz) - 1, math.ceil(_RATE / options.low_hz) + 2)
+    hop, margin = options.hop // _DECIMATION, int(lags[-1]) + 1
+    signal = np.zeros(margin + n_frames * hop + margin, np.float32)
+    signal[margin : margin + -(-len(wave) // _DECIMATION)] = _low_band(wave)
+    waves = torch.from_numpy(signal).to(device)
+
+    def blocks() -> Iterator[Tensor]:
+        """Frames, `margin` samples before and after their centres."""
+        for first in range(0, n_frames, _BLOCK):
+            last = min(first + _BLOCK, n_frames)
+            yield waves[first * hop : (last - 1) * hop + 2 * margin]
+
+    level = torch.cat([_levels(block, hop, margin) for block in blocks()]).cpu().numpy()
+    loud = float(np.percentile(level, _LOUD_PERCENTILE))
+    if loud <= _ROUNDING:
+        loud = float(level.max())
+    parts = [_candidates(block, hop, margin, lags, _FLOOR * loud) for block in blocks()]
+    pitch, strength = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    unvoiced = options.threshold + np.clip(1 - level / (_QUIET * loud), 0, None)
+    scale = 10 / options.step_ms
+    path = best_path(
+        pitch, strength, unvoiced.astype(np.float32), _JUMP_COST * scale, _SWITCH_COST * scale
+    )
+    f0 = np.clip(np.exp2(path), options.low_hz, options.high_hz)
+    return np.nan_to_num(f0).astype(np.float32, copy=False)
+
+
+def _low_band(wave: Waveform) -> NDArray[np.float32]:
+    """The band in which F0 is searched, at half the rate: (n,) → (⌈n / 2⌉,), in blocks."""
+    taps = _band_pass()
+    half = len(taps) // 2
+    padded = np.pad(wave, half)
+    parts = [
+        oaconvolve(padded[first : first + _FILTER_BLOCK + 2 * half], taps, mode="valid")[
+            ::_DECIMATION
+        ]
+        for first in range(0, len(wave), _FILTER_BLOCK)
+    ]
+    return np.concatenate(parts)
+
+
+@lru_cache
+def _band_pass() -> NDArray[np.float32]:
+    return np.asarray(firwin(_N_TAPS, _BAND_HZ, fs=SAMPLE_RATE, pass_zero=False), np.float32)
+
+
+def _levels(block: Tensor, hop: int, margin: int) -> Tensor:
+    """Root mean square about each frame's centre (T,)."""
+    window = _windows(block, margin - _LEVEL_WINDOW // 2, _LEVEL_WINDOW, hop, margin)
+    return window.square().mean(1).sqrt()
+
+
+def _candidates(
+    block: Tensor, hop: int, margin: int, lags: NDArray[np.int64], floor: float
+) -> tuple[Tensor, Tensor]:
+    """log2 Hz (T, N) and strength (T, N) of each frame's best peaks; -inf where there are fewer."""
+    correlation = torch.stack([_correlation(block, hop, margin, int(k), floor) for k in lags])
+    before, here, after = correlation[:-2], correlation[1:-1], correlation[2:]
+    curvature = before - 2 * here + after
+    shift = (before - after) / (2 * torch.where(curvature < 0, curvature, -1))
+    lag = torch.from_numpy(lags[1:-1]).to(block)[:, None] + shift.clamp(-0.5, 0.5)
+    pitch = math.log2(_RATE) - lag.log2()
+    height = here + (after - before) * shift / 4
+    strength = height + _OCTAVE_COST * (pitch - math.log2(_RATE / int(lags[0])))
+    is_peak = (here > before) & (here >= after)
+    best = strength.where(is_peak, -math.inf).topk(min(_N_CANDIDATES, len(strength)), dim=0)
+    return pitch.gather(0, best.indices).T, best.values.T
+
+
+def _correlation(block: Tensor, hop: int, margin: int, lag: int, floor: float) -> Tensor:
+    """Normalised correlation of two windows `lag` apart, the frame's centre midway (T,)."""
+    n = max(lag, _SHORTEST_WINDOW)
+    begin = margin - (n + lag) // 2
+    a = _windows(block, begin, n, hop, margin)
+    b = _windows(block, begin + lag, n, hop, margin)
+    energy = (a.square().sum(1) + n * floor**2) * (b.square().sum(1) + n * floor**2)
+    return (a * b).sum(1) / energy.sqrt()
+
+
+def _windows(block: Tensor, begin: int, n: int, hop: int, margin: int) -> Tensor:
+    """Of each frame n samples from `begin` on, counted from `margin` before its centre (T, n)."""
+    n_frames = 1 + (len(block) - 2 * margin) // hop
+    return block[begin : begin + (n_frames - 1) * hop + n].unfold(0, n, hop)
+
+
+@dataclass(frozen=True)
+class F0Statistics:
+    """Mean and standard deviation of a speaker's log F0 (natural logarithm of Hz), voiced frames.
+
+    Where nothing is voiced they are those of 120 Hz and 0.2; a deviation is never below 0.01, so
+    that a monotone voice can be normalised.
+    """
+
+    log_mean: float
+    log_deviation: float
+    n_voiced: int
+
+    @classmethod
+    def of(cls, contours: Iterable[Contour]) -> Self:
+        """From F0 contours in Hz, (T,) each."""
+        n, total, squares = 0, 0.0, 0.0
+        for contour in contours:
+            logs = np.log(contour[contour > 0].astype(np.float64)) - math.log(_DEFAULT_HZ)
+            n, total, squares = n + len(logs), total + logs.sum(), squares + (logs**2).sum()
+        if n == 0:
+            return cls(math.log(_DEFAULT_HZ), _DEFAULT_DEVIATION, 0)
+        mean = float(total / n)
+        deviation = math.sqrt(max(0.0, float(squares / n) - mean**2))
+        return cls(math.log(_DEFAULT_HZ) + mean, max(deviation, _SMALLEST_DEVIATION), n)
+
+    def normalised(self, f0: Contour) -> NDArray[np.float32]:
+        """(log F0 - mean) / deviation where voiced, else 0; (T,)."""
+        voiced = f0 > 0
+        logs = np.log(np.where(voiced, f0, 1).astype(np.float64))
+        return np.where(voiced, (logs - self.log_mean) / self.log_deviation, 0).astype(np.float32)
+
+    def restored(self, z: NDArray[np.float32], voiced: NDArray[np.bool_]) -> Contour:
+        """The inverse of `normalised`: Hz where voiced, else 0; (T,)."""
+        hz = np.exp(self.log_mean + self.log_deviation * z.astype(np.float64))
+        return np.where(voiced, hz, 0).astype(np.float32)
