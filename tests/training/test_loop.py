@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
+from zerochain.formats.training_log import read_training_log
 from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Trained, Update, _accelerator, _Run, train
@@ -97,6 +98,50 @@ def test_it_stops_early_and_says_so(tmp_path: Path) -> None:
     assert trained.history[-1]["step"] < 5000
     best = [row["step"] for row in trained.history].index(trained.best["step"])
     assert len(trained.history) - 1 - best == 3
+
+
+def test_the_last_weights_are_kept_where_validation_is_no_judge(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"patience": 1, "keep": "last", "max_steps": 45})
+    seen = []
+
+    class Worsening(Regression):
+        def validate(self, network: nn.Module) -> float:
+            seen.append({name: w.clone() for name, w in network.state_dict().items()})
+            return float(len(seen))
+
+    trained = train(Worsening(config), config, tmp_path, fingerprint="x")
+    assert [row["valid_loss"] for row in trained.history] == [1, 2, 3, 4, 5]
+    assert not trained.converged
+    assert trained.best == trained.history[-1]
+    for name, weight in trained.weights.items():
+        assert torch.equal(weight, seen[-1][name])
+        assert weight.numel() == 1 or not torch.equal(weight, seen[0][name])
+
+
+def test_losses_that_come_later_are_empty_cells_before(tmp_path: Path) -> None:
+    class Later(Regression):
+        def batch(self, step: int, process: int) -> Batch:
+            return {**super().batch(step, process), "step": torch.tensor(float(step))}
+
+        def training_step(
+            self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+        ) -> Mapping[str, Tensor]:
+            losses = super().training_step(networks, batch, update)
+            return losses if batch["step"] <= 25 else {**losses, "later": batch["step"]}
+
+    lengths = []
+    train(
+        Later(CONFIG),
+        CONFIG,
+        tmp_path,
+        fingerprint="x",
+        watch=lambda history: lengths.append(len(history)),
+    )
+    later = read_training_log(tmp_path)["later"]
+    assert math.isnan(later[0])
+    assert math.isnan(later[1])
+    assert later[2:] == [28, 35.5, 45.5, 55.5]  # means over the steps that had it
+    assert lengths == [1, 2, 3, 4, 5, 6]
 
 
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

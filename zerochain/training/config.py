@@ -23,6 +23,9 @@ class TrainingConfig(BaseModel):
     validate_every: int = Field(100, ge=1)
     patience: int = Field(8, ge=1)
     """Validations without a better loss after which training stops."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights: those of the lowest validation loss, or, where that can't tell when to stop,
+    those of the last step; `patience` then counts for nothing."""
     ema_decay: float = Field(0.999, ge=0, lt=1)
     max_gradient_norm: float = Field(1.0, gt=0)
     precision: Literal["no", "bf16", "fp16"] = "no"

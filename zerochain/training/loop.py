@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -86,15 +86,14 @@ class Trained:
     """What training came to."""
 
     weights: dict[str, Tensor]
-    """EMA weights of the best validation, on the CPU."""
+    """EMA weights of the validation `best`, on the CPU."""
     history: list[Row]
-    """One row a validation: step, seconds, train_loss, valid_loss and the task's other losses."""
+    """One row a validation: step, seconds, train_loss, valid_loss and the task's other losses,
+    from the step on from which the task returns them."""
     converged: bool
     """Whether it stopped because validation no longer improved, not because steps ran out."""
-
-    @property
-    def best(self) -> Row:
-        return min(self.history, key=lambda row: row["valid_loss"])
+    best: Row
+    """The validation whose weights are kept."""
 
 
 def train(
@@ -106,6 +105,7 @@ def train(
     device: str = "cpu",
     restart: bool = False,
     tensorboard: bool = False,
+    watch: Callable[[list[Row]], None] | None = None,
 ) -> Trained:
     """Train until validation stops improving, or for `config.max_steps`.
 
@@ -113,6 +113,7 @@ def train(
         folder: for checkpoint.safetensors, log.csv and, if wanted, TensorBoard's events.
         fingerprint: names data and settings; a checkpoint with another one is refused.
         restart: ignore a checkpoint.
+        watch: is shown the history after each validation, to warn of what goes wrong.
 
     Raises:
         InputError: the loss is NaN or infinite (the last good checkpoint stays), the
@@ -134,10 +135,12 @@ def train(
         if accelerator.is_main_process:
             save_checkpoint(checkpoint, {"fingerprint": fingerprint, **run.state()})
             write_log(folder, run.history, tensorboard)
+            if watch is not None:
+                watch(run.history)
         if run.stopped:
             break
     run.end()
-    return Trained(run.best_weights, run.history, run.stopped)
+    return Trained(run.best_weights, run.history, run.stopped, run.kept)
 
 
 class _Run:
@@ -168,7 +171,14 @@ class _Run:
 
     @property
     def stopped(self) -> bool:
-        return self.misses >= self.config.patience
+        return self.config.keep == "best" and self.misses >= self.config.patience
+
+    @property
+    def kept(self) -> Row:
+        """The row of the weights that are kept."""
+        if self.config.keep == "last":
+            return self.history[-1]
+        return min(self.history, key=lambda row: row["valid_loss"])
 
     def advance(self, step: int) -> None:
         begun = time.monotonic()
@@ -216,13 +226,15 @@ class _Run:
         with torch.inference_mode():
             loss = self._agreed(self.task.validate(self.ema.module))
         rows = _read(self.losses)
-        means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
+        means = {name: _mean([row[name] for row in rows if name in row]) for name in _names(rows)}
         self.losses = []
-        if loss < self.best:
+        better = loss < self.best
+        if better:
             self.best, self.misses = loss, 0
-            self.best_weights = _on_cpu(self.ema.module.state_dict())
         else:
             self.misses += 1
+        if better or self.config.keep == "last":
+            self.best_weights = _on_cpu(self.ema.module.state_dict())
         self.seconds += time.monotonic() - begun
         row = {"step": self.step, "seconds": self.seconds, **means, "valid_loss": loss}
         self.history.append(row)
@@ -293,7 +305,7 @@ class _Run:
 def write_log(folder: Path, history: list[Row], tensorboard: bool = False) -> None:
     """Write log.csv, one row a validation, and the newest row for TensorBoard."""
     with atomic_file(folder / "log.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(history[0]))
+        writer = csv.DictWriter(stream, _names(history))
         writer.writeheader()
         writer.writerows(history)
     if tensorboard:
@@ -368,8 +380,13 @@ def _read(rows: list[dict[str, Tensor]]) -> list[Row]:
     """Tensors as numbers, read all at once."""
     if not rows:
         return []
-    values = torch.stack([torch.stack([v.float() for v in row.values()]) for row in rows]).tolist()
-    return [dict(zip(row, numbers, strict=True)) for row, numbers in zip(rows, values, strict=True)]
+    values = iter(torch.stack([v.float() for row in rows for v in row.values()]).tolist())
+    return [{name: next(values) for name in row} for row in rows]
+
+
+def _names(rows: Iterable[Mapping[str, float]]) -> list[str]:
+    """The names in all rows, in the order in which they first appear."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _mean(values: list[float]) -> float:
