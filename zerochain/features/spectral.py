@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.modules.mel import mel_filters
 
 _AMIN = 1e-10
 _TOP_DB = 80.0
@@ -127,7 +128,7 @@ class SpectralExtractor:
 
     @cached_property
     def _mel(self) -> Tensor:
-        filters = _mel_filters(self.options.n_fft, self.options.n_mels)
+        filters = mel_filters(self.options.n_fft, self.options.n_mels)
         return torch.from_numpy(filters).to(self.device)
 
     @cached_property
@@ -140,14 +141,6 @@ class SpectralExtractor:
 
 
 _BLOCK = 512  # frames: the window, spectrum and power of a block stay in the cache
-
-
-@lru_cache
-def _mel_filters(n_fft: int, n_mels: int) -> NDArray[np.float32]:
-    """Slaney's mel filters, (n_fft // 2 + 1, n_mels)."""
-    from librosa.filters import mel
-
-    return np.ascontiguousarray(mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels).T)
 
 
 def deltas(frames: Tensor, counts: Sequence[int], orders: int) -> list[Tensor]:
