@@ -21,6 +21,7 @@ from zerochain.discovery.kmeans import draft, lloyd, points_of
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
 from zerochain.discovery.segments import Speech
 from zerochain.errors import InputError
+from zerochain.features.batching import like_lengths, padded
 from zerochain.formats.bundle import Bundle
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Trained
@@ -235,24 +236,9 @@ def encoded(encoder: nn.Module, utterances: list[Frames], stride: int, device: s
     encoder.to(device).eval()
     results: list[Frames | None] = [None] * len(utterances)
     with torch.inference_mode():
-        for batch in _batches([len(u) for u in utterances]):
-            lengths = torch.tensor([len(utterances[i]) for i in batch])
-            x = torch.zeros(len(batch), int(lengths.max()), utterances[0].shape[1])
-            for row, i in enumerate(batch):
-                x[row, : lengths[row]] = torch.from_numpy(utterances[i])
+        for batch in like_lengths([len(u) for u in utterances], _BATCH_FRAMES):
+            x, lengths = padded([utterances[i] for i in batch])
             y = encoder(x.to(device), lengths.to(device)).cpu().numpy()
             for row, i in enumerate(batch):
                 results[i] = y[row, : -(-len(utterances[i]) // stride)]
     return [r for r in results if r is not None]
-
-
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Indices in groups of like lengths, each of at most `_BATCH_FRAMES` frames with padding."""
-    group: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if group and lengths[i] * (len(group) + 1) > _BATCH_FRAMES:
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group

@@ -1,0 +1,115 @@
+"""A speaker encoder: log-mel frames to one vector that says who speaks."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear, normalize
+
+from zerochain.modules.convolutions import ResidualBlock, TimeLayer
+from zerochain.modules.encoder import as_image, halved, image_mask
+
+_DB = 10.0  # one unit of the network's input
+
+
+class SpeakerNetConfig(BaseModel):
+    """What a speaker encoder is built from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_in: int = Field(80, ge=1)
+    width: int = Field(128, ge=1)
+    n_blocks: int = Field(3, ge=1)
+    """Residual blocks of two convolutions of kernel 3, over steps of two frames."""
+    dim: int = Field(128, ge=1)
+    """Of the vector."""
+
+
+class SpeakerNet(nn.Module):
+    """Log-mel frames in dB (B, T, n_in) and their lengths (B,) → unit vectors (B, dim).
+
+    Convolutions, all blocks' outputs side by side, and attentive statistics pooling, as in
+    ECAPA-TDNN (Desplanques et al. 2020) but smaller and without its Res2 branches. The mean of
+    each band over the recording is taken out first: it tells a microphone as well as a speaker,
+    and a level is no voice. What lies beyond an utterance's end changes nothing.
+    """
+
+    def __init__(self, config: SpeakerNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.first = TimeLayer(config.n_in, width, 6, stride=2)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.n_blocks))
+        self.together = TimeLayer(config.n_blocks * width, 2 * width, 1)
+        self.pooling = AttentivePooling(2 * width, width // 2 or 1)
+        self.norm = nn.BatchNorm1d(4 * width)
+        self.last = nn.Linear(4 * width, config.dim)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Who speaks in each recording."""
+        y, mask = as_image(x / _DB), image_mask(lengths, x.shape[1])
+        mean = (y * mask).sum(dim=-1, keepdim=True) / lengths.view(-1, 1, 1, 1)
+        y = self.first((y - mean) * mask)
+        mask = image_mask(halved(lengths), y.shape[-1])
+        y, outputs = y * mask, []
+        for block in self.blocks:
+            y = block(y, mask)
+            outputs.append(y)
+        y = self.together(torch.cat(outputs, dim=1))
+        return normalize(self.last(self.norm(self.pooling(y, mask))))
+
+
+class AttentivePooling(nn.Module):
+    """Mean and standard deviation over time, each channel with weights of its own.
+
+    Attentive statistics pooling (Okabe et al. 2018) by channel, and told of the whole recording's
+    mean and deviation (Desplanques et al. 2020).
+    """
+
+    def __init__(self, n_channels: int, width: int) -> None:
+        super().__init__()
+        self.here = nn.Conv2d(n_channels, width, 1)
+        self.everywhere = nn.Linear(2 * n_channels, width, bias=False)
+        self.weights = nn.Conv2d(width, n_channels, 1)
+
+    def forward(self, y: Tensor, mask: Tensor) -> Tensor:
+        """y (B, C, 1, T), mask (B, 1, 1, T) → (B, 2 C)."""
+        whole = self.everywhere(_moments(y, mask / mask.sum(dim=-1, keepdim=True)))
+        scores = self.weights(torch.tanh(self.here(y) + whole[:, :, None, None]))
+        return _moments(y, scores.masked_fill(mask == 0, -torch.inf).softmax(dim=-1))
+
+
+def _moments(y: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean and standard deviation over time, side by side."""
+    mean = (y * weights).sum(dim=-1, keepdim=True)
+    variance = ((y - mean).square() * weights).sum(dim=-1, keepdim=True)
+    return torch.cat([mean, (variance + 1e-4).sqrt()], dim=1).flatten(1)
+
+
+class SpeakerClassifier(nn.Module):
+    """A speaker encoder and a direction for each speaker that it is trained to tell.
+
+    Additive-margin softmax (Wang et al. 2018): cross-entropy of scaled cosines, the true
+    speaker's lowered by a margin, which crowds each speaker around its direction.
+    """
+
+    def __init__(
+        self, encoder: SpeakerNet, n_speakers: int, *, margin: float = 0.2, scale: float = 30.0
+    ) -> None:
+        super().__init__()
+        self.encoder, self.margin, self.scale = encoder, margin, scale
+        self.directions = nn.Parameter(torch.randn(n_speakers, encoder.config.dim))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Cosines of recordings and speakers, (B, n_speakers)."""
+        return linear(self.encoder(x, lengths), normalize(self.directions))
+
+    def loss(self, cosines: Tensor, speakers: Tensor) -> Tensor:
+        """Of each recording, (B,), given who speaks, (B,)."""
+        lowered = cosines.scatter_add(
+            1,
+            speakers[:, None],
+            torch.full_like(speakers[:, None], -self.margin, dtype=cosines.dtype),
+        )
+        return cross_entropy(self.scale * lowered, speakers, reduction="none")
