@@ -1,0 +1,155 @@
+"""How well an output finds its own reference among all: mean reciprocal rank, recall, chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.metrics.bootstrap import bootstrap_mean
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+RECALLS = (1, 10)
+_PERMUTATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """A measure of retrieval: its mean over outputs, and what chance gives."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """95 %, over outputs."""
+    chance: float
+    """The mean where all candidates are equally similar."""
+    n: int
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How early the right candidates come when all are ranked by their similarity to an output."""
+
+    mrr: Found
+    """Reciprocal rank of the first right candidate, 0 … 1."""
+    recall: dict[int, Found]
+    """k → how often a right candidate is among the first k, in %."""
+    n_candidates: int
+    p_value: float
+    """That a MRR as high arises where outputs belong to sources at random, by permutation;
+    1 where there is nothing to permute."""
+
+
+def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Doubles:
+    """1 - Levenshtein distance / length of the longer, of all pairs of texts: (n, m)."""
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
+    similarity = cdist(
+        outputs, candidates, scorer=Levenshtein.normalized_similarity, dtype=np.float64, workers=1
+    )
+    return np.asarray(similarity, np.float64)
+
+
+def retrieval(similarity: Doubles, right: Sequence[Sequence[int]], *, seed: int = 0) -> Retrieval:
+    """Rank all candidates for each output.
+
+    Candidates that are equally similar are taken in random order: what is given is the exact
+    expectation over such orders, so that an output that never changes is worth chance.
+
+    Args:
+        similarity: of each output to each candidate (n, m).
+        right: the candidates that are right for each output, at least one.
+
+    Raises:
+        InputError: no output, one without a right candidate, or NaN.
+    """
+    flat, bounds = _flat(similarity, right)
+    values = _expected(similarity, flat, bounds)
+    blind = _expected(np.zeros((1, similarity.shape[1])), flat, bounds)[0]
+    own = np.arange(len(values))
+    found = [
+        Found(
+            scale * float(values[own, own, i].mean()),
+            _scaled(bootstrap_mean(values[own, own, i], seed=seed), scale),
+            scale * float(blind[:, i].mean()),
+            len(values),
+        )
+        for i, scale in enumerate((1, *(100 for _ in RECALLS)))
+    ]
+    return Retrieval(
+        mrr=found[0],
+        recall=dict(zip(RECALLS, found[1:], strict=True)),
+        n_candidates=similarity.shape[1],
+        p_value=_p_value(values[:, :, 0], seed),
+    )
+
+
+def _p_value(values: Doubles, seed: int) -> float:
+    """One-sided: how often sources in random order do as well as in their own."""
+    rng, n = np.random.default_rng(seed), len(values)
+    observed = np.trace(values)
+    drawn = np.array([values[np.arange(n), rng.permutation(n)].sum() for _ in range(_PERMUTATIONS)])
+    # Sums in another order differ in their last digits.
+    return float((1 + np.sum(drawn >= observed - 1e-9 * n)) / (1 + _PERMUTATIONS))
+
+
+def _scaled(interval: tuple[float, float] | None, by: float) -> tuple[float, float] | None:
+    return None if interval is None else (by * interval[0], by * interval[1])
+
+
+def _flat(similarity: Doubles, right: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
+    """The right candidates one output after the other, and where each output's begin (n + 1,)."""
+    n, m = similarity.shape
+    sizes = [len(set(one)) for one in right]
+    if n == 0 or n != len(right) or not all(sizes) or not np.isfinite(similarity).all():
+        raise InputError(
+            f"{n} outputs, {len(right)} lists of right candidates, {sum(s == 0 for s in sizes)} "
+            f"of those empty, {int((~np.isfinite(similarity)).sum())} similarities NaN",
+            cause="an output has no reference among the candidates",
+            remedy="give each output a right candidate",
+        )
+    flat = np.array([j for one in right for j in sorted(set(one))], np.int64)
+    if flat.min() < 0 or flat.max() >= m:
+        raise InputError(f"right candidates from {flat.min()} to {flat.max()}, of {m}")
+    return flat, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _expected(similarity: Doubles, flat: Ints, bounds: Ints) -> Doubles:
+    """Expected 1/rank and hits within `RECALLS` of output i were it source j's: (n, s, 3)."""
+    out = np.zeros((len(similarity), len(bounds) - 1, 1 + len(RECALLS)))
+    _fill_expected(similarity, flat, bounds, np.array(RECALLS), out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_expected(
+    similarity: Doubles, flat: Ints, bounds: Ints, recalls: Ints, out: Doubles
+) -> None:
+    m = similarity.shape[1]
+    for i in range(len(similarity)):
+        row = similarity[i]
+        ordered = np.sort(row)
+        for j in range(len(bounds) - 1):
+            rights = flat[bounds[j] : bounds[j + 1]]
+            best = row[rights[0]]
+            for c in rights[1:]:
+                best = max(best, row[c])
+            above = m - np.searchsorted(ordered, best, side="right")
+            tied = m - above - np.searchsorted(ordered, best, side="left")
+            n_right = 0
+            for c in rights:
+                n_right += int(row[c] == best)
+            # The first right one of those tied is at place k with probability p.
+            p = n_right / tied
+            for k in range(1, tied - n_right + 2):
+                out[i, j, 0] += p / (above + k)
+                for r in range(len(recalls)):
+                    if above + k <= recalls[r]:
+                        out[i, j, 1 + r] += p
+                if k < tied:
+                    p *= (tied - n_right - k + 1) / (tied - k)

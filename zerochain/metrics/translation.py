@@ -1,0 +1,239 @@
+"""How near translations are to references: BLEU, chrF, error rate, lengths, distinct outputs.
+
+The measures take sequences of anything: units, characters, words. Scores of units depend on the
+codebook, so they compare only between systems that put out units of one unit model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.metrics.bootstrap import REPLICATES, percentile_interval, resample_weights
+
+Doubles = NDArray[np.float64]
+Sequences = Sequence[Sequence[Hashable]]
+References = Sequence[Sequence[Sequence[Hashable]]]
+"""For each output one reference or several."""
+_FIRST_PRIVATE = 0xF0000  # 131,072 private characters: no spaces, no punctuation, no upper case
+_MOST_UNITS = 0x20000
+_BLOCK = 4_000_000
+"""Outputs times replicates that are held at once."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score of a set of outputs."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """95 %, over outputs; None for a single one."""
+    n: int
+    signature: str = ""
+    """sacrebleu's, where the score is sacrebleu's."""
+
+
+def unit_bleu(hypotheses: Sequences, references: Sequences) -> float:
+    """BLEU (0 … 100) of unit sequences with repeats merged, one reference each: sacrebleu's.
+
+    As `bleu` of units as words, without an interval: for early stopping.
+
+    Raises:
+        InputError: none, or unequal numbers of them.
+    """
+    texts = [as_words(units) for units in hypotheses]
+    return bleu(texts, [[as_words(units)] for units in references], replicates=0).value
+
+
+def bleu(
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    tokenize: str = "none",
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Estimate:
+    """Corpus BLEU (0 … 100) of texts, by sacrebleu: 1- to 4-grams, exponential smoothing.
+
+    Without effective order, as is usual for a corpus: outputs that are all shorter than four
+    words score 0. Of several references the n-grams of all count, and the length of the nearest.
+
+    Raises:
+        InputError: none, or unequal numbers of them, or an output without a reference.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    # `force`: texts here are tokenised on purpose.
+    return _by_sacrebleu(BLEU(tokenize=tokenize, force=True), outputs, references, seed, replicates)
+
+
+def chrf(
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Estimate:
+    """Corpus chrF2 (0 … 100) of texts, by sacrebleu: 1- to 6-grams of characters.
+
+    Of several references each output takes the one it is nearest to.
+
+    Raises:
+        InputError: as `bleu`.
+    """
+    from sacrebleu.metrics.chrf import CHRF
+
+    return _by_sacrebleu(CHRF(), outputs, references, seed, replicates)
+
+
+def error_rate(outputs: Sequences, references: References, *, seed: int = 0) -> Estimate:
+    """Levenshtein distance over reference length of the whole set, in %; above 100 if too long.
+
+    Of several references each output takes the one it is nearest to, the longer of two.
+
+    Raises:
+        InputError: as `bleu`; only empty references.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    _check(outputs, references)
+    counts = [
+        min((Levenshtein.distance(output, r), -len(r)) for r in several)
+        for output, several in zip(outputs, references, strict=True)
+    ]
+    statistics = np.array([(edits, -negative) for edits, negative in counts], np.float64)
+    if not statistics[:, 1].any():
+        raise InputError("every reference is empty, so no error rate is defined")
+    return _estimate(statistics, lambda s: 100 * _ratio(s[0], s[1]), seed)
+
+
+def length_ratio(outputs: Sequences, references: References, *, seed: int = 0) -> Estimate:
+    """Length of all outputs over that of their references; of several the nearest in length.
+
+    Raises:
+        InputError: as `error_rate`.
+    """
+    _check(outputs, references)
+    nearest = [
+        min(map(len, several), key=lambda n: (abs(n - len(output)), n))
+        for output, several in zip(outputs, references, strict=True)
+    ]
+    statistics = np.array(list(zip(map(len, outputs), nearest, strict=True)), np.float64)
+    if not statistics[:, 1].any():
+        raise InputError("every reference is empty, so no ratio of lengths is defined")
+    return _estimate(statistics, lambda s: _ratio(s[0], s[1]), seed)
+
+
+def distinct_ratio(sequences: Sequences) -> float:
+    """Different sequences over sequences: 1 where none is put out twice.
+
+    Raises:
+        InputError: none.
+    """
+    if not sequences:
+        raise InputError("there are no outputs", remedy="translate at least one utterance")
+    return len({tuple(one) for one in sequences}) / len(sequences)
+
+
+def shuffled(groups: Sequence[int], *, seed: int = 0) -> NDArray[np.int64] | None:
+    """A random order (n,) in which nothing stands where one of its own group stood.
+
+    Groups in random order, and their members, are moved on by the size of the largest group.
+
+    Args:
+        groups: of each thing (n,): those with the same reference, say.
+
+    Returns:
+        None where more than half are of one group: there is no such order.
+    """
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    n, largest = len(codes), int(np.bincount(codes).max(initial=0))
+    if 2 * largest > n or n == 0:
+        return None
+    rng = np.random.default_rng(seed)
+    place = rng.permutation(codes.max() + 1)[codes]
+    line = np.lexsort((rng.random(n), place))
+    order = np.empty(n, np.int64)
+    order[line] = np.roll(line, -largest)
+    return order
+
+
+def as_words(units: Sequence[Hashable]) -> str:
+    """Units as words, for BLEU: "12 7 12"."""
+    return " ".join(map(str, units))
+
+
+def as_characters(units: Sequence[int]) -> str:
+    """Units as one character each, for chrF.
+
+    Raises:
+        InputError: a unit of 131,072 or more.
+    """
+    if len(units) and not 0 <= min(units) <= max(units) < _MOST_UNITS:
+        raise InputError(
+            f"units from {min(units)} to {max(units)}: there are characters for 0 … "
+            f"{_MOST_UNITS - 1}",
+        )
+    return "".join(chr(_FIRST_PRIVATE + int(unit)) for unit in units)
+
+
+def _by_sacrebleu(
+    metric: Any,
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    seed: int,
+    replicates: int,
+) -> Estimate:
+    """A metric of sacrebleu, with an interval from its statistics of each output.
+
+    Its own bootstrap takes its seed from the environment.
+    """
+    _check(outputs, references)
+    most = max(map(len, references))
+    streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
+    statistics = np.array(metric._extract_corpus_statistics(outputs, streams), np.float64)
+    return _estimate(
+        statistics,
+        lambda s: float(metric._compute_score_from_stats(s.tolist()).score),
+        seed,
+        replicates,
+        str(metric.get_signature()),
+    )
+
+
+def _estimate(
+    statistics: Doubles,
+    score: Callable[[Doubles], float],
+    seed: int,
+    replicates: int = REPLICATES,
+    signature: str = "",
+) -> Estimate:
+    """What is computed from summed statistics of each output (n, S), and its interval."""
+    n = len(statistics)
+    value = score(statistics.sum(axis=0))
+    if n < 2 or replicates == 0:
+        return Estimate(value, None, n, signature)
+    rng, drawn, block = np.random.default_rng(seed), [], max(1, _BLOCK // n)
+    for done in range(0, replicates, block):
+        weights = resample_weights(n, rng, min(block, replicates - done))
+        drawn += [score(sums) for sums in weights @ statistics]
+    return Estimate(value, percentile_interval(np.array(drawn)), n, signature)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else np.nan
+
+
+def _check(outputs: Sequence[Any], references: Sequence[Sequence[Any]]) -> None:
+    if len(outputs) != len(references) or not outputs or not all(map(len, references)):
+        without = sum(not several for several in references)
+        raise InputError(
+            f"{len(outputs)} outputs, {len(references)} with references, {without} of those none",
+            cause="an output or its reference is missing",
+            remedy="give each output its references, and at least one output",
+        )
