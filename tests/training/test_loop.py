@@ -265,3 +265,17 @@ def test_an_annealed_training_resumes_exactly(tmp_path: Path, break_at: int) -> 
     for name, weight in whole.weights.items():
         assert torch.equal(weight, resumed.weights[name]), name
     assert any(not torch.equal(whole.weights[n], plain.weights[n]) for n in whole.weights)
+
+
+def test_validation_may_measure_more_than_its_loss(tmp_path: Path) -> None:
+    class Measured(Regression):
+        def validate(self, network: nn.Module) -> dict[str, float]:  # type: ignore[override]
+            loss = super().validate(network)
+            return {"root": math.sqrt(loss), "valid_loss": loss}
+
+    plain = run(tmp_path / "plain")
+    more = train(Measured(CONFIG), CONFIG, tmp_path / "more", fingerprint="regression")
+    for before, now in zip(plain.history, more.history, strict=True):
+        assert now["valid_loss"] == before["valid_loss"]
+        assert now["root"] == math.sqrt(now["valid_loss"])
+    assert more.best["step"] == plain.best["step"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.identity import check_ids, check_same_ids
+from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "pairs"
@@ -28,6 +28,36 @@ class Pairs:
     pairs: tuple[tuple[str, str], ...]
     source_corpus: str
     target_corpus: str
+
+    def swapped(self) -> Pairs:
+        """The other direction."""
+        pairs = tuple((target, source) for source, target in self.pairs)
+        return Pairs(pairs, self.target_corpus, self.source_corpus)
+
+    def of_split(self, corpus: Corpus, split: str) -> Pairs:
+        """Those whose utterances of this corpus, on either side or both, are in a split.
+
+        Raises:
+            InputError: the pairs are of other corpora, or none is in the split.
+        """
+        corpora = (self.source_corpus, self.target_corpus)
+        sides = [side for side, identity in enumerate(corpora) if identity == corpus.id]
+        if not sides:
+            raise InputError(
+                f"the pairs are of corpora {short(corpora[0])} and {short(corpora[1])}, neither "
+                f"of which is {corpus.name} ({short(corpus.id)})",
+                cause="the corpus was imported again, or it is another one's",
+                remedy="import the pairs of the corpora that there are now",
+            )
+        named = {pair[side] for pair in self.pairs for side in sides}
+        check_same_ids(named, corpus.ids, "pairs", f"corpus {corpus.name}")
+        inside = set(corpus.select(split=split).ids)
+        kept = tuple(pair for pair in self.pairs if all(pair[side] in inside for side in sides))
+        if not kept:
+            raise InputError(
+                f"no pair is in split {split!r} of corpus {corpus.name}", remedy="choose another"
+            )
+        return Pairs(kept, *corpora)
 
 
 def write_pairs(path: Path, pairs: Pairs) -> None:

@@ -56,8 +56,8 @@ class Task(Protocol):
     ) -> Mapping[str, Tensor]:
         """Compute losses, hand each to `update` with its optimiser's name, and return them."""
 
-    def validate(self, network: nn.Module) -> float:
-        """The loss on held-out utterances."""
+    def validate(self, network: nn.Module) -> float | Row:
+        """The loss on held-out utterances; or "valid_loss" and what else is to be logged."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,9 @@ class _Run:
         self.check()
         self.ema.eval()
         with torch.inference_mode():
-            loss = self._agreed(self.task.validate(self.ema.module))
+            found = self.task.validate(self.ema.module)
+        measured = dict(found) if isinstance(found, Mapping) else {"valid_loss": found}
+        loss = measured["valid_loss"] = self._agreed(measured["valid_loss"])
         rows = _read(self.losses)
         means = {name: _mean([row[name] for row in rows if name in row]) for name in _names(rows)}
         self.losses = []
@@ -236,7 +238,7 @@ class _Run:
         if better or self.config.keep == "last":
             self.best_weights = _on_cpu(self.ema.module.state_dict())
         self.seconds += time.monotonic() - begun
-        row = {"step": self.step, "seconds": self.seconds, **means, "valid_loss": loss}
+        row = {"step": self.step, "seconds": self.seconds, **means, **measured}
         self.history.append(row)
 
     def _agreed(self, loss: float) -> float:
