@@ -17,6 +17,7 @@ from zerochain.cli.report import report
 from zerochain.cli.run import run
 from zerochain.cli.score import score
 from zerochain.cli.show import show
+from zerochain.cli.speakers import speakers
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +40,7 @@ for command in (
     discover,
     encode,
     invert,
+    speakers,
     score,
     report,
     show,

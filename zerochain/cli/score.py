@@ -1,4 +1,4 @@
-"""Scores on the command line: ABX, bit rate, codebook usage, resynthesis."""
+"""Scores on the command line: ABX, bit rate, codebook usage, resynthesis, speakers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, Group, jobs_option, seed_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    PATH,
+    Group,
+    device_option,
+    jobs_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from zerochain.scoring.result import Scored
@@ -144,6 +152,42 @@ def resynthesis(out: Path, **options: Any) -> None:
     from zerochain.scoring.resynthesis import score_resyntheses
 
     _save(score_resyntheses(**options), out)
+
+
+@score.command(
+    example="zerochain score speakers wavs/ --corpus corpora/mine --encoder speakers/ "
+    "--split test --out s.jsonl"
+)
+@click.argument("wavs", type=FOLDER)
+@corpus_option
+@click.option(
+    "--encoder",
+    type=FOLDER,
+    required=True,
+    help="A speaker encoder ('zerochain speakers train') that no inverter was conditioned by.",
+)
+@split_option
+@click.option("--voice", help="The voice that was meant.  [default: the voice of the wavs]")
+@system_option
+@out_option
+@seed_option
+@device_option
+def speakers(out: Path, device: str, **options: Any) -> None:
+    """Whose voice WAVS are in: cosine of each and the mean of the target voice's recordings.
+
+    \b
+    speaker_similarity             the voice's own utterances, resynthesised
+    speaker_similarity_converted   other speakers' utterances, converted to the voice
+    speaker_similarity_to_source   the same, to the speakers whom they are converted from
+    speaker_similarity_recordings  real recordings of the voice: as high as it gets
+    speaker_similarity_others      real recordings of other speakers
+
+    No recording is compared with itself, nor a wav with the recording it was made from.
+    """
+    from zerochain.scoring.speakers import score_speakers
+    from zerochain.training.device import resolve_device
+
+    _save(score_speakers(device=resolve_device(device), **options), out)
 
 
 def _save(scored: Scored, out: Path) -> None:

@@ -15,6 +15,8 @@ from zerochain.formats.identity import short
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zerochain.formats.bundle import Bundle
+
 _FIRST = 5
 _MOST_ROWS = 30
 _PIPE_WIDTH = 160
@@ -152,6 +154,7 @@ def _bundle(folder: Path, console: Console) -> None:
 
     bundle = read_bundle(folder)
     facts = {
+        "equal error rate": _equal_error_rate(bundle),
         **{f"trained on {name}": short(identity) for name, identity in bundle.trained_on.items()},
         "id": short(bundle.id),
     }
@@ -165,6 +168,16 @@ def _bundle(folder: Path, console: Console) -> None:
     _table(
         console, f"{len(tensors)} tensors, {count:,} numbers", ["name", "shape", "type"], tensors
     )
+
+
+def _equal_error_rate(bundle: Bundle) -> str:
+    """How well a speaker encoder tells speakers apart; nothing of another model."""
+    from zerochain.cli.speakers import verdict
+
+    if bundle.model != "speaker-encoder":
+        return ""
+    training = bundle.config["training"]
+    return verdict(training["held"], training["verification"])
 
 
 def _units(path: Path, console: Console) -> None:
@@ -207,6 +220,7 @@ def _synthesis(folder: Path, console: Console) -> None:
         "inverter": short(synthesis.inverter_id),
         "units": short(synthesis.units_id),
         "corpus": short(synthesis.corpus_id),
+        "speaker encoder": short(synthesis.speaker_encoder_id or ""),
         "wavs": f"{len(synthesis.ids)} at {synthesis.sample_rate} Hz: "
         f"{listed(list(synthesis.ids), _FIRST)}",
     }

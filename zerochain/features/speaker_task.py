@@ -61,7 +61,8 @@ class Pieces:
         n_frames = int(rng.integers(_FRAMES[0], _FRAMES[1] + 1))
         cuts, labels = [], rng.integers(0, len(self.speakers), n)
         for label in labels:
-            frames = self.frames(int(rng.choice(*self._of_speaker[label])))
+            places, chances = self._of_speaker[label]
+            frames = self.frames(int(rng.choice(places, p=chances)))
             start = int(rng.integers(0, max(0, len(frames) - n_frames) + 1))
             cuts.append(frames[start : start + n_frames])
         x, lengths = padded(cuts)

@@ -41,6 +41,8 @@ class Synthesis:
     """Of one unit; a wav lasts a whole number of them."""
     ids: tuple[str, ...]
     folder: Path
+    speaker_encoder_id: str | None = None
+    """Of the speaker encoder that the inverter is conditioned by; no score may rest on it."""
 
     @property
     def id(self) -> str:
@@ -69,6 +71,7 @@ def read_synthesis(folder: Path) -> Synthesis:
     header = read_json(folder / MARKER, KIND, *_NEEDED)
     ids = tuple(str(name) for name in header["ids"])
     check_ids(ids, folder / MARKER, "ids")
+    encoder = header.get("speaker_encoder_id")
     synthesis = Synthesis(
         inverter_id=str(header["inverter_id"]),
         method=str(header["method"]),
@@ -80,6 +83,7 @@ def read_synthesis(folder: Path) -> Synthesis:
         step_ms=float(header["step_ms"]),
         ids=ids,
         folder=folder,
+        speaker_encoder_id=None if encoder is None else str(encoder),
     )
     lost = [name for name in ids if not synthesis.audio_path(name).is_file()]
     if lost:

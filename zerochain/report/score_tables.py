@@ -13,9 +13,25 @@ from zerochain.formats.units import UnitFile
 
 Group = Literal["units", "resynthesis", "translation"]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
-_LOWER = r"abx_|(timed_)?(segment_)?bitrate|.*(error|rmse|distance)$|(mcd|cer|wer|per|ued)$"
-_HIGHER = r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$"
-_RESYNTHESIS = ("log_spectral", "estoi", "stoi", "pesq", "mcd", "f0", "log_f0", "voicing")
+_LOWER = (
+    r"abx_|(timed_)?(segment_)?bitrate|.*(error|rmse|distance)$|(mcd|cer|wer|per|ued)$|"
+    r"speaker_similarity_to_source$"
+)
+_HIGHER = (
+    r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$|"
+    r"speaker_similarity(_converted)?$"
+)
+_RESYNTHESIS = (
+    "log_spectral",
+    "estoi",
+    "stoi",
+    "pesq",
+    "mcd",
+    "f0",
+    "log_f0",
+    "voicing",
+    "speaker",
+)
 _TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
 _NAMES = {
     "abx_across": "ABX across",
@@ -29,6 +45,11 @@ _NAMES = {
     "mcd": "MCD",
     "pnmi": "PNMI",
     "log_spectral_distance": "log-spectral distance",
+    "speaker_similarity": "speaker similarity",
+    "speaker_similarity_converted": "speaker similarity of conversions",
+    "speaker_similarity_to_source": "similarity to the source speaker",
+    "speaker_similarity_recordings": "speaker similarity of the voice's recordings",
+    "speaker_similarity_others": "speaker similarity of other speakers' recordings",
 }
 _ORDER = list(_NAMES)
 
