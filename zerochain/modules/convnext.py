@@ -7,8 +7,10 @@ et al. 2020). Since the pitch is given rather than learned, spectral losses alon
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from zerochain.modules.conditioning import ConditioningConfig
@@ -18,6 +20,7 @@ from zerochain.modules.short_time import ShortTime
 _KERNEL = 7
 _LOUDEST = 7.0  # of a log gain: no filter amplifies more than a thousandfold
 _NOISE_WHERE_VOICED = -3.0  # log gain at 0 Hz, from where it rises to 0 at the Nyquist frequency
+_EULER = 0.5772156649015329
 _BEFORE_TRAINING = -4.0  # log gain: about as loud as speech
 
 
@@ -62,6 +65,16 @@ class SourceFilterConfig(ConditioningConfig):
     n_blocks: int = Field(8, ge=1)
     n_fft: int = Field(1024, ge=16, multiple_of=2)
     n_window: int = Field(640, ge=16)
+    """Samples of the window that cuts frames out of the excitation: room is left for filters."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not 2 * self.hop <= self.n_window <= self.n_fft:
+            raise ValueError(
+                f"n_window {self.n_window} must be from {2 * self.hop} (two hops) to "
+                f"{self.n_fft} (n_fft)"
+            )
+        return self
 
 
 class SourceFilterGenerator(nn.Module):
@@ -144,6 +157,3 @@ class SourceFilterGenerator(nn.Module):
         buzz = self.transform.analyse(source.harmonic * audible)
         hiss = self.transform.analyse(source.noise * audible)
         return self.transform.synthesise(buzz * torch.polar(gain, angle) + hiss * noise)
-
-
-_EULER = 0.5772156649015329

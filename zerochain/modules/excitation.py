@@ -32,7 +32,7 @@ class Start(NamedTuple):
 
 
 class Excitation(NamedTuple):
-    """Both of unit power wherever they sound, and as strong in every part of the spectrum."""
+    """Both of about unit power where they sound, as strong in every part of the spectrum."""
 
     harmonic: Tensor
     """(B, T · hop): zero where unvoiced."""
@@ -49,7 +49,7 @@ def starts(f0: Tensor, hop: int, seed: int = 0) -> Start:
         seed: of the noise.
     """
     left, right = _ends(f0)
-    advance = (left + right) * (hop / 2 / SAMPLE_RATE)
+    advance = _advance(left, right, hop) * (f0 > 0)
     phase = advance.cumsum(dim=1) - advance
     first = _hashed(torch.tensor(seed, device=f0.device))
     noise = first + hop * torch.arange(f0.shape[1], device=f0.device)
@@ -78,9 +78,9 @@ def excite(f0: Tensor, hop: int, start: Start | None = None) -> Excitation:
     start = at(starts(f0[:, :1], hop), 0) if start is None else start
     left, right = _ends(f0)
     inside = torch.arange(hop, device=f0.device, dtype=torch.float64)
-    advance = (left + right) * (hop / 2 / SAMPLE_RATE)
-    slope = (right - left) / (2 * hop)
-    begin = start.phase.to(f0.device)[:, None] + advance.cumsum(dim=1) - advance
+    advance, slope = _advance(left, right, hop), (right - left) / (2 * hop)
+    # A frame before a voiced one leads up to the phase that this one has: silence costs no phase.
+    begin = start.phase.to(f0.device)[:, None] + (advance * (f0 > 0)).cumsum(dim=1) - advance
     cycles = begin[..., None] + (left[..., None] + slope[..., None] * inside) * inside / SAMPLE_RATE
     phase = 2 * math.pi * (cycles - cycles.round()).float()
     pitch = left[..., None] + 2 * slope[..., None] * inside
@@ -103,6 +103,11 @@ def _ends(f0: Tensor) -> tuple[Tensor, Tensor]:
     f0 = f0.double().clamp(min=0)
     after = torch.nn.functional.pad(f0[:, 1:], (0, 1))
     return torch.where(f0 > 0, f0, after), torch.where(after > 0, after, f0)
+
+
+def _advance(left: Tensor, right: Tensor, hop: int) -> Tensor:
+    """Cycles in each frame, in which F0 goes straight from `left` to `right`."""
+    return (left + right) * (hop / 2 / SAMPLE_RATE)
 
 
 def _pulses(phase: Tensor, f0: Tensor) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.nn.utils.parametrizations import weight_norm
@@ -35,7 +33,7 @@ def upsampling_factors(hop: int) -> tuple[int, ...]:
         raise InputError(
             f"{hop} samples a frame can't be reached in steps of at most {_LARGEST_FACTOR}",
             cause=f"its factors are {' × '.join(map(str, _prime_factors(hop)))}",
-            remedy="use units of 10 or 20 ms, or the ConvNeXt generator, which takes any step",
+            remedy="use frames of 10 ms, or the ConvNeXt generator",
         )
     return tuple(sorted((f for f in factors if f > 1), reverse=True))
 
@@ -55,19 +53,17 @@ def _prime_factors(n: int) -> list[int]:
 class HiFiGANConfig(ConditioningConfig):
     """Sizes of the generator; the defaults are the published ones."""
 
-    width: int = Field(512, ge=1)
+    width: int = Field(512, ge=32)
     """Channels at first; each stage halves them."""
-    kernels: tuple[int, ...] = (3, 7, 11)
-    dilations: tuple[int, ...] = (1, 3, 5)
+    kernels: tuple[int, ...] = Field((3, 7, 11), min_length=1)
+    dilations: tuple[int, ...] = Field((1, 3, 5), min_length=1)
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        halvings = 2 ** len(upsampling_factors(self.hop))
-        if self.width % halvings:
-            raise ValueError(f"a width of {self.width} is no multiple of {halvings}")
-        if not self.kernels or not self.dilations or any(k % 2 == 0 for k in self.kernels):
-            raise ValueError("there must be kernels, all odd, and dilations")
-        return self
+    @field_validator("kernels")
+    @classmethod
+    def _odd(cls, kernels: tuple[int, ...]) -> tuple[int, ...]:
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
+            raise ValueError(f"kernels must be odd, these are {kernels}")
+        return kernels
 
 
 class HiFiGANGenerator(nn.Module):
@@ -75,6 +71,9 @@ class HiFiGANGenerator(nn.Module):
 
     Upsampling factors are derived from the samples a frame. To have the same speech in any batch
     and in chunks, put `reach` frames of the unit "nothing" around utterances.
+
+    Raises:
+        InputError: the samples a frame have too large a prime factor.
     """
 
     def __init__(self, config: HiFiGANConfig) -> None:

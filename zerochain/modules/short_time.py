@@ -27,7 +27,9 @@ class ShortTime(nn.Module):
     def __init__(self, hop: int, n_fft: int, n_window: int) -> None:
         super().__init__()
         if n_fft % 2 or not 2 * hop <= n_window <= n_fft:
-            raise ValueError(f"{n_fft=}, even, {n_window=} and two hops of {hop} must not grow")
+            raise ValueError(
+                f"{n_fft=} must be even and {n_window=} from two hops of {hop} to that"
+            )
         self.hop, self.n_fft = hop, n_fft
         edge = (n_fft - n_window) // 2
         cutting = nn.functional.pad(

@@ -1,7 +1,8 @@
 """Networks that tell recorded waveforms from made ones, and so teach a generator.
 
 All take waves (B, N) and return one `Judgement` a sub-discriminator. `width` scales their
-channels; 1 is what was published.
+channels; 1 is what was published. Edges are padded with zeros, where the papers reflect, so that
+any length will do.
 """
 
 from __future__ import annotations
