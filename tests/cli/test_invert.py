@@ -25,6 +25,7 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.inversion.train import Code2SpecTask
 
 QUICK = ("--steps", 6, "--validate-every", 2, "--width", 8, "--batch-size", 2)
+PLAIN = ("--adversary", "none")
 NAMES = ["ŋá/ɓú 1", "мир", "它.wav", "-x", "u4", "u5"]
 
 
@@ -76,9 +77,9 @@ def train(prepared: Prepared, *options: object, code: int = 0) -> Any:
     [
         ("--method", "unit-means"),
         ("--method", "unit-means", "--scale", "linear"),
-        (),
-        ("--scale", "linear", "--split", "train"),
-        ("--plain",),
+        (*PLAIN,),
+        (*PLAIN, "--scale", "linear", "--split", "train"),
+        (*PLAIN, "--plain"),
     ],
     ids=" ".join,
 )
@@ -88,7 +89,7 @@ def test_train_and_synthesize(prepared: Prepared, options: tuple[str, ...]) -> N
     assert said.startswith(f"i: {'code2spec' if network else 'unit-means'} from ")
     assert ("NOT CONVERGED: steps ran out" in said) == network
     bundle = read_bundle(Path("i"))
-    assert bundle.config["voice"] == "ana"
+    assert bundle.config["voices"] == ["ana"]
     assert bundle.config["spectrogram"]["scale"] == ("linear" if "linear" in options else "log")
     n_utterances = 2 if "--split" in options else 3
     assert bundle.config["training"]["n_utterances"] == n_utterances
@@ -148,7 +149,7 @@ def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> Non
     run("discover", "kmeans", corpus, "--units", 3, "--out", "km")
     run("encode", "km", corpus, "--out", "u.parquet")
     run("invert", "train", "u.parquet", corpus, "--method", "unit-means", "--out", "i")
-    assert read_bundle(Path("i")).config["voice"] == "only"
+    assert read_bundle(Path("i")).config["voices"] == ["only"]
 
 
 def test_units_of_an_odd_length_are_refused(make_corpus: Callable[..., Corpus]) -> None:

@@ -21,12 +21,15 @@ from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.tables import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.stage import synthesize, train_inverter, voice_data
+from zerochain.inversion.stage import synthesize, train_inverter
+from zerochain.inversion.voice_data import voice_data
 from zerochain.training.config import TrainingConfig
 
 QUICK = TrainingConfig(max_steps=40, validate_every=20, batch_size=4)
+NONE = AdversaryOptions(form="none")
 
 
 @pytest.fixture
@@ -42,7 +45,14 @@ def prepared(make_corpus: Callable[..., Corpus], tmp_path: Path) -> tuple[Corpus
 
 def trained(prepared: tuple[Corpus, Path], out: Path, **options: object) -> Inverter:
     corpus, units = prepared
-    settings = {"voice": "ana", "split": "train", "width": 16, "training": QUICK, **options}
+    settings = {
+        "voices": ["ana"],
+        "split": "train",
+        "width": 16,
+        "adversary": NONE,
+        "training": QUICK,
+        **options,
+    }
     inverter, _ = train_inverter(units, corpus.folder, out, **settings)  # type: ignore[arg-type]
     return inverter
 
@@ -94,7 +104,7 @@ def test_saved_and_loaded_speaks_the_same(prepared: tuple[Corpus, Path], tmp_pat
 @pytest.mark.parametrize("steps", [[3], [3, 3], list(range(12)) * 60])
 def test_one_unit_or_many(prepared: tuple[Corpus, Path], tmp_path: Path, steps: list[int]) -> None:
     inverter = trained(prepared, tmp_path / "inverter", method="unit-means")
-    inverter = replace(inverter, n_iterations=2)
+    inverter = replace(inverter, phase="pghi")
     wave = inverter.synthesize(np.array(steps, np.int32))
     assert len(wave) == len(steps) * 320
     assert np.isfinite(wave).all()
@@ -104,7 +114,7 @@ def test_unit_means_are_means(prepared: tuple[Corpus, Path], tmp_path: Path) -> 
     corpus, units = prepared
     inverter = trained(prepared, tmp_path / "inverter", method="unit-means", scale="linear")
     part = corpus.select(split="train", speaker="ana")
-    data = voice_data(read_units(units), part, SpectrogramOptions(scale="linear"))
+    data = voice_data(read_units(units), part, SpectrogramOptions(scale="linear"), ["ana"])
     whole = next(data.train.all_segments(1, len(data.train)))
     magnitude = data.train.options.magnitude(whole["waves"])[0]
     unit = int(np.bincount(data.train.units)[:12].argmax())
@@ -132,9 +142,9 @@ def test_units_of_another_model_are_refused(prepared: tuple[Corpus, Path], tmp_p
 
 def test_an_unknown_voice_is_refused(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ana, béa"):
-        trained(prepared, tmp_path / "inverter", voice="carl")
+        trained(prepared, tmp_path / "inverter", voices=["carl"])
     with pytest.raises(InputError, match="--voice"):
-        trained(prepared, tmp_path / "inverter", voice=None)
+        trained(prepared, tmp_path / "inverter", voices=())
 
 
 def test_units_that_lack_an_utterance_are_refused(
@@ -162,7 +172,7 @@ def test_one_utterance_is_too_little(
     assert corpus.folder is not None
     encode(tmp_path / "km", corpus.folder, tmp_path / "one.parquet")
     with pytest.raises(InputError, match="more recordings"):
-        train_inverter(tmp_path / "one.parquet", corpus.folder, tmp_path / "x", voice="ana")
+        train_inverter(tmp_path / "one.parquet", corpus.folder, tmp_path / "x", voices=["ana"])
 
 
 def test_silent_recordings_are_spoken_silently(
@@ -174,9 +184,7 @@ def test_silent_recordings_are_spoken_silently(
         soundfile.write(corpus.audio_path(u), np.zeros(round(u.duration * 16_000)), 16_000)
     discover(KMeansUnits(2, 2), corpus.folder, tmp_path / "km", features=SpectralOptions())
     encode(tmp_path / "km", corpus.folder, tmp_path / "u.parquet")
-    train_inverter(
-        tmp_path / "u.parquet", corpus.folder, tmp_path / "i", voice=None, width=8, training=QUICK
-    )
+    train_inverter(tmp_path / "u.parquet", corpus.folder, tmp_path / "i", width=8, training=QUICK)
     synthesize(tmp_path / "i", tmp_path / "u.parquet", tmp_path / "wavs")
     assert np.abs(audio.read(tmp_path / "wavs" / "u0.wav")).max() < 1e-2
 
@@ -184,14 +192,16 @@ def test_silent_recordings_are_spoken_silently(
 def test_killed_training_goes_on_to_the_same_inverter(
     prepared: tuple[Corpus, Path], tmp_path: Path
 ) -> None:
-    """SIGKILL in the middle of training, then the same command again."""
+    """SIGKILL in the middle of training against an adversary, then the same command again."""
     corpus, units = prepared
     config = TrainingConfig(max_steps=60, validate_every=10, batch_size=4)
-    trained(prepared, tmp_path / "whole", training=config)
+    adversary = AdversaryOptions(from_step=25, feature_matching=1.0)
+    trained(prepared, tmp_path / "whole", training=config, adversary=adversary)
     script = f"""
         import os, signal
         from pathlib import Path
         from zerochain.inversion import stage, train
+        from zerochain.inversion.adversary import AdversaryOptions
         from zerochain.training.config import TrainingConfig
         batch = train.Code2SpecTask.batch
         def deadly(self, step, process):
@@ -201,14 +211,15 @@ def test_killed_training_goes_on_to_the_same_inverter(
         train.Code2SpecTask.batch = deadly
         stage.train_inverter(
             Path({str(units)!r}), Path({str(corpus.folder)!r}), Path({str(tmp_path / "broken")!r}),
-            voice="ana", split="train", width=16,
+            voices=["ana"], split="train", width=16,
             training=TrainingConfig(max_steps=60, validate_every=10, batch_size=4),
+            adversary=AdversaryOptions(from_step=25, feature_matching=1.0),
         )
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "broken").exists()
-    trained(prepared, tmp_path / "broken", training=config)
+    trained(prepared, tmp_path / "broken", training=config, adversary=adversary)
     log = (tmp_path / "broken.training" / "log.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in log[1:]] == ["10", "20", "30", "40", "50", "60"]
     weights = [

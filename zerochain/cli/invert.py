@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,12 +12,88 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Group,
+    checked,
     device_option,
     out_option,
     seed_option,
     training_config,
     training_options,
 )
+
+if TYPE_CHECKING:
+    from zerochain.inversion.adversary import AdversaryOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def adversary_options(function: F) -> F:
+    """`--adversary`, `--alpha`, `--beta`, …; `_adversary` reads them."""
+    options = [
+        click.option(
+            "--adversary",
+            type=click.Choice(["none", "lsgan", "wgan"]),
+            default="lsgan",
+            show_default=True,
+            help="The discriminator's loss, or none: reconstruction alone.",
+        ),
+        click.option(
+            "--alpha",
+            type=click.FloatRange(min=0, min_open=True),
+            default=10.0,
+            show_default=True,
+            help="Weight of the squared error beside the adversary.",
+        ),
+        click.option(
+            "--beta",
+            type=click.FloatRange(min=0),
+            default=1.0,
+            show_default=True,
+            help="Weight of the adversary; as published.",
+        ),
+        click.option(
+            "--feature-matching",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="Weight of the differences inside the discriminator.",
+        ),
+        click.option(
+            "--adversary-from",
+            type=click.IntRange(min=1),
+            help="The first step with the adversary.  [default: after a third of the steps]",
+        ),
+        click.option(
+            "--adversary-width",
+            type=click.IntRange(min=1),
+            default=16,
+            show_default=True,
+            help="Channels of the discriminator's first layer.",
+        ),
+        click.option(
+            "--adversary-frames",
+            type=click.IntRange(min=1),
+            default=32,
+            show_default=True,
+            help="Frames of each training segment that the discriminator looks at.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _adversary(values: dict[str, Any]) -> AdversaryOptions:
+    """Take the values of `adversary_options` out of a command's."""
+    from zerochain.inversion.adversary import AdversaryOptions
+
+    return checked(
+        AdversaryOptions,
+        form=values.pop("adversary"),
+        from_step=values.pop("adversary_from"),
+        width=values.pop("adversary_width"),
+        n_frames=values.pop("adversary_frames"),
+        **{name: values.pop(name) for name in ("alpha", "beta", "feature_matching")},
+    )
 
 
 @click.group(cls=Group)
@@ -29,7 +106,12 @@ def invert() -> None:
 )
 @click.argument("units", type=FILE)
 @click.argument("corpus", type=FOLDER)
-@click.option("--voice", help="The target speaker; not needed where there is only one.")
+@click.option(
+    "--voice",
+    multiple=True,
+    help="A target speaker; repeatable, and not needed where there is only one.",
+)
+@click.option("--all-voices", is_flag=True, help="One inverter for all speakers of the corpus.")
 @click.option("--split", help="Train on the utterances of this split alone.")
 @click.option(
     "--method",
@@ -58,6 +140,7 @@ def invert() -> None:
     show_default=True,
     help="Correct each unit's mean spectrum, or predict from nothing as published.",
 )
+@adversary_options
 @training_options(steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
 @out_option("the inverter; <out>.training gets the checkpoint and log.csv")
 @seed_option
@@ -65,7 +148,8 @@ def invert() -> None:
 def train(
     units: Path,
     corpus: Path,
-    voice: str | None,
+    voice: tuple[str, ...],
+    all_voices: bool,
     split: str | None,
     method: Any,
     width: int,
@@ -76,28 +160,32 @@ def train(
     out: Path,
     seed: int,
     device: str,
-    **training: Any,
+    **values: Any,
 ) -> None:
-    """Train an inverter on the UNITS and the recordings of one voice of a CORPUS.
+    """Train an inverter on the UNITS and the recordings of a voice, or several, of a CORPUS.
 
-    Interrupted, it goes on where it stopped when the same command is given again.
+    Interrupted, it goes on where it stopped when the same command is given again. With an
+    adversary it takes all its steps; without one it stops when it no longer improves.
     """
     from zerochain.inversion.stage import train_inverter
     from zerochain.training.device import is_main_process, resolve_device
 
     if width % 8:
         raise click.BadParameter(f"--width {width} is not a multiple of 8")
+    if voice and all_voices:
+        raise click.BadParameter("--voice and --all-voices exclude each other")
     _, report = train_inverter(
         units,
         corpus,
         out,
-        voice=voice,
+        voices=None if all_voices else voice,
         split=split,
         method=method,
         width=width,
         scale=scale,
         correct_means=correct_means,
-        training=training_config(training, seed),
+        adversary=_adversary(values),
+        training=training_config(values, seed),
         device=resolve_device(device),
         restart=restart,
         tensorboard=tensorboard,
@@ -106,12 +194,18 @@ def train(
         return
     click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
     if "steps" in report:
-        ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"
+        ended = {
+            True: "stopped improving",
+            False: "NOT CONVERGED: steps ran out",
+            None: "all steps, as an adversary has no end of its own",
+        }[report["converged"]]
         click.echo(
             f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
             f"{report['seconds']:.0f} s on {report['device']} ({ended}); "
             f"validation loss {report['best_valid_loss']:.4f} at step {report['best_step']}"
         )
+        for complaint in report["complaints"]:
+            click.echo(f"  WARNING: {complaint}")
 
 
 @invert.command(
@@ -119,13 +213,16 @@ def train(
 )
 @click.argument("inverter", type=FOLDER)
 @click.argument("units", type=FILE)
+@click.option("--voice", help="Who speaks; not needed where the inverter has one voice.")
 @out_option("the folder of wavs, one an utterance")
 @seed_option
 @device_option
-def synthesize(inverter: Path, units: Path, out: Path, seed: int, device: str) -> None:
+def synthesize(
+    inverter: Path, units: Path, voice: str | None, out: Path, seed: int, device: str
+) -> None:
     """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units."""
     from zerochain.inversion.stage import synthesize as speak
     from zerochain.training.device import resolve_device
 
-    ids = speak(inverter, units, out, seed=seed, device=resolve_device(device))
+    ids = speak(inverter, units, out, voice=voice, seed=seed, device=resolve_device(device))
     click.echo(f"{out}: {len(ids)} wavs")

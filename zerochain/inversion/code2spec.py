@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from zerochain.modules.convolutions import MultiScaleConv1d
+from zerochain.modules.voice_embedding import VoiceEmbedding
 
 _SCALES = ((1, 3, 5, 7, 9, 11, 13, 15), (1, 3, 5, 7), (1, 3, 5, 7), (1, 3), (1,), (1,))
 REACH = sum(max(kernels) // 2 for kernels in _SCALES)
@@ -24,6 +25,15 @@ class Code2SpecConfig(BaseModel):
     n_embedding: int = Field(64, ge=1)
     correct_means: bool = True
     """Whether the network only corrects each unit's mean spectrum; the published one doesn't."""
+    n_voices: int = Field(1, ge=1)
+    n_reference: int = Field(0, ge=0)
+    """Dimensions of a speaker encoder's vectors, from which voices are known; 0: by their number.
+    """
+
+    @property
+    def has_voices(self) -> bool:
+        """Whether it is told who speaks."""
+        return self.n_voices > 1 or self.n_reference > 0
 
 
 class Code2Spec(nn.Module):
@@ -32,7 +42,8 @@ class Code2Spec(nn.Module):
     Departs from the paper in two things. A unit's vector is learned rather than copied from the
     unit model's codebook, so that any unit file will do, of K-Means or of anything else. And,
     unless `correct_means` is off, each unit's mean spectrum is added to the output, so that
-    training starts from the unit-means baseline instead of finding it first.
+    training starts from the unit-means baseline instead of finding it first. Where there are
+    several voices, the vector of the one that speaks is added to each unit's.
 
     The unit `n_units` stands for "nothing": what lies before and after an utterance. With `REACH`
     of them on both sides an utterance's spectrum doesn't depend on what else is in the batch.
@@ -44,6 +55,8 @@ class Code2Spec(nn.Module):
         self.embedding = nn.Embedding(
             config.n_units + 1, config.n_embedding, padding_idx=config.n_units
         )
+        if config.has_voices:
+            self.voice = VoiceEmbedding(config.n_voices, config.n_embedding, config.n_reference)
         sizes = [config.n_embedding] + [config.width] * len(_SCALES)
         self.layers = nn.Sequential(
             *(MultiScaleConv1d(sizes[i], sizes[i + 1], k) for i, k in enumerate(_SCALES))
@@ -60,8 +73,24 @@ class Code2Spec(nn.Module):
             nn.init.zeros_(self.output.weight)
             nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
 
-    def forward(self, units: Tensor) -> Tensor:
-        """units (B, T) → spectrum (B, T, n_bins)."""
-        x = self.embedding(units).transpose(1, 2)
-        y: Tensor = self.output(self.layers(x)).transpose(1, 2)
+    def forward(self, units: Tensor, voices: Tensor | None = None) -> Tensor:
+        """units (B, T) → spectrum (B, T, n_bins).
+
+        Args:
+            voices: who speaks, where there are several: numbers of an utterance (B,) or of each
+                frame (B, T), or a speaker encoder's vectors (B, n_reference).
+        """
+        x = self.embedding(units)
+        if self.config.has_voices:
+            x = x + self._voice_vectors(units, voices)
+        y: Tensor = self.output(self.layers(x.transpose(1, 2))).transpose(1, 2)
         return y + self.means(units) if self.config.correct_means else y
+
+    def _voice_vectors(self, units: Tensor, voices: Tensor | None) -> Tensor:
+        """(B, T, n_embedding). Nothing has no voice: utterances don't hear their neighbours'."""
+        if voices is None:
+            raise ValueError("a network of several voices has to be told which one speaks")
+        vectors: Tensor = self.voice(voices)
+        if len(vectors.shape) == 2:
+            vectors = vectors[:, None]
+        return vectors * (units != self.config.n_units)[..., None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
+from zerochain.errors import InputError, listed
 from zerochain.formats.bundle import read_bundle, write_bundle
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
-from zerochain.inversion.phase import griffin_lim
+from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.spectrogram import SpectrogramOptions
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")
+Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +29,14 @@ class Inverter:
     """Units → a voice.
 
     Attributes:
-        network: units (B, T) → normalised spectrum (B, T, n_bins).
+        network: units (B, T), and voices where there are several, → normalised spectrum
+            (B, T, n_bins).
         options: the transform.
         mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
         unit_model: id of the unit model whose units it speaks.
         step_ms: of one unit.
+        voices: names, in the order of the network's numbers.
+        speaker_encoder_id: of the bundle whose vectors tell voices apart; empty if none do.
     """
 
     method: Method
@@ -42,35 +47,115 @@ class Inverter:
     unit_model: str
     n_units: int
     step_ms: float
-    voice: str
-    n_iterations: int = 32
+    voices: tuple[str, ...]
+    speaker_encoder_id: str = ""
+    phase: Phase = "pghi-fgla"
 
     @property
     def frames_a_step(self) -> int:
         return round(self.step_ms * 16 / self.options.hop)
 
-    def spectrogram(self, steps: NDArray[np.int32]) -> Tensor:
+    def voice_named(self, voice: str | None) -> str:
+        """The voice, or the only one.
+
+        Raises:
+            InputError: it isn't known, or none is named and there are several.
+        """
+        if voice is None and len(self.voices) == 1:
+            return self.voices[0]
+        if voice in self.voices:
+            return str(voice)
+        raise InputError(
+            f"the inverter has {len(self.voices)} voices, and none was chosen"
+            if voice is None
+            else f"the inverter has no voice {voice!r}",
+            remedy=f"choose one of its voices with --voice: {listed(list(self.voices))}",
+        )
+
+    def _told(self, voice: str | Vector | None) -> Tensor | None:
+        """What the network is told of who speaks, a batch of one."""
+        if isinstance(voice, np.ndarray):
+            self._check_vector(voice)
+            return torch.from_numpy(voice.astype(np.float32))[None].to(self.mean.device)
+        number = self.voices.index(self.voice_named(voice))
+        return torch.tensor([number], device=self.mean.device) if self.has_voices else None
+
+    def _check_vector(self, voice: Vector) -> None:
+        n = self.network.config.n_reference if isinstance(self.network, Code2Spec) else 0
+        if n == 0:
+            raise InputError(
+                "the inverter knows its voices by name, not from recordings",
+                cause="it was trained without a speaker encoder",
+                remedy="choose a voice by name, or train with --speakers BUNDLE",
+            )
+        if voice.shape != (n,) or not np.isfinite(voice).all():
+            raise InputError(
+                f"a voice's vector has shape {voice.shape} or NaN in it; {n} numbers are expected",
+                cause="it comes from another speaker encoder",
+                remedy="use the speaker encoder that the inverter was trained with",
+            )
+
+    @property
+    def has_voices(self) -> bool:
+        """Whether the network is told who speaks."""
+        return isinstance(self.network, Code2Spec) and self.network.config.has_voices
+
+    def spectrogram(self, steps: NDArray[np.int32], voice: str | Vector | None = None) -> Tensor:
         """The magnitude spectrogram of one utterance.
 
         Args:
             steps: (N,), a unit for each step.
+            voice: as `synthesize`.
 
         Returns:
             (N · frames_a_step, n_bins), linear magnitude.
         """
-        frames = np.repeat(steps.astype(np.int64), self.frames_a_step)
-        padded = np.pad(frames, REACH, constant_values=self.n_units)
-        with torch.inference_mode():
-            spectrum = self.network(torch.from_numpy(padded).to(self.mean.device)[None])[0]
-        kept = spectrum[REACH : REACH + len(frames)]
-        return self.options.unscaled(kept * self.deviation + self.mean)
+        told, frames = self._told(voice), self._frames(steps)
+        return self._magnitude(frames, told, 0, len(frames) - 2 * REACH)
 
-    def synthesize(self, steps: NDArray[np.int32], seed: int = 0) -> Waveform:
-        """The waveform of one utterance: exactly a step's samples for each unit of `steps`."""
-        magnitude = self.spectrogram(steps)
+    def stream(
+        self, steps: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
+    ) -> Iterator[Waveform]:
+        """The waveform of one utterance of any length, in chunks of at most 10 s.
+
+        What is computed depends on the utterance alone, and memory is that of one chunk.
+        """
+        told, frames = self._told(voice), self._frames(steps)
+
+        def magnitude(start: int, end: int) -> Tensor:
+            return self._magnitude(frames, told, start, end)
+
+        n_frames = len(frames) - 2 * REACH
+        return stream(magnitude, n_frames, self.options, self.phase, seed=seed)
+
+    def synthesize(
+        self, steps: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
+    ) -> Waveform:
+        """The waveform of one utterance: exactly a step's samples for each unit of `steps`.
+
+        Args:
+            voice: a name, a vector of the speaker encoder's (E,), or None for the only voice.
+            seed: of the random phases.
+
+        Raises:
+            InputError: no such voice.
+        """
+        return np.concatenate(list(self.stream(steps, voice, seed)))
+
+    def _frames(self, steps: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The unit of each frame, and nothing before and after."""
+        frames = np.repeat(steps.astype(np.int64), self.frames_a_step)
+        return np.pad(frames, REACH, constant_values=self.n_units)
+
+    def _magnitude(
+        self, frames: NDArray[np.int64], told: Tensor | None, start: int, end: int
+    ) -> Tensor:
+        """Magnitudes (end - start, n_bins), as they are in the whole utterance."""
+        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self.mean.device)[None]
+        given = (seen,) if told is None else (seen, told)
         with torch.inference_mode():
-            wave = griffin_lim(magnitude, self.options, n_iterations=self.n_iterations, seed=seed)
-        return np.asarray(wave.cpu().numpy(), np.float32)
+            spectrum = self.network(*given)[0, REACH : REACH + end - start]
+            return self.options.unscaled(spectrum * self.deviation + self.mean)
 
     def save(self, folder: Path, trained_on: Mapping[str, str], training: Mapping[str, Any]) -> str:
         """Write a bundle and return its id; `training` says how it was trained."""
@@ -82,8 +167,9 @@ class Inverter:
             "unit_model": self.unit_model,
             "n_units": self.n_units,
             "step_ms": self.step_ms,
-            "voice": self.voice,
-            "n_iterations": self.n_iterations,
+            "voices": list(self.voices),
+            "speaker_encoder_id": self.speaker_encoder_id,
+            "phase": self.phase,
             "training": dict(training),
         }
         weights = {f"network.{k}": v.cpu().numpy() for k, v in self.network.state_dict().items()}
@@ -118,6 +204,7 @@ class Inverter:
             unit_model=config["unit_model"],
             n_units=config["n_units"],
             step_ms=config["step_ms"],
-            voice=config["voice"],
-            n_iterations=config["n_iterations"],
+            voices=tuple(config["voices"]),
+            speaker_encoder_id=config["speaker_encoder_id"],
+            phase=config["phase"],
         )

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zerochain import audio
-from zerochain.errors import InputError
+from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.bundle import MARKER, bundle_id
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.synthesis import MARKER as SYNTHESIS_MARKER
 from zerochain.formats.synthesis import Synthesis, write_synthesis
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import read_units
+from zerochain.inversion.adversary import AdversaryOptions, AdversaryWatch, complaints
 from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
 from zerochain.inversion.inverter import Inverter, Method
 from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
-from zerochain.inversion.train import Code2SpecTask, VoiceData, unit_means
+from zerochain.inversion.train import Code2SpecTask
+from zerochain.inversion.voice_data import (
+    FRAME_MS,
+    VoiceData,
+    chosen_voices,
+    spoken_by,
+    unit_means,
+    voice_data,
+)
 from zerochain.progress import track
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, train, training_folder
-
-_FRAME_MS = 10.0
-_SLACK_STEPS = 1  # the last unit may reach beyond the recording's end
 
 
 def train_inverter(
@@ -36,46 +40,52 @@ def train_inverter(
     corpus: Path,
     out: Path,
     *,
-    voice: str | None,
+    voices: Sequence[str] | None = (),
     split: str | None = None,
     method: Method = "code2spec",
     width: int = 256,
     scale: Literal["log", "linear"] = "log",
     correct_means: bool = True,
+    adversary: AdversaryOptions | None = None,
     training: TrainingConfig | None = None,
     n_frames: int = 128,
     device: str = "cpu",
     restart: bool = False,
     tensorboard: bool = False,
 ) -> tuple[Inverter, dict[str, Any]]:
-    """Train an inverter on one voice's units and recordings and save it as the bundle `out`.
+    """Train an inverter on voices' units and recordings and save it as the bundle `out`.
 
     The checkpoint and log.csv stand beside it in the folder `<out>.training`; called again after
     it was interrupted, training goes on from there with the same result.
 
     Args:
-        voice: the speaker; None if the corpus has only one.
+        voices: the speakers; none named if the corpus has only one, None for all of them.
         split: train on this split alone.
         width: channels of a layer; the published network has 1024.
         scale: which magnitudes the network predicts.
         correct_means: whether the network corrects each unit's mean spectrum; the published one
             predicts from nothing.
+        adversary: None for LSGAN as it is by default. With one, all steps are taken, and the
+            last weights are kept.
         n_frames: length of a training segment.
 
     Returns:
         The inverter, and how its training went.
 
     Raises:
-        InputError: no such voice, units of another corpus, too little speech, or divergence.
+        InputError: no such voice, units of another corpus, too little speech, unit means of
+            several voices, an adversary that would begin after the last step, or divergence.
     """
     check_replaceable(out, MARKER)  # now rather than after an hour
     unit_file, whole = read_units(units), read_corpus(corpus)
-    options = SpectrogramOptions(hop=hop_of(min(_FRAME_MS, unit_file.step_ms)), scale=scale)
-    training = training or TrainingConfig()
-    speaker = only_voice(whole, voice)
-    part = whole.select(split=split, speaker=speaker)
-    check_same_ids(part.ids, unit_file.ids, f"voice {speaker}", f"unit file {units}")
-    data = voice_data(unit_file, part, options)
+    options = SpectrogramOptions(hop=hop_of(min(FRAME_MS, unit_file.step_ms)), scale=scale)
+    training, adversary = training or TrainingConfig(), adversary or AdversaryOptions()
+    names = chosen_voices(whole, voices)
+    _check_choices(method, names, adversary, training)
+    part = spoken_by(whole, names, split)
+    what = f"voice {names[0]}" if len(names) == 1 else f"{len(names)} voices"
+    check_same_ids(part.ids, unit_file.ids, what, f"unit file {units}")
+    data = voice_data(unit_file, part, options, names)
     report: dict[str, Any] = {"n_utterances": len(part.utterances), "minutes": part.duration / 60}
     if method == "unit-means":
         network: Any = unit_means(data, unit_file.n_units)
@@ -85,17 +95,22 @@ def train_inverter(
             n_bins=options.n_bins,
             width=width,
             correct_means=correct_means,
+            n_voices=len(names),
         )
+        if adversary.form != "none":
+            training = training.model_copy(update={"keep": "last"})
         settings = {
             "network": config.model_dump(),
             "spectrogram": options.model_dump(),
             "training": training.model_dump(),
+            "adversary": adversary.model_dump(),
             "n_frames": n_frames,
         }
         network, how = _train_code2spec(
             config,
             data,
             training,
+            adversary,
             training_folder(out),
             fingerprint({**settings, "units": unit_file.id, "corpus": whole.id, "ids": part.ids}),
             n_frames=n_frames,
@@ -113,7 +128,7 @@ def train_inverter(
         unit_model=unit_file.model_id,
         n_units=unit_file.n_units,
         step_ms=unit_file.step_ms,
-        voice=speaker,
+        voices=names,
     )
     if is_main_process():
         inverter.save(out, {"units": unit_file.id, "corpus": whole.id}, report)
@@ -126,29 +141,37 @@ def synthesize(
     units: Path,
     out: Path,
     *,
+    voice: str | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> list[str]:
     """Speak every utterance of a unit file into `out`/<id>.wav, and say so in synthesis.json.
+
+    Args:
+        voice: None if the inverter has only one.
 
     Returns:
         The ids.
 
     Raises:
         ModelMismatchError: the units are of another unit model than the inverter's.
+        InputError: no such voice.
     """
     model, unit_file = Inverter.load(inverter, device), read_units(units)
     unit_file.check_model(model.unit_model, "inverter")
+    voice = model.voice_named(voice)
     with atomic_folder(out, SYNTHESIS_MARKER) as folder:
         for name in track(unit_file.ids, "Synthesising"):
-            audio.write(folder / f"{name}.wav", model.synthesize(unit_file.steps(name), seed))
+            audio.write(
+                folder / f"{name}.wav", model.synthesize(unit_file.steps(name), voice, seed)
+            )
         synthesis = Synthesis(
             inverter_id=bundle_id(inverter),
             method=model.method,
             units_id=unit_file.id,
             unit_method=unit_file.method,
             corpus_id=unit_file.corpus_id,
-            voice=model.voice,
+            voice=voice,
             sample_rate=audio.SAMPLE_RATE,
             step_ms=unit_file.step_ms,
             ids=tuple(unit_file.ids),
@@ -158,61 +181,28 @@ def synthesize(
     return unit_file.ids
 
 
-def only_voice(corpus: Corpus, voice: str | None) -> str:
-    """The voice asked for, or the only speaker there is.
-
-    Raises:
-        InputError: none was asked for, and the corpus has several or none.
-    """
-    if not corpus.speakers:
+def _check_choices(
+    method: Method, voices: Sequence[str], adversary: AdversaryOptions, training: TrainingConfig
+) -> None:
+    if method == "unit-means" and len(voices) > 1:
         raise InputError(
-            f"corpus {corpus.name!r} has no known speaker, so no voice to speak in",
-            path=corpus.folder,
-            remedy="import it again and say who speaks, with --speaker-from or a table",
+            f"unit means are of one voice, and {len(voices)} were chosen: {listed(list(voices))}",
+            remedy="choose one with --voice",
         )
-    if voice is None and len(corpus.speakers) != 1:
+    first = adversary.first_step(training.max_steps)
+    if method == "code2spec" and adversary.form != "none" and first > training.max_steps:
         raise InputError(
-            f"corpus {corpus.name!r} has {len(corpus.speakers)} known speakers: "
-            f"{', '.join(corpus.speakers)}",
-            remedy="choose the target voice with --voice SPEAKER",
+            f"the adversary would begin at step {first}, and training ends at step "
+            f"{training.max_steps}",
+            remedy="lower --adversary-from, or take --adversary none",
         )
-    return voice if voice is not None else corpus.speakers[0]
-
-
-def voice_data(unit_file: UnitFile, corpus: Corpus, options: SpectrogramOptions) -> VoiceData:
-    """Recordings and units, checked to be of the same length.
-
-    Raises:
-        InputError: a recording and its units differ by more than a step.
-    """
-    step = hop_of(unit_file.step_ms)
-    repeat, remainder = divmod(step, options.hop)
-    if remainder or repeat == 0:
-        raise InputError(
-            f"a unit lasts {unit_file.step_ms:g} ms, which is no multiple of {_FRAME_MS:g} ms",
-            cause="the unit model's features have an unusual step",
-            remedy="use features of --step-ms 10, or another stride",
-        )
-    frames: dict[str, NDArray[np.int32]] = {}
-    waves: dict[str, audio.Waveform] = {}
-    for u in track(corpus.utterances, "Reading recordings"):
-        steps = unit_file.steps(u.id)
-        wave = audio.read(corpus.audio_path(u), start=u.start, end=u.end)
-        if abs(len(steps) - len(wave) / step) > 1 + _SLACK_STEPS:
-            raise InputError(
-                f"utterance {u.id!r} has units for {unit_file.duration_s(u.id):.2f} s, "
-                f"but its recording lasts {len(wave) / audio.SAMPLE_RATE:.2f} s",
-                cause="the units are of another corpus or another cut of it",
-                remedy="encode this corpus again",
-            )
-        frames[u.id], waves[u.id] = np.repeat(steps, repeat), wave
-    return VoiceData.of(frames, waves, options, unit_file.n_units)
 
 
 def _train_code2spec(
     config: Code2SpecConfig,
     data: VoiceData,
     training: TrainingConfig,
+    adversary: AdversaryOptions,
     folder: Path,
     mark: str,
     *,
@@ -229,10 +219,9 @@ def _train_code2spec(
     task = Code2SpecTask(
         network,
         data,
-        learning_rate=training.learning_rate,
-        batch_size=training.batch_size,
+        training,
+        adversary,
         n_frames=n_frames,
-        seed=training.seed,
         device=device,
     )
     result = train(
@@ -243,6 +232,7 @@ def _train_code2spec(
         device=device,
         restart=restart,
         tensorboard=tensorboard,
+        watch=AdversaryWatch(),
     )
     network.load_state_dict(result.weights)
     how = {
@@ -252,6 +242,8 @@ def _train_code2spec(
         "seconds": round(result.history[-1]["seconds"], 1),
         "best_step": int(result.best["step"]),
         "best_valid_loss": result.best["valid_loss"],
-        "converged": result.converged,
+        # An adversary has no end of its own: nobody can say that it has converged.
+        "converged": result.converged if training.keep == "best" else None,
+        "complaints": list(complaints(result.history).values()),
     }
     return network.to(device), how

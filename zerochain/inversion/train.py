@@ -1,88 +1,67 @@
-"""Train an inverter: spectra of a voice from its units."""
+"""Train Code2Spec: spectra of voices from their units, with an adversary or without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zerochain.audio import Waveform
+from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.code2spec import Code2Spec
-from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.timeline import Timeline
+from zerochain.inversion.voice_data import LONG_SEGMENT, SEGMENTS_A_BATCH, VoiceData
+from zerochain.modules.adversarial import (
+    Form,
+    Judgement,
+    discriminator_loss,
+    feature_matching_loss,
+    generator_loss,
+)
+from zerochain.modules.patch_discriminator import PatchDiscriminator
+from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Update
-from zerochain.training.split import validation_ids
 
-_SEGMENTS_A_BATCH, _LONG_SEGMENT = 8, 512
-
-
-@dataclass(frozen=True, eq=False)
-class VoiceData:
-    """A voice's recordings and units as training and validation see them."""
-
-    train: Timeline
-    valid: Timeline
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        frames: Mapping[str, NDArray[np.int32]],
-        waves: Mapping[str, Waveform],
-        options: SpectrogramOptions,
-        n_units: int,
-    ) -> VoiceData:
-        """Hold some utterances out, and measure the spectra of the others.
-
-        Args:
-            frames: units of each utterance, one a frame.
-            waves: samples of each utterance.
-
-        Raises:
-            InputError: fewer than two utterances.
-        """
-        held_out = validation_ids(list(frames))
-        sides = ([i for i in frames if i not in held_out], [i for i in frames if i in held_out])
-        train, valid = (
-            Timeline.of([frames[i] for i in ids], [waves[i] for i in ids], options, n_units)
-            for ids in sides
-        )
-        return cls(train, valid, *_moments(train))
+_BETAS = (0.5, 0.9)  # of the discriminator's Adam: what it met long ago is no longer true
 
 
 class Code2SpecTask:
-    """Mean squared error between the predicted and the true normalised spectra of real frames.
+    """The paper's α·MSE + β·G_adv, over α; at first the mean squared error (MSE) alone.
 
-    The paper's α·MSE. Its adversary is one more entry of `networks` and `optimisers`, and one
-    more loss in `training_step`.
+    Validation is the MSE, with an adversary as well, which raises it: a voice with texture is
+    further from the recording than the mean of all that might have been said (the trade-off of
+    Blau and Michaeli 2018). So validation then watches, and doesn't decide: whoever trains with
+    an adversary keeps the last weights (`TrainingConfig.keep`) rather than the blurred ones from
+    before it. Its own loss can't decide either, as the judge changes.
     """
 
     def __init__(
         self,
         network: Code2Spec,
         data: VoiceData,
+        training: TrainingConfig,
+        adversary: AdversaryOptions,
         *,
-        learning_rate: float,
-        batch_size: int,
         n_frames: int,
-        seed: int,
         device: str,
     ) -> None:
         self.networks: dict[str, nn.Module] = {"inverter": network}
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "inverter": torch.optim.Adam(network.parameters(), learning_rate)
+            "inverter": torch.optim.Adam(network.parameters(), training.learning_rate)
         }
-        self._data, self._seed, self._device = data, seed, device
-        self._batch_size, self._n_frames = batch_size, n_frames
+        if adversary.form != "none":
+            judge = PatchDiscriminator(data.train.options.n_bins, adversary.width)
+            self.networks["discriminator"] = judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.optimisers["discriminator"] = torch.optim.Adam(
+                judge.parameters(), adversary.learning_rate, _BETAS
+            )
+        self._data, self._adversary, self._device = data, adversary, device
+        self._seed, self._batch_size, self._n_frames = training.seed, training.batch_size, n_frames
         self._mean, self._deviation = data.mean.to(device), data.deviation.to(device)
+        self._first_step, self._step = adversary.first_step(training.max_steps), 0
 
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
+        self._step = step
         return self._data.train.random_segments(
             self._batch_size, self._n_frames, (self._seed, step, process)
         )
@@ -90,63 +69,86 @@ class Code2SpecTask:
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
     ) -> Mapping[str, Tensor]:
-        """One step of the inverter."""
-        total, n = self._squared_error(networks["inverter"], batch)
-        loss = total / n.clamp(min=1)
-        update("inverter", loss)
-        return {"train_loss": loss}
+        """One step of the inverter, and before it one of the discriminator."""
+        spectrum = networks["inverter"](batch["units"], batch["voices"])
+        target, real = self._target(batch)
+        error = _squared_error(spectrum, target, real).sum() / real.sum().clamp(min=1)
+        if self._step < self._first_step:
+            update("inverter", error)
+            return {"train_loss": error}
+        # What the inverter says of gaps, nobody taught it or will hear.
+        made = torch.where(real[..., None], spectrum, target)
+        loss, values = self._against(self._patch(target), self._patch(made), networks, update)
+        update("inverter", error + loss / self._adversary.alpha)
+        return {"train_loss": error, **values}
 
     def validate(self, network: nn.Module) -> float:
         """Mean squared error over the held-out utterances."""
         total, n = 0.0, 0.0
-        for batch in self._data.valid.all_segments(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
+        for batch in self._data.valid.all_segments(SEGMENTS_A_BATCH, LONG_SEGMENT):
             here = {name: value.to(self._device) for name, value in batch.items()}
-            part, count = self._squared_error(network, here)
-            total, n = total + float(part), n + float(count)
+            target, real = self._target(here)
+            error = _squared_error(network(here["units"], here["voices"]), target, real)
+            total, n = total + float(error.sum()), n + float(real.sum())
         return total / n
 
-    def _squared_error(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum over real frames of the squared error's mean over bins, and their number."""
+    def _target(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The true normalised spectra (B, T, n_bins), and which frames are no gap (B, T)."""
         options = self._data.train.options
+        spectrum = options.scaled(options.magnitude(batch["waves"]))
         real = batch["units"] != self._data.train.nothing
-        target = options.scaled(options.magnitude(batch["waves"])[real])
-        target = (target - self._mean) / self._deviation
-        error = (network(batch["units"])[real] - target).square().mean(dim=-1)
-        return error.sum(), real.sum()
+        return (spectrum - self._mean) / self._deviation, real
+
+    def _patch(self, spectrum: Tensor) -> Tensor:
+        """The middle of each segment, which knows what is around it."""
+        n_frames = min(self._adversary.n_frames, spectrum.shape[1])
+        start = (spectrum.shape[1] - n_frames) // 2
+        return spectrum[:, start : start + n_frames]
+
+    def _against(
+        self, real: Tensor, made: Tensor, networks: Mapping[str, nn.Module], update: Update
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Train the discriminator; return the inverter's loss against it, and what to log."""
+        options = self._adversary
+        form: Form = "wgan" if options.form == "wgan" else "lsgan"
+        true, false = _halves(networks["discriminator"](torch.cat([real, made.detach()])))
+        told = discriminator_loss(true, false, form)
+        update("discriminator", told)
+
+        # Without DDP's wrapping, whose gradients all have to be asked for.
+        judge = update.accelerator.unwrap_model(networks["discriminator"]).requires_grad_(False)
+        if options.feature_matching:
+            now, seen = _halves(judge(torch.cat([real, made])))
+            matching = feature_matching_loss(now, seen)
+        else:
+            seen, matching = judge(made), torch.zeros_like(told)
+        judge.requires_grad_(True)
+        against = generator_loss(seen, form)
+        values = {"generator_loss": against, "discriminator_loss": told, **_certainty(true, false)}
+        if options.feature_matching:
+            values["feature_matching"] = matching
+        return options.beta * against + options.feature_matching * matching, values
 
 
-def unit_means(data: VoiceData, n_units: int) -> nn.Embedding:
-    """The baseline that any inverter has to beat: each unit's mean normalised spectrum.
-
-    Units that the voice never used, and nothing, get the mean of all frames: zero.
-    """
-    options = data.train.options
-    sums = torch.zeros(n_units + 1, options.n_bins, dtype=torch.float64)
-    counts = torch.zeros(n_units + 1, dtype=torch.float64)
-    for units, target in _frames(data.train):
-        sums.index_add_(0, units, ((target - data.mean) / data.deviation).double())
-        counts += torch.bincount(units, minlength=n_units + 1)
-    table = nn.Embedding(n_units + 1, options.n_bins)
-    table.weight.data = (sums / counts.clamp(min=1)[:, None]).float()
-    return table
+def _squared_error(spectrum: Tensor, target: Tensor, real: Tensor) -> Tensor:
+    """Mean over bins for each real frame, (n,)."""
+    return (spectrum[real] - target[real]).square().mean(dim=-1)
 
 
-def _moments(timeline: Timeline) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each bin of the scaled spectra, over all real frames."""
-    n, total, square = 0, torch.zeros(1), torch.zeros(1)
-    for _, target in _frames(timeline):
-        wide = target.double()
-        n, total = n + len(wide), total + wide.sum(dim=0)
-        square = square + wide.square().sum(dim=0)
-    mean = total / n
-    deviation = (square / n - mean.square()).clamp(min=1e-8).sqrt()
-    return mean.float(), deviation.float()
+def _halves(judgements: list[Judgement]) -> tuple[list[Judgement], list[Judgement]]:
+    """Judgements on a batch of twice B as those on its halves."""
+
+    def half(i: int) -> list[Judgement]:
+        return [
+            Judgement(j.score.chunk(2)[i], [x.chunk(2)[i] for x in j.features]) for j in judgements
+        ]
+
+    return half(0), half(1)
 
 
-def _frames(timeline: Timeline) -> Iterator[tuple[Tensor, Tensor]]:
-    """Units (n,) and scaled spectra (n, n_bins) of the real frames, block by block."""
-    for batch in timeline.all_segments(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
-        real = batch["units"] != timeline.nothing
-        if real.any():
-            magnitude = timeline.options.magnitude(batch["waves"])
-            yield batch["units"][real], timeline.options.scaled(magnitude[real])
+def _certainty(real: list[Judgement], made: list[Judgement]) -> dict[str, Tensor]:
+    """Mean scores, and the part of the patches on their own side of the middle between those."""
+    true, false = (torch.cat([j.score.detach().flatten() for j in js]) for js in (real, made))
+    middle = (true.mean() + false.mean()) / 2
+    right = torch.cat([true > middle, false < middle]).float().mean()
+    return {"score_real": true.mean(), "score_made": false.mean(), "accuracy": right}
