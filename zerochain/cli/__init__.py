@@ -15,8 +15,9 @@ from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
 from zerochain.cli.report import report
 from zerochain.cli.run import run
-from zerochain.cli.score import score
+from zerochain.cli.score_translation import score
 from zerochain.cli.show import show
+from zerochain.cli.translate_baselines import translate
 from zerochain.cli.speakers import speakers
 
 
@@ -40,6 +41,7 @@ for command in (
     discover,
     encode,
     invert,
+    translate,
     speakers,
     score,
     report,

@@ -90,7 +90,7 @@ def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
     from zerochain.scoring.abx import score_abx
 
     silences = SILENCES if silence is None else frozenset(silence.split(","))
-    _save(score_abx(protocol=PROTOCOLS[protocol], silences=silences, **options), out)
+    save_scores(score_abx(protocol=PROTOCOLS[protocol], silences=silences, **options), out)
 
 
 @score.command(example="zerochain score bitrate units.parquet --corpus corpora/mine --out s.jsonl")
@@ -113,7 +113,7 @@ def bitrate(out: Path, **options: Any) -> None:
     """
     from zerochain.scoring.units import score_bitrate
 
-    _save(score_bitrate(**options), out)
+    save_scores(score_bitrate(**options), out)
 
 
 @score.command(example="zerochain score usage units.parquet --out scores.jsonl")
@@ -125,7 +125,7 @@ def usage(out: Path, **options: Any) -> None:
     """How much of the codebook UNITS use: the fraction of units, and their perplexity."""
     from zerochain.scoring.units import score_usage
 
-    _save(score_usage(**options), out)
+    save_scores(score_usage(**options), out)
 
 
 @score.command(
@@ -151,7 +151,7 @@ def resynthesis(out: Path, **options: Any) -> None:
     """
     from zerochain.scoring.resynthesis import score_resyntheses
 
-    _save(score_resyntheses(**options), out)
+    save_scores(score_resyntheses(**options), out)
 
 
 @score.command(
@@ -187,10 +187,10 @@ def speakers(out: Path, device: str, **options: Any) -> None:
     from zerochain.scoring.speakers import score_speakers
     from zerochain.training.device import resolve_device
 
-    _save(score_speakers(device=resolve_device(device), **options), out)
+    save_scores(score_speakers(device=resolve_device(device), **options), out)
 
 
-def _save(scored: Scored, out: Path) -> None:
+def save_scores(scored: Scored, out: Path) -> None:
     """Append the scores to the file and show them."""
     from rich.console import Console
     from rich.table import Table

@@ -1,0 +1,58 @@
+"""Scores of translations on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zerochain.cli.common import FILE, FOLDER, seed_option
+from zerochain.cli.score import out_option, save_scores, score, split_option, system_option
+
+__all__ = ["score"]
+pairs_option = click.option(
+    "--pairs", type=FILE, required=True, help="pairs.parquet: which source has which targets."
+)
+
+
+@score.command(
+    example="zerochain score translation translated.parquet --references units/es.parquet "
+    "--pairs corpora/pairs.parquet --corpus corpora/en --split test --out scores.jsonl"
+)
+@click.argument("output", metavar="UNITS", type=FILE)
+@click.option(
+    "--references", type=FILE, required=True, help="Units of the target language's recordings."
+)
+@pairs_option
+@click.option("--corpus", type=FOLDER, help="The sources' or the targets', for --split.")
+@split_option
+@click.option(
+    "--train-pairs",
+    type=FILE,
+    help="Random targets are drawn from these.  [default: pairs that are not scored]",
+)
+@click.option(
+    "--texts", type=FOLDER, help="The targets' corpus: those with the same text are equally right."
+)
+@system_option
+@out_option
+@seed_option
+def translation(out: Path, **options: Any) -> None:
+    """Score translated UNITS against the units of the targets' recordings; repeats are merged.
+
+    \b
+    unit_bleu, unit_chrf   by sacrebleu; chrF spells each unit as one character
+      …_shuffled           against other sources' references: as high means deaf to the input
+      …_floor              what random targets score
+    unit_error_rate        Levenshtein distance over reference length
+    length_ratio           length of outputs over that of references
+    distinct_output_ratio  different outputs over outputs
+    retrieval_…            how early the right target comes when all are ranked by likeness
+
+    Several targets of one source are its several references. Scores of units depend on the unit
+    model, so outputs and references have to be of the same, and no other's scores compare.
+    """
+    from zerochain.scoring.translation import score_translation
+
+    save_scores(score_translation(**options), out)

@@ -1,0 +1,1 @@
+"""Stage 4: from the speech of one language to the units of another."""
