@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,56 @@ def test_louder_than_full_scale_is_turned_down_as_a_whole(tmp_path: Path) -> Non
     wave = 6 * tone(16_000)
     audio.write(tmp_path / "a.wav", wave)
     assert np.allclose(audio.read(tmp_path / "a.wav"), wave / 3, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [1, 6])
+@pytest.mark.parametrize("lengths", [[1], [100_000], [70_000, 1, 65_536, 9]])
+def test_chunks_make_the_same_file_as_the_whole(
+    tmp_path: Path, lengths: list[int], gain: float
+) -> None:
+    chunks = [gain * noise(n, seed) for seed, n in enumerate(lengths)]
+    audio.write(tmp_path / "whole.wav", np.concatenate(chunks))
+    audio.write_chunks(tmp_path / "chunks.wav", iter(chunks))
+    assert (tmp_path / "chunks.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
+
+
+def test_chunks_beyond_memory_wait_in_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "_IN_MEMORY", 1000)
+    audio.write_chunks(tmp_path / "new" / "a.wav", (noise(500, i) for i in range(5)))
+    assert len(audio.read(tmp_path / "new" / "a.wav")) == 2500
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "found"),
+    [
+        ([], "no samples"),
+        ([noise(10), np.array([np.nan], np.float32)], "can't be written"),
+        ([noise(10), np.zeros((2, 2), np.float32)], "can't be written"),
+    ],
+)
+def test_bad_chunks_leave_no_file(tmp_path: Path, chunks: list[np.ndarray], found: str) -> None:
+    with pytest.raises(InputError, match=found) as caught:
+        audio.write_chunks(tmp_path / "a.wav", chunks)
+    assert caught.value.path == tmp_path / "a.wav"
+    with pytest.raises(InputError, match="chunk by chunk"):
+        audio.write_chunks(tmp_path / "a.flac", [noise(10)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_stream_leaves_what_was_there(tmp_path: Path) -> None:
+    def breaking() -> Iterator[np.ndarray]:
+        yield noise(10)
+        raise KeyboardInterrupt
+
+    audio.write(tmp_path / "a.wav", noise(3))
+    before = (tmp_path / "a.wav").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        audio.write_chunks(tmp_path / "a.wav", breaking())
+    assert (tmp_path / "a.wav").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

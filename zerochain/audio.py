@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import wave as wave_files
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_file
+from zerochain.formats.atomic import atomic_file, explained
 
 SAMPLE_RATE = 16_000
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 _UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
 _BLOCK = 1 << 16
+_IN_MEMORY = 1 << 24
 _WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 Waveform = NDArray[np.float32]
 """Mono samples (n,) between -1 and 1."""
@@ -131,6 +135,35 @@ def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
         temporary.write_bytes(data)
 
 
+def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMPLE_RATE) -> None:
+    """Write a WAV atomically from samples that come chunk by chunk, however long it becomes.
+
+    The same file as `write` makes of all of them. Only its end tells how loud the sound is, so
+    that samples wait: the first minutes in memory, the rest in a nameless file beside `path`.
+
+    Raises:
+        InputError: as `write`, and any suffix but .wav.
+    """
+    if path.suffix.lower() != ".wav":
+        raise InputError("only .wav is written chunk by chunk", path=path, remedy="write .wav")
+    peak, n = 1.0, 0
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with SpooledTemporaryFile(_IN_MEMORY, dir=str(path.parent)) as waiting:
+            for chunk in chunks:
+                _check_samples(path, chunk)
+                peak, n = max(peak, float(np.abs(chunk).max())), n + len(chunk)
+                waiting.write(chunk.astype(np.float32).tobytes())
+            if n == 0:
+                raise InputError("there are no samples to write", path=path)
+            waiting.seek(0)
+            with atomic_file(path) as temporary, wave_files.open(str(temporary), "wb") as file:
+                file.setparams((1, 2, sample_rate, n, "NONE", ""))
+                while block := waiting.read(4 * _BLOCK):
+                    samples = np.frombuffer(block, np.float32) / np.float32(peak)
+                    file.writeframes(_container(samples, sample_rate, "RAW", "PCM_16"))
+
+
 def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes:
     """The bytes of the sound file that `path`'s suffix (.wav, .flac, .ogg) asks for.
 
@@ -145,6 +178,21 @@ def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes
             path=path,
             remedy="write .wav, .flac or .ogg",
         )
+    _check_samples(path, wave)
+    peak = float(np.abs(wave).max())
+    data = wave / peak if peak > 1 else wave
+    return _container(data, sample_rate, *_WRITTEN[path.suffix.lower()])
+
+
+def _container(data: Waveform, sample_rate: int, kind: str, subtype: str) -> bytes:
+    buffer = io.BytesIO()  # a full disk then fails in Python, which says so, not in libsndfile
+    with soundfile.SoundFile(buffer, "w", sample_rate, 1, subtype, format=kind) as file:
+        for start in range(0, len(data), _BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
+            file.write(data[start : start + _BLOCK])
+    return buffer.getvalue()
+
+
+def _check_samples(path: Path, wave: Waveform) -> None:
     if wave.ndim != 1 or len(wave) == 0 or not np.isfinite(wave).all():
         raise InputError(
             f"samples of shape {wave.shape} with NaN or without a sample can't be written",
@@ -152,14 +200,6 @@ def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes
             cause="the model that made them diverged",
             remedy="train it again",
         )
-    peak = float(np.abs(wave).max())
-    data = wave / peak if peak > 1 else wave
-    kind, subtype = _WRITTEN[path.suffix.lower()]
-    buffer = io.BytesIO()  # a full disk then fails in Python, which says so, not in libsndfile
-    with soundfile.SoundFile(buffer, "w", sample_rate, 1, subtype, format=kind) as file:
-        for start in range(0, len(data), _BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
-            file.write(data[start : start + _BLOCK])
-    return buffer.getvalue()
 
 
 def _check_size(path: Path) -> None:

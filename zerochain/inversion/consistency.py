@@ -40,7 +40,7 @@ class ShortTime:
         weight = np.zeros(self.lead + n_frames * options.hop, np.float32)
         for start in range(0, n_frames * options.hop, options.hop):
             weight[start : start + options.n_window] += (self._window**2)[: len(weight) - start]
-        self._inverse = 1 / np.maximum(weight, _THIN)
+        self._inverse = np.reciprocal(np.maximum(weight, np.float32(_THIN)))
 
     def spectra(self, signal: Floats, first: int, n: int) -> Tensor:
         """Spectra (n, n_bins) of the frames from the `first`."""

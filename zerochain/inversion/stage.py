@@ -162,9 +162,8 @@ def synthesize(
     voice = model.voice_named(voice)
     with atomic_folder(out, SYNTHESIS_MARKER) as folder:
         for name in track(unit_file.ids, "Synthesising"):
-            audio.write(
-                folder / f"{name}.wav", model.synthesize(unit_file.steps(name), voice, seed)
-            )
+            chunks = model.stream(unit_file.steps(name), voice, seed)
+            audio.write_chunks(folder / f"{name}.wav", chunks)
         synthesis = Synthesis(
             inverter_id=bundle_id(inverter),
             method=model.method,
