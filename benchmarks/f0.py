@@ -1,4 +1,4 @@
-"""F0 of zerochain beside librosa.pyin: time, errors on speech of known F0, agreement on real speech.
+"""F0 of zerochain beside librosa.pyin: time, error where F0 is known, agreement on real speech.
 
 The speech is synthesised here: glottal pulses with jitter, shimmer and breath through formants
 that move, stretches of frication, closures and silence between them; men's, women's and
@@ -114,7 +114,9 @@ def utterance(seed, noise_db=None):
 def pyin(wave):
     import librosa
 
-    f0, is_voiced, _ = librosa.pyin(wave, fmin=60, fmax=500, sr=RATE, hop_length=STEP)
+    f0, is_voiced, _ = librosa.pyin(
+        wave, fmin=60, fmax=500, sr=RATE, hop_length=STEP, frame_length=1024
+    )
     return np.where(is_voiced, np.nan_to_num(f0), 0)[: -(-len(wave) // STEP)]
 
 

@@ -316,7 +316,7 @@ def test_other_folders_are_no_checkpoints(tmp_path: Path) -> None:
         (["--features", "mfcc", "--layer", "3"], "--layer is of a checkpoint"),
         (["--features", "CHECKPOINT"], "say which --layer"),
         (["--features", "CHECKPOINT", "--layer", "1", "--step-ms", "5"], "--step-ms is not for"),
-        (["--features", "mfc"], "is not mfcc, log-mel or a checkpoint"),
+        (["--features", "mfc"], "is not mfcc, log-mel, f0 or a checkpoint"),
     ],
 )
 def test_usage(

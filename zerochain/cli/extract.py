@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from zerochain.cli.common import (
     FOLDER,
     Command,
+    checked,
     device_option,
     feature_source,
     jobs_option,
@@ -16,10 +18,14 @@ from zerochain.cli.common import (
     out_option,
 )
 
+if TYPE_CHECKING:
+    from zerochain.features.extraction import Options
+
 
 @click.command(
     cls=Command,
     example="zerochain extract corpora/mine --features mfcc --out feats/\n"
+    "zerochain extract corpora/mine --features f0 --out f0/\n"
     "zerochain extract corpora/mine --features hubert-base/ --layer 6 --out feats/",
 )
 @click.argument("corpus", type=FOLDER)
@@ -27,12 +33,12 @@ from zerochain.cli.common import (
     "--features",
     default="mfcc",
     show_default=True,
-    metavar="mfcc|log-mel|CHECKPOINT",
+    metavar="mfcc|log-mel|f0|CHECKPOINT",
     help="What to extract; CHECKPOINT is the folder of a HuBERT, WavLM or wav2vec 2.0 model.",
 )
 @layer_option
 @click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
-@click.option("--step-ms", type=float, help="From frame to frame.  [default: 10]")
+@click.option("--step-ms", type=float, help="From frame to frame.  [default: 10; f0: 5]")
 @click.option("--window-ms", type=float, help="What a frame sees.  [default: 25]")
 @out_option("the features folder")
 @device_option
@@ -48,18 +54,34 @@ def extract(
     device: str,
     jobs: int | None,
 ) -> None:
-    """Extract MFCC-39 or log-mel-80 features of a CORPUS, or a checkpoint's, into a folder.
+    """Extract MFCC-39, log-mel-80 or F0 of a CORPUS, or a checkpoint's features, into a folder.
 
-    Other stages extract what they need by themselves; a folder saves doing it twice.
+    F0 is in Hz, 0 where speech is unvoiced. Other stages extract what they need by themselves; a
+    folder saves doing it twice.
     """
     from zerochain.features.extraction import extract as extract_features
     from zerochain.formats.corpus import read_corpus
     from zerochain.training.device import resolve_device
 
-    options = feature_source(features, layer, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms)
-    if isinstance(options, Path):
-        raise click.BadParameter(f"--features {features} is not mfcc, log-mel or a checkpoint")
+    options = _options(features, layer, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms)
     made = extract_features(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
     )
     click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+
+
+def _options(features: str, layer: int | None, **given: float | None) -> Options:
+    """What `--features` means here, where it can't be a folder of features."""
+    if features == "f0":
+        from zerochain.features.f0 import F0Options
+
+        unfit = [name for name in ("n_mels", "window_ms") if given[name] is not None]
+        if unfit or layer is not None:
+            name = unfit[0].replace("_", "-") if unfit else "layer"
+            raise click.BadParameter(f"--{name} is not for f0")
+        step_ms = given["step_ms"]
+        return F0Options() if step_ms is None else checked(F0Options, step_ms=step_ms)
+    options = feature_source(features, layer, **given)
+    if isinstance(options, Path):
+        raise click.BadParameter(f"--features {features} is not mfcc, log-mel, f0 or a checkpoint")
+    return options

@@ -19,6 +19,7 @@ from zerochain.discovery.penalty import (
 )
 from zerochain.errors import InputError
 from zerochain.features.extraction import Options, extracted
+from zerochain.features.f0 import F0Options
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.ssl import SslOptions
 from zerochain.formats.atomic import check_replaceable
@@ -212,6 +213,8 @@ def needed_options(model: UnitModel, folder: Path) -> Options:
     match front_end.extractor:
         case "mfcc" | "log-mel":
             return SpectralOptions(**front_end.options)
+        case "f0":
+            return F0Options(**front_end.options)
         case "ssl":
             options = SslOptions(**front_end.options)
             options.check_unchanged()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from zerochain import audio
 from zerochain.cores import cores
 from zerochain.errors import InputError
+from zerochain.features.f0 import F0Extractor, F0Options
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.features.ssl import SslExtractor, SslOptions
 from zerochain.formats.corpus import Corpus
@@ -27,7 +28,7 @@ _WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech t
 _DRIFT_S = 0.1  # decoders of MP3 disagree about its ends by half of this
 
 Segment = tuple[Path, float | None, float | None, float]
-Options = SpectralOptions | SslOptions
+Options = SpectralOptions | F0Options | SslOptions
 """What can be extracted from recordings."""
 
 
@@ -57,7 +58,7 @@ def extract(
 
     shards = _shards(corpus)
     jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
-    if device == "cpu" and isinstance(options, SpectralOptions):
+    if device == "cpu" and not isinstance(options, SslOptions):
         parallel = Parallel(n_jobs=jobs, return_as="generator")
         results = parallel(delayed(_extract_shard)(shard, options) for shard in shards)
     else:
@@ -103,10 +104,12 @@ def _shards(corpus: Corpus) -> list[list[Segment]]:
     return shards
 
 
-def _extractor(options: Options, device: str) -> SpectralExtractor | SslExtractor:
+def _extractor(options: Options, device: str) -> SpectralExtractor | F0Extractor | SslExtractor:
     match options:
         case SpectralOptions():
             return SpectralExtractor(options, device)
+        case F0Options():
+            return F0Extractor(options, device)
         case SslOptions():
             return SslExtractor(options, device)
 
@@ -140,12 +143,12 @@ def _read(path: Path, start: float | None, end: float | None, duration: float) -
     return wave
 
 
-def _extract_shard(shard: list[Segment], options: SpectralOptions) -> list[NDArray[np.float32]]:
+def _extract_shard(shard: list[Segment], options: Options) -> list[NDArray[np.float32]]:
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the processes share the cores
     try:
-        return SpectralExtractor(options)(_read_shard(shard))
+        return _extractor(options, "cpu")(_read_shard(shard))
     finally:
         torch.set_num_threads(threads)

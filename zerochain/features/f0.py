@@ -8,7 +8,7 @@ peaks are candidates, and Viterbi's algorithm chooses between them and "unvoiced
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self
@@ -26,7 +26,7 @@ from zerochain.features.f0_kernel import best_path
 
 _DECIMATION = 2
 _RATE = SAMPLE_RATE // _DECIMATION
-_BAND_HZ = (50.0, 1500.0)  # rumble lies below it, most frication above
+_BAND_HZ = (90.0, 1500.0)  # rumble lies below it, most frication above
 _N_TAPS = 641
 _FILTER_BLOCK = 60 * SAMPLE_RATE
 _SHORTEST_WINDOW = 80  # samples, 10 ms: shorter windows of noise correlate by chance
@@ -34,10 +34,11 @@ _LEVEL_WINDOW = 160
 _ROUNDING = 1e-6
 _N_CANDIDATES = 8
 _BLOCK = 2048  # frames at a time
-_OCTAVE_COST = 0.02  # Against subharmonics: a period twice as long must correlate better by this.
-_JUMP_COST = 0.35  # for an octave between frames 10 ms apart
-_SWITCH_COST = 0.14  # for a change of voicing, likewise
-_QUIET = 0.03  # of the level of loud frames: below it frames are hardly voiced
+_NEAR = 0.85  # of the best correlation: a peak as high may be the true period
+_OCTAVE_COST = 0.14  # for an octave below the highest such peak: two periods correlate as well
+_JUMP_COST = 0.7  # for an octave between frames 10 ms apart
+_SWITCH_COST = 0.3  # for a change of voicing, likewise
+_QUIET = 0.05  # of the level of loud frames: below it frames are hardly voiced
 _FLOOR = 1e-3  # of the level of loud frames: noise below it correlates with nothing
 _LOUD_PERCENTILE = 95
 _DEFAULT_HZ, _DEFAULT_DEVIATION, _SMALLEST_DEVIATION = 120.0, 0.2, 0.01
@@ -114,7 +115,7 @@ def track_f0(wave: Waveform, options: F0Options = _DEFAULTS, device: str = "cpu"
 
 def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.device) -> Contour:
     lags = np.arange(int(_RATE / options.high_hz) - 1, math.ceil(_RATE / options.low_hz) + 2)
-    hop, margin = options.hop // _DECIMATION, int(lags[-1]) + 1
+    hop, margin = options.hop // _DECIMATION, max(int(lags[-1]), _LEVEL_WINDOW) + 1
     signal = np.zeros(margin + n_frames * hop + margin, np.float32)
     signal[margin : margin + -(-len(wave) // _DECIMATION)] = _low_band(wave)
     waves = torch.from_numpy(signal).to(device)
@@ -128,7 +129,7 @@ def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.de
     level = torch.cat([_levels(block, hop, margin) for block in blocks()]).cpu().numpy()
     loud = float(np.percentile(level, _LOUD_PERCENTILE))
     if loud <= _ROUNDING:
-        loud = float(level.max())
+        loud = max(float(level.max()), _ROUNDING)
     parts = [_candidates(block, hop, margin, lags, _FLOOR * loud) for block in blocks()]
     pitch, strength = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
     unvoiced = options.threshold + np.clip(1 - level / (_QUIET * loud), 0, None)
@@ -145,13 +146,9 @@ def _low_band(wave: Waveform) -> NDArray[np.float32]:
     taps = _band_pass()
     half = len(taps) // 2
     padded = np.pad(wave, half)
-    parts = [
-        oaconvolve(padded[first : first + _FILTER_BLOCK + 2 * half], taps, mode="valid")[
-            ::_DECIMATION
-        ]
-        for first in range(0, len(wave), _FILTER_BLOCK)
-    ]
-    return np.concatenate(parts)
+    starts = range(0, len(wave), _FILTER_BLOCK)
+    parts = (padded[start : start + _FILTER_BLOCK + 2 * half] for start in starts)
+    return np.concatenate([oaconvolve(part, taps, mode="valid")[::_DECIMATION] for part in parts])
 
 
 @lru_cache
@@ -176,9 +173,11 @@ def _candidates(
     lag = torch.from_numpy(lags[1:-1]).to(block)[:, None] + shift.clamp(-0.5, 0.5)
     pitch = math.log2(_RATE) - lag.log2()
     height = here + (after - before) * shift / 4
-    strength = height + _OCTAVE_COST * (pitch - math.log2(_RATE / int(lags[0])))
-    is_peak = (here > before) & (here >= after)
-    best = strength.where(is_peak, -math.inf).topk(min(_N_CANDIDATES, len(strength)), dim=0)
+    height = height.where((here > before) & (here >= after), -math.inf)
+    near_best = height >= _NEAR * height.amax(0)
+    first = pitch.gather(0, near_best.byte().argmax(0, keepdim=True))
+    strength = height - _OCTAVE_COST * (first - pitch).clamp(min=0)
+    best = strength.topk(min(_N_CANDIDATES, len(strength)), dim=0)
     return pitch.gather(0, best.indices).T, best.values.T
 
 
@@ -196,6 +195,17 @@ def _windows(block: Tensor, begin: int, n: int, hop: int, margin: int) -> Tensor
     """Of each frame n samples from `begin` on, counted from `margin` before its centre (T, n)."""
     n_frames = 1 + (len(block) - 2 * margin) // hop
     return block[begin : begin + (n_frames - 1) * hop + n].unfold(0, n, hop)
+
+
+class F0Extractor:
+    """Turns waveforms into contours for a features folder: (T, 1) each, Hz, 0 where unvoiced."""
+
+    def __init__(self, options: F0Options, device: str = "cpu") -> None:
+        self.options = options
+        self.device = device
+
+    def __call__(self, waves: Sequence[Waveform]) -> list[Contour]:
+        return [track_f0(wave, self.options, self.device)[:, None] for wave in waves]
 
 
 @dataclass(frozen=True)
