@@ -110,3 +110,60 @@ def cheapest_segments(costs: np.ndarray, price: float, shortest: int, longest: i
                     sum(costs[a:b].sum(axis=0).min() + price * (1 - (b - a)) for a, b in edges)
                 )
     return float(min(totals))
+
+
+def eer_by_thresholds(targets: Sequence[float], nontargets: Sequence[float]) -> float:
+    """Where the line through the operating points of all thresholds has misses = false alarms."""
+    points = []
+    for threshold in [-math.inf, *sorted({*targets, *nontargets}), math.inf]:
+        misses = sum(score < threshold for score in targets) / len(targets)
+        alarms = sum(score >= threshold for score in nontargets) / len(nontargets)
+        points.append((misses, alarms))
+    for (m0, a0), (m1, a1) in itertools.pairwise(points):
+        if m0 <= a0 and m1 >= a1:
+            gap = (a0 - m0) + (m1 - a1)
+            return a0 + (a1 - a0) * ((a0 - m0) / gap if gap else 0)
+    raise AssertionError("the points run from (0, 1) to (1, 0)")
+
+
+def phase_by_heap(magnitude, phase, n_known, *, gamma, hop, n_fft):
+    """Phase-gradient heap integration as in its paper's algorithm 1, in plain Python.
+
+    magnitude (T, K), its largest 1; bins 120 dB below that keep their phase, as known frames do.
+    """
+    n_frames, n_bins = magnitude.shape
+    log = np.log(np.maximum(magnitude, 1e-6))
+
+    def along_time(t, k):  # d phase / d frame
+        slope = 0.0 if k in {0, n_bins - 1} else (log[t, k + 1] - log[t, k - 1]) / 2
+        return hop * n_fft / gamma * slope + 2 * np.pi * hop * k / n_fft
+
+    def along_frequency(t, k):  # d phase / d bin
+        slope = (log[min(t + 1, n_frames - 1), k] - log[max(t - 1, 0), k]) / 2
+        return -gamma / (hop * n_fft) * slope
+
+    phase = phase.astype(np.float64)
+    todo = {place for place in np.ndindex(magnitude.shape) if magnitude[place] > 1e-6}
+    todo -= {(t, k) for t in range(n_known) for k in range(n_bins)}
+    heap = [(-magnitude[t, k], t, k) for t in range(n_known) for k in range(n_bins)]
+    heap = [entry for entry in heap if -entry[0] > 1e-6]
+    heapq.heapify(heap)
+    while todo or heap:
+        if not heap:
+            first = max(todo, key=lambda place: magnitude[place])
+            phase[first] = 0.0
+            todo.remove(first)
+            heap.append((-magnitude[first], *first))
+        _, t, k = heapq.heappop(heap)
+        for place, slope in (
+            ((t + 1, k), along_time),
+            ((t - 1, k), along_time),
+            ((t, k + 1), along_frequency),
+            ((t, k - 1), along_frequency),
+        ):
+            if place in todo:
+                sign = 1 if place > (t, k) else -1
+                phase[place] = phase[t, k] + sign * (slope(t, k) + slope(*place)) / 2
+                todo.remove(place)
+                heapq.heappush(heap, (-magnitude[place], *place))
+    return phase

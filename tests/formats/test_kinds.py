@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from zerochain.formats.kinds import find, kind_of
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones, write_phones
 from zerochain.formats.scores import Score, append_scores
-from zerochain.formats.synthesis import read_synthesis
+from zerochain.formats.synthesis import read_synthesis, write_synthesis
 from zerochain.formats.tables import write_json
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, write_units
@@ -131,6 +132,9 @@ def test_synthesis_comes_back(one_of_each: Path) -> None:
     synthesis = read_synthesis(one_of_each / "wavs")
     assert (synthesis.voice, synthesis.ids, synthesis.units_id) == ("ana", ("a/b",), "u")
     assert audio.info(synthesis.audio_path("a/b")).n_samples == 10
+    assert synthesis.speaker_encoder_id is None
+    write_synthesis(replace(synthesis, speaker_encoder_id="e"))
+    assert read_synthesis(one_of_each / "wavs").speaker_encoder_id == "e"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,11 @@ def score(metric: str, value: float, system: str = "a", **changes: object) -> Sc
         ("pnmi", "higher"),
         ("unit_bleu", "higher"),
         ("boundary_f1_%", "higher"),
+        ("speaker_similarity", "higher"),
+        ("speaker_similarity_converted", "higher"),
+        ("speaker_similarity_to_source", "lower"),
+        ("speaker_similarity_recordings", ""),
+        ("speaker_similarity_others", ""),
         ("perplexity", ""),
         ("codebook_usage", ""),
         ("over_segmentation_%", ""),
@@ -130,6 +135,7 @@ def test_two_inputs_of_one_name_are_two_rows() -> None:
         ("perplexity", {"units": "u"}, "units"),
         ("estoi", {"units": "u", "inverter": "i"}, "resynthesis"),
         ("log_spectral_distance_dB", {"corpus": "c"}, "resynthesis"),
+        ("speaker_similarity_others", {"corpus": "c"}, "resynthesis"),
         ("anything", {"inverter": "i"}, "resynthesis"),
         ("unit_bleu", {}, "translation"),
         ("anything", {"translator": "t"}, "translation"),
@@ -137,3 +143,18 @@ def test_two_inputs_of_one_name_are_two_rows() -> None:
 )
 def test_groups(metric: str, inputs: dict[str, str], group: str) -> None:
     assert group_of(score(metric, 1, inputs=inputs)) == group
+
+
+def test_speaker_similarities_stand_together_and_encoders_apart() -> None:
+    names = ("others", "recordings", "to_source", "converted")
+    metrics = [f"speaker_similarity_{name}" for name in names] + ["speaker_similarity"]
+    scores = [score(metric, 0.5, inputs={"inverter": "i"}) for metric in metrics]
+    scores.append(score("speaker_similarity", 0.7, inputs={"inverter": "i"}, protocol="q"))
+    labels = [column.label for column in score_table(scores, {}).columns]
+    assert labels[:2] == ["speaker similarity"] * 2
+    assert labels[2:] == [
+        "speaker similarity of conversions",
+        "similarity to the source speaker",
+        "speaker similarity of the voice's recordings",
+        "speaker similarity of other speakers' recordings",
+    ]

@@ -17,8 +17,8 @@ from zerochain.cli.report import report
 from zerochain.cli.run import run
 from zerochain.cli.score_translation import score
 from zerochain.cli.show import show
-from zerochain.cli.translate_baselines import translate
 from zerochain.cli.speakers import speakers
+from zerochain.cli.translate_baselines import translate
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

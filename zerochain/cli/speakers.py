@@ -114,7 +114,7 @@ def _facts(report: SpeakerTraining) -> dict[str, str]:
 def verdict(held: str, verification: Mapping[str, Any] | None) -> str:
     """An equal error rate and what it rests on, from what a bundle says of its test."""
     if verification is None:
-        return "undefined: no two speakers have four utterances, so none were held out"
+        return "undefined: too few utterances to hold out pairs of one speaker and of two"
     of = "speakers that it never heard" if held == "speakers" else "known speakers"
     return (
         f"{100 * verification['eer']:.1f} % on {verification['n_speakers']} {of}: "

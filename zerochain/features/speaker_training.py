@@ -57,7 +57,7 @@ class SpeakerTraining:
     """What it was tested on: speakers that it never heard, or known ones' utterances."""
     held_speakers: tuple[str, ...]
     verification: Verification | None
-    """None where no pair could be tested: fewer than two speakers have four utterances."""
+    """None where what was held out has no two speakers, or no two pieces of any."""
 
 
 def train_speaker_encoder(
@@ -191,11 +191,12 @@ def _trained(
 def _verified(
     encoder: SpeakerEncoder, features: Features, division: Division
 ) -> Verification | None:
-    """The equal error rate on what was held out; None where that holds no pair of two speakers."""
-    if len({piece.speaker for piece in division.test}) < 2:
-        return None
+    """The equal error rate on what was held out; None where it is undefined."""
     pieces = trial_pieces(division.test)
-    cuts = Pieces(features, pieces, sorted({piece.speaker for piece in pieces}))
+    speakers = sorted({piece.speaker for piece in pieces})
+    if not 1 < len(speakers) < len(pieces):
+        return None
+    cuts = Pieces(features, pieces, speakers)
     vectors = encoder.embed_frames([cuts.frames(i) for i in range(len(pieces))])
     return verify(vectors, [p.speaker for p in pieces], [p.utterance for p in pieces])
 

@@ -30,7 +30,7 @@ _RESYNTHESIS = (
     "f0",
     "log_f0",
     "voicing",
-    "speaker",
+    "speaker_similarity",
 )
 _TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
 _NAMES = {
