@@ -13,14 +13,15 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from zerochain.audio import SAMPLE_RATE
 from zerochain.modules.conditioning import ConditioningConfig
 from zerochain.modules.excitation import Start, excite
 from zerochain.modules.short_time import ShortTime
 
 _KERNEL = 7
 _LOUDEST = 7.0  # of a log gain: no filter amplifies more than a thousandfold
-_NOISE_WHERE_VOICED = -3.0  # log gain at 0 Hz, from where it rises to 0 at the Nyquist frequency
-_EULER = 0.5772156649015329
+_NOISE_WHERE_VOICED = -2.0  # log gain at 0 Hz, from where it rises to 0 at the Nyquist frequency
+_SMOOTH_HZ = 250.0  # wider than most voices' harmonics lie apart
 _BEFORE_TRAINING = -4.0  # log gain: about as loud as speech
 
 
@@ -81,7 +82,7 @@ class SourceFilterGenerator(nn.Module):
     """Units, pitch and voice → waveform: S = H_h · E_harmonic + H_n · E_noise, and back to time.
 
     The backbone predicts for each frame and frequency the log gain and the phase of H_h and the
-    log gain of H_n. A table of mean log spectra, one a unit, is added to both gains, so that
+    log gain of H_n. A table of mean log envelopes, one a unit, is added to both gains, so that
     training can begin at the unit-means baseline (`start_from`). Frame i is centred at i · hop;
     the output is exactly T · hop samples.
 
@@ -112,16 +113,30 @@ class SourceFilterGenerator(nn.Module):
         return (1 + self.config.n_blocks) * (_KERNEL // 2) + self.transform.reach
 
     def log_magnitude(self, waves: Tensor) -> Tensor:
-        """waves (B, T · hop) → log spectra (B, T, n_bins), of whose means `start_from` is told."""
-        return self.transform.analyse(waves).abs().clamp(min=1e-5).log()
+        """Log spectral envelopes, of whose means `start_from` is told.
+
+        Power is averaged over neighbouring bins until no harmonics are left: those are the
+        excitation's.
+
+        Args:
+            waves: (B, T · hop).
+
+        Returns:
+            (B, T, n_bins), at least −11.5.
+        """
+        power = self.transform.analyse(waves).abs().square()
+        half = round(_SMOOTH_HZ * self.config.n_fft / SAMPLE_RATE / 2)
+        weights = torch.hann_window(2 * half + 3, periodic=False, device=waves.device)[1:-1]
+        padded = nn.functional.pad(power, (half, half), mode="replicate")
+        smooth: Tensor = padded.unfold(-1, 2 * half + 1, 1) @ (weights / weights.sum())
+        return smooth.clamp(min=1e-10).log() / 2
 
     def start_from(self, means: Tensor) -> None:
-        """Start from each unit's mean log spectrum, (n_units + 1, n_bins), with no correction.
+        """Start from each unit's mean log envelope, (n_units + 1, n_bins), with no correction.
 
-        The mean log magnitude of white noise of power σ² in a bin is (log σ² − γ) / 2.
+        The gain is what is missing between an excitation of unit power and that.
         """
-        power = self.transform.cutting.square().sum().log()
-        self.means.weight.data.copy_(means - (power - _EULER) / 2)
+        self.means.weight.data.copy_(means - self.transform.cutting.square().sum().log() / 2)
         nn.init.zeros_(self.filters.weight)
         nn.init.zeros_(self.filters.bias)
 
