@@ -13,6 +13,7 @@ from zerochain.cli.export import export
 from zerochain.cli.extract import extract
 from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
+from zerochain.cli.recognise import recognise
 from zerochain.cli.report import report
 from zerochain.cli.run import run
 from zerochain.cli.score_translation import score
@@ -42,6 +43,7 @@ for command in (
     encode,
     invert,
     translate,
+    recognise,
     speakers,
     score,
     report,
