@@ -2,11 +2,276 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from zerochain.cli.common import Group
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    PATH,
+    Group,
+    checked,
+    device_option,
+    out_option,
+    seed_option,
+    training_config,
+    training_options,
+)
+from zerochain.errors import listed
+
+if TYPE_CHECKING:
+    from zerochain.translation.parallel import Parallel, Part
+
+corpus_option = click.option(
+    "--corpus",
+    "corpora",
+    type=FOLDER,
+    multiple=True,
+    help="Where --split is looked up: the corpus of either side, or both.",
+)
 
 
 @click.group(cls=Group)
 def translate() -> None:
     """Translate speech into units of another language, from pairs of recordings."""
+
+
+@translate.command(
+    example="zerochain extract corpora/en --features log-mel --out en\n"
+    "zerochain translate train en es.parquet corpora/pairs.parquet --corpus corpora/en "
+    "--split train --out translators/en-es\n"
+    "zerochain translate train en es.parquet corpora/pairs.parquet --source-units en.parquet "
+    "--out translators/en-es"
+)
+@click.argument("source", type=PATH)
+@click.argument("target", metavar="TARGET_UNITS", type=FILE)
+@click.argument("pairs", type=FILE)
+@click.option(
+    "--also",
+    type=(PATH, FILE, FILE),
+    multiple=True,
+    metavar="SOURCE TARGET_UNITS PAIRS",
+    help="More of the same: another source language, say. Repeatable.",
+)
+@corpus_option
+@click.option("--split", help="Only the pairs of this split of --corpus.")
+@click.option(
+    "--source-units",
+    type=FILE,
+    multiple=True,
+    help="Units of the source's recordings, to be predicted from a middle layer as well; once "
+    "for each source.",
+)
+@click.option(
+    "--auxiliary",
+    type=click.Choice(["none", "ce", "ctc"]),
+    help="How they are predicted: by a small decoder or by CTC.  [default: ctc if there are any]",
+)
+@click.option(
+    "--auxiliary-weight", type=click.FloatRange(min=0), help="Of that loss.  [default: 8]"
+)
+@click.option(
+    "--architecture",
+    type=click.Choice(["conformer", "rnn", "ctc"]),
+    default="conformer",
+    show_default=True,
+    help="Conformer and Transformer; the published LSTMs; or a conformer that says all at once.",
+)
+@click.option("--width", type=click.IntRange(min=2), help="Of layers.  [default: 192; rnn: 256]")
+@click.option(
+    "--encoder-layers", "n_encoder_layers", type=click.IntRange(min=1), help="[default: 4; rnn: 3]"
+)
+@click.option(
+    "--decoder-layers", "n_decoder_layers", type=click.IntRange(min=1), help="[default: 3]"
+)
+@click.option("--heads", "n_heads", type=click.IntRange(min=1), help="[default: 4]")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="[default: 0.1]")
+@click.option(
+    "--subsampling",
+    type=click.Choice(["1", "2", "4", "8"]),
+    help="Frames of the source that become one.  [default: 4; units: 1; rnn: 8]",
+)
+@click.option(
+    "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="[default: 0.2]"
+)
+@click.option(
+    "--concatenated",
+    type=click.FloatRange(0, 1),
+    help="Part of the pairs that are followed by another in training.  [default: 0.25]",
+)
+@click.option(
+    "--augment/--no-augment",
+    default=True,
+    show_default=True,
+    help="Warp and mask the source, or hide some of its units, in training.",
+)
+@click.option(
+    "--longest",
+    "longest_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds; longer utterances are refused.  [default: 60]",
+)
+@training_options(
+    steps=4000,
+    batch_size=24,
+    learning_rate=1e-3,
+    validate_every=100,
+    patience=8,
+    annealing="cosine",
+)
+@out_option("the translator; <out>.training gets the checkpoint and log.csv")
+@seed_option
+@device_option
+def train(
+    source: Path,
+    target: Path,
+    pairs: Path,
+    also: tuple[tuple[Path, Path, Path], ...],
+    source_units: tuple[Path, ...],
+    corpora: tuple[Path, ...],
+    split: str | None,
+    architecture: str,
+    augment: bool,
+    out: Path,
+    seed: int,
+    device: str,
+    **options: Any,
+) -> None:
+    """Train a translator from SOURCE (a features folder or a unit file) to TARGET_UNITS.
+
+    PAIRS say which utterances say the same; for the other direction give the same pairs, and the
+    other source and target. Some pairs are held out to see when to stop. Interrupted, it goes on
+    where it stopped when the same command is given again.
+    """
+    from zerochain.training.device import is_main_process, resolve_device
+    from zerochain.translation.config import TranslationConfig
+    from zerochain.translation.stage import train_translator
+
+    training = training_config(options, seed)
+    flags = {name: options.pop(name) for name in ("restart", "tensorboard")}
+    given = {name: value for name, value in options.items() if value is not None}
+    if "subsampling" in given:
+        given["subsampling"] = int(given["subsampling"])
+    losses = {n: given.pop(n) for n in TranslationConfig.model_fields if n in given}
+    if not augment:
+        losses |= {"warp": 0, "tilt_db": 0, "n_time_masks": 0, "n_band_masks": 0}
+        losses |= {"hidden_units": 0}
+    _, report = train_translator(
+        _files([(source, target, pairs), *also], source_units),
+        out,
+        network={**given, "architecture": architecture},
+        config=checked(TranslationConfig, **losses),
+        training=training,
+        part=_part(corpora, split),
+        device=resolve_device(device),
+        **flags,
+    )
+    if not is_main_process():
+        return
+    ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"
+    click.echo(
+        f"{out}: {architecture} from {report['n_pairs']} pairs, {report['n_held_out']} of them "
+        "held out"
+    )
+    click.echo(
+        f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
+        f"{report['seconds']:.0f} s on {report['device']} ({ended}); unit-BLEU "
+        f"{report['unit_bleu']:.1f}, cross-entropy {report['cross_entropy']:.2f} at step "
+        f"{report['best_step']}"
+    )
+
+
+def _files(sides: list[tuple[Path, Path, Path]], source_units: tuple[Path, ...]) -> list[Parallel]:
+    from zerochain.translation.parallel import Parallel
+
+    if source_units and len(source_units) != len(sides):
+        raise click.BadParameter(
+            f"--source-units is given {len(source_units)} times for {len(sides)} sources"
+        )
+    own = source_units or (None,) * len(sides)
+    return [Parallel(*side, units) for side, units in zip(sides, own, strict=True)]
+
+
+def _part(corpora: tuple[Path, ...], split: str | None) -> Part | None:
+    from zerochain.translation.parallel import Part
+
+    if bool(corpora) != (split is not None):
+        raise click.BadParameter("--split and --corpus go together: whose split is it?")
+    return None if split is None else Part(corpora, split)
+
+
+@translate.command(
+    example="zerochain translate decode translators/en-es en --corpus corpora/en --split test "
+    "--beam 5 --out test.es.parquet\n"
+    "zerochain translate decode translators/en-es en --id en0004 --attention maps "
+    "--out one.parquet"
+)
+@click.argument("translator", type=FOLDER)
+@click.argument("source", type=PATH)
+@click.option(
+    "--beam",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Beginnings that are kept: 5 is better and slower, 1 takes the likeliest unit each time.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help="Draw from so many of the likeliest units instead, from --seed.",
+)
+@click.option("--id", "ids", multiple=True, help="Translate this utterance alone. Repeatable.")
+@corpus_option
+@click.option("--split", help="Translate this split of --corpus alone.")
+@click.option(
+    "--attention",
+    type=FOLDER,
+    help="A folder for maps of which part of the source each unit comes from, <id>.npz.",
+)
+@out_option("the unit file; its units have no durations", FILE)
+@seed_option
+@device_option
+def decode(
+    translator: Path,
+    source: Path,
+    beam: int,
+    sample: int | None,
+    ids: tuple[str, ...],
+    corpora: tuple[Path, ...],
+    split: str | None,
+    attention: Path | None,
+    out: Path,
+    seed: int,
+    device: str,
+) -> None:
+    """Translate SOURCE, a features folder or a unit file like the TRANSLATOR's, into units."""
+    from zerochain.training.device import resolve_device
+    from zerochain.translation.stage import translate as translate_files
+    from zerochain.translation.translator import Search
+
+    if sample is not None and beam > 1:
+        raise click.BadParameter("--beam is for the best translation, --sample for varied ones")
+    done = translate_files(
+        translator,
+        source,
+        out,
+        search=Search(beam, sample, seed),
+        ids=ids,
+        part=_part(corpora, split),
+        attention=attention,
+        device=resolve_device(device),
+    )
+    n_units = sum(len(units) for units in done.unit_file.units.values())
+    n = len(done.unit_file.units)
+    click.echo(f"{out}: {n} translations, {done.n_distinct} different ones, {n_units} units")
+    if n > 1 and done.n_distinct == 1:
+        click.echo("  all are the same: the translator ignores its input", err=True)
+    if done.still:
+        click.echo(
+            f"  nothing is to be heard in {listed(done.still)}: what was said for them is made up",
+            err=True,
+        )
+    if done.cut:
+        click.echo(f"  cut at the length limit, so likely runaways: {listed(done.cut)}", err=True)

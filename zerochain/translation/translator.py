@@ -1,0 +1,244 @@
+"""A trained translator: everything that is needed to translate, in memory and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError, listed
+from zerochain.features.batching import like_lengths
+from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.units import Units
+from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
+from zerochain.progress import track
+from zerochain.translation.data import padded, taught
+from zerochain.translation.decoding import (
+    Hypothesis,
+    beam_search,
+    ctc_best,
+    greedy,
+    most_units,
+    sample,
+)
+from zerochain.translation.source import Array, SourceKind
+
+MODEL = "translator"
+_BATCH = 8_000
+"""Frames or units of a padded batch; beams share them."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to say units: the likeliest each time, by a beam, or by chance.
+
+    Attributes:
+        beam: beginnings that are kept; 1 is greedy.
+        sample: draw from so many of the likeliest units instead; None doesn't.
+        seed: of what is drawn.
+    """
+
+    beam: int = 1
+    sample: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.beam < 1 or (self.sample is not None and (self.sample < 1 or self.beam > 1)):
+            raise InputError(
+                f"beam {self.beam} and sample {self.sample}: each is 1 or more, and one alone",
+                remedy="take a beam for the best translation, sample for varied ones",
+            )
+
+    def __str__(self) -> str:
+        return f"beam {self.beam}" if self.sample is None else f"sampled from {self.sample}"
+
+
+@dataclass(frozen=True, eq=False)
+class Translator:
+    """Speech of one language → units of another.
+
+    Attributes:
+        source: what it listens to.
+        unit_model: id of the unit model whose units it says.
+        unit_method: that model, in a few words for people.
+        step_ms: of one of those units, before repeats were merged.
+        longest_s: longer utterances are refused.
+        ratio: the most units for a frame or unit of the source.
+    """
+
+    network: UnitTranslator
+    source: SourceKind
+    unit_model: str
+    unit_method: str
+    step_ms: float
+    longest_s: float
+    ratio: float
+    device: str = "cpu"
+
+    @property
+    def architecture(self) -> str:
+        return self.network.config.architecture
+
+    def translate(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        beam: int = 1,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> Units:
+        """The units of a translation of each utterance, without repeats, at least one.
+
+        Args:
+            inputs: frames (T, D) of each, or units, one a step or with repeats merged.
+            beam: beginnings that are kept; 1 is greedy.
+            sample: draw from so many of the likeliest units instead.
+
+        Raises:
+            InputError: as `hypotheses`.
+        """
+        found = self.hypotheses(inputs, Search(beam, sample, seed))
+        return {name: hypothesis.units for name, hypothesis in found.items()}
+
+    def hypotheses(
+        self, inputs: Mapping[str, Array], search: Search | None = None
+    ) -> dict[str, Hypothesis]:
+        """A translation of each utterance with its score.
+
+        Raises:
+            InputError: an utterance that is too long, empty or holds NaN; a beam or sampling for
+                CTC, which says everything at once.
+        """
+        search = search or Search()
+        if self.architecture == "ctc" and search != Search(seed=search.seed):
+            raise InputError(
+                f"a CTC translator has no {search}: it says all units at once",
+                remedy="leave beam and sample out, or train another architecture",
+            )
+        found: dict[str, Hypothesis] = {}
+        for names, heard, limits in self._batches(inputs, "Translating"):
+            found.update(zip(names, self._said(names, heard, limits, search), strict=True))
+        return {name: found[name] for name in inputs}
+
+    def attention(
+        self, inputs: Mapping[str, Array], units: Units
+    ) -> dict[str, NDArray[np.float32]]:
+        """Where the source was when each unit was said: (N, S), rows that sum to 1.
+
+        S is the number of the encoder's steps. Cross-attention, the mean of its layers and heads;
+        for CTC, which has none, the step at which it said the unit: `units` has to be what
+        `translate` said.
+        """
+        maps: dict[str, NDArray[np.float32]] = {}
+        for names, heard, _ in self._batches(inputs, "Attending"):
+            steps = heard.lengths.tolist()
+            for name, rows, n in zip(names, self._maps(names, heard, units), steps, strict=True):
+                maps[name] = rows[: len(units[name]), :n]
+        return {name: maps[name] for name in inputs}
+
+    @property
+    def attention_step_ms(self) -> float | None:
+        """Of one column of `attention`; None where the source is units of any length."""
+        if self.source.hears_units:
+            return None
+        return self.source.step_ms * self.network.config.subsampling
+
+    def _batches(
+        self, inputs: Mapping[str, Array], what: str
+    ) -> Iterator[tuple[list[str], Heard, torch.Tensor]]:
+        """Names, what the encoder makes of them, and the most units each may get."""
+        self._check_lengths(inputs)
+        names = list(inputs)
+        prepared = [self.source.prepared(inputs[name], name) for name in names]
+        self.network.to(self.device).eval()
+        groups = list(like_lengths([len(one) for one in prepared], _BATCH))
+        with torch.inference_mode():
+            for group in track(groups, what):
+                x, lengths = (t.to(self.device) for t in padded([prepared[i] for i in group]))
+                limits = most_units(lengths, self.ratio)
+                yield [names[i] for i in group], self.network.hear(x, lengths), limits
+
+    def _check_lengths(self, inputs: Mapping[str, Array]) -> None:
+        seconds = {name: self.source.seconds(array) for name, array in inputs.items()}
+        check_lengths(seconds, self.longest_s)
+
+    def _said(
+        self, names: list[str], heard: Heard, limits: torch.Tensor, search: Search
+    ) -> list[Hypothesis]:
+        if self.architecture == "ctc":
+            return [hypothesis for hypothesis, _ in ctc_best(self.network, heard)]
+        if search.sample is not None:
+            seeds = [[search.seed, *name.encode()] for name in names]
+            return sample(self.network, heard, limits, search.sample, seeds)
+        if search.beam == 1:
+            return greedy(self.network, heard, limits)
+        return beam_search(self.network, heard, limits, search.beam)
+
+    def _maps(self, names: list[str], heard: Heard, units: Units) -> list[NDArray[np.float32]]:
+        if self.architecture == "ctc":
+            n = heard.memory.shape[1]
+            return [
+                np.eye(n, dtype=np.float32)[steps] for _, steps in ctc_best(self.network, heard)
+            ]
+        said, lengths = (t.to(self.device) for t in padded([units[name] for name in names]))
+        tokens, _ = taught(said, lengths, self.network.config.n_units)
+        weights = self.network.decoder.attention(tokens, heard.memory, heard.lengths)
+        return list(weights.float().cpu().numpy())
+
+    def save(self, folder: Path, trained_on: Mapping[str, str], training: Mapping[str, Any]) -> str:
+        """Write a bundle and return its id; `training` says how it was trained."""
+        config = {
+            "network": self.network.config.model_dump(),
+            "source": self.source.model_dump(),
+            "unit_model": self.unit_model,
+            "unit_method": self.unit_method,
+            "n_units": self.network.config.n_units,
+            "step_ms": self.step_ms,
+            "longest_s": self.longest_s,
+            "ratio": self.ratio,
+            "training": dict(training),
+        }
+        weights = {name: w.cpu().numpy() for name, w in self.network.state_dict().items()}
+        return write_bundle(folder, MODEL, config, weights, trained_on)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        """The translator that `save` wrote.
+
+        Raises:
+            InputError: not a bundle of a translator.
+        """
+        bundle = read_bundle(folder, MODEL)
+        config = bundle.config
+        network = UnitTranslator(TranslatorConfig(**config["network"]))
+        network.load_state_dict({n: torch.from_numpy(t) for n, t in bundle.tensors.items()})
+        return cls(
+            network=network.eval().to(device),
+            source=SourceKind(**config["source"]),
+            unit_model=config["unit_model"],
+            unit_method=config["unit_method"],
+            step_ms=config["step_ms"],
+            longest_s=config["longest_s"],
+            ratio=config["ratio"],
+            device=device,
+        )
+
+
+def check_lengths(seconds: Mapping[str, float], longest_s: float) -> None:
+    """Refuse utterances that are too long, a moment more than `longest_s` excepted.
+
+    Raises:
+        InputError: there are some; the message lists them.
+    """
+    long = [f"{name} ({s:.0f} s)" for name, s in seconds.items() if s > longest_s + 0.1]
+    if long:
+        raise InputError(
+            f"{len(long)} utterances are longer than {longest_s:g} s: {listed(long)}",
+            cause="whole recordings were given rather than sentences",
+            remedy="cut them at pauses, or train with a larger --longest",
+        )
