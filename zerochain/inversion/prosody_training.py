@@ -1,0 +1,214 @@
+"""Train the predictors of prosody, and measure them beside what each unit does on average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zerochain.inversion.cuts import Cuts
+from zerochain.modules.encoder import mask_of
+from zerochain.modules.f0_vqvae import F0Errors
+from zerochain.modules.prosody import ProsodyNet
+from zerochain.training.config import TrainingConfig
+from zerochain.training.loop import Batch, Update
+
+_CUT_UNITS, _CUT_FRAMES = 128, 384
+_LONG_CUTS, _LONG_CUT = 16, 1024
+
+
+@dataclass(frozen=True, eq=False)
+class ProsodyData:
+    """The same utterances as merged units and as frames."""
+
+    units: Cuts
+    """ "units" and "log_durations": log(duration + 1), durations in steps."""
+    frames: Cuts
+    """ "frames": the unit of each; "z" and "voiced" of its F0."""
+
+    @property
+    def digest(self) -> list[str]:
+        return [self.units.digest, self.frames.digest]
+
+
+class ProsodyTask:
+    """Squared error of log(duration + 1), and the errors of z and voicing; each is a mean."""
+
+    def __init__(
+        self,
+        network: ProsodyNet,
+        learned: ProsodyData,
+        kept: ProsodyData,
+        config: TrainingConfig,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"prosody": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "prosody": torch.optim.AdamW(network.parameters(), config.learning_rate)
+        }
+        self._learned, self._kept, self._config, self._device = learned, kept, config, device
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Random cuts of the training utterances, of units and, other ones, of frames."""
+        n, seed = self._config.batch_size, (self._config.seed, step, process)
+        units = self._learned.units.random(n, _CUT_UNITS, seed)
+        frames = self._learned.frames.random(n, _CUT_FRAMES, (*seed, 1))
+        return {
+            **{f"units.{name}": value for name, value in units.items()},
+            **{f"frames.{name}": value for name, value in frames.items()},
+        }
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of both predictors."""
+        units, frames = (
+            {n.removeprefix(part): v for n, v in batch.items() if n.startswith(part)}
+            for part in ("units.", "frames.")
+        )
+        made = networks["prosody"](
+            units["units"],
+            units["lengths"],
+            frames["frames"],
+            frames["lengths"],
+            units["voices"],
+            frames["voices"],
+        )
+        total, n = squared_error(made.log_durations, units)
+        errors = _f0_errors(made.z, made.voicing, frames)
+        loss = total / n + errors.loss
+        update("prosody", loss)
+        return {
+            "train_loss": loss,
+            "duration": total / n,
+            "z": errors.z / errors.n_voiced.clamp(min=1),
+            "voicing": errors.voicing / errors.n_real,
+        }
+
+    def validate(self, network: nn.Module) -> float:
+        """The same sum on the held-out utterances."""
+        assert isinstance(network, ProsodyNet)
+        total = n = 0.0
+        for batch in batches(self._kept.units, self._device):
+            part, count = squared_error(log_durations(network, batch), batch)
+            total, n = total + float(part), n + float(count)
+        parts = [
+            _f0_errors(*f0(network, batch), batch)
+            for batch in batches(self._kept.frames, self._device)
+        ]
+        errors = parts[0]
+        for more in parts[1:]:
+            errors += more
+        return total / n + float(errors.loss)
+
+
+def batches(cuts: Cuts, device: str) -> Iterator[Batch]:
+    """Everything once, in long cuts."""
+    for batch in cuts.all(_LONG_CUTS, _LONG_CUT):
+        yield {name: value.to(device) for name, value in batch.items()}
+
+
+def log_durations(network: ProsodyNet, batch: Batch) -> Tensor:
+    """Of a batch of units."""
+    voice = network.voice(batch["voices"])
+    return network.log_durations(batch["units"], batch["lengths"], voice)
+
+
+def f0(network: ProsodyNet, batch: Batch) -> tuple[Tensor, Tensor]:
+    """z and voicing logits of a batch of frames."""
+    return network.f0(batch["frames"], batch["lengths"], network.voice(batch["voices"]))
+
+
+def squared_error(predicted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sum over real units of the squared error of log(duration + 1), and their number."""
+    real = mask_of(batch["lengths"], predicted.shape[1])
+    errors = (predicted.float() - batch["log_durations"]).square()
+    return (errors * real).sum(), real.sum()
+
+
+def _f0_errors(z: Tensor, voicing: Tensor, batch: Batch) -> F0Errors:
+    real = mask_of(batch["lengths"], z.shape[1])
+    return F0Errors.of(z, voicing, batch["z"], batch["voiced"], real)
+
+
+def duration_scale(network: ProsodyNet, learned: ProsodyData, device: str) -> float:
+    """Σ (duration + 1) / Σ exp(predicted log): the mean of a log is less than the log of a mean.
+
+    Without it, speech of predicted durations would be too short as a whole (Duan 1983).
+    """
+    true = made = 0.0
+    with torch.inference_mode():
+        for batch in batches(learned.units, device):
+            real = mask_of(batch["lengths"], batch["units"].shape[1])
+            true += float((batch["log_durations"].exp() * real).sum())
+            made += float((log_durations(network, batch).exp() * real).sum())
+    return true / made
+
+
+def measured(
+    network: ProsodyNet, learned: ProsodyData, kept: ProsodyData, device: str
+) -> dict[str, float | None]:
+    """Errors on the held-out utterances, beside those of each unit's mean over training speech.
+
+    "duration_rmse" is of log(duration + 1); "voicing_error" is the share of frames; "z_rmse" is of
+    voiced frames, in standard deviations of the speaker's log F0, None where none is voiced.
+    """
+    means = unit_means(learned, network.config.n_units)
+    squares = base_squares = wrong = base_wrong = 0.0
+    z_squares = base_z_squares = n_voiced = 0.0
+    with torch.inference_mode():
+        for batch in batches(kept.units, device):
+            base = means["log_durations"].to(device)[batch["units"]]
+            squares += float(squared_error(log_durations(network, batch), batch)[0])
+            base_squares += float(squared_error(base, batch)[0])
+        for batch in batches(kept.frames, device):
+            z, voicing = f0(network, batch)
+            real = mask_of(batch["lengths"], z.shape[1]) > 0
+            voiced = (batch["voiced"] > 0) & real
+            shares = means["voiced"].to(device)[batch["frames"]]
+            base_z = means["z"].to(device)[batch["frames"]]
+            wrong += float((((voicing > 0) != voiced) & real).sum())
+            base_wrong += float((((shares > 0.5) != voiced) & real).sum())
+            z_squares += float((z - batch["z"])[voiced].square().sum())
+            base_z_squares += float((base_z - batch["z"])[voiced].square().sum())
+            n_voiced += float(voiced.sum())
+    n_units, n_frames = len(kept.units.arrays["units"]), len(kept.frames.arrays["frames"])
+
+    def root(total: float, n: float) -> float | None:
+        return (total / n) ** 0.5 if n else None
+
+    return {
+        "duration_rmse": root(squares, n_units),
+        "duration_rmse_baseline": root(base_squares, n_units),
+        "voicing_error": wrong / n_frames,
+        "voicing_error_baseline": base_wrong / n_frames,
+        "z_rmse": root(z_squares, n_voiced),
+        "z_rmse_baseline": root(base_z_squares, n_voiced),
+    }
+
+
+def unit_means(data: ProsodyData, n_units: int) -> dict[str, Tensor]:
+    """What each unit does on average, (n_units,) each; one that never occurred does what all do.
+
+    "log_durations"; "z" where it is voiced; "voiced", the share of its frames.
+    """
+    units, frames = data.units.arrays, data.frames.arrays
+    voiced = frames["voiced"] > 0
+    return {
+        "log_durations": _means(units["units"], units["log_durations"], n_units),
+        "voiced": _means(frames["frames"], frames["voiced"], n_units),
+        "z": _means(frames["frames"][voiced], frames["z"][voiced], n_units),
+    }
+
+
+def _means(groups: NDArray[Any], values: NDArray[Any], n_groups: int) -> Tensor:
+    counts = np.bincount(groups, minlength=n_groups)
+    sums = np.bincount(groups, values, minlength=n_groups)
+    whole = sums.sum() / max(1, counts.sum())
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), whole)
+    return torch.from_numpy(means.astype(np.float32))

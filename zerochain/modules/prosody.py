@@ -1,0 +1,161 @@
+"""What units alone say of prosody: how long each lasts, and where the pitch goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from zerochain.modules.encoder import mask_of
+from zerochain.modules.voice_embedding import VoiceEmbedding
+
+
+class ProsodyConfig(BaseModel):
+    """Sizes of both predictors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    n_units: int = Field(ge=1)
+    width: int = Field(96, ge=1)
+    n_duration_layers: int = Field(3, ge=1)
+    n_f0_layers: int = Field(6, ge=1)
+    """Each doubles the dilation: n layers see 2ⁿ − 1 frames to either side."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    n_voices: int = Field(0, ge=0)
+    """0: nothing depends on the voice."""
+    voice_dim: int = Field(32, ge=1)
+    n_reference: int = Field(0, ge=0)
+    """Dimensions of a speaker encoder's vectors; 0 where voices are known by their number."""
+    voice_dropout: float = Field(0.1, ge=0, lt=1)
+    """How often training doesn't say who speaks: what an unknown voice then gets."""
+
+
+class Predicted(NamedTuple):
+    """What the predictors say of a batch."""
+
+    log_durations: Tensor
+    """(B, N): log(duration + 1), durations in steps."""
+    z: Tensor
+    """(B, T): normalised log F0, if the frame is voiced."""
+    voicing: Tensor
+    """(B, T): logits."""
+
+
+class ProsodyNet(nn.Module):
+    """The duration predictor of FastSpeech 2 (Ren et al. 2021) on units, and one of F0 like it."""
+
+    def __init__(self, config: ProsodyConfig) -> None:
+        super().__init__()
+        self.config = config
+        voice_dim = config.voice_dim if config.n_voices else 0
+        if config.n_voices:
+            self.voices = VoiceEmbedding(config.n_voices, voice_dim, config.n_reference)
+        sizes = config.n_units, config.width, voice_dim, config.dropout
+        self.duration_layers = UnitConvolutions(*sizes, [1] * config.n_duration_layers, 1)
+        dilations = [2**i for i in range(config.n_f0_layers)]
+        self.f0_layers = UnitConvolutions(*sizes, dilations, 2)
+
+    def start_from(self, log_durations: Tensor, z: Tensor, voicing: Tensor) -> None:
+        """Start from what each unit does on average, (n_units,) each, with no correction."""
+        self.duration_layers.start_from(log_durations[:, None])
+        self.f0_layers.start_from(torch.stack([z, voicing], dim=1))
+
+    @property
+    def f0_reach(self) -> int:
+        """Frames to either side that a frame's F0 depends on."""
+        return self.f0_layers.reach
+
+    def forward(
+        self,
+        units: Tensor,
+        n_units: Tensor,
+        frames: Tensor,
+        n_frames: Tensor,
+        voices: Tensor,
+        frame_voices: Tensor,
+    ) -> Predicted:
+        """Both at once, of different cuts: merged units (B, N) and units of each frame (B, T)."""
+        log_durations = self.log_durations(units, n_units, self.voice(voices))
+        return Predicted(log_durations, *self.f0(frames, n_frames, self.voice(frame_voices)))
+
+    def voice(self, voices: Tensor) -> Tensor | None:
+        """Voices as `VoiceEmbedding` takes them → (B, voice_dim); some are left out in training."""
+        if not self.config.n_voices:
+            return None
+        vectors: Tensor = self.voices(voices)
+        if self.training:
+            kept = torch.rand(len(vectors), 1, device=vectors.device) >= self.config.voice_dropout
+            vectors = vectors * kept
+        return vectors
+
+    def log_durations(self, units: Tensor, lengths: Tensor, voice: Tensor | None) -> Tensor:
+        """Merged units (B, N), lengths (B,) and voice vectors (B, voice_dim) → (B, N)."""
+        y: Tensor = self.duration_layers(units, lengths, voice)
+        return y[..., 0]
+
+    def f0(self, frames: Tensor, lengths: Tensor, voice: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Units of frames (B, T) → z and voicing logits, (B, T) each; no voice is any voice."""
+        y = self.f0_layers(frames, lengths, voice)
+        return y[..., 0], y[..., 1]
+
+
+class UnitConvolutions(nn.Module):
+    """Units (B, T) → (B, T, n_out): residual convolutions of kernel 3 over embedded units.
+
+    They correct what each unit gives by itself, which is where training starts.
+    What lies beyond an utterance's end is kept at zero in every layer, so that an utterance gives
+    the same alone and in a batch.
+    """
+
+    def __init__(
+        self,
+        n_units: int,
+        width: int,
+        voice_dim: int,
+        dropout: float,
+        dilations: Sequence[int],
+        n_out: int,
+    ) -> None:
+        super().__init__()
+        self.reach = sum(dilations)
+        self.means = nn.Embedding(n_units, n_out)
+        nn.init.zeros_(self.means.weight)
+        self.embedding = nn.Embedding(n_units, width)
+        self.dropout = nn.Dropout(dropout)
+        self.voice = nn.Linear(voice_dim, width, bias=False) if voice_dim else None
+        self.layers = nn.ModuleList(_Layer(width, d, dropout) for d in dilations)
+        self.last = nn.Linear(width, n_out)
+
+    def start_from(self, means: Tensor) -> None:
+        """Start from each unit's output (n_units, n_out), with no correction."""
+        self.means.weight.data.copy_(means)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, units: Tensor, lengths: Tensor, voice: Tensor | None) -> Tensor:
+        """Voice vectors are (B, voice_dim); None is the vector of zeros."""
+        mask = mask_of(lengths, units.shape[1])[..., None]
+        x = self.dropout(self.embedding(units))
+        if self.voice is not None and voice is not None:
+            x = x + self.voice(voice)[:, None]
+        for layer in self.layers:
+            x = layer(x, mask)
+        y: Tensor = self.means(units) + self.last(x)
+        return y
+
+
+class _Layer(nn.Module):
+    """x (B, T, C) plus a convolution of it, ReLU, layer norm and dropout."""
+
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.conv((x * mask).transpose(1, 2)).transpose(1, 2)
+        z: Tensor = x + self.dropout(self.norm(torch.relu(y)))
+        return z
