@@ -1,5 +1,6 @@
 """What all generators of waveforms promise, and what each of them does."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -147,6 +148,18 @@ def test_gradients_reach_all_parameters(make: Make) -> None:
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
+
+
+@BOTH
+@torch.no_grad()
+def test_copies_and_weights_make_the_same_speech(make: Make) -> None:
+    trained = make()
+    arguments = utterance(9)
+    made = trained(arguments[0], None, *arguments[1:])
+    again = make()
+    again.load_state_dict(trained.state_dict())
+    for other in (again, copy.deepcopy(trained)):
+        assert torch.equal(other(arguments[0], None, *arguments[1:]), made)
 
 
 @BOTH
