@@ -167,3 +167,27 @@ def phase_by_heap(magnitude, phase, n_known, *, gamma, hop, n_fft):
                 todo.remove(place)
                 heapq.heappush(heap, (-magnitude[place], *place))
     return phase
+
+
+def freqt(cepstrum: np.ndarray, order: int, alpha: float) -> np.ndarray:
+    """SPTK's frequency transform, coefficient by coefficient."""
+    warped = np.zeros(order + 1)
+    for c in cepstrum[::-1]:
+        before = warped.copy()
+        warped[0] = c + alpha * before[0]
+        warped[1] = (1 - alpha**2) * before[0] + alpha * before[1]
+        for j in range(2, order + 1):
+            warped[j] = before[j - 1] + alpha * (before[j] - warped[j - 1])
+    return warped
+
+
+def mean_on_path(local: np.ndarray) -> float:
+    """Mean of the frame distances on the cheapest path; of equal ones, the shortest."""
+    n, m = local.shape
+    best = {}
+    for i, j in itertools.product(range(n), range(m)):
+        before = [best[b] for b in ((i - 1, j), (i, j - 1), (i - 1, j - 1)) if b in best]
+        cost, length = min(before, default=(0.0, 0))
+        best[i, j] = cost + local[i, j], length + 1
+    cost, length = best[n - 1, m - 1]
+    return cost / length

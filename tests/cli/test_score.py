@@ -200,12 +200,19 @@ def test_resynthesis(spoken, run, tmp_path):
         )
     common = ("--corpus", spoken.folder, "--out", "s.jsonl")
     run("resynthesis", "wavs", *common)
-    distance, estoi = last(2)
-    assert (distance.metric, estoi.metric) == ("log_spectral_distance_dB", "estoi")
+    scores = {score.metric: score for score in last(7)}
+    distance = scores["log_spectral_distance_dB"]
     assert distance.value < 1
-    assert estoi.value > 0.99
+    assert scores["estoi"].value > 0.99
+    assert scores["mcd_sp2mc24_dB"].value < 0.5
+    assert scores["log_f0_rmse_cents"].value < 10
     assert (distance.n, distance.system) == (8, "wavs")
     assert distance.options["n_fft"] == 512
+    run("resynthesis", "wavs", *common, "--against", "source", "--voice", "ana")
+    assert [s.metric for s in last(2)] == [
+        "source_f0_correlation",
+        "source_voicing_decision_error_%",
+    ]
     output = run("resynthesis", "wavs", *common, "--max-difference-ms", "10", code=1)
     assert "its resynthesis" in output
     (tmp_path / "wavs" / f"{spoken.ids[0]}.wav").unlink()

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
+from scipy.signal import stft
 
 from conftest import voice
 from zerochain.errors import InputError
-from zerochain.metrics.resynthesis import estoi, log_spectral_distance, score_resynthesis
+from zerochain.metrics.resynthesis import (
+    cropped,
+    estoi,
+    log_spectral_distance,
+    mean_score,
+    multi_resolution_distance,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +61,45 @@ def test_estoi_is_undefined_for_little_speech_and_0_for_silence(wave):
     assert estoi(wave, np.zeros_like(wave)) == 0
 
 
-def test_pairs_are_cropped_means_taken_and_exclusions_counted(wave):
-    pairs = [
-        ("a", wave, np.append(noisy(wave, 0.01), np.ones(639, np.float32))),
-        ("b", wave, noisy(wave, 0.1)),
-        ("short", wave[:4000], wave[:4000]),
-        ("silent", np.zeros_like(wave), wave),
-    ]
-    distance, intelligibility = score_resynthesis(pairs, max_difference_s=0.04)
-    assert distance.exclusions == {"silent_original": 1}
-    assert intelligibility.exclusions == {"silent_original": 1, "under_0.4_s": 1}
-    assert (distance.n, intelligibility.n) == (3, 2)
-    assert distance.by_id["a"] == log_spectral_distance(wave, noisy(wave, 0.01))
-    assert distance.value == pytest.approx(np.mean(list(distance.by_id.values())))
-    assert intelligibility.interval[0] <= intelligibility.value <= intelligibility.interval[1]
+def test_the_multi_resolution_distance_is_0_for_the_same_and_grows_with_noise(wave):
+    assert multi_resolution_distance(wave, 0.1 * wave) == pytest.approx(0, abs=1e-5)
+    noisier = [multi_resolution_distance(wave, noisy(wave, s)) for s in (0.001, 0.01, 0.1)]
+    assert noisier == sorted(noisier)
+    with pytest.raises(InputError, match="silent"):
+        multi_resolution_distance(np.zeros_like(wave), wave)
 
 
-def test_lengths_that_don_t_match_and_no_speech_at_all_are_errors(wave):
+def test_the_multi_resolution_distance_is_what_a_plain_transform_gives(wave):
+    other = noisy(wave, 0.01)
+    expected = []
+    level = np.sqrt(np.mean(wave.astype(float) ** 2) / np.mean(other.astype(float) ** 2))
+    for n in (512, 1024, 2048):
+        options = {"nperseg": n, "noverlap": n - n // 4, "window": "hann", "detrend": False}
+        spectra = [
+            np.abs(stft(w, boundary=None, padded=False, **options)[2]) * n / 2
+            for w in (wave, other)
+        ]
+        a, b = spectra[0], level * spectra[1]
+        floor = a.max() * 1e-4
+        logs = np.log(np.maximum(a, floor) / np.maximum(b, floor))
+        expected.append(np.linalg.norm(a - b) / np.linalg.norm(a) + np.abs(logs).mean())
+    assert multi_resolution_distance(wave, other) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_means_are_over_utterances_that_have_a_value():
+    score = mean_score({"a": 1.0, "b": 3.0, "c": "silent", "d": "silent", "e": "short"})
+    assert (score.value, score.n) == (2.0, 2)
+    assert score.by_id == {"a": 1.0, "b": 3.0}
+    assert score.exclusions == {"silent": 2, "short": 1}
+    assert score.interval[0] <= score.value <= score.interval[1]
+    assert mean_score({"a": 1.0}).interval is None
+    assert mean_score({"a": "silent"}) is None
+
+
+def test_up_to_a_unit_is_cropped_and_more_is_an_error(wave):
+    a, b = cropped("a", wave, np.append(wave, np.ones(639, np.float32)), 640)
+    np.testing.assert_array_equal(a, b)
     with pytest.raises(InputError, match="'a': the original has 32000 samples"):
-        score_resynthesis([("a", wave, wave[:-641])], max_difference_s=0.04)
-    with pytest.raises(InputError, match="no utterance has a defined ESTOI"):
-        score_resynthesis([("a", wave[:4000], wave[:4000])], max_difference_s=0.04)
+        cropped("a", wave, wave[:-641], 640)
     with pytest.raises(InputError, match="shapes"):
         log_spectral_distance(wave, wave[:-1])

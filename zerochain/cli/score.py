@@ -134,7 +134,14 @@ def usage(out: Path, **options: Any) -> None:
 @click.argument("wavs", type=FOLDER)
 @corpus_option
 @split_option
-@click.option("--voice", help="This speaker's utterances.  [default: the voice of the wavs]")
+@click.option("--voice", help="The speaker in whose voice the WAVS are.  [default: as they say]")
+@click.option(
+    "--against",
+    type=click.Choice(["voice", "source"]),
+    default="voice",
+    show_default=True,
+    help="Recordings of the voice itself, or of the speakers that it was converted from.",
+)
 @click.option(
     "--max-difference-ms",
     type=click.FloatRange(min=0, min_open=True),
@@ -143,11 +150,24 @@ def usage(out: Path, **options: Any) -> None:
 @system_option
 @out_option
 @seed_option
+@jobs_option
 def resynthesis(out: Path, **options: Any) -> None:
-    """Log-spectral distance (dB) and ESTOI of WAVS, a folder of <id>.wav, to the recordings.
+    """How near WAVS, a folder of <id>.wav, are to the recordings of the same utterances.
 
-    Both mean something only where the voice is the original speaker's own, so only the
-    utterances of the voice that the WAVS are in are scored.
+    \b
+    log_spectral_distance      dB, frame by frame, levels aligned
+    multi_resolution_distance  spectral convergence + log magnitudes, FFTs of 512, 1024, 2048
+    mcd_sp2mc24                mel-cepstral distortion in dB along the exact DTW path; our own
+                               fixed definition, not comparable with other packages'
+    estoi                      intelligibility, about 0 … 1
+    log_f0_rmse                cents (1200 an octave), frames voiced in both
+    voicing_decision_error     % of frames voiced in one and not in the other
+    f0_frame_error             % of frames with wrong voicing or F0 more than 20 % off
+
+    These mean something only where the voice is the original speaker's own, so only the
+    utterances of the voice that the WAVS are in are scored. Of other speakers' utterances,
+    converted into the voice, --against source tells how much of the melody is kept: the
+    correlation of log F0 and the voicing error, frame by frame against what the speaker said.
     """
     from zerochain.scoring.resynthesis import score_resyntheses
 

@@ -134,11 +134,11 @@ def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.de
     pitch, strength = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
     unvoiced = options.threshold + np.clip(1 - level / (_QUIET * loud), 0, None)
     scale = 10 / options.step_ms
-    path = best_path(
+    path: NDArray[np.float32] = best_path(
         pitch, strength, unvoiced.astype(np.float32), _JUMP_COST * scale, _SWITCH_COST * scale
     )
-    f0 = np.clip(np.exp2(path), options.low_hz, options.high_hz)
-    return np.nan_to_num(f0).astype(np.float32, copy=False)
+    f0: Contour = np.clip(np.exp2(path), options.low_hz, options.high_hz, dtype=np.float32)
+    return np.where(np.isnan(path), np.float32(0), f0)
 
 
 def _low_band(wave: Waveform) -> NDArray[np.float32]:

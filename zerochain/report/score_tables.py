@@ -14,12 +14,12 @@ from zerochain.formats.units import UnitFile
 Group = Literal["units", "resynthesis", "translation"]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
 _LOWER = (
-    r"abx_|(timed_)?(segment_)?bitrate|.*(error|rmse|distance)$|(mcd|cer|wer|per|ued)$|"
+    r"abx_|(timed_)?(segment_)?bitrate|.*(error|rmse|distance)$|mcd|(cer|wer|per|ued)$|"
     r"speaker_similarity_to_source$"
 )
 _HIGHER = (
     r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$|"
-    r"speaker_similarity(_converted)?$"
+    r".*f0_correlation$|speaker_similarity(_converted)?$"
 )
 _RESYNTHESIS = (
     "log_spectral",
@@ -30,6 +30,8 @@ _RESYNTHESIS = (
     "f0",
     "log_f0",
     "voicing",
+    "multi_resolution",
+    "source_",
     "speaker_similarity",
 )
 _TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
@@ -42,9 +44,15 @@ _NAMES = {
     "timed_segment_bitrate": "segment bit rate with durations",
     "codebook_usage": "codebook usage",
     "estoi": "ESTOI",
-    "mcd": "MCD",
+    "mcd_sp2mc24": "MCD (sp2mc24)",
     "pnmi": "PNMI",
     "log_spectral_distance": "log-spectral distance",
+    "multi_resolution_distance": "multi-resolution spectral distance",
+    "log_f0_rmse": "log-F0 RMSE",
+    "voicing_decision_error": "voicing error",
+    "f0_frame_error": "F0 frame error",
+    "source_f0_correlation": "conversions: F0 correlation with the source",
+    "source_voicing_decision_error": "conversions: voicing error against the source",
     "speaker_similarity": "speaker similarity",
     "speaker_similarity_converted": "speaker similarity of conversions",
     "speaker_similarity_to_source": "similarity to the source speaker",

@@ -1,0 +1,155 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import voice
+from zerochain import audio
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.scores import Score
+from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.metrics.resynthesis import estoi, log_spectral_distance
+from zerochain.report.score_tables import Column, group_of
+from zerochain.scoring.resynthesis import score_resyntheses
+from zerochain.scoring.resynthesis_measures import METRICS, measure
+
+VOICE = ("ana", "béa")
+
+
+def spoken(corpus: Corpus, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """A wav of every utterance, and what says that all are in ana's voice."""
+    for u in corpus.utterances:
+        wave = change(audio.read(corpus.audio_path(u)))
+        audio.write(folder / f"{u.id}.wav", wave.astype(np.float32))
+    write_synthesis(
+        Synthesis(
+            inverter_id="i" * 64,
+            method="code2spec",
+            units_id="u" * 64,
+            unit_method="km8",
+            corpus_id=corpus.id,
+            voice="ana",
+            sample_rate=16_000,
+            step_ms=40,
+            ids=tuple(corpus.ids),
+            folder=folder,
+        )
+    )
+    return folder
+
+
+def by_metric(scores: list[Score]) -> dict[str, Score]:
+    return {score.metric: score for score in scores}
+
+
+def test_the_recordings_themselves_score_perfectly(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus()
+    scored = score_resyntheses(spoken(corpus, tmp_path / "wavs", lambda w: w), corpus.home)
+    scores = by_metric(scored.scores)
+    assert set(scores) == {metric.name for metric in METRICS["voice"]}
+    assert all(score.n == 3 for score in scores.values())
+    assert scores.pop("estoi").value == pytest.approx(1)
+    assert {name: score.value for name, score in scores.items()} == dict.fromkeys(scores, 0)
+    assert scored.notes[0] == "3 wavs of other speakers or splits are not scored"
+
+
+def test_scores_are_means_of_what_is_measured_of_each_utterance(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus()
+    rng = np.random.default_rng(0)
+    wavs = spoken(corpus, tmp_path / "wavs", lambda w: w + rng.normal(0, 0.01, len(w)))
+    scores = by_metric(score_resyntheses(wavs, corpus.home).scores)
+    pairs = [
+        (audio.read(corpus.audio_path(u)), audio.read(wavs / f"{u.id}.wav"))
+        for u in corpus.utterances
+        if u.speaker == "ana"
+    ]
+    expected = [log_spectral_distance(*pair) for pair in pairs]
+    assert scores["log_spectral_distance_dB"].value == pytest.approx(np.mean(expected))
+    assert scores["estoi"].value == pytest.approx(np.mean([estoi(*pair) for pair in pairs]))
+    measured = [measure(*pair, "voice") for pair in pairs]
+    for name, score in scores.items():
+        assert score.value == pytest.approx(np.mean([float(m[name]) for m in measured]))
+        assert score.inputs["inverter"] == "i" * 64
+
+
+def test_conversions_are_compared_with_their_source(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus(n_utterances=4)
+    wavs = spoken(corpus, tmp_path / "wavs", lambda w: w)
+    scored = score_resyntheses(wavs, corpus.home, against="source")
+    scores = by_metric(scored.scores)
+    assert set(scores) == {"source_f0_correlation", "source_voicing_decision_error_%"}
+    assert scores["source_f0_correlation"].value == pytest.approx(1)
+    assert scores["source_voicing_decision_error_%"].value == 0
+    assert all(score.n == 2 for score in scores.values())  # béa's
+
+
+def test_a_conversion_set_may_lack_the_voice_s_own_utterances(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus(n_utterances=4)
+    for u in corpus.select(speaker="béa").utterances[:1]:
+        audio.write(tmp_path / "wavs" / f"{u.id}.wav", audio.read(corpus.audio_path(u)))
+    scored = score_resyntheses(tmp_path / "wavs", corpus.home, against="source", voice="ana")
+    assert scored.scores[0].n == 1
+    with pytest.raises(InputError, match="in which voice"):
+        score_resyntheses(tmp_path / "wavs", corpus.home, against="source")
+    with pytest.raises(InputError, match="by another speaker than 'béa'"):
+        score_resyntheses(tmp_path / "wavs", corpus.home, against="source", voice="béa")
+
+
+def test_the_melody_is_what_correlates_whatever_the_pitch() -> None:
+    low, high = (voice(np.random.default_rng(0), 2.0, pitch) for pitch in (110, 200))
+    values = measure(low, high, "source")
+    assert float(values["source_f0_correlation"]) > 0.9
+    assert float(values["source_voicing_decision_error_%"]) < 10
+
+
+def test_what_is_undefined_is_left_out_and_counted(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus(n_utterances=4)
+    wavs = spoken(corpus, tmp_path / "wavs", lambda w: w)
+    first = corpus.select(speaker="ana").utterances[0]
+    n = len(audio.read(wavs / f"{first.id}.wav"))
+    audio.write(wavs / f"{first.id}.wav", np.zeros(n, np.float32))
+    scored = score_resyntheses(wavs, corpus.home)
+    scores = by_metric(scored.scores)
+    assert scores["mcd_sp2mc24_dB"].options["exclusions"] == {"silent_resynthesis": 1}
+    assert scores["log_f0_rmse_cents"].options["exclusions"] == {"nothing_voiced_in_both": 1}
+    assert (scores["log_f0_rmse_cents"].n, scores["voicing_decision_error_%"].n) == (1, 2)
+    assert "left out: 1 nothing voiced in both" in scored.notes
+
+
+def test_whispers_have_no_f0_score_but_the_others(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus(n_utterances=4)
+    rng = np.random.default_rng(0)
+    wavs = spoken(corpus, tmp_path / "wavs", lambda w: rng.normal(0, 0.1, len(w)))
+    scored = score_resyntheses(wavs, corpus.home)
+    assert "log_f0_rmse_cents" not in by_metric(scored.scores)
+    assert "log_f0_rmse_cents is undefined for every utterance and left out" in scored.notes
+    assert by_metric(scored.scores)["voicing_decision_error_%"].value > 20
+
+
+def test_a_silent_original_has_no_value_at_all() -> None:
+    values = measure(np.zeros(8000, np.float32), np.ones(8000, np.float32), "voice")
+    assert set(values.values()) == {"silent_original"}
+    assert set(values) == {metric.name for metric in METRICS["voice"]}
+
+
+def test_the_report_knows_every_measure() -> None:
+    for metric in (*METRICS["voice"], *METRICS["source"]):
+        column = Column(metric.name, metric.protocol, "")
+        assert column.label != column.stem.replace("_", " ")
+        assert column.better
+        score = Score(metric.name, 1.0, None, 1, metric.protocol, "s", {"corpus": "c"})
+        assert group_of(score) == "resynthesis"
