@@ -1,5 +1,6 @@
 """Slow, obviously right oracles of what the package computes fast."""
 
+import heapq
 import itertools
 import math
 from collections import defaultdict
