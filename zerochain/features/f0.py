@@ -106,11 +106,15 @@ def track_f0(wave: Waveform, options: F0Options = _DEFAULTS, device: str = "cpu"
         )
     n_frames = -(-len(wave) // options.hop)
     centred = wave - np.float32(wave.mean(dtype=np.float64))
-    peak = float(np.abs(centred).max())
-    if peak <= _ROUNDING * float(np.abs(wave).max()):
+    peak = _peak(centred)
+    if peak <= _ROUNDING * _peak(wave):
         return np.zeros(n_frames, np.float32)
     with torch.inference_mode():
         return _tracked(centred / np.float32(peak), n_frames, options, torch.device(device))
+
+
+def _peak(wave: Waveform) -> float:
+    return max(float(wave.max()), -float(wave.min()))
 
 
 def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.device) -> Contour:
