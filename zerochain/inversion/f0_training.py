@@ -108,7 +108,6 @@ def measured(
     n_voiced = float(kept.arrays["voiced"].sum())
     return {
         "steps": int(trained.history[-1]["step"]),
-        "seconds": round(trained.history[-1]["seconds"], 1),
         "best_step": int(trained.best["step"]),
         "best_valid_loss": trained.best["valid_loss"],
         "converged": trained.converged,

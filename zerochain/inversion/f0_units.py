@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.units import UnitFile
 from zerochain.inversion.cuts import Cuts
 from zerochain.inversion.f0_training import F0Task, frames_of, measured
 from zerochain.modules.f0_vqvae import STRIDE, F0Vqvae, F0VqvaeConfig
@@ -167,6 +168,27 @@ class F0Quantizer:
             z, voiced = (x[0, :n_frames].cpu().numpy() for x in self.network.decode(codes))
         # Where nothing voiced was ever seen, what the network says of voicing is chance.
         return statistics.restored(z, (voiced > 0.5) & (self.report["voiced"] > 0))
+
+    def encode(
+        self,
+        f0: Mapping[str, Contour],
+        voices: Mapping[str, int],
+        statistics: Sequence[F0Statistics],
+        model_id: str,
+        *,
+        speakers: Mapping[str, str | None] | None = None,
+        corpus_id: str = "",
+    ) -> UnitFile:
+        """The F0 units of many utterances as a unit file; `model_id` is the quantizer's bundle."""
+        return UnitFile(
+            units={name: self.units(f0[name], statistics[voices[name]]) for name in f0},
+            n_units=self.n_units,
+            step_ms=self.unit_step_ms,
+            model_id=model_id,
+            method=f"{MODEL} K={self.n_units}",
+            speakers=speakers or {},
+            corpus_id=corpus_id,
+        )
 
     def settings(self) -> dict[str, Any]:
         """What `from_tensors` needs beside the tensors."""

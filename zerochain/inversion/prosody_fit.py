@@ -33,7 +33,7 @@ from zerochain.training.loop import train
 from zerochain.training.split import validation_ids
 
 TRAINING = TrainingConfig(
-    max_steps=1000, batch_size=16, validate_every=50, patience=5, ema_decay=0.99
+    max_steps=1000, batch_size=8, validate_every=100, patience=3, ema_decay=0.99
 )
 _F0_REACH_MS = 500.0
 _HELD_OUT = 0.1
@@ -47,7 +47,7 @@ def fit_prosody(
     statistics: Sequence[F0Statistics],
     *,
     references: NDArray[np.float32] | None = None,
-    width: int = 96,
+    width: int = 64,
     training: TrainingConfig = TRAINING,
     f0_step_ms: float = 5.0,
     folder: Path | None = None,
@@ -113,7 +113,6 @@ def fit_prosody(
     network.to(device).eval()
     report = {
         "steps": int(trained.history[-1]["step"]),
-        "seconds": round(trained.history[-1]["seconds"], 1),
         "best_step": int(trained.best["step"]),
         "best_valid_loss": trained.best["valid_loss"],
         "converged": trained.converged,

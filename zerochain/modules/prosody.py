@@ -19,7 +19,7 @@ class ProsodyConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     n_units: int = Field(ge=1)
-    width: int = Field(96, ge=1)
+    width: int = Field(64, ge=1)
     n_duration_layers: int = Field(3, ge=1)
     n_f0_layers: int = Field(6, ge=1)
     """Each doubles the dilation: n layers see 2ⁿ − 1 frames to either side."""
