@@ -1,4 +1,4 @@
-"""Scores of translations on the command line."""
+"""Scores of translations and of recognised speech on the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, seed_option
+from zerochain.cli.common import FILE, FOLDER, device_option, seed_option
 from zerochain.cli.score import out_option, save_scores, score, split_option, system_option
 
 __all__ = ["score"]
@@ -56,3 +56,44 @@ def translation(out: Path, **options: Any) -> None:
     from zerochain.scoring.translation import score_translation
 
     save_scores(score_translation(**options), out)
+
+
+@score.command(
+    example="zerochain score recognition wavs/ --corpus corpora/es --pairs corpora/pairs.parquet "
+    "--split test --recogniser recognisers/es --out scores.jsonl"
+)
+@click.argument("wavs", type=FOLDER)
+@click.option(
+    "--corpus", type=FOLDER, required=True, help="The texts, of the language that is spoken."
+)
+@click.option("--recogniser", type=FOLDER, help="Of 'zerochain recognise train'.")
+@click.option(
+    "--command",
+    help="A program instead, {wav} standing for the recording; it writes the text to its "
+    'standard output: --command "prog --text-only {wav}". No shell is involved.',
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="How long the program may take for a recording.",
+)
+@click.option(
+    "--pairs", type=FILE, help="WAVS have the ids of sources: they say what their targets say."
+)
+@split_option
+@system_option
+@out_option
+@seed_option
+@device_option
+def recognition(out: Path, device: str, **options: Any) -> None:
+    """CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or a corpus whose recordings it takes.
+
+    Texts are compared in lower case and without punctuation. An error rate means little without
+    the recogniser's own: score the corpus itself, and resynthesised references, for the ceiling.
+    """
+    from zerochain.scoring.recognition import score_recognition
+    from zerochain.training.device import resolve_device
+
+    save_scores(score_recognition(device=resolve_device(device), **options), out)

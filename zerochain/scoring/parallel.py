@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from zerochain.errors import InputError, ModelMismatchError
-from zerochain.formats.corpus import read_corpus
+from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.pairs import Pairs
 from zerochain.formats.units import UnitFile
@@ -84,22 +84,25 @@ def join(made: UnitFile, spoken: UnitFile, wanted: Pairs, texts: Path | None) ->
     )
 
 
-def scored_pairs(pairs: Pairs, made: UnitFile, corpus: Path | None, split: str | None) -> Pairs:
-    """The pairs of a split of one of the two corpora; else all that have an output.
+def scored_pairs(
+    pairs: Pairs, made: Collection[str], corpus: Corpus | None, split: str | None
+) -> Pairs:
+    """The pairs of a split of one of the two corpora; else all whose source is among `made`.
 
     Raises:
         InputError: a pair of the split without an output, an output without a pair.
     """
     if split is None:
-        check_same_ids(made.ids, {source for source, _ in pairs.pairs}, "outputs", "pairs")
-        return replace(pairs, pairs=tuple(p for p in pairs.pairs if p[0] in made.units))
+        check_same_ids(made, {source for source, _ in pairs.pairs}, "outputs", "pairs")
+        there = set(made)
+        return replace(pairs, pairs=tuple(p for p in pairs.pairs if p[0] in there))
     if corpus is None:
         raise InputError(
             f"split {split!r} of which corpus?", remedy="give --corpus, the sources' or targets'"
         )
-    inside = pairs.of_split(read_corpus(corpus), split)
+    inside = pairs.of_split(corpus, split)
     sources = list(dict.fromkeys(source for source, _ in inside.pairs))
-    check_same_ids(sources, made.ids, f"pairs of split {split!r}", "outputs")
+    check_same_ids(sources, made, f"pairs of split {split!r}", "outputs")
     return inside
 
 

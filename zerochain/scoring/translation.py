@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import Score
@@ -63,7 +64,8 @@ def score_translation(
         InputError: an output without a pair, or a pair without output, units or text.
     """
     made, spoken, table = read_units(output), read_units(references), read_pairs(pairs)
-    wanted = scored_pairs(table, made, corpus, split)
+    side = None if corpus is None else read_corpus(corpus)
+    wanted = scored_pairs(table, made.ids, side, split)
     parallel = join(made, spoken, wanted, texts)
     pool = table if train_pairs is None else read_pairs(train_pairs)
     floor, floor_from = random_targets(parallel, spoken, pool, seed)
