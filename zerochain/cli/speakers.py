@@ -50,7 +50,7 @@ def speakers() -> None:
     "--dim", type=click.IntRange(min=1), default=128, show_default=True, help="Of the vector."
 )
 @training_options(
-    steps=800,
+    steps=600,
     batch_size=64,
     learning_rate=2e-3,
     validate_every=100,

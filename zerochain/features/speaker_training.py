@@ -26,11 +26,10 @@ from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
 
 TRAINING = TrainingConfig(
-    max_steps=800,
+    max_steps=600,
     batch_size=64,
     learning_rate=2e-3,
     annealing="cosine",
-    ema_decay=0.99,
     validate_every=100,
     patience=8,
 )
