@@ -1,0 +1,85 @@
+"""Two languages that are made up, and utterances that say the same in both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zerochain.formats.features import write_features
+from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.units import UnitFile, write_units
+
+N_WORDS = 6
+
+
+@dataclass(frozen=True)
+class Languages:
+    """Files of a world: what is said in the one and in the other language, and how it sounds."""
+
+    root: Path
+    lines: dict[str, list[int]]
+
+    @property
+    def source(self) -> Path:
+        """Units of the source language, two for a word, with durations."""
+        return self.root / "source.parquet"
+
+    @property
+    def frames(self) -> Path:
+        """The same as features."""
+        return self.root / "frames"
+
+    @property
+    def target(self) -> Path:
+        return self.root / "target.parquet"
+
+    @property
+    def pairs(self) -> Path:
+        return self.root / "pairs.parquet"
+
+    def translation(self, name: str) -> list[int]:
+        """Units of the target language: words in reverse order, other units for them."""
+        return translation(self.lines[name])
+
+
+def translation(line: list[int]) -> list[int]:
+    return [unit for word in reversed(line) for unit in (word, N_WORDS + (word + 1) % N_WORDS)]
+
+
+def make_languages(
+    root: Path, n: int = 300, longest: int = 4, seed: int = 0, prefix: str = "s"
+) -> Languages:
+    """Random sentences without repeated words; two steps of a unit, four frames of a step."""
+    rng = np.random.default_rng(seed)
+    root.mkdir(parents=True, exist_ok=True)
+    lines = {}
+    for i in range(n):
+        length = int(rng.integers(2, longest + 1))
+        lines[f"{prefix}{i}"] = [int(w) for w in rng.permutation(N_WORDS)[:length]]
+    heard = {name: np.repeat([[2 * w, 2 * w + 1] for w in line], 1) for name, line in lines.items()}
+    durations = {name: rng.integers(1, 4, len(units)) for name, units in heard.items()}
+    common = {"step_ms": 20.0}
+    source = UnitFile(
+        heard, 2 * N_WORDS, model_id="a" * 64, method="made", durations=durations,
+        corpus_id="corpus-a", speakers=dict.fromkeys(heard, "ana"), **common,
+    )  # fmt: skip
+    said = {name.replace(prefix, "t"): np.array(translation(line)) for name, line in lines.items()}
+    target = UnitFile(
+        said, 2 * N_WORDS, model_id="b" * 64, method="made too",
+        durations={name: rng.integers(1, 4, len(units)) for name, units in said.items()},
+        corpus_id="corpus-b", **common,
+    )  # fmt: skip
+    pairs = tuple((name, name.replace(prefix, "t")) for name in lines)
+    made = Languages(root, lines)
+    write_units(made.source, source)
+    write_units(made.target, target)
+    write_pairs(made.pairs, Pairs(pairs, "corpus-a", "corpus-b"))
+    spectra = rng.standard_normal((2 * N_WORDS, 10)).astype(np.float32)
+    with write_features(
+        made.frames, extractor="made", options={}, step_ms=5.0, corpus_id="corpus-a"
+    ) as writer:
+        for name in heard:
+            steps = np.repeat(spectra[source.steps(name)], 4, axis=0)
+            noise = 0.1 * rng.standard_normal(steps.shape)
+            writer.add(name, (steps + noise).astype(np.float32), "ana")
+    return made
