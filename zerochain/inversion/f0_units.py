@@ -66,8 +66,8 @@ class F0Quantizer:
             f0: contours of the training speech, Hz (T,) each, 0 where unvoiced.
             voices: of the same utterances, the number of who speaks.
             statistics: of each voice, by its number.
-            folder: for the checkpoint and log.csv; None: nothing is kept, and an interrupted fit
-                starts anew.
+            folder: of this fit's own, for the checkpoint and log.csv; None: nothing is kept, and
+                an interrupted fit starts anew.
 
         Raises:
             InputError: fewer than two utterances, a contour with NaN, or divergence.

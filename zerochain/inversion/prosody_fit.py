@@ -63,8 +63,8 @@ def fit_prosody(
         voices: of the same utterances, the number of who speaks.
         statistics: of the F0 of each voice, by its number.
         references: (n_voices, n_reference) what a speaker encoder hears in each voice.
-        folder: for the checkpoint and log.csv; None: nothing is kept, and an interrupted fit
-            starts anew.
+        folder: of this fit's own, for the checkpoint and log.csv; None: nothing is kept, and an
+            interrupted fit starts anew.
 
     Raises:
         InputError: an utterance without units, of another length or with NaN in its F0, fewer
@@ -76,23 +76,10 @@ def fit_prosody(
         {name: len(contour) * f0_step_ms / 1000 for name, contour in f0.items()}, "F0 contours"
     )
     held_out = validation_ids(list(f0), _HELD_OUT)
-    learned, kept = (
-        _data(
-            unit_file,
-            {i: f0[i] for i in f0 if (i in held_out) == out},
-            voices,
-            statistics,
-            f0_step_ms,
-        )
-        for out in (False, True)
-    )
+    sides = ({i: f0[i] for i in f0 if (i in held_out) == out} for out in (False, True))
+    learned, kept = (_data(unit_file, side, voices, statistics, f0_step_ms) for side in sides)
     config = _config(unit_file, len(statistics), references, width)
-    torch.manual_seed(training.seed)
-    network = ProsodyNet(config)
-    means = unit_means(learned, config.n_units)
-    network.start_from(means["log_durations"], means["z"], means["voiced"].logit(_SURE))
-    if references is not None:
-        network.voices.references.copy_(torch.from_numpy(references))
+    network = _network(config, learned, references, training.seed)
     settings = {
         "network": config.model_dump(),
         "training": training.model_dump(),
@@ -134,6 +121,22 @@ def _config(
         n_voices=n_voices if n_voices > 1 or n_reference else 0,
         n_reference=n_reference,
     )
+
+
+def _network(
+    config: ProsodyConfig,
+    learned: ProsodyData,
+    references: NDArray[np.float32] | None,
+    seed: int,
+) -> ProsodyNet:
+    """A network that starts from each unit's mean."""
+    torch.manual_seed(seed)
+    network = ProsodyNet(config)
+    means = unit_means(learned, config.n_units)
+    network.start_from(means["log_durations"], means["z"], means["voiced"].logit(_SURE))
+    if references is not None:
+        network.voices.references.copy_(torch.from_numpy(references))
+    return network
 
 
 def _data(
