@@ -22,6 +22,7 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.inversion.adversary import AdversaryWarning
 from zerochain.inversion.train import Code2SpecTask
 
 QUICK = ("--steps", 6, "--validate-every", 2, "--width", 8, "--batch-size", 2)
@@ -110,10 +111,10 @@ def test_train_and_synthesize(prepared: Prepared, options: tuple[str, ...]) -> N
         assert (header.samplerate, header.frames) == (16_000, 320 * len(units.units[name]))
 
 
-def test_a_seed_decides_the_phase(prepared: Prepared) -> None:
+def test_a_seed_decides_a_phase_from_random_numbers(prepared: Prepared) -> None:
     for seed, out in ((0, "a"), (0, "b"), (1, "c")):
         speak = ("invert", "synthesize", prepared.inverter, prepared.units, "--out", out)
-        run(*speak, "--seed", seed)
+        run(*speak, "--seed", seed, "--phase", "fgla")
     one, same, other = (Path(out, "u4.wav").read_bytes() for out in "abc")
     assert one == same != other
 
@@ -142,6 +143,47 @@ def test_the_voice_has_to_be_there_and_known(
     assert "no known speaker" in error
     assert "--speaker-from" in error
     assert not Path("i").exists()
+
+
+def test_an_adversary_is_logged_and_named(prepared: Prepared) -> None:
+    said = train(prepared, *QUICK, "--adversary", "wgan", "--adversary-from", 4, "--out", "i")
+    assert "all steps, as an adversary has no end of its own" in said.output
+    log = read_training_log(Path("i.training"))
+    assert np.isnan(log["discriminator_loss"]).tolist() == [True, False, False]
+    assert {"generator_loss", "score_real", "score_made", "accuracy", "contrast"} < log.keys()
+    config = read_bundle(Path("i")).config["training"]
+    assert config["adversary"]["form"] == "wgan"
+    assert config["training"]["keep"] == "last"
+    assert config["converged"] is None
+    assert config["best_step"] == 6
+
+
+def test_an_adversary_that_ruins_the_inverter_is_said(prepared: Prepared) -> None:
+    options = ("--adversary-from", 1, "--alpha", 1e-6, "--learning-rate", 0.05, "--out", "i")
+    with pytest.warns(AdversaryWarning, match="no longer follows its units"):
+        said = train(prepared, *QUICK, *options).output
+    assert "WARNING: at step 6 the adversary has driven the error" in said
+    assert "--alpha" in said
+
+
+def test_many_voices(prepared: Prepared) -> None:
+    command = ("invert", "train", prepared.units, prepared.corpus, *QUICK, *PLAIN, "--out")
+    run(*command, "all", "--all-voices")
+    run(*command, "named", "--voice", "béa", "--voice", "ana")
+    assert content(Path("all")) == content(Path("named"))
+    assert read_bundle(Path("all")).config["voices"] == ["ana", "béa"]
+    speak = ("invert", "synthesize", "all", prepared.units, "--out", "w")
+    error = run(*speak, code=1).stderr
+    assert "2 voices, and none was chosen" in error
+    assert "--voice: ana, béa" in error
+    assert "no voice 'carl'" in run(*speak, "--voice", "carl", code=1).stderr
+    assert not Path("w").exists()
+    run(*speak, "--voice", "béa")
+    assert read_synthesis(Path("w")).voice == "béa"
+    assert (
+        "exclude each other" in run(*command, "x", "--all-voices", "--voice", "ana", code=2).stderr
+    )
+    assert "go together" in run(*speak, "--like", prepared.units, code=2).stderr
 
 
 def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> None:
@@ -238,11 +280,12 @@ def test_restart_and_a_broken_checkpoint(prepared: Prepared) -> None:
 
 
 def test_divergence_is_an_error_and_no_inverter(prepared: Prepared) -> None:
-    options = ("--learning-rate", 1e30, "--plain", "--out", "i")
-    error = train(prepared, *QUICK, *options, code=1).stderr
-    assert "training diverged at step " in error
-    assert "lower --learning-rate" in error
-    assert not Path("i").exists()
+    for adversary in ("none", "lsgan"):
+        options = ("--learning-rate", 1e30, "--plain", "--adversary", adversary, "--out", "i")
+        error = train(prepared, *QUICK, *options, code=1).stderr
+        assert "training diverged at step " in error
+        assert "lower --learning-rate" in error
+        assert not Path("i").exists()
 
 
 def test_tensorboard_gets_the_log_too(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +348,10 @@ def test_a_recording_with_nan_is_named(prepared: Prepared) -> None:
         (("--scale", "mel"), "--scale"),
         (("--method", "vocoder"), "vocoder"),
         (("--seed", -1), "--seed"),
+        (("--alpha", 0), "--alpha"),
+        (("--alpha", "inf"), "alpha"),
+        (("--adversary", "gan"), "--adversary"),
+        (("--adversary-from", 0), "--adversary-from"),
     ],
 )
 def test_usage_errors_exit_with_2(
@@ -367,12 +414,12 @@ FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_0
 KILLED = """
     import os, signal
     from zerochain import audio
-    write = audio.write
+    write = audio.write_chunks
     def deadly(path, *rest):
         write(path, *rest)
         if path.name == "u4.wav":
             os.kill(os.getpid(), signal.SIGKILL)
-    audio.write = deadly
+    audio.write_chunks = deadly
 """
 
 
@@ -384,7 +431,7 @@ def test_a_full_disk_and_a_kill_leave_the_former_wavs(prepared: Prepared, tmp_pa
     assert "new/" in done.stderr
     assert not Path("new").exists()
 
-    run(*speak, "w", "--seed", 1)
+    run(*speak, "w", "--phase", "pghi")
     former = content(Path("w"))
     assert run_apart(FULL, *speak, "w").returncode == 1
     assert not leftovers(tmp_path)

@@ -194,8 +194,8 @@ def test_killed_training_goes_on_to_the_same_inverter(
 ) -> None:
     """SIGKILL in the middle of training against an adversary, then the same command again."""
     corpus, units = prepared
-    config = TrainingConfig(max_steps=60, validate_every=10, batch_size=4)
-    adversary = AdversaryOptions(from_step=25, feature_matching=1.0)
+    config = TrainingConfig(max_steps=24, validate_every=6, batch_size=2)
+    adversary = AdversaryOptions(from_step=8, feature_matching=1.0, width=4)
     trained(prepared, tmp_path / "whole", training=config, adversary=adversary)
     script = f"""
         import os, signal
@@ -205,15 +205,15 @@ def test_killed_training_goes_on_to_the_same_inverter(
         from zerochain.training.config import TrainingConfig
         batch = train.Code2SpecTask.batch
         def deadly(self, step, process):
-            if step == 35:
+            if step == 15:
                 os.kill(os.getpid(), signal.SIGKILL)
             return batch(self, step, process)
         train.Code2SpecTask.batch = deadly
         stage.train_inverter(
             Path({str(units)!r}), Path({str(corpus.folder)!r}), Path({str(tmp_path / "broken")!r}),
             voices=["ana"], split="train", width=16,
-            training=TrainingConfig(max_steps=60, validate_every=10, batch_size=4),
-            adversary=AdversaryOptions(from_step=25, feature_matching=1.0),
+            training=TrainingConfig(max_steps=24, validate_every=6, batch_size=2),
+            adversary=AdversaryOptions(from_step=8, feature_matching=1.0, width=4),
         )
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
@@ -221,7 +221,7 @@ def test_killed_training_goes_on_to_the_same_inverter(
     assert not (tmp_path / "broken").exists()
     trained(prepared, tmp_path / "broken", training=config, adversary=adversary)
     log = (tmp_path / "broken.training" / "log.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in log[1:]] == ["10", "20", "30", "40", "50", "60"]
+    assert [line.split(",")[0] for line in log[1:]] == ["6", "12", "18", "24"]
     weights = [
         (tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "broken")
     ]

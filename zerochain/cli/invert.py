@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,57 @@ if TYPE_CHECKING:
     from zerochain.inversion.adversary import AdversaryOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def voice_options(function: F) -> F:
+    """`--voice`, `--all-voices`, `--speakers`, `--split`; `asked_voices` reads the first two."""
+    options = [
+        click.option(
+            "--voice",
+            multiple=True,
+            help="A target speaker; repeatable, and not needed where there is only one.",
+        ),
+        click.option(
+            "--all-voices", is_flag=True, help="One inverter for all speakers of the corpus."
+        ),
+        click.option(
+            "--speakers",
+            type=FOLDER,
+            help="A speaker encoder ('zerochain speakers train'), to tell several voices apart "
+            "and to speak like others.",
+        ),
+        click.option("--split", help="Train on the utterances of this split alone."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def asked_voices(values: dict[str, Any]) -> tuple[str, ...] | None:
+    """Take `--voice` and `--all-voices` out of a command's options; None stands for all."""
+    voices, all_voices = values.pop("voice"), values.pop("all_voices")
+    if voices and all_voices:
+        raise click.BadParameter("--voice and --all-voices exclude each other")
+    return None if all_voices else voices
+
+
+def said_of_training(out: Path, method: str, report: Mapping[str, Any]) -> None:
+    """Say how a training went."""
+    click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
+    if "steps" not in report:
+        return
+    ended = {
+        True: "stopped improving",
+        False: "NOT CONVERGED: steps ran out",
+        None: "all steps, as an adversary has no end of its own",
+    }[report["converged"]]
+    click.echo(
+        f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
+        f"{report['seconds']:.0f} s on {report['device']} ({ended}); "
+        f"validation loss {report['best_valid_loss']:.4f} at step {report['best_step']}"
+    )
+    for complaint in report.get("complaints", []):
+        click.echo(f"  WARNING: {complaint}")
 
 
 def adversary_options(function: F) -> F:
@@ -106,13 +157,7 @@ def invert() -> None:
 )
 @click.argument("units", type=FILE)
 @click.argument("corpus", type=FOLDER)
-@click.option(
-    "--voice",
-    multiple=True,
-    help="A target speaker; repeatable, and not needed where there is only one.",
-)
-@click.option("--all-voices", is_flag=True, help="One inverter for all speakers of the corpus.")
-@click.option("--split", help="Train on the utterances of this split alone.")
+@voice_options
 @click.option(
     "--method",
     type=click.Choice(["code2spec", "unit-means"]),
@@ -148,8 +193,7 @@ def invert() -> None:
 def train(
     units: Path,
     corpus: Path,
-    voice: tuple[str, ...],
-    all_voices: bool,
+    speakers: Path | None,
     split: str | None,
     method: Any,
     width: int,
@@ -172,13 +216,12 @@ def train(
 
     if width % 8:
         raise click.BadParameter(f"--width {width} is not a multiple of 8")
-    if voice and all_voices:
-        raise click.BadParameter("--voice and --all-voices exclude each other")
     _, report = train_inverter(
         units,
         corpus,
         out,
-        voices=None if all_voices else voice,
+        voices=asked_voices(values),
+        speakers=speakers,
         split=split,
         method=method,
         width=width,
@@ -190,22 +233,8 @@ def train(
         restart=restart,
         tensorboard=tensorboard,
     )
-    if not is_main_process():
-        return
-    click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
-    if "steps" in report:
-        ended = {
-            True: "stopped improving",
-            False: "NOT CONVERGED: steps ran out",
-            None: "all steps, as an adversary has no end of its own",
-        }[report["converged"]]
-        click.echo(
-            f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
-            f"{report['seconds']:.0f} s on {report['device']} ({ended}); "
-            f"validation loss {report['best_valid_loss']:.4f} at step {report['best_step']}"
-        )
-        for complaint in report["complaints"]:
-            click.echo(f"  WARNING: {complaint}")
+    if is_main_process():
+        said_of_training(out, method, report)
 
 
 @invert.command(
@@ -214,15 +243,48 @@ def train(
 @click.argument("inverter", type=FOLDER)
 @click.argument("units", type=FILE)
 @click.option("--voice", help="Who speaks; not needed where the inverter has one voice.")
+@click.option("--like", type=FILE, help="Speak like this recording; takes --speakers.")
+@click.option(
+    "--speakers", type=FOLDER, help="The speaker encoder that the inverter was trained with."
+)
+@click.option(
+    "--phase",
+    type=click.Choice(["griffin-lim", "fgla", "pghi", "pghi-fgla"]),
+    help="How the phase is found.  [default: pghi-fgla]",
+)
 @out_option("the folder of wavs, one an utterance")
 @seed_option
 @device_option
 def synthesize(
-    inverter: Path, units: Path, voice: str | None, out: Path, seed: int, device: str
+    inverter: Path,
+    units: Path,
+    voice: str | None,
+    like: Path | None,
+    speakers: Path | None,
+    phase: Any,
+    out: Path,
+    seed: int,
+    device: str,
 ) -> None:
-    """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units."""
+    """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.
+
+    In one of the inverter's voices, or like a recording of anybody's, if the inverter was trained
+    with a speaker encoder.
+    """
     from zerochain.inversion.stage import synthesize as speak
     from zerochain.training.device import resolve_device
 
-    ids = speak(inverter, units, out, voice=voice, seed=seed, device=resolve_device(device))
+    if (like is None) != (speakers is None) or (like is not None and voice is not None):
+        raise click.BadParameter("--like and --speakers go together, and without --voice")
+    ids = speak(
+        inverter,
+        units,
+        out,
+        voice=voice,
+        like=like,
+        speakers=speakers,
+        phase=phase,
+        seed=seed,
+        device=resolve_device(device),
+    )
     click.echo(f"{out}: {len(ids)} wavs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
-from zerochain.errors import InputError, listed
+from zerochain.errors import ModelMismatchError
+from zerochain.features.f0 import F0Statistics
 from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.identity import short
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.spectrogram import SpectrogramOptions
+from zerochain.inversion.voices import Vector, check_vector, named
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")
-Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Inverter:
         unit_model: id of the unit model whose units it speaks.
         step_ms: of one unit.
         voices: names, in the order of the network's numbers.
+        statistics: of the F0 of each voice.
         speaker_encoder_id: of the bundle whose vectors tell voices apart; empty if none do.
     """
 
@@ -48,6 +51,7 @@ class Inverter:
     n_units: int
     step_ms: float
     voices: tuple[str, ...]
+    statistics: tuple[F0Statistics, ...] = ()
     speaker_encoder_id: str = ""
     phase: Phase = "pghi-fgla"
 
@@ -61,39 +65,30 @@ class Inverter:
         Raises:
             InputError: it isn't known, or none is named and there are several.
         """
-        if voice is None and len(self.voices) == 1:
-            return self.voices[0]
-        if voice in self.voices:
-            return str(voice)
-        raise InputError(
-            f"the inverter has {len(self.voices)} voices, and none was chosen"
-            if voice is None
-            else f"the inverter has no voice {voice!r}",
-            remedy=f"choose one of its voices with --voice: {listed(list(self.voices))}",
-        )
+        return self.voices[named(self.voices, voice)]
+
+    def check_speaker_encoder(self, encoder_id: str) -> None:
+        """Raise ModelMismatchError if voices are told by another speaker encoder's vectors."""
+        if self.n_reference and encoder_id != self.speaker_encoder_id:
+            raise ModelMismatchError(
+                f"the speaker encoder is {short(encoder_id)}, but the inverter was trained with "
+                f"{short(self.speaker_encoder_id)}",
+                cause="the encoder was trained again, or is another one",
+                remedy="give the one that the inverter was trained with",
+            )
 
     def _told(self, voice: str | Vector | None) -> Tensor | None:
         """What the network is told of who speaks, a batch of one."""
         if isinstance(voice, np.ndarray):
-            self._check_vector(voice)
+            check_vector(voice, self.n_reference)
             return torch.from_numpy(voice.astype(np.float32))[None].to(self.mean.device)
-        number = self.voices.index(self.voice_named(voice))
+        number = named(self.voices, voice)
         return torch.tensor([number], device=self.mean.device) if self.has_voices else None
 
-    def _check_vector(self, voice: Vector) -> None:
-        n = self.network.config.n_reference if isinstance(self.network, Code2Spec) else 0
-        if n == 0:
-            raise InputError(
-                "the inverter knows its voices by name, not from recordings",
-                cause="it was trained without a speaker encoder",
-                remedy="choose a voice by name, or train with --speakers BUNDLE",
-            )
-        if voice.shape != (n,) or not np.isfinite(voice).all():
-            raise InputError(
-                f"a voice's vector has shape {voice.shape} or NaN in it; {n} numbers are expected",
-                cause="it comes from another speaker encoder",
-                remedy="use the speaker encoder that the inverter was trained with",
-            )
+    @property
+    def n_reference(self) -> int:
+        """Dimensions of the vectors that voices may be told by; 0 if only names do."""
+        return self.network.config.n_reference if isinstance(self.network, Code2Spec) else 0
 
     @property
     def has_voices(self) -> bool:
@@ -168,6 +163,7 @@ class Inverter:
             "n_units": self.n_units,
             "step_ms": self.step_ms,
             "voices": list(self.voices),
+            "f0": [asdict(s) for s in self.statistics],
             "speaker_encoder_id": self.speaker_encoder_id,
             "phase": self.phase,
             "training": dict(training),
@@ -205,6 +201,7 @@ class Inverter:
             n_units=config["n_units"],
             step_ms=config["step_ms"],
             voices=tuple(config["voices"]),
+            statistics=tuple(F0Statistics(**s) for s in config["f0"]),
             speaker_encoder_id=config["speaker_encoder_id"],
             phase=config["phase"],
         )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zerochain.inversion.adversary import AdversaryOptions
-from zerochain.inversion.code2spec import Code2Spec
-from zerochain.inversion.voice_data import LONG_SEGMENT, SEGMENTS_A_BATCH, VoiceData
+from zerochain.inversion.adversary import AdversaryOptions, AdversaryWatch, complaints
+from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
+from zerochain.inversion.voice_data import (
+    LONG_SEGMENT,
+    SEGMENTS_A_BATCH,
+    VoiceData,
+    unit_means,
+)
 from zerochain.modules.adversarial import (
     Form,
     Judgement,
@@ -19,7 +28,7 @@ from zerochain.modules.adversarial import (
 )
 from zerochain.modules.patch_discriminator import PatchDiscriminator
 from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import Batch, Update
+from zerochain.training.loop import Batch, Row, Update, train
 
 _BETAS = (0.5, 0.9)  # of the discriminator's Adam: what it met long ago is no longer true
 
@@ -82,15 +91,22 @@ class Code2SpecTask:
         update("inverter", error + loss / self._adversary.alpha)
         return {"train_loss": error, **values}
 
-    def validate(self, network: nn.Module) -> float:
-        """Mean squared error over the held-out utterances."""
-        total, n = 0.0, 0.0
+    def validate(self, network: nn.Module) -> Row:
+        """Mean squared error over the held-out utterances, and the contrast that is left.
+
+        The contrast is the mean absolute difference of neighbouring bins relative to that of the
+        recordings: 1 is theirs, less is blurred (over-smoothing), more is noise.
+        """
+        total, n, contrasts = 0.0, 0.0, [0.0, 0.0]
         for batch in self._data.valid.all_segments(SEGMENTS_A_BATCH, LONG_SEGMENT):
             here = {name: value.to(self._device) for name, value in batch.items()}
             target, real = self._target(here)
-            error = _squared_error(network(here["units"], here["voices"]), target, real)
-            total, n = total + float(error.sum()), n + float(real.sum())
-        return total / n
+            spectrum = network(here["units"], here["voices"])
+            total += float(_squared_error(spectrum, target, real).sum())
+            n += float(real.sum())
+            for i, x in enumerate((spectrum, target)):
+                contrasts[i] += float(x[real].diff(dim=-1).abs().sum())
+        return {"contrast": contrasts[0] / max(contrasts[1], 1e-12), "valid_loss": total / n}
 
     def _target(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The true normalised spectra (B, T, n_bins), and which frames are no gap (B, T)."""
@@ -128,6 +144,59 @@ class Code2SpecTask:
         if options.feature_matching:
             values["feature_matching"] = matching
         return options.beta * against + options.feature_matching * matching, values
+
+
+def train_code2spec(
+    config: Code2SpecConfig,
+    data: VoiceData,
+    training: TrainingConfig,
+    adversary: AdversaryOptions,
+    folder: Path,
+    mark: str,
+    *,
+    references: NDArray[np.float32] | None = None,
+    n_frames: int,
+    device: str,
+    restart: bool,
+    tensorboard: bool,
+) -> tuple[Code2Spec, dict[str, Any]]:
+    """Train from the units' means on; returns the network, and how it went.
+
+    Args:
+        folder, mark: for the checkpoint, and what it has to belong to.
+        references: (n_voices, n_reference) what a speaker encoder hears in each voice.
+        n_frames: length of a training segment.
+    """
+    torch.manual_seed(training.seed)
+    network = Code2Spec(config)
+    network.start_from(unit_means(data, config.n_units).weight)
+    if references is not None:
+        network.voice.references.copy_(torch.from_numpy(references))
+    task = Code2SpecTask(network, data, training, adversary, n_frames=n_frames, device=device)
+    result = train(
+        task,
+        training,
+        folder,
+        fingerprint=mark,
+        device=device,
+        restart=restart,
+        tensorboard=tensorboard,
+        watch=AdversaryWatch(),
+    )
+    network.load_state_dict(result.weights)
+    how = {
+        "device": device,
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "steps": int(result.history[-1]["step"]),
+        "seconds": round(result.history[-1]["seconds"], 1),
+        "best_step": int(result.best["step"]),
+        "best_valid_loss": result.best["valid_loss"],
+        "contrast": result.best["contrast"],
+        # An adversary has no end of its own: nobody can say that it has converged.
+        "converged": result.converged if training.keep == "best" else None,
+        "complaints": list(complaints(result.history).values()),
+    }
+    return network.to(device), how
 
 
 def _squared_error(spectrum: Tensor, target: Tensor, real: Tensor) -> Tensor:

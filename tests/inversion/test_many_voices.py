@@ -1,0 +1,260 @@
+"""One inverter for several voices: by name, or like a recording."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from conftest import small_corpus
+from zerochain import audio
+from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.stage import discover, encode
+from zerochain.errors import InputError, ModelMismatchError
+from zerochain.features.speaker_encoder import SpeakerEncoder, mean_voice
+from zerochain.features.spectral import SpectralOptions
+from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.synthesis import read_synthesis
+from zerochain.formats.units import read_units
+from zerochain.inversion.adversary import AdversaryOptions
+from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.spectrogram import SpectrogramOptions
+from zerochain.inversion.stage import synthesize, train_inverter
+from zerochain.inversion.timeline import Timeline
+from zerochain.inversion.voice_data import chosen_voices, spoken_by, voice_data
+from zerochain.inversion.voice_profiles import f0_statistics, reference_vectors
+from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
+from zerochain.training.config import TrainingConfig
+
+QUICK = TrainingConfig(max_steps=30, validate_every=15, batch_size=4)
+VOICES = ("ana", "béa", "carl")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus of three voices, its units and a speaker encoder nobody trained."""
+    root = tmp_path_factory.mktemp("voices")
+    corpus = small_corpus(root, n_utterances=9, speakers=VOICES, seconds=0.8, test_every=9)
+    assert corpus.folder is not None
+    discover(KMeansUnits(8, 2), corpus.folder, root / "km", features=SpectralOptions())
+    encode(root / "km", corpus.folder, root / "units.parquet")
+    torch.manual_seed(0)
+    net = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=6))
+    SpeakerEncoder(net).save(root / "speakers", {}, {})
+    return root
+
+
+def trained(prepared: Path, out: Path, **options: object) -> Inverter:
+    settings = {
+        "voices": None,
+        "width": 16,
+        "adversary": AdversaryOptions(form="none"),
+        "training": QUICK,
+        **options,
+    }
+    corpus = prepared / "tiny"
+    return train_inverter(prepared / "units.parquet", corpus, out, **settings)[0]  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def many(prepared: Path) -> Path:
+    """An inverter of all voices, by name."""
+    trained(prepared, prepared / "many")
+    return prepared / "many"
+
+
+@pytest.fixture(scope="module")
+def heard(prepared: Path) -> Path:
+    """An inverter of two voices, by what a speaker encoder hears."""
+    voices, speakers = ["béa", "ana"], prepared / "speakers"
+    trained(prepared, prepared / "heard", voices=voices, speakers=speakers)
+    return prepared / "heard"
+
+
+def network(**options: int) -> Code2Spec:
+    torch.manual_seed(0)
+    net = Code2Spec(Code2SpecConfig(n_units=10, n_bins=33, width=16, **options)).train()
+    voices = torch.zeros(8, dtype=torch.long) if net.config.has_voices else None
+    net(torch.randint(0, 11, (8, 50)), voices)
+    return net.eval()
+
+
+def test_a_voice_of_each_frame_or_of_the_utterance() -> None:
+    net, units = network(n_voices=3), torch.randint(0, 10, (2, 20))
+    whole = net(units, torch.tensor([2, 1]))
+    frames = net(units, torch.tensor([[2] * 20, [1] * 20]))
+    torch.testing.assert_close(whole, frames)
+    assert not torch.allclose(whole, net(units, torch.tensor([0, 0])), atol=1e-3)
+    with pytest.raises(ValueError, match="which one speaks"):
+        net(units)
+
+
+def test_a_vector_that_is_a_voices_reference_is_that_voice() -> None:
+    net, units = network(n_voices=3, n_reference=4), torch.randint(0, 10, (1, 20))
+    net.voice.references.copy_(torch.randn(3, 4))
+    by_number = net(units, torch.tensor([1]))
+    torch.testing.assert_close(net(units, net.voice.references[1][None]), by_number)
+    assert not torch.allclose(net(units, torch.randn(1, 4)), by_number, atol=1e-3)
+
+
+def test_a_neighbours_voice_is_never_heard() -> None:
+    """Two utterances on a timeline: the second's voice doesn't reach the first."""
+    net, gap = network(n_voices=2), [10] * REACH
+    units = torch.tensor([[*gap, 1, 2, 3, *gap, 4, 5, *gap]])
+    first = slice(REACH, REACH + 3)
+    voices = torch.zeros_like(units)
+    base = net(units, voices)[0, first]
+    voices[0, REACH + 3 :] = 1
+    torch.testing.assert_close(net(units, voices)[0, first], base, rtol=0, atol=0)
+
+
+def test_a_timeline_knows_who_speaks() -> None:
+    options = SpectrogramOptions(n_fft=256, n_window=256)
+    units = [np.zeros(n, np.int32) for n in (3, 5)]
+    waves = [np.ones(n * options.hop, np.float32) for n in (3, 5)]
+    line = Timeline.of(units, waves, options, 9, [7, 2])
+    assert line.voices[line.units == 0].tolist() == [7] * 3 + [2] * 5
+    part = line.segments([REACH + 2], 4)
+    assert part["voices"].shape == (1, 4)
+    assert part["voices"][0, 0] == 7
+
+
+def test_each_utterance_is_of_its_speaker(prepared: Path) -> None:
+    units = read_units(prepared / "units.parquet")
+    corpus = small_corpus(prepared, 9, VOICES, 0.8, "again", 9)
+    part = spoken_by(corpus, ["ana", "carl"], None)
+    assert {u.speaker for u in part.utterances} == {"ana", "carl"}
+    assert part.id == corpus.id
+    data = voice_data(units, part, SpectrogramOptions(n_fft=256, n_window=256), ("ana", "carl"))
+    sides = (data.train, data.valid)
+    n = [sum(int((s.voices[s.units < 8] == i).sum()) for s in sides) for i in range(2)]
+    for i, voice in enumerate(("ana", "carl")):
+        ids = [u.id for u in part.utterances if u.speaker == voice]
+        assert n[i] == sum(2 * len(units.steps(name)) for name in ids)
+
+
+def test_voices_are_chosen_by_name_or_all(make_corpus: Callable[..., Corpus]) -> None:
+    corpus = make_corpus(6, speakers=VOICES, seconds=0.1)
+    assert chosen_voices(corpus, None) == VOICES
+    assert chosen_voices(corpus, ["carl", "ana", "carl"]) == ("ana", "carl")
+    with pytest.raises(InputError, match="3 known speakers: ana, béa, carl"):
+        chosen_voices(corpus, [])
+    with pytest.raises(InputError, match="no speaker dora; speakers: ana, béa, carl"):
+        chosen_voices(corpus, ["ana", "dora"])
+
+
+def test_a_voice_without_recordings_in_the_split_is_named(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="speaker 'ana'"):
+        trained(prepared, tmp_path / "x", split="test")  # only the last utterance, carl's
+
+
+def test_voices_sound_different_and_survive_the_disk(prepared: Path, many: Path) -> None:
+    steps = read_units(prepared / "units.parquet").steps("u0")
+    again = Inverter.load(many)
+    assert again.voices == VOICES
+    spectra = [again.spectrogram(steps, voice) for voice in VOICES]
+    assert not torch.allclose(spectra[0], spectra[1], rtol=1e-3)
+    assert len(again.synthesize(steps, "béa")) == len(steps) * 320
+
+
+def test_a_voice_has_to_be_chosen_and_known(prepared: Path, many: Path, tmp_path: Path) -> None:
+    units = prepared / "units.parquet"
+    with pytest.raises(InputError, match="3 voices, and none was chosen") as error:
+        synthesize(many, units, tmp_path / "w")
+    assert "ana, béa, carl" in str(error.value)
+    with pytest.raises(InputError, match="no voice 'dora'"):
+        synthesize(many, units, tmp_path / "w", voice="dora")
+    with pytest.raises(InputError, match="takes the recording and the speaker encoder"):
+        synthesize(many, units, tmp_path / "w", like=units)
+    with pytest.raises(InputError, match="by name, not from recordings"):
+        Inverter.load(many).synthesize(np.array([1], np.int32), np.ones(6, np.float32))
+    assert not (tmp_path / "w").exists()
+    synthesize(many, units, tmp_path / "w", voice="carl")
+    assert read_synthesis(tmp_path / "w").voice == "carl"
+    assert read_synthesis(tmp_path / "w").speaker_encoder_id is None
+
+
+def test_like_a_recording(prepared: Path, heard: Path, tmp_path: Path) -> None:
+    units, speakers = prepared / "units.parquet", prepared / "speakers"
+    like = prepared / "tiny-audio" / "u2.wav"  # carl's, whom training never met
+    synthesize(heard, units, tmp_path / "w", like=like, speakers=speakers)
+    made = read_synthesis(tmp_path / "w")
+    assert (made.voice, made.speaker_encoder_id) == ("like u2.wav", bundle_id(speakers))
+    inverter, steps = Inverter.load(heard), read_units(units).steps("u0")
+    vector = SpeakerEncoder.load(speakers).embed(audio.read(like))
+    expected = inverter.synthesize(steps, vector)
+    np.testing.assert_allclose(audio.read(tmp_path / "w" / "u0.wav"), expected, atol=1e-4)
+    assert not np.allclose(expected, inverter.synthesize(steps, "ana"), atol=1e-3)
+
+
+def test_a_voices_vector_is_the_mean_of_its_recordings(prepared: Path, heard: Path) -> None:
+    encoder = SpeakerEncoder.load(prepared / "speakers")
+    waves = [audio.read(prepared / "tiny-audio" / f"u{i}.wav") for i in (0, 3, 6)]
+    ana = mean_voice(np.stack([encoder.embed(wave) for wave in waves]))
+    inverter = Inverter.load(heard)
+    assert inverter.voices == ("ana", "béa")
+    assert inverter.speaker_encoder_id == encoder.id
+    assert isinstance(inverter.network, Code2Spec)
+    np.testing.assert_allclose(inverter.network.voice.references[0], ana, atol=1e-5)
+
+
+def test_another_speaker_encoder_is_refused(prepared: Path, heard: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=6))
+    SpeakerEncoder(net).save(tmp_path / "other", {}, {})
+    like = prepared / "tiny-audio" / "u2.wav"
+    with pytest.raises(ModelMismatchError, match=bundle_id(tmp_path / "other")[:12]):
+        synthesize(
+            heard,
+            prepared / "units.parquet",
+            tmp_path / "w",
+            like=like,
+            speakers=tmp_path / "other",
+        )
+
+
+@pytest.mark.parametrize("vector", [np.ones(5), np.full(6, np.nan), np.ones((1, 6))])
+def test_vectors_that_are_no_voice(heard: Path, vector: np.ndarray) -> None:
+    with pytest.raises(InputError, match="6 numbers are expected"):
+        Inverter.load(heard).spectrogram(np.array([1], np.int32), vector.astype(np.float32))
+
+
+def test_choices_that_make_no_sense(prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    with pytest.raises(InputError, match="unit means are of one voice"):
+        trained(prepared, out, method="unit-means")
+    with pytest.raises(InputError, match="needs no speaker encoder"):
+        trained(prepared, out, voices=["ana"], speakers=prepared / "speakers")
+    with pytest.raises(InputError, match="would begin at step 99, and training ends at step 30"):
+        trained(prepared, out, adversary=AdversaryOptions(from_step=99))
+    assert not out.exists()
+
+
+def test_a_silent_voice_has_no_vector_but_f0_statistics(prepared: Path) -> None:
+    corpus = small_corpus(prepared, 4, ("ana", "mute"), 0.8, "quiet")
+    for i in (1, 3):
+        soundfile.write(corpus.audio_path(corpus.utterances[i]), np.zeros(16_000), 16_000)
+    encoder = SpeakerEncoder.load(prepared / "speakers")
+    with pytest.raises(InputError, match=r"recordings of voice 'mute'.*'u1': silent"):
+        reference_vectors(corpus, ("ana", "mute"), encoder)
+    ana, mute = f0_statistics(corpus, ("ana", "mute"))
+    assert ana.n_voiced > 0
+    assert np.exp(ana.log_mean) == pytest.approx(100, rel=0.05)
+    assert mute.n_voiced == 0
+
+
+def test_the_bundle_carries_f0_statistics_and_a_sample(prepared: Path, many: Path) -> None:
+    config = read_bundle(many).config
+    assert len(config["f0"]) == len(config["voices"]) == 3
+    pitches = [np.exp(s["log_mean"]) for s in config["f0"]]
+    assert pitches == pytest.approx([100, 160, 220], rel=0.05)  # as the fixture speaks
+    sample = audio.info(many / "sample.wav")
+    assert 0 < sample.duration_s <= 5
+    whole = bundle_id(many)
+    (many / "sample.wav").write_bytes(b"another")
+    assert bundle_id(many) == whole
+    assert Inverter.load(many).statistics[1].log_mean == config["f0"][1]["log_mean"]
