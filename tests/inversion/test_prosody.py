@@ -197,6 +197,7 @@ def test_whispered_speech_has_durations_and_no_f0() -> None:
     statistics = [F0Statistics.of([])] * N_VOICES
     prosody = fit_prosody(unit_file, silent, voices, statistics, width=8, training=VERY_QUICK)
     assert prosody.report["z_rmse"] is None
+    assert "nothing is voiced" in prosody.findings[0]
     assert not prosody.f0(np.int32([1, 2, 3]), 0).any()
     assert prosody.durations(np.int32([1, 2, 3]), 0).min() >= 1
 

@@ -39,12 +39,11 @@ def test_f0_sees_as_far_as_it_says_and_no_further() -> None:
     assert seen == list(range(23, 38))
 
 
-def test_it_starts_from_the_means_that_it_is_given() -> None:
-    net, units = network(n_voices=2), torch.randint(0, 10, (2, 9))
-    means = torch.randn(3, 10)
-    net.start_from(*means)
-    made = outputs(net, units, torch.tensor([9, 9]), torch.tensor([0, 1]))
-    torch.testing.assert_close(made, means[:, units])
+def test_durations_start_from_the_means_that_they_are_given() -> None:
+    net, units, means = network(n_voices=2), torch.randint(0, 10, (2, 9)), torch.randn(10)
+    net.start_from(means)
+    made = net.log_durations(units, torch.tensor([9, 9]), net.voice(torch.tensor([0, 1])))
+    torch.testing.assert_close(made, means[units])
 
 
 def test_voices_differ_and_no_voice_is_the_vector_of_zeros() -> None:

@@ -51,7 +51,8 @@ class Prosody:
     @property
     def findings(self) -> list[str]:
         """What deserves a look."""
-        return [
+        whispered = [] if self._is_voiced else ["nothing is voiced, and neither is predicted F0"]
+        return whispered + [
             f"predicted {what} of held-out utterances are no better than each unit's mean "
             f"({self.report[name]:.3f} against {self.report[name + '_baseline']:.3f}): too little "
             "speech, or the units say nothing of them"
@@ -111,7 +112,9 @@ class Prosody:
                 x[0].cpu().numpy()
                 for x in self.network.f0(*self._batch(frames), self._voice(voice))
             )
-        return (statistics or self._statistics(voice)).restored(z, voicing > 0)
+        # Where nothing voiced was ever seen, what the network says of voicing is chance.
+        voiced = (voicing > 0) & self._is_voiced
+        return (statistics or self._statistics(voice)).restored(z, voiced)
 
     def settings(self) -> dict[str, Any]:
         """What `from_tensors` needs beside the tensors."""
@@ -144,6 +147,10 @@ class Prosody:
             settings["scale"],
             settings["report"],
         )
+
+    @property
+    def _is_voiced(self) -> bool:
+        return any(s.n_voiced for s in self.statistics)
 
     def _batch(self, units: NDArray[np.int32]) -> tuple[Tensor, Tensor]:
         device = next(self.network.parameters()).device

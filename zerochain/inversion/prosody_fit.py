@@ -37,7 +37,6 @@ TRAINING = TrainingConfig(
 )
 _F0_REACH_MS = 500.0
 _HELD_OUT = 0.1
-_SURE = 0.02  # that a unit which was always voiced, or never, isn't another time
 
 
 def fit_prosody(
@@ -129,11 +128,10 @@ def _network(
     references: NDArray[np.float32] | None,
     seed: int,
 ) -> ProsodyNet:
-    """A network that starts from each unit's mean."""
+    """A network that starts from each unit's mean duration."""
     torch.manual_seed(seed)
     network = ProsodyNet(config)
-    means = unit_means(learned, config.n_units)
-    network.start_from(means["log_durations"], means["z"], means["voiced"].logit(_SURE))
+    network.start_from(unit_means(learned, config.n_units)["log_durations"])
     if references is not None:
         network.voices.references.copy_(torch.from_numpy(references))
     return network

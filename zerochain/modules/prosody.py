@@ -58,10 +58,12 @@ class ProsodyNet(nn.Module):
         dilations = [2**i for i in range(config.n_f0_layers)]
         self.f0_layers = UnitConvolutions(*sizes, dilations, 2)
 
-    def start_from(self, log_durations: Tensor, z: Tensor, voicing: Tensor) -> None:
-        """Start from what each unit does on average, (n_units,) each, with no correction."""
+    def start_from(self, log_durations: Tensor) -> None:
+        """Start from each unit's mean log duration (n_units,), with no correction.
+
+        F0 is learned worse from such a start: its means are sure of what neighbours decide.
+        """
         self.duration_layers.start_from(log_durations[:, None])
-        self.f0_layers.start_from(torch.stack([z, voicing], dim=1))
 
     @property
     def f0_reach(self) -> int:
@@ -105,7 +107,7 @@ class ProsodyNet(nn.Module):
 class UnitConvolutions(nn.Module):
     """Units (B, T) → (B, T, n_out): residual convolutions of kernel 3 over embedded units.
 
-    They correct what each unit gives by itself, which is where training starts.
+    They correct what each unit gives by itself.
     What lies beyond an utterance's end is kept at zero in every layer, so that an utterance gives
     the same alone and in a batch.
     """
