@@ -123,7 +123,8 @@ def train_speaker_encoder(
         verification=verification,
     )
     if is_main_process():
-        encoder.save(out, {"corpus": whole.id}, {**settings, **asdict(report)})
+        said = {name: value for name, value in asdict(report).items() if name != "seconds"}
+        encoder.save(out, {"corpus": whole.id}, {**settings, **said})  # the same id, resumed or not
         (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
     return report
 
