@@ -1,0 +1,260 @@
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from commands import run
+from zerochain import audio
+from zerochain.errors import InputError
+from zerochain.features.recogniser import Recogniser
+from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
+from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.scores import Score, read_scores
+from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.metrics.translation import bleu, error_rate
+from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.scoring.command import parsed, transcribe_by
+from zerochain.scoring.recognition import score_recognition
+
+TEXTS = {"a": "Das rote Haus.", "b": "Ein Hund, der schläft!", "c": "Das Haus schläft nicht?"}
+PYTHON = shlex.quote(sys.executable)
+
+
+def program(folder: Path, body: str) -> str:
+    """A command of a Python program that is given the recording as its first argument."""
+    path = folder / "a program.py"
+    path.write_text("import sys, pathlib, time\nwav = pathlib.Path(sys.argv[1])\n" + body)
+    return f"{PYTHON} {shlex.quote(str(path))} '{{wav}}'"
+
+
+def reader(folder: Path, texts: dict[str, str]) -> str:
+    """A command that knows what is said in each recording."""
+    return program(folder, f"print({texts!r}[wav.stem])")
+
+
+@pytest.fixture
+def spoken(make_corpus: Callable[..., Corpus], tmp_path: Path) -> Corpus:
+    """A corpus of three utterances with text, and its recordings as a folder of wavs as well."""
+    made = make_corpus(3, name="plain")
+    (tmp_path / "wavs").mkdir()
+    utterances = []
+    for u, (name, text) in zip(made.utterances, TEXTS.items(), strict=True):
+        audio.write(tmp_path / "wavs" / f"{name}.wav", audio.read(made.audio_path(u)))
+        split = "test" if name != "c" else "train"
+        utterances.append(replace(u, id=name, text=text, split=split))
+    return write_corpus(tmp_path / "de", replace(made, utterances=tuple(utterances), folder=None))
+
+
+def values(scores: list[Score]) -> dict[str, float]:
+    return {score.metric: score.value for score in scores}
+
+
+def test_a_program_that_hears_everything(spoken: Corpus, tmp_path: Path) -> None:
+    heard = {name: text.upper() for name, text in TEXTS.items()}
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, heard))
+    assert values(scored.scores) == {"cer_%": 0, "wer_%": 0, "asr_bleu": pytest.approx(100)}
+    assert scored.scores[0].n == 3
+    assert scored.scores[0].inputs == {"corpus": spoken.id}
+    assert scored.scores[0].system == "wavs"
+    assert "not known here" in scored.notes[-1]
+
+
+def test_errors_are_counted_in_plain_text(spoken: Corpus, tmp_path: Path) -> None:
+    heard = {"a": "das rote Maus", "b": "", "c": "Das Haus, schläft nicht"}
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, heard))
+    made = ["das rote maus", "", "das haus schläft nicht"]
+    said = ["das rote haus", "ein hund der schläft", "das haus schläft nicht"]
+    value = values(scored.scores)
+    assert value["cer_%"] == error_rate(made, [[text] for text in said]).value
+    assert value["cer_%"] == pytest.approx(100 * (1 + 20) / (13 + 20 + 22))
+    assert value["wer_%"] == pytest.approx(100 * (1 + 4) / (3 + 4 + 4))
+    expected = bleu(made, [[text] for text in said], tokenize="13a")
+    assert value["asr_bleu"] == expected.value
+    last = scored.scores[-1].options
+    assert last["signature"] == expected.signature
+    assert "tok:13a" in last["signature"]
+    assert last["n_unrecognised"] == 1
+
+
+def test_translations_say_what_their_targets_say(spoken: Corpus, tmp_path: Path) -> None:
+    for name in TEXTS:
+        (tmp_path / "wavs" / f"{name}.wav").rename(tmp_path / "wavs" / f"s-{name}.wav")
+    rows = (("s-a", "a"), ("s-a", "c"), ("s-b", "b"), ("s-c", "c"), ("s-x", "a"))
+    write_pairs(tmp_path / "pairs", Pairs(rows, "src", spoken.id))
+    heard = {"s-a": TEXTS["c"], "s-b": TEXTS["b"], "s-c": TEXTS["c"]}
+    options: dict[str, Any] = {
+        "command": reader(tmp_path, heard),
+        "pairs": tmp_path / "pairs",
+    }
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", **options)
+    assert values(scored.scores)["cer_%"] == 0
+    assert scored.scores[0].n == 3
+    with pytest.raises(InputError, match="missing in the outputs: s-x"):
+        score_recognition(tmp_path / "wavs", tmp_path / "de", split="test", **options)
+    write_pairs(tmp_path / "pairs", Pairs(rows[:-1], "src", spoken.id))
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", split="test", **options)
+    assert scored.scores[0].n == 2
+    assert "1 wavs of other splits or pairs are not scored" in scored.notes
+
+
+def test_ids_and_texts_have_to_be_there(spoken: Corpus, tmp_path: Path) -> None:
+    command = reader(tmp_path, TEXTS)
+    with pytest.raises(InputError, match="holds no wav"):
+        score_recognition(tmp_path / "de" / "x", tmp_path / "de", command=command)
+    audio.write(tmp_path / "wavs" / "d.wav", np.zeros(1600, np.float32))
+    with pytest.raises(InputError, match="missing in the corpus plain: d"):
+        score_recognition(tmp_path / "wavs", tmp_path / "de", command=command)
+    (tmp_path / "wavs" / "b.wav").unlink()
+    with pytest.raises(InputError, match=r"1 of 2 ids of the corpus plain are missing.*: b"):
+        score_recognition(tmp_path / "wavs", tmp_path / "de", command=command, split="test")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(None, "1 of 3 utterances have no text: b"), ("?!", "neither letters")]
+)
+def test_without_text_nothing_is_scored(
+    spoken: Corpus, tmp_path: Path, text: str | None, found: str
+) -> None:
+    utterances = tuple(replace(u, text=text) if u.id == "b" else u for u in spoken.utterances)
+    write_corpus(tmp_path / "de2", replace(spoken, utterances=utterances, folder=None))
+    with pytest.raises(InputError, match=found):
+        score_recognition(tmp_path / "wavs", tmp_path / "de2", command=reader(tmp_path, TEXTS))
+
+
+def test_exactly_one_recogniser(spoken: Corpus, tmp_path: Path) -> None:
+    for options in ({}, {"command": "x {wav}", "recogniser": tmp_path / "r"}):
+        with pytest.raises(InputError, match="by a recogniser or by a command"):
+            score_recognition(tmp_path / "wavs", tmp_path / "de", **options)
+
+
+@pytest.fixture
+def recogniser(spoken: Corpus, tmp_path: Path) -> Recogniser:
+    torch.manual_seed(0)
+    config = EncoderConfig(n_in=80, width=8, n_blocks=0, dim=6, stride=2, tail="gru")
+    made = Recogniser(Encoder(config), "adehs")
+    report = {"cer": 4.5, "cer_interval": [3.0, 6.0], "wer": 9.0, "n_held_out": 7, "split": "train"}
+    made.save(tmp_path / "r", {"corpus": spoken.id}, report)
+    return made
+
+
+def test_our_recogniser_stands_beside_its_own_errors(
+    spoken: Corpus, recogniser: Recogniser, tmp_path: Path
+) -> None:
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", recogniser=tmp_path / "r")
+    heard = [
+        recogniser.transcribe([audio.read(tmp_path / "wavs" / f"{name}.wav")])[0] for name in TEXTS
+    ]
+    said = ["das rote haus", "ein hund der schläft", "das haus schläft nicht"]
+    value = {score.metric: score for score in scored.scores}
+    assert value["cer_%"].value == error_rate(heard, [[text] for text in said]).value
+    own = value["recogniser_cer_%"]
+    assert (own.value, own.interval, own.n) == (4.5, (3.0, 6.0), 7)
+    assert own.inputs["recogniser"] == recogniser.id
+    assert value["cer_%"].options["recogniser_held_out"] == 7
+    assert "own CER is 4.5 %, its WER 9.0 %, on 7 real recordings" in "\n".join(scored.notes)
+
+
+def test_real_recordings_are_the_ceiling(
+    spoken: Corpus, recogniser: Recogniser, tmp_path: Path
+) -> None:
+    real = score_recognition(tmp_path / "de", tmp_path / "de", recogniser=tmp_path / "r")
+    wavs = score_recognition(tmp_path / "wavs", tmp_path / "de", recogniser=tmp_path / "r")
+    assert values(real.scores) == pytest.approx(values(wavs.scores), abs=3)
+    assert real.scores[0].system == "real speech"
+    part = {"recogniser": tmp_path / "r", "split": "train"}
+    learned = score_recognition(tmp_path / "de", tmp_path / "de", **part)
+    assert "it learned to recognise on what is scored here" in learned.notes[-1]
+    others = score_recognition(tmp_path / "de", tmp_path / "de", **{**part, "split": "test"})
+    assert not any("learned" in note for note in others.notes)
+
+
+def test_a_program_is_given_what_a_corpus_says_is_an_utterance(
+    spoken: Corpus, tmp_path: Path
+) -> None:
+    utterances = tuple(replace(u, start=0.25, end=0.75, duration=0.5) for u in spoken.utterances)
+    write_corpus(tmp_path / "cut", replace(spoken, utterances=utterances, folder=None))
+    command = program(tmp_path, "import soundfile\nprint(soundfile.info(str(wav)).frames)")
+    assert set(_heard(tmp_path / "cut", command)) == {"8000"}
+
+
+def _heard(corpus: Path, command: str) -> list[str]:
+    from zerochain.scoring.recognition import _Speech, _Theirs
+
+    speech = _Speech.of(corpus)
+    return list(_Theirs(parsed(command), 60).texts(speech, read_corpus(corpus).ids))
+
+
+def test_synthesised_speech_names_its_inverter_and_units(spoken: Corpus, tmp_path: Path) -> None:
+    made = Synthesis(
+        "inverter", "code2spec", "units", "kmeans", "c", "ana", 16_000, 20.0, tuple(TEXTS),
+        tmp_path / "wavs",
+    )  # fmt: skip
+    write_synthesis(made)
+    command = reader(tmp_path, TEXTS)
+    first = score_recognition(tmp_path / "wavs", tmp_path / "de", command=command).scores[0]
+    assert first.system == "kmeans → code2spec"
+    assert first.inputs == {"corpus": spoken.id, "inverter": "inverter", "units": "units"}
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("", "doesn't say where"),
+        ("prog", "doesn't say where"),
+        ("{wav}", "doesn't say where"),
+        ("prog 'a {wav}", "No closing quotation"),
+    ],
+)
+def test_a_command_that_makes_no_sense(command: str, found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        parsed(command)
+
+
+def test_no_shell_reads_the_command(tmp_path: Path) -> None:
+    command = program(tmp_path, "print(' '.join(sys.argv[1:]))")
+    wav = tmp_path / "$HOME; rm x.wav"
+    words = parsed(command + " '> stolen' '$(id)' --in={wav}")
+    assert transcribe_by(words, wav, 60) == f"{wav} > stolen $(id) --in={wav}"
+    assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("print('no model', file=sys.stderr)\nsys.exit(3)", "exit code 3: no model"),
+        ("sys.exit(1)", "exit code 1: it says nothing"),
+        ("time.sleep(60)", "took more than 0.5 s"),
+        ("sys.stdout.buffer.write(b'\\xff\\xfe')", "isn't UTF-8"),
+    ],
+)
+def test_a_program_that_fails_is_an_error_that_names_the_file(
+    tmp_path: Path, body: str, found: str
+) -> None:
+    words = parsed(program(tmp_path, body))
+    with pytest.raises(InputError, match=found) as error:
+        transcribe_by(words, tmp_path / "u7.wav", 0.5 if "sleep" in body else 60)
+    assert "u7.wav" in str(error.value)
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="can't be run"):
+        transcribe_by(["no-such-program-anywhere", "{wav}"], tmp_path / "a.wav", 1)
+
+
+def test_the_command(spoken: Corpus, recogniser: Recogniser, tmp_path: Path) -> None:
+    common = ["--corpus", tmp_path / "de", "--out", tmp_path / "s.jsonl"]
+    wavs = tmp_path / "wavs"
+    result = run("score", "recognition", wavs, "--recogniser", tmp_path / "r", *common)
+    assert "recogniser_cer_%" in result.output
+    run("score", "recognition", wavs, "--command", reader(tmp_path, TEXTS), *common)
+    scores = read_scores(tmp_path / "s.jsonl")
+    assert [score.metric for score in scores].count("cer_%") == 2
+    run("score", "recognition", wavs, *common, code=1)
+    run("score", "recognition", wavs, "--recogniser", tmp_path / "de", *common, code=1)
+    assert len(read_scores(tmp_path / "s.jsonl")) == len(scores)
