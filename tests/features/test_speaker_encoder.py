@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 
 RATE = 16_000
-Encoder = Callable[[], SpeakerEncoder]
 
 
 @pytest.fixture
@@ -60,6 +58,15 @@ def test_minutes_are_heard_in_parts(encoder: SpeakerEncoder) -> None:
 def test_where_there_is_no_voice(encoder: SpeakerEncoder, wave: np.ndarray, found: str) -> None:
     with pytest.raises(InputError, match=found):
         encoder.embed_many([noise(1.0), wave])
+
+
+def test_a_voice_is_that_of_the_recordings_in_which_it_is_heard(encoder: SpeakerEncoder) -> None:
+    heard = [noise(1.0, 1), noise(2.0, 2)]
+    mute = np.zeros(RATE, np.float32)
+    voice = encoder.voice([heard[0], mute, noise(0.1), heard[1]])
+    np.testing.assert_allclose(voice, mean_voice(encoder.embed_many(heard)), atol=1e-5)
+    with pytest.raises(InputError, match="in 2 recordings: {'silent': 2}"):
+        encoder.voice([mute, mute])
 
 
 def test_it_comes_back_whole(encoder: SpeakerEncoder, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +69,28 @@ class SpeakerEncoder:
                 )
         extractor = SpectralExtractor(self.options, self.device)
         return self.embed_frames([extractor([wave])[0] for wave in waves])
+
+    def voice(self, waves: Iterable[Waveform]) -> Vectors:
+        """The mean voice of those recordings in which one can be heard: (E,), of unit length.
+
+        Raises:
+            InputError: it can be heard in none.
+        """
+        reasons: Counter[str] = Counter()
+        vectors = []
+        for wave in waves:
+            why = unusable(wave)
+            if why is None:
+                vectors.append(self.embed(wave))
+            else:
+                reasons[why] += 1
+        if not vectors:
+            raise InputError(
+                f"no voice can be heard in {reasons.total()} recordings: {dict(reasons)}",
+                cause="they were cut badly, or what made them failed",
+                remedy="give other recordings of the speaker",
+            )
+        return mean_voice(np.stack(vectors))
 
     def embed_frames(self, utterances: Sequence[Frames]) -> Vectors:
         """The same from frames, (T, D) each, in dB. Minutes are heard in parts, and averaged."""
