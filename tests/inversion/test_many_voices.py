@@ -1,5 +1,6 @@
 """One inverter for several voices: by name, or like a recording."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.speaker_encoder import SpeakerEncoder, mean_voice
 from zerochain.features.spectral import SpectralOptions
-from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
@@ -258,3 +259,24 @@ def test_the_bundle_carries_f0_statistics_and_a_sample(prepared: Path, many: Pat
     (many / "sample.wav").write_bytes(b"another")
     assert bundle_id(many) == whole
     assert Inverter.load(many).statistics[1].log_mean == config["f0"][1]["log_mean"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.pop("voices"), "lacks 'voices'"),
+        (lambda c: c["spectrogram"].update(n_fft=512), "mean of 1025 for 257 bins"),
+        (lambda c: c["network"].update(depth=3), "validation error"),
+        (lambda c: c["network"].update(width=32), "loading state_dict"),
+        (lambda c: c.update(f0=[{"log_mean": 4}]), "log_deviation"),
+    ],
+)
+def test_a_bundle_of_another_version_says_so(
+    many: Path, tmp_path: Path, change: Callable[[dict[str, object]], object], said: str
+) -> None:
+    whole = read_bundle(many)
+    config = json.loads(json.dumps(whole.config))
+    change(config)
+    write_bundle(tmp_path / "i", whole.model, config, whole.tensors, whole.trained_on)
+    with pytest.raises(InputError, match=rf"no inverter that can be used: .*{said}"):
+        Inverter.load(tmp_path / "i")

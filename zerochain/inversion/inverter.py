@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
-from zerochain.errors import ModelMismatchError
+from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.f0 import F0Statistics
-from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.bundle import Bundle, read_bundle, write_bundle
 from zerochain.formats.identity import short
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
@@ -177,11 +177,27 @@ class Inverter:
         """The inverter that `save` wrote.
 
         Raises:
-            InputError: not a bundle of an inverter.
+            InputError: not a bundle of an inverter, or one that lacks something.
         """
         bundle = read_bundle(folder, *METHODS)
+        try:
+            return cls._of(bundle, device)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            lacks = f"lacks {error}" if isinstance(error, KeyError) else None
+            raise InputError(
+                f"is no inverter that can be used: {lacks or str(error).partition(chr(10))[0]}",
+                path=folder,
+                cause="it was edited, or made by another version of zerochain",
+                remedy="train the inverter again",
+            ) from error
+
+    @classmethod
+    def _of(cls, bundle: Bundle, device: str) -> Self:
         config, tensors = bundle.config, {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
         options = SpectrogramOptions(**config["spectrogram"])
+        for name in ("mean", "deviation"):
+            if tensors[name].shape != (options.n_bins,):
+                raise ValueError(f"has a {name} of {len(tensors[name])} for {options.n_bins} bins")
         network: nn.Module
         if bundle.model == "code2spec":
             network = Code2Spec(Code2SpecConfig(**config["network"]))
