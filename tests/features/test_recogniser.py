@@ -197,6 +197,30 @@ def test_what_has_no_text_or_too_much_of_it_is_left_out_and_counted(
     assert report.n_utterances + report.n_held_out < len(corpus.utterances) - 3
 
 
+def test_interrupted_training_goes_on_to_the_same_recogniser(
+    toned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = toned(20)
+    options = {"training": QUICK.model_copy(update={"max_steps": 6, "validate_every": 2}), **TINY}
+    train_recogniser(corpus.folder, tmp_path / "whole", **options)
+    batch = RecogniserTask.batch
+
+    def killed(self: RecogniserTask, step: int, process: int) -> Any:
+        if step == 4:
+            raise KeyboardInterrupt
+        return batch(self, step, process)
+
+    monkeypatch.setattr(RecogniserTask, "batch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_recogniser(corpus.folder, tmp_path / "r", **options)
+    monkeypatch.undo()
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(InputError, match="other data or other settings"):
+        train_recogniser(corpus.folder, tmp_path / "r", held_out=0.2, **options)
+    train_recogniser(corpus.folder, tmp_path / "r", **options)
+    assert bundle_id(tmp_path / "r") == bundle_id(tmp_path / "whole")
+
+
 def test_recordings_of_one_text_are_held_out_together(toned: Any, tmp_path: Path) -> None:
     corpus = toned(30, lambda i, text: LETTERS[i % 4])
     quick = QUICK.model_copy(update={"max_steps": 1})

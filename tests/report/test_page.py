@@ -346,3 +346,24 @@ def test_the_page_stays_small_whatever_the_recordings(
     assert (tmp_path / "report" / "index.html").stat().st_size < 6_000_000
     assert "1 of 2 utterances fit into the page" in page.text
     assert "the beginning of it" in page.text
+
+
+def test_translation_and_recognition_have_tables_of_their_own(
+    tmp_path: Path, make_corpus: Callable[..., Corpus]
+) -> None:
+    corpus = make_corpus()
+    spoken = add_system(tmp_path / "run", corpus, "km8-4t", n_units=8, stride=4)
+    common = {"interval": None, "n": 6, "protocol": "p", "system": "translated: nearest"}
+    inputs = {"units": spoken.id}
+    rows = [
+        Score("unit_bleu", 17.25, inputs=inputs, options={"n_of": "sources"}, **common),
+        Score("retrieval_mrr", 0.346, inputs=inputs, options={"chance": 0.093}, **common),
+        Score("cer_%", 27.2, inputs=inputs, options={"n_of": "utterances"}, **common),
+    ]
+    append_scores(tmp_path / "run" / "scores" / "translation.jsonl", rows)
+    page = made(tmp_path, tmp_path / "run", corpus)
+    assert "Scores of the translation" in page.text
+    assert "17.2" in page.text
+    assert "0.346 chance 0.093" in page.text
+    assert "What a recogniser understands" in page.text
+    assert "CER" in page.text

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from zerochain.formats.scores import Score
+from zerochain.formats.units import UnitFile
 from zerochain.report.score_tables import Column, group_of, number, score_table, split_unit
 
 
@@ -23,6 +25,14 @@ def score(metric: str, value: float, system: str = "a", **changes: object) -> Sc
         ("estoi", "higher"),
         ("pnmi", "higher"),
         ("unit_bleu", "higher"),
+        ("unit_bleu_shuffled", ""),
+        ("unit_chrf_floor", ""),
+        ("unit_error_rate_%", "lower"),
+        ("length_ratio", ""),
+        ("retrieval_mrr", "higher"),
+        ("retrieval_recall@10_%", "higher"),
+        ("asr_bleu", "higher"),
+        ("recogniser_cer_%", ""),
         ("boundary_f1_%", "higher"),
         ("speaker_similarity", "higher"),
         ("speaker_similarity_converted", "higher"),
@@ -139,6 +149,10 @@ def test_two_inputs_of_one_name_are_two_rows() -> None:
         ("anything", {"inverter": "i"}, "resynthesis"),
         ("unit_bleu", {}, "translation"),
         ("anything", {"translator": "t"}, "translation"),
+        ("length_ratio", {"units": "u"}, "translation"),
+        ("retrieval_recall@1_%", {"units": "u"}, "translation"),
+        ("cer_%", {"units": "u", "inverter": "i"}, "recognition"),
+        ("recogniser_cer_%", {}, "recognition"),
     ],
 )
 def test_groups(metric: str, inputs: dict[str, str], group: str) -> None:
@@ -158,3 +172,23 @@ def test_speaker_similarities_stand_together_and_encoders_apart() -> None:
         "speaker similarity of the voice's recordings",
         "speaker similarity of other speakers' recordings",
     ]
+
+
+def test_chance_stands_beside_what_is_above_it() -> None:
+    scores = [score("retrieval_mrr", 0.346, options={"chance": 0.0929}), score("unit_bleu", 17)]
+    [row] = score_table(scores, {}).rows
+    assert [cell.chance for cell in row.cells.values()] == ["0.093", ""]
+
+
+def test_real_and_translated_speech_are_rows_of_the_language_that_is_spoken() -> None:
+    arrays = {"s": np.array([1], np.int32)}
+    units = UnitFile(arrays, 2, 20.0, "m", "translated", corpus_id="source", id="u")
+    scores = [
+        score("cer_%", 20, "ours", inputs={"units": "u", "inverter": "i", "corpus": "target"}),
+        score("cer_%", 30, "theirs", inputs={"inverter": "j", "corpus": "target"}),
+        score("cer_%", 1, "real speech", inputs={"recordings": "target", "corpus": "target"}),
+    ]
+    table = score_table(scores, {"u": units})
+    assert {row.corpus for row in table.rows} == {"target"}
+    assert [row.system for row in table.rows] == ["ours", "theirs", "real speech"]
+    assert [row.cells[table.columns[0]].best for row in table.rows] == [True, False, False]

@@ -138,7 +138,8 @@ def train_recogniser(
         n_held_out=cer.n,
     )
     if is_main_process():
-        recogniser.save(out, {"corpus": whole.id}, {**settings, **asdict(report)})
+        said = {name: value for name, value in asdict(report).items() if name != "seconds"}
+        recogniser.save(out, {"corpus": whole.id}, {**settings, **said})  # one id, resumed or not
         (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
     return report
 

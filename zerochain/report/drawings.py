@@ -77,7 +77,7 @@ def _tradeoff(rows: Sequence[Row], published: str | None, path: Path) -> Tradeof
     references = [
         (row.system, row.cells[abx].score.value)
         for row in rows
-        if abx in row.cells and row.is_features
+        if abx in row.cells and row.is_reference
     ]
     others = published_systems(published) if published else []
     draw = partial(figures.tradeoff, points, references, others, rate=rate.label)

@@ -95,6 +95,7 @@ def _context(
         "tradeoff": drawings.tradeoffs(units_table, published, folder),
         "resynthesis": tables.get("resynthesis"),
         "translation": tables.get("translation"),
+        "recognition": tables.get("recognition"),
         "players": run.syntheses,
         "usage": [drawings.usage(*named) for named in scored_units(run, units_table)],
         "examples": shown,

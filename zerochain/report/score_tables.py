@@ -11,15 +11,16 @@ from typing import Literal, NamedTuple
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
 
-Group = Literal["units", "resynthesis", "translation"]
+Group = Literal["units", "resynthesis", "translation", "recognition"]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
 _LOWER = (
-    r"abx_|(timed_)?(segment_)?bitrate|.*(error|rmse|distance)$|mcd|(cer|wer|per|ued)$|"
+    r"abx_|(timed_)?(segment_)?bitrate|.*(error|error_rate|rmse|distance)$|mcd|"
+    r"(cer|wer|per|ued)$|"
     r"speaker_similarity_to_source$"
 )
 _HIGHER = (
     r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$|"
-    r".*f0_correlation$|speaker_similarity(_converted)?$"
+    r".*f0_correlation$|speaker_similarity(_converted)?$|retrieval_(mrr|recall@\d+)$"
 )
 _RESYNTHESIS = (
     "log_spectral",
@@ -34,7 +35,18 @@ _RESYNTHESIS = (
     "source_",
     "speaker_similarity",
 )
-_TRANSLATION = ("bleu", "unit_bleu", "chrf", "distinct", "asr_bleu")
+_TRANSLATION = (
+    "bleu",
+    "unit_bleu",
+    "unit_chrf",
+    "unit_error_rate",
+    "length_ratio",
+    "distinct",
+    "retrieval",
+)
+_REFERENCES = {"features", "recordings"}
+"""Inputs of scores that are no system's."""
+_RECOGNITION = ("cer", "wer", "asr_bleu", "recogniser_cer")
 _NAMES = {
     "abx_across": "ABX across",
     "abx_within": "ABX within",
@@ -58,6 +70,22 @@ _NAMES = {
     "speaker_similarity_to_source": "similarity to the source speaker",
     "speaker_similarity_recordings": "speaker similarity of the voice's recordings",
     "speaker_similarity_others": "speaker similarity of other speakers' recordings",
+    "unit_bleu": "unit BLEU",
+    "unit_bleu_shuffled": "unit BLEU, shuffled sources",
+    "unit_bleu_floor": "unit BLEU of random targets",
+    "unit_chrf": "unit chrF",
+    "unit_chrf_shuffled": "unit chrF, shuffled sources",
+    "unit_chrf_floor": "unit chrF of random targets",
+    "unit_error_rate": "unit error rate",
+    "length_ratio": "length ratio",
+    "distinct_output_ratio": "distinct outputs",
+    "retrieval_mrr": "retrieval MRR",
+    "retrieval_recall@1": "retrieval recall@1",
+    "retrieval_recall@10": "retrieval recall@10",
+    "cer": "CER",
+    "wer": "WER",
+    "asr_bleu": "ASR-BLEU",
+    "recogniser_cer": "recogniser's CER on real speech",
 }
 _ORDER = list(_NAMES)
 
@@ -115,6 +143,12 @@ class Cell:
             return ""
         return "–".join(number(end, like=self.score.value) for end in self.score.interval)
 
+    @property
+    def chance(self) -> str:
+        """What is expected of one that knows nothing, where the score says so."""
+        chance = self.score.options.get("chance")
+        return number(chance) if isinstance(chance, int | float) else ""
+
 
 @dataclass
 class Row:
@@ -123,8 +157,8 @@ class Row:
     system: str
     unit_file: UnitFile | None
     cells: dict[Column, Cell]
-    is_features: bool = False
-    """Scores of features, which stand below the units for reference."""
+    is_reference: bool = False
+    """Scores of features, or of real speech: for reference, below the others."""
     corpus: str = ""
     """Its id; rows of one corpus stand together, for only they compare."""
 
@@ -142,6 +176,8 @@ class ScoreTable:
 def group_of(score: Score) -> Group:
     """The table that a score belongs to."""
     stem = split_unit(score.metric)[0]
+    if stem in _RECOGNITION:
+        return "recognition"
     if "translator" in score.inputs or stem.startswith(_TRANSLATION):
         return "translation"
     if "inverter" in score.inputs or stem.startswith(_RESYNTHESIS):
@@ -162,8 +198,8 @@ def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> Score
         of = inputs.get("inverter") or inputs.get("units") or inputs.get("features") or ""
         key = (score.system, of)
         unit_file = units.get(inputs.get("units", ""))
-        corpus = unit_file.corpus_id if unit_file else inputs.get("corpus", "")
-        fresh = Row(score.system, unit_file, {}, "features" in inputs, corpus)
+        corpus = inputs.get("corpus") or (unit_file.corpus_id if unit_file else "")
+        fresh = Row(score.system, unit_file, {}, not _REFERENCES.isdisjoint(inputs), corpus)
         row = rows.setdefault(key, fresh)
         column = Column(score.metric, score.protocol, str(score.options.get("distance", "")))
         columns.add(column)
@@ -173,7 +209,7 @@ def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> Score
         row.cells[column] = Cell(score)
     corpora = list(dict.fromkeys(row.corpus for row in rows.values()))
     place = {corpus: i for i, corpus in enumerate(corpora)}
-    ordered = sorted(rows.values(), key=lambda row: (place[row.corpus], row.is_features))
+    ordered = sorted(rows.values(), key=lambda row: (place[row.corpus], row.is_reference))
     table = ScoreTable(sorted(columns, key=_place), ordered, replaced)
     _mark_best(table)
     return table
@@ -204,7 +240,7 @@ def _place(column: Column) -> tuple[int, str, str, str]:
 def _mark_best(table: ScoreTable) -> None:
     for corpus, column in product({row.corpus for row in table.rows}, table.columns):
         there = [row for row in table.rows if row.corpus == corpus]
-        rows = [row for row in there if column in row.cells and not row.is_features]
+        rows = [row for row in there if column in row.cells and not row.is_reference]
         cells = [row.cells[column] for row in rows]
         if not column.better or len(cells) < 2:
             continue

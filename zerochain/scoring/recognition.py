@@ -162,7 +162,7 @@ class _Speech:
         """A folder of wavs, whoever made them, or a corpus."""
         if (folder / CORPUS_MARKER).exists():
             corpus = read_corpus(folder)
-            return cls(folder, corpus.ids, "real speech", {}, corpus)
+            return cls(folder, corpus.ids, "real speech", {"recordings": corpus.id}, corpus)
         if (folder / MARKER).exists():
             made = read_synthesis(folder)
             inputs = {"inverter": made.inverter_id, "units": made.units_id}
