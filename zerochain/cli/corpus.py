@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from zerochain.cli.common import Command, Group, out_option, seed_option
+from zerochain.cli.common import FOLDER, Command, Group, out_option, seed_option, split_option
 from zerochain.cli.importing import summarise
+
+if TYPE_CHECKING:
+    from zerochain.corpora.changes import Kind
 
 
 @click.group(cls=Group)
@@ -34,3 +38,38 @@ def demo(out: Path, pairs: int, voices: int, seed: int) -> None:
     for language in VOICES:
         summarise(read_corpus(out / language))
     click.echo(f"{out / PAIRS_FILE}: {len(made.pairs)} pairs")
+
+
+@corpus.command(
+    cls=Command, example="zerochain corpus change corpora/mine --by noise --out corpora/noisy"
+)
+@click.argument("source", metavar="CORPUS", type=FOLDER)
+@click.option(
+    "--by",
+    "kind",
+    type=click.Choice(["noise", "pitch", "speed", "reverberation"]),
+    required=True,
+    help="What is done to the recordings.",
+)
+@click.option("--amount", type=float, help="How much of it; see above.")
+@split_option
+@out_option("the corpus of changed recordings")
+@seed_option
+def change(
+    source: Path, kind: Kind, amount: float | None, split: str | None, out: Path, seed: int
+) -> None:
+    """Change the recordings of a CORPUS, not what is said, to see whether units stay the same.
+
+    \b
+    noise          pink; --amount dB of signal-to-noise ratio  [default: 10]
+    pitch          --amount semitones up or down  [default: 2]
+    speed          --amount times as fast or as slow, at the same pitch  [default: 1.15]
+    reverberation  a room; --amount seconds until 60 dB are gone  [default: 0.5]
+
+    Ids, speakers, splits, texts and gold phones stay. Encode it, and compare the units with those
+    of CORPUS: 'zerochain score robustness'.
+    """
+    from zerochain.corpora.changed import change_corpus
+    from zerochain.corpora.changes import Change
+
+    summarise(change_corpus(source, out, Change.of(kind, amount), split=split, seed=seed))

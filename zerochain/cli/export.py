@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FOLDER, Group, out_option
-from zerochain.cli.score import protocol_option, silence_option, split_option
+from zerochain.cli.common import FILE, FOLDER, Group, out_option
+from zerochain.cli.score import corpus_option, protocol_option, silence_option, split_option
 
 
 @click.group(cls=Group)
@@ -35,3 +35,18 @@ def items(corpus: Path, protocol: str, split: str | None, silence: str | None, o
     )
     left_out = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
     click.echo(f"{out}: {n_items} items" + (f"; left out: {left_out}" if left_out else ""))
+
+
+@export.command(
+    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/"
+)
+@click.argument("units", type=FILE)
+@corpus_option
+@split_option
+@out_option("<id>.TextGrid", FOLDER)
+def textgrid(units: Path, corpus: Path, split: str | None, out: Path) -> None:
+    """Write UNITS beside gold phones as Praat TextGrids; repeated units are merged."""
+    from zerochain.corpora.unit_textgrids import export_textgrids
+
+    n_files, n_aligned = export_textgrids(units, corpus, out, split=split)
+    click.echo(f"{out}: {n_files} TextGrids, {n_aligned} of them with gold phones")

@@ -1,10 +1,10 @@
-"""Praat TextGrids: the intervals of one tier."""
+"""Praat TextGrids: read the intervals of one tier, write several."""
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,53 @@ def read_textgrid(path: Path, tier: str | None = None) -> list[Interval]:
             remedy="name the one that holds the phones with --tier",
         )
     return [interval for interval in tiers[chosen[0]] if interval.label]
+
+
+Segment = tuple[float, float, str]
+"""From, to (seconds), label."""
+
+
+def textgrid_text(duration_s: float, tiers: Mapping[str, Sequence[Segment]]) -> str:
+    """A TextGrid in Praat's long text format.
+
+    Args:
+        duration_s: of the recording; what lies beyond it is cut off.
+        tiers: name → segments in the order of time; gaps between them get an empty label.
+    """
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", f"xmax = {duration_s:.6f}", "tiers? <exists>", f"size = {len(tiers)}"]
+    lines.append("item []:")
+    for number, (name, segments) in enumerate(tiers.items(), 1):
+        filled = _filled(segments, duration_s)
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"']
+        lines += [f"        name = {_quoted(name)}", "        xmin = 0"]
+        lines += [f"        xmax = {duration_s:.6f}", f"        intervals: size = {len(filled)}"]
+        for i, (onset, offset, label) in enumerate(filled, 1):
+            lines += [f"        intervals [{i}]:", f"            xmin = {onset:.6f}"]
+            lines += [f"            xmax = {offset:.6f}", f"            text = {_quoted(label)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _filled(segments: Sequence[Segment], duration_s: float) -> list[Segment]:
+    """Segments without gaps between 0 and the end, to a microsecond."""
+    filled: list[Segment] = []
+    reached, end = 0.0, round(duration_s, 6)
+    for onset, offset, label in segments:
+        start, stop = max(round(onset, 6), reached), min(round(offset, 6), end)
+        if start >= stop:
+            continue
+        if start > reached:
+            filled.append((reached, start, ""))
+        filled.append((start, stop, label))
+        reached = stop
+    if reached < end:
+        filled.append((reached, end, ""))
+    return filled
+
+
+def _quoted(label: str) -> str:
+    doubled = label.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _parse(path: Path) -> dict[str, list[Interval]]:

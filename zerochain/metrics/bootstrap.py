@@ -39,30 +39,74 @@ def histogram_interval(
 ) -> tuple[float, float] | None:
     """95 % interval of what is computed from a set's histogram, over the choice of utterances.
 
-    Centred: resampled speech repeats itself, so its entropy is too low, and only the spread of
-    the replicates about their own mean is laid around the value.
-
     Args:
-        histograms: how often each utterance has each symbol, (n, V).
-        statistic: summed histograms (R, V) and draws of each utterance (R, n) → (R,).
-        value: the statistic of the whole set.
-        highest: what it can't exceed; 0 is what it can't fall below.
+        histograms, statistic, seed: as `histogram_replicates`.
+        value, highest: as `centred_interval`.
 
     Returns:
         None for a single utterance.
     """
-    n, n_symbols = histograms.shape
-    if n < 2:
+    if histograms.shape[0] < 2:
         return None
+    replicates = histogram_replicates(histograms, statistic, seed=seed)
+    return centred_interval(replicates, value, highest)
+
+
+def histogram_replicates(
+    histograms: sparse.csr_array, statistic: Callable[[Doubles, Doubles], Doubles], *, seed: int = 0
+) -> Doubles:
+    """What is computed from a set's histogram, for sets of resampled utterances: (1000, …).
+
+    Args:
+        histograms: how often each utterance has each symbol, (n, V).
+        statistic: summed histograms (R, V) and draws of each utterance (R, n) → (R, …).
+    """
+    n, n_symbols = histograms.shape
     rng = np.random.default_rng(seed)
     drawn = []
     per_block = max(1, min(REPLICATES, 2 * _BLOCK // n_symbols))
     for done in range(0, REPLICATES, per_block):
         weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
         drawn.append(statistic(np.asarray((histograms.T @ weights.T).T), weights))
-    replicates = np.concatenate(drawn)
+    return np.concatenate(drawn)
+
+
+def centred_interval(
+    replicates: Doubles, value: float, highest: float = np.inf
+) -> tuple[float, float]:
+    """95 % interval from the spread of replicates (R,) about their own mean, laid around a value.
+
+    For what comes out too low or too high on resampled speech, which repeats itself: entropies,
+    purities.
+
+    Args:
+        value: the statistic of the whole set.
+        highest: what it can't exceed; 0 is what it can't fall below.
+    """
     low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
     return max(0.0, value + float(low)), min(highest, value + float(high))
+
+
+def sums_interval(
+    statistics: Doubles, score: Callable[[Doubles], Doubles], *, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % percentile interval of what is computed from sums over utterances.
+
+    Args:
+        statistics: of each utterance, (n, S).
+        score: sums (R, S) → (R,), NaN where undefined.
+
+    Returns:
+        None for a single utterance, or where fewer than half of the resampled sets have a score.
+    """
+    n = len(statistics)
+    if n < 2:
+        return None
+    rng, drawn, per_block = np.random.default_rng(seed), [], max(1, min(REPLICATES, _BLOCK // n))
+    for done in range(0, REPLICATES, per_block):
+        weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
+        drawn.append(score(weights @ statistics))
+    return percentile_interval(np.concatenate(drawn))
 
 
 def percentile_interval(replicates: Doubles) -> tuple[float, float] | None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from zerochain.errors import listed
-from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.identity import check_same_ids
+from zerochain.formats.corpus import read_corpus
 from zerochain.formats.scores import Score
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import read_units
 from zerochain.metrics.bitrate import (
     Bitrate,
+    factored_segment_bitrate,
     segment_bitrate,
     timed_segment_bitrate,
     unit_bitrate,
 )
 from zerochain.metrics.usage import codebook_usage
 from zerochain.scoring.result import Scored
+from zerochain.scoring.selection import selected_units
 
 
 def score_bitrate(
@@ -28,16 +27,14 @@ def score_bitrate(
     system: str | None = None,
     seed: int = 0,
 ) -> Scored:
-    """The challenge's bit rate of a unit file, and its segments' without and with durations.
+    """The challenge's bit rate of a unit file, and its segments' in three ways.
 
     Raises:
         InputError: units that the corpus lacks, or a split that the unit file lacks.
     """
     unit_file, whole = read_units(units), read_corpus(corpus)
-    check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
+    unit_file, notes = selected_units(unit_file, whole, split)
     durations = {u.id: u.duration for u in whole.utterances}
-    unit_file.check_durations(durations, f"corpus {whole.name}")
-    unit_file, notes = _selected(unit_file, whole, split)
     inputs = {"units": unit_file.id, "corpus": whole.id}
     name = system or unit_file.method
 
@@ -68,6 +65,11 @@ def score_bitrate(
                 "repeats-merged with durations",
                 timed_segment_bitrate(unit_file, durations, seed=seed),
             ),
+            score(
+                "factored_segment_bitrate_bit/s",
+                "repeats-merged, durations apart",
+                factored_segment_bitrate(unit_file, durations, seed=seed),
+            ),
         ],
         notes,
     )
@@ -87,23 +89,4 @@ def score_usage(units: Path, *, system: str | None = None, seed: int = 0) -> Sco
                 ("perplexity", result.perplexity, result.perplexity_interval),
             )
         ]
-    )
-
-
-def _selected(unit_file: UnitFile, corpus: Corpus, split: str | None) -> tuple[UnitFile, list[str]]:
-    """The units of the split, and a note on what is left out."""
-    if split is None:
-        missing = sorted(set(corpus.ids) - set(unit_file.ids))
-        note = f"{len(missing)} utterances of the corpus have no units and are left out, their "
-        return unit_file, [note + f"seconds too: {listed(missing)}"] if missing else []
-    ids = corpus.select(split=split).ids
-    check_same_ids(ids, unit_file.ids, f"split {split!r}", "unit file")
-    durations = unit_file.durations
-    return (
-        replace(
-            unit_file,
-            units={name: unit_file.units[name] for name in ids},
-            durations=None if durations is None else {name: durations[name] for name in ids},
-        ),
-        [],
     )

@@ -1,0 +1,123 @@
+"""Changes of recordings that leave what is said as it is: noise, pitch, speed, reverberation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from zerochain import audio
+from zerochain.errors import InputError
+
+Kind = Literal["noise", "pitch", "speed", "reverberation"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_AMOUNTS: dict[Kind, tuple[float, float, float, str]] = {
+    "noise": (10.0, -20.0, 60.0, "dB of speech over pink noise"),
+    "pitch": (2.0, 0.1, 12.0, "semitones"),
+    "speed": (1.15, 1.01, 2.0, "times"),
+    "reverberation": (0.5, 0.05, 3.0, "s"),
+}
+"""Kind → usual amount, least, most, and what it is an amount of."""
+_WET_DB = 0.0  # of the reverberation, beside the direct sound
+
+
+@dataclass(frozen=True)
+class Change:
+    """A kind of change and how much of it; a corpus's record keeps it."""
+
+    kind: Kind
+    amount: float
+
+    @classmethod
+    def of(cls, kind: Kind, amount: float | None = None) -> Change:
+        """A change by so much, or by as much as is usual.
+
+        Raises:
+            InputError: an amount that makes no sense.
+        """
+        usual, least, most, what = _AMOUNTS[kind]
+        asked = usual if amount is None else amount
+        if not least <= asked <= most:
+            raise InputError(f"{asked:g} {what} asked for", remedy=f"ask for {least:g} to {most:g}")
+        return cls(kind, asked)
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "noise":
+                return f"pink noise, SNR {self.amount:g} dB"
+            case "pitch":
+                return f"{self.amount:g} semitones up or down"
+            case "speed":
+                return f"{self.amount:g} times as fast or as slow"
+            case "reverberation":
+                return f"a room with RT60 {self.amount:g} s"
+
+    def apply(self, wave: audio.Waveform, rng: np.random.Generator) -> audio.Waveform:
+        """A changed recording at 16 kHz; a coin decides between up and down, fast and slow.
+
+        All but a change of speed keep its length and what happens when.
+        """
+        up = bool(rng.integers(2))
+        match self.kind:
+            case "noise":
+                changed = wave + _pink(wave, self.amount, rng)
+            case "pitch":
+                changed = _shifted(wave, self.amount if up else -self.amount)
+            case "speed":
+                changed = _stretched(wave, self.amount if up else 1 / self.amount)
+            case "reverberation":
+                changed = _in_a_room(wave, self.amount, rng)
+        return np.asarray(changed, np.float32)
+
+    def time_scale(self, rng: np.random.Generator) -> float:
+        """How much longer `apply` makes a recording with a generator in the same state."""
+        if self.kind != "speed":
+            return 1.0
+        return 1 / self.amount if rng.integers(2) else self.amount
+
+
+def _pink(wave: audio.Waveform, snr_db: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Noise whose power falls with frequency, so much weaker than the recording as a whole."""
+    spectrum = np.fft.rfft(rng.standard_normal(len(wave)))
+    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
+    noise = np.fft.irfft(spectrum, len(wave)) if len(wave) > 1 else rng.standard_normal(1)
+    level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    return np.asarray(noise * level)
+
+
+def _shifted(wave: audio.Waveform, semitones: float) -> np.ndarray[Any, Any]:
+    from librosa.effects import pitch_shift
+
+    return np.asarray(pitch_shift(_long_enough(wave), sr=audio.SAMPLE_RATE, n_steps=semitones))[
+        : len(wave)
+    ]
+
+
+def _stretched(wave: audio.Waveform, rate: float) -> np.ndarray[Any, Any]:
+    """As if spoken so many times as fast, at the same pitch."""
+    from librosa.effects import time_stretch
+
+    n = max(1, round(len(wave) / rate))
+    return np.asarray(time_stretch(_long_enough(wave), rate=rate))[:n]
+
+
+def _long_enough(wave: audio.Waveform) -> audio.Waveform:
+    """At least as long as the phase vocoder's window."""
+    return np.pad(wave, (0, max(0, 2048 - len(wave))))
+
+
+def _in_a_room(
+    wave: audio.Waveform, rt60_s: float, rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """Direct sound and, as loud, noise that falls by 60 dB in `rt60_s`: as loud as it was."""
+    from scipy.signal import fftconvolve
+
+    time = np.arange(round(rt60_s * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / rt60_s)
+    tail[0] = 0.0
+    tail *= 10 ** (_WET_DB / 20) / np.sqrt((tail**2).sum())
+    tail[0] = 1.0
+    heard = fftconvolve(wave, tail)[: len(wave)]
+    power = np.mean(heard**2)
+    return np.asarray(heard * np.sqrt(np.mean(wave**2) / power) if power > 0 else heard)
