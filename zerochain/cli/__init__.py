@@ -16,7 +16,7 @@ from zerochain.cli.invert import invert
 from zerochain.cli.recognise import recognise
 from zerochain.cli.report import report
 from zerochain.cli.run import run
-from zerochain.cli.score_translation import score
+from zerochain.cli.score_units import score
 from zerochain.cli.show import show
 from zerochain.cli.speakers import speakers
 from zerochain.cli.translate_baselines import translate
