@@ -20,6 +20,7 @@ from zerochain.cli.common import (
 if TYPE_CHECKING:
     from zerochain.scoring.result import Scored
 
+    from zerochain.formats.scores import Score
 corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The corpus.")
 split_option = click.option("--split", help="Only the utterances of this split.")
 system_option = click.option("--system", help="What the scores are called in tables.")
@@ -104,9 +105,10 @@ def bitrate(out: Path, **options: Any) -> None:
     """Bits per second of UNITS: every unit, segments, segments with durations.
 
     \b
-    bitrate                the challenge's: a symbol is a unit of the file, as it stands there
-    segment_bitrate        repeats are merged, and nothing is paid for how long a segment lasts
-    timed_segment_bitrate  a symbol is a unit and the steps it lasts
+    bitrate                   the challenge's: a symbol is a unit of the file, as it stands there
+    segment_bitrate           repeats are merged, and nothing is paid for how long a segment lasts
+    timed_segment_bitrate     run-length: a symbol is a unit and the steps it lasts
+    factored_segment_bitrate  run-length, units and lengths coded apart
 
     Where units have durations, a unit of the file is a segment, and the first is nearly the second:
     compare it with the challenge's only where a submission has one line a segment as well.
@@ -221,13 +223,25 @@ def save_scores(scored: Scored, out: Path) -> None:
     protocols = ", ".join(dict.fromkeys(one.protocol for one in scored.scores))
     title = f"{scored.scores[0].system} ({protocols})"
     table = Table(title=title, title_justify="left")
-    for column in ("metric", "value", "95 % interval", "n"):
-        table.add_column(column, no_wrap=True)
+    with_chance = any("chance" in one.options for one in scored.scores)
+    for column in ("metric", "value", "95 % interval", "n", *["chance"] * with_chance):
+        table.add_column(column, no_wrap=column != "n")  # which gives way first
     for one in scored.scores:
-        interval = "" if one.interval is None else "{:.2f} … {:.2f}".format(*one.interval)
+        interval = "" if one.interval is None else _interval(*one.interval)
         count = f"{one.n:,} {one.options['n_of']}"
-        table.add_row(one.metric, f"{one.value:.3f}", interval, count)
+        table.add_row(one.metric, f"{one.value:.3f}", interval, count, *_chance(one, with_chance))
     Console().print(table)
     for note in scored.notes:
         click.echo(note)
     click.echo(f"appended to {out}")
+
+
+def _interval(low: float, high: float) -> str:
+    decimals = 3 if max(abs(low), abs(high)) <= 1 else 2
+    return f"{low:.{decimals}f} … {high:.{decimals}f}"
+
+
+def _chance(one: Score, with_chance: bool) -> list[str]:
+    """A cell with what one that knows nothing would score, in tables that have such a column."""
+    chance = one.options.get("chance")
+    return ["" if chance is None else f"{chance:.3f}"] * with_chance
