@@ -56,7 +56,7 @@ def quality(silence: str | None, out: Path, **options: Any) -> None:
     phone_purity      share of frames of their unit's most frequent phone
     cluster_purity    share of frames of their phone's most frequent unit
     phone_error_rate  units as the phone that each is most often in, runs merged
-    boundary_…        where units change: precision, recall, F1, over-segmentation, R-value
+    boundary_…, …     where units change: precision, recall, F1, over-segmentation, R-value
     mapped_…          the same, where the phones that units stand for change
 
     Frames of 10 ms, whatever the units' step. Boundaries hit within 20 ms, one to one. Beside the

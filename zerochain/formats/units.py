@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,20 @@ class UnitFile:
     @property
     def ids(self) -> list[str]:
         return list(self.units)
+
+    def restrict(self, names: Sequence[str]) -> UnitFile:
+        """The units of these utterances, in the order given; its id stays the whole file's.
+
+        Raises:
+            InputError: an utterance has no units; the message lists them.
+        """
+        check_same_ids(names, self.units, "utterances asked for", "units")
+        durations = self.durations
+        return replace(
+            self,
+            units={name: self.units[name] for name in names},
+            durations=None if durations is None else {name: durations[name] for name in names},
+        )
 
     def steps(self, name: str) -> NDArray[np.int32]:
         """An utterance's units with each repeated for as many steps as it lasts."""

@@ -243,3 +243,21 @@ def training(log: TrainingLog, title: str) -> Figure:
     axes.grid(True, axis="y")
     axes.legend(fontsize=8)
     return figure
+
+
+def phone_units(shares: NDArray[np.float64], phones: Sequence[str], title: str) -> Figure:
+    """How often each unit is each phone: shares (P, K), every column adds up to 1."""
+    height = 15 * len(phones) + 70
+    from matplotlib.colors import PowerNorm
+
+    figure = style.new_figure(max(420, min(960, 5 * shares.shape[1] + 120)), height)
+    axes = figure.add_subplot()
+    bright = PowerNorm(0.5, 0, 1)  # or small shares could not be told from none
+    image = axes.imshow(shares, "magma", bright, aspect="auto", interpolation="nearest")
+    axes.set_title(title)
+    axes.set_yticks(range(len(phones)), phones, size=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("units, by the phone that they are most often in")
+    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
+    bar.set_label("share of the unit's frames")
+    return figure

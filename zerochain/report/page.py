@@ -15,6 +15,7 @@ from zerochain.formats.scores import Score
 from zerochain.formats.tables import write_json
 from zerochain.report import drawings, style
 from zerochain.report.examples import examples, scored_units
+from zerochain.report.phone_maps import phone_maps
 from zerochain.report.run import Run, RunFiles, read_run
 from zerochain.report.score_tables import Group, ScoreTable, group_of, score_table
 from zerochain.report.sweep import has_converged
@@ -24,6 +25,9 @@ PAGE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 _ABSENT = {
     "units": "scores of units ('zerochain score abx', 'zerochain score bitrate')",
+    "phones": "scores of units beside gold phones ('zerochain score quality')",
+    "unaligned": "what can be said of units without gold phones ('zerochain score leakage', "
+    "'robustness', 'sentences')",
     "tradeoff": "a system with both an ABX error across speakers and a bit rate",
     "resynthesis": "scores of resynthesised speech ('zerochain score resynthesis')",
     "players": "resynthesised speech ('zerochain invert synthesize')",
@@ -92,6 +96,9 @@ def _context(
     shown, problems = examples(run, units_table, n_examples)
     parts = {
         "units": units_table,
+        "phones": tables.get("phones"),
+        "phone_maps": list(phone_maps(run, units_table)),
+        "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder),
         "resynthesis": tables.get("resynthesis"),
         "translation": tables.get("translation"),

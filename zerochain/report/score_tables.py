@@ -11,16 +11,16 @@ from typing import Literal, NamedTuple
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
 
-Group = Literal["units", "resynthesis", "translation", "recognition"]
+Group = Literal["units", "phones", "unaligned", "resynthesis", "translation", "recognition"]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
 _LOWER = (
-    r"abx_|(timed_)?(segment_)?bitrate|.*(error|error_rate|rmse|distance)$|mcd|"
-    r"(cer|wer|per|ued)$|"
+    r"abx_|((timed|factored)_)?(segment_)?bitrate|.*(error|error_rate|rmse|distance)$|mcd|"
+    r"(cer|wer|per)$|ued_|unit_changes_|speaker_probe_|"
     r"speaker_similarity_to_source$"
 )
 _HIGHER = (
     r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$|"
-    r".*f0_correlation$|speaker_similarity(_converted)?$|retrieval_(mrr|recall@\d+)$"
+    r".*boundary_(precision|recall)$|.*f0_correlation$|speaker_similarity(_converted)?$|retrieval_(mrr|recall@\d+)$"
 )
 _RESYNTHESIS = (
     "log_spectral",
@@ -46,6 +46,19 @@ _TRANSLATION = (
 )
 _REFERENCES = {"features", "recordings"}
 """Inputs of scores that are no system's."""
+_PHONES = (
+    "pnmi",
+    "v_measure",
+    "completeness",
+    "phone_purity",
+    "cluster_purity",
+    "phone_error_rate",
+    "boundary_",
+    "over_segmentation",
+    "r_value",
+    "mapped_",
+)
+_UNALIGNED = ("speaker_probe_", "sentence_distance", "ued_", "unit_changes_")
 _RECOGNITION = ("cer", "wer", "asr_bleu", "recogniser_cer")
 _NAMES = {
     "abx_across": "ABX across",
@@ -54,10 +67,10 @@ _NAMES = {
     "bitrate": "bit rate",
     "segment_bitrate": "segment bit rate",
     "timed_segment_bitrate": "segment bit rate with durations",
+    "factored_segment_bitrate": "segment bit rate, durations coded apart",
     "codebook_usage": "codebook usage",
     "estoi": "ESTOI",
     "mcd_sp2mc24": "MCD (sp2mc24)",
-    "pnmi": "PNMI",
     "log_spectral_distance": "log-spectral distance",
     "multi_resolution_distance": "multi-resolution spectral distance",
     "log_f0_rmse": "log-F0 RMSE",
@@ -86,6 +99,32 @@ _NAMES = {
     "wer": "WER",
     "asr_bleu": "ASR-BLEU",
     "recogniser_cer": "recogniser's CER on real speech",
+    "pnmi": "PNMI (homogeneity)",
+    "v_measure": "V-measure (NMI)",
+    "completeness": "completeness",
+    "phone_purity": "phone purity",
+    "cluster_purity": "cluster purity",
+    "phone_error_rate": "phone error rate",
+    "boundary_precision": "boundary precision",
+    "boundary_recall": "boundary recall",
+    "boundary_f1": "boundary F1",
+    "over_segmentation": "over-segmentation",
+    "r_value": "R-value",
+    "mapped_boundary_precision": "boundary precision, units as phones",
+    "mapped_boundary_recall": "boundary recall, units as phones",
+    "mapped_boundary_f1": "boundary F1, units as phones",
+    "mapped_over_segmentation": "over-segmentation, units as phones",
+    "mapped_r_value": "R-value, units as phones",
+    "speaker_probe_histograms": "speaker probe on unit histograms",
+    "speaker_probe_vectors": "speaker probe on code vectors",
+    "sentence_distance": "one sentence by two speakers, edit distance",
+} | {
+    f"{metric}_{change}": f"{name} under {change}"
+    for metric, name in (
+        ("ued", "unit edit distance"),
+        ("unit_changes", "edits a segment"),
+    )
+    for change in ("noise", "pitch", "speed", "reverberation")
 }
 _ORDER = list(_NAMES)
 
@@ -182,6 +221,10 @@ def group_of(score: Score) -> Group:
         return "translation"
     if "inverter" in score.inputs or stem.startswith(_RESYNTHESIS):
         return "resynthesis"
+    if stem.startswith(_PHONES):
+        return "phones"
+    if stem.startswith(_UNALIGNED):
+        return "unaligned"
     return "units"
 
 

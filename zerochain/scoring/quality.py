@@ -28,10 +28,16 @@ from zerochain.metrics.quality import FRAME_MS, Quality, align_frames, unit_qual
 from zerochain.metrics.translation import Estimate
 from zerochain.scoring.phone_tables import write_phone_tables
 from zerochain.scoring.result import Scored, exclusion_notes
-from zerochain.scoring.selection import gold_phones, only, selected_units
+from zerochain.scoring.selection import gold_phones, selected_units
 
 _QUALITY = ("pnmi", "v_measure", "completeness", "phone_purity", "cluster_purity")
-_BOUNDARIES = ("precision", "recall", "f1", "over_segmentation", "r_value")
+_BOUNDARIES = {
+    "precision": "boundary_precision_%",
+    "recall": "boundary_recall_%",
+    "f1": "boundary_f1_%",
+    "over_segmentation": "over_segmentation_%",
+    "r_value": "r_value_%",
+}
 
 
 def score_quality(
@@ -97,14 +103,14 @@ def score_quality(
         for name in scored.ids
     }
     for kind, steps in (
-        ("boundary", scored.steps),
-        ("mapped_boundary", partial(mapping.steps, scored)),
+        ("", scored.steps),
+        ("mapped_", partial(mapping.steps, scored)),
     ):
         found = {name: change_times(steps(name), given.step_ms) for name in scored.ids}
         try:
             rows += report.boundaries(kind, boundary_scores(found, gold, seconds, seed=seed))
         except NoBoundariesError as error:
-            notes.append(f"{kind} scores are undefined and left out: {error.found}")
+            notes.append(f"{kind}boundary scores are undefined and left out: {error.found}")
     if tables is not None:
         write_phone_tables(tables, aligned, mapping)
         notes.append(f"{tables}: phones by units, and which phone each unit stands for")
@@ -157,19 +163,19 @@ class _Report:
         )
 
     def boundaries(self, kind: str, found: BoundaryScores) -> list[Score]:
-        of = "units" if kind == "boundary" else "units mapped to phones"
+        of = "units mapped to phones" if kind else "units"
         return [
             self._score(
-                f"{kind}_{name}_%",
+                kind + metric,
                 getattr(found, name),
                 found.intervals[name],
                 found.n_gold,
                 f"{TOLERANCE_MS:g} ms",
-                n_of="gold boundaries",
+                n_of="boundaries",
                 n_found=found.n_found,
                 boundaries_of=of,
             )
-            for name in _BOUNDARIES
+            for name, metric in _BOUNDARIES.items()
         ]
 
     def _score(
@@ -197,4 +203,4 @@ def _aligned_part(
             path=corpus.home / PHONES_FILE,
             remedy="score another split",
         )
-    return only(part, aligned), notes, len(part.ids) - len(aligned)
+    return part.restrict(aligned), notes, len(part.ids) - len(aligned)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import check_same_ids
@@ -30,17 +27,7 @@ def selected_units(
         return unit_file, [note + f"seconds too: {listed(missing)}"] if missing else []
     ids = corpus.select(split=split).ids
     check_same_ids(ids, unit_file.ids, f"split {split!r}", "unit file")
-    return only(unit_file, ids), []
-
-
-def only(unit_file: UnitFile, names: Sequence[str]) -> UnitFile:
-    """The units of these utterances."""
-    durations = unit_file.durations
-    return replace(
-        unit_file,
-        units={name: unit_file.units[name] for name in names},
-        durations=None if durations is None else {name: durations[name] for name in names},
-    )
+    return unit_file.restrict(ids), []
 
 
 def gold_phones(corpus: Corpus) -> Phones:
