@@ -229,7 +229,8 @@ def save_scores(scored: Scored, out: Path) -> None:
     for one in scored.scores:
         interval = "" if one.interval is None else _interval(*one.interval)
         count = f"{one.n:,} {one.options['n_of']}"
-        table.add_row(one.metric, f"{one.value:.3f}", interval, count, *_chance(one, with_chance))
+        value = f"{one.value:.{_decimals(one.value)}f}"
+        table.add_row(one.metric, value, interval, count, *_chance(one, with_chance))
     Console().print(table)
     for note in scored.notes:
         click.echo(note)
@@ -237,11 +238,15 @@ def save_scores(scored: Scored, out: Path) -> None:
 
 
 def _interval(low: float, high: float) -> str:
-    decimals = 3 if max(abs(low), abs(high)) <= 1 else 2
+    decimals = _decimals(max(abs(low), abs(high)))
     return f"{low:.{decimals}f} … {high:.{decimals}f}"
 
 
 def _chance(one: Score, with_chance: bool) -> list[str]:
     """A cell with what one that knows nothing would score, in tables that have such a column."""
     chance = one.options.get("chance")
-    return ["" if chance is None else f"{chance:.3f}"] * with_chance
+    return ["" if chance is None else f"{chance:.{_decimals(chance)}f}"] * with_chance
+def _decimals(value: float) -> int:
+    return 3 if abs(value) <= 1 else 2 if abs(value) < 100 else 1
+
+
