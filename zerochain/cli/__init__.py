@@ -9,9 +9,7 @@ from zerochain.cli.common import Group
 from zerochain.cli.corpus import corpus
 from zerochain.cli.discover_trained import discover
 from zerochain.cli.encode import encode
-from zerochain.cli.export import export
 from zerochain.cli.extract import extract
-from zerochain.cli.importing import import_group
 from zerochain.cli.invert import invert
 from zerochain.cli.recognise import recognise
 from zerochain.cli.report import report
@@ -19,7 +17,9 @@ from zerochain.cli.run import run
 from zerochain.cli.score_units import score
 from zerochain.cli.show import show
 from zerochain.cli.speakers import speakers
+from zerochain.cli.submissions import check
 from zerochain.cli.translate_baselines import translate
+from zerochain.cli.unit_text import export, import_group
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,6 +49,7 @@ for command in (
     report,
     show,
     export,
+    check,
     run,
 ):
     main.add_command(command)

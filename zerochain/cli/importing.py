@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group("import", cls=Group)
 def import_group() -> None:
-    """Turn recordings on this disk into a corpus."""
+    """Take in recordings as a corpus, and units, features and submissions of others."""
 
 
 def corpus_options(function: F) -> F:

@@ -16,11 +16,13 @@ from zerochain.cli.common import (
     jobs_option,
     seed_option,
 )
+from zerochain.cli.score_beside import beside as beside_command
+from zerochain.cli.score_beside import beside_option, show_beside
 
 if TYPE_CHECKING:
+    from zerochain.formats.scores import Score
     from zerochain.scoring.result import Scored
 
-    from zerochain.formats.scores import Score
 corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The corpus.")
 split_option = click.option("--split", help="Only the utterances of this split.")
 system_option = click.option("--system", help="What the scores are called in tables.")
@@ -73,10 +75,11 @@ def score() -> None:
     help="Added to the times of the gold phones or items: automatic alignments can be late.",
 )
 @system_option
+@beside_option
 @out_option
 @seed_option
 @jobs_option
-def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
+def abx(protocol: str, silence: str | None, beside: str | None, out: Path, **options: Any) -> None:
     """ABX error of INPUT, a units.parquet or a features folder: 0 is perfect, 50 is chance.
 
     \b
@@ -91,7 +94,9 @@ def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
     from zerochain.scoring.abx import score_abx
 
     silences = SILENCES if silence is None else frozenset(silence.split(","))
-    save_scores(score_abx(protocol=PROTOCOLS[protocol], silences=silences, **options), out)
+    scored = score_abx(protocol=PROTOCOLS[protocol], silences=silences, **options)
+    save_scores(scored, out)
+    show_beside(out, beside, scored.scores[0].system)
 
 
 @score.command(example="zerochain score bitrate units.parquet --corpus corpora/mine --out s.jsonl")
@@ -99,9 +104,10 @@ def abx(protocol: str, silence: str | None, out: Path, **options: Any) -> None:
 @corpus_option
 @split_option
 @system_option
+@beside_option
 @out_option
 @seed_option
-def bitrate(out: Path, **options: Any) -> None:
+def bitrate(beside: str | None, out: Path, **options: Any) -> None:
     """Bits per second of UNITS: every unit, segments, segments with durations.
 
     \b
@@ -115,7 +121,9 @@ def bitrate(out: Path, **options: Any) -> None:
     """
     from zerochain.scoring.units import score_bitrate
 
-    save_scores(score_bitrate(**options), out)
+    scored = score_bitrate(**options)
+    save_scores(scored, out)
+    show_beside(out, beside, scored.scores[0].system)
 
 
 @score.command(example="zerochain score usage units.parquet --out scores.jsonl")
@@ -212,6 +220,9 @@ def speakers(out: Path, device: str, **options: Any) -> None:
     save_scores(score_speakers(device=resolve_device(device), **options), out)
 
 
+score.add_command(beside_command)
+
+
 def save_scores(scored: Scored, out: Path) -> None:
     """Append the scores to the file and show them."""
     from rich.console import Console
@@ -242,11 +253,11 @@ def _interval(low: float, high: float) -> str:
     return f"{low:.{decimals}f} … {high:.{decimals}f}"
 
 
-def _chance(one: Score, with_chance: bool) -> list[str]:
-    """A cell with what one that knows nothing would score, in tables that have such a column."""
-    chance = one.options.get("chance")
-    return ["" if chance is None else f"{chance:.{_decimals(chance)}f}"] * with_chance
 def _decimals(value: float) -> int:
     return 3 if abs(value) <= 1 else 2 if abs(value) < 100 else 1
 
 
+def _chance(one: Score, with_chance: bool) -> list[str]:
+    """A cell with what one that knows nothing would score, in tables that have such a column."""
+    chance = one.options.get("chance")
+    return ["" if chance is None else f"{chance:.{_decimals(chance)}f}"] * with_chance

@@ -49,6 +49,24 @@ def utterance_id(text: str) -> str:
     return name
 
 
+def foreign_id(text: str, *, folders: bool = True, suffix: str = "") -> str:
+    """The id in a name of somebody else's: nothing is cut off unless it is asked for.
+
+    Args:
+        folders: keep the folders before the name.
+        suffix: what every name ends with and no id does: ".wav".
+
+    Raises:
+        InputError: the name doesn't end with the suffix, or what is left can't be an id.
+    """
+    if suffix and not text.endswith(suffix):
+        raise InputError(
+            f"{text!r} doesn't end with {suffix!r}", remedy="give the suffix that all names have"
+        )
+    name = text.removesuffix(suffix) if suffix else text
+    return utterance_id(name if folders else name.rpartition("/")[2])
+
+
 def check_unique(ids: Iterable[str], path: Path, column: str = "id") -> None:
     """Raise InputError listing every id that stands more than once."""
     repeated = [name for name, count in Counter(iter(ids)).items() if count > 1]

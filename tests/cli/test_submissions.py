@@ -1,0 +1,145 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import leftovers, run
+from zerochain.cli.submissions import expected_names
+from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, write_corpus
+from zerochain.formats.features import read_features
+from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.submissions.zerospeech2019 import vector_folder
+from zerochain.formats.units import UnitFile, read_units, write_units
+
+ABOUT = ("--author", "Ana", "--affiliation", "Une École", "--description", "a test")
+
+
+@pytest.fixture
+def units(make_corpus: Callable[..., Corpus], tmp_path: Path) -> tuple[Path, Path]:
+    """A corpus with gold phones and its units."""
+    corpus = make_corpus(4)
+    line = [Phone(0.1 * i, 0.1 * i + 0.1, p) for i, p in enumerate("abacabac")]
+    write_corpus(corpus.folder, corpus, Phones(dict.fromkeys(corpus.ids, line)))
+    steps = {u.id: (np.arange(int(u.duration * 50)) // 5 % 4) for u in corpus.utterances}
+    made = {name: values.astype(np.int32) for name, values in steps.items()}
+    write_units(tmp_path / "u.parquet", UnitFile(made, 4, 20.0, "m", "four units"))
+    return corpus.folder, tmp_path / "u.parquet"
+
+
+def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_path: Path) -> None:
+    corpus, unit_file = units
+    out = tmp_path / "submission"
+    result = run("export", "zerospeech2019", "--english", unit_file, *ABOUT, "--out", out)
+    assert "not complete yet:\n  2019/surprise: is missing" in result.output
+    run("export", "zerospeech2019", "--out", out, *ABOUT, code=2)
+    run("export", "zerospeech2019", "--english-model", "x", "--out", out, *ABOUT, code=2)
+
+    expected = tmp_path / "list.txt"
+    expected.write_text("english/test/u0.txt 1.2\nenglish/test/zz.wav\n")
+    bad = vector_folder(out, "english") / "u1.txt"
+    bad.write_text("1 0 0 0\n1 0 0\n")
+    result = run("check", "zerospeech2019", out, "--expected", f"english={expected}", code=1)
+    assert result.stdout.splitlines() == [
+        "2019/surprise: is missing",
+        "2019/english/test/zz.wav: is missing",
+        "2019/english/test/u1.txt:2: has 3 numbers, the lines before it 4",
+    ]
+    assert "breaks the rules in 3 places" in result.stderr
+    run("check", "zerospeech2019", out, "--expected", "klingon=x", code=2)
+    bad.unlink()
+
+    theirs = ("--language", "english", "--system", "theirs", "--out", tmp_path / "in")
+    corpus_step = ("--step-ms", 20, "--corpus", corpus)
+    result = run("import", "zerospeech2019", out, *theirs, *corpus_step)
+    assert "3 utterances, " in result.output
+    assert "lines of 4 numbers, 4 of them different; a line lasts 20 ms" in result.output
+    assert "the corpus has 1 utterances more" in result.output
+    assert "score abx" in result.output
+
+    full = tmp_path / "full"
+    run("export", "zerospeech2019", "--english", unit_file, "--surprise", unit_file, *ABOUT,
+        "--out", full)  # fmt: skip
+    result = run("check", "zerospeech2019", full, "--expected", f"english={corpus}")
+    assert "keeps all rules that were checked" in result.output
+    result = run("import", "zerospeech2019", full, *theirs, *corpus_step)
+    scores = tmp_path / "s.jsonl"
+    into = ("--corpus", corpus, "--out", scores, "--beside", "published")
+    result = run("score", "abx", tmp_path / "in" / "features", *into)
+    assert "has not yet both ABX and bit rate of 'theirs'" in result.output
+    result = run("score", "bitrate", tmp_path / "in" / "units.parquet", *into)
+    assert "theirs beside ZeroSpeech 2019/2020, english" in result.output
+    assert "▶ theirs" in result.output
+    assert "Gündoğdu" in result.output
+    assert "on the front" in result.output  # 10 bit/s: nobody needs fewer
+    result = run("score", "beside", scores, "--among", "published-surprise")
+    assert "theirs beside ZeroSpeech 2019/2020, surprise" in result.output
+    run("score", "beside", scores, "--system", "nobody's", code=1)
+    assert not leftovers(tmp_path)
+
+
+def test_2021(units: tuple[Path, Path], tmp_path: Path) -> None:
+    corpus, unit_file = units
+    out = tmp_path / "submission"
+    train = ("--train-set", "none", "--out", out)
+    run("export", "zerospeech2021", "--part", f"dev-clean={unit_file}", *ABOUT, *train)
+    recordings = expected_names(corpus)
+    assert recordings == {"u2.txt"}  # the test split
+    result = run("check", "zerospeech2021", out, "--expected", f"dev-clean={corpus}", code=1)
+    assert "phonetic/dev-other: is missing" in result.output
+    assert "phonetic/dev-clean/u0.txt: belongs to no recording" in result.output
+    result = run("check", "zerospeech2021", out, "--subset", "dev-clean")
+    assert "keeps all rules" in result.output
+    into = ("--subset", "dev-clean", "--out", tmp_path / "in")
+    run("import", "zerospeech2021", out, *into, "--corpus", corpus)
+    assert read_features(tmp_path / "in" / "features").step_ms == 20
+    run("import", "zerospeech2021", tmp_path, *into, code=1)
+    run("export", "zerospeech2021", "--part", "dev=x", *ABOUT, *train, code=2)
+
+
+def test_what_is_expected(units: tuple[Path, Path], tmp_path: Path) -> None:
+    audio = tmp_path / "tiny-audio"
+    assert expected_names(audio) == {f"u{i}.txt" for i in range(4)}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="names no file"):
+        expected_names(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "fairseq"])
+def test_units_as_text(units: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    corpus, unit_file = units
+    text, back = tmp_path / "u.txt", tmp_path / "back.parquet"
+    result = run("export", "units", unit_file, "--format", kind, "--out", text)
+    assert "a unit every 20 ms" in result.output
+    options = ("--format", kind, "--step-ms", 20, "--corpus", corpus)
+    result = run("import", "units", text, *options, "--out", back)
+    assert "units of 0 … 3, each 20 ms" in result.output
+    ours, theirs = read_units(unit_file), read_units(back)
+    assert {k: v.tolist() for k, v in theirs.units.items()} == {
+        k: v.tolist() for k, v in ours.units.items()
+    }
+    options_merged = ("--format", kind, "--repeats", "merged", "--out", text)
+    assert "no times" in run("export", "units", unit_file, *options_merged).output
+    result = run("import", "units", text, *options, "--out", back, code=1)
+    assert "repeats were merged" in result.output
+    if kind == "jsonl":
+        row = json.loads(text.read_text().splitlines()[0])
+        assert row["units"][:4] == [0, 1, 2, 3]
+
+
+def test_features_of_other_programs(units: tuple[Path, Path], tmp_path: Path) -> None:
+    corpus, _ = units
+    root = tmp_path / "theirs"
+    root.mkdir()
+    np.save(root / "u0.npy", np.ones((120, 3)))
+    (root / "log.txt.gz").write_text("")
+    out = tmp_path / "feats"
+    options = ("--step-ms", 10, "--corpus", corpus, "--out", out)
+    result = run("import", "features", root, *options)
+    assert f"{out}: 1 utterances, 120 × 3\nleft out: 1 .gz" in result.output
+    (root / "u1.txt").write_text("1 2 3\n1 2 nan\n")
+    result = run("import", "features", root, *options, code=1)
+    assert "u1.txt:2: holds NaN" in result.output
+    assert read_features(out).ids == ["u0"]

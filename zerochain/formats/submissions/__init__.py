@@ -1,0 +1,1 @@
+"""Submissions to the ZeroSpeech challenges: how they are laid out, and what breaks their rules."""

@@ -1,0 +1,136 @@
+"""Units as other programs write them: JSONL of DiscoPhon and fastabx, text of fairseq and textless.
+
+    {"file": "u1", "units": [12, 12, 33]}        jsonl
+    u1|12 12 33                                  fairseq
+
+Neither has durations: a line says either a unit for every step, or segments without their times.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+from zerochain.formats.identity import foreign_id
+
+UnitText = Literal["jsonl", "fairseq"]
+_LARGEST = np.iinfo(np.int32).max
+
+
+def write_unit_text(path: Path, kind: UnitText, units: Mapping[str, NDArray[np.int32]]) -> None:
+    """Write units atomically, one utterance a line, ids as they are."""
+    line = _json_line if kind == "jsonl" else _fairseq_line
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        out.writelines(line(name, values.tolist()) + "\n" for name, values in units.items())
+
+
+def read_unit_text(
+    path: Path, kind: UnitText, *, folders: bool = True, suffix: str = ""
+) -> dict[str, NDArray[np.int32]]:
+    """Read units; names stay exactly as they are, but for Unicode's composed form.
+
+    Args:
+        folders, suffix: as `foreign_id` takes them.
+
+    Raises:
+        InputError: no such file, no utterance, a line of another form, a name that can't be an id
+            or stands twice, no units, or a unit that is no whole number from 0; the message names
+            the line.
+    """
+    if not path.is_file():
+        raise InputError("no such file", path=path, remedy="check the path")
+    parse = _from_json if kind == "jsonl" else _from_fairseq
+    units: dict[str, NDArray[np.int32]] = {}
+    seen: dict[str, int] = {}
+    with path.open("rb") as stream:
+        for number, raw in enumerate(stream, 1):
+            if raw.strip():
+                text, values = _parsed(raw, parse, f"{path}:{number}")
+                name = _named(text, f"{path}:{number}", folders, suffix)
+                if name in seen:
+                    raise InputError(
+                        f"{name!r} stood in line {seen[name]} before",
+                        path=f"{path}:{number}",
+                        cause="two files were joined",
+                        remedy="keep one of the two",
+                    )
+                units[name], seen[name] = values, number
+    if not units:
+        raise InputError("holds no units", path=path, remedy="make it again")
+    return units
+
+
+def _json_line(name: str, units: list[int]) -> str:
+    return json.dumps({"file": name, "units": units}, ensure_ascii=False)
+
+
+def _fairseq_line(name: str, units: list[int]) -> str:
+    return f"{name}|{' '.join(map(str, units))}"
+
+
+def _parsed(
+    raw: bytes, parse: Callable[[str], tuple[str, Iterable[Any]]], where: str
+) -> tuple[str, NDArray[np.int32]]:
+    try:
+        name, values = parse(raw.decode("utf-8-sig").rstrip("\r\n"))
+        units = [_unit(value) for value in values]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"is no line of units ({error})",
+            path=where,
+            cause="the file is of another format, or was cut short",
+            remedy="see 'zerochain import units --help' for the formats",
+        ) from error
+    if not units:
+        raise InputError(
+            f"{name!r} has no units",
+            path=where,
+            cause="its recording is empty, or the program that wrote it failed",
+            remedy="leave the line out",
+        )
+    return name, np.array(units, np.int32)
+
+
+def _named(text: str, where: str, folders: bool, suffix: str) -> str:
+    try:
+        return foreign_id(text, folders=folders, suffix=suffix)
+    except InputError as error:
+        raise InputError(
+            error.found,
+            path=where,
+            cause=error.cause,
+            remedy="leave folders out with --ids name, and endings with --suffix",
+        ) from error
+
+
+def _from_json(line: str) -> tuple[str, list[Any]]:
+    row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("file"), str):
+        raise ValueError('it has no text "file"')
+    if not isinstance(row.get("units"), list):
+        raise ValueError('it has no list "units"')
+    return row["file"], row["units"]
+
+
+def _from_fairseq(line: str) -> tuple[str, list[str]]:
+    name, bar, text = line.rpartition("|")  # a name may hold a bar, units may not
+    if not bar:
+        raise ValueError("it has no |")
+    return name, text.split()
+
+
+def _unit(value: object) -> int:
+    is_text = isinstance(value, str) and value.isascii() and value.isdigit()
+    if not is_text and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{value!r} is no unit")
+    number = int(value)  # type: ignore[call-overload]
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"{value!r} is no unit")
+    return int(number)

@@ -1,0 +1,224 @@
+"""Submissions to challenges: made from our units and features, and taken in to be scored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from zerochain.errors import InputError, listed
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.bundle import read_bundle
+from zerochain.formats.features import read_features
+from zerochain.formats.submissions import zerospeech2019, zerospeech2021
+from zerochain.formats.text_vectors import vector_text
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.progress import track
+
+Lines = Literal["step", "unit"]
+"""A line for every step, or for every unit of the file, whatever it lasts."""
+_MARKER = "zerochain.json"
+"""No submission has one, so that no folder of somebody's is ever replaced."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one language or subset of a submission is made of."""
+
+    source: Path
+    """units.parquet or a features folder; every utterance of it goes in."""
+    model: Path | None = None
+    """The units' model: lines are its vectors; without it they are one-hot."""
+    wavs: Path | None = None
+    """A folder of <id>.wav, the resynthesised speech."""
+
+
+def export_zerospeech2019(
+    out: Path,
+    parts: Mapping[str, Part],
+    *,
+    author: str,
+    affiliation: str,
+    description: str,
+    distance: str,
+    parallel_train: bool = False,
+    external_data: bool = False,
+    code: Path | None = None,
+    lines: Lines = "step",
+) -> None:
+    """Write a submission to ZeroSpeech 2019 in the layout of 2020, atomically.
+
+    Args:
+        parts: language ("english", "surprise") → what it is made of.
+        distance: "dtw_cosine", "dtw_kl" or "levenshtein": what the challenge scores ABX by.
+        code: the source code's folder; with it the submission is open source.
+
+    Raises:
+        InputError: `out` exists; ids with folders; wavs of other utterances; a source that can't
+            be read or is of another model.
+    """
+    top = {"author": author, "affiliation": affiliation, "open source": code is not None}
+    metadata = {
+        "abx distance": distance,
+        "system description": description,
+        "using parallel train": parallel_train,
+        "using external data": external_data,
+    }
+    with atomic_folder(out, _MARKER) as folder:
+        (folder / "2019").mkdir()
+        _write_yaml(folder / "metadata.yaml", top)
+        _write_yaml(folder / "2019" / "metadata.yaml", metadata)
+        if code is not None:
+            _copy_code(code, folder / "2019" / "code")
+        for language, part in parts.items():
+            target = zerospeech2019.vector_folder(folder, language)
+            _write_part(part, target, lines)
+
+
+def export_zerospeech2021(
+    out: Path,
+    parts: Mapping[str, Part],
+    *,
+    author: str,
+    affiliation: str,
+    description: str,
+    train_set: str,
+    metric: str,
+    gpu_budget: float = 0.0,
+    code: Path | None = None,
+) -> None:
+    """Write the phonetic part of a submission to ZeroSpeech 2021, atomically.
+
+    Args:
+        parts: subset ("dev-clean", …) → what it is made of; all of one step.
+        metric: "cosine", "euclidean", "kl" or "kl_symmetric".
+        gpu_budget: hours of training on a GPU.
+
+    Raises:
+        InputError: as `export_zerospeech2019`; parts of different steps.
+    """
+    steps = {subset: _opened(part)[1] for subset, part in parts.items()}
+    if len(set(steps.values())) > 1:
+        raise InputError(
+            f"the subsets have steps of {listed([f'{n}: {s:g} ms' for n, s in steps.items()])}",
+            cause="they were encoded by different models",
+            remedy="encode all of them with one; meta.yaml has one frame_shift",
+        )
+    shift = round(next(iter(steps.values())) / 1000, 9)
+    meta = {
+        "author": author,
+        "affiliation": affiliation,
+        "description": description,
+        "open_source": code is not None,
+        "train_set": train_set,
+        "gpu_budget": float(gpu_budget),
+        "parameters": {
+            "phonetic": {"metric": metric, "frame_shift": float(shift)},
+            # There is no semantic part, but the challenge's validator wants these entries.
+            "semantic": {"metric": "cosine", "pooling": "mean"},
+        },
+    }
+    with atomic_folder(out, _MARKER) as folder:
+        _write_yaml(folder / "meta.yaml", meta)
+        if code is not None:
+            _copy_code(code, folder / "code")
+        for subset, part in parts.items():
+            _write_part(part, zerospeech2021.vector_folder(folder, subset), "step")
+
+
+def _write_part(part: Part, target: Path, lines: Lines) -> None:
+    target.mkdir(parents=True)
+    texts, _, ids = _opened(part, lines)
+    nested = [name for name in ids if "/" in name]
+    if nested:
+        raise InputError(
+            f"{len(nested)} ids have folders, and a submission has none: {listed(nested)}",
+            path=part.source,
+            remedy="import the recordings so that ids are file names, as the challenge's are",
+        )
+    for name in track(ids, f"writing {target.parent.name}"):
+        with (target / f"{name}.txt").open("w", encoding="ascii", newline="\n") as stream:
+            stream.writelines(line + "\n" for line in texts(name))
+    if part.wavs is not None:
+        _copy_wavs(part.wavs, target, set(ids))
+
+
+def _opened(
+    part: Part, lines: Lines = "step"
+) -> tuple[Callable[[str], Iterator[str]], float, list[str]]:
+    """What gives an utterance's lines, milliseconds a line, and the ids."""
+    if part.source.is_dir():
+        if part.model is not None:
+            raise InputError(
+                "a model gives units their vectors, and these are features",
+                path=part.source,
+                remedy="leave the model out, or export a unit file",
+            )
+        features = read_features(part.source)
+        return lambda name: map(vector_text, features[name]), features.step_ms, features.ids
+    unit_file = read_units(part.source)
+    table = _vector_table(unit_file, part.model)
+    units: Callable[[str], Any] = unit_file.steps if lines == "step" else unit_file.units.get
+    return lambda name: (table[u] for u in units(name)), unit_file.step_ms, unit_file.ids
+
+
+def _vector_table(unit_file: UnitFile, model: Path | None) -> list[str]:
+    """The line of every unit: its codebook vector, or a one among zeros."""
+    if model is None:
+        n = unit_file.n_units
+        return [" ".join(["0"] * u + ["1"] + ["0"] * (n - 1 - u)) for u in range(n)]
+    bundle = read_bundle(model)
+    unit_file.check_model(bundle.id, "model given")
+    if "codebook" not in bundle.tensors:
+        raise InputError(
+            f"a {bundle.model} has no codebook",
+            path=model,
+            remedy="leave the model out: units are then written one-hot",
+        )
+    table = [vector_text(vector) for vector in bundle.tensors["codebook"].astype(np.float32)]
+    used = np.unique(np.concatenate(list(unit_file.units.values())))
+    if len({table[u] for u in used}) < len(used):
+        raise InputError(
+            f"{len(used)} units have {len({table[u] for u in used})} different vectors",
+            path=model,
+            cause="codes of the codebook are equal, and a submission tells them by their vectors",
+            remedy="leave the model out: units are then written one-hot",
+        )
+    return table
+
+
+def _copy_wavs(wavs: Path, target: Path, ids: set[str]) -> None:
+    files = {file.stem: file for file in sorted(wavs.glob("*.wav"))}
+    strange = [name for name in files if name not in ids]
+    if strange or not files:
+        raise InputError(
+            f"{len(strange)} of {len(files)} wavs are of no utterance that is exported: "
+            f"{listed(strange)}",
+            path=wavs,
+            cause="they were made from other units",
+            remedy="synthesise the units that are exported",
+        )
+    for name, file in files.items():
+        shutil.copyfile(file, target / f"{name}.wav")
+
+
+def _copy_code(code: Path, target: Path) -> None:
+    links = [path for path in code.rglob("*") if path.is_symlink()]
+    if links or not code.is_dir() or not any(code.iterdir()):
+        raise InputError(
+            f"holds the link {links[0].name}" if links else "is no folder with code in it",
+            path=code,
+            remedy="give a folder of source files",
+        )
+    shutil.copytree(code, target)
+
+
+def _write_yaml(path: Path, values: Mapping[str, object]) -> None:
+    import yaml
+
+    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
