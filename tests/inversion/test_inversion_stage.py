@@ -23,8 +23,9 @@ from zerochain.formats.tables import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.speaking import synthesize
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.stage import synthesize, train_inverter
+from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import voice_data
 from zerochain.training.config import TrainingConfig
 

@@ -23,11 +23,12 @@ from zerochain.formats.units import read_units
 from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.speaking import Speaking, synthesize
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.stage import synthesize, train_inverter
+from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.timeline import Timeline
 from zerochain.inversion.voice_data import chosen_voices, spoken_by, voice_data
-from zerochain.inversion.voice_profiles import f0_statistics, reference_vectors
+from zerochain.inversion.voice_profiles import read_contours, reference_vectors, statistics_of
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.training.config import TrainingConfig
 
@@ -168,13 +169,13 @@ def test_a_voice_has_to_be_chosen_and_known(prepared: Path, many: Path, tmp_path
         synthesize(many, units, tmp_path / "w")
     assert "ana, béa, carl" in str(error.value)
     with pytest.raises(InputError, match="no voice 'dora'"):
-        synthesize(many, units, tmp_path / "w", voice="dora")
+        synthesize(many, units, tmp_path / "w", Speaking("dora"))
     with pytest.raises(InputError, match="takes the recording and the speaker encoder"):
-        synthesize(many, units, tmp_path / "w", like=units)
+        synthesize(many, units, tmp_path / "w", Speaking(like=units))
     with pytest.raises(InputError, match="by name, not from recordings"):
         Inverter.load(many).synthesize(np.array([1], np.int32), np.ones(6, np.float32))
     assert not (tmp_path / "w").exists()
-    synthesize(many, units, tmp_path / "w", voice="carl")
+    synthesize(many, units, tmp_path / "w", Speaking("carl"))
     assert read_synthesis(tmp_path / "w").voice == "carl"
     assert read_synthesis(tmp_path / "w").speaker_encoder_id is None
 
@@ -182,7 +183,7 @@ def test_a_voice_has_to_be_chosen_and_known(prepared: Path, many: Path, tmp_path
 def test_like_a_recording(prepared: Path, heard: Path, tmp_path: Path) -> None:
     units, speakers = prepared / "units.parquet", prepared / "speakers"
     like = prepared / "tiny-audio" / "u2.wav"  # carl's, whom training never met
-    synthesize(heard, units, tmp_path / "w", like=like, speakers=speakers)
+    synthesize(heard, units, tmp_path / "w", Speaking(like=like, speakers=speakers))
     made = read_synthesis(tmp_path / "w")
     assert (made.voice, made.speaker_encoder_id) == ("like u2.wav", bundle_id(speakers))
     inverter, steps = Inverter.load(heard), read_units(units).steps("u0")
@@ -213,8 +214,7 @@ def test_another_speaker_encoder_is_refused(prepared: Path, heard: Path, tmp_pat
             heard,
             prepared / "units.parquet",
             tmp_path / "w",
-            like=like,
-            speakers=tmp_path / "other",
+            Speaking(like=like, speakers=tmp_path / "other"),
         )
 
 
@@ -237,12 +237,13 @@ def test_choices_that_make_no_sense(prepared: Path, tmp_path: Path) -> None:
 
 def test_a_silent_voice_has_no_vector_but_f0_statistics(prepared: Path) -> None:
     corpus = small_corpus(prepared, 4, ("ana", "mute"), 0.8, "quiet")
-    for i in (1, 3):
-        soundfile.write(corpus.audio_path(corpus.utterances[i]), np.zeros(16_000), 16_000)
+    for u in corpus.select(speaker="mute").utterances:
+        soundfile.write(corpus.audio_path(u), np.zeros(round(u.duration * 16_000)), 16_000)
     encoder = SpeakerEncoder.load(prepared / "speakers")
     with pytest.raises(InputError, match=r"recordings of voice 'mute'.*'u1': silent"):
         reference_vectors(corpus, ("ana", "mute"), encoder)
-    ana, mute = f0_statistics(corpus, ("ana", "mute"))
+    voices = {u.id: ("ana", "mute").index(str(u.speaker)) for u in corpus.utterances}
+    ana, mute = statistics_of(read_contours(corpus), voices, 2)
     assert ana.n_voiced > 0
     assert np.exp(ana.log_mean) == pytest.approx(100, rel=0.05)
     assert mute.n_voiced == 0

@@ -22,6 +22,7 @@ from zerochain.cli.common import (
 
 if TYPE_CHECKING:
     from zerochain.inversion.adversary import AdversaryOptions
+    from zerochain.inversion.manner import Manner
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -147,6 +148,51 @@ def _adversary(values: dict[str, Any]) -> AdversaryOptions:
     )
 
 
+def manner_options(function: F) -> F:
+    """`--semitones`, `--flatten`, `--rate`, `--durations`, `--pitch`; `_manner` reads them."""
+    options = [
+        click.option(
+            "--semitones",
+            type=click.FloatRange(-60, 60),
+            default=0.0,
+            show_default=True,
+            help="Speak so much higher.",
+        ),
+        click.option("--flatten", is_flag=True, help="Speak at one pitch, the voice's mean."),
+        click.option(
+            "--rate",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Speak so much faster.",
+        ),
+        click.option(
+            "--durations",
+            type=click.Choice(["given", "predicted"]),
+            default="given",
+            show_default=True,
+            help="Units last as long as the file says, or, repeats merged, as is usual for them.",
+        ),
+        click.option(
+            "--pitch",
+            type=click.Choice(["units", "exact"]),
+            default="units",
+            show_default=True,
+            help="Recordings' pitch goes through F0 units, or is copied, moved to the voice.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _manner(values: dict[str, Any]) -> Manner:
+    """Take the values of `manner_options` out of a command's."""
+    from zerochain.inversion.manner import Manner
+
+    return Manner(**values)
+
+
 @click.group(cls=Group)
 def invert() -> None:
     """Turn units back into speech, in the voice of one speaker."""
@@ -186,6 +232,13 @@ def invert() -> None:
     help="Correct each unit's mean spectrum, or predict from nothing as published.",
 )
 @adversary_options
+@click.option(
+    "--prosody-steps",
+    type=click.IntRange(min=0),
+    default=600,
+    show_default=True,
+    help="Training of the units' durations, for units that come without; 0: none.",
+)
 @training_options(steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
 @out_option("the inverter; <out>.training gets the checkpoint and log.csv")
 @seed_option
@@ -199,6 +252,7 @@ def train(
     width: int,
     scale: Any,
     correct_means: bool,
+    prosody_steps: int,
     restart: bool,
     tensorboard: bool,
     out: Path,
@@ -211,6 +265,7 @@ def train(
     Interrupted, it goes on where it stopped when the same command is given again. With an
     adversary it takes all its steps; without one it stops when it no longer improves.
     """
+    from zerochain.inversion.prosody_fit import TRAINING
     from zerochain.inversion.stage import train_inverter
     from zerochain.training.device import is_main_process, resolve_device
 
@@ -229,6 +284,9 @@ def train(
         correct_means=correct_means,
         adversary=_adversary(values),
         training=training_config(values, seed),
+        prosody=TRAINING.model_copy(update={"max_steps": prosody_steps, "seed": seed})
+        if prosody_steps
+        else None,
         device=resolve_device(device),
         restart=restart,
         tensorboard=tensorboard,
@@ -247,10 +305,16 @@ def train(
 @click.option(
     "--speakers", type=FOLDER, help="The speaker encoder that the inverter was trained with."
 )
+@manner_options
+@click.option(
+    "--pitch-of",
+    type=FOLDER,
+    help="The corpus of the recordings whose pitch is taken.  [default: the inverter finds one]",
+)
 @click.option(
     "--phase",
     type=click.Choice(["griffin-lim", "fgla", "pghi", "pghi-fgla"]),
-    help="How the phase is found.  [default: pghi-fgla]",
+    help="How the phase of spectrograms is found.  [default: pghi-fgla]",
 )
 @out_option("the folder of wavs, one an utterance")
 @seed_option
@@ -261,30 +325,31 @@ def synthesize(
     voice: str | None,
     like: Path | None,
     speakers: Path | None,
+    pitch_of: Path | None,
     phase: Any,
     out: Path,
     seed: int,
     device: str,
+    **values: Any,
 ) -> None:
     """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.
 
-    In one of the inverter's voices, or like a recording of anybody's, if the inverter was trained
-    with a speaker encoder.
+    \b
+    Resynthesis:       … --pitch-of corpora/mine
+    voice conversion:  … --pitch-of corpora/mine --voice OTHER (or --like recording.wav)
+    pitch conversion:  … --semitones 3, or --flatten
+    faster:            … --rate 1.2
+
+    Pitch and --flatten take a neural inverter. Units that come without durations, as of a
+    translation, take --durations predicted. --like takes an inverter trained with a speaker
+    encoder.
     """
-    from zerochain.inversion.stage import synthesize as speak
+    from zerochain.inversion.speaking import Speaking
+    from zerochain.inversion.speaking import synthesize as speak
     from zerochain.training.device import resolve_device
 
     if (like is None) != (speakers is None) or (like is not None and voice is not None):
         raise click.BadParameter("--like and --speakers go together, and without --voice")
-    ids = speak(
-        inverter,
-        units,
-        out,
-        voice=voice,
-        like=like,
-        speakers=speakers,
-        phase=phase,
-        seed=seed,
-        device=resolve_device(device),
-    )
+    speaking = Speaking(voice, like, speakers, pitch_of, _manner(values), phase, seed)
+    ids = speak(inverter, units, out, speaking, device=resolve_device(device))
     click.echo(f"{out}: {len(ids)} wavs")

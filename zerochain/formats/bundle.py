@@ -38,6 +38,12 @@ class Bundle:
     id: str
 
 
+def within(part: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a part of a model, which are named `part`.…, by the rest of their names."""
+    start = f"{part}."
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
 def bundle_id(folder: Path) -> str:
     """SHA-256 of a bundle's config.json and weights.safetensors."""
     return file_id(folder / MARKER, folder / _WEIGHTS)

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
-from zerochain.errors import InputError, ModelMismatchError
+from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics
-from zerochain.formats.bundle import Bundle, read_bundle, write_bundle
-from zerochain.formats.identity import short
+from zerochain.formats.bundle import Bundle, read_bundle, within, write_bundle
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
+from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.voices import Vector, check_vector, named
+from zerochain.inversion.voices import Vector, Voice, check_n_reference, check_vector, named
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")
@@ -54,28 +54,25 @@ class Inverter:
     statistics: tuple[F0Statistics, ...] = ()
     speaker_encoder_id: str = ""
     phase: Phase = "pghi-fgla"
+    prosody: Prosody | None = None
+    """For units that come without durations."""
 
     @property
     def frames_a_step(self) -> int:
         return round(self.step_ms * 16 / self.options.hop)
 
-    def voice_named(self, voice: str | None) -> str:
-        """The voice, or the only one.
+    def voice(self, name: str | None = None) -> Voice:
+        """A voice by its name; None is the only one.
 
         Raises:
-            InputError: it isn't known, or none is named and there are several.
+            InputError: no such voice, or several and none named.
         """
-        return self.voices[named(self.voices, voice)]
+        number = named(self.voices, name)
+        return Voice(self.voices[number], number, self.statistics[number])
 
-    def check_speaker_encoder(self, encoder_id: str) -> None:
-        """Raise ModelMismatchError if voices are told by another speaker encoder's vectors."""
-        if self.n_reference and encoder_id != self.speaker_encoder_id:
-            raise ModelMismatchError(
-                f"the speaker encoder is {short(encoder_id)}, but the inverter was trained with "
-                f"{short(self.speaker_encoder_id)}",
-                cause="the encoder was trained again, or is another one",
-                remedy="give the one that the inverter was trained with",
-            )
+    def check_n_reference(self) -> None:
+        """Raise InputError unless voices can be told by a speaker encoder's vectors."""
+        check_n_reference(self.n_reference)
 
     def _told(self, voice: str | Vector | None) -> Tensor | None:
         """What the network is told of who speaks, a batch of one."""
@@ -170,6 +167,9 @@ class Inverter:
         }
         weights = {f"network.{k}": v.cpu().numpy() for k, v in self.network.state_dict().items()}
         weights |= {"mean": self.mean.cpu().numpy(), "deviation": self.deviation.cpu().numpy()}
+        if self.prosody is not None:
+            config["prosody"] = self.prosody.settings()
+            weights |= {f"prosody.{name}": w for name, w in self.prosody.tensors().items()}
         return write_bundle(folder, self.method, config, weights, trained_on)
 
     @classmethod
@@ -203,10 +203,7 @@ class Inverter:
             network = Code2Spec(Code2SpecConfig(**config["network"]))
         else:
             network = nn.Embedding(config["n_units"] + 1, options.n_bins)
-        prefix = "network."
-        network.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
+        network.load_state_dict(within("network", tensors))
         return cls(
             method="code2spec" if bundle.model == "code2spec" else "unit-means",
             network=network.eval().to(device),
@@ -220,4 +217,7 @@ class Inverter:
             statistics=tuple(F0Statistics(**s) for s in config["f0"]),
             speaker_encoder_id=config["speaker_encoder_id"],
             phase=config["phase"],
+            prosody=None
+            if "prosody" not in config
+            else Prosody.from_tensors(config["prosody"], within("prosody", bundle.tensors), device),
         )

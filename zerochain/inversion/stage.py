@@ -1,26 +1,23 @@
-"""The stage as functions of files: train an inverter, synthesise a unit file with one."""
+"""Train an inverter that predicts spectrograms, from files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.speaker_encoder import SpeakerEncoder
-from zerochain.formats.atomic import atomic_folder, check_replaceable
-from zerochain.formats.bundle import MARKER, bundle_id
+from zerochain.formats.atomic import check_replaceable
+from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
-from zerochain.formats.synthesis import MARKER as SYNTHESIS_MARKER
-from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.code2spec import Code2SpecConfig
 from zerochain.inversion.inverter import Inverter, Method
-from zerochain.inversion.phase import Phase
+from zerochain.inversion.prosody_fit import fit_prosody
 from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
 from zerochain.inversion.train import train_code2spec
 from zerochain.inversion.voice_data import (
@@ -30,9 +27,7 @@ from zerochain.inversion.voice_data import (
     unit_means,
     voice_data,
 )
-from zerochain.inversion.voice_profiles import f0_statistics, reference_vectors
-from zerochain.inversion.voices import Vector
-from zerochain.progress import track
+from zerochain.inversion.voice_profiles import read_contours, reference_vectors, statistics_of
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
@@ -58,6 +53,7 @@ def train_inverter(
     speakers: Path | None = None,
     training: TrainingConfig | None = None,
     n_frames: int = 128,
+    prosody: TrainingConfig | None = None,
     device: str = "cpu",
     restart: bool = False,
     tensorboard: bool = False,
@@ -79,6 +75,8 @@ def train_inverter(
         speakers: the bundle of a speaker encoder, by whose vectors voices are told apart, so that
             others can speak as well. None: by their number.
         n_frames: length of a training segment.
+        prosody: how the durations of units are learned, for units that come without any; None:
+            they are not.
 
     Returns:
         The inverter, and how its training went.
@@ -138,6 +136,9 @@ def train_inverter(
             tensorboard=tensorboard,
         )
         report |= {**settings, **how}
+    numbers = {u.id: names.index(str(u.speaker)) for u in part.utterances}
+    contours = read_contours(part)
+    statistics = statistics_of(contours, numbers, len(names))
     inverter = Inverter(
         method=method,
         network=network.eval(),
@@ -148,87 +149,29 @@ def train_inverter(
         n_units=unit_file.n_units,
         step_ms=unit_file.step_ms,
         voices=names,
-        statistics=tuple(f0_statistics(part, names, device)),
+        statistics=tuple(statistics),
+        prosody=None
+        if prosody is None
+        else fit_prosody(
+            unit_file,
+            contours,
+            numbers,
+            statistics,
+            references=references,
+            training=prosody,
+            folder=training_folder(out) / "prosody",
+            device=device,
+            restart=restart,
+        ),
         speaker_encoder_id=encoder_id,
     )
     if is_main_process():
         sample = _sample(inverter, unit_file, part)  # first: what can't speak is not saved
         inverter.save(out, trained_on, report)
         audio.write(out / SAMPLE, sample)
-        (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
+        for checkpoint in training_folder(out).rglob(CHECKPOINT):
+            checkpoint.unlink()
     return inverter, report
-
-
-def synthesize(
-    inverter: Path,
-    units: Path,
-    out: Path,
-    *,
-    voice: str | None = None,
-    like: Path | None = None,
-    speakers: Path | None = None,
-    phase: Phase | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-) -> list[str]:
-    """Speak every utterance of a unit file into `out`/<id>.wav, and say so in synthesis.json.
-
-    Args:
-        voice: None if the inverter has only one.
-        like, speakers: a recording of the voice to speak in instead, and the bundle of the
-            speaker encoder that the inverter was trained with.
-        phase: how it is found; None takes the inverter's.
-        seed: of the random phases that "griffin-lim" and "fgla" start from.
-
-    Returns:
-        The ids.
-
-    Raises:
-        ModelMismatchError: the units are of another unit model than the inverter's, or the
-            speaker encoder is another one.
-        InputError: no such voice.
-    """
-    model, unit_file = Inverter.load(inverter, device), read_units(units)
-    unit_file.check_model(model.unit_model, "inverter")
-    if phase is not None:
-        model = replace(model, phase=phase)
-    told, spoken = _told(model, voice, like, speakers, device)
-    with atomic_folder(out, SYNTHESIS_MARKER) as folder:
-        for name in track(unit_file.ids, "Synthesising"):
-            chunks = model.stream(unit_file.steps(name), told, seed)
-            audio.write_chunks(folder / f"{name}.wav", chunks)
-        synthesis = Synthesis(
-            inverter_id=bundle_id(inverter),
-            method=model.method,
-            units_id=unit_file.id,
-            unit_method=unit_file.method,
-            corpus_id=unit_file.corpus_id,
-            voice=spoken,
-            sample_rate=audio.SAMPLE_RATE,
-            step_ms=unit_file.step_ms,
-            ids=tuple(unit_file.ids),
-            folder=folder,
-            speaker_encoder_id=model.speaker_encoder_id or None,
-        )
-        write_synthesis(synthesis)
-    return unit_file.ids
-
-
-def _told(
-    model: Inverter, voice: str | None, like: Path | None, speakers: Path | None, device: str
-) -> tuple[str | Vector, str]:
-    """Who is to speak, as the inverter takes it and as people call it."""
-    if like is None and speakers is None:
-        name = model.voice_named(voice)
-        return name, name
-    if like is None or speakers is None or voice is not None:
-        raise InputError(
-            "a voice like a recording's takes the recording and the speaker encoder, and no name",
-            remedy="give --like RECORDING and --speakers BUNDLE, or --voice NAME",
-        )
-    model.check_speaker_encoder(bundle_id(speakers))
-    encoder = SpeakerEncoder.load(speakers, device)
-    return encoder.embed(audio.read(like)), f"like {like.name}"
 
 
 def _check_choices(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +10,33 @@ from numpy.typing import NDArray
 from zerochain import audio
 from zerochain.audio import Waveform
 from zerochain.errors import InputError
-from zerochain.features.f0 import F0Statistics, track_f0
+from zerochain.features.extraction import extracted
+from zerochain.features.f0 import Contour, F0Options, F0Statistics
 from zerochain.features.speaker_encoder import SpeakerEncoder, mean_voice, unusable
 from zerochain.formats.corpus import Corpus
 from zerochain.progress import track
 
+F0 = F0Options()
 _ENOUGH_S = 600.0  # of a voice: more changes no statistic
 
 
-def f0_statistics(corpus: Corpus, voices: Sequence[str], device: str = "cpu") -> list[F0Statistics]:
-    """Each voice's log F0 over at most ten minutes of its recordings.
+def read_contours(corpus: Corpus) -> dict[str, Contour]:
+    """F0 of each recording, Hz (T,) every 5 ms, 0 where unvoiced."""
+    with extracted(corpus, F0) as features:
+        return {name: np.array(features[name][:, 0]) for name in features.ids}
+
+
+def statistics_of(
+    contours: Mapping[str, Contour], voices: Mapping[str, int], n_voices: int
+) -> list[F0Statistics]:
+    """Each voice's log F0, from the contours of its utterances.
 
     A voice that is never voiced, whispered or silent, gets `F0Statistics`'s defaults.
     """
-    found = []
-    for voice in track(voices, "Voices' F0"):
-        contours = (track_f0(wave, device=device) for _, wave in _recordings(corpus, voice))
-        found.append(F0Statistics.of(contours))
-    return found
+    return [
+        F0Statistics.of(f0 for name, f0 in contours.items() if voices[name] == number)
+        for number in range(n_voices)
+    ]
 
 
 def reference_vectors(

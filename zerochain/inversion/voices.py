@@ -50,14 +50,19 @@ def named(voices: Sequence[str], name: str | None) -> int:
     )
 
 
-def check_vector(vector: Vector, n_reference: int) -> None:
-    """Raise InputError unless a network with `n_reference` can be told this vector."""
+def check_n_reference(n_reference: int) -> None:
+    """Raise InputError unless voices can be told by vectors, of `n_reference` dimensions."""
     if n_reference == 0:
         raise InputError(
             "the inverter knows its voices by name, not from recordings",
             cause="it was trained without a speaker encoder",
             remedy="choose a voice by name, or train with --speakers BUNDLE",
         )
+
+
+def check_vector(vector: Vector, n_reference: int) -> None:
+    """Raise InputError unless a network with `n_reference` can be told this vector."""
+    check_n_reference(n_reference)
     if vector.shape != (n_reference,) or not np.isfinite(vector).all():
         raise InputError(
             f"a voice's vector has shape {vector.shape} or NaN in it; {n_reference} numbers are "

@@ -1,0 +1,256 @@
+"""A neural inverter: content units, pitch and voice → waveform, without a spectrogram between.
+
+Disentangled resynthesis after Polyak et al. (Interspeech 2021): what is said comes as units, how
+high as F0, who speaks as a voice, so that each can be exchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.errors import InputError
+from zerochain.features.f0 import Contour
+from zerochain.formats.bundle import Bundle, read_bundle, within, write_bundle
+from zerochain.inversion.contours import resampled
+from zerochain.inversion.f0_units import F0Quantizer
+from zerochain.inversion.generator_training import Generator
+from zerochain.inversion.prosody import Prosody, frames_a_step
+from zerochain.inversion.voices import Voice, check_n_reference, check_vector, named
+from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
+from zerochain.modules.excitation import at, starts
+from zerochain.modules.f0_vqvae import STRIDE
+from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+
+Method = Literal["convnext", "hifigan"]
+METHODS: tuple[Method, ...] = ("convnext", "hifigan")
+_CHUNK_S = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralInverter:
+    """Units → speech in any of its voices, at any pitch.
+
+    Attributes:
+        generator: units, F0 units, F0 and voice of each frame → samples.
+        f0_quantizer: between F0 contours and F0 units.
+        prosody: durations and F0 for units that come without any; knows the voices' F0 statistics.
+        unit_model: id of the unit model whose units it speaks.
+        step_ms: of one unit.
+        voices: names, in the order of the generator's numbers.
+        speaker_encoder_id: of the bundle whose vectors tell voices apart; empty if none do.
+    """
+
+    method: Method
+    generator: Generator
+    f0_quantizer: F0Quantizer
+    prosody: Prosody
+    unit_model: str
+    n_units: int
+    step_ms: float
+    voices: tuple[str, ...]
+    speaker_encoder_id: str = ""
+
+    @property
+    def frames_a_step(self) -> int:
+        return frames_a_step(self.step_ms)
+
+    @property
+    def frame_ms(self) -> float:
+        return self.step_ms / self.frames_a_step
+
+    def voice(self, name: str | None = None) -> Voice:
+        """A voice by its name; None is the only one.
+
+        Raises:
+            InputError: no such voice, or several and none named.
+        """
+        number = named(self.voices, name)
+        return Voice(self.voices[number], number, self.prosody.statistics[number])
+
+    def check_n_reference(self) -> None:
+        """Raise InputError unless voices can be told by a speaker encoder's vectors."""
+        check_n_reference(self.generator.config.n_reference)
+
+    def f0_of(self, steps: NDArray[np.int32], voice: Voice) -> Contour:
+        """F0 that fits units which come without any: Hz a frame (N · frames_a_step,)."""
+        return self.prosody.f0(steps, voice.told, voice.statistics)
+
+    def stream(
+        self,
+        steps: NDArray[np.int32],
+        voice: Voice,
+        f0: Contour | None = None,
+        seed: int = 0,
+    ) -> Iterator[Waveform]:
+        """The waveform of one utterance of any length, in chunks of at most 10 s.
+
+        Each chunk is computed with all of its surroundings that matter, so the speech is the same
+        as if it were computed at once; memory is that of one chunk.
+
+        Args:
+            steps: a unit for each step (N,).
+            f0: Hz a frame (N · frames_a_step,), 0 where unvoiced; None: predicted from the units.
+            seed: of the noise.
+
+        Raises:
+            InputError: no unit, one out of range, or another number of frames in F0.
+        """
+        if not isinstance(voice.told, int):
+            check_vector(voice.told, self.generator.config.n_reference)
+        f0 = self.f0_of(steps, voice) if f0 is None else f0
+        frames = np.repeat(steps.astype(np.int64), self.frames_a_step)
+        self._check(frames, f0)
+        reach, device = self.generator.reach, next(self.generator.parameters()).device
+        # A gap is as silent as what lies beyond: the network sees the same there.
+        padded = np.pad(frames, reach, constant_values=self.n_units)
+        pitch = torch.from_numpy(np.pad(f0, reach))[None].to(device)
+        codes = np.pad(self._f0_units(f0, voice), reach)
+        start = starts(pitch, self.generator.config.hop, seed)
+        told, n = voice.tensor(device), len(frames)
+        chunk = round(_CHUNK_S * 1000 / self.frame_ms)
+        for first in range(0, n, chunk):
+            end = min(first + chunk, n)
+            seen = slice(first, end + 2 * reach)
+            with torch.inference_mode():
+                wave = self.generator(
+                    torch.from_numpy(padded[seen])[None].to(device),
+                    torch.from_numpy(codes[seen])[None].to(device) if self._has_f0_units else None,
+                    pitch[:, seen],
+                    told,
+                    at(start, first),
+                )[0]
+            hop = self.generator.config.hop
+            yield wave[reach * hop : (reach + end - first) * hop].cpu().numpy()
+
+    def synthesize(
+        self, steps: NDArray[np.int32], voice: Voice, f0: Contour | None = None, seed: int = 0
+    ) -> Waveform:
+        """The waveform of one utterance: exactly a step's samples for each unit of `steps`."""
+        return np.concatenate(list(self.stream(steps, voice, f0, seed)))
+
+    def save(self, folder: Path, trained_on: Mapping[str, str], training: Mapping[str, Any]) -> str:
+        """Write a bundle and return its id; `training` says how it was trained."""
+        config = {
+            "network": self.generator.config.model_dump(),
+            "f0_quantizer": self.f0_quantizer.settings(),
+            "prosody": self.prosody.settings(),
+            "unit_model": self.unit_model,
+            "n_units": self.n_units,
+            "step_ms": self.step_ms,
+            "voices": list(self.voices),
+            "speaker_encoder_id": self.speaker_encoder_id,
+            "training": dict(training),
+        }
+        parts = {
+            "generator": {k: v.cpu().numpy() for k, v in self.generator.state_dict().items()},
+            "f0_quantizer": self.f0_quantizer.tensors(),
+            "prosody": self.prosody.tensors(),
+        }
+        weights = {f"{part}.{k}": v for part, named in parts.items() for k, v in named.items()}
+        return write_bundle(folder, self.method, config, weights, trained_on)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        """The inverter that `save` wrote.
+
+        Raises:
+            InputError: not a bundle of a neural inverter.
+        """
+        bundle = read_bundle(folder, *METHODS)
+        try:
+            return cls._of(bundle, device)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            lacks = f"lacks {error}" if isinstance(error, KeyError) else None
+            raise InputError(
+                f"is no inverter that can be used: {lacks or str(error).partition(chr(10))[0]}",
+                path=folder,
+                cause="it was edited, or made by another version of zerochain",
+                remedy="train the inverter again",
+            ) from error
+
+    @classmethod
+    def _of(cls, bundle: Bundle, device: str) -> Self:
+        config = bundle.config
+        method: Method = "hifigan" if bundle.model == "hifigan" else "convnext"
+        f0, prosody = (within(part, bundle.tensors) for part in ("f0_quantizer", "prosody"))
+        generator = make_generator(method, config)
+        weights = within("generator", bundle.tensors)
+        generator.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+        return cls(
+            method=method,
+            generator=generator.eval().to(device),
+            f0_quantizer=F0Quantizer.from_tensors(config["f0_quantizer"], f0, device),
+            prosody=Prosody.from_tensors(config["prosody"], prosody, device),
+            unit_model=config["unit_model"],
+            n_units=config["n_units"],
+            step_ms=config["step_ms"],
+            voices=tuple(config["voices"]),
+            speaker_encoder_id=config["speaker_encoder_id"],
+        )
+
+    @property
+    def _has_f0_units(self) -> bool:
+        return self.generator.config.n_f0_units > 0
+
+    def _f0_units(self, f0: Contour, voice: Voice) -> NDArray[np.int64]:
+        """The F0 unit of each frame; zeros where the generator has none."""
+        if not self._has_f0_units:
+            return np.zeros(len(f0), np.int64)
+        return frame_f0_units(self.f0_quantizer, f0, self.frame_ms, voice)
+
+    def _check(self, frames: NDArray[np.int64], f0: Contour) -> None:
+        if len(frames) == 0 or frames.min() < 0 or frames.max() >= self.n_units:
+            raise InputError(
+                f"{len(frames)} units, or some outside 0 … {self.n_units - 1}",
+                cause="they are of another unit model",
+                remedy="encode with the unit model that the inverter was trained on",
+            )
+        if f0.shape != frames.shape or not np.isfinite(f0).all():
+            raise InputError(
+                f"F0 of shape {f0.shape} or with NaN, for {len(frames)} frames of "
+                f"{self.frame_ms:g} ms",
+                cause="it is of another utterance",
+            )
+
+
+def make_generator(method: Method, config: Mapping[str, Any]) -> Generator:
+    """The generator of a bundle's config, untrained."""
+    if method == "hifigan":
+        return HiFiGANGenerator(HiFiGANConfig(**config["network"]))
+    return SourceFilterGenerator(SourceFilterConfig(**config["network"]))
+
+
+def frame_f0_units(
+    quantizer: F0Quantizer, f0: Contour, frame_ms: float, voice: Voice
+) -> NDArray[np.int64]:
+    """The F0 unit that each frame lies in, (T,), for F0 in Hz a frame (T,)."""
+    n = math.ceil(len(f0) * frame_ms / quantizer.step_ms - 1e-9)
+    fine = resampled(f0, frame_ms, quantizer.step_ms, max(n, 1))
+    units = quantizer.units(fine, voice.statistics).astype(np.int64)
+    place = np.arange(len(f0)) * frame_ms / (quantizer.step_ms * STRIDE)
+    return units[np.minimum(place.astype(np.int64), len(units) - 1)]
+
+
+def hop_of_frames(step_ms: float) -> int:
+    """Samples in a frame of a neural inverter.
+
+    Raises:
+        InputError: a frame is no whole number of samples.
+    """
+    hop = step_ms / frames_a_step(step_ms) * SAMPLE_RATE / 1000
+    if hop != round(hop):
+        raise InputError(
+            f"a unit of {step_ms:g} ms can't be parted into frames of whole samples",
+            cause="the unit model's features have an unusual step",
+            remedy="use features of --step-ms 10",
+        )
+    return round(hop)

@@ -1,0 +1,249 @@
+"""Train a neural inverter from files: its F0 units, its prosody, then its generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zerochain import audio
+from zerochain.features.f0 import Contour
+from zerochain.features.speaker_encoder import SpeakerEncoder
+from zerochain.formats.atomic import check_replaceable
+from zerochain.formats.bundle import MARKER, bundle_id
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.inversion import f0_units, prosody_fit
+from zerochain.inversion.contours import resampled
+from zerochain.inversion.f0_units import F0Quantizer
+from zerochain.inversion.generator_training import (
+    Generator,
+    GeneratorLosses,
+    GeneratorTask,
+    Utterance,
+    training_cuts,
+    unit_means,
+)
+from zerochain.inversion.neural import (
+    Method,
+    NeuralInverter,
+    frame_f0_units,
+    hop_of_frames,
+    make_generator,
+)
+from zerochain.inversion.prosody import frames_a_step
+from zerochain.inversion.prosody_fit import fit_prosody
+from zerochain.inversion.voice_data import chosen_voices, spoken_by
+from zerochain.inversion.voice_profiles import (
+    F0,
+    read_contours,
+    reference_vectors,
+    statistics_of,
+)
+from zerochain.inversion.voices import Voice
+from zerochain.modules.convnext import SourceFilterGenerator
+from zerochain.progress import track
+from zerochain.training.checkpoint import fingerprint
+from zerochain.training.config import TrainingConfig
+from zerochain.training.device import is_main_process
+from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
+
+_N_FRAMES_S = 0.64  # of a training cut
+
+
+def train_neural_inverter(
+    units: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    method: Method = "convnext",
+    voices: Sequence[str] | None = (),
+    speakers: Path | None = None,
+    split: str | None = None,
+    width: int | None = None,
+    losses: GeneratorLosses | None = None,
+    f0: TrainingConfig = f0_units.TRAINING,
+    prosody: TrainingConfig = prosody_fit.TRAINING,
+    training: TrainingConfig | None = None,
+    device: str = "cpu",
+    restart: bool = False,
+    tensorboard: bool = False,
+) -> tuple[NeuralInverter, dict[str, Any]]:
+    """Train a neural inverter on voices' units and recordings and save it as the bundle `out`.
+
+    Checkpoints and logs stand beside it in `<out>.training`; called again after it was
+    interrupted, training goes on from there with the same result.
+
+    Args:
+        method: our ConvNeXt over a harmonic excitation, or HiFi-GAN as published.
+        voices: the speakers; none named if the corpus has only one, None for all of them.
+        speakers: bundle of a speaker encoder; with it any voice can speak, from a recording.
+        split: train on this split alone.
+        width: channels; None is the method's own (256, published 512).
+        losses: with an adversary, all steps are taken and the last weights are kept.
+        f0, prosody: how F0 units, and durations and F0 of units, are learned.
+
+    Returns:
+        The inverter, and how its training went.
+
+    Raises:
+        InputError: no such voice, units of another corpus, too little speech, or divergence.
+    """
+    check_replaceable(out, MARKER)
+    unit_file, whole = read_units(units), read_corpus(corpus)
+    losses, training = losses or GeneratorLosses(), training or TrainingConfig()
+    if losses.adversary != "none":
+        training = training.model_copy(update={"keep": "last"})
+    names = chosen_voices(whole, voices)
+    part = spoken_by(whole, names, split)
+    check_same_ids(part.ids, unit_file.ids, f"corpus {whole.name}", f"unit file {units}")
+    durations = {u.id: u.duration for u in part.utterances}
+    unit_file.check_durations(durations, f"corpus {whole.name}")
+    encoder = SpeakerEncoder.load(speakers, device) if speakers else None
+    references = None if encoder is None else reference_vectors(part, names, encoder)
+    numbers = {u.id: names.index(str(u.speaker)) for u in part.utterances}
+    contours = read_contours(part)
+    statistics = statistics_of(contours, numbers, len(names))
+    folder = training_folder(out)
+    quantizer = F0Quantizer.fit(
+        contours,
+        numbers,
+        statistics,
+        training=f0,
+        folder=folder / "f0",
+        device=device,
+        restart=restart,
+    )
+    predicted = fit_prosody(
+        unit_file,
+        contours,
+        numbers,
+        statistics,
+        references=references,
+        training=prosody,
+        folder=folder / "prosody",
+        device=device,
+        restart=restart,
+    )
+    settings = {
+        "n_units": unit_file.n_units,
+        "n_f0_units": quantizer.n_units if method == "hifigan" else 0,
+        "n_voices": len(names),
+        "n_reference": 0 if references is None else references.shape[1],
+        "hop": hop_of_frames(unit_file.step_ms),
+        **({} if width is None else {"width": width}),
+    }
+    torch.manual_seed(training.seed)
+    generator = make_generator(method, {"network": settings})
+    if references is not None:
+        generator.conditioning.voice.references.copy_(torch.from_numpy(references))
+    told = [Voice(name, n, statistics[n]) for n, name in enumerate(names)]
+    data = _utterances(unit_file, part, contours, numbers, quantizer, told)
+    mark = {
+        "network": generator.config.model_dump(),
+        "losses": losses.model_dump(),
+        "training": training.model_dump(),
+        "units": unit_file.id,
+        "corpus": whole.id,
+        "ids": part.ids,
+        "voices": list(names),
+        "speakers": bundle_id(speakers) if speakers else "",
+    }
+    trained = _train(generator, data, losses, training, folder, mark, device, restart, tensorboard)
+    inverter = NeuralInverter(
+        method=method,
+        generator=generator.to(device).eval(),
+        f0_quantizer=quantizer,
+        prosody=predicted,
+        unit_model=unit_file.model_id,
+        n_units=unit_file.n_units,
+        step_ms=unit_file.step_ms,
+        voices=names,
+        speaker_encoder_id=bundle_id(speakers) if speakers else "",
+    )
+    report = {
+        "n_utterances": len(part.utterances),
+        "minutes": part.duration / 60,
+        "losses": losses.model_dump(),
+        "training": training.model_dump(),
+        **_how(trained, generator, training, device),
+    }
+    if is_main_process():
+        inverter.save(out, {"units": unit_file.id, "corpus": whole.id}, report)
+        for checkpoint in folder.rglob(CHECKPOINT):
+            checkpoint.unlink()
+    return inverter, report
+
+
+def _utterances(
+    unit_file: UnitFile,
+    corpus: Corpus,
+    contours: dict[str, Contour],
+    numbers: dict[str, int],
+    quantizer: F0Quantizer,
+    voices: Sequence[Voice],
+) -> dict[str, Utterance]:
+    repeat = frames_a_step(unit_file.step_ms)
+    frame_ms = unit_file.step_ms / repeat
+    data = {}
+    for u in track(corpus.utterances, "Reading recordings"):
+        frames = np.repeat(unit_file.steps(u.id), repeat)
+        f0 = resampled(contours[u.id], F0.step_ms, frame_ms, len(frames))
+        data[u.id] = Utterance(
+            units=frames,
+            f0=f0,
+            f0_units=frame_f0_units(quantizer, f0, frame_ms, voices[numbers[u.id]]),
+            wave=audio.read(corpus.audio_path(u), start=u.start, end=u.end),
+            voice=numbers[u.id],
+        )
+    return data
+
+
+def _train(
+    generator: Generator,
+    data: dict[str, Utterance],
+    losses: GeneratorLosses,
+    training: TrainingConfig,
+    folder: Path,
+    mark: dict[str, Any],
+    device: str,
+    restart: bool,
+    tensorboard: bool,
+) -> Trained:
+    hop = generator.config.hop
+    learned, kept = training_cuts(data, hop)
+    if isinstance(generator, SourceFilterGenerator):
+        generator.start_from(unit_means(generator, learned))
+    n_frames = round(_N_FRAMES_S * audio.SAMPLE_RATE / hop)
+    task = GeneratorTask(
+        generator, learned, kept, losses, training, n_frames=n_frames, device=device
+    )
+    trained = train(
+        task,
+        training,
+        folder,
+        fingerprint=fingerprint(mark),
+        device=device,
+        restart=restart,
+        tensorboard=tensorboard,
+    )
+    generator.load_state_dict(trained.weights)
+    return trained
+
+
+def _how(
+    trained: Trained, generator: Generator, training: TrainingConfig, device: str
+) -> dict[str, Any]:
+    return {
+        "device": device,
+        "n_parameters": sum(p.numel() for p in generator.parameters()),
+        "steps": int(trained.history[-1]["step"]),
+        "seconds": round(trained.history[-1]["seconds"], 1),
+        "best_step": int(trained.best["step"]),
+        "best_valid_loss": trained.best["valid_loss"],
+        "converged": trained.converged if training.keep == "best" else None,
+    }

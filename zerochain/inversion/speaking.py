@@ -1,0 +1,239 @@
+"""Speak unit files: in any voice, at any pitch and rate, with any inverter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain import audio
+from zerochain.audio import Waveform
+from zerochain.errors import InputError, ModelMismatchError
+from zerochain.features.f0 import Contour, F0Statistics, track_f0
+from zerochain.features.speaker_encoder import SpeakerEncoder
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.corpus import read_corpus
+from zerochain.formats.identity import check_same_ids, short
+from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
+from zerochain.formats.units import UnitFile, read_units, run_lengths
+from zerochain.inversion import neural
+from zerochain.inversion.inverter import METHODS as SPECTRAL
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.manner import Manner, aligned, at_rate, moved
+from zerochain.inversion.neural import NeuralInverter
+from zerochain.inversion.phase import Phase
+from zerochain.inversion.prosody import Prosody
+from zerochain.inversion.voice_profiles import F0, read_contours
+from zerochain.inversion.voices import Voice
+from zerochain.progress import track
+
+AnyInverter = Inverter | NeuralInverter
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """Who is to speak, and how.
+
+    Attributes:
+        voice: None if the inverter has only one.
+        like, speakers: a recording of the voice to speak in instead, and the bundle of the
+            speaker encoder that the inverter was trained with.
+        pitch_of: the corpus of recordings whose pitch is taken, with the units' ids; None: the
+            inverter chooses a pitch that fits the units.
+        phase: of an inverter that predicts spectrograms; None takes its own.
+        seed: of random phases or noise.
+    """
+
+    voice: str | None = None
+    like: Path | None = None
+    speakers: Path | None = None
+    pitch_of: Path | None = None
+    manner: Manner = field(default_factory=Manner)
+    phase: Phase | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pitch:
+    """F0 of recordings, and who speaks in them."""
+
+    contours: Mapping[str, Contour]
+    speakers: Mapping[str, F0Statistics]
+    """Utterance → of whoever speaks in it."""
+
+
+def load_inverter(folder: Path, device: str = "cpu") -> AnyInverter:
+    """An inverter of any kind.
+
+    Raises:
+        InputError: not a bundle of an inverter.
+    """
+    if read_bundle(folder, *SPECTRAL, *neural.METHODS).model in neural.METHODS:
+        return NeuralInverter.load(folder, device)
+    return Inverter.load(folder, device)
+
+
+def synthesize(
+    inverter: Path, units: Path, out: Path, speaking: Speaking | None = None, *, device: str = "cpu"
+) -> list[str]:
+    """Speak every utterance of a unit file into `out`/<id>.wav, and say so in synthesis.json.
+
+    Returns:
+        The ids.
+
+    Raises:
+        ModelMismatchError: the units are of another unit model than the inverter's, or the
+            speaker encoder is another one.
+        InputError: no such voice; a pitch for an inverter that has none of its own; recordings
+            without the units' ids.
+    """
+    speaking = speaking or Speaking()
+    model, unit_file = load_inverter(inverter, device), read_units(units)
+    unit_file.check_model(model.unit_model, "inverter")
+    if isinstance(model, Inverter) and speaking.phase is not None:
+        model = replace(model, phase=speaking.phase)
+    _check_pitch(model, speaking)
+    voice = _voice(model, speaking, device)
+    pitch = None if speaking.pitch_of is None else _pitch(speaking.pitch_of, unit_file)
+    with atomic_folder(out, MARKER) as folder:
+        for name in track(unit_file.ids, "Synthesising"):
+            chunks = speech(model, unit_file.steps(name), voice, speaking, pitch, name)
+            audio.write_chunks(folder / f"{name}.wav", chunks)
+        synthesis = Synthesis(
+            inverter_id=bundle_id(inverter),
+            method=model.method,
+            units_id=unit_file.id,
+            unit_method=unit_file.method,
+            corpus_id=unit_file.corpus_id,
+            voice=voice.name,
+            sample_rate=audio.SAMPLE_RATE,
+            step_ms=unit_file.step_ms,
+            ids=tuple(unit_file.ids),
+            folder=folder,
+            speaker_encoder_id=model.speaker_encoder_id or None,
+        )
+        write_synthesis(synthesis)
+    return unit_file.ids
+
+
+def speech(
+    model: AnyInverter,
+    steps: NDArray[np.int32],
+    voice: Voice,
+    speaking: Speaking,
+    pitch: Pitch | None = None,
+    name: str = "",
+) -> Iterator[Waveform]:
+    """One utterance, in chunks.
+
+    Args:
+        steps: the unit of each step (N,), as its file has them.
+        pitch: where it is taken from recordings.
+        name: of the utterance among them.
+    """
+    manner = speaking.manner
+    said = _steps(model, steps, voice, manner)
+    if isinstance(model, Inverter):
+        told = voice.name if isinstance(voice.told, int) else voice.told
+        return model.stream(said, told, speaking.seed)
+    if pitch is None:
+        f0 = model.f0_of(said, voice)
+    else:
+        steps_at = aligned(steps, said)
+        inside = np.arange(model.frames_a_step) / model.frames_a_step
+        frames_at = (steps_at[:, None] + inside).ravel() * model.step_ms
+        f0 = moved(
+            pitch.contours[name],
+            F0.step_ms,
+            pitch.speakers[name],
+            voice,
+            model.f0_quantizer if manner.pitch == "units" else None,
+            frames_at,
+        )
+    return model.stream(said, voice, manner.of_pitch(f0, voice.statistics), speaking.seed)
+
+
+def _steps(
+    model: AnyInverter, steps: NDArray[np.int32], voice: Voice, manner: Manner
+) -> NDArray[np.int32]:
+    """The unit of each step that is spoken."""
+    if manner.durations == "given":
+        return at_rate(steps, manner.rate)
+    units, _ = run_lengths(steps)
+    return np.repeat(units, _prosody(model).durations(units, voice.told, manner.rate))
+
+
+def _prosody(model: AnyInverter) -> Prosody:
+    if model.prosody is None:
+        raise InputError(
+            "the inverter can't say how long units last",
+            cause="it was trained with --prosody-steps 0",
+            remedy="train it with more, or give units with their durations",
+        )
+    return model.prosody
+
+
+def _voice(model: AnyInverter, speaking: Speaking, device: str) -> Voice:
+    """Who is to speak."""
+    like, speakers = speaking.like, speaking.speakers
+    if like is None and speakers is None:
+        return model.voice(speaking.voice)
+    if like is None or speakers is None or speaking.voice is not None:
+        raise InputError(
+            "a voice like a recording's takes the recording and the speaker encoder, and no name",
+            remedy="give --like RECORDING and --speakers BUNDLE, or --voice NAME",
+        )
+    model.check_n_reference()
+    if bundle_id(speakers) != model.speaker_encoder_id:
+        raise ModelMismatchError(
+            f"the speaker encoder is {short(bundle_id(speakers))}, but the inverter was trained "
+            f"with {short(model.speaker_encoder_id)}",
+            cause="the encoder was trained again, or is another one",
+            remedy="give the one that the inverter was trained with",
+        )
+    wave = audio.read(like)
+    vector = SpeakerEncoder.load(speakers, device).embed(wave)
+    return Voice(f"like {like.name}", vector, F0Statistics.of([track_f0(wave, F0)]))
+
+
+def _pitch(corpus: Path, unit_file: UnitFile) -> Pitch:
+    """F0 of the recordings of a unit file; a speaker's statistics are of all recordings there."""
+    whole = read_corpus(corpus)
+    check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
+    speakers = {u.id: u.speaker for u in whole.utterances}
+    wanted = {speakers[name] for name in unit_file.ids}
+    part = whole.restrict(
+        [i for i, s in speakers.items() if s in wanted and (s is not None or i in unit_file.units)]
+    )
+    unit_file.check_durations({u.id: u.duration for u in part.utterances}, f"corpus {whole.name}")
+    contours = read_contours(part)
+    statistics = {
+        speaker: F0Statistics.of(contours[i] for i in part.ids if speakers[i] == speaker)
+        for speaker in wanted
+        if speaker is not None
+    }
+    return Pitch(
+        contours,
+        {
+            name: F0Statistics.of([contours[name]]) if speaker is None else statistics[speaker]
+            for name in unit_file.ids
+            for speaker in [speakers[name]]
+        },
+    )
+
+
+def _check_pitch(model: AnyInverter, speaking: Speaking) -> None:
+    if isinstance(model, Inverter) and (speaking.pitch_of or speaking.manner.changes_pitch):
+        raise InputError(
+            f"a {model.method} inverter speaks at the pitch that its units imply",
+            remedy="train a neural inverter ('zerochain invert train-neural') to change pitch",
+        )
+    if isinstance(model, NeuralInverter) and speaking.phase is not None:
+        raise InputError(
+            f"a {model.method} inverter makes waveforms itself: there is no phase to find",
+            remedy="leave --phase out",
+        )
