@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from commands import leftovers, run
-from zerochain.cli.submissions import expected_names
+from zerochain.cli.check import expected_names
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, write_corpus
 from zerochain.formats.features import read_features

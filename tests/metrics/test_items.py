@@ -116,3 +116,23 @@ def test_bad_item_files_name_the_line(text, message, tmp_path):
         read_items(tmp_path / "x.item")
     with pytest.raises(InputError, match="no such file"):
         read_items(tmp_path / "y.item")
+
+
+words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1)
+
+
+@given(
+    st.lists(
+        st.tuples(words, st.integers(0, 10**9), st.integers(1, 10**6), words, words, words, words),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_labels_come_back(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "any.item"
+    items = [
+        Item(file, start / 1e6, (start + length) / 1e6, *labels)
+        for file, start, length, *labels in rows
+    ]
+    write_items(path, items)
+    assert read_items(path) == items

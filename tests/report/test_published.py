@@ -1,7 +1,10 @@
+import csv
+
 import pytest
 
 from zerochain.errors import InputError
 from zerochain.report.published import published_systems, tjandra2019
+from zerochain.resources import resource
 
 
 @pytest.mark.parametrize("language", ["english", "surprise"])
@@ -12,6 +15,19 @@ def test_every_system_once_with_numbers_that_make_sense(language):
     assert all(0 < s.abx < 50 and 10 < s.bitrate < 2000 for s in systems)
     assert sum(s.name == "Baseline" for s in systems) == 1
     assert {s.language for s in systems} == {language}
+
+
+def test_the_file_holds_every_entry_in_both_languages():
+    path = resource("evaluation/zerospeech2019") / "published.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    entries = {2019: set(range(1, 22)), 2020: {1, 2, *range(6, 16), *range(17, 24)}}
+    there = {(int(r["challenge"]), int(r["submission"]), r["language"]) for r in rows}
+    assert there == {
+        (year, n, language)
+        for year, numbers in entries.items()
+        for n in numbers
+        for language in ("english", "surprise")
+    }
 
 
 def test_the_corner_that_nobody_reached():

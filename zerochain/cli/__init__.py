@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import zerochain
+from zerochain.cli.check import check
 from zerochain.cli.common import Group
 from zerochain.cli.corpus import corpus
 from zerochain.cli.discover_trained import discover
@@ -17,7 +18,6 @@ from zerochain.cli.run import run
 from zerochain.cli.score_units import score
 from zerochain.cli.show import show
 from zerochain.cli.speakers import speakers
-from zerochain.cli.submissions import check
 from zerochain.cli.translate_baselines import translate
 from zerochain.cli.unit_text import export, import_group
 

@@ -1,14 +1,15 @@
-"""Challenge submissions on the command line: check, export and import them."""
+"""Challenge submissions on the command line: export and import them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, Group, out_option
+from zerochain.cli.check import LANGUAGES, SUBSETS, expected_names, named_paths
+from zerochain.cli.common import FILE, FOLDER, PATH, out_option
 from zerochain.cli.export import export
 from zerochain.cli.importing import import_group
 
@@ -17,67 +18,7 @@ if TYPE_CHECKING:
     from zerochain.scoring.importing import Imported
 
 F = TypeVar("F", bound=Callable[..., Any])
-LANGUAGES = ("english", "surprise")
-SUBSETS = ("dev-clean", "dev-other", "test-clean", "test-other")
-
-
-@click.group(cls=Group)
-def check() -> None:
-    """Check other people's formats: every violation, with its file and line."""
-
-
-def expected_option(what: str, names: tuple[str, ...]) -> Callable[[F], F]:
-    """`--expected NAME=PATH`, several times."""
-    return click.option(
-        "--expected",
-        metavar=f"{what.upper()}=PATH",
-        multiple=True,
-        callback=lambda context, option, values: _named_paths(values, what, names),
-        help=f"What a {what} has to hold: the challenge's list of files, a folder of recordings, "
-        "or a corpus (its split test, if it has one); may be repeated.",
-    )
-
-
-@check.command(
-    example="zerochain check zerospeech2019 submission/\n"
-    "zerochain check zerospeech2019 submission/ --expected english=required_filelist.txt"
-)
-@click.argument("submission", type=FOLDER)
-@expected_option("language", LANGUAGES)
-def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
-    """Check a SUBMISSION to ZeroSpeech 2019, in the layout of 2020.
-
-    All rules of the challenge's own validator, and NaN, blank lines, lines of one number, numbers
-    below zero under KL and links out of the folder. The list of files is the challenge's
-    (share/2019/<language>/required_filelist.txt of its tools).
-    """
-    from zerochain.formats.submissions.zerospeech2019 import check as violations
-
-    names = {name: expected_names(path) for name, path in expected.items()}
-    report(_folder(submission), violations(submission, names))
-
-
-@check.command(
-    example="zerochain check zerospeech2021 submission/ --expected dev-clean=data/dev-clean"
-)
-@click.argument("submission", type=FOLDER)
-@expected_option("subset", SUBSETS)
-@click.option(
-    "--subset",
-    "subsets",
-    type=click.Choice(SUBSETS),
-    multiple=True,
-    help="Subsets that have to be there.  [default: all four]",
-)
-def zerospeech2021(submission: Path, expected: dict[str, Path], subsets: tuple[str, ...]) -> None:
-    """Check a SUBMISSION to ZeroSpeech 2021: meta.yaml and the phonetic part.
-
-    The lexical, syntactic and semantic parts come from language models and aren't looked at.
-    """
-    from zerochain.formats.submissions.zerospeech2021 import check as violations
-
-    names = {name: expected_names(path) for name, path in expected.items()}
-    report(_folder(submission), violations(submission, names, subsets=subsets or SUBSETS))
+__all__ = ["export", "import_group"]
 
 
 @export.command(
@@ -149,7 +90,7 @@ def export_2019(out: Path, **options: Any) -> None:
     metavar="SUBSET=PATH",
     multiple=True,
     required=True,
-    callback=lambda context, option, values: _named_paths(values, "subset", SUBSETS),
+    callback=lambda context, option, values: named_paths(values, "subset", SUBSETS),
     help="Units or features of a subset; may be repeated.",
 )
 @click.option("--model", type=FOLDER, help="The units' model: its vectors are written.")
@@ -231,71 +172,12 @@ def import_2021(submission: Path, only: Path | None, **options: Any) -> None:
     _say(options["out"], import_zerospeech2021(submission, only=names, **options))
 
 
-def report(submission: Path, violations: Iterator[Violation]) -> None:
-    """Print every violation; exit with code 1 if there is one."""
-    from zerochain.errors import InputError
-
-    count = 0
-    for violation in violations:
-        click.echo(str(violation))
-        count += 1
-    if count:
-        raise InputError(
-            f"breaks the rules in {count} place{'s' * (count > 1)}, listed above", path=submission
-        )
-    click.echo(f"{submission}: keeps all rules that were checked")
-
-
 def incomplete(submission: Path, violations: Iterator[Violation]) -> None:
     """Say what was written, and what it lacks to be submitted."""
     lacks = [str(violation) for violation in violations]
     click.echo(f"{submission}: written" + (", not complete yet:" if lacks else ", keeps all rules"))
     for line in lacks:
         click.echo(f"  {line}")
-
-
-def expected_names(path: Path) -> Collection[str]:
-    """Names of files: of a list (first column), of recordings in a folder, or of a corpus."""
-    from zerochain.errors import InputError
-    from zerochain.formats.corpus import MARKER, read_corpus
-
-    if (path / MARKER).is_file():
-        corpus = read_corpus(path)
-        splits = {utterance.split for utterance in corpus.utterances}
-        ids = corpus.select(split="test").ids if "test" in splits else corpus.ids
-        names = [f"{Path(name).name}.txt" for name in ids]
-    elif path.is_dir():
-        sounds = [file for file in path.rglob("*") if file.suffix in {".wav", ".flac"}]
-        names = [f"{file.stem}.txt" for file in sounds]
-    else:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        names = [Path(line.split()[0]).name for line in lines if line.strip()]
-    if not names:
-        raise InputError(
-            "names no file",
-            path=path,
-            remedy="give the challenge's list, a folder of recordings or a corpus",
-        )
-    return set(names)
-
-
-def _named_paths(values: tuple[str, ...], what: str, names: tuple[str, ...]) -> dict[str, Path]:
-    paths = {}
-    for value in values:
-        name, equals, path = value.partition("=")
-        if name not in names or not equals or not Path(path).exists():
-            raise click.BadParameter(
-                f"{value!r} is no {what.upper()}=PATH of a {what} ({', '.join(names)}) and "
-                "something that exists"
-            )
-        paths[name] = Path(path)
-    return paths
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise click.BadParameter(f"{path} is no folder; unpack a ZIP archive first")
-    return path
 
 
 def _say(out: Path, imported: Imported) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from zerochain.cli.common import FILE, FOLDER, out_option
-from zerochain.cli.export import export
-from zerochain.cli.importing import import_group
+from zerochain.cli.submissions import export, import_group
 
 __all__ = ["export", "import_group"]
 kind_option = click.option(
