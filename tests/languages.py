@@ -18,6 +18,7 @@ class Languages:
 
     root: Path
     lines: dict[str, list[int]]
+    reverse: bool = True
 
     @property
     def source(self) -> Path:
@@ -38,16 +39,14 @@ class Languages:
         return self.root / "pairs.parquet"
 
     def translation(self, name: str) -> list[int]:
-        """Units of the target language: words in reverse order, other units for them."""
-        return translation(self.lines[name])
-
-
-def translation(line: list[int]) -> list[int]:
-    return [unit for word in reversed(line) for unit in (word, N_WORDS + (word + 1) % N_WORDS)]
+        """Units of the target language: other ones, the words in reverse order unless told."""
+        line = self.lines[name]
+        words = reversed(line) if self.reverse else line
+        return [unit for word in words for unit in (word, N_WORDS + (word + 1) % N_WORDS)]
 
 
 def make_languages(
-    root: Path, n: int = 300, longest: int = 4, seed: int = 0, prefix: str = "s"
+    root: Path, n: int = 300, longest: int = 5, seed: int = 0, prefix: str = "s", reverse: bool = True
 ) -> Languages:
     """Random sentences without repeated words; two steps of a unit, four frames of a step."""
     rng = np.random.default_rng(seed)
@@ -56,25 +55,25 @@ def make_languages(
     for i in range(n):
         length = int(rng.integers(2, longest + 1))
         lines[f"{prefix}{i}"] = [int(w) for w in rng.permutation(N_WORDS)[:length]]
-    heard = {name: np.repeat([[2 * w, 2 * w + 1] for w in line], 1) for name, line in lines.items()}
+    heard = {name: np.ravel([[2 * w, 2 * w + 1] for w in line]) for name, line in lines.items()}
     durations = {name: rng.integers(1, 4, len(units)) for name, units in heard.items()}
     common = {"step_ms": 20.0}
     source = UnitFile(
         heard, 2 * N_WORDS, model_id="a" * 64, method="made", durations=durations,
         corpus_id="corpus-a", speakers=dict.fromkeys(heard, "ana"), **common,
     )  # fmt: skip
-    said = {name.replace(prefix, "t"): np.array(translation(line)) for name, line in lines.items()}
+    made = Languages(root, lines, reverse)
+    said = {name.replace(prefix, "t"): np.array(made.translation(name)) for name in lines}
     target = UnitFile(
         said, 2 * N_WORDS, model_id="b" * 64, method="made too",
         durations={name: rng.integers(1, 4, len(units)) for name, units in said.items()},
         corpus_id="corpus-b", **common,
     )  # fmt: skip
     pairs = tuple((name, name.replace(prefix, "t")) for name in lines)
-    made = Languages(root, lines)
     write_units(made.source, source)
     write_units(made.target, target)
     write_pairs(made.pairs, Pairs(pairs, "corpus-a", "corpus-b"))
-    spectra = rng.standard_normal((2 * N_WORDS, 10)).astype(np.float32)
+    spectra = np.random.default_rng(99).standard_normal((2 * N_WORDS, 10))
     with write_features(
         made.frames, extractor="made", options={}, step_ms=5.0, corpus_id="corpus-a"
     ) as writer:

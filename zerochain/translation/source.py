@@ -14,7 +14,6 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.features import Features, check_frames, read_features
 from zerochain.formats.identity import short
-from zerochain.formats.kinds import kind_of
 from zerochain.formats.units import UnitFile, read_units, run_lengths
 
 Array = NDArray[Any]
@@ -121,23 +120,12 @@ class SourceKind(BaseModel):
 
 
 def read_source(path: Path) -> Features | UnitFile:
-    """The features or the units at a path.
+    """The features in a folder, or the units in a file.
 
     Raises:
         InputError: it is neither, or damaged.
     """
-    match kind_of(path):
-        case "features":
-            return read_features(path if path.is_dir() else path.parent)
-        case "units":
-            return read_units(path)
-        case other:
-            raise InputError(
-                f"is of kind {other!r}, not features or units",
-                path=path,
-                cause="two arguments were swapped",
-                remedy="extract features of the corpus, or encode it",
-            )
+    return read_features(path) if path.is_dir() else read_units(path)
 
 
 def arrays(given: Features | UnitFile) -> Mapping[str, Array]:

@@ -1,0 +1,386 @@
+"""Train and translate through files: two made-up languages, one the other in reverse."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from languages import Languages, make_languages
+from zerochain.errors import InputError, ModelMismatchError
+from zerochain.formats.bundle import bundle_id, write_bundle
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.features import write_features
+from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.tables import read_json
+from zerochain.formats.training_log import read_training_log
+from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.metrics.translation import unit_bleu
+from zerochain.training.config import TrainingConfig
+from zerochain.translation.config import TranslationConfig
+from zerochain.translation.parallel import Parallel, Part
+from zerochain.translation.stage import train_translator, translate
+from zerochain.translation.task import TranslationTask
+from zerochain.translation.translator import Search, Translator
+
+TINY = {"width": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.1}
+QUICK = TrainingConfig(max_steps=4, validate_every=2, batch_size=8)
+LEARNING = TrainingConfig(
+    max_steps=120,
+    validate_every=60,
+    batch_size=32,
+    learning_rate=4e-3,
+    annealing="cosine",
+    ema_decay=0.9,
+)
+ABLE = {"width": 32, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 1, "dropout": 0.0}
+CALM = TranslationConfig(label_smoothing=0.1, hidden_units=0, n_time_masks=0, auxiliary_weight=1)
+
+
+@pytest.fixture(scope="module")
+def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
+    return make_languages(tmp_path_factory.mktemp("languages"), 300)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def trained(
+    made: Languages,
+    out: Path,
+    *,
+    source: Path | None = None,
+    own: Path | None = None,
+    network: Mapping[str, Any] = TINY,
+    training: TrainingConfig = QUICK,
+    config: TranslationConfig | None = None,
+    **options: Any,
+) -> tuple[Translator, dict[str, Any]]:
+    files = [Parallel(source or made.source, made.target, made.pairs, own)]
+    return train_translator(
+        files, out, network=network, training=training, config=config, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hears", "steps"),
+    [
+        ("conformer", "units", 150),
+        ("conformer", "frames", 180),
+        ("ctc", "frames", 180),
+        ("rnn", "units", 200),
+    ],
+)
+def test_it_learns_to_translate_what_it_never_heard(
+    tmp_path: Path, architecture: str, hears: str, steps: int
+) -> None:
+    """Words in another order, which CTC can hardly learn from so little: there in the same one."""
+    languages = make_languages(tmp_path / "known", 300, reverse=architecture != "ctc")
+    network = {**ABLE, "architecture": architecture, "decoder_width": 64, "embedding": 32}
+    own = languages.source if hears == "frames" else None
+    trained(
+        languages,
+        tmp_path / "x",
+        source=languages.frames if hears == "frames" else None,
+        own=own,
+        network=network,
+        training=LEARNING.model_copy(update={"max_steps": steps}),
+        config=CALM,
+    )
+    others = make_languages(tmp_path / "new", 100, seed=1, reverse=architecture != "ctc")
+    known = {tuple(line) for line in languages.lines.values()}
+    unheard = [name for name, line in others.lines.items() if tuple(line) not in known]
+    done = translate(
+        tmp_path / "x",
+        others.frames if hears == "frames" else others.source,
+        tmp_path / "said.parquet",
+        ids=unheard,
+    )
+    said = read_units(tmp_path / "said.parquet")
+    references = [others.translation(name) for name in unheard]
+    bleu = unit_bleu([said.units[name].tolist() for name in unheard], references)
+    copied = unit_bleu(
+        [read_units(others.source).segments(n)[0].tolist() for n in unheard], references
+    )
+    shuffled = unit_bleu(references[1:] + references[:1], references)
+    print(bleu, copied, shuffled, len(unheard))
+    assert bleu > max(40, 2 * copied, 2 * shuffled)
+    assert done.n_distinct > 0.8 * len({tuple(r) for r in references})
+
+
+def test_a_translation_is_a_unit_file_of_the_target_s_model(
+    languages: Languages, tmp_path: Path
+) -> None:
+    trained(languages, tmp_path / "x")
+    done = translate(tmp_path / "x", languages.source, tmp_path / "u", search=Search(beam=3))
+    said, source, target = (
+        read_units(p) for p in (tmp_path / "u", languages.source, languages.target)
+    )
+    assert said.ids == source.ids
+    assert said.speakers == source.speakers
+    assert (said.model_id, said.n_units, said.step_ms) == (
+        *(target.model_id, target.n_units, target.step_ms),
+    )
+    assert said.corpus_id == source.corpus_id
+    assert said.durations is None
+    assert said.method == "translated: conformer, beam 3 → made too"
+    assert all((np.diff(units) != 0).all() for units in said.units.values())
+    assert done.n_distinct == len({tuple(u) for u in said.units.values()})
+
+
+@pytest.mark.parametrize("architecture", ["conformer", "rnn", "ctc"])
+@pytest.mark.parametrize("auxiliary", ["none", "ce", "ctc"])
+def test_whatever_is_trained_can_be_loaded(
+    languages: Languages, tmp_path: Path, architecture: str, auxiliary: str
+) -> None:
+    network = {**TINY, "architecture": architecture, "auxiliary": auxiliary, "subsampling": 2}
+    options = {"source": languages.frames, "own": languages.source, "network": network}
+    one, report = trained(languages, tmp_path / "x", **options)
+    other = Translator.load(tmp_path / "x")
+    inputs = {"é": np.random.default_rng(0).standard_normal((40, 10)).astype(np.float32)}
+    first, second = (t.hypotheses(inputs)["é"] for t in (one, other))
+    assert first.units.tolist() == second.units.tolist()
+    assert first.score == pytest.approx(second.score)
+    log = read_training_log(tmp_path / "x.training")
+    assert {"cross_entropy", "unit_bleu", "translation"} <= set(log)
+    assert ("auxiliary" in log) == (auxiliary != "none")
+    assert report["n_held_out"] == 15
+    assert np.isfinite(log["train_loss"]).all()
+
+
+@pytest.mark.parametrize("hears", ["units", "frames"])
+def test_resumed_equals_uninterrupted(
+    languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hears: str
+) -> None:
+    source = languages.frames if hears == "frames" else languages.source
+    own = languages.source if hears == "frames" else None
+    training = TrainingConfig(max_steps=6, validate_every=2, batch_size=8)
+    options: dict[str, Any] = {"source": source, "own": own, "training": training}
+    trained(languages, tmp_path / "whole", **options)
+    plain = TranslationTask.batch
+
+    def broken(task: TranslationTask, step: int, process: int) -> Any:
+        if step == 4:
+            raise KeyboardInterrupt
+        return plain(task, step, process)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TranslationTask, "batch", broken)
+        with pytest.raises(KeyboardInterrupt):
+            trained(languages, tmp_path / "resumed", **options)
+    assert not (tmp_path / "resumed").exists()
+    trained(languages, tmp_path / "resumed", **options)
+    ids = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "resumed")]
+    assert ids[0] == ids[1]
+    assert not (tmp_path / "resumed.training" / "checkpoint.safetensors").exists()
+
+
+def test_translations_do_not_depend_on_what_else_is_translated(
+    languages: Languages, tmp_path: Path
+) -> None:
+    model, _ = trained(languages, tmp_path / "x", source=languages.frames)
+    lengths = np.random.default_rng(1).integers(5, 300, 12)
+    inputs = {
+        f"u{i}": np.random.default_rng(i).standard_normal((n, 10)).astype(np.float32)
+        for i, n in enumerate(lengths)
+    }
+    for search in (Search(), Search(beam=4), Search(sample=5, seed=3)):
+        together = model.hypotheses(inputs, search)
+        assert list(together) == list(inputs)
+        for name, frames in inputs.items():
+            alone = model.hypotheses({name: frames}, search)[name]
+            assert alone.units.tolist() == together[name].units.tolist()
+    some = model.translate(inputs, sample=5, seed=1)
+    others = model.translate(inputs, sample=5, seed=2)
+    assert any(some[name].tolist() != others[name].tolist() for name in inputs)
+
+
+@pytest.mark.parametrize("architecture", ["conformer", "rnn", "ctc"])
+def test_attention_maps(languages: Languages, tmp_path: Path, architecture: str) -> None:
+    network = {**TINY, "architecture": architecture, "subsampling": 4, "n_encoder_layers": 2}
+    trained(languages, tmp_path / "x", source=languages.frames, network=network)
+    maps, out = tmp_path / "maps", tmp_path / "u"
+    translate(tmp_path / "x", languages.frames, out, ids=["s3", "s0"], attention=maps)
+    said = read_units(out)
+    assert said.ids == ["s3", "s0"]
+    header = read_json(maps / "attention.json", "attention")
+    assert header["ids"] == ["s3", "s0"]
+    assert header["translator_id"] == bundle_id(tmp_path / "x")
+    assert header["step_ms"] == 20.0
+    for name in said.ids:
+        with np.load(maps / f"{name}.npz", allow_pickle=False) as file:
+            weights, units = file["attention"], file["units"]
+        assert units.tolist() == said.units[name].tolist()
+        n_frames = 4 * len(read_units(languages.source).steps(name))
+        assert weights.shape == (len(units), -(-n_frames // 4))
+        np.testing.assert_allclose(weights.astype(float).sum(axis=1), 1, atol=5e-3)
+
+
+def test_both_directions_from_the_same_pairs(languages: Languages, tmp_path: Path) -> None:
+    back, _ = train_translator(
+        [Parallel(languages.target, languages.source, languages.pairs)],
+        tmp_path / "back",
+        network=TINY,
+        training=QUICK,
+    )
+    assert back.unit_model == read_units(languages.source).model_id
+    assert back.source.name == read_units(languages.target).model_id
+
+
+def test_several_sources_into_one_target(languages: Languages, tmp_path: Path) -> None:
+    other = make_languages(tmp_path / "o", 40, prefix="r", seed=3)
+    files = [Parallel(m.source, m.target, m.pairs) for m in (languages, other)]
+    _, report = train_translator(files, tmp_path / "x", network=TINY, training=QUICK)
+    assert report["n_pairs"] == 340
+
+
+def test_one_split_alone(
+    tmp_path: Path, make_corpus: Callable[..., Corpus], languages: Languages
+) -> None:
+    corpus = make_corpus(9)
+    assert corpus.folder is not None
+    units = {u.id: np.array([i % 3, 3, 4]) for i, u in enumerate(corpus.utterances)}
+    made = UnitFile(units, 5, 20.0, "a" * 64, "made", corpus_id=corpus.id)
+    write_units(tmp_path / "s", made)
+    write_units(tmp_path / "t", replace(made, corpus_id="other", model_id="b" * 64))
+    write_pairs(tmp_path / "p", Pairs(tuple((i, i) for i in corpus.ids), corpus.id, "other"))
+    files = [Parallel(tmp_path / "s", tmp_path / "t", tmp_path / "p")]
+    part = Part((corpus.folder,), "train")
+    options: dict[str, Any] = {"network": TINY, "training": QUICK}
+    _, report = train_translator(files, tmp_path / "x", part=part, **options)
+    assert report["n_pairs"] == 6
+    test = Part((corpus.folder,), "test")
+    done = translate(tmp_path / "x", tmp_path / "s", tmp_path / "u", part=test)
+    assert done.unit_file.ids == ["u2", "u5", "u8"]
+    with pytest.raises(InputError, match="which are none of the corpora given: tiny"):
+        train_translator(
+            [Parallel(languages.source, languages.target, languages.pairs)],
+            tmp_path / "y",
+            part=part,
+            **options,
+        )
+    write_units(tmp_path / "elsewhere", replace(made, corpus_id="other"))
+    with pytest.raises(InputError, match="is of none of the corpora given"):
+        translate(tmp_path / "x", tmp_path / "elsewhere", tmp_path / "u", part=test)
+
+
+def test_a_single_pair_is_too_few(languages: Languages, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "one", Pairs((("s0", "t0"),), "corpus-a", "corpus-b"))
+    with pytest.raises(InputError, match="there is 1 pair: none can be held out"):
+        train_translator(
+            [Parallel(languages.source, languages.target, tmp_path / "one")], tmp_path / "x"
+        )
+    assert not (tmp_path / "x").exists()
+
+
+def framed(root: Path, lengths: Mapping[str, int], *, silent: tuple[str, ...] = ()) -> Path:
+    rng = np.random.default_rng(0)
+    with write_features(
+        root, extractor="made", options={}, step_ms=5.0, corpus_id="corpus-a"
+    ) as writer:
+        for name, n in lengths.items():
+            frames = np.zeros((n, 10)) if name in silent else rng.standard_normal((n, 10))
+            writer.add(name, frames.astype(np.float32))
+    return root
+
+
+def test_a_minute_is_translated_and_more_is_refused(languages: Languages, tmp_path: Path) -> None:
+    trained(languages, tmp_path / "x", source=languages.frames)
+    minute = framed(tmp_path / "minute", {"long": 12_001})
+    done = translate(tmp_path / "x", minute, tmp_path / "u", search=Search(beam=2))
+    assert len(done.unit_file.units["long"]) > 1
+    more = framed(tmp_path / "more", {"long": 12_200, "short": 9})
+    with pytest.raises(InputError, match=r"1 utterances are longer than 60 s: long \(61 s\)"):
+        translate(tmp_path / "x", more, tmp_path / "v")
+    assert not (tmp_path / "v").exists()
+    with pytest.raises(InputError, match=r"longer than 0\.01 s"):
+        trained(languages, tmp_path / "y", config=TranslationConfig(longest_s=0.01))
+
+
+def test_silence(languages: Languages, tmp_path: Path) -> None:
+    trained(languages, tmp_path / "x", source=languages.frames)
+    frames = framed(tmp_path / "frames", {"s0": 30, "s1": 20, "s2": 10}, silent=("s1",))
+    done = translate(tmp_path / "x", frames, tmp_path / "u")
+    assert done.still == ["s1"]
+    assert len(done.unit_file.units["s1"]) >= 1
+    pairs = Pairs(tuple((f"s{i}", f"t{i}") for i in range(3)), "corpus-a", "corpus-b")
+    write_pairs(tmp_path / "p", pairs)
+    with pytest.raises(InputError, match="nothing is to be heard in 1 sources: s1"):
+        train_translator([Parallel(frames, languages.target, tmp_path / "p")], tmp_path / "y")
+
+
+def test_an_utterance_of_one_frame(languages: Languages, tmp_path: Path) -> None:
+    for architecture in ("conformer", "rnn", "ctc"):
+        network = {**TINY, "architecture": architecture, "subsampling": 4, "n_encoder_layers": 2}
+        model, _ = trained(
+            languages, tmp_path / architecture, source=languages.frames, network=network
+        )
+        said = model.translate({"u": np.ones((1, 10), np.float32)})
+        assert len(said["u"]) >= 1
+
+
+def test_units_of_another_model_and_features_of_another_kind(
+    languages: Languages, tmp_path: Path
+) -> None:
+    trained(languages, tmp_path / "x")
+    with pytest.raises(ModelMismatchError, match=r"bbbb.* listens to those of aaaa"):
+        translate(tmp_path / "x", languages.target, tmp_path / "u")
+    with pytest.raises(InputError, match=r"made features .* but the translator listens to units"):
+        translate(tmp_path / "x", languages.frames, tmp_path / "u")
+    write_bundle(tmp_path / "km", "kmeans", {}, {}, {})
+    with pytest.raises(InputError, match="not a translator"):
+        Translator.load(tmp_path / "km")
+    with pytest.raises(InputError, match=r"ids asked for are missing .*: nobody"):
+        translate(tmp_path / "x", languages.source, tmp_path / "u", ids=["s1", "nobody"])
+
+
+def test_nan_is_refused_in_memory_as_well(languages: Languages, tmp_path: Path) -> None:
+    model, _ = trained(languages, tmp_path / "x", source=languages.frames)
+    with pytest.raises(InputError, match="'u' has 10 NaN"):
+        model.translate({"u": np.full((1, 10), np.nan, np.float32)})
+
+
+def test_more_units_than_ctc_has_steps(languages: Languages, tmp_path: Path) -> None:
+    network = {**TINY, "architecture": "ctc", "subsampling": 4}
+    short = framed(tmp_path / "f", dict.fromkeys(languages.lines, 3))
+    units = {name.replace("s", "t"): np.arange(10) % 2 for name in languages.lines}
+    said = UnitFile(units, 12, 20.0, "b" * 64, "made", corpus_id="corpus-b")
+    write_units(tmp_path / "t", said)
+    files = [Parallel(short, tmp_path / "t", languages.pairs)]
+    with pytest.raises(InputError, match=r"too many target units .* CTC") as caught:
+        train_translator(files, tmp_path / "x", network=network)
+    assert "--subsampling" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("network", "found"),
+    [
+        ({"width": 30, "n_heads": 4}, "can't be shared by 4 heads"),
+        ({"auxiliary": "ce"}, "predicts the source's own units, and there are none"),
+        ({"n_heads": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_networks_that_can_not_be(
+    languages: Languages, tmp_path: Path, network: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(InputError, match=found):
+        trained(languages, tmp_path / "x", network=network)
+
+
+@pytest.mark.parametrize("search", [{"beam": 0}, {"sample": 0}, {"beam": 2, "sample": 3}])
+def test_searches_that_can_not_be(search: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="each is 1 or more, and one alone"):
+        Search(**search)
+
+
+def test_ctc_has_no_beam(languages: Languages, tmp_path: Path) -> None:
+    model, _ = trained(
+        languages, tmp_path / "x", source=languages.frames, network={**TINY, "architecture": "ctc"}
+    )
+    with pytest.raises(InputError, match="CTC translator has no beam 2"):
+        model.translate({"u": np.ones((9, 10), np.float32)}, beam=2)
