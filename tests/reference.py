@@ -192,3 +192,27 @@ def mean_on_path(local: np.ndarray) -> float:
         best[i, j] = cost + local[i, j], length + 1
     cost, length = best[n - 1, m - 1]
     return cost / length
+
+
+def most_matches(found: Sequence[float], gold: Sequence[float], tolerance: float) -> int:
+    """The most pairs of one found and one gold time at most `tolerance` apart, by trying all."""
+    if not found:
+        return 0
+    first, rest = found[0], found[1:]
+    best = most_matches(rest, gold, tolerance)
+    for i, other in enumerate(gold):
+        if abs(first - other) <= tolerance:
+            best = max(best, 1 + most_matches(rest, [*gold[:i], *gold[i + 1 :]], tolerance))
+    return best
+
+
+def purities(pairs: Sequence[tuple[str, int]]) -> tuple[float, float]:
+    """Phone purity and cluster purity of (phone, unit) frames, as HuBERT's paper words them."""
+    phone_hits = cluster_hits = 0
+    for unit in {u for _, u in pairs}:
+        phones = [p for p, u in pairs if u == unit]
+        phone_hits += max(phones.count(p) for p in phones)
+    for phone in {p for p, _ in pairs}:
+        units = [u for p, u in pairs if p == phone]
+        cluster_hits += max(units.count(u) for u in units)
+    return phone_hits / len(pairs), cluster_hits / len(pairs)

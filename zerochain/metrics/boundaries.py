@@ -58,8 +58,9 @@ def phone_boundaries(
     """Where phones begin, and where they end before a silence or a gap: seconds, ascending."""
     spoken = [phone for phone in line if phone.phone not in silences]
     times = [phone.onset for phone in spoken]
-    for phone, after in zip(spoken, [*spoken[1:], None], strict=True):
-        if after is None or after.onset - phone.offset > GAP_S:
+    nexts = [phone.onset for phone in spoken[1:]] + [np.inf] * bool(spoken)
+    for phone, next_onset in zip(spoken, nexts, strict=True):
+        if next_onset - phone.offset > GAP_S:
             times.append(phone.offset)
     return np.sort(np.array(times, np.float64)) + shift_ms / 1000
 

@@ -200,11 +200,11 @@ def _phone_codes(
 
 def _measures(joint: Doubles) -> Doubles:
     """`_MEASURES` of counts by phone and unit (R, P, K): (R, 5), NaN where undefined."""
-    total = joint.sum(axis=(1, 2))
-    by_phone, by_unit = entropy(joint.sum(axis=2)), entropy(joint.sum(axis=1))
-    # Differences of entropies are off by rounding where they should be 0.
-    shared = np.maximum(by_phone + by_unit - entropy(joint.reshape(len(joint), -1)), 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # resampled sets may hold no phone
+        total = joint.sum(axis=(1, 2))
+        by_phone, by_unit = entropy(joint.sum(axis=2)), entropy(joint.sum(axis=1))
+        # Differences of entropies are off by rounding where they should be 0.
+        shared = np.maximum(by_phone + by_unit - entropy(joint.reshape(len(joint), -1)), 0.0)
         rows = [
             joint.max(axis=1).sum(axis=1) / total,
             joint.max(axis=2).sum(axis=1) / total,
