@@ -55,7 +55,7 @@ def test_a_corpus_gives_speakers_and_lengths(
     import_features(root, tmp_path / "out", step_ms=10, corpus=corpus.folder)
     back = read_features(tmp_path / "out")
     assert (back.speakers, back.corpus_id) == ({"u0": "ana", "u1": "béa"}, corpus.id)
-    with pytest.raises(InputError, match=r"u0.npy: lasts 2.40 s at 20 ms a frame, and its rec"):
+    with pytest.raises(InputError, match=r"u0.npy: lasts 2.40 s at 20 ms a frame, its rec"):
         import_features(root, tmp_path / "out", step_ms=20, corpus=corpus.folder)
     np.save(root / "v.npy", np.ones((3, 2)))
     with pytest.raises(InputError, match="1 of 3 ids of the features are missing"):

@@ -13,7 +13,7 @@ import yaml
 from conftest import small_corpus
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import write_bundle
-from zerochain.formats.corpus import Corpus, write_corpus
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features, write_features
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.submissions import zerospeech2019, zerospeech2021
@@ -196,6 +196,34 @@ def test_speech_and_code_go_in(spoken: Spoken, tmp_path: Path) -> None:
     assert (out / "2019" / "code" / "run.py").read_text() == "pass\n"
     with pytest.raises(InputError, match="exists and is not a folder that zerochain made"):
         export_zerospeech2019(out, {"english": part}, distance="levenshtein", **ABOUT)
+
+
+def test_ids_lose_their_folders_only_where_it_is_asked_for(spoken: Spoken, tmp_path: Path) -> None:
+    _, units, _, _ = spoken
+    given = read_units(units)
+    corpus = Corpus("deep", tuple(Utterance(f"d/{n}", "a.wav", 1.2) for n in ("u0", "v")))
+    write_corpus(tmp_path / "deep", corpus)
+    deep = replace(given, units={"d/u0": given.units["u0"]}, speakers={})
+    write_units(tmp_path / "deep.parquet", deep)
+    out = tmp_path / "s"
+    part = Part(tmp_path / "deep.parquet", folders=False)
+    export_zerospeech2019(out, {"english": part}, distance="dtw_cosine", **ABOUT)
+    assert (zerospeech2019.vector_folder(out, "english") / "u0.txt").exists()
+
+    def take(folders: bool) -> list[str]:
+        options = {"step_ms": STEP_MS, "corpus": tmp_path / "deep", "folders": folders}
+        return import_zerospeech2019(out, tmp_path / "in", "english", **options).unit_file.ids
+
+    assert take(folders=False) == ["d/u0"]
+    with pytest.raises(InputError, match="missing in the corpus deep: u0"):
+        take(folders=True)
+    write_units(
+        tmp_path / "two.parquet",
+        replace(deep, units=dict.fromkeys(("d/u0", "e/u0"), given.units["u0"])),
+    )
+    part = Part(tmp_path / "two.parquet", folders=False)
+    with pytest.raises(InputError, match=r"'d/u0' and 'e/u0' of the file two.parquet end alike"):
+        export_zerospeech2019(tmp_path / "t", {"english": part}, distance="dtw_cosine", **ABOUT)
 
 
 def test_what_cannot_be_exported(spoken: Spoken, tmp_path: Path) -> None:

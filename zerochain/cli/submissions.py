@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["export", "import_group"]
+ids_option = click.option(
+    "--ids",
+    type=click.Choice(["path", "name"]),
+    default="path",
+    show_default=True,
+    help="Names are whole ids, or what stands behind the last slash of the corpus's ids.",
+)
 
 
 @export.command(
@@ -47,6 +54,7 @@ __all__ = ["export", "import_group"]
 @click.option("--parallel-train", is_flag=True, help="The parallel recordings were used.")
 @click.option("--external-data", is_flag=True, help="Other data were used.")
 @click.option("--code", type=FOLDER, help="Source code; makes the submission open source.")
+@ids_option
 @click.option(
     "--lines",
     type=click.Choice(["step", "unit"]),
@@ -55,7 +63,7 @@ __all__ = ["export", "import_group"]
     help="Units with durations: a line for every step, or for every unit, whatever it lasts.",
 )
 @out_option("the submission", FOLDER)
-def export_2019(out: Path, **options: Any) -> None:
+def export_2019(out: Path, ids: str, **options: Any) -> None:
     """Write a submission to ZeroSpeech 2019 (layout of 2020) and check it.
 
     Units are written as their model's codebook vectors, or one-hot where no model is given;
@@ -68,7 +76,7 @@ def export_2019(out: Path, **options: Any) -> None:
     for language in LANGUAGES:
         source, model, wavs = (options.pop(f"{language}{x}") for x in ("", "_model", "_wavs"))
         if source is not None:
-            parts[language] = Part(source, model, wavs)
+            parts[language] = Part(source, model, wavs, ids == "path")
         elif model or wavs:
             raise click.BadParameter(f"--{language}-model and --{language}-wavs go with it")
     if not parts:
@@ -108,13 +116,16 @@ def export_2019(out: Path, **options: Any) -> None:
     "--gpu-budget", type=click.FloatRange(min=0), default=0.0, help="Hours of training on a GPU."
 )
 @click.option("--code", type=FOLDER, help="Source code; makes the submission open source.")
+@ids_option
 @out_option("the submission", FOLDER)
-def export_2021(out: Path, parts: dict[str, Path], model: Path | None, **options: Any) -> None:
+def export_2021(
+    out: Path, parts: dict[str, Path], model: Path | None, ids: str, **options: Any
+) -> None:
     """Write the phonetic part of a submission to ZeroSpeech 2021 and check it."""
     from zerochain.formats.submissions.zerospeech2021 import check as violations
     from zerochain.scoring.submissions import Part, export_zerospeech2021
 
-    made = {subset: Part(path, model) for subset, path in parts.items()}
+    made = {subset: Part(path, model, None, ids == "path") for subset, path in parts.items()}
     export_zerospeech2021(out, made, **options)
     incomplete(out, violations(out))
 
@@ -123,6 +134,7 @@ def imported_options(function: F) -> F:
     """The options of both imports of submissions."""
     options = [
         click.option("--corpus", type=FOLDER, help="The recordings: speakers, and lengths."),
+        ids_option,
         click.option("--only", type=FILE, help="Take only the files in this list."),
         click.option("--system", help="What the system is called.  [default: the folder's name]"),
         out_option("features/ and units.parquet", FOLDER),
@@ -144,7 +156,7 @@ def imported_options(function: F) -> F:
 )
 @click.option("--spread", is_flag=True, help="Instead: lines share their recording evenly.")
 @imported_options
-def import_2019(submission: Path, only: Path | None, **options: Any) -> None:
+def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -> None:
     """Take somebody's SUBMISSION to ZeroSpeech 2019/2020 in, to be scored.
 
     features/ holds the vectors, for 'score abx'; units.parquet a unit for every different line,
@@ -153,7 +165,8 @@ def import_2019(submission: Path, only: Path | None, **options: Any) -> None:
     from zerochain.scoring.importing import import_zerospeech2019
 
     names = None if only is None else expected_names(only)
-    _say(options["out"], import_zerospeech2019(submission, only=names, **options))
+    made = import_zerospeech2019(submission, only=names, folders=ids == "path", **options)
+    _say(options["out"], made)
 
 
 @import_group.command(
@@ -164,12 +177,13 @@ def import_2019(submission: Path, only: Path | None, **options: Any) -> None:
 @click.argument("submission", type=FOLDER)
 @click.option("--subset", type=click.Choice(SUBSETS), required=True)
 @imported_options
-def import_2021(submission: Path, only: Path | None, **options: Any) -> None:
+def import_2021(submission: Path, only: Path | None, ids: str, **options: Any) -> None:
     """Take the phonetic part of somebody's SUBMISSION to ZeroSpeech 2021 in, to be scored."""
     from zerochain.scoring.importing import import_zerospeech2021
 
     names = None if only is None else expected_names(only)
-    _say(options["out"], import_zerospeech2021(submission, only=names, **options))
+    made = import_zerospeech2021(submission, only=names, folders=ids == "path", **options)
+    _say(options["out"], made)
 
 
 def incomplete(submission: Path, violations: Iterator[Violation]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zerochain.cli.common import FILE, FOLDER, out_option
-from zerochain.cli.submissions import export, import_group
+from zerochain.cli.submissions import export, ids_option, import_group
 
 __all__ = ["export", "import_group"]
 kind_option = click.option(
@@ -26,13 +26,6 @@ step_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     required=True,
     help="From one to the next.",
-)
-ids_option = click.option(
-    "--ids",
-    type=click.Choice(["path", "name"]),
-    default="path",
-    show_default=True,
-    help="An id is the whole path, or the name behind the last slash.",
 )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features, read_features, write_features
-from zerochain.formats.identity import check_same_ids, foreign_id
+from zerochain.formats.identity import check_same_ids, foreign_id, ids_by_name
 from zerochain.formats.text_vectors import read_vectors
 from zerochain.progress import track
 
@@ -34,7 +34,8 @@ def import_features(
     Args:
         step_ms: from one frame to the next.
         corpus: gives the speakers; every file has to be of one of its utterances, and as long.
-        folders: an id is the path inside the folder without .npy or .txt; else the name alone.
+        folders: an id is the path inside the folder without .npy or .txt; else the name alone,
+            or the corpus's id that ends with it.
         extractor: what the features are called; None takes the folder's name.
 
     Returns:
@@ -49,7 +50,11 @@ def import_features(
     whole = None if corpus is None else read_corpus(corpus)
     known = {} if whole is None else whole.by_id
     if whole is not None:
-        check_same_ids(list(files), whole.ids, "features", f"corpus {whole.name}")
+        where = f"corpus {whole.name}"
+        if not folders:
+            by_name = ids_by_name(whole.ids, where)
+            files = {by_name.get(name, name): file for name, file in files.items()}
+        check_same_ids(list(files), whole.ids, "features", where)
     name = extractor or folder.resolve().name
     options: dict[str, Any] = {"imported": True}
     corpus_id = "" if whole is None else whole.id
@@ -142,7 +147,7 @@ def read_frames(path: Path) -> NDArray[np.float32]:
 def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float) -> None:
     if abs(seconds - duration_s) > 2 * step_ms / 1000 + 0.03:  # as units may be longer or shorter
         raise InputError(
-            f"lasts {seconds:.2f} s at {step_ms:g} ms a frame, and its recording {duration_s:.2f} s",
+            f"lasts {seconds:.2f} s at {step_ms:g} ms a frame, its recording {duration_s:.2f} s",
             path=file,
             cause="--step-ms is wrong, or the features are of other recordings of the same names",
             remedy="give the step that they were extracted with",

@@ -67,6 +67,24 @@ def foreign_id(text: str, *, folders: bool = True, suffix: str = "") -> str:
     return utterance_id(name if folders else name.rpartition("/")[2])
 
 
+def ids_by_name(ids: Iterable[str], where: str) -> dict[str, str]:
+    """The last part of each id → the id.
+
+    Raises:
+        InputError: two ids end alike.
+    """
+    by_name: dict[str, str] = {}
+    for one in ids:
+        name = one.rpartition("/")[2]
+        if by_name.setdefault(name, one) != one:
+            raise InputError(
+                f"{by_name[name]!r} and {one!r} of the {where} end alike",
+                cause="ids are paths, and one name is in two folders",
+                remedy="give whole paths as ids, or import the recordings under other names",
+            )
+    return by_name
+
+
 def check_unique(ids: Iterable[str], path: Path, column: str = "id") -> None:
     """Raise InputError listing every id that stands more than once."""
     repeated = [name for name, count in Counter(iter(ids)).items() if count > 1]

@@ -41,6 +41,7 @@ def import_zerospeech2019(
     corpus: Path | None = None,
     spread: bool = False,
     only: Collection[str] | None = None,
+    folders: bool = True,
     system: str | None = None,
 ) -> Imported:
     """Take one language of a submission in: `out`/units.parquet and `out`/features.
@@ -52,6 +53,7 @@ def import_zerospeech2019(
         corpus: the recordings; gives speakers, and the lengths that lines are checked against.
         spread: the lines share their recording evenly instead, as segments of unknown times do.
         only: the names of the files to take ("….txt"), rather than all.
+        folders: names are the corpus's ids; else the last parts of them.
 
     Raises:
         InputError: no step, or lines that don't last their recording; a file that breaks the
@@ -63,6 +65,7 @@ def import_zerospeech2019(
         _files(folder, only),
         out,
         line_timing(step_ms, corpus, spread, root),
+        folders,
         system or f"{root.resolve().name} {language}",
         str(metadata.get("abx distance", "")),
     )
@@ -75,6 +78,7 @@ def import_zerospeech2021(
     *,
     corpus: Path | None = None,
     only: Collection[str] | None = None,
+    folders: bool = True,
     system: str | None = None,
 ) -> Imported:
     """Take one subset of a submission in; a line lasts the frame_shift of its meta.yaml.
@@ -94,6 +98,7 @@ def import_zerospeech2021(
         _files(zerospeech2021.vector_folder(root, subset), only),
         out,
         line_timing(round(shift * 1000, 6), corpus, False, root),
+        folders,
         system or f"{root.resolve().name} {subset}",
         str(phonetic.get("metric", "")),
     )
@@ -116,14 +121,16 @@ def import_units(
     Args:
         n_units: None takes the highest unit plus one.
         corpus: gives the speakers, and the lengths that units are checked against.
-        folders, suffix: as `foreign_id` takes them.
+        folders, suffix: as `foreign_id` takes them; names without folders are the last parts of
+            the corpus's ids.
 
     Raises:
         InputError: as `read_unit_text`; utterances that the corpus lacks or of another length.
     """
     units = read_unit_text(path, kind, folders=folders, suffix=suffix)
     timing = line_timing(step_ms, corpus, False, path)
-    timing.check(list(units))
+    ids = timing.ids(units, folders)
+    units = {ids[name]: line for name, line in units.items()}
     highest = max(int(values.max()) for values in units.values())
     unit_file = UnitFile(
         units,
@@ -166,9 +173,15 @@ def _files(folder: Path, only: Collection[str] | None) -> dict[str, Path]:
 
 
 def _import(
-    files: Mapping[str, Path], out: Path, timing: Timing, system: str, distance: str
+    files: Mapping[str, Path],
+    out: Path,
+    timing: Timing,
+    folders: bool,
+    system: str,
+    distance: str,
 ) -> Imported:
-    timing.check(list(files))
+    ids = timing.ids(files, folders)
+    files = {ids[name]: file for name, file in files.items()}
     speakers, symbols = timing.speakers(files), Symbols()
     durations: dict[str, NDArray[np.int32]] = {}
     features = out / "features"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.identity import check_same_ids
+from zerochain.formats.identity import check_same_ids, ids_by_name
 from zerochain.formats.units import UnitFile
 
 SPREAD_STEP_MS = 10.0
@@ -32,16 +32,26 @@ class Timing:
     def corpus_id(self) -> str:
         return "" if self.corpus is None else self.corpus.id
 
+    def ids(self, names: Iterable[str], folders: bool) -> dict[str, str]:
+        """Name → id: the same or, without folders, the corpus's id that ends with the name.
+
+        Raises:
+            InputError: listing the ids that the corpus lacks.
+        """
+        ids = {name: name for name in names}
+        if self.corpus is None:
+            return ids
+        where = f"corpus {self.corpus.name}"
+        if not folders:
+            by_name = ids_by_name(self.corpus.ids, where)
+            ids = {name: by_name.get(name, name) for name in ids}
+        check_same_ids(list(ids.values()), self.corpus.ids, f"files in {self.root}", where)
+        return ids
+
     def speakers(self, ids: Collection[str]) -> dict[str, str | None]:
         """The speakers of utterances; None where no corpus tells."""
         by_id = {} if self.corpus is None else self.corpus.by_id
         return {name: by_id[name].speaker if name in by_id else None for name in ids}
-
-    def check(self, ids: list[str]) -> None:
-        """Raise InputError listing the ids that the corpus lacks."""
-        if self.corpus is not None:
-            where = f"corpus {self.corpus.name}"
-            check_same_ids(ids, self.corpus.ids, f"files in {self.root}", where)
 
     def durations(self, name: str, n_lines: int) -> NDArray[np.int32]:
         """Steps that each of an utterance's lines lasts, where they share it evenly."""

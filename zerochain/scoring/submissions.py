@@ -14,6 +14,7 @@ from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.features import read_features
+from zerochain.formats.identity import ids_by_name
 from zerochain.formats.submissions import zerospeech2019, zerospeech2021
 from zerochain.formats.text_vectors import vector_text
 from zerochain.formats.units import UnitFile, read_units
@@ -35,6 +36,8 @@ class Part:
     """The units' model: lines are its vectors; without it they are one-hot."""
     wavs: Path | None = None
     """A folder of <id>.wav, the resynthesised speech."""
+    folders: bool = True
+    """Whether ids with folders are refused, as a submission has none; else they lose them."""
 
 
 def export_zerospeech2019(
@@ -134,17 +137,18 @@ def _write_part(part: Part, target: Path, lines: Lines) -> None:
     target.mkdir(parents=True)
     texts, _, ids = _opened(part, lines)
     nested = [name for name in ids if "/" in name]
-    if nested:
+    if nested and part.folders:
         raise InputError(
-            f"{len(nested)} ids have folders, and a submission has none: {listed(nested)}",
+            f"{len(nested)} ids have folders, and a submission has none: {listed(nested, 3)}",
             path=part.source,
-            remedy="import the recordings so that ids are file names, as the challenge's are",
+            remedy="leave the folders out with --ids name",
         )
-    for name in track(ids, f"writing {target.parent.name}"):
+    files = ids_by_name(ids, f"file {part.source.name}")
+    for name, one in track(files.items(), f"writing {target.parent.name}", len(files)):
         with (target / f"{name}.txt").open("w", encoding="ascii", newline="\n") as stream:
-            stream.writelines(line + "\n" for line in texts(name))
+            stream.writelines(line + "\n" for line in texts(one))
     if part.wavs is not None:
-        _copy_wavs(part.wavs, target, set(ids))
+        _copy_wavs(part.wavs, target, files)
 
 
 def _opened(
@@ -191,19 +195,21 @@ def _vector_table(unit_file: UnitFile, model: Path | None) -> list[str]:
     return table
 
 
-def _copy_wavs(wavs: Path, target: Path, ids: set[str]) -> None:
-    files = {file.stem: file for file in sorted(wavs.glob("*.wav"))}
-    strange = [name for name in files if name not in ids]
-    if strange or not files:
+def _copy_wavs(wavs: Path, target: Path, files: Mapping[str, str]) -> None:
+    """Copy what there is of `<id>.wav`, by name → id, and refuse what is of no id."""
+    sounds = {f.relative_to(wavs).with_suffix("").as_posix(): f for f in wavs.rglob("*.wav")}
+    strange = sorted(sounds.keys() - set(files.values()))
+    if strange or not sounds:
         raise InputError(
-            f"{len(strange)} of {len(files)} wavs are of no utterance that is exported: "
+            f"{len(strange)} of {len(sounds)} wavs are of no utterance that is exported: "
             f"{listed(strange)}",
             path=wavs,
             cause="they were made from other units",
             remedy="synthesise the units that are exported",
         )
-    for name, file in files.items():
-        shutil.copyfile(file, target / f"{name}.wav")
+    for name, one in files.items():
+        if one in sounds:
+            shutil.copyfile(sounds[one], target / f"{name}.wav")
 
 
 def _copy_code(code: Path, target: Path) -> None:
