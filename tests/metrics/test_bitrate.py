@@ -10,6 +10,7 @@ from zerochain.errors import InputError
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bitrate import (
     bitrate,
+    factored_segment_bitrate,
     segment_bitrate,
     timed_segment_bitrate,
     unit_bitrate,
@@ -93,3 +94,22 @@ def test_the_interval_is_centred_and_vanishes_for_equal_utterances():
     alike = bitrate({f"u{i}": [1, 2] for i in range(9)}, {f"u{i}": 1.0 for i in range(9)})
     assert alike.interval == pytest.approx((2, 2))
     assert bitrate({"u": [1, 2]}, {"u": 1.0}).interval is None
+
+
+@given(lines)
+def test_coded_apart_is_the_sum_of_two_entropies_and_never_cheaper(symbols):
+    units = UnitFile({k: np.array(v, np.int32) for k, v in symbols.items()}, 6, 10, "m", "x")
+    seconds = {name: 0.5 + len(line) for name, line in symbols.items()}
+    apart = factored_segment_bitrate(units, seconds)
+    codes = {k: units.segments(k)[0].tolist() for k in symbols}
+    lengths = {k: units.segments(k)[1].tolist() for k in symbols}
+    both = bitrate(codes, seconds).value + bitrate(lengths, seconds).value
+    assert apart.value == pytest.approx(both, abs=1e-9)
+    assert apart.value >= timed_segment_bitrate(units, seconds).value - 1e-9
+    assert apart.n_symbols == timed_segment_bitrate(units, seconds).n_symbols
+    assert apart.entropy_bits * apart.n_symbols / apart.duration_s == pytest.approx(both, abs=1e-9)
+    if len(symbols) > 1:
+        low, high = apart.interval
+        assert low <= apart.value <= high
+    else:
+        assert apart.interval is None

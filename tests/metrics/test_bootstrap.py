@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 import reference
 from zerochain.metrics import bootstrap
 from zerochain.metrics.abx_plan import COLLAPSE_2021
-from zerochain.metrics.bootstrap import bootstrap_mean, collapse, pigeonhole_interval
+from zerochain.metrics.bootstrap import (
+    bootstrap_mean,
+    centred_interval,
+    collapse,
+    pigeonhole_interval,
+    sums_interval,
+)
 
 ZS2019 = (("context",), ("speaker", "speaker_x"), ("phone_a", "phone_b"))
 
@@ -94,3 +100,33 @@ def test_the_mean_s_interval_is_the_textbook_s():
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
     assert bootstrap_mean(values) == (low, high)
     assert bootstrap_mean(values[:1]) is None
+
+
+def test_the_interval_of_a_ratio_of_sums(monkeypatch):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 9, (50, 2)).astype(float)
+
+    def ratio(sums):
+        return sums[:, 0] / sums[:, 1]
+
+    low, high = sums_interval(counts, ratio)
+    assert low < ratio(counts.sum(axis=0)[None])[0] < high
+    monkeypatch.setattr(bootstrap, "_BLOCK", 700)  # in blocks, the same
+    assert sums_interval(counts, ratio) == (low, high)
+    assert sums_interval(counts[:1], ratio) is None
+    with np.errstate(invalid="ignore"):
+        assert sums_interval(np.zeros((9, 2)), ratio) is None
+
+
+def test_the_mean_of_a_column_has_the_interval_of_a_mean():
+    values = np.random.default_rng(1).random(30)
+    sums = np.stack([values, np.ones(30)], axis=1)
+    assert sums_interval(sums, lambda s: s[:, 0] / s[:, 1]) == pytest.approx(bootstrap_mean(values))
+
+
+def test_a_centred_interval_lies_around_the_value_and_in_its_bounds():
+    replicates = np.random.default_rng(0).normal(0.2, 0.1, 1000)  # biased: the value is .5
+    low, high = centred_interval(replicates, 0.5, 1.0)
+    assert (low, high) == pytest.approx((0.5 - 0.196, 0.5 + 0.196), abs=0.02)
+    assert centred_interval(replicates, 0.01, 1.0)[0] == 0
+    assert centred_interval(replicates, 0.99, 1.0)[1] == 1

@@ -144,3 +144,10 @@ def test_one_utterance_has_no_interval():
     found = unit_quality(of_frames({"u": [("a", 0), ("b", 1), ("b", 0)]}))
     assert found.pnmi.interval is None
     assert np.isfinite(found.pnmi.chance)
+
+
+@pytest.mark.parametrize("n", range(2, 40))
+def test_one_unit_leaves_completeness_undefined_whatever_the_rounding(n):
+    found = unit_quality(of_frames({"u": [("a", 3)] * (n - 1) + [("b", 3)]}))
+    assert found.completeness is None
+    assert found.pnmi.value == pytest.approx(0, abs=1e-9)

@@ -20,13 +20,14 @@ from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bitrate import entropy
-from zerochain.metrics.bootstrap import centred_interval, histogram_replicates
+from zerochain.metrics.bootstrap import REPLICATES, centred_interval, histogram_replicates
 from zerochain.metrics.items import SILENCES, frame_span
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 FRAME_MS = 10.0
 _ROLLS = 10
+_ROUNDING = 1e-9  # bits: the entropy of a single symbol isn't always quite 0
 _MEASURES = ("phone_purity", "cluster_purity", "pnmi", "completeness", "v_measure")
 
 
@@ -151,7 +152,7 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
     within = aligned.histograms[:, : n_phones * k]
     values = _measures(table.astype(np.float64)[None])[0]
     chances = _chances(aligned, seed)
-    replicates = None
+    replicates = np.full((REPLICATES, len(_MEASURES)), np.nan)
     if len(aligned.phones) > 1:
         replicates = histogram_replicates(
             within, lambda drawn, _: _measures(drawn.reshape(-1, n_phones, k)), seed=seed
@@ -159,8 +160,8 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
 
     def measure(i: int) -> Measure:
         value = float(values[i])
-        known = None if replicates is None else replicates[np.isfinite(replicates[:, i]), i]
-        interval = None if known is None else centred_interval(known, value, 1.0)
+        known = replicates[np.isfinite(replicates[:, i]), i]
+        interval = centred_interval(known, value, 1.0) if 2 * len(known) > REPLICATES else None
         return Measure(value, interval, float(chances[i]))
 
     pure, clustered, told, complete, balanced = range(len(_MEASURES))
@@ -202,8 +203,10 @@ def _measures(joint: Doubles) -> Doubles:
     """`_MEASURES` of counts by phone and unit (R, P, K): (R, 5), NaN where undefined."""
     with np.errstate(invalid="ignore", divide="ignore"):  # resampled sets may hold no phone
         total = joint.sum(axis=(1, 2))
-        by_phone, by_unit = entropy(joint.sum(axis=2)), entropy(joint.sum(axis=1))
-        # Differences of entropies are off by rounding where they should be 0.
+        by_phone, by_unit = (
+            np.where(bits < _ROUNDING, 0.0, bits)
+            for bits in (entropy(joint.sum(axis=2)), entropy(joint.sum(axis=1)))
+        )
         shared = np.maximum(by_phone + by_unit - entropy(joint.reshape(len(joint), -1)), 0.0)
         rows = [
             joint.max(axis=1).sum(axis=1) / total,
