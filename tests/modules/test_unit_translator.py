@@ -136,7 +136,7 @@ def test_the_middle_layer_is_not_the_last() -> None:
 
 def test_attention_equals_the_sum_over_heads_written_out() -> None:
     torch.manual_seed(0)
-    attention = Attention(8, 2, 0.0, memory_width=6)
+    attention = Attention(8, 2, memory_width=6)
     x, memory = torch.randn(1, 3, 8), torch.randn(1, 5, 6)
     q = attention.query(x)[0]
     k, v = attention.key_value(memory)[0].split(8, dim=1)

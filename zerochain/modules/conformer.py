@@ -62,7 +62,7 @@ class ConformerBlock(nn.Module):
         super().__init__()
         self.first, self.last = (FeedForward(width, factor, dropout) for _ in range(2))
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, n_heads, dropout)
+        self.attention = Attention(width, n_heads)
         self.convolution = _Convolution(width, kernel, dropout)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)

@@ -40,8 +40,8 @@ class DecoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.said_norm, self.heard_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.said = Attention(width, n_heads, dropout)
-        self.heard = Attention(width, n_heads, dropout, memory_width)
+        self.said = Attention(width, n_heads)
+        self.heard = Attention(width, n_heads, memory_width)
         self.feed_forward = FeedForward(width, factor, dropout)
         self.dropout = nn.Dropout(dropout)
 

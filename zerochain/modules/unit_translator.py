@@ -42,6 +42,7 @@ class TranslatorConfig(BaseModel):
     """Of the conformer's convolutions, odd."""
     subsampling: Literal[1, 2, 4, 8] = 4
     dropout: float = Field(0.1, ge=0, lt=1)
+    """Of what each layer adds."""
     decoder_width: int = Field(512, ge=1)
     """Of the LSTM that decodes."""
     embedding: int = Field(128, ge=1)
