@@ -16,7 +16,7 @@ LAYERS = [
     {"modules", "metrics", "training"},
     {"corpora", "features"},
     {"discovery", "inversion", "translation", "scoring"},
-    {"report"},
+    {"report", "recordings"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -11,7 +11,7 @@ from zerochain.cli.corpus import corpus
 from zerochain.cli.discover_trained import discover
 from zerochain.cli.encode import encode
 from zerochain.cli.extract import extract
-from zerochain.cli.invert import invert
+from zerochain.cli.invert_speaking import invert
 from zerochain.cli.recognise import recognise
 from zerochain.cli.report import report
 from zerochain.cli.run import run

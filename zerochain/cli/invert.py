@@ -1,4 +1,4 @@
-"""Stage 3 on the command line: train an inverter, synthesise with it."""
+"""Stage 3 on the command line: train an inverter that predicts spectrograms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from zerochain.cli.common import (
 
 if TYPE_CHECKING:
     from zerochain.inversion.adversary import AdversaryOptions
-    from zerochain.inversion.manner import Manner
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -148,51 +147,6 @@ def _adversary(values: dict[str, Any]) -> AdversaryOptions:
     )
 
 
-def manner_options(function: F) -> F:
-    """`--semitones`, `--flatten`, `--rate`, `--durations`, `--pitch`; `_manner` reads them."""
-    options = [
-        click.option(
-            "--semitones",
-            type=click.FloatRange(-60, 60),
-            default=0.0,
-            show_default=True,
-            help="Speak so much higher.",
-        ),
-        click.option("--flatten", is_flag=True, help="Speak at one pitch, the voice's mean."),
-        click.option(
-            "--rate",
-            type=click.FloatRange(min=0, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Speak so much faster.",
-        ),
-        click.option(
-            "--durations",
-            type=click.Choice(["given", "predicted"]),
-            default="given",
-            show_default=True,
-            help="Units last as long as the file says, or, repeats merged, as is usual for them.",
-        ),
-        click.option(
-            "--pitch",
-            type=click.Choice(["units", "exact"]),
-            default="units",
-            show_default=True,
-            help="Recordings' pitch goes through F0 units, or is copied, moved to the voice.",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _manner(values: dict[str, Any]) -> Manner:
-    """Take the values of `manner_options` out of a command's."""
-    from zerochain.inversion.manner import Manner
-
-    return Manner(**values)
-
-
 @click.group(cls=Group)
 def invert() -> None:
     """Turn units back into speech, in the voice of one speaker."""
@@ -293,63 +247,3 @@ def train(
     )
     if is_main_process():
         said_of_training(out, method, report)
-
-
-@invert.command(
-    example="zerochain invert synthesize inverters/x units.parquet --out wavs/",
-)
-@click.argument("inverter", type=FOLDER)
-@click.argument("units", type=FILE)
-@click.option("--voice", help="Who speaks; not needed where the inverter has one voice.")
-@click.option("--like", type=FILE, help="Speak like this recording; takes --speakers.")
-@click.option(
-    "--speakers", type=FOLDER, help="The speaker encoder that the inverter was trained with."
-)
-@manner_options
-@click.option(
-    "--pitch-of",
-    type=FOLDER,
-    help="The corpus of the recordings whose pitch is taken.  [default: the inverter finds one]",
-)
-@click.option(
-    "--phase",
-    type=click.Choice(["griffin-lim", "fgla", "pghi", "pghi-fgla"]),
-    help="How the phase of spectrograms is found.  [default: pghi-fgla]",
-)
-@out_option("the folder of wavs, one an utterance")
-@seed_option
-@device_option
-def synthesize(
-    inverter: Path,
-    units: Path,
-    voice: str | None,
-    like: Path | None,
-    speakers: Path | None,
-    pitch_of: Path | None,
-    phase: Any,
-    out: Path,
-    seed: int,
-    device: str,
-    **values: Any,
-) -> None:
-    """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.
-
-    \b
-    Resynthesis:       … --pitch-of corpora/mine
-    voice conversion:  … --pitch-of corpora/mine --voice OTHER (or --like recording.wav)
-    pitch conversion:  … --semitones 3, or --flatten
-    faster:            … --rate 1.2
-
-    Pitch and --flatten take a neural inverter. Units that come without durations, as of a
-    translation, take --durations predicted. --like takes an inverter trained with a speaker
-    encoder.
-    """
-    from zerochain.inversion.speaking import Speaking
-    from zerochain.inversion.speaking import synthesize as speak
-    from zerochain.training.device import resolve_device
-
-    if (like is None) != (speakers is None) or (like is not None and voice is not None):
-        raise click.BadParameter("--like and --speakers go together, and without --voice")
-    speaking = Speaking(voice, like, speakers, pitch_of, _manner(values), phase, seed)
-    ids = speak(inverter, units, out, speaking, device=resolve_device(device))
-    click.echo(f"{out}: {len(ids)} wavs")

@@ -15,8 +15,6 @@ from zerochain.formats.identity import short
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zerochain.formats.bundle import Bundle
-
 _FIRST = 5
 _MOST_ROWS = 30
 _PIPE_WIDTH = 160
@@ -150,11 +148,12 @@ def _features(folder: Path, console: Console) -> None:
 
 
 def _bundle(folder: Path, console: Console) -> None:
+    from zerochain.cli.show_model import model_facts
     from zerochain.formats.bundle import read_bundle
 
     bundle = read_bundle(folder)
     facts = {
-        "equal error rate": _equal_error_rate(bundle),
+        **model_facts(bundle, folder),
         **{f"trained on {name}": short(identity) for name, identity in bundle.trained_on.items()},
         "id": short(bundle.id),
     }
@@ -168,16 +167,6 @@ def _bundle(folder: Path, console: Console) -> None:
     _table(
         console, f"{len(tensors)} tensors, {count:,} numbers", ["name", "shape", "type"], tensors
     )
-
-
-def _equal_error_rate(bundle: Bundle) -> str:
-    """How well a speaker encoder tells speakers apart; nothing of another model."""
-    from zerochain.cli.speakers import verdict
-
-    if bundle.model != "speaker-encoder":
-        return ""
-    training = bundle.config["training"]
-    return verdict(training["held"], training["verification"])
 
 
 def _units(path: Path, console: Console) -> None:

@@ -22,6 +22,8 @@ from zerochain.formats.tables import VERSION, read_json
 
 KIND = "bundle"
 MARKER = "config.json"
+SAMPLE = "sample.wav"
+"""Beside an inverter's weights, for whoever looks for a voice; like fit.json no part of the id."""
 _WEIGHTS = "weights.safetensors"
 
 

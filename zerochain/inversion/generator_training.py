@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
+from zerochain.errors import InputError
 from zerochain.features.f0 import Contour
 from zerochain.inversion.cuts import Cuts
 from zerochain.modules.adversarial import (
     discriminator_loss,
     feature_matching_loss,
     generator_loss,
+    halves,
 )
 from zerochain.modules.convnext import SourceFilterGenerator
 from zerochain.modules.excitation import Start
@@ -54,6 +56,15 @@ class GeneratorLosses(BaseModel):
     """The last step without the adversary."""
     mel_weight: float = Field(45.0, gt=0)
     feature_matching_weight: float = Field(2.0, ge=0)
+
+    def check_begins(self, max_steps: int) -> None:
+        """Raise InputError if the adversary would begin after the last step."""
+        if self.adversary != "none" and self.adversary_from >= max_steps:
+            raise InputError(
+                f"the adversary would begin at step {self.adversary_from + 1}, and training ends "
+                f"at step {max_steps}",
+                remedy="lower --adversary-from, or take --adversary none",
+            )
 
     def discriminators(self) -> Discriminators | None:
         """None without an adversary."""
@@ -172,22 +183,11 @@ class GeneratorTask:
         """One step of the discriminators, if there are any by now, and one of the generator."""
         made, real = self._made(networks["generator"], batch)
         reconstruction = self._reconstruction(made, real)
-        loss = self._losses.mel_weight * reconstruction
-        said = {"train_loss": reconstruction}
+        loss, said = self._losses.mel_weight * reconstruction, {"train_loss": reconstruction}
         if "discriminators" in networks and bool(batch["adversary"]):
-            judges = networks["discriminators"]
-            fooled = discriminator_loss(judges(real), judges(made.detach()))
-            update("discriminators", fooled)
-            judges.requires_grad_(False)  # the generator's step needs no gradients of theirs
-            fake = judges(made)
-            with torch.no_grad():
-                true = judges(real)
-            adversarial, matching = generator_loss(fake), feature_matching_loss(true, fake)
-            loss = loss + adversarial + self._losses.feature_matching_weight * matching
-            said |= {"discriminator": fooled, "adversarial": adversarial, "matching": matching}
+            against, told = self._against(real, made, networks["discriminators"], update)
+            loss, said = loss + against, {**said, **told}
         update("generator", loss)
-        if "discriminators" in networks:
-            networks["discriminators"].requires_grad_(True)
         return said
 
     def validate(self, network: nn.Module) -> float:
@@ -199,6 +199,22 @@ class GeneratorTask:
             size = int(batch["lengths"].sum())
             total, n = total + float(self._reconstruction(made, real)) * size, n + size
         return total / n
+
+    def _against(
+        self, real: Tensor, made: Tensor, judges: nn.Module, update: Update
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Train the discriminators; return the generator's loss against them, and what to log."""
+        told = discriminator_loss(*halves(judges(torch.cat([real, made.detach()]))))
+        update("discriminators", told)
+        # Without DDP's wrapping, whose gradients all have to be asked for.
+        judge = update.accelerator.unwrap_model(judges).requires_grad_(False)
+        with torch.no_grad():
+            true = judge(real)
+        seen = judge(made)
+        judge.requires_grad_(True)
+        adversarial, matching = generator_loss(seen), feature_matching_loss(true, seen)
+        values = {"discriminator": told, "adversarial": adversarial, "matching": matching}
+        return adversarial + self._losses.feature_matching_weight * matching, values
 
     def _made(self, generator: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the generator makes of a batch, and the recordings, but for the cuts' edges."""

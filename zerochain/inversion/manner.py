@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -53,10 +53,6 @@ class Manner:
         voiced = f0 > 0
         hz = np.where(voiced, math.exp(statistics.log_mean), 0) if self.flatten else f0
         return (hz * 2 ** (self.semitones / 12)).astype(np.float32)
-
-    def without_durations(self) -> Manner:
-        """Of pitch alone."""
-        return replace(self, rate=1.0, durations="given")
 
 
 def at_rate(steps: NDArray[np.int32], rate: float) -> NDArray[np.int32]:
@@ -108,8 +104,9 @@ def moved(
     if quantizer is None:
         here = voice.statistics.restored(speaker.normalised(f0), f0 > 0)
     else:
-        fine = resampled(f0, step_ms, quantizer.step_ms, len(f0))
+        n_frames = math.ceil(len(f0) * step_ms / quantizer.step_ms)
+        fine = resampled(f0, step_ms, quantizer.step_ms, n_frames)
         units = quantizer.units(fine, speaker)
-        here = quantizer.contour(units, voice.statistics, len(fine))
+        here, step_ms = quantizer.contour(units, voice.statistics, n_frames), quantizer.step_ms
     frames = np.minimum((places_ms / step_ms).round().astype(np.int64), len(here) - 1)
     return np.asarray(here[frames], np.float32)

@@ -185,7 +185,7 @@ class NeuralInverter:
         generator = make_generator(method, config)
         weights = within("generator", bundle.tensors)
         generator.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
-        return cls(
+        inverter = cls(
             method=method,
             generator=generator.eval().to(device),
             f0_quantizer=F0Quantizer.from_tensors(config["f0_quantizer"], f0, device),
@@ -196,6 +196,23 @@ class NeuralInverter:
             voices=tuple(config["voices"]),
             speaker_encoder_id=config["speaker_encoder_id"],
         )
+        inverter._check_parts()
+        return inverter
+
+    def _check_parts(self) -> None:
+        """Raise ValueError unless the parts were made for each other."""
+        network, f0, prosody = self.generator.config, self.f0_quantizer, self.prosody
+        same = {
+            "units": (self.n_units, network.n_units, prosody.n_units),
+            "F0 units": (network.n_f0_units or f0.n_units, f0.n_units),
+            "voices": (len(self.voices), network.n_voices, len(prosody.statistics)),
+            "dimensions of a voice": (network.n_reference, prosody.network.config.n_reference),
+            "ms a step": (self.step_ms, prosody.step_ms),
+            "samples a frame": (hop_of_frames(self.step_ms), network.hop),
+        }
+        for what, numbers in same.items():
+            if len(set(numbers)) > 1:
+                raise ValueError(f"its parts have different numbers of {what}: {numbers}")
 
     @property
     def _has_f0_units(self) -> bool:

@@ -13,7 +13,7 @@ from zerochain import audio
 from zerochain.features.f0 import Contour
 from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER, bundle_id
+from zerochain.formats.bundle import MARKER, SAMPLE
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
@@ -37,7 +37,12 @@ from zerochain.inversion.neural import (
 )
 from zerochain.inversion.prosody import frames_a_step
 from zerochain.inversion.prosody_fit import fit_prosody
-from zerochain.inversion.voice_data import chosen_voices, spoken_by
+from zerochain.inversion.voice_data import (
+    check_several,
+    chosen_voices,
+    sample_units,
+    spoken_by,
+)
 from zerochain.inversion.voice_profiles import (
     F0,
     read_contours,
@@ -91,7 +96,8 @@ def train_neural_inverter(
         The inverter, and how its training went.
 
     Raises:
-        InputError: no such voice, units of another corpus, too little speech, or divergence.
+        InputError: no such voice, units of another corpus, too little speech, a speaker encoder
+            for one voice, an adversary that would begin after the last step, or divergence.
     """
     check_replaceable(out, MARKER)
     unit_file, whole = read_units(units), read_corpus(corpus)
@@ -100,10 +106,14 @@ def train_neural_inverter(
         training = training.model_copy(update={"keep": "last"})
     names = chosen_voices(whole, voices)
     part = spoken_by(whole, names, split)
+    check_several(names, speakers)
+    losses.check_begins(training.max_steps)
     check_same_ids(part.ids, unit_file.ids, f"corpus {whole.name}", f"unit file {units}")
     durations = {u.id: u.duration for u in part.utterances}
     unit_file.check_durations(durations, f"corpus {whole.name}")
+    hop = hop_of_frames(unit_file.step_ms)
     encoder = SpeakerEncoder.load(speakers, device) if speakers else None
+    encoder_id = "" if encoder is None else encoder.id
     references = None if encoder is None else reference_vectors(part, names, encoder)
     numbers = {u.id: names.index(str(u.speaker)) for u in part.utterances}
     contours = read_contours(part)
@@ -134,7 +144,7 @@ def train_neural_inverter(
         "n_f0_units": quantizer.n_units if method == "hifigan" else 0,
         "n_voices": len(names),
         "n_reference": 0 if references is None else references.shape[1],
-        "hop": hop_of_frames(unit_file.step_ms),
+        "hop": hop,
         **({} if width is None else {"width": width}),
     }
     torch.manual_seed(training.seed)
@@ -151,7 +161,7 @@ def train_neural_inverter(
         "corpus": whole.id,
         "ids": part.ids,
         "voices": list(names),
-        "speakers": bundle_id(speakers) if speakers else "",
+        "speakers": encoder_id,
     }
     trained = _train(generator, data, losses, training, folder, mark, device, restart, tensorboard)
     inverter = NeuralInverter(
@@ -163,7 +173,7 @@ def train_neural_inverter(
         n_units=unit_file.n_units,
         step_ms=unit_file.step_ms,
         voices=names,
-        speaker_encoder_id=bundle_id(speakers) if speakers else "",
+        speaker_encoder_id=encoder_id,
     )
     report = {
         "n_utterances": len(part.utterances),
@@ -171,9 +181,14 @@ def train_neural_inverter(
         "losses": losses.model_dump(),
         "training": training.model_dump(),
         **_how(trained, generator, training, device),
+        "complaints": [*quantizer.findings, *predicted.findings],
     }
     if is_main_process():
-        inverter.save(out, {"units": unit_file.id, "corpus": whole.id}, report)
+        steps, speaker = sample_units(unit_file, part)
+        sample = inverter.synthesize(steps, inverter.voice(speaker))  # what can't isn't saved
+        trained_on = {"units": unit_file.id, "corpus": whole.id}
+        inverter.save(out, trained_on | ({"speakers": encoder_id} if encoder_id else {}), report)
+        audio.write(out / SAMPLE, sample)
         for checkpoint in folder.rglob(CHECKPOINT):
             checkpoint.unlink()
     return inverter, report

@@ -227,10 +227,16 @@ def _pitch(corpus: Path, unit_file: UnitFile) -> Pitch:
 
 
 def _check_pitch(model: AnyInverter, speaking: Speaking) -> None:
-    if isinstance(model, Inverter) and (speaking.pitch_of or speaking.manner.changes_pitch):
+    asked = speaking.manner.changes_pitch or speaking.manner.pitch == "exact"
+    if isinstance(model, Inverter) and (speaking.pitch_of or asked):
         raise InputError(
             f"a {model.method} inverter speaks at the pitch that its units imply",
             remedy="train a neural inverter ('zerochain invert train-neural') to change pitch",
+        )
+    if speaking.manner.pitch == "exact" and speaking.pitch_of is None:
+        raise InputError(
+            "there is no pitch to copy exactly: the inverter chooses one that fits the units",
+            remedy="give the recordings with --pitch-of, or leave --pitch exact out",
         )
     if isinstance(model, NeuralInverter) and speaking.phase is not None:
         raise InputError(

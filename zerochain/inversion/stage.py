@@ -10,10 +10,10 @@ from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.bundle import MARKER, SAMPLE
+from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import read_units
 from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.code2spec import Code2SpecConfig
 from zerochain.inversion.inverter import Inverter, Method
@@ -22,7 +22,9 @@ from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
 from zerochain.inversion.train import train_code2spec
 from zerochain.inversion.voice_data import (
     FRAME_MS,
+    check_several,
     chosen_voices,
+    sample_units,
     spoken_by,
     unit_means,
     voice_data,
@@ -32,10 +34,6 @@ from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, training_folder
-from zerochain.training.split import validation_ids
-
-SAMPLE = "sample.wav"
-_SAMPLE_S = 5.0
 
 
 def train_inverter(
@@ -166,7 +164,9 @@ def train_inverter(
         speaker_encoder_id=encoder_id,
     )
     if is_main_process():
-        sample = _sample(inverter, unit_file, part)  # first: what can't speak is not saved
+        sample = inverter.synthesize(
+            *sample_units(unit_file, part)
+        )  # first: what can't speak is not saved
         inverter.save(out, trained_on, report)
         audio.write(out / SAMPLE, sample)
         for checkpoint in training_folder(out).rglob(CHECKPOINT):
@@ -186,11 +186,7 @@ def _check_choices(
             f"unit means are of one voice, and {len(voices)} were chosen: {listed(list(voices))}",
             remedy="choose one with --voice",
         )
-    if speakers is not None and len(voices) == 1:
-        raise InputError(
-            f"voice {voices[0]!r} alone needs no speaker encoder to tell voices apart",
-            remedy="choose more voices with --voice or --all-voices, or leave --speakers out",
-        )
+    check_several(voices, speakers)
     first = adversary.first_step(training.max_steps)
     if method == "code2spec" and adversary.form != "none" and first > training.max_steps:
         raise InputError(
@@ -198,14 +194,3 @@ def _check_choices(
             f"{training.max_steps}",
             remedy="lower --adversary-from, or take --adversary none",
         )
-
-
-def _sample(inverter: Inverter, unit_file: UnitFile, corpus: Corpus) -> audio.Waveform:
-    """An utterance that training never saw, at most five seconds of it.
-
-    It stands beside the weights for whoever looks for a voice; like fit.json it is no part of the
-    bundle's id.
-    """
-    name = min(validation_ids(corpus.ids))
-    n_steps = max(1, round(_SAMPLE_S * 1000 / unit_file.step_ms))
-    return inverter.synthesize(unit_file.steps(name)[:n_steps], corpus.by_id[name].speaker)

@@ -25,6 +25,7 @@ from zerochain.modules.adversarial import (
     discriminator_loss,
     feature_matching_loss,
     generator_loss,
+    halves,
 )
 from zerochain.modules.patch_discriminator import PatchDiscriminator
 from zerochain.training.config import TrainingConfig
@@ -127,14 +128,14 @@ class Code2SpecTask:
         """Train the discriminator; return the inverter's loss against it, and what to log."""
         options = self._adversary
         form: Form = "wgan" if options.form == "wgan" else "lsgan"
-        true, false = _halves(networks["discriminator"](torch.cat([real, made.detach()])))
+        true, false = halves(networks["discriminator"](torch.cat([real, made.detach()])))
         told = discriminator_loss(true, false, form)
         update("discriminator", told)
 
         # Without DDP's wrapping, whose gradients all have to be asked for.
         judge = update.accelerator.unwrap_model(networks["discriminator"]).requires_grad_(False)
         if options.feature_matching:
-            now, seen = _halves(judge(torch.cat([real, made])))
+            now, seen = halves(judge(torch.cat([real, made])))
             matching = feature_matching_loss(now, seen)
         else:
             seen, matching = judge(made), torch.zeros_like(told)
@@ -202,17 +203,6 @@ def train_code2spec(
 def _squared_error(spectrum: Tensor, target: Tensor, real: Tensor) -> Tensor:
     """Mean over bins for each real frame, (n,)."""
     return (spectrum[real] - target[real]).square().mean(dim=-1)
-
-
-def _halves(judgements: list[Judgement]) -> tuple[list[Judgement], list[Judgement]]:
-    """Judgements on a batch of twice B as those on its halves."""
-
-    def half(i: int) -> list[Judgement]:
-        return [
-            Judgement(j.score.chunk(2)[i], [x.chunk(2)[i] for x in j.features]) for j in judgements
-        ]
-
-    return half(0), half(1)
 
 
 def _certainty(real: list[Judgement], made: list[Judgement]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from zerochain.training.split import validation_ids
 
 FRAME_MS = 10.0
 SEGMENTS_A_BATCH, LONG_SEGMENT = 8, 512
+_SAMPLE_S = 5.0
 _SLACK_STEPS = 1  # the last unit may reach beyond the recording's end
 
 
@@ -106,6 +108,22 @@ def spoken_by(corpus: Corpus, voices: Sequence[str], split: str | None) -> Corpu
     """
     ids = [i for v in voices for i in corpus.select(split=split, speaker=v).ids]
     return corpus.restrict(ids)
+
+
+def check_several(voices: Sequence[str], speakers: Path | None) -> None:
+    """Raise InputError if a speaker encoder is given to tell a single voice apart."""
+    if speakers is not None and len(voices) == 1:
+        raise InputError(
+            f"voice {voices[0]!r} alone needs no speaker encoder to tell voices apart",
+            remedy="choose more voices with --voice or --all-voices, or leave --speakers out",
+        )
+
+
+def sample_units(unit_file: UnitFile, corpus: Corpus) -> tuple[NDArray[np.int32], str]:
+    """Of an utterance that training never saw: at most five seconds (N,), and who speaks."""
+    name = min(validation_ids(corpus.ids))
+    n_steps = max(1, round(_SAMPLE_S * 1000 / unit_file.step_ms))
+    return unit_file.steps(name)[:n_steps], str(corpus.by_id[name].speaker)
 
 
 def voice_data(

@@ -20,6 +20,22 @@ class Judgement(NamedTuple):
     """Outputs of its inner layers, any shapes."""
 
 
+def halves(
+    judgements: Sequence[Judgement],
+) -> tuple[list[Judgement], list[Judgement]]:
+    """Judgements on a batch of twice B as those on its halves.
+
+    Real and made waves in one batch: so a discriminator runs once before its update, as DDP needs.
+    """
+
+    def half(i: int) -> list[Judgement]:
+        return [
+            Judgement(j.score.chunk(2)[i], [x.chunk(2)[i] for x in j.features]) for j in judgements
+        ]
+
+    return half(0), half(1)
+
+
 def discriminator_loss(
     real: Sequence[Judgement], fake: Sequence[Judgement], form: Form = "lsgan"
 ) -> Tensor:

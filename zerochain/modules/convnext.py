@@ -162,7 +162,8 @@ class SourceFilterGenerator(nn.Module):
         x = self.first_norm(self.first(self.conditioning(units, f0_units, f0, voices))) * mask
         for block in self.blocks:
             x = block(x, mask)
-        gain, angle, noise = self.filters(self.last_norm(x)).chunk(3, dim=-1)
+        # Spectra in full precision: CUDA has no complex numbers of autocast's.
+        gain, angle, noise = self.filters(self.last_norm(x)).float().chunk(3, dim=-1)
         means, voiced = self.means(units), (f0 > 0)[..., None]
         gain = (gain + means).clamp(max=_LOUDEST).exp() * mask
         noise = noise + means + self.noise_where_voiced * voiced
