@@ -367,3 +367,35 @@ def test_translation_and_recognition_have_tables_of_their_own(
     assert "0.346 chance 0.093" in page.text
     assert "What a recogniser understands" in page.text
     assert "CER" in page.text
+
+
+def test_units_beside_phones_and_without(corpus: Corpus, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    unit_file = add_system(root, corpus, "km")
+    inputs = {"units": unit_file.id, "corpus": corpus.id}
+    options = {"n_of": "frames", "chance": 0.125, "silences": ["SIL"], "frame_ms": 10}
+    append_scores(
+        root / "scores.jsonl",
+        [
+            Score("pnmi", 0.25, None, 9, "10 ms frames", "km", inputs, options),
+            Score("ued_noise_%", 40.0, None, 9, "pink noise", "km", inputs, {"n_of": "utterances"}),
+        ],
+    )
+    page = made(tmp_path, root, corpus)
+    ids = {str(a.get("id")) for a in page.all("h2")}
+    assert {"phones", "unaligned"} <= ids
+    assert "PNMI (homogeneity)" in page.text
+    assert "unit edit distance under noise" in page.text
+    assert "chance 0.125" in page.text
+    maps = [a for a in page.all("svg") if "What each of" in str(a.get("aria-label"))]
+    assert len(maps) == 1
+    assert "of 1 phones are the most frequent one" in page.text
+
+
+def test_units_of_silence_alone_have_no_map(corpus: Corpus, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    add_system(root, corpus, "km")
+    silent = Phones(dict.fromkeys(corpus.ids, (Phone(0.0, 0.5, "SIL"),)), "")  # type: ignore[arg-type]
+    write_corpus(corpus.home, replace(corpus, folder=None), silent)
+    page = made(tmp_path, root, corpus)
+    assert "phones" not in {str(a.get("id")) for a in page.all("h2")}

@@ -34,6 +34,15 @@ def score(metric: str, value: float, system: str = "a", **changes: object) -> Sc
         ("asr_bleu", "higher"),
         ("recogniser_cer_%", ""),
         ("boundary_f1_%", "higher"),
+        ("mapped_boundary_recall_%", "higher"),
+        ("r_value_%", "higher"),
+        ("mapped_over_segmentation_%", ""),
+        ("phone_error_rate_%", "lower"),
+        ("factored_segment_bitrate_bit/s", "lower"),
+        ("speaker_probe_vectors_%", "lower"),
+        ("ued_noise_%", "lower"),
+        ("unit_changes_pitch_%", "lower"),
+        ("sentence_distance_%", "lower"),
         ("speaker_similarity", "higher"),
         ("speaker_similarity_converted", "higher"),
         ("speaker_similarity_to_source", "lower"),
@@ -130,7 +139,7 @@ def test_a_later_score_replaces_an_earlier_one_and_that_is_said() -> None:
     table = score_table([score("pnmi", 0.25), score("pnmi", 0.5)], {})
     assert len(table.rows) == 1
     assert [cell.value for cell in table.rows[0].cells.values()] == ["0.500"]
-    assert table.replaced == ["PNMI of a: 0.250"]
+    assert table.replaced == ["PNMI (homogeneity) of a: 0.250"]
 
 
 def test_two_inputs_of_one_name_are_two_rows() -> None:

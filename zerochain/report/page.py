@@ -25,9 +25,6 @@ PAGE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 _ABSENT = {
     "units": "scores of units ('zerochain score abx', 'zerochain score bitrate')",
-    "phones": "scores of units beside gold phones ('zerochain score quality')",
-    "unaligned": "what can be said of units without gold phones ('zerochain score leakage', "
-    "'robustness', 'sentences')",
     "tradeoff": "a system with both an ABX error across speakers and a bit rate",
     "resynthesis": "scores of resynthesised speech ('zerochain score resynthesis')",
     "players": "resynthesised speech ('zerochain invert synthesize')",

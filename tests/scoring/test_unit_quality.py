@@ -1,0 +1,310 @@
+"""Scores beside gold phones and without any, from files to scores and tables."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from commands import run
+from zerochain.corpora.changed import change_corpus
+from zerochain.corpora.changes import Change
+from zerochain.errors import InputError, ModelMismatchError
+from zerochain.formats.bundle import write_bundle
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.scores import read_scores
+from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.scoring.leakage import score_leakage
+from zerochain.scoring.quality import score_quality
+from zerochain.scoring.robustness import score_robustness, score_sentences
+
+SAID = ["SIL", "k", "a", "t", "a", "SIL"]
+LABELS = ["SIL", "a", "k", "t"]
+
+
+@pytest.fixture
+def said(tmp_path):
+    """12 utterances of 0.6 s, 100 ms a phone, and units of 20 ms that are the phones."""
+    utterances, lines, units = [], {}, {}
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        name, order = f"u{i}", ["SIL", *rng.permutation(SAID[1:5]).tolist(), "SIL"]
+        utterances.append(
+            Utterance(
+                name,
+                f"{name}.wav",
+                0.6,
+                speaker=("ana", "béa")[i % 2],
+                split=("train", "test")[i % 3 == 2],
+                text=f"Sentence {i // 4}!",
+            )
+        )
+        lines[name] = [Phone(0.1 * k, 0.1 * k + 0.1, p) for k, p in enumerate(order)]
+        units[name] = np.array([LABELS.index(p) for p in order for _ in range(5)], np.int32)
+    corpus = write_corpus(tmp_path / "c", Corpus("c", tuple(utterances)), Phones(lines))
+    speakers = {u.id: u.speaker for u in utterances}
+    model = write_bundle(tmp_path / "m", "kmeans", {}, {"codebook": np.eye(4)}, {})
+    unit_file = UnitFile(units, 4, 20.0, model, "oracle", speakers, corpus_id=corpus.id)
+    write_units(tmp_path / "u.parquet", unit_file)
+    return corpus
+
+
+def values(scored):
+    return {score.metric: score.value for score in scored.scores}
+
+
+def test_units_that_are_phones_are_perfect(said, tmp_path):
+    scored = score_quality(tmp_path / "u.parquet", said.folder)
+    found = values(scored)
+    for metric in ("pnmi", "v_measure", "completeness", "phone_purity", "cluster_purity"):
+        assert found[metric] == pytest.approx(1)
+    assert found["phone_error_rate_%"] > 0  # only where two of a kind meet: runs are merged
+    for metric in ("boundary_precision_%", "mapped_boundary_precision_%"):
+        assert found[metric] == 100
+    assert found["r_value_%"] > 80
+    first = scored.scores[0]
+    assert (first.n, first.protocol) == (12 * 4 * 10, "10 ms frames")
+    assert first.options["frames_without_phone"] == 12 * 2 * 10
+    assert 0 < first.options["chance"] < 0.5
+    assert first.inputs["corpus"] == said.id
+    assert first.options["silences"]
+
+
+def test_silences_shift_and_split_are_used_and_stated(said, tmp_path):
+    with_silence = score_quality(tmp_path / "u.parquet", said.folder, silences={"none"})
+    assert with_silence.scores[0].n == 12 * 60
+    late = score_quality(tmp_path / "u.parquet", said.folder, shift_ms=50)
+    assert values(late)["pnmi"] < 0.7
+    assert values(late)["boundary_recall_%"] < 50
+    assert late.scores[0].options["shift_ms"] == 50
+    test = score_quality(tmp_path / "u.parquet", said.folder, split="test")
+    assert test.scores[0].n == 4 * 40
+    assert test.scores[0].options["split"] == "test"
+
+
+def test_what_units_stand_for_can_be_learned_elsewhere(said, tmp_path):
+    units, here = read_units(tmp_path / "u.parquet"), tmp_path / "u.parquet"
+
+    def errors(**options):
+        scored = score_quality(here, said.folder, **options)
+        return next(s for s in scored.scores if s.metric == "phone_error_rate_%")
+
+    own, train = errors(split="test"), errors(split="test", map_split="train")
+    assert own.protocol == "many-to-one, learned on what is scored"
+    assert train.protocol == "many-to-one, learned on split train"
+    assert train.value == own.value  # it is the same mapping
+    wrong = {k: (v + 1) % 4 for k, v in units.units.items()}
+    write_units(tmp_path / "w.parquet", replace(units, units=wrong))
+    other = errors(split="test", map_units=tmp_path / "w.parquet", map_split="train")
+    assert other.value > 40 > own.value
+    write_units(tmp_path / "x.parquet", replace(units, model_id="another"))
+    with pytest.raises(ModelMismatchError):
+        errors(map_units=tmp_path / "x.parquet")
+
+
+def test_utterances_without_alignment_are_counted(said, tmp_path):
+    phones = Phones({name: [Phone(0.1, 0.3, "a"), Phone(0.3, 0.5, "b")] for name in said.ids[:5]})
+    write_corpus(said.folder, said, phones)
+    scored = score_quality(tmp_path / "u.parquet", said.folder)
+    assert scored.scores[0].options["exclusions"] == {"utterances_without_alignment": 7}
+    assert "left out: 7 utterances without alignment" in scored.notes
+    assert scored.scores[0].n == 5 * 40
+    write_corpus(said.folder, said, Phones({said.ids[0]: phones.by_id[said.ids[0]]}))
+    with pytest.raises(InputError, match="none of the 4 utterances has gold phones"):
+        score_quality(tmp_path / "u.parquet", said.folder, split="test")
+
+
+def test_undefined_scores_are_left_out_and_said(said, tmp_path):
+    units = read_units(tmp_path / "u.parquet")
+    constant = {name: np.zeros_like(line) for name, line in units.units.items()}
+    write_units(tmp_path / "u.parquet", replace(units, units=constant))
+    scored = score_quality(tmp_path / "u.parquet", said.folder)
+    assert values(scored).keys() == {
+        "pnmi",
+        "v_measure",
+        "phone_purity",
+        "cluster_purity",
+        "phone_error_rate_%",
+    }
+    assert any("completeness is undefined" in note for note in scored.notes)
+    assert any("units never change" in note or "0 of units" in note for note in scored.notes)
+
+
+def test_without_gold_phones_the_way_out_is_named(said, tmp_path):
+    (said.folder / "phones.parquet").unlink()
+    with pytest.raises(InputError, match="leakage, robustness and sentences"):
+        score_quality(tmp_path / "u.parquet", said.folder)
+
+
+def test_one_phone_is_refused(said, tmp_path):
+    write_corpus(said.folder, said, Phones({name: [Phone(0, 0.6, "a")] for name in said.ids}))
+    with pytest.raises(InputError, match="all frames are of one phone"):
+        score_quality(tmp_path / "u.parquet", said.folder)
+
+
+def test_tables(said, tmp_path):
+    score_quality(tmp_path / "u.parquet", said.folder, tables=tmp_path / "t")
+    rows = list(csv.reader((tmp_path / "t" / "phone_by_unit.csv").open(encoding="utf-8")))
+    assert rows[0] == ["phone", "0", "1", "2", "3"]
+    assert rows[1:] == [
+        ["a", "0", "240", "0", "0"],
+        ["k", "0", "0", "120", "0"],
+        ["t", "0", "0", "0", "120"],
+        ["(no phone)", "240", "0", "0", "0"],
+    ]
+    table = pq.read_table(tmp_path / "t" / "phone_by_unit.parquet").to_pylist()
+    assert {"phone": "a", "unit": 1, "frames": 240} in table
+    assert len(table) == 4
+    units = list(csv.DictReader((tmp_path / "t" / "unit_to_phone.csv").open(encoding="utf-8")))
+    assert [row["phone"] for row in units] == ["(no phone)", "a", "k", "t"]
+    assert {row["share"] for row in units} == {"1.0000"}
+
+
+def test_leakage_of_units_that_name_their_speaker(said, tmp_path):
+    units = read_units(tmp_path / "u.parquet")
+    named = {n: np.full(30, 2 * (units.speakers[n] == "ana"), np.int32) for n in units.ids}
+    write_units(tmp_path / "u.parquet", replace(units, units=named))
+    scored = score_leakage(tmp_path / "u.parquet", said.folder, model=tmp_path / "m")
+    assert values(scored) == {"speaker_probe_histograms_%": 100, "speaker_probe_vectors_%": 100}
+    first = scored.scores[0]
+    assert first.options["chance"] == first.options["chance_uniform"] == 50
+    assert first.protocol == "2 speakers, 5 folds"
+    assert "model" in first.inputs
+
+
+def test_leakage_refuses_what_it_can_t_tell(said, tmp_path):
+    here = tmp_path / "u.parquet"
+    with pytest.raises(InputError, match="nobody to tell apart"):
+        score_leakage(here, said.folder, split="test")  # two utterances of each
+    assert score_leakage(here, said.folder, split="test", n_folds=2).scores[0].n == 4
+    write_bundle(tmp_path / "other", "kmeans", {}, {"codebook": np.eye(4) * 2}, {})
+    with pytest.raises(ModelMismatchError):
+        score_leakage(here, said.folder, model=tmp_path / "other")
+    nobody = replace(said, utterances=tuple(replace(u, speaker=None) for u in said.utterances))
+    write_corpus(said.folder, replace(nobody, folder=None))
+    with pytest.raises(InputError, match="no known speaker"):
+        score_leakage(here, said.folder)
+
+
+@pytest.fixture
+def changed(make_corpus, tmp_path):
+    """A corpus, the same with noise, and units of both."""
+    before = make_corpus(n_utterances=5)
+    after = change_corpus(before.folder, tmp_path / "noisy", Change.of("noise", 3))
+    rng = np.random.default_rng(0)
+    units = {u.id: rng.integers(0, 9, round(u.duration * 50)) for u in before.utterances}
+    other = {name: np.where(rng.random(len(u)) < 0.2, 0, u) for name, u in units.items()}
+    for name, corpus, made in (("before", before, units), ("after", after, other)):
+        arrays = {k: v.astype(np.int32) for k, v in made.items()}
+        write_units(
+            tmp_path / f"{name}.parquet",
+            UnitFile(arrays, 9, 20.0, "model", "oracle", corpus_id=corpus.id),
+        )
+    return before, after
+
+
+def test_robustness_names_the_change_and_the_chance(changed, tmp_path):
+    before, after = changed
+    files = tmp_path / "before.parquet", tmp_path / "after.parquet"
+    scored = score_robustness(*files, after.folder)
+    per_step, per_segment = scored.scores
+    assert (per_step.metric, per_segment.metric) == ("ued_noise_%", "unit_changes_noise_%")
+    assert per_step.protocol == "pink noise, SNR 3 dB"
+    assert 5 < per_step.value < per_segment.value < 30 < per_segment.options["chance"]
+    assert per_step.inputs["corpus"] == before.id
+    assert per_step.n == 5
+    assert score_robustness(*files, after.folder, split="test").scores[0].n == 1
+
+
+def test_robustness_refuses_what_doesn_t_belong_together(changed, tmp_path):
+    before, after = changed
+    files = tmp_path / "before.parquet", tmp_path / "after.parquet"
+    with pytest.raises(InputError, match="not a corpus of changed recordings"):
+        score_robustness(*files, before.folder)
+    with pytest.raises(InputError, match="swapped"):
+        score_robustness(*reversed(files), after.folder)
+    units = read_units(files[1])
+    write_units(files[1], replace(units, method="oracle penalty=1"))
+    assert "encoded differently" in score_robustness(*files, after.folder).notes[0]
+    write_units(files[1], replace(units, model_id="another"))
+    with pytest.raises(ModelMismatchError):
+        score_robustness(*files, after.folder)
+    part = {name: units.units[name] for name in units.ids[1:]}
+    write_units(files[0], replace(read_units(files[0]), units=part))
+    write_units(files[1], units)
+    with pytest.raises(InputError, match="missing in the units: u0"):
+        score_robustness(*files, after.folder)
+
+
+def test_sentences_by_two_speakers(said, tmp_path):
+    here = tmp_path / "u.parquet"
+    scored = score_sentences(here, said.folder)
+    (one,) = scored.scores
+    assert one.protocol == "same text"
+    assert one.n == 3 * 4  # of the six pairs of each sentence two are by one speaker
+    assert one.options["exclusions"] == {"pairs_of_one_or_an_unknown_speaker": 6}
+    assert 0 < one.value < 100
+    assert one.options["chance"] > 0
+    same = {n: np.full(30, int(n[1:]) // 4, np.int32) for n in said.ids}
+    write_units(here, replace(read_units(here), units=same))
+    again = score_sentences(here, said.folder).scores[0]
+    assert (again.value, again.options["chance"]) == (0, 100)
+
+
+def test_sentences_of_a_pairs_file(said, tmp_path):
+    here, pairs = tmp_path / "u.parquet", tmp_path / "pairs.parquet"
+    write_pairs(pairs, Pairs((("u0", "u1"), ("u1", "u4"), ("u2", "u0")), said.id, said.id))
+    (one,) = score_sentences(here, said.folder, pairs=pairs).scores
+    assert (one.protocol, one.n) == ("pairs file", 2)  # u2 and u0 are both Ana's
+    assert "pairs" in one.inputs
+    write_pairs(pairs, Pairs((("u0", "stranger"),), said.id, said.id))
+    with pytest.raises(InputError, match="stranger"):
+        score_sentences(here, said.folder, pairs=pairs)
+
+
+def test_no_sentence_twice_is_refused(said, tmp_path):
+    mute = tuple(replace(u, text=None) for u in said.utterances)
+    write_corpus(said.folder, replace(said, utterances=mute, folder=None))
+    with pytest.raises(InputError, match="no sentence is said by two speakers"):
+        score_sentences(tmp_path / "u.parquet", said.folder)
+
+
+def test_the_command_line(said, tmp_path):
+    common = ("--corpus", said.folder, "--out", tmp_path / "s.jsonl")
+    units = tmp_path / "u.parquet"
+    output = run(
+        "score", "quality", units, *common, "--silence", "SIL,k", "--tables", tmp_path / "t"
+    )
+    assert "pnmi" in output.output
+    assert "chance" in output.output
+    assert (tmp_path / "t" / "unit_to_phone.csv").exists()
+    run("score", "leakage", units, *common, "--folds", "3")
+    run("score", "sentences", units, *common)
+    output = run("export", "textgrid", units, "--corpus", said.folder, "--out", tmp_path / "tg")
+    assert "12 TextGrids, 12 of them with gold phones" in output.output
+    metrics = [score.metric for score in read_scores(tmp_path / "s.jsonl")]
+    assert "speaker_probe_histograms_%" in metrics
+    assert "sentence_distance_%" in metrics
+    assert metrics[0] == "pnmi"
+    for command in ("quality", "leakage", "robustness", "sentences"):
+        assert "Example" in run("score", command, "--help").output
+
+
+def test_a_change_on_the_command_line(changed, tmp_path):
+    before, _ = changed
+    out = tmp_path / "slow"
+    run("corpus", "change", before.folder, "--by", "speed", "--amount", 1.2, "--out", out)
+    assert (
+        "asked for"
+        in run(
+            "corpus", "change", before.folder, "--by", "speed", "--amount", 9, "--out", out, code=1
+        ).output
+    )
+    files = tmp_path / "before.parquet", tmp_path / "after.parquet"
+    output = run(
+        "score", "robustness", *files, "--corpus", tmp_path / "noisy", "--out", tmp_path / "s.jsonl"
+    )
+    assert "ued_noise_%" in output.output
