@@ -212,7 +212,8 @@ def test_robustness_names_the_change_and_the_chance(changed, tmp_path):
     scored = score_robustness(*files, after.folder)
     per_step, per_segment = scored.scores
     assert (per_step.metric, per_segment.metric) == ("ued_noise_%", "unit_changes_noise_%")
-    assert per_step.protocol == "pink noise, SNR 3 dB"
+    assert per_step.protocol == "pink noise, SNR 3 dB; steps of 20 ms"
+    assert per_segment.protocol == "pink noise, SNR 3 dB"
     assert 5 < per_step.value < per_segment.value < 30 < per_segment.options["chance"]
     assert per_step.inputs["corpus"] == before.id
     assert per_step.n == 5

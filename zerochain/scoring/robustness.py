@@ -63,14 +63,14 @@ def score_robustness(
         "changed_corpus": whole.id,
     }
     options = {"n_of": "utterances", "split": split, "seed": seed}
-    rows = {
-        f"ued_{change.kind}_%": found.per_step,
-        f"unit_changes_{change.kind}_%": found.per_segment,
-    }
-    name = system or before.method
-    return Scored(
-        [_score(m, one, str(change), name, inputs, options) for m, one in rows.items()], notes
-    )
+    name, steps = system or before.method, f"{change}; steps of {before.step_ms:g} ms"
+    rows = [
+        _score(f"ued_{change.kind}_%", found.per_step, steps, name, inputs, options),
+        _score(
+            f"unit_changes_{change.kind}_%", found.per_segment, str(change), name, inputs, options
+        ),
+    ]
+    return Scored(rows, notes)
 
 
 def score_sentences(
