@@ -40,18 +40,20 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         "voice": "ana",
         "systems": "[{units: 8, stride: 1}, {units: 6, stride: 2}]",
         "inverter.units": 8,
-        "inverter.width": 8,
-        "inverter.steps": 20,
+        "inverters.unit-means": "train --method unit-means --prosody-steps 0",
+        "inverters.code2spec": "train --width 8 --steps 20 --prosody-steps 5",
+        "inverters.convnext": "train-neural --width 8 --f0-steps 5 --prosody-steps 5 --steps 10",
+        "speaker_steps": 5,
     }
     chain = ("run", "chain", "--out", "my runs/ü", "--cores", 2, *settings(given))
     assert "Done: " in run(*chain).stdout
     out = Path("my runs/ü")
-    assert "15 of 15 steps (100%) done" in capfd.readouterr().err
+    assert "22 of 22 steps (100%) done" in capfd.readouterr().err
 
     config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
     assert config["corpus"] == str(Path("my corpora/tönes").absolute())
     assert config["systems"] == [{"units": 8, "stride": 1}, {"units": 6, "stride": 2}]
-    assert (config["voice"], config["inverter"]["steps"], config["seed"]) == ("ana", 20, 0)
+    assert (config["voice"], config["inverter"]["units"], config["seed"]) == ("ana", 8, 0)
 
     tests = ["u2", "u3", "u6", "u7"]
     for system, n_units, step_ms in (("km8-1t", 8, 10), ("km6-2t", 6, 20)):
@@ -69,13 +71,14 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
             "bitrate_bit/s",
             "segment_bitrate_bit/s",
             "timed_segment_bitrate_bit/s",
+            "factored_segment_bitrate_bit/s",
             "codebook_usage",
             "perplexity",
         ]
         assert scores["abx_within_%"].value < 10  # three clean vowels
         assert scores["bitrate_bit/s"].inputs["units"] == test.id
     spoken = read_units(out / "units" / "km8-1t.test.parquet")
-    for inverter in ("code2spec", "unit-means"):
+    for inverter in ("code2spec", "unit-means", "convnext"):
         assert read_bundle(out / "inverters" / inverter).model == inverter
         synthesis = read_synthesis(out / "wavs" / inverter)
         assert list(synthesis.ids) == tests
@@ -100,10 +103,10 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         return jobs(capfd.readouterr().out)
 
     seed = planned({"seed": 1})
-    assert (seed["discover"], seed["encode"], seed["score"], seed["invert"]) == (2, 2, 2, 2)
+    assert (seed["discover"], seed["encode"], seed["score"], seed["invert"]) == (2, 2, 2, 3)
     assert "extract" not in seed
-    both = planned({"protocol": "phone", "inverter.steps": 21})
-    assert (both["score"], both["invert"], both["report"]) == (2, 2, 1)
+    both = planned({"protocol": "phone", "inverters.code2spec": "train --width 8 --steps 21"})
+    assert (both["score"], both["invert"], both["report"]) == (2, 1, 1)
     assert not {"extract", "discover", "encode"} & set(both)
     moved = tuple(replace(u, split="train") if u.id == "u2" else u for u in corpus.utterances)
     phones = read_phones(Path("my corpora/tönes/phones.parquet"))
@@ -212,7 +215,7 @@ def test_an_unknown_pipeline_lists_those_there_are() -> None:
     [
         ("colour=red", "there is no such setting"),
         ("inverter.depth=3", "there is no such setting"),
-        ("inverter.width.more=3", "there is no such setting"),
+        ("inverter.units.more=3", "there is no such setting"),
         ("seed", "write --set name=value"),
         ("voice=[a", "is not YAML"),
         ("title=Mboshi: first", "a text with a colon needs quotes"),
