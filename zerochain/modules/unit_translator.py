@@ -122,6 +122,16 @@ class CtcHead(nn.Module):
         return upsampled(self.output(self.norm(x)), self.upsampling)
 
 
+def hidden_of(n_in: int) -> int:
+    """The token in place of source units that are hidden."""
+    return n_in
+
+
+def tag_of(n_in: int) -> int:
+    """The token in front of source units that were made up (Caswell et al. 2019)."""
+    return n_in + 1
+
+
 def upsampled(x: Tensor, factor: int) -> Tensor:
     """(B, S, factor · C) → (B, S · factor, C)."""
     return x.reshape(len(x), x.shape[1] * factor, -1)
@@ -130,7 +140,8 @@ def upsampled(x: Tensor, factor: int) -> Tensor:
 class UnitTranslator(nn.Module):
     """Encoder and decoder, or the encoder and layers after it that CTC reads.
 
-    Inputs are frames (B, T, D), or units (B, T) with D for one that is hidden, and lengths (B,).
+    Inputs are frames (B, T, D), or units (B, T) with D for one that is hidden and D + 1 for the
+    tag in front of a source that was made up, and lengths (B,).
     """
 
     decoder: TransformerDecoder | RecurrentDecoder
@@ -198,7 +209,7 @@ class UnitTranslator(nn.Module):
 
 
 def _encoder(config: TranslatorConfig) -> nn.Module:
-    n_in = config.n_in + 1 if config.hears_units else config.n_in
+    n_in = tag_of(config.n_in) + 1 if config.hears_units else config.n_in
     if config.architecture == "rnn":
         first = (
             nn.Embedding(n_in, config.embedding)

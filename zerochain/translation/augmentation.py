@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
 from zerochain.features.normalisation import Moments
+from zerochain.modules.unit_translator import hidden_of
 from zerochain.translation.config import TranslationConfig
 from zerochain.translation.source import Array, SourceKind
 
@@ -51,7 +52,7 @@ class SourceAugmentation:
         config = self.config
         if self.source.hears_units:
             dice = torch.rand(x.shape, generator=generator, device=x.device)
-            return torch.where(dice < config.hidden_units, self.source.n_in, x)
+            return torch.where(dice < config.hidden_units, hidden_of(self.source.n_in), x)
         if self.spectral is None:
             return masked(x, lengths, config.n_time_masks, config.time_mask, generator)
         x = self.spectral(x, lengths, generator)

@@ -32,6 +32,8 @@ class Pair:
     own: UnitArray | None
     names: tuple[str, str]
     """Of the utterances, told apart from those of the same name in other corpora."""
+    pseudo: bool = False
+    """Whether one side was made up by a machine; where it is a source of units, it gets a tag."""
 
 
 def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[Pair]]:

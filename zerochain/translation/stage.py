@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder, check_replaceable
@@ -17,21 +16,18 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.tables import write_json
 from zerochain.formats.units import UnitFile, Units, write_units
-from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
-from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.device import is_main_process
-from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
 from zerochain.translation.config import TranslationConfig
-from zerochain.translation.data import Pair, held_out, steps_needed
+from zerochain.translation.data import held_out
+from zerochain.translation.fitting import Running, fit, keep
+from zerochain.translation.network import network_config
 from zerochain.translation.parallel import Material, Parallel, Part, read_parallel
-from zerochain.translation.source import Array, SourceKind, arrays, read_source
-from zerochain.translation.task import TranslationTask
+from zerochain.translation.pretrained import read_start
+from zerochain.translation.pseudo import CAP, Pseudo, mixed, read_pseudo
+from zerochain.translation.source import Array, arrays, read_source
 from zerochain.translation.translator import Search, Translator, check_lengths
 
 ATTENTION, ATTENTION_MARKER = "attention", "attention.json"
-_MOST_UPSAMPLING = 8
-_SLACK = 1.5  # of the length that nearly all pairs stay below
 
 
 def train_translator(
@@ -42,6 +38,9 @@ def train_translator(
     config: TranslationConfig | None = None,
     training: TrainingConfig | None = None,
     part: Part | None = None,
+    start_from: Sequence[Path] = (),
+    pseudo: Sequence[Pseudo] = (),
+    cap: float = CAP,
     device: str = "cpu",
     restart: bool = False,
     tensorboard: bool = False,
@@ -55,6 +54,9 @@ def train_translator(
     Args:
         network: fields of TranslatorConfig; what the data say is filled in.
         part: train on the pairs of one split alone.
+        start_from: pretrained networks, for the encoder, the decoder, or both.
+        pseudo: pairs that a machine made; none of them is held out.
+        cap: the most of those for a true pair.
 
     Returns:
         The translator, and how its training went.
@@ -62,158 +64,46 @@ def train_translator(
     Raises:
         InputError: files that don't belong together, too few pairs, too long utterances, too many
             target units for CTC, or divergence.
+        ModelMismatchError: units of several models where they should be of one.
     """
     check_replaceable(out, MARKER)  # now rather than after an hour
     config, training = config or TranslationConfig(), training or TrainingConfig()
     material = read_parallel(files, part)
-    _check_pairs(material, config)
     learned, valid = held_out(material.pairs, config.validation)
-    built = network_config(material, network or {})
-    ratio = _ratio(learned, material.source)
-    settings = {
-        "network": built.model_dump(),
-        "config": config.model_dump(),
-        "training": training.model_dump(),
-    }
-    names = sorted(pair.names for pair in material.pairs)
-    mark = fingerprint({**settings, "files": material.trained_on, "pairs": names})
-    translator, trained = _train(
-        material, built, (learned, valid), config, training, ratio, training_folder(out), mark,
-        device=device, restart=restart, tensorboard=tensorboard,
-    )  # fmt: skip
-    report = {
-        **settings,
-        "n_pairs": len(material.pairs),
-        "n_held_out": len(valid),
-        "device": device,
-        "n_parameters": sum(p.numel() for p in translator.network.parameters()),
-        "steps": int(trained.history[-1]["step"]),
-        "seconds": round(trained.history[-1]["seconds"], 1),
-        "best_step": int(trained.best["step"]),
-        "unit_bleu": trained.best["unit_bleu"],
-        "cross_entropy": trained.best["cross_entropy"],
-        "converged": trained.converged,
-    }
-    if is_main_process():
-        translator.save(out, material.trained_on, report)
-        (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
-    return translator, report
-
-
-def _train(
-    material: Material,
-    built: TranslatorConfig,
-    pairs: tuple[list[Pair], list[Pair]],
-    config: TranslationConfig,
-    training: TrainingConfig,
-    ratio: float,
-    folder: Path,
-    mark: str,
-    *,
-    device: str,
-    restart: bool,
-    tensorboard: bool,
-) -> tuple[Translator, Trained]:
-    import torch
-
-    torch.manual_seed(training.seed)
-    network = UnitTranslator(built)
-    task = TranslationTask(network, material.source, *pairs, config, training, ratio, device)
-    trained = train(
-        task,
+    added = read_pseudo(pseudo, material, valid, learned)
+    n_pairs = len(material.pairs)
+    material = replace(material, pairs=[*material.pairs, *added.pairs])
+    _check_pairs(material, config)
+    start = read_start(start_from, material.source, material.target.model_id, network or {})
+    built = network_config(material, {**start.sizes, **(network or {})})
+    translator, report = fit(
+        material,
+        built,
+        (mixed(learned, added.pairs, cap), valid),
+        out,
+        config,
         training,
-        folder,
-        fingerprint=mark,
-        device=device,
-        restart=restart,
-        tensorboard=tensorboard,
+        Running(device, restart, tensorboard),
+        start=start,
+        settings={"cap": cap if pseudo else None, "start": start.trained_on},
     )
-    network.load_state_dict(trained.weights)
-    translator = Translator(
-        network=network.eval().to(device),
-        source=material.source,
-        unit_model=material.target.model_id,
-        unit_method=material.target.method,
-        step_ms=material.target.step_ms,
-        longest_s=config.longest_s,
-        ratio=ratio,
-        device=device,
-    )
-    return translator, trained
-
-
-def network_config(material: Material, chosen: Mapping[str, Any]) -> TranslatorConfig:
-    """The network as chosen, with what the data say about it.
-
-    Raises:
-        InputError: what was chosen doesn't fit together, or a CTC would need too many steps.
-    """
-    source, own = material.source, material.own
-    usual = TranslatorConfig.published() if chosen.get("architecture") == "rnn" else {}
-    if source.hears_units:
-        usual["subsampling"] = 1
-    if own is not None:
-        usual |= {"auxiliary": "ctc", "n_auxiliary_units": own.n_units}
-    facts = {
-        "n_in": source.n_in,
-        "hears_units": source.hears_units,
-        "n_units": material.target.n_units,
+    report |= {
+        "n_pairs": n_pairs,
+        "n_held_out": len(valid),
+        "n_pseudo": len(added.pairs),
+        "pseudo_left_out": dict(added.left_out),
     }
-    try:
-        built = TranslatorConfig(**{**usual, **chosen, **facts})
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise InputError(reason, remedy="choose other sizes of the network") from error
-    if built.auxiliary != "none" and own is None:
-        raise InputError(
-            f"the auxiliary loss {built.auxiliary!r} predicts the source's own units, and there "
-            "are none",
-            remedy="give a unit file of the source's recordings with --source-units",
-        )
-    update = {}
-    if built.architecture == "ctc":
-        said = [len(pair.target) for pair in material.pairs]
-        update["upsampling"] = _upsampling(material, said, built.subsampling, "target")
-    if built.auxiliary == "ctc":
-        lengths = [len(pair.own) for pair in material.pairs if pair.own is not None]
-        factor = _upsampling(material, lengths, built.subsampling, "source's own")
-        update["auxiliary_upsampling"] = factor
-    return built.model_copy(update=update)
-
-
-def _upsampling(material: Material, said: list[int], subsampling: int, whose: str) -> int:
-    """Steps of CTC for one of the encoder, so that every pair has enough of them."""
-    heard = [len(pair.source) for pair in material.pairs]
-    if material.source.hears_units:
-        heard = [len(material.source.prepared(p.source, p.names[0])) for p in material.pairs]
-    factor = steps_needed(list(zip(heard, said, strict=True)), subsampling)
-    if factor > _MOST_UPSAMPLING:
-        wrong = [
-            pair.names[0].split(" ", 1)[1]
-            for pair, a, b in zip(material.pairs, heard, said, strict=True)
-            if steps_needed([(a, b)], subsampling) > _MOST_UPSAMPLING
-        ]
-        raise InputError(
-            f"{len(wrong)} pairs have too many {whose} units for the length of their source, as "
-            f"CTC goes: {listed(wrong)}",
-            cause="the pairs don't say the same, or the units are short",
-            remedy="mend the pairs, take a smaller --subsampling or longer units, or (for the "
-            "translation) another architecture",
-        )
-    return factor
-
-
-def _ratio(pairs: Sequence[Pair], source: SourceKind) -> float:
-    """The most units for a frame or unit of a source: what 99 % of pairs have, and half more."""
-    ratios = [len(p.target) / len(source.prepared(p.source, p.names[0])) for p in pairs]
-    return float(_SLACK * np.quantile(ratios, 0.99))
+    ids = {**material.trained_on, **added.trained_on, **start.trained_on}
+    keep(translator, out, ids, report)
+    return translator, report
 
 
 def _check_pairs(material: Material, config: TranslationConfig) -> None:
     sources = {pair.names[0].split(" ", 1)[1]: pair.source for pair in material.pairs}
     seconds = {name: material.source.seconds(array) for name, array in sources.items()}
     check_lengths(seconds, config.longest_s)
-    still = [name for name, array in sources.items() if material.source.is_still(array)]
+    true = {p.names[0].split(" ", 1)[1]: p.source for p in material.pairs if not p.pseudo}
+    still = [name for name, array in true.items() if material.source.is_still(array)]
     if still:
         raise InputError(
             f"nothing is to be heard in {len(still)} sources: {listed(still)}",

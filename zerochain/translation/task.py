@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, ctc_loss
 from zerochain.features.batching import like_lengths
 from zerochain.metrics.translation import unit_bleu
 from zerochain.modules.unit_decoder import end_of
-from zerochain.modules.unit_translator import Predicted, UnitTranslator
+from zerochain.modules.unit_translator import Predicted, UnitTranslator, tag_of
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Row, Update
 from zerochain.translation.augmentation import SourceAugmentation
@@ -89,7 +89,10 @@ class TranslationTask:
         return joined(first, second, self._prepared)
 
     def _prepared(self, pair: Pair) -> Array:
-        return self._source.prepared(pair.source, pair.names[0])
+        prepared = self._source.prepared(pair.source, pair.names[0])
+        if not (pair.pseudo and self._source.hears_units):
+            return prepared
+        return np.concatenate([[tag_of(self._source.n_in)], prepared])
 
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError, listed
 from zerochain.features.batching import like_lengths
-from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.bundle import Bundle, read_bundle, write_bundle
 from zerochain.formats.units import Units
 from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
 from zerochain.progress import track
@@ -190,8 +190,14 @@ class Translator:
         weights = self.network.decoder.attention(tokens, heard.memory, heard.lengths)
         return list(weights.float().cpu().numpy())
 
-    def save(self, folder: Path, trained_on: Mapping[str, str], training: Mapping[str, Any]) -> str:
-        """Write a bundle and return its id; `training` says how it was trained."""
+    def save(
+        self,
+        folder: Path,
+        trained_on: Mapping[str, str],
+        training: Mapping[str, Any],
+        model: str = MODEL,
+    ) -> str:
+        """Write a bundle of a `model` and return its id; `training` says how it was trained."""
         config = {
             "network": self.network.config.model_dump(),
             "source": self.source.model_dump(),
@@ -204,16 +210,28 @@ class Translator:
             "training": dict(training),
         }
         weights = {name: w.cpu().numpy() for name, w in self.network.state_dict().items()}
-        return write_bundle(folder, MODEL, config, weights, trained_on)
+        return write_bundle(folder, model, config, weights, trained_on)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
+    def load(cls, folder: Path, device: str = "cpu", model: str = MODEL) -> Self:
         """The translator that `save` wrote.
 
         Raises:
-            InputError: not a bundle of a translator.
+            InputError: not a bundle of a translator, or one that was edited.
         """
-        bundle = read_bundle(folder, MODEL)
+        bundle = read_bundle(folder, model)
+        try:
+            return cls._of(bundle, device)
+        except (KeyError, ValueError, RuntimeError) as error:  # of pydantic, or of the weights
+            raise InputError(
+                f"its weights don't fit its configuration ({str(error).splitlines()[0]})",
+                path=folder,
+                cause="config.json was edited, or another version of zerochain wrote it",
+                remedy="train the translator again",
+            ) from error
+
+    @classmethod
+    def _of(cls, bundle: Bundle, device: str) -> Self:
         config = bundle.config
         network = UnitTranslator(TranslatorConfig(**config["network"]))
         network.load_state_dict({n: torch.from_numpy(t) for n, t in bundle.tensors.items()})
