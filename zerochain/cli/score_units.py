@@ -96,6 +96,7 @@ def leakage(out: Path, **options: Any) -> None:
     speaker_probe_vectors     from the mean of its units' vectors (--model)
 
     Logistic regression, stratified folds of utterances. Chance: the most frequent speaker's share.
+    Where speakers say different things, what they say gives them away as well.
     """
     from zerochain.scoring.leakage import score_leakage
 
