@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zerochain.cli.common import FOLDER, Command, Group, out_option, seed_option, split_option
+from zerochain.cli.common import FILE, FOLDER, Command, Group, out_option, seed_option, split_option
 from zerochain.cli.importing import summarise
 
 if TYPE_CHECKING:
@@ -23,8 +23,14 @@ def corpus() -> None:
 @out_option("the two corpora and their pairs")
 @click.option("--pairs", type=int, default=240, show_default=True, help="Sentences a language.")
 @click.option("--voices", type=int, default=8, show_default=True, help="Speakers a language.")
+@click.option(
+    "--into",
+    type=click.Choice(["en", "es"]),
+    help="For translation into this language: one voice speaks all of it, and the other's test "
+    "sentences are spoken by voices that are not in train.",
+)
 @seed_option
-def demo(out: Path, pairs: int, voices: int, seed: int) -> None:
+def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> None:
     """Synthesise the demonstration corpus: English and Spanish, several voices, gold phones.
 
     Travellers' sentences in both languages (--out/en, --out/es, --out/pairs.parquet), different
@@ -34,10 +40,61 @@ def demo(out: Path, pairs: int, voices: int, seed: int) -> None:
     from zerochain.corpora.demo import PAIRS_FILE, VOICES, make_demo
     from zerochain.formats.corpus import read_corpus
 
-    made = make_demo(out, n_pairs=pairs, n_voices=voices, seed=seed)
+    made = make_demo(out, n_pairs=pairs, n_voices=voices, into=into, seed=seed)
     for language in VOICES:
         summarise(read_corpus(out / language))
     click.echo(f"{out / PAIRS_FILE}: {len(made.pairs)} pairs")
+
+
+@corpus.command(
+    cls=Command,
+    example="zerochain corpus parallel corpora/en corpora/es pairs.parquet --out parallel\n"
+    "zerochain corpus parallel corpora/en corpora/es pairs.parquet --folds 5 --fold 0 --out fold0",
+)
+@click.argument("source", type=FOLDER)
+@click.argument("target", type=FOLDER)
+@click.argument("pairs", type=FILE)
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Draw this part of the pairs for testing.  [default: the corpora's split test; else 0.2]",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Part the pairs into so many, for cross-validation.",
+)
+@click.option(
+    "--fold", type=click.IntRange(min=0), default=0, show_default=True, help="The one to test."
+)
+@out_option("source, target and pairs.parquet")
+@seed_option
+def parallel(
+    source: Path,
+    target: Path,
+    pairs: Path,
+    test_fraction: float | None,
+    folds: int,
+    fold: int,
+    out: Path,
+    seed: int,
+) -> None:
+    """Make the splits of two corpora agree, for translation from SOURCE to TARGET.
+
+    What is paired, and what has the same text, is in one split, train or test. PAIRS may be
+    written either way round; recordings stay where they are.
+    """
+    from zerochain.corpora.parallel import Held, write_parallel
+    from zerochain.formats.corpus import read_corpus
+    from zerochain.formats.pairs import read_pairs
+
+    held = Held(test_fraction, folds, fold, seed)
+    made = write_parallel(out, read_corpus(source), read_corpus(target), read_pairs(pairs), held)
+    train = made.of_split(read_corpus(out / "source"), "train")
+    n, n_train = len(made.pairs), len(train.pairs)
+    click.echo(f"{out}: {n} pairs, {n_train} to train on")
 
 
 @corpus.command(

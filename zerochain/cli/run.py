@@ -19,7 +19,8 @@ from zerochain.formats.atomic import atomic_file, explained
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
-FOLDERS = {"corpus", "corpora", "copies"}  # the settings that name folders, in every pipeline
+FOLDERS = {"corpus", "corpora", "copies", "source", "target"}  # settings that name folders
+FILES = {"pairs"}  # and those that name files, unless they are numbers
 NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
 PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--summary"}
 """Options of Snakemake with which it makes nothing."""
@@ -32,6 +33,7 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
         "zerochain run demo --out runs/demo\n"
         "zerochain run chain --out runs/mine --set corpus=corpora/mine --set voice=ana\n"
         "zerochain run tradeoff --out runs/tradeoff --set copies.mboshi=/data/mboshi\n"
+        "zerochain run s2st --out runs/s2st --set source=en --set target=es --set pairs=pairs.tsv\n"
         "zerochain run demo --out runs/demo -- --executor slurm --jobs 50"
     ),
 )
@@ -62,7 +64,7 @@ def run(
     configfiles: tuple[str, ...],
     cores: int | None,
 ) -> None:
-    """Run a PIPELINE (demo, chain, tradeoff, or a folder with a Snakefile) into a folder.
+    """Run a PIPELINE (demo, chain, tradeoff, s2st, or a folder with a Snakefile) into a folder.
 
     What is already made and still up to date is kept. Options after -- go to Snakemake.
     """
@@ -241,16 +243,18 @@ def change(config: dict[str, Any], setting: str) -> None:
 
 
 def _absolute(setting: str, value: Any) -> Any:
-    """A setting's value; where it names folders, these with their whole paths."""
-    if setting not in FOLDERS or value is None:
+    """A setting's value; where it names folders or files, these with their whole paths."""
+    is_file = setting in FILES and isinstance(value, str)
+    if value is None or not (is_file or setting in FOLDERS):
         return value
     if isinstance(value, dict):
         return {name: _absolute(setting, inner) for name, inner in value.items()}
-    if not Path(str(value)).is_dir():
+    path = Path(str(value))
+    if not (path.is_file() if is_file else path.is_dir()):
         raise InputError(
-            f"{setting}: there is no such folder",
+            f"{setting}: there is no such {'file' if is_file else 'folder'}",
             path=str(value),
             cause="the path is mistyped, or seen from another folder",
             remedy="check the path",
         )
-    return str(Path(str(value)).absolute())
+    return str(path.absolute())

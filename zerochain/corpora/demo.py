@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -27,6 +28,8 @@ _MARGIN_S = 0.1
 _ROOM = 5e-4
 """Standard deviation of the noise: a quiet room rather than digital silence, at -66 dB."""
 _TEST_EVERY = 5
+_UNSEEN_VOICES = 4
+"""One in so many of the voices that are translated from is heard in split "test" alone."""
 
 VOICES: dict[str, dict[str, Voice]] = {
     "en": {
@@ -63,7 +66,9 @@ class _Line:
     split: str
 
 
-def make_demo(out: Path, *, n_pairs: int = 240, n_voices: int = 8, seed: int = 0) -> Pairs:
+def make_demo(
+    out: Path, *, n_pairs: int = 240, n_voices: int = 8, into: str | None = None, seed: int = 0
+) -> Pairs:
     """Write two corpora, `out`/en and `out`/es, with gold phones, and `out`/pairs.parquet.
 
     The pairs are different sentences and every fifth is in split "test", so train and test share
@@ -71,13 +76,23 @@ def make_demo(out: Path, *, n_pairs: int = 240, n_voices: int = 8, seed: int = 0
     on (over three minutes of split "train" with 240 pairs); the others take turns at the rest.
     The same arguments give the same bytes.
 
+    Args:
+        into: the language of a translation, "en" or "es". Its first voice speaks all of it, as
+            an interpreter does; the other language's voices take turns, a quarter of them in
+            split "test" alone, so that there neither sentences nor voices are known.
+
     Raises:
-        InputError: espeak-ng isn't installed, more voices or sentences than there are, or too few
-            sentences for every voice to be in both splits.
+        InputError: espeak-ng isn't installed, no such language, more voices or sentences than
+            there are, or too few sentences for every voice to be in both splits.
     """
     most = min(len(voices) for voices in VOICES.values())
     if not 1 <= n_voices <= most:
         raise InputError(f"{n_voices} voices asked for", remedy=f"ask for 1 to {most}")
+    if into not in (None, *VOICES) or (into and n_voices < 2):
+        raise InputError(
+            f"translation into {into!r} by {n_voices} voices",
+            remedy=f"choose one of {', '.join(VOICES)}, and two voices or more",
+        )
     least = _TEST_EVERY * max(1, 2 * (n_voices - 1))
     if n_pairs < least:
         raise InputError(
@@ -85,10 +100,11 @@ def make_demo(out: Path, *, n_pairs: int = 240, n_voices: int = 8, seed: int = 0
             remedy=f"ask for at least {least} pairs, or for fewer voices",
         )
     sentences = draw(n_pairs, seed)
-    options = {"n_pairs": n_pairs, "n_voices": n_voices, "seed": seed}
+    options = {"n_pairs": n_pairs, "n_voices": n_voices, "into": into, "seed": seed}
     with atomic_folder(out, _MARKER) as temporary:
         sides = [
-            _write_side(temporary / language, sentences, n_voices, seed) for language in VOICES
+            _write_side(temporary / language, sentences, n_voices, into, seed)
+            for language in VOICES
         ]
         pairs = Pairs(tuple(zip(*(c.ids for c in sides), strict=True)), *(c.id for c in sides))
         write_pairs(temporary / PAIRS_FILE, pairs)
@@ -96,11 +112,16 @@ def make_demo(out: Path, *, n_pairs: int = 240, n_voices: int = 8, seed: int = 0
     return pairs
 
 
-def _write_side(folder: Path, sentences: list[Sentence], n_voices: int, seed: int) -> Corpus:
+def _write_side(
+    folder: Path, sentences: list[Sentence], n_voices: int, into: str | None, seed: int
+) -> Corpus:
     language = folder.name
     voices = dict(list(VOICES[language].items())[:n_voices])
-    target = next(iter(voices))
-    lines = _assign([getattr(s, language) for s in sentences], list(voices), language == "es")
+    texts = [getattr(s, language) for s in sentences]
+    if into is None:
+        lines = _assign(texts, list(voices), language == "es")
+    else:
+        lines = _cast(texts, list(voices), interpreted=language == into)
     (folder / "audio").mkdir(parents=True)
     spoken = speak((line.text, voices[line.speaker]) for line in lines)
     utterances, phones = [], {}
@@ -119,7 +140,7 @@ def _write_side(folder: Path, sentences: list[Sentence], n_voices: int, seed: in
                 text=line.text,
             )
         )
-    source = f"espeak-ng; {target} speaks half of it (--voice {target})"
+    source = f"espeak-ng; {_most_heard(lines)}"
     corpus = Corpus(
         name=f"demo-{language}",
         utterances=tuple(utterances),
@@ -143,7 +164,7 @@ def _assign(texts: Sequence[str], speakers: list[str], in_blocks: bool) -> list[
     rests = {"train": count(), "test": count()}
 
     def line(i: int, text: str) -> _Line:
-        split = "test" if i % _TEST_EVERY == _TEST_EVERY - 1 else "train"
+        split = _split(i)
         turn = next(turns[split]) // (2 if in_blocks else 1)
         first = turn % 2 == 0 or len(speakers) == 1
         others = speakers[1:] or speakers
@@ -151,6 +172,36 @@ def _assign(texts: Sequence[str], speakers: list[str], in_blocks: bool) -> list[
         return _Line(text, speaker, split)
 
     return [line(i, text) for i, text in enumerate(texts)]
+
+
+def _cast(texts: Sequence[str], speakers: list[str], *, interpreted: bool) -> list[_Line]:
+    """All sentences to the first speaker, or to all in turn, the last ones in split "test" alone.
+
+    Every split has its own turns: sentences of one kind come at regular places.
+    """
+    n_unseen = max(1, len(speakers) // _UNSEEN_VOICES)
+    known, unseen = speakers[:-n_unseen], speakers[-n_unseen:]
+    casts = {"train": known, "test": unseen}
+    if interpreted:
+        casts = dict.fromkeys(casts, speakers[:1])
+    turns = {"train": count(), "test": count()}
+
+    def line(i: int, text: str) -> _Line:
+        cast = casts[_split(i)]
+        return _Line(text, cast[next(turns[_split(i)]) % len(cast)], _split(i))
+
+    return [line(i, text) for i, text in enumerate(texts)]
+
+
+def _split(i: int) -> str:
+    return "test" if i % _TEST_EVERY == _TEST_EVERY - 1 else "train"
+
+
+def _most_heard(lines: Sequence[_Line]) -> str:
+    """Whom to train an inverter on, for people."""
+    speaker, n = Counter(line.speaker for line in lines).most_common(1)[0]
+    part = "all" if n == len(lines) else "half" if 2 * n >= len(lines) else f"{n} sentences"
+    return f"{speaker} speaks {part} of it (--voice {speaker})"
 
 
 def _record(speech: Speech, rng: np.random.Generator) -> tuple[audio.Waveform, list[Phone]]:

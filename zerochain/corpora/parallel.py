@@ -1,0 +1,183 @@
+"""Two corpora and their pairs with splits that agree: nothing of a test pair is ever learned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import zerochain
+from zerochain.errors import InputError
+from zerochain.features.text import plain
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.identity import check_same_ids, short
+from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.formats.tables import write_json
+
+MARKER, KIND = "parallel.json", "parallel"
+SOURCE, TARGET, PAIRS_FILE = "source", "target", "pairs.parquet"
+_TEST, _TRAIN = "test", "train"
+Node = tuple[int, str]
+"""An utterance: its side, 0 or 1, and its id."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which pairs are held out for testing.
+
+    Attributes:
+        fraction: draw this part of the pairs; None: what the corpora call "test", or a fifth
+            where they call nothing so.
+        n_folds, fold: part the pairs into so many folds, of which this one (from 0) is tested,
+            for cross-validation; 1 doesn't.
+        seed: of what is drawn.
+    """
+
+    fraction: float | None = None
+    n_folds: int = 1
+    fold: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fold < self.n_folds or not 0 < (self.fraction or 0.2) < 1:
+            raise InputError(
+                f"fold {self.fold} of {self.n_folds} and a part of {self.fraction} make no sense",
+                remedy="folds are counted from 0, and a part lies between 0 and 1",
+            )
+        if self.n_folds > 1 and self.fraction is not None:
+            raise InputError(
+                "a part of the pairs and folds of them exclude each other",
+                remedy="give one of the two",
+            )
+
+
+def write_parallel(
+    out: Path, source: Corpus, target: Corpus, pairs: Pairs, held: Held | None = None
+) -> Pairs:
+    """Write `out`/source, `out`/target and `out`/pairs.parquet, their splits made to agree.
+
+    Utterances that are paired with one another, also by way of others, and utterances of one side
+    with the same text, are in the same split. Recordings stay where they are. Those without a
+    pair are in split "train" unless they are said to be in another.
+
+    Args:
+        pairs: of the two corpora, whichever way round.
+
+    Raises:
+        InputError: pairs of other corpora, ids that a corpus lacks, or nothing left to train on
+            or to test.
+    """
+    pairs = _oriented(pairs, source, target)
+    group = _groups((source, target), pairs.pairs)
+    split = _splits((source, target), pairs.pairs, group, held or Held())
+    of_pair = Counter(split[group[0, a]] for a, _ in pairs.pairs)
+    if not of_pair[_TEST] or not of_pair[_TRAIN]:
+        raise InputError(
+            f"{of_pair[_TRAIN]} pairs to train on and {of_pair[_TEST]} to test",
+            cause="there are too few, they share utterances or texts, or the corpora say so",
+            remedy="give more pairs, or draw another part of them",
+        )
+    with atomic_folder(out, MARKER) as folder:
+        sides = [
+            _written(
+                folder / name, corpus, {u.id: split[group[i, u.id]] for u in corpus.utterances}
+            )
+            for i, (name, corpus) in enumerate(((SOURCE, source), (TARGET, target)))
+        ]
+        made = Pairs(pairs.pairs, sides[0].id, sides[1].id)
+        write_pairs(folder / PAIRS_FILE, made)
+        write_json(folder / MARKER, KIND, {"zerochain": zerochain.__version__, **of_pair})
+    return made
+
+
+def _oriented(pairs: Pairs, source: Corpus, target: Corpus) -> Pairs:
+    """From source to target."""
+    if (pairs.source_corpus, pairs.target_corpus) == (target.id, source.id):
+        pairs = pairs.swapped()
+    if (pairs.source_corpus, pairs.target_corpus) != (source.id, target.id):
+        raise InputError(
+            f"the pairs are of corpora {short(pairs.source_corpus)} and "
+            f"{short(pairs.target_corpus)}, not of {source.name} ({short(source.id)}) and "
+            f"{target.name} ({short(target.id)})",
+            cause="a corpus was imported again, or it is another one",
+            remedy="import the pairs of the corpora that there are now",
+        )
+    for side, corpus in enumerate((source, target)):
+        named = dict.fromkeys(pair[side] for pair in pairs.pairs)
+        check_same_ids(named, corpus.ids, "pairs", f"corpus {corpus.name}")
+    return pairs
+
+
+def _written(folder: Path, corpus: Corpus, splits: Mapping[str, str]) -> Corpus:
+    audio_root = str((corpus.home / corpus.audio_root).resolve())
+    utterances = tuple(replace(u, split=splits[u.id]) for u in corpus.utterances)
+    phones = corpus.home / PHONES_FILE
+    folder.mkdir()
+    fill_corpus(
+        folder,
+        replace(corpus, utterances=utterances, audio_root=audio_root),
+        read_phones(phones) if phones.is_file() else None,
+    )
+    return read_corpus(folder)
+
+
+def _groups(sides: Sequence[Corpus], pairs: Sequence[tuple[str, str]]) -> dict[Node, int]:
+    """Utterances that have to be in one split, by number; numbers go by the first utterance."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    nodes = [(i, name) for i, corpus in enumerate(sides) for name in corpus.ids]
+    place = {node: number for number, node in enumerate(nodes)}
+    first: dict[tuple[int, str], int] = {}
+    edges = [(place[0, a], place[1, b]) for a, b in pairs]
+    for i, corpus in enumerate(sides):
+        for u in corpus.utterances:
+            if text := plain(u.text or ""):
+                edges.append((first.setdefault((i, text), place[i, u.id]), place[i, u.id]))
+    rows, columns = np.array(edges).T
+    graph = coo_matrix((np.ones(len(edges)), (rows, columns)), shape=(len(nodes), len(nodes)))
+    _, labels = connected_components(graph, directed=False)
+    return dict(zip(nodes, labels.tolist(), strict=True))
+
+
+def _splits(
+    sides: Sequence[Corpus], pairs: Sequence[tuple[str, str]], group: dict[Node, int], held: Held
+) -> dict[int, str]:
+    """The split of each group."""
+    members: dict[int, list[Utterance]] = {}
+    for (i, name), number in group.items():
+        members.setdefault(number, []).append(sides[i].by_id[name])
+    said = {number: _said(several) for number, several in members.items()}
+    size = Counter(group[0, a] for a, _ in pairs)
+    there = any(said[number] == _TEST for number in size)
+    if held.n_folds == 1 and held.fraction is None and there:
+        return said
+    drawn = _drawn(size, held)
+    return {
+        number: _TEST if number in drawn else _TRAIN if said[number] == _TEST else said[number]
+        for number in members
+    }
+
+
+def _said(utterances: Sequence[Utterance]) -> str:
+    """The split of utterances that belong together: test above all, training least of all."""
+    splits = {u.split for u in utterances if u.split}
+    if _TEST in splits:
+        return _TEST
+    return min(splits - {_TRAIN}, default=_TRAIN)
+
+
+def _drawn(size: Mapping[int, int], held: Held) -> set[int]:
+    """Groups to test, given how many pairs are in each."""
+    numbers = sorted(size)
+    order = [numbers[i] for i in np.random.default_rng(held.seed).permutation(len(numbers))]
+    if held.n_folds > 1:
+        return set(order[held.fold :: held.n_folds])
+    wanted = (held.fraction or 0.2) * sum(size.values())
+    before = np.cumsum([0, *(size[number] for number in order)])[:-1]
+    return {number for number, n in zip(order, before, strict=True) if n < wanted}
