@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
@@ -28,6 +28,7 @@ def test_the_challenge_s_own_figure():
     assert (result.n_symbols, result.n_distinct, result.n_utterances) == (48_829, 48_829, 2)
 
 
+@settings(deadline=None)
 @given(lines)
 def test_it_is_symbols_per_second_times_entropy(symbols):
     seconds = {name: 0.5 + len(line) for name, line in symbols.items()}
@@ -96,6 +97,7 @@ def test_the_interval_is_centred_and_vanishes_for_equal_utterances():
     assert bitrate({"u": [1, 2]}, {"u": 1.0}).interval is None
 
 
+@settings(deadline=None)
 @given(lines)
 def test_coded_apart_is_the_sum_of_two_entropies_and_never_cheaper(symbols):
     units = UnitFile({k: np.array(v, np.int32) for k, v in symbols.items()}, 6, 10, "m", "x")

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
@@ -23,6 +23,7 @@ def seconds(hundredths):
     return np.array(hundredths, np.float64) / 100
 
 
+@settings(deadline=None)
 @given(times, times, st.integers(0, 5))
 def test_there_are_as_many_hits_as_can_be(found, gold, tolerance):
     hits = n_matches(seconds(found), seconds(gold), 10 * tolerance)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
@@ -21,6 +21,7 @@ def merged(line):
 line = st.lists(st.integers(0, 3), min_size=1, max_size=8)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("uvw"), st.tuples(line, line), min_size=1))
 def test_it_is_the_edits_of_merged_units_over_steps_and_over_segments(lines):
     before = {name: a for name, (a, _) in lines.items()}

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 
 import reference
 from strategies import aligned_frames
@@ -25,6 +25,7 @@ def phones(**lines):
     )
 
 
+@settings(deadline=None)
 @given(aligned_frames())
 def test_the_rate_is_the_slow_loop_s(frames):
     assume(any(p != "SIL" for line in frames.values() for p, _ in line))

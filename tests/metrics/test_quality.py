@@ -2,7 +2,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import homogeneity_completeness_v_measure, normalized_mutual_info_score
 
@@ -42,6 +42,7 @@ def of_frames(frames):
     return align_frames(units, alignment({n: [p for p, _ in line] for n, line in frames.items()}))
 
 
+@settings(deadline=None)
 @given(aligned_frames())
 def test_measures_are_scikit_learn_s_and_the_slow_loop_s(frames):
     pairs = spoken(frames)
@@ -64,6 +65,7 @@ def test_measures_are_scikit_learn_s_and_the_slow_loop_s(frames):
     assert found.n_silent == sum(map(len, frames.values())) - len(pairs)
 
 
+@settings(deadline=None)
 @given(aligned_frames(), st.permutations(range(8)))
 def test_the_units_numbers_don_t_matter(frames, numbers):
     assume(len({p for p, _ in spoken(frames)}) > 1)
