@@ -1,20 +1,28 @@
-"""One recording through a unit model and an inverter: its words in another voice or manner."""
+"""One recording through all it takes: its words in another voice, manner or language."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerochain import audio
 from zerochain.discovery.stage import encode
 from zerochain.errors import InputError
+from zerochain.features.extraction import extract, options_of
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.bundle import read_bundle
+from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
+from zerochain.formats.identity import short
 from zerochain.inversion.neural import NeuralInverter
 from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
+from zerochain.translation.source import SourceKind
+from zerochain.translation.stage import translate as translate_files
+from zerochain.translation.translator import MODEL, Search
 
 _NAME = "recording"  # of the one utterance, and of whoever speaks in it
 
@@ -55,8 +63,7 @@ def convert(
         ModelMismatchError: the inverter was trained on units of another unit model.
         InputError: as `synthesize`; a recording that can't be read; `out` is no WAV.
     """
-    if out.suffix.lower() != ".wav":
-        raise InputError("is not called .wav", path=out, remedy="name it so: speech is written so")
+    _check_name(out)
     begun, speaking = time.monotonic(), speaking or Speaking()
     neural = isinstance(load_inverter(inverter, device), NeuralInverter)
     with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
@@ -65,15 +72,127 @@ def convert(
         encode(unit_model, corpus, units, device=device)
         speaking = replace(speaking, pitch_of=corpus if neural else None)
         synthesize(inverter, units, wavs, speaking, device=device)
-        made = wavs / f"{_NAME}.wav"
-        duration_s = audio.info(made).duration_s
-        with atomic_file(out) as temporary:
-            shutil.copyfile(made, temporary)
+        duration_s = _handed_over(wavs, out)
     return Conversion(duration_s, time.monotonic() - begun)
 
 
-def _write_corpus(folder: Path, recording: Path) -> None:
+@dataclass(frozen=True)
+class Translation:
+    """What a translation came to."""
+
+    heard_s: float
+    """Of the recording."""
+    duration_s: float
+    """Of the speech that was made."""
+    seconds: Mapping[str, float]
+    """Stage → what it took, with reading its models."""
+    n_units: int
+    """That are spoken."""
+    is_still: bool
+    """Nothing is to be heard in the recording: what was said is made up."""
+    is_cut: bool
+    """It was cut at the length limit, so likely a runaway."""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work for a second of the recording."""
+        return sum(self.seconds.values()) / self.heard_s
+
+
+def translate(
+    translator: Path,
+    inverter: Path,
+    recording: Path,
+    out: Path,
+    speaking: Speaking | None = None,
+    *,
+    source_model: Path | None = None,
+    search: Search | None = None,
+    device: str = "cpu",
+) -> Translation:
+    """Speak the translation of a recording with an inverter, into the WAV `out`.
+
+    Args:
+        translator: its bundle.
+        inverter: the bundle of an inverter of the translator's target units, trained with
+            durations.
+        recording: of anybody, in any format that can be read.
+        speaking: who is to speak, and how; durations are always predicted.
+        source_model: the bundle of the unit model whose units the translator listens to, where
+            it listens to units.
+        search: how units are found.
+
+    Raises:
+        ModelMismatchError: the inverter or the source model is of other units than the
+            translator.
+        InputError: no source model where one is needed or the reverse; a recording that can't be
+            read or is too long; `out` is no WAV.
+    """
+    _check_name(out)
+    speaking = speaking or Speaking()
+    speaking = replace(speaking, manner=replace(speaking.manner, durations="predicted"))
+    source = _source_of(translator, source_model)
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+        corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
+        with _timed(seconds, "listening"):
+            heard_s = _write_corpus(corpus, recording)
+            if source_model is not None:
+                encode(source_model, corpus, heard, device=device)
+            else:
+                options = options_of(source.name, source.options, translator)
+                extract(read_corpus(corpus), options, heard, device=device, jobs=1)
+        with _timed(seconds, "translating"):
+            done = translate_files(translator, heard, units, search=search, device=device)
+        with _timed(seconds, "speaking"):
+            synthesize(inverter, units, wavs, speaking, device=device)
+        duration_s = _handed_over(wavs, out)
+    n_units = len(done.unit_file.units[_NAME])
+    return Translation(heard_s, duration_s, seconds, n_units, bool(done.still), bool(done.cut))
+
+
+def _source_of(translator: Path, source_model: Path | None) -> SourceKind:
+    """What the translator listens to, with or without a unit model as that needs."""
+    source = SourceKind(**read_bundle(translator, MODEL).config["source"])
+    if source.hears_units and source_model is None:
+        raise InputError(
+            f"the translator listens to units of unit model {short(source.name)}",
+            path=translator,
+            remedy="give that unit model with --source-model",
+        )
+    if not source.hears_units and source_model is not None:
+        raise InputError(
+            f"the translator listens to {source}, and not to units",
+            path=translator,
+            remedy="leave --source-model out",
+        )
+    return source
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - begun
+
+
+def _check_name(out: Path) -> None:
+    if out.suffix.lower() != ".wav":
+        raise InputError("is not called .wav", path=out, remedy="name it so: speech is written so")
+
+
+def _handed_over(wavs: Path, out: Path) -> float:
+    """Copy what was spoken to where it was asked for, and return how many seconds it lasts."""
+    made = wavs / f"{_NAME}.wav"
+    with atomic_file(out) as temporary:
+        shutil.copyfile(made, temporary)
+    return audio.info(made).duration_s
+
+
+def _write_corpus(folder: Path, recording: Path) -> float:
+    """Write a corpus of one recording, and return how many seconds it lasts."""
     duration_s = len(audio.read(recording)) / audio.SAMPLE_RATE
     utterance = Utterance(_NAME, recording.name, duration_s, speaker=_NAME)
     root = str(recording.absolute().parent)
     write_corpus(folder, Corpus(_NAME, (utterance,), audio_root=root))
+    return duration_s

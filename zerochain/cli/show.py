@@ -51,6 +51,8 @@ def print_file(path: Path, console: Console) -> None:
             _bundle(folder, console)
         case "synthesis":
             _synthesis(folder, console)
+        case "attention":
+            _attention(folder, console)
         case "training":
             _training(folder, console)
         case "phones":
@@ -214,6 +216,22 @@ def _synthesis(folder: Path, console: Console) -> None:
         f"{listed(list(synthesis.ids), _FIRST)}",
     }
     _head(console, "resynthesised speech", facts)
+
+
+def _attention(folder: Path, console: Console) -> None:
+    from zerochain.formats.attention import read_attention
+
+    maps = read_attention(folder)
+    facts = {
+        "of units": short(maps.units_id),
+        "translator": short(maps.translator_id),
+        "a column": "a unit of the source" if maps.step_ms is None else f"{maps.step_ms:g} ms",
+    }
+    _head(console, "attention maps: where each unit of a translation comes from", facts)
+    first = maps.ids[:_FIRST]
+    rows = [[name, *(str(n) for n in maps.map(name).shape)] for name in first]
+    header = ["id", "units", "steps of the source"]
+    _table(console, f"the first {len(first)} of {len(maps.ids)} maps", header, rows)
 
 
 def _training(folder: Path, console: Console) -> None:

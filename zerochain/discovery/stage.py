@@ -18,10 +18,7 @@ from zerochain.discovery.penalty import (
     with_bitrate,
 )
 from zerochain.errors import InputError
-from zerochain.features.extraction import Options, extracted
-from zerochain.features.f0 import F0Options
-from zerochain.features.spectral import SpectralOptions
-from zerochain.features.ssl import SslOptions
+from zerochain.features.extraction import Options, extracted, options_of
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
@@ -205,27 +202,11 @@ def needed_options(model: UnitModel, folder: Path) -> Options:
     """What to extract for a fitted model.
 
     Raises:
-        InputError: it was fitted on features that zerochain didn't extract, or those of a
-            checkpoint that is no longer there or no longer the same.
+        InputError: as `options_of`.
     """
     front_end = model.front_end
     assert front_end is not None
-    match front_end.extractor:
-        case "mfcc" | "log-mel":
-            return SpectralOptions(**front_end.options)
-        case "f0":
-            return F0Options(**front_end.options)
-        case "ssl":
-            options = SslOptions(**front_end.options)
-            options.check_unchanged()
-            return options
-        case other:
-            raise InputError(
-                f"was fitted on features of kind {other!r}, which can't be extracted",
-                path=folder,
-                cause="the features were imported",
-                remedy="give the same kind of features of this corpus with --features",
-            )
+    return options_of(front_end.extractor, front_end.options, folder)
 
 
 @contextmanager

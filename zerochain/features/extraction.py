@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,31 @@ def extracted(
     """Features of a corpus for as long as they are needed, on the disk rather than in memory."""
     with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
         yield extract(corpus, options, Path(folder) / "features", device=device, jobs=jobs)
+
+
+def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Options:
+    """What to extract from recordings for a model, given the kind of features it was fitted on.
+
+    Raises:
+        InputError: zerochain didn't extract those, or they are of a checkpoint that is no longer
+            there or no longer the same.
+    """
+    match extractor:
+        case "mfcc" | "log-mel":
+            return SpectralOptions(**options)
+        case "f0":
+            return F0Options(**options)
+        case "ssl":
+            checkpoint = SslOptions(**options)
+            checkpoint.check_unchanged()
+            return checkpoint
+        case other:
+            raise InputError(
+                f"was fitted on features of kind {other!r}, which can't be extracted",
+                path=model,
+                cause="the features were imported",
+                remedy="give it the same kind of features of a corpus",
+            )
 
 
 def _shards(corpus: Corpus) -> list[list[Segment]]:

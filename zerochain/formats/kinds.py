@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from zerochain.errors import InputError
-from zerochain.formats import bundle, corpus, features, synthesis, training_log
+from zerochain.formats import attention, bundle, corpus, features, synthesis, training_log
 from zerochain.formats.tables import read_json, table_header
 
 Kind = Literal[
@@ -16,6 +16,7 @@ Kind = Literal[
     "features",
     "bundle",
     "synthesis",
+    "attention",
     "training",
     "phones",
     "pairs",
@@ -27,11 +28,13 @@ _MARKERS: dict[str, Kind] = {
     features.MARKER: "features",
     bundle.MARKER: "bundle",
     synthesis.MARKER: "synthesis",
+    attention.MARKER: "attention",
     training_log.MARKER: "training",
 }
 _COULD_BE = (
-    "give a folder with corpus.json, features.json, config.json (a model), synthesis.json or "
-    "log.csv (a training), or a units.parquet, phones.parquet, pairs.parquet or scores.jsonl"
+    "give a folder with corpus.json, features.json, config.json (a model), synthesis.json, "
+    "attention.json or log.csv (a training), or a units.parquet, phones.parquet, pairs.parquet or "
+    "scores.jsonl"
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from zerochain.errors import InputError, listed
 from zerochain.formats.identity import check_ids, file_id
 from zerochain.formats.tables import read_json, write_json
+from zerochain.formats.units import TRANSLATED
 
 KIND = "synthesis"
 MARKER = "synthesis.json"
@@ -48,6 +49,11 @@ class Synthesis:
     def id(self) -> str:
         """SHA-256 of synthesis.json."""
         return file_id(self.folder / MARKER)
+
+    @property
+    def is_translation(self) -> bool:
+        """Whether the wavs translate the recordings of the same ids."""
+        return self.unit_method.startswith(TRANSLATED)
 
     def audio_path(self, name: str) -> Path:
         """The sound file of an utterance."""

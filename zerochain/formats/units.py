@@ -22,6 +22,8 @@ from zerochain.formats.identity import (
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "units"
+TRANSLATED = "translated"
+"""How `UnitFile.method` begins where a translator said the units."""
 Units = Mapping[str, NDArray[np.int32]]
 """Utterance id → its units (N,), each in 0 … n_units - 1, in the order of time."""
 
@@ -56,6 +58,11 @@ class UnitFile:
     @property
     def ids(self) -> list[str]:
         return list(self.units)
+
+    @property
+    def is_translation(self) -> bool:
+        """Whether they translate what is said in the recordings of the same ids."""
+        return self.method.startswith(TRANSLATED)
 
     def restrict(self, names: Sequence[str]) -> UnitFile:
         """The units of these utterances, in the order given; its id stays the whole file's.

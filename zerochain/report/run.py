@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.attention import MARKER as ATTENTION_MARKER
+from zerochain.formats.attention import Attention, read_attention
 from zerochain.formats.bundle import Bundle, read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER as FEATURES_MARKER
 from zerochain.formats.fit import Fit, read_fit
 from zerochain.formats.identity import file_id
 from zerochain.formats.kinds import Kind, find
+from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.synthesis import Synthesis, read_synthesis
@@ -33,6 +36,8 @@ class RunFiles:
     scores: tuple[Path, ...] = ()
     syntheses: tuple[Path, ...] = ()
     trainings: tuple[Path, ...] = ()
+    pairs: tuple[Path, ...] = ()
+    attentions: tuple[Path, ...] = ()
     root: Path | None = None
     """Paths are shown relative to it."""
     passed_over: tuple[tuple[Path, str], ...] = ()
@@ -47,6 +52,8 @@ _KINDS: Mapping[Kind, str] = {
     "scores": "scores",
     "synthesis": "syntheses",
     "training": "trainings",
+    "pairs": "pairs",
+    "attention": "attentions",
 }
 
 
@@ -109,6 +116,9 @@ class Run:
     """Headers of features, by id."""
     fits: dict[str, Fit] = field(default_factory=dict)
     """What the fits of models took, by the models' ids."""
+    pairs: list[Pairs] = field(default_factory=list)
+    attentions: list[Attention] = field(default_factory=list)
+    """Where translators listened."""
     sources: list[Source] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
@@ -171,3 +181,12 @@ def _read(run: Run) -> Iterator[Source]:
         log = read_training_log(path)
         run.trainings[path] = log
         yield Source("training log", path, file_id(path / "log.csv"), f"{len(log['step'])} rows")
+    for path in files.pairs:
+        pairs = read_pairs(path)
+        run.pairs.append(pairs)
+        yield Source("pairs", path, file_id(path), f"{len(pairs.pairs)} pairs")
+    for path in files.attentions:
+        attention = read_attention(path)
+        run.attentions.append(attention)
+        identity = file_id(path / ATTENTION_MARKER)
+        yield Source("attention", path, identity, f"{len(attention.ids)} maps")

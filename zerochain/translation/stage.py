@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zerochain.errors import InputError, listed
-from zerochain.formats.atomic import atomic_folder, check_replaceable
+from zerochain.formats.atomic import check_replaceable
+from zerochain.formats.attention import MARKER as ATTENTION_MARKER
+from zerochain.formats.attention import write_attention
 from zerochain.formats.bundle import MARKER, bundle_id
 from zerochain.formats.corpus import read_corpus
-from zerochain.formats.identity import check_same_ids
-from zerochain.formats.tables import write_json
-from zerochain.formats.units import UnitFile, Units, write_units
+from zerochain.formats.identity import check_same_ids, file_id
+from zerochain.formats.units import UnitFile, write_units
 from zerochain.training.config import TrainingConfig
 from zerochain.translation.config import TranslationConfig
 from zerochain.translation.data import held_out
@@ -26,8 +25,6 @@ from zerochain.translation.pretrained import read_start
 from zerochain.translation.pseudo import CAP, Pseudo, mixed, read_pseudo
 from zerochain.translation.source import Array, arrays, read_source
 from zerochain.translation.translator import Search, Translator, check_lengths
-
-ATTENTION, ATTENTION_MARKER = "attention", "attention.json"
 
 
 def train_translator(
@@ -142,7 +139,7 @@ def translate(
         ids: translate these alone; none is all.
         part: translate those of a split alone.
         attention: a folder for one `<id>.npz` each: "attention" (N, S) float16 and "units" (N,);
-            attention.json beside them names the files they are of.
+            attention.json beside them names the files they are of (formats.attention).
 
     Raises:
         InputError: not what the translator listens to, ids that aren't there, or utterances that
@@ -170,7 +167,14 @@ def translate(
     )
     write_units(out, made)
     if attention is not None:
-        _write_attention(attention, model, translator, inputs, made.units)
+        write_attention(
+            attention,
+            model.attention(inputs, made.units),
+            made.units,
+            translator_id=bundle_id(translator),
+            units_id=file_id(out),
+            step_ms=model.attention_step_ms,
+        )
     return Translated(
         made,
         cut=[name for name, hypothesis in found.items() if hypothesis.cut],
@@ -206,22 +210,3 @@ def _chosen(
                 remedy="choose another --split",
             )
     return {name: inputs[name] for name in names}
-
-
-def _write_attention(
-    folder: Path, model: Translator, path: Path, inputs: Mapping[str, Array], units: Units
-) -> None:
-    maps = model.attention(inputs, units)
-    header = {
-        "translator_id": bundle_id(path),
-        "step_ms": model.attention_step_ms,
-        "ids": list(maps),
-    }
-    if header["step_ms"] is None:
-        del header["step_ms"]
-    with atomic_folder(folder, ATTENTION_MARKER) as temporary:
-        for name, weights in maps.items():
-            file = temporary / f"{name}.npz"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(file, attention=weights.astype(np.float16), units=units[name])
-        write_json(temporary / ATTENTION_MARKER, ATTENTION, header)
