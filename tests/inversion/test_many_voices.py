@@ -10,12 +10,10 @@ import soundfile
 import torch
 
 from conftest import small_corpus
+from inverters import VOICES, speaker_encoder, three_voices
 from zerochain import audio
-from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.speaker_encoder import SpeakerEncoder, mean_voice
-from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.synthesis import read_synthesis
@@ -29,25 +27,14 @@ from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.timeline import Timeline
 from zerochain.inversion.voice_data import chosen_voices, spoken_by, voice_data
 from zerochain.inversion.voice_profiles import read_contours, reference_vectors, statistics_of
-from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.training.config import TrainingConfig
 
 QUICK = TrainingConfig(max_steps=30, validate_every=15, batch_size=4)
-VOICES = ("ana", "béa", "carl")
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a corpus of three voices, its units and a speaker encoder nobody trained."""
-    root = tmp_path_factory.mktemp("voices")
-    corpus = small_corpus(root, n_utterances=9, speakers=VOICES, seconds=0.8, test_every=9)
-    assert corpus.folder is not None
-    discover(KMeansUnits(8, 2), corpus.folder, root / "km", features=SpectralOptions())
-    encode(root / "km", corpus.folder, root / "units.parquet")
-    torch.manual_seed(0)
-    net = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=6))
-    SpeakerEncoder(net).save(root / "speakers", {}, {})
-    return root
+    return three_voices(tmp_path_factory.mktemp("voices"))
 
 
 def trained(prepared: Path, out: Path, **options: object) -> Inverter:
@@ -205,9 +192,7 @@ def test_a_voices_vector_is_the_mean_of_its_recordings(prepared: Path, heard: Pa
 
 
 def test_another_speaker_encoder_is_refused(prepared: Path, heard: Path, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    net = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=6))
-    SpeakerEncoder(net).save(tmp_path / "other", {}, {})
+    speaker_encoder(tmp_path / "other", seed=1)
     like = prepared / "tiny-audio" / "u2.wav"
     with pytest.raises(ModelMismatchError, match=bundle_id(tmp_path / "other")[:12]):
         synthesize(

@@ -231,10 +231,10 @@ class NeuralInverter:
                 cause="they are of another unit model",
                 remedy="encode with the unit model that the inverter was trained on",
             )
-        if f0.shape != frames.shape or not np.isfinite(f0).all():
+        if f0.shape != frames.shape or not np.isfinite(f0).all() or f0.min() < 0:
             raise InputError(
-                f"F0 of shape {f0.shape} or with NaN, for {len(frames)} frames of "
-                f"{self.frame_ms:g} ms",
+                f"F0 of shape {f0.shape}, or with NaN or negative values, for {len(frames)} frames "
+                f"of {self.frame_ms:g} ms",
                 cause="it is of another utterance",
             )
 
