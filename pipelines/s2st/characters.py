@@ -1,6 +1,6 @@
 """The true text of recordings as if its characters were units: what a flawless recogniser hears.
 
-    python characters.py CORPUS --out units.parquet
+python characters.py CORPUS --out units.parquet
 """
 
 import argparse
@@ -26,9 +26,7 @@ def main() -> None:
     alphabet = sorted(set("".join(texts.values())))
     codes = {character: code for code, character in enumerate(alphabet)}
     units = UnitFile(
-        units={
-            name: np.array([codes[c] for c in text], np.int32) for name, text in texts.items()
-        },
+        units={name: np.array([codes[c] for c in text], np.int32) for name, text in texts.items()},
         n_units=len(alphabet),
         step_ms=STEP_MS,
         model_id=f"characters {''.join(alphabet)}",

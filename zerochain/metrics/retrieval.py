@@ -39,6 +39,7 @@ class Retrieval:
     recall: dict[int, Found]
     """k → how often a right candidate is among the first k, in %."""
     n_candidates: int
+    """Of several rankings, the most that any has."""
     p_value: float
     """That a MRR as high arises where outputs belong to sources at random, by permutation;
     1 where there is nothing to permute."""
@@ -55,6 +56,19 @@ def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Double
     return np.asarray(similarity, np.float64)
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Outputs and the candidates among which each has to find its own.
+
+    Attributes:
+        similarity: of each output to each candidate (n, m).
+        right: the candidates that are right for each output, at least one.
+    """
+
+    similarity: Doubles
+    right: Sequence[Sequence[int]]
+
+
 def retrieval(similarity: Doubles, right: Sequence[Sequence[int]], *, seed: int = 0) -> Retrieval:
     """Rank all candidates for each output.
 
@@ -68,32 +82,56 @@ def retrieval(similarity: Doubles, right: Sequence[Sequence[int]], *, seed: int 
     Raises:
         InputError: no output, one without a right candidate, or NaN.
     """
-    flat, bounds = _flat(similarity, right)
-    values = _expected(similarity, flat, bounds)
-    blind = _expected(np.zeros((1, similarity.shape[1])), flat, bounds)[0]
-    own = np.arange(len(values))
+    return pooled_retrieval([Ranking(similarity, right)], seed=seed)
+
+
+def pooled_retrieval(rankings: Sequence[Ranking], *, seed: int = 0) -> Retrieval:
+    """Several rankings, as of the folds of a cross-validation, as one.
+
+    Outputs are ranked, and permuted, among the candidates of their own ranking alone; means,
+    intervals and chance are over all outputs.
+
+    Raises:
+        InputError: no ranking, or as `retrieval`.
+    """
+    if not rankings:
+        raise InputError("there is nothing to rank", remedy="give a ranking")
+    tables, blinds = zip(*(_values(ranking) for ranking in rankings), strict=True)
+    owns = np.concatenate([table[np.arange(len(table)), np.arange(len(table))] for table in tables])
+    blind = np.concatenate(blinds)
     found = [
         Found(
-            scale * float(values[own, own, i].mean()),
-            _scaled(bootstrap_mean(values[own, own, i], seed=seed), scale),
+            scale * float(owns[:, i].mean()),
+            _scaled(bootstrap_mean(owns[:, i], seed=seed), scale),
             scale * float(blind[:, i].mean()),
-            len(values),
+            len(owns),
         )
         for i, scale in enumerate((1, *(100 for _ in RECALLS)))
     ]
     return Retrieval(
         mrr=found[0],
         recall=dict(zip(RECALLS, found[1:], strict=True)),
-        n_candidates=similarity.shape[1],
-        p_value=_p_value(values[:, :, 0], seed),
+        n_candidates=max(ranking.similarity.shape[1] for ranking in rankings),
+        p_value=_p_value([table[:, :, 0] for table in tables], seed),
     )
 
 
-def _p_value(values: Doubles, seed: int) -> float:
+def _values(ranking: Ranking) -> tuple[Doubles, Doubles]:
+    """MRR and recalls of output i were it source j's (n, n, 3), and blindly of each (n, 3)."""
+    similarity = ranking.similarity
+    flat, bounds = _flat(similarity, ranking.right)
+    blind = _expected(np.zeros((1, similarity.shape[1])), flat, bounds)[0]
+    return _expected(similarity, flat, bounds), blind
+
+
+def _p_value(tables: Sequence[Doubles], seed: int) -> float:
     """One-sided: how often sources in random order do as well as in their own."""
-    rng, n = np.random.default_rng(seed), len(values)
-    observed = np.trace(values)
-    drawn = np.array([values[np.arange(n), rng.permutation(n)].sum() for _ in range(_PERMUTATIONS)])
+    rng, n = np.random.default_rng(seed), sum(map(len, tables))
+    observed = sum(np.trace(values) for values in tables)
+    drawn = np.zeros(_PERMUTATIONS)
+    for values in tables:
+        rows = np.arange(len(values))
+        drawn += [values[rows, rng.permutation(len(rows))].sum() for _ in range(_PERMUTATIONS)]
     # Sums in another order differ in their last digits.
     return float((1 + np.sum(drawn >= observed - 1e-9 * n)) / (1 + _PERMUTATIONS))
 
