@@ -15,6 +15,7 @@ import soundfile
 from conftest import voice
 from runs import add_synthesis, add_system, add_training, make_run
 from zerochain.errors import InputError
+from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.scores import Score, append_scores
@@ -127,8 +128,17 @@ def test_it_plays_the_original_and_every_resynthesis(page: Page) -> None:
     n_test = 2
     assert len(players) == n_test * 3
     labels = [str(p["aria-label"]) for p in players]
-    for kind in ("original", "code2spec, voice ana", "unit-means, voice ana"):
-        assert sum(label.startswith(kind) for label in labels) == n_test
+    kinds = [f"original, {who}" for who in ("ana", "béa")] + [
+        f"{what}, {method}"
+        for what in ("resynthesis", "béa’s words in ana’s voice")
+        for method in ("code2spec", "unit-means")
+    ]
+    assert sorted(label.split(":")[0] for label in labels) == sorted(kinds)
+    pictures = page.all("img")
+    assert [p["alt"] for p in pictures] == [
+        f"mel spectrogram: {label.split(':')[0]}" for label in labels
+    ]
+    assert all(str(p["src"]).startswith("data:image/png;base64,") for p in pictures)
     for attributes in players:
         kind, data = str(attributes["src"]).split(",", 1)
         assert kind == "data:audio/flac;base64"
@@ -204,7 +214,7 @@ def test_hostile_names_are_only_text(tmp_path: Path, make_corpus: Callable[..., 
     add_training(tmp_path / "run", "<b>&")
     page = made(tmp_path, tmp_path / "run", corpus, title=bad)
     assert not page.all("script")
-    assert not page.all("img")
+    assert all(str(a["src"]).startswith("data:image/png") for a in page.all("img"))
     assert bad in page.text
 
 
@@ -346,6 +356,39 @@ def test_the_page_stays_small_whatever_the_recordings(
     assert (tmp_path / "report" / "index.html").stat().st_size < 6_000_000
     assert "1 of 2 utterances fit into the page" in page.text
     assert "the beginning of it" in page.text
+
+
+def test_conversions_have_a_table_of_their_own_and_the_baseline_is_named(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    inverter = read_bundle(root / "inverters" / "unit-means").id
+    names = ("source_f0_correlation", "speaker_similarity", "speaker_similarity_converted")
+    append_scores(
+        root / "scores" / "conversion.jsonl",
+        [Score(n, 0.5, None, 6, "p", "unit-means", {"inverter": inverter}) for n in names],
+    )
+    page = made(tmp_path, root, corpus)
+    resynthesis, conversion = page.text.split("What others say, in that voice")
+    resynthesis = resynthesis.split("What the voice says itself")[1]
+    conversion = conversion.split("Look and listen")[0]
+    assert "baseline: units as their mean spectra" in resynthesis
+    assert "ESTOI" in resynthesis
+    assert "speaker similarity" in resynthesis
+    assert "F0 correlation with the source" in conversion
+    assert "similarity to the voice" in conversion
+    assert "ESTOI" not in conversion
+
+
+def test_trainings_inside_a_training_have_names(tmp_path: Path) -> None:
+    for part in ("", "/f0", "/prosody", "/other"):
+        add_training(tmp_path / "run", f"inverters/x.training{part}")
+    page = made(tmp_path, tmp_path / "run", None)
+    for name in ("F0 units", "durations and pitch", "other"):
+        assert f"inverters/x: {name}" in page.text
+    assert "4 training logs" in page.text
+    titles = [str(a["aria-label"]).split(": 1,000")[0] for a in page.all("svg")]
+    assert titles[0] == "inverters/x"
 
 
 def test_translation_and_recognition_have_tables_of_their_own(

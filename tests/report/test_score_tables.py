@@ -154,7 +154,9 @@ def test_two_inputs_of_one_name_are_two_rows() -> None:
         ("perplexity", {"units": "u"}, "units"),
         ("estoi", {"units": "u", "inverter": "i"}, "resynthesis"),
         ("log_spectral_distance_dB", {"corpus": "c"}, "resynthesis"),
-        ("speaker_similarity_others", {"corpus": "c"}, "resynthesis"),
+        ("speaker_similarity_recordings", {"corpus": "c"}, "resynthesis"),
+        ("speaker_similarity_others", {"corpus": "c"}, "conversion"),
+        ("source_f0_correlation", {"inverter": "i"}, "conversion"),
         ("anything", {"inverter": "i"}, "resynthesis"),
         ("unit_bleu", {}, "translation"),
         ("anything", {"translator": "t"}, "translation"),
@@ -176,10 +178,10 @@ def test_speaker_similarities_stand_together_and_encoders_apart() -> None:
     labels = [column.label for column in score_table(scores, {}).columns]
     assert labels[:2] == ["speaker similarity"] * 2
     assert labels[2:] == [
-        "speaker similarity of conversions",
+        "similarity to the voice",
         "similarity to the source speaker",
-        "speaker similarity of the voice's recordings",
-        "speaker similarity of other speakers' recordings",
+        "the voice's recordings: speaker similarity",
+        "other speakers' recordings: similarity to the voice",
     ]
 
 

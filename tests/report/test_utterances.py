@@ -43,6 +43,17 @@ def test_choose_takes_test_utterances_of_every_speaker(
     assert choose(corpus, ["elsewhere"], 3) == []
 
 
+def test_choose_takes_one_of_the_voice_first(make_corpus: Callable[..., Corpus]) -> None:
+    corpus = make_corpus(24, speakers=("a", "b", "c", "d"), seconds=0.05)
+    for voice in "abcd":
+        chosen = choose(corpus, corpus.ids, 2, {voice})
+        assert chosen[0].speaker == voice
+        assert chosen[1].speaker != voice
+    assert choose(corpus, corpus.ids, 4, {"nobody"}) == choose(corpus, corpus.ids, 4)
+    assert choose(corpus, corpus.ids, 0, {"a"}) == []
+    assert len({u.id for u in choose(corpus, corpus.ids, 100, {"a"})}) == 8
+
+
 def test_choose_without_splits_or_speakers(make_corpus: Callable[..., Corpus]) -> None:
     corpus = make_corpus(3, speakers=(None,), seconds=0.05, test_every=9)
     assert len(choose(corpus, corpus.ids, 2)) == 2

@@ -22,6 +22,8 @@ from zerochain.report.score_tables import Column, Row, ScoreTable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PARTS = {"f0": "F0 units", "prosody": "durations and pitch"}
+"""What an inverter trains besides itself, in sub-folders of its training."""
 _WIDE, _NARROW, _FILE = (980, 560), (350, 430), (1000, 600)
 
 
@@ -125,6 +127,13 @@ def usage(label: str, unit_file: UnitFile) -> Drawing:
     return Drawing(style.inline_svg(figure, alt, f"usage-{unit_file.id}"))
 
 
+def training_name(path: str) -> str:
+    """What people call a training: "inverters/x.training/f0" → "inverters/x: F0 units"."""
+    whole, marker, part = path.rpartition(".training")
+    part = part.strip("/\\")
+    return (f"{whole}: {_PARTS.get(part, part)}" if part else whole) if marker else path
+
+
 def training(name: str, log: TrainingLog) -> Drawing:
     """The curves of one training."""
     last = ", ".join(
@@ -132,5 +141,6 @@ def training(name: str, log: TrainingLog) -> Drawing:
     )
     seconds = f" in {log['seconds'][-1]:,.0f} s" if "seconds" in log else ""
     caption = f"{log['step'][-1]:,.0f} steps{seconds}; at the end {last or 'no loss was logged'}"
-    figure = figures.training(log, name.removesuffix(".training"))
-    return Drawing(style.inline_svg(figure, f"{name}: {caption}", f"training-{name}"), caption)
+    shown = training_name(name)
+    figure = figures.training(log, shown)
+    return Drawing(style.inline_svg(figure, f"{shown}: {caption}", f"training-{name}"), caption)

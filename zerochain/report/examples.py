@@ -9,6 +9,7 @@ from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.units import UnitFile
 from zerochain.progress import track
 from zerochain.report import style, utterances
+from zerochain.report.players import LONGEST_S, Player, players
 from zerochain.report.run import Run
 from zerochain.report.score_tables import ScoreTable
 
@@ -24,12 +25,12 @@ class Example:
     corpus: str
     clipped: bool
     svg: str
-    players: list[utterances.Player]
+    players: list[Player]
 
     @property
     def size(self) -> int:
         """Bytes that it takes in the page."""
-        return len(self.svg) + sum(len(player.uri) for player in self.players)
+        return len(self.svg) + sum(player.size for player in self.players)
 
 
 def scored_units(run: Run, table: ScoreTable | None) -> list[Named]:
@@ -38,7 +39,8 @@ def scored_units(run: Run, table: ScoreTable | None) -> list[Named]:
     scored = {row.unit_file.id: row.system for row in rows if row.unit_file}
     if scored:
         return [(name, run.units[identity]) for identity, name in scored.items()]
-    first = {units.model_id: units for units in reversed(run.units.values())}
+    heard = [units for units in run.units.values() if not units.is_translation]
+    first = {units.model_id: units for units in reversed(heard)}
     return [(units.method, units) for units in reversed(first.values())]
 
 
@@ -52,7 +54,8 @@ def examples(run: Run, table: ScoreTable | None, n: int) -> tuple[list[Example],
     corpus = run.corpora.get(tiers[-1][1].corpus_id) if tiers else None
     if corpus is None:
         return [], []
-    chosen = utterances.choose(corpus, tiers[-1][1].ids, n)
+    voices = {synthesis.voice for synthesis in run.syntheses}
+    chosen = utterances.choose(corpus, tiers[-1][1].ids, n, voices)
     made: list[Example] = []
     try:
         for utterance in track(chosen, "Drawing utterances"):
@@ -68,7 +71,11 @@ def examples(run: Run, table: ScoreTable | None, n: int) -> tuple[list[Example],
 def _tiers(run: Run, table: ScoreTable | None) -> list[Named]:
     """The system with the best ABX error, then the one that was resynthesised, if another."""
     known = [(name, units) for name, units in scored_units(run, table) if run.corpus_of(units)]
-    unscored = [(units.method, units) for units in run.units.values() if run.corpus_of(units)]
+    unscored = [
+        (units.method, units)
+        for units in run.units.values()
+        if run.corpus_of(units) and not units.is_translation
+    ]
     spoken_ids = {synthesis.units_id for synthesis in run.syntheses}
     spoken = [named for named in known + unscored if named[1].id in spoken_ids][:1] or known[:1]
     best_ids = [
@@ -94,18 +101,10 @@ def _example(run: Run, corpus: Corpus, utterance: Utterance, tiers: list[Named])
     there = [(name, units) for name, units in tiers if utterance.id in units.units]
     figure = utterances.picture(wave, gold, there, utterance.id)
     alt = f"Spectrogram of {utterance.id} under the units of {' and '.join(n for n, _ in there)}"
-    players = [utterances.player(f"original, {utterance.speaker or 'unknown speaker'}", wave)]
-    players += [
-        utterances.player(
-            f"{s.method}, voice {s.voice}", utterances.start(s.audio_path(utterance.id))
-        )
-        for s in run.syntheses
-        if utterance.id in s.ids and s.corpus_id == corpus.id
-    ]
     return Example(
         utterance=utterance,
         corpus=corpus.name,
-        clipped=utterance.duration > utterances.LONGEST_S,
+        clipped=utterance.duration > LONGEST_S,
         svg=style.inline_svg(figure, alt, f"example-{utterance.id}"),
-        players=players,
+        players=players(run, corpus, utterance, wave),
     )

@@ -19,6 +19,7 @@ from zerochain.report.phone_maps import phone_maps
 from zerochain.report.run import Run, RunFiles, read_run
 from zerochain.report.score_tables import Group, ScoreTable, group_of, score_table
 from zerochain.report.sweep import has_converged
+from zerochain.report.translations import translations
 
 MARKER = "report.json"
 PAGE = "index.html"
@@ -33,6 +34,7 @@ _ABSENT = {
     "trainings": "a training log",
 }
 """What a run may lack → how the page says so."""
+_OF_TRANSLATION = {"players", "usage", "trainings"}
 
 
 def write_report(
@@ -91,6 +93,7 @@ def _context(
     tables = {group: score_table(scores, run.units) for group, scores in grouped.items()}
     units_table = tables.get("units")
     shown, problems = examples(run, units_table, n_examples)
+    translated, more_problems = translations(run, n_examples)
     parts = {
         "units": units_table,
         "phones": tables.get("phones"),
@@ -98,8 +101,10 @@ def _context(
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder),
         "resynthesis": tables.get("resynthesis"),
+        "conversion": tables.get("conversion"),
         "translation": tables.get("translation"),
         "recognition": tables.get("recognition"),
+        "translated": translated,
         "players": run.syntheses,
         "usage": [drawings.usage(*named) for named in scored_units(run, units_table)],
         "examples": shown,
@@ -114,8 +119,8 @@ def _context(
         "corpus_names": {identity: corpus.name for identity, corpus in run.corpora.items()},
         "corpora": [_facts(corpus) for corpus in run.corpora.values()],
         "summary": _summary(run, units_table),
-        "absent": [text for name, text in _ABSENT.items() if not parts[name]],
-        "problems": problems,
+        "absent": _absent(parts),
+        "problems": [*problems, *more_problems],
         "version": zerochain.__version__,
         "versions": sorted({score.version for score in run.scores} - {zerochain.__version__}),
         "devices": sorted(
@@ -124,6 +129,12 @@ def _context(
         ),
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
     }
+
+
+def _absent(parts: Mapping[str, Any]) -> list[str]:
+    """What isn't there; of a run that translates, only what belongs to that."""
+    expected = _OF_TRANSLATION if parts["translation"] or parts["translated"] else set(_ABSENT)
+    return [text for name, text in _ABSENT.items() if name in expected and not parts[name]]
 
 
 def _facts(corpus: Corpus) -> dict[str, str]:

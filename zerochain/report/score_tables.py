@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
 
-Group = Literal["units", "phones", "unaligned", "resynthesis", "translation", "recognition"]
+Group = Literal[
+    "units", "phones", "unaligned", "resynthesis", "conversion", "translation", "recognition"
+]
 _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
 _LOWER = (
     r"abx_|((timed|factored)_)?(segment_)?bitrate|.*(error|error_rate|rmse|distance)$|mcd|"
@@ -32,9 +34,15 @@ _RESYNTHESIS = (
     "log_f0",
     "voicing",
     "multi_resolution",
-    "source_",
     "speaker_similarity",
 )
+_CONVERSION = (
+    "source_",
+    "speaker_similarity_converted",
+    "speaker_similarity_to_source",
+    "speaker_similarity_others",
+)
+"""Of what other speakers say, in the inverter's voice."""
 _TRANSLATION = (
     "bleu",
     "unit_bleu",
@@ -76,13 +84,13 @@ _NAMES = {
     "log_f0_rmse": "log-F0 RMSE",
     "voicing_decision_error": "voicing error",
     "f0_frame_error": "F0 frame error",
-    "source_f0_correlation": "conversions: F0 correlation with the source",
-    "source_voicing_decision_error": "conversions: voicing error against the source",
+    "source_f0_correlation": "F0 correlation with the source",
+    "source_voicing_decision_error": "voicing error against the source",
     "speaker_similarity": "speaker similarity",
-    "speaker_similarity_converted": "speaker similarity of conversions",
+    "speaker_similarity_converted": "similarity to the voice",
     "speaker_similarity_to_source": "similarity to the source speaker",
-    "speaker_similarity_recordings": "speaker similarity of the voice's recordings",
-    "speaker_similarity_others": "speaker similarity of other speakers' recordings",
+    "speaker_similarity_recordings": "the voice's recordings: speaker similarity",
+    "speaker_similarity_others": "other speakers' recordings: similarity to the voice",
     "unit_bleu": "unit BLEU",
     "unit_bleu_shuffled": "unit BLEU, shuffled sources",
     "unit_bleu_floor": "unit BLEU of random targets",
@@ -214,18 +222,16 @@ class ScoreTable:
 
 def group_of(score: Score) -> Group:
     """The table that a score belongs to."""
-    stem = split_unit(score.metric)[0]
-    if stem in _RECOGNITION:
-        return "recognition"
-    if "translator" in score.inputs or stem.startswith(_TRANSLATION):
-        return "translation"
-    if "inverter" in score.inputs or stem.startswith(_RESYNTHESIS):
-        return "resynthesis"
-    if stem.startswith(_PHONES):
-        return "phones"
-    if stem.startswith(_UNALIGNED):
-        return "unaligned"
-    return "units"
+    stem, inputs = split_unit(score.metric)[0], score.inputs
+    rules: dict[Group, bool] = {
+        "recognition": stem in _RECOGNITION,
+        "translation": "translator" in inputs or stem.startswith(_TRANSLATION),
+        "conversion": stem.startswith(_CONVERSION),
+        "resynthesis": "inverter" in inputs or stem.startswith(_RESYNTHESIS),
+        "phones": stem.startswith(_PHONES),
+        "unaligned": stem.startswith(_UNALIGNED),
+    }
+    return next((group for group, holds in rules.items() if holds), "units")
 
 
 def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> ScoreTable:

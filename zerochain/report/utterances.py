@@ -1,12 +1,10 @@
-"""Utterances to look at and listen to: spectrogram, phones, units, original, resynthesis."""
+"""Utterances to look at: spectrogram, phones, units."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from statistics import median
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,37 +16,36 @@ from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.phones import Phone
 from zerochain.formats.units import UnitFile
 from zerochain.report import style
+from zerochain.report.players import LONGEST_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LONGEST_S = 10.0
 _WINDOW, _HOP, _FFT = 400, 80, 512
 _RANGE_DB = 65.0
 _PX_PER_S, _NARROWEST_PX, _MARGIN_PX = 220, 960, 75
 _SEEN_PX, _LINES_PX = 6.0, 11.0
 _TIER_PX, _SPECTROGRAM_PX, _AXIS_PX = 24, 190, 46
+_LABEL = 24  # characters, or the label takes the picture's place
 _GOLDEN = 0.618033988749895
 
 
-@dataclass(frozen=True)
-class Player:
-    """A sound to play: its caption and the data URI of a FLAC file."""
+def choose(
+    corpus: Corpus, ids: Sequence[str], n: int, voices: Collection[str] = ()
+) -> list[Utterance]:
+    """n utterances of usual length, of as many speakers as there are, the same every time.
 
-    caption: str
-    uri: str
-
-
-def choose(corpus: Corpus, ids: Sequence[str], n: int) -> list[Utterance]:
-    """n utterances of usual length, of as many speakers as there are, the same every time."""
+    The first is of one of the `voices`, where these speak at all.
+    """
     known = [corpus.by_id[name] for name in ids if name in corpus.by_id]
     test = [u for u in known if u.split == "test"] or known
     if not test:
         return []
     usual = min(median(u.duration for u in test), LONGEST_S)
     nearest = sorted(test, key=lambda u: (u.duration > LONGEST_S, abs(u.duration - usual), u.id))
-    chosen: list[Utterance] = []
+    chosen = [u for u in nearest if u.speaker in voices][: min(1, n)]
+    nearest = [u for u in nearest if u not in chosen]
     while nearest and len(chosen) < n:
         seen = {u.speaker for u in chosen[len(chosen) // _n_speakers(test) * _n_speakers(test) :]}
         one = next((u for u in nearest if u.speaker not in seen), nearest[0])
@@ -68,18 +65,6 @@ def recording(corpus: Corpus, utterance: Utterance) -> audio.Waveform:
     if utterance.duration > LONGEST_S:
         end = begin + LONGEST_S
     return audio.read(corpus.audio_path(utterance), start=utterance.start, end=end)
-
-
-def start(path: Path) -> audio.Waveform:
-    """A sound file's samples, at most LONGEST_S seconds of them."""
-    end = LONGEST_S if audio.info(path).duration_s > LONGEST_S else None
-    return audio.read(path, end=end)
-
-
-def player(caption: str, wave: audio.Waveform) -> Player:
-    """Embed samples as FLAC, which all browsers of the last years play."""
-    data = audio.encoded(Path(f"{caption}.flac"), wave)
-    return Player(caption, f"data:audio/flac;base64,{base64.b64encode(data).decode()}")
 
 
 def picture(
@@ -170,7 +155,7 @@ def _tier(
                 in_layout=False,
             )
     axes.set_ylim(0, 1)
-    axes.set_yticks([0.5], [label], size=8)
+    axes.set_yticks([0.5], [shorten(label, _LABEL, placeholder="…")], size=8)
     axes.tick_params(length=0, labelbottom=False)
     axes.spines[:].set_visible(False)
 
@@ -186,7 +171,7 @@ def _spectrogram(axes: Axes, wave: audio.Waveform) -> None:
         padded=False,
     )
     level = 20 * np.log10(np.abs(spectrum) + 1e-10)
-    top = level.max()
+    top = max(level.max(), _RANGE_DB - 200)  # silence is dark
     axes.imshow(
         level,
         origin="lower",
