@@ -46,7 +46,12 @@ class Languages:
 
 
 def make_languages(
-    root: Path, n: int = 300, longest: int = 5, seed: int = 0, prefix: str = "s", reverse: bool = True
+    root: Path,
+    n: int = 300,
+    longest: int = 5,
+    seed: int = 0,
+    prefix: str = "s",
+    reverse: bool = True,
 ) -> Languages:
     """Random sentences without repeated words; two steps of a unit, four frames of a step."""
     rng = np.random.default_rng(seed)
