@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,28 @@ def translate() -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds; longer utterances are refused.  [default: 60]",
 )
+@click.option(
+    "--start-from",
+    type=FOLDER,
+    multiple=True,
+    help="What 'translate pretrain' made of the source's or the target's units. Repeatable.",
+)
+@click.option(
+    "--pseudo",
+    type=(PATH, FILE),
+    multiple=True,
+    metavar="SOURCE TARGET_UNITS",
+    help="Pairs of which a machine made one side, under one id in both: sources by a translator "
+    "the other way round, or targets of the nearest source. Repeatable.",
+)
+@click.option(
+    "--pseudo-cap",
+    "cap",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="The most of those for a true pair; true ones are taken more often where there are more.",
+)
 @training_options(
     steps=4000,
     batch_size=24,
@@ -134,6 +157,9 @@ def train(
     split: str | None,
     architecture: str,
     augment: bool,
+    start_from: tuple[Path, ...],
+    pseudo: tuple[tuple[Path, Path], ...],
+    cap: float,
     out: Path,
     seed: int,
     device: str,
@@ -144,9 +170,18 @@ def train(
     PAIRS say which utterances say the same; for the other direction give the same pairs, and the
     other source and target. Some pairs are held out to see when to stop. Interrupted, it goes on
     where it stopped when the same command is given again.
+
+    \b
+    Recordings without pairs help as well:
+    translate pretrain en.parquet --out pretrained/en, and es; then --start-from both
+    translate decode translators/es-en es.parquet --sample 5 --out made.en.parquet;
+      then --pseudo made.en.parquet es.parquet, where SOURCE is units
+    translate baseline nearest … --unpaired --out near.es.parquet;
+      then --pseudo en near.es.parquet, the baseline to beat
     """
     from zerochain.training.device import is_main_process, resolve_device
     from zerochain.translation.config import TranslationConfig
+    from zerochain.translation.pseudo import Pseudo
     from zerochain.translation.stage import train_translator
 
     training = training_config(options, seed)
@@ -165,16 +200,28 @@ def train(
         config=checked(TranslationConfig, **losses),
         training=training,
         part=_part(corpora, split),
+        start_from=start_from,
+        pseudo=[Pseudo(*files) for files in pseudo],
+        cap=cap,
         device=resolve_device(device),
         **flags,
     )
     if not is_main_process():
         return
-    ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"
     click.echo(
         f"{out}: {architecture} from {report['n_pairs']} pairs, {report['n_held_out']} of them "
         "held out"
     )
+    if pseudo:
+        left = [f"{n} {why.replace('_', ' ')}" for why, n in report["pseudo_left_out"].items() if n]
+        without = f"; left out: {', '.join(left)}" if left else ""
+        click.echo(f"  and from {report['n_pseudo']} made-up pairs{without}")
+    say_training(report)
+
+
+def say_training(report: Mapping[str, Any]) -> None:
+    """Say how the training of a translator's network went."""
+    ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"
     click.echo(
         f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
         f"{report['seconds']:.0f} s on {report['device']} ({ended}); unit-BLEU "

@@ -52,6 +52,12 @@ def baseline() -> None:
     show_default=True,
     help="Frames are averaged to steps of this length.",
 )
+@click.option(
+    "--unpaired",
+    is_flag=True,
+    help="Translate the utterances of --split that no pair names: made-up pairs for 'translate "
+    "train --pseudo'.",
+)
 @out_option("the units", FILE)
 @jobs_option
 def nearest(normalisation: str, out: Path, **options: Any) -> None:

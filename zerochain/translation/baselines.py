@@ -18,7 +18,7 @@ from zerochain.features.normalisation import (
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.identity import check_same_ids
-from zerochain.formats.pairs import read_pairs
+from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.translation.frequent import most_frequent
 from zerochain.translation.nearest import STEP_MS, nearest_sources
@@ -67,6 +67,7 @@ def nearest_baseline(
     split: str = "test",
     normalisation: NormalisationKind | None = None,
     step_ms: float = STEP_MS,
+    unpaired: bool = False,
     jobs: int | None = None,
 ) -> dict[str, str]:
     """Translate each source into the target of the training source that sounds most alike.
@@ -80,6 +81,8 @@ def nearest_baseline(
         train_split, split: whose pairs are the examples, and what is translated.
         normalisation: of the features; None: of each speaker, or utterance where one is unknown.
         step_ms: frames are averaged to steps of this length.
+        unpaired: translate the utterances of `split` that no pair names, rather than those that
+            one does: targets made up for them, to learn from (label propagation).
         jobs: threads.
 
     Returns:
@@ -89,7 +92,7 @@ def nearest_baseline(
         InputError: a source without features, a target without units, a split without pairs, or
             one that is both the examples' and the queries'.
     """
-    examples = _examples(targets, pairs, corpus, train_split, split)
+    examples = _examples(targets, pairs, corpus, train_split, split, unpaired)
     whole = read_features(features)
     part = whole.restrict(list(dict.fromkeys([*examples.targets, *examples.queries])))
     found = nearest_sources(
@@ -124,23 +127,46 @@ def frequent_baseline(
     return name
 
 
-def _examples(targets: Path, pairs: Path, corpus: Path, train_split: str, split: str) -> Examples:
-    if train_split == split:
+def _examples(
+    targets: Path,
+    pairs: Path,
+    corpus: Path,
+    train_split: str,
+    split: str,
+    unpaired: bool = False,
+) -> Examples:
+    if train_split == split and not unpaired:
         raise InputError(
             f"split {split!r} can't be both learned from and translated",
             remedy="choose another --split or --train-split",
         )
     table, spoken, sources = read_pairs(pairs), read_units(targets), read_corpus(corpus)
     known = table.of_split(sources, train_split).pairs
-    asked = table.of_split(sources, split).pairs
-    check_same_ids([s for s, _ in [*known, *asked]], sources.ids, "sources of pairs", "corpus")
+    asked = _unpaired(table, sources, split) if unpaired else _paired(table, sources, split)
+    check_same_ids([s for s, _ in known] + asked, sources.ids, "sources of pairs", "corpus")
     check_same_ids([target for _, target in known], spoken.ids, "pairs", "target units")
     first: dict[str, str] = {}
     for source, target in known:
         first.setdefault(source, target)
     return Examples(
         targets=first,
-        queries=tuple(dict.fromkeys(source for source, _ in asked)),
+        queries=tuple(asked),
         spoken=spoken,
         corpus=sources,
     )
+
+
+def _paired(table: Pairs, sources: Corpus, split: str) -> list[str]:
+    return list(dict.fromkeys(source for source, _ in table.of_split(sources, split).pairs))
+
+
+def _unpaired(table: Pairs, sources: Corpus, split: str) -> list[str]:
+    paired = {source for source, _ in table.pairs}
+    names = [name for name in sources.select(split=split).ids if name not in paired]
+    if not names:
+        raise InputError(
+            f"every utterance of split {split!r} has a pair",
+            path=sources.folder,
+            remedy="leave --unpaired out, or choose another --split",
+        )
+    return names

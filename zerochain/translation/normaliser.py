@@ -165,14 +165,14 @@ def _material(files: Sequence[Path], target: Path) -> tuple[Material, dict[str, 
 def _check_different(files: Sequence[Path], given: Sequence[UnitFile]) -> None:
     known: dict[str, Path] = {}
     for path, spoken in zip(files, given, strict=True):
-        other = known.setdefault(spoken.id, path)
-        if other is not path:
+        if spoken.id in known:
             raise InputError(
-                f"holds the same units as {other}",
+                f"holds the same units as {known[spoken.id]}",
                 path=path,
                 cause="a file is named twice, or the target is among the other voices'",
                 remedy="give each voice's units once, the one voice's as the target alone",
             )
+        known[spoken.id] = path
 
 
 def _gains(model: Translator, test: Sequence[Pair], names: Mapping[str, str]) -> list[Gain]:

@@ -56,7 +56,8 @@ def infilled(
         left -= int((~hidden[start : start + length]).sum())
         hidden[start : start + length] = True
     kept = np.concatenate([[True], ~(hidden[1:] & hidden[:-1])])
-    return np.where(hidden, token, units)[kept].astype(np.int64)
+    tokens: NDArray[np.int64] = np.where(hidden, token, units)[kept].astype(np.int64)
+    return tokens
 
 
 class DenoisingTask(TranslationTask):
