@@ -91,7 +91,7 @@ def test_accents_are_taken_out(voices: dict[str, Path], tmp_path: Path) -> None:
         assert gain.before.n == 15
     for gain in gains[:2]:
         assert gain.before.value > 20
-        assert gain.after.value < 0.4 * gain.before.value
+        assert gain.after.value < 0.6 * gain.before.value  # what Carl swallows is gone
     assert gains[2].before.value == 0
     assert gains[2].after.value < 10
     assert read_bundle(tmp_path / "x").model == "normaliser"

@@ -18,8 +18,11 @@ from zerochain.cli.run import run
 from zerochain.cli.score_units import score
 from zerochain.cli.show import show
 from zerochain.cli.speakers import speakers
-from zerochain.cli.translate_baselines import translate
+from zerochain.cli.translate_speech import speech
+from zerochain.cli.translate_unpaired import translate
 from zerochain.cli.unit_text import export, import_group
+
+translate.add_command(speech)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
