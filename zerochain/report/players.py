@@ -24,7 +24,7 @@ from zerochain.report.run import Run
 
 LONGEST_S = 10.0
 _WINDOW, _HOP, _FFT, _N_MELS = 400, 160, 512, 80
-_RANGE_DB, _FLOOR_DB = 65.0, -120.0
+_RANGE_DB, _FLOOR_DB = 65.0, -200.0
 _LEVELS = 32  # 2 dB each: no eye sees finer, and PNG makes little of them
 _NOTHING = _LEVELS  # the palette's entry for where a sound has ended
 
