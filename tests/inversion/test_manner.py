@@ -184,7 +184,7 @@ def test_speech_is_as_long_as_its_rate_says(rate: float) -> None:
     wave = np.concatenate(
         list(speech(model, steps, model.voice("ana"), Speaking(manner=Manner(rate=rate))))
     )
-    assert len(wave) == round(max(33 / rate, 4)) * 320
+    assert len(wave) == round(max(66 / rate, 4)) * 160  # to the frame, of which a step has two
 
 
 def test_durations_are_predicted_of_merged_units() -> None:
@@ -193,7 +193,7 @@ def test_durations_are_predicted_of_merged_units() -> None:
     for rate in (1.0, 0.4):
         speaking = Speaking(manner=Manner(durations="predicted", rate=rate))
         made = np.concatenate(list(speech(model, steps, voice, speaking)))
-        durations = model.prosody.durations(int32([1, 2, 1, 5]), 1, rate)
-        assert len(made) == durations.sum() * 320
+        durations = model.prosody.durations(int32([1, 2, 1, 5]), 1)
+        assert len(made) == round(durations.sum() * 2 / rate) * 160
         merged = np.concatenate(list(speech(model, int32([1, 2, 1, 5]), voice, speaking)))
         np.testing.assert_array_equal(merged, made)

@@ -102,8 +102,8 @@ class Inverter:
         Returns:
             (N · frames_a_step, n_bins), linear magnitude.
         """
-        told, frames = self._told(voice), self._frames(steps)
-        return self._magnitude(frames, told, 0, len(frames) - 2 * REACH)
+        frames = np.repeat(steps, self.frames_a_step)
+        return self._magnitude(self._padded(frames), self._told(voice), 0, len(frames))
 
     def stream(
         self, steps: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
@@ -112,13 +112,18 @@ class Inverter:
 
         What is computed depends on the utterance alone, and memory is that of one chunk.
         """
-        told, frames = self._told(voice), self._frames(steps)
+        return self.stream_frames(np.repeat(steps, self.frames_a_step), voice, seed)
+
+    def stream_frames(
+        self, frames: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
+    ) -> Iterator[Waveform]:
+        """As `stream`, given the unit of each frame (T,): T · hop samples."""
+        told, padded = self._told(voice), self._padded(frames)
 
         def magnitude(start: int, end: int) -> Tensor:
-            return self._magnitude(frames, told, start, end)
+            return self._magnitude(padded, told, start, end)
 
-        n_frames = len(frames) - 2 * REACH
-        return stream(magnitude, n_frames, self.options, self.phase, seed=seed)
+        return stream(magnitude, len(frames), self.options, self.phase, seed=seed)
 
     def synthesize(
         self, steps: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
@@ -134,10 +139,9 @@ class Inverter:
         """
         return np.concatenate(list(self.stream(steps, voice, seed)))
 
-    def _frames(self, steps: NDArray[np.int32]) -> NDArray[np.int64]:
-        """The unit of each frame, and nothing before and after."""
-        frames = np.repeat(steps.astype(np.int64), self.frames_a_step)
-        return np.pad(frames, REACH, constant_values=self.n_units)
+    def _padded(self, frames: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Nothing before and after."""
+        return np.pad(frames.astype(np.int64), REACH, constant_values=self.n_units)
 
     def _magnitude(
         self, frames: NDArray[np.int64], told: Tensor | None, start: int, end: int

@@ -82,6 +82,7 @@ class NeuralInverter:
 
     def f0_of(self, steps: NDArray[np.int32], voice: Voice) -> Contour:
         """F0 that fits units which come without any: Hz a frame (N · frames_a_step,)."""
+        self._check_voice(voice)
         return self.prosody.f0(steps, voice.told, voice.statistics)
 
     def stream(
@@ -104,14 +105,18 @@ class NeuralInverter:
         Raises:
             InputError: no unit, one out of range, or another number of frames in F0.
         """
-        if not isinstance(voice.told, int):
-            check_vector(voice.told, self.generator.config.n_reference)
         f0 = self.f0_of(steps, voice) if f0 is None else f0
-        frames = np.repeat(steps.astype(np.int64), self.frames_a_step)
+        return self.stream_frames(np.repeat(steps, self.frames_a_step), voice, f0, seed)
+
+    def stream_frames(
+        self, frames: NDArray[np.int32], voice: Voice, f0: Contour, seed: int = 0
+    ) -> Iterator[Waveform]:
+        """As `stream`, given the unit and the F0 of each frame (T,): T · hop samples."""
+        self._check_voice(voice)
         self._check(frames, f0)
         reach, device = self.generator.reach, next(self.generator.parameters()).device
         # A gap is as silent as what lies beyond: the network sees the same there.
-        padded = np.pad(frames, reach, constant_values=self.n_units)
+        padded = np.pad(frames.astype(np.int64), reach, constant_values=self.n_units)
         pitch = torch.from_numpy(np.pad(f0, reach))[None].to(device)
         codes = np.pad(self._f0_units(f0, voice), reach)
         start = starts(pitch, self.generator.config.hop, seed)
@@ -224,7 +229,11 @@ class NeuralInverter:
             return np.zeros(len(f0), np.int64)
         return frame_f0_units(self.f0_quantizer, f0, self.frame_ms, voice)
 
-    def _check(self, frames: NDArray[np.int64], f0: Contour) -> None:
+    def _check_voice(self, voice: Voice) -> None:
+        if not isinstance(voice.told, int):
+            check_vector(voice.told, self.generator.config.n_reference)
+
+    def _check(self, frames: NDArray[np.int32], f0: Contour) -> None:
         if len(frames) == 0 or frames.min() < 0 or frames.max() >= self.n_units:
             raise InputError(
                 f"{len(frames)} units, or some outside 0 … {self.n_units - 1}",

@@ -136,35 +136,30 @@ def speech(
         name: of the utterance among them.
     """
     manner = speaking.manner
-    said = _steps(model, steps, voice, manner)
+    if manner.durations == "predicted":
+        units, _ = run_lengths(steps)
+        given, steps = steps, np.repeat(units, _prosody(model).durations(units, voice.told))
+    else:
+        given = steps
+    # Frames are stretched rather than steps, of which few units have more than one.
+    frames = np.repeat(steps, model.frames_a_step)
+    said = at_rate(frames, manner.rate)
     if isinstance(model, Inverter):
         told = voice.name if isinstance(voice.told, int) else voice.told
-        return model.stream(said, told, speaking.seed)
+        return model.stream_frames(said, told, speaking.seed)
     if pitch is None:
-        f0 = model.f0_of(said, voice)
+        places = aligned(frames, said).round().astype(np.int64)
+        f0 = model.f0_of(steps, voice)[np.minimum(places, len(frames) - 1)]
     else:
-        steps_at = aligned(steps, said)
-        inside = np.arange(model.frames_a_step) / model.frames_a_step
-        frames_at = (steps_at[:, None] + inside).ravel() * model.step_ms
         f0 = moved(
             pitch.contours[name],
             F0.step_ms,
             pitch.speakers[name],
             voice,
             model.f0_quantizer if manner.pitch == "units" else None,
-            frames_at,
+            aligned(np.repeat(given, model.frames_a_step), said) * model.frame_ms,
         )
-    return model.stream(said, voice, manner.of_pitch(f0, voice.statistics), speaking.seed)
-
-
-def _steps(
-    model: AnyInverter, steps: NDArray[np.int32], voice: Voice, manner: Manner
-) -> NDArray[np.int32]:
-    """The unit of each step that is spoken."""
-    if manner.durations == "given":
-        return at_rate(steps, manner.rate)
-    units, _ = run_lengths(steps)
-    return np.repeat(units, _prosody(model).durations(units, voice.told, manner.rate))
+    return model.stream_frames(said, voice, manner.of_pitch(f0, voice.statistics), speaking.seed)
 
 
 def _prosody(model: AnyInverter) -> Prosody:
