@@ -123,4 +123,4 @@ def test_shades_are_of_equal_steps_below_the_loudest() -> None:
     level = np.array([0.0, -32.5, -65.0, -100.0])
     assert shade(level, 33).tolist() == [32, 16, 0, 0]
     assert shade(level - 20, 33).tolist() == [32, 16, 0, 0]
-    assert shade(np.full(3, -120.0), 32).tolist() == [0, 0, 0]
+    assert shade(np.full(3, -200.0), 32).tolist() == [0, 0, 0]
