@@ -23,7 +23,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.scores import Score, append_scores, read_scores
-from zerochain.metrics.abx_plan import PROTOCOLS
+from zerochain.metrics.abx_protocol import PHONE, TRIPHONE
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.units import score_bitrate
 
@@ -106,7 +106,7 @@ def main(
             encode_frames("latents", model, test, frames, **given)
             encode(model, test, coded, **given)
             scores = score_bitrate(coded, test, split=test_split, system="after").scores
-            for protocol in PROTOCOLS.values():
+            for protocol in (TRIPHONE, PHONE):
                 common = {"protocol": protocol, "split": test_split}
                 scores += score_abx(frames, test, system="before", **common).scores
                 scores += score_abx(coded, test, model=model, system="after", **common).scores

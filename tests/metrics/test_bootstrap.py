@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import reference
 from zerochain.metrics import bootstrap
-from zerochain.metrics.abx_plan import COLLAPSE_2021
+from zerochain.metrics.abx_protocol import COLLAPSE_2019, COLLAPSE_2021
 from zerochain.metrics.bootstrap import (
     bootstrap_mean,
     centred_interval,
@@ -14,12 +14,10 @@ from zerochain.metrics.bootstrap import (
     sums_interval,
 )
 
-ZS2019 = (("context",), ("speaker", "speaker_x"), ("phone_a", "phone_b"))
-
 
 def table(seed, n=60, n_phones=4, n_speakers=3):
     rng = np.random.default_rng(seed)
-    names = ("context", "speaker", "speaker_x", "phone_a", "phone_b")
+    names = ("previous", "speaker", "speaker_x", "phone_a", "phone_b")
     sizes = (3, n_speakers, n_speakers, n_phones, n_phones)
     rows = np.unique(np.stack([rng.integers(size, size=n) for size in sizes]), axis=1)
     return dict(zip(names, rows, strict=True)), rng.random(rows.shape[1])
@@ -32,7 +30,7 @@ def as_rows(keys, scores):
     ]
 
 
-@pytest.mark.parametrize("levels", [COLLAPSE_2021, ZS2019])
+@pytest.mark.parametrize("levels", [COLLAPSE_2021, COLLAPSE_2019])
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000), within=st.booleans())
 def test_collapse_and_its_weighted_replicates_equal_the_slow_loop(levels, seed, within):
@@ -71,7 +69,7 @@ def test_it_covers_phones_and_speakers_that_differ():
     for _ in range(40):
         difficulty = rng.normal(0.2, 0.05, 12)
         a, b = np.nonzero(~np.eye(12, dtype=bool))
-        keys = {"context": a * 0, "speaker": a * 0, "phone_a": a, "phone_b": b}
+        keys = {"previous": a * 0, "speaker": a * 0, "phone_a": a, "phone_b": b}
         scores = (difficulty[a] + difficulty[b]) / 2
         low, high = pigeonhole_interval(scores, keys, COLLAPSE_2021, replicates=200)
         hits += low <= 0.2 <= high
@@ -88,7 +86,7 @@ def test_blocks_and_seeds(monkeypatch):
 
 
 def test_a_single_pair_of_phones_has_no_interval():
-    keys = {"context": [0, 0], "speaker": [0, 0], "phone_a": [0, 1], "phone_b": [1, 0]}
+    keys = {"previous": [0, 0], "speaker": [0, 0], "phone_a": [0, 1], "phone_b": [1, 0]}
     keys = {name: np.array(codes) for name, codes in keys.items()}
     assert pigeonhole_interval(np.array([0.1, 0.3]), keys, COLLAPSE_2021) is None
 

@@ -25,7 +25,7 @@ def export() -> None:
 @out_option("the .item file")
 def items(corpus: Path, protocol: str, split: str | None, silence: str | None, out: Path) -> None:
     """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file."""
-    from zerochain.metrics.abx_plan import PROTOCOLS
+    from zerochain.metrics.abx_protocol import PROTOCOLS
     from zerochain.metrics.items import SILENCES
     from zerochain.scoring.abx import export_items
 

@@ -8,7 +8,7 @@ with what.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,21 +23,24 @@ from zerochain.metrics import abx_kernel as kernel
 from zerochain.metrics.abx_engine import (
     UNIT_KINDS,
     VECTOR_KINDS,
+    Direction,
     Distance,
     Sequences,
+    check_finite,
     distance_table,
     score_plan,
 )
-from zerochain.metrics.abx_plan import TRIPHONE, Mode, Plan, Protocol, plan
+from zerochain.metrics.abx_plan import Ints, Labels, Plan, plan
+from zerochain.metrics.abx_protocol import TRIPHONE, Conditions, Levels, Mode, Protocol
 from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
-from zerochain.metrics.items import Exclusions, Item, frame_span
+from zerochain.metrics.items import Exclusions, FrameRule, Item, item_frames
 
 
 @dataclass(frozen=True, eq=False)
 class AbxResult:
     """An ABX error in per cent, and what it rests on."""
 
-    mode: Mode
+    conditions: Conditions
     distance: Distance
     value: float
     interval: tuple[float, float] | None
@@ -46,7 +49,8 @@ class AbxResult:
     n_cells: int
     n_triples: int
     cells: pa.Table
-    """phone_a, phone_b, speaker (of A and B), speaker_x, previous, next, score, n (triples)."""
+    """Labels of each cell (phone_a, phone_b, speaker of A and B, speaker_x, previous, next; or
+    what other conditions name), score, n (triples)."""
     exclusions: Exclusions
     """Items that could not be used: why → how many."""
 
@@ -62,15 +66,15 @@ def abx(
     seed: int = 0,
     jobs: int | None = None,
 ) -> AbxResult:
-    """The ABX error of features or units over items.
+    """The ABX error of features or units over items, by a protocol.
 
     Args:
         items: their `file` is an utterance's id in the representation.
         mode: X of the same speaker as A and B ("within"), or of another ("across").
-        distance: between frames, under DTW: "angular" (arccos / π), "euclidean", "kl" for
-            features, and for units with a codebook; "identical" (0 or 1) for units; or
-            "levenshtein" between unit sequences, without DTW. None: angular where there are
-            vectors, else identical.
+        distance: between frames, under DTW: "angular" (arccos / π), "euclidean", "kl" (ZeroSpeech
+            2019's) or "kl_symmetric" (Libri-Light's) for features, and for units with a codebook;
+            "identical" (0 or 1) for units and for features; or "levenshtein" between sequences of
+            them, without DTW. None: angular where there are vectors, else identical.
         codebook: the units' vectors (K, D).
         seed: draws the tokens that a protocol keeps, and the interval's replicates.
         jobs: threads; None takes all cores.
@@ -78,21 +82,80 @@ def abx(
     Raises:
         NoCellsError: no A, B and X can be chosen (one speaker across, say).
         InputError: items of files that the representation lacks, a distance that doesn't fit,
-            NaN.
+            NaN, a mode that the protocol lacks.
+    """
+    return abx_on(
+        representation,
+        items,
+        protocol.conditions(mode),
+        distance=distance,
+        codebook=codebook,
+        direction=protocol.direction,
+        levels=protocol.collapse,
+        max_tokens=protocol.max_tokens,
+        max_x=protocol.max_speakers,
+        frames=protocol.frames,
+        seed=seed,
+        jobs=jobs,
+    )
+
+
+def abx_on(
+    representation: Features | UnitFile,
+    items: Sequence[Item],
+    conditions: Conditions,
+    *,
+    labels: Labels | None = None,
+    distance: Distance | None = None,
+    codebook: NDArray[np.float32] | None = None,
+    direction: Direction = "xa",
+    levels: Levels | None = None,
+    max_tokens: int | None = None,
+    max_x: int | None = None,
+    frames: FrameRule = "middle",
+    seed: int = 0,
+    jobs: int | None = None,
+) -> AbxResult:
+    """The ABX error on, by and across any labels.
+
+    Args:
+        items, distance, codebook, seed, jobs: as `abx`.
+        conditions: labels: "phone", "previous", "next", "speaker", "file", or one of `labels`.
+        labels: further labels, one for each item.
+        direction: DTW(X, A) or DTW(A, X).
+        levels: columns of cells averaged away, in this order: "<on>_a", "<on>_b", those of `by`
+            and `across`, "<across>_x". What is left is averaged at the end. None: what is shared
+            and X's labels, then those across.
+        max_tokens, max_x: as `plan`.
+        frames: which frames are in an item.
+
+    Raises:
+        NoCellsError, InputError: as `abx`; a label that the items lack.
     """
     sequences, name = _sequences(representation, distance, codebook)
     files = dict.fromkeys(item.file for item in items)
     check_same_ids(list(files), list(sequences.index), "ABX items", "units or features")
+    labels = _labels(items, labels or {})
     # Sorted, so that no random draw depends on the order in which items are listed.
-    usable, spans, exclusions = _usable(sorted(items), sequences)
-    todo = plan(usable, mode, protocol, seed)
-    scores = score_plan(todo, spans, sequences, protocol, jobs)
-    keys = _keys(todo, mode)
-    interval = pigeonhole_interval(scores, keys, protocol.collapse, seed=seed)
+    order = sorted(range(len(items)), key=lambda i: (items[i], [v[i] for v in labels.values()]))
+    kept, spans, exclusions = _usable(items, order, sequences, frames)
+    todo = plan(
+        {column: [values[i] for i in kept] for column, values in labels.items()},
+        conditions,
+        max_tokens=max_tokens,
+        max_x=max_x,
+        seed=seed,
+    )
+    scores = score_plan(todo, spans, sequences, direction, jobs)
+    keys = cell_codes(todo)
+    if levels is None:
+        levels = ((*conditions.by, *(f"{c}_x" for c in conditions.across)), conditions.across)
+    levels = (*levels, tuple(keys))
+    interval = pigeonhole_interval(scores, keys, levels, sampled=_sampled(conditions), seed=seed)
     return AbxResult(
-        mode=mode,
+        conditions=conditions,
         distance=name,
-        value=_error(collapse(scores, keys, protocol.collapse)),
+        value=_error(collapse(scores, keys, levels)),
         interval=None if interval is None else (_error(interval[1]), _error(interval[0])),
         n_items=len(todo.order),
         n_cells=len(scores),
@@ -100,6 +163,39 @@ def abx(
         cells=_table(todo, scores),
         exclusions=exclusions,
     )
+
+
+def cell_codes(todo: Plan) -> dict[str, Ints]:
+    """Column of the cells → each cell's place among the column's names (C,)."""
+    a, b, x = todo.cells.T
+    on, by, across = todo.conditions.on, todo.conditions.by, todo.conditions.across
+    return {
+        f"{on}_a": todo.codes[on][a],
+        f"{on}_b": todo.codes[on][b],
+        **{column: todo.codes[column][a] for column in (*across, *by)},
+        **{f"{column}_x": todo.codes[column][x] for column in across},
+    }
+
+
+def _sampled(conditions: Conditions) -> dict[str, str]:
+    """What the interval is over: phones, and speakers where they are a condition."""
+    on, across = conditions.on, conditions.across
+    both = {**{c: c for c in across}, **{f"{c}_x": c for c in across}}
+    within = {"speaker": "speaker"} if "speaker" in conditions.by else {}
+    return {f"{on}_a": on, f"{on}_b": on, **both, **within}
+
+
+def _labels(items: Sequence[Item], more: Labels) -> dict[str, Sequence[str]]:
+    names = ("file", "phone", "previous", "next", "speaker")
+    for column, values in more.items():
+        if len(values) != len(items) or column in names:
+            raise InputError(
+                f"label {column!r} is one that items have already"
+                if column in names
+                else f"there are {len(values)} labels {column!r} for {len(items)} items",
+                remedy="give one for each item, under a name of their own",
+            )
+    return {name: [getattr(item, name) for item in items] for name in names} | dict(more)
 
 
 def _error(score: float) -> float:
@@ -113,12 +209,10 @@ def _sequences(
 ) -> tuple[Sequences, Distance]:
     if isinstance(representation, Features):
         name = distance or "angular"
-        if name not in VECTOR_KINDS:
-            raise InputError(
-                f"distance {name!r} compares units, and these are features",
-                remedy=f"choose {', '.join(VECTOR_KINDS)}, or score a unit file",
-            )
         features = representation
+        if name in UNIT_KINDS:
+            frames = _same_or_not(features.frames)
+            return Sequences(frames, features.index, features.step_ms, UNIT_KINDS[name]), name
         kind = VECTOR_KINDS[name]
         return Sequences(features.frames, features.index, features.step_ms, kind), name
     name = distance or ("identical" if codebook is None else "angular")
@@ -140,6 +234,14 @@ def _sequences(
     return _unit_sequences(representation, kernel.TABLE, table), name
 
 
+def _same_or_not(frames: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Equal frames (T, D) get equal numbers (T, 1)."""
+    check_finite(frames)
+    rows = np.ascontiguousarray(frames + np.float32(0))  # -0 is 0
+    _, codes = np.unique(rows.view(f"V{rows[0].nbytes}").ravel(), return_inverse=True)
+    return codes.astype(np.int32)[:, None]
+
+
 def _unit_sequences(unit_file: UnitFile, kind: int, table: NDArray[np.float32] | None) -> Sequences:
     if unit_file.n_units > 1 << 24:  # the kernel holds units in float32
         raise InputError(f"{unit_file.n_units} units are more than the 16,777,216 that ABX takes")
@@ -154,47 +256,25 @@ def _unit_sequences(unit_file: UnitFile, kind: int, table: NDArray[np.float32] |
 
 
 def _usable(
-    items: list[Item], sequences: Sequences
-) -> tuple[list[Item], NDArray[np.int64], Exclusions]:
+    items: Sequence[Item], order: Sequence[int], sequences: Sequences, rule: FrameRule
+) -> tuple[list[int], Ints, Exclusions]:
     """The items with frames, their spans (I, 2), and how many of the others there are and why."""
     kept, spans, excluded = [], [], Counter[str]()
-    for item in items:
-        start, n_frames = sequences.index[item.file]
-        first, last = frame_span(item.onset, item.offset, sequences.step_ms)
-        if first == last:
-            excluded["without_a_frame"] += 1
-        elif first < 0 or last > n_frames:
-            excluded["outside_the_audio"] += 1
+    for i in order:
+        start, n_frames = sequences.index[items[i].file]
+        found = item_frames(items[i], n_frames, sequences.step_ms, rule)
+        if isinstance(found, str):
+            excluded[found] += 1
         else:
-            kept.append(item)
-            spans.append((start + first, last - first))
+            kept.append(i)
+            spans.append((start + found[0], found[1] - found[0]))
     return kept, np.array(spans, np.int64).reshape(-1, 2), dict(excluded)
 
 
-def _keys(todo: Plan, mode: Mode) -> Mapping[str, NDArray[np.int64]]:
-    a, b, x = todo.cells.T
-    keys = {
-        "context": todo.context[a],
-        "speaker": todo.speaker[a],
-        "phone_a": todo.phone[a],
-        "phone_b": todo.phone[b],
-    }
-    return keys if mode == "within" else {**keys, "speaker_x": todo.speaker[x]}
-
-
 def _table(todo: Plan, scores: NDArray[np.float64]) -> pa.Table:
-    a, b, x = todo.cells.T
-    previous, following = [c[0] for c in todo.contexts], [c[1] for c in todo.contexts]
-    columns = {
-        "phone_a": (todo.phone[a], todo.phones),
-        "phone_b": (todo.phone[b], todo.phones),
-        "speaker": (todo.speaker[a], todo.speakers),
-        "speaker_x": (todo.speaker[x], todo.speakers),
-        "previous": (todo.context[a], previous),
-        "next": (todo.context[a], following),
-    }
-    named = {
-        name: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(labels))
-        for name, (codes, labels) in columns.items()
-    }
-    return pa.table({**named, "score": scores, "n": todo.n_triples})
+    columns = {}
+    for column, codes in cell_codes(todo).items():
+        stem = column if column in todo.names else column.rpartition("_")[0]
+        names = pa.array(todo.names[stem], pa.string())
+        columns[column] = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), names)
+    return pa.table({**columns, "score": scores, "n": todo.n_triples})

@@ -14,17 +14,26 @@ from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.metrics import abx_kernel as kernel
 from zerochain.metrics.abx_kernel import Doubles, Floats, Ints
-from zerochain.metrics.abx_plan import Plan, Protocol
+from zerochain.metrics.abx_lanes import string_distances
+from zerochain.metrics.abx_plan import Plan
 from zerochain.progress import track
 
-Distance = Literal["angular", "euclidean", "kl", "identical", "levenshtein"]
-VECTOR_KINDS = {"angular": kernel.ANGULAR, "euclidean": kernel.EUCLIDEAN, "kl": kernel.KL}
+Distance = Literal["angular", "euclidean", "kl", "kl_symmetric", "identical", "levenshtein"]
+VECTOR_KINDS = {
+    "angular": kernel.ANGULAR,
+    "euclidean": kernel.EUCLIDEAN,
+    "kl": kernel.KL,
+    "kl_symmetric": kernel.KL_SYMMETRIC,
+}
+Direction = Literal["xa", "ax"]
 UNIT_KINDS = {"identical": kernel.IDENTICAL, "levenshtein": kernel.LEVENSHTEIN}
 _PAIRS = 100_000
 """Item pairs in a chunk: 1.6 MB of distances, some 0.2 s of work."""
 _BYTES = 16_000_000
 """Bytes of frames in a chunk."""
 _NO_TABLE = np.zeros((1, 1), np.float32)
+_EPSILON = 1e-6
+"""Libri-Light's and fastabx's, under every logarithm of "kl_symmetric"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +67,22 @@ def prepared(frames: NDArray[np.float32], kind: int) -> Floats:
     Raises:
         InputError: NaN or infinity; negative or all-zero frames under KL.
     """
+    check_finite(frames)
+    if kind in {kernel.KL, kernel.KL_SYMMETRIC}:
+        return _with_logarithms(frames, kind)
+    if kind == kernel.ANGULAR:
+        frames = unit_vectors(frames)
+    return np.pad(frames, ((0, 0), (0, -frames.shape[1] % 4)))
+
+
+def check_finite(frames: NDArray[np.float32]) -> None:
+    """Refuse NaN and infinity in frames (T, D)."""
     if not np.isfinite(frames).all():
         raise InputError(
             f"{int((~np.isfinite(frames)).any(axis=1).sum())} frames hold NaN or infinity",
             cause="features were normalised by a zero deviation, or the recording holds NaN",
             remedy="extract the features again",
         )
-    if kind == kernel.KL:
-        return _with_logarithms(frames)
-    if kind == kernel.ANGULAR:
-        frames = unit_vectors(frames)
-    return np.pad(frames, ((0, 0), (0, -frames.shape[1] % 4)))
 
 
 def unit_vectors(frames: NDArray[np.float32]) -> Floats:
@@ -82,8 +96,12 @@ def unit_vectors(frames: NDArray[np.float32]) -> Floats:
     return np.concatenate([unit, np.where(silent, np.float32(2), np.float32(0))[:, None]], axis=1)
 
 
-def _with_logarithms(frames: NDArray[np.float32]) -> Floats:
-    """Renormalise, add float64's epsilon, renormalise; beside it the logarithms: (T, 2 D)."""
+def _with_logarithms(frames: NDArray[np.float32], kind: int) -> Floats:
+    """Probabilities and beside them their logarithms: (T, 2 D).
+
+    KL as in ZeroSpeech 2019: renormalise, add float64's epsilon, renormalise. KL_SYMMETRIC as in
+    Libri-Light: as they are, and 1e-6 under the logarithm.
+    """
     p: Doubles = frames.astype(np.float64)
     sums = p.sum(axis=1, keepdims=True)
     if (p < 0).any() or (sums == 0).any():
@@ -92,6 +110,8 @@ def _with_logarithms(frames: NDArray[np.float32]) -> Floats:
             cause="the features are not posteriors",
             remedy="score them with --distance angular",
         )
+    if kind == kernel.KL_SYMMETRIC:
+        return np.concatenate([p, np.log(p + _EPSILON)], axis=1).astype(np.float32)
     p = p / sums + np.finfo(np.float64).eps
     p /= p.sum(axis=1, keepdims=True)
     return np.concatenate([p, np.log(p)], axis=1).astype(np.float32)
@@ -101,19 +121,20 @@ def score_plan(
     plan: Plan,
     spans: Ints,
     sequences: Sequences,
-    protocol: Protocol,
+    direction: Direction = "xa",
     jobs: int | None = None,
 ) -> Doubles:
     """Each cell's mean score, (C,).
 
     Args:
+        direction: DTW(X, A) or DTW(A, X).
         spans: first frame and number of frames (≥ 1) of every item, (I, 2).
         jobs: threads; None takes the cores this process may use.
     """
     chunks = _chunks(plan, spans, sequences.frames.shape[1])
 
     def score(cells: Ints) -> Doubles:
-        return _score_chunk(cells, plan, spans, sequences, protocol)
+        return _score_chunk(cells, plan, spans, sequences, direction)
 
     with ThreadPoolExecutor(jobs or cores()) as pool:
         try:
@@ -127,8 +148,9 @@ def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:
     """Cut the cells where the distances or the frames they need have filled a chunk."""
     cells, sizes, n_groups = plan.cells, plan.sizes, len(plan.sizes)
     pairs = cells[:, [2, 2]] * n_groups + cells[:, :2]
-    low, high = np.sort(plan.speaker[cells[:, [0, 2]]], axis=1).T
-    family = (plan.context[cells[:, 0]] * len(plan.speakers) + low) * len(plan.speakers) + high
+    low, high = np.sort(plan.across[cells[:, [0, 2]]], axis=1).T
+    n_across = int(plan.across.max()) + 1
+    family = (plan.by[cells[:, 0]] * n_across + low) * n_across + high
     frames = np.add.reduceat(spans[plan.order, 1], plan.bounds[:-1])
     load = _first_seen(pairs, sizes[cells[:, 2], None] * sizes[cells[:, :2]]) / _PAIRS
     load += _first_seen(family[:, None] * n_groups + cells, frames[cells]) * dim * 4 / _BYTES
@@ -144,7 +166,7 @@ def _first_seen(keys: Ints, costs: Ints) -> Doubles:
 
 
 def _score_chunk(
-    cells: Ints, plan: Plan, spans: Ints, sequences: Sequences, protocol: Protocol
+    cells: Ints, plan: Plan, spans: Ints, sequences: Sequences, direction: Direction
 ) -> Doubles:
     groups, local = np.unique(cells, return_inverse=True)
     local = local.reshape(cells.shape)
@@ -159,7 +181,7 @@ def _score_chunk(
     pair_bounds = np.concatenate([[0], np.cumsum(sizes[pairs].prod(axis=1))])
     distances = _distances(spans[items], bounds, pairs, pair_bounds, sequences)
     xa, xb = (
-        _places(local[:, 2], local[:, side], pair[:, side], sizes, pair_bounds, protocol)
+        _places(local[:, 2], local[:, side], pair[:, side], sizes, pair_bounds, direction)
         for side in (0, 1)
     )
     scores = np.empty(len(cells))
@@ -178,6 +200,10 @@ def _distances(
     lengths = spans[:, 1].copy()
     ends = np.cumsum(lengths)
     where = np.arange(ends[-1]) + np.repeat(spans[:, 0] - ends + lengths, lengths)
+    if sequences.kind in UNIT_KINDS.values():
+        units = sequences.frames[where, 0]
+        kind = sequences.kind
+        return string_distances(kind, units, lengths, bounds, pairs, pair_bounds).ravel()
     frames = np.asarray(sequences.frames[where], np.float32)
     if sequences.kind in VECTOR_KINDS.values():
         frames = prepared(frames, sequences.kind)
@@ -205,11 +231,11 @@ def _distances(
 
 
 def _places(
-    x: Ints, other: Ints, pair: Ints, sizes: Ints, pair_bounds: Ints, protocol: Protocol
+    x: Ints, other: Ints, pair: Ints, sizes: Ints, pair_bounds: Ints, direction: Direction
 ) -> Ints:
     """Where each cell's distances lie, as `abx_kernel.score_cells` takes them: (C, 5)."""
     swapped = other < x  # the pair is stored with the other group's items as rows
-    backward = swapped != (protocol.direction == "ax")
+    backward = swapped != (direction == "ax")
     start = pair_bounds[pair] + np.where(backward, pair_bounds[-1], 0)
     x_step = np.where(swapped, 1, sizes[other])
     other_step = np.where(swapped, sizes[x], 1)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
-ANGULAR, EUCLIDEAN, KL, TABLE, IDENTICAL, LEVENSHTEIN = range(6)
+ANGULAR, EUCLIDEAN, KL, KL_SYMMETRIC, TABLE, IDENTICAL, LEVENSHTEIN = range(7)
 """Kinds of distance: between vectors, and from TABLE on between units."""
 
 Floats = NDArray[np.float32]
@@ -34,10 +34,10 @@ _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9 = _ARCSIN
 _HALF_PI = np.float32(math.pi / 2)
 _PER_PI = np.float32(2 / math.pi)
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
-@_compiled
+@compiled
 def _to_angles(row: Floats, n: int) -> None:
     """Squared chords of unit vectors to angles / π, in place: 2·arcsin(chord / 2) / π.
 
@@ -61,19 +61,19 @@ def _to_angles(row: Floats, n: int) -> None:
         row[j] = (angle if h <= np.float32(0.5) else _HALF_PI - angle) * _PER_PI
 
 
-@_compiled
+@compiled
 def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Floats) -> None:
     """Distances of x's frames `first` … `first + n` to all of y's; x (R, S), y (R, T), out (n, T).
 
     R = D rows of unit vectors (ANGULAR) or vectors (EUCLIDEAN), and rows of zeros up to a
-    multiple of four; or D probabilities and under them their D logarithms (KL).
+    multiple of four; or D probabilities and under them their D logarithms (KL, KL_SYMMETRIC).
     """
     n_rows, width = y.shape
     half = n_rows // 2
     for i in range(n):
         row = out[i]
         row[:width] = 0
-        if kind == KL:
+        if kind in (KL, KL_SYMMETRIC):
             for d in range(half):
                 p, log_p = x[d, first + i], x[half + d, first + i]
                 for j in range(width):
@@ -95,24 +95,16 @@ def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Fl
                     row[j] = np.sqrt(row[j])
 
 
-@_compiled
-def _unit_distances(
-    kind: int, x: Floats, first: int, n: int, y: Floats, table: Floats, out: Floats
-) -> None:
+@compiled
+def _unit_distances(x: Floats, first: int, n: int, y: Floats, table: Floats, out: Floats) -> None:
     """As `frame_distances`, for units: x (1, S), y (1, T) hold them as whole numbers."""
-    width = y.shape[1]
     for i in range(n):
-        unit = x[0, first + i]
-        if kind == TABLE:
-            line = table[int(unit)]
-            for j in range(width):
-                out[i, j] = line[int(y[0, j])]
-        else:
-            for j in range(width):
-                out[i, j] = np.float32(unit != y[0, j])
+        line = table[int(x[0, first + i])]
+        for j in range(y.shape[1]):
+            out[i, j] = line[int(y[0, j])]
 
 
-@_compiled
+@compiled
 def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float, float]:
     """DTW(rows, columns) and DTW(columns, rows) of the frame distances local[:n, first : first+m].
 
@@ -134,7 +126,7 @@ def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float
     return total / _path(cost, n, m, False), total / _path(cost, n, m, True)
 
 
-@_compiled
+@compiled
 def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
     """Cells on the backtracked path; of equal costs off the diagonal, `up_first` takes up."""
     i, j, length = n - 1, m - 1, 1
@@ -151,21 +143,7 @@ def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
     return length + i + j
 
 
-@_compiled
-def _edit_distance(local: Floats, first: int, m: int, n: int, cost: Doubles) -> float:
-    """Levenshtein distance, not normalised, from 0/1 frame distances."""
-    for i in range(n + 1):
-        cost[i, 0] = i
-    for j in range(m + 1):
-        cost[0, j] = j
-    for i in range(1, n + 1):
-        for j in range(1, m + 1):
-            swap = cost[i - 1, j - 1] + local[i - 1, first + j - 1]
-            cost[i, j] = min(swap, min(cost[i - 1, j], cost[i, j - 1]) + 1)
-    return float(cost[n, m])
-
-
-@_compiled
+@compiled
 def pack(frames: Floats, group_frames: Ints, packed: Floats) -> None:
     """Lay frames (T, R) out group by group, each group (R, its frames) contiguous, in `packed`."""
     n_rows = frames.shape[1]
@@ -177,7 +155,7 @@ def pack(frames: Floats, group_frames: Ints, packed: Floats) -> None:
         start += width
 
 
-@_compiled
+@compiled
 def group_distances(
     kind: int,
     packed: Floats,
@@ -210,7 +188,7 @@ def group_distances(
     for g in range(len(item_bounds) - 1):
         widest = max(widest, starts[item_bounds[g + 1]] - starts[item_bounds[g]])
     local = np.empty((longest, widest), np.float32)
-    cost = np.empty((longest + 1, longest + 1), np.float64)
+    cost = np.empty((longest, longest), np.float64)
     for p in range(len(pairs)):
         g, h = pairs[p, 0], pairs[p, 1]
         g0, h0, size = item_bounds[g], item_bounds[h], item_bounds[h + 1] - item_bounds[h]
@@ -220,17 +198,13 @@ def group_distances(
         y = packed[h_start * n_rows : (h_start + h_width) * n_rows].reshape((n_rows, h_width))
         for a in range(item_bounds[g + 1] - g0):
             n, first = lengths[g0 + a], starts[g0 + a] - g_start
-            if kind >= TABLE:
-                _unit_distances(kind, x, first, n, y, table, local)
+            if kind == TABLE:
+                _unit_distances(x, first, n, y, table, local)
             else:
                 frame_distances(kind, x, first, n, y, local)
             for b in range(a if g == h else 0, size):
                 column, m = starts[h0 + b] - h_start, lengths[h0 + b]
-                if kind == LEVENSHTEIN:
-                    there = _edit_distance(local, column, m, n, cost)
-                    back = there
-                else:
-                    there, back = dtw(local, column, m, n, cost)
+                there, back = dtw(local, column, m, n, cost)
                 at = pair_bounds[p] + a * size + b
                 forward[at], backward[at] = there, back
                 if g == h:
@@ -238,7 +212,7 @@ def group_distances(
                     forward[at], backward[at] = back, there
 
 
-@_compiled
+@compiled
 def score_cells(
     xa: Ints, xb: Ints, same: NDArray[np.bool_], distances: Doubles, scores: Doubles
 ) -> None:

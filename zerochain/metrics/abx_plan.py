@@ -1,66 +1,42 @@
-"""Which tokens ABX compares: groups, cells and the order of the work; a protocol's choices."""
+"""Which tokens ABX compares: groups, cells and the order of the work."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
-from zerochain.metrics.items import Item
+from zerochain.metrics.abx_protocol import Conditions
 
-T = TypeVar("T", str, tuple[str, str])
-Mode = Literal["within", "across"]
 Ints = NDArray[np.int64]
-COLLAPSE_2021 = (("context", "speaker_x"), ("speaker",), ("phone_a", "phone_b"))
-"""Mean over contexts and X's speakers, then A's speakers, then (ordered) phone pairs."""
+Labels = Mapping[str, Sequence[str]]
+"""Column → the label of every item."""
 
 
 class NoCellsError(InputError):
     """No A, B and X can be chosen, so ABX is undefined (it isn't 0)."""
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """The choices that make two ABX errors comparable, or not."""
-
-    name: str
-    span: Literal["triphone", "phone"]
-    """What a token is: a whole triphone, or its centre phone alone."""
-    context: Literal["within", "any"]
-    """Whether A, B and X have the same neighbours."""
-    direction: Literal["xa", "ax"] = "xa"
-    """DTW(X, A) or DTW(A, X): they differ where paths tie."""
-    collapse: tuple[tuple[str, ...], ...] = COLLAPSE_2021
-    """The columns averaged away, level after level."""
-    max_tokens: int | None = None
-    """Tokens kept of each (context, speaker, phone), drawn at random; None keeps all."""
-    max_speakers: int | None = None
-    """Speakers of X kept for each group of A, drawn at random; None keeps all."""
-
-
-TRIPHONE = Protocol("triphone", span="triphone", context="within")
-PHONE = Protocol("phone", span="phone", context="any", max_tokens=10, max_speakers=5)
-PROTOCOLS = {protocol.name: protocol for protocol in (TRIPHONE, PHONE)}
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Groups of tokens that share context, speaker and phone (G of them), and cells (C).
+    """Groups of tokens with the same labels (G of them), and cells (C).
 
     Group g's items are order[bounds[g] : bounds[g + 1]].
     """
 
+    conditions: Conditions
     order: Ints
     bounds: Ints
-    context: Ints
-    speaker: Ints
-    phone: Ints
-    contexts: list[tuple[str, str]]
-    speakers: list[str]
-    phones: list[str]
+    codes: dict[str, Ints]
+    """Column → each group's place among the column's names (G,)."""
+    names: dict[str, list[str]]
+    by: Ints
+    """Groups with the same `by` labels have the same number (G,)."""
+    across: Ints
+    """Likewise for the `across` labels (G,)."""
     cells: Ints
     """The groups of A, B and X, (C, 3); cells that share distances stand together."""
     n_triples: Ints
@@ -70,52 +46,78 @@ class Plan:
         return np.diff(self.bounds)
 
 
-def plan(items: list[Item], mode: Mode, protocol: Protocol, seed: int = 0) -> Plan:
+def plan(
+    labels: Labels,
+    conditions: Conditions,
+    *,
+    max_tokens: int | None = None,
+    max_x: int | None = None,
+    seed: int = 0,
+) -> Plan:
     """Group the items and enumerate the cells.
 
-    Within: A, B and X of one speaker, A and X different tokens. Across: A and B of one speaker,
-    X of another.
+    Args:
+        max_tokens: tokens kept of each group, drawn at random.
+        max_x: groups of X kept for each group of A, drawn at random; for `across` alone.
 
     Raises:
         NoCellsError: there is no cell.
+        InputError: a condition that is no column, or stands twice.
     """
+    columns = [*conditions.by, *conditions.across, conditions.on]
+    _check(columns, labels)
     rng = np.random.default_rng(seed)
-    within_context = protocol.context == "within"
-    contexts, context = _codes(
-        [(i.previous, i.next) if within_context else ("", "") for i in items]
-    )
-    speakers, speaker = _codes([item.speaker for item in items])
-    phones, phone = _codes([item.phone for item in items])
-    keys = np.stack([context, speaker, phone], axis=1)
-    order, groups, bounds = _grouped(keys, protocol.max_tokens, rng)
-    cells = _cells(groups, np.diff(bounds), mode, protocol.max_speakers, rng)
+    n_items = len(labels[conditions.on])
+    names = {column: sorted(set(labels[column])) for column in columns}
+    codes = [_codes(labels[column], names[column]) for column in columns]
+    n_by, n_across = len(conditions.by), len(conditions.across)
+    order, groups, bounds = _grouped(np.stack(codes, axis=1), max_tokens, rng)
+    by, across = (_rows(part) for part in np.split(groups[:, :-1], [n_by], axis=1))
+    few = max_x if n_across else None
+    cells = _cells(groups, n_by, by, across, np.diff(bounds), few, rng)
     if len(cells) == 0:
-        raise _no_cells(mode, len(items), len(phones), len(speakers), len(contexts))
+        raise _no_cells(conditions, n_items, names)
     n_a, n_b, n_x = np.diff(bounds)[cells].T
     return Plan(
+        conditions=conditions,
         order=order,
         bounds=bounds,
-        context=groups[:, 0],
-        speaker=groups[:, 1],
-        phone=groups[:, 2],
-        contexts=contexts,
-        speakers=speakers,
-        phones=phones,
+        codes=dict(zip(columns, groups.T, strict=True)),
+        names=names,
+        by=by,
+        across=across,
         cells=cells,
         n_triples=n_a * n_b * (n_x - (cells[:, 0] == cells[:, 2])),
     )
 
 
-def _codes(labels: list[T]) -> tuple[list[T], Ints]:
-    names = sorted(set(labels))
+def _check(columns: Sequence[str], labels: Labels) -> None:
+    unknown = [column for column in columns if column not in labels]
+    if unknown or len(set(columns)) < len(columns):
+        raise InputError(
+            f"the items have no label {unknown[0]!r}; they have {', '.join(labels)}"
+            if unknown
+            else f"a label stands twice in on, by and across: {', '.join(columns)}",
+            remedy="name each label once, among those that the items have",
+        )
+
+
+def _codes(labels: Sequence[str], names: Sequence[str]) -> Ints:
     code = {name: i for i, name in enumerate(names)}
-    return names, np.array([code[label] for label in labels], np.int64)
+    return np.array([code[label] for label in labels], np.int64)
+
+
+def _rows(columns: Ints) -> Ints:
+    """Which distinct row each row is; all are the same where there is no column."""
+    if columns.shape[1] == 0:
+        return np.zeros(len(columns), np.int64)
+    return np.unique(columns, axis=0, return_inverse=True)[1].ravel()
 
 
 def _grouped(
     keys: Ints, max_tokens: int | None, rng: np.random.Generator
 ) -> tuple[Ints, Ints, Ints]:
-    """Items sorted by group (kept in order within), the groups' keys (G, 3) and their bounds."""
+    """Items sorted by group (kept in order within), the groups' keys (G, …) and their bounds."""
     groups, group = np.unique(keys, axis=0, return_inverse=True)
     group = group.ravel()
     kept = np.arange(len(keys))
@@ -130,36 +132,41 @@ def _grouped(
 
 
 def _cells(
-    groups: Ints, sizes: Ints, mode: Mode, max_speakers: int | None, rng: np.random.Generator
+    groups: Ints,
+    n_by: int,
+    by: Ints,
+    across: Ints,
+    sizes: Ints,
+    max_x: int | None,
+    rng: np.random.Generator,
 ) -> Ints:
     """Groups of A, B and X, sorted so that cells that share distances stand together."""
-    context, speaker = groups[:, 0], groups[:, 1]
-    a, b = _joined(groups[:, :2], groups[:, 2])
-    if mode == "within":
+    on = groups[:, -1:]
+    a, b = _joined(np.stack([by, across], axis=1), on)
+    if groups.shape[1] == n_by + 1:  # nothing is across
         a, b = a[sizes[a] > 1], b[sizes[a] > 1]
         x = a
     else:
-        near, far = _joined(groups[:, [0, 2]], speaker)
-        if max_speakers is not None:
-            near, far = _few(near, far, max_speakers, rng)
+        near, far = _joined(np.column_stack([by, on]), groups[:, n_by:-1])
+        if max_x is not None:
+            near, far = _few(near, far, max_x, rng)
         first, last = np.searchsorted(near, a), np.searchsorted(near, a, side="right")
         a, b = np.repeat(a, last - first), np.repeat(b, last - first)
         x = far[_ranges(first, last - first)]
-    low, high = np.minimum(speaker[a], speaker[x]), np.maximum(speaker[a], speaker[x])
-    order = np.lexsort((b, a, x, high, low, context[a]))
+    low, high = np.minimum(across[a], across[x]), np.maximum(across[a], across[x])
+    order = np.lexsort((b, a, x, high, low, by[a]))
     return np.stack([a, b, x], axis=1)[order]
 
 
 def _joined(keys: Ints, differing: Ints) -> tuple[Ints, Ints]:
-    """All ordered pairs of rows with equal keys and different `differing`, sorted by the first."""
-    _, key = np.unique(keys, axis=0, return_inverse=True)
-    key = key.ravel()
+    """All ordered pairs of rows with equal keys and no `differing` in common, by the first."""
+    key = _rows(keys)
     by_key = np.argsort(key, kind="stable")
     first = np.searchsorted(key[by_key], key)
     count = np.searchsorted(key[by_key], key, side="right") - first
     left = np.repeat(np.arange(len(keys)), count)
     right = by_key[_ranges(first, count)]
-    kept = differing[left] != differing[right]
+    kept = (differing[left] != differing[right]).all(axis=1)
     return left[kept], right[kept]
 
 
@@ -177,20 +184,21 @@ def _few(left: Ints, right: Ints, limit: int, rng: np.random.Generator) -> tuple
     return left[kept], right[kept]
 
 
-def _no_cells(
-    mode: Mode, n_items: int, n_phones: int, n_speakers: int, n_contexts: int
-) -> NoCellsError:
-    if n_phones < 2:
-        cause = "there is one phone only, and A and B have to differ"
-    elif mode == "across" and n_speakers < 2:
-        cause = "there is one speaker only, and X has to be another's than A and B"
-    elif mode == "across":
-        cause = "no two speakers share a context in which one of them has two phones"
+def _no_cells(conditions: Conditions, n_items: int, names: dict[str, list[str]]) -> NoCellsError:
+    on, across = conditions.on, " and ".join(conditions.across)
+    shared = " and ".join(conditions.by) or "anything"
+    single = [column for column in conditions.across if len(names[column]) < 2]
+    if len(names[on]) < 2:
+        cause = f"there is one {on} only, and A and B have to differ"
+    elif single:
+        cause = f"there is one {single[0]} only, and X has to be another's than A and B"
+    elif across:
+        cause = f"no {on} is there by two of {across} with the same {shared}, beside another {on}"
     else:
-        cause = "no speaker has a phone twice in a context that holds another phone too"
+        cause = f"no {on} is there twice with the same {shared}, beside another {on}"
+    counts = ", ".join(f"{len(found)} of {column}" for column, found in names.items())
     return NoCellsError(
-        f"ABX {mode} speakers is undefined: {n_items} items of {n_phones} phones, {n_speakers} "
-        f"speakers and {n_contexts} contexts give no A, B and X",
+        f"ABX is undefined: {n_items} items ({counts}) give no A, B and X",
         cause=cause,
         remedy="score more speech, another --mode, or --protocol phone (any context)",
     )

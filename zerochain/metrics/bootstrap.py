@@ -12,6 +12,8 @@ from scipy import sparse
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 REPLICATES = 1000
+SAMPLED = {"phone_a": "phone", "phone_b": "phone", "speaker": "speaker", "speaker_x": "speaker"}
+"""Columns of ABX cells → what they are a sample of, the phones of A and B first."""
 _BLOCK = 4_000_000
 """Rows times replicates that are held at once."""
 
@@ -134,6 +136,7 @@ def pigeonhole_interval(
     keys: Mapping[str, Ints],
     levels: Sequence[Sequence[str]],
     *,
+    sampled: Mapping[str, str] = SAMPLED,
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> tuple[float, float] | None:
@@ -146,27 +149,30 @@ def pigeonhole_interval(
     contexts are not resampled.
 
     Args:
-        scores, keys, levels: as `collapse`; the keys have phone_a and phone_b, and speaker with
-            or without speaker_x.
+        scores, keys, levels: as `collapse`.
+        sampled: columns → what they are a sample of; those of A's and B's phones come first.
 
     Returns:
         None where there is a single pair of phones: nothing is known of others then.
     """
-    pair = np.sort(np.stack([keys["phone_a"], keys["phone_b"]]), axis=0)
+    sampled = {column: of for column, of in sampled.items() if column in keys}
+    first = next(iter(sampled.values()))
+    pair = np.sort(
+        np.stack([keys[column] for column, of in sampled.items() if of == first]), axis=0
+    )
     if len(np.unique(pair, axis=1).T) < 2:
         return None
     rng = np.random.default_rng(seed)
-    n_phones, n_speakers = int(pair.max()) + 1, int(keys["speaker"].max()) + 1
-    if "speaker_x" in keys:
-        n_speakers = max(n_speakers, int(keys["speaker_x"].max()) + 1)
-    steps = _levels(keys, levels)
+    sizes: dict[str, int] = {}
+    for column, of in sampled.items():
+        sizes[of] = max(sizes.get(of, 0), int(keys[column].max()) + 1)
+    steps = _levels(keys, levels, sampled)
     per_block = max(1, min(replicates, _BLOCK // len(scores)))
     drawn = []
     for done in range(0, replicates, per_block):
         n = min(per_block, replicates - done)
-        phones = resample_weights(n_phones, rng, n).T
-        speakers = resample_weights(n_speakers, rng, n).T
-        weights = {"phone_a": phones, "phone_b": phones, "speaker": speakers, "speaker_x": speakers}
+        drawn_of = {of: resample_weights(size, rng, n).T for of, size in sizes.items()}
+        weights = {column: drawn_of[of] for column, of in sampled.items()}
         drawn.append(_collapsed(scores, steps, weights))
     return percentile_interval(np.concatenate(drawn))
 
@@ -182,12 +188,18 @@ class _Level(NamedTuple):
     """The row that each row goes into (n,)."""
 
 
-def _levels(keys: Mapping[str, Ints], levels: Sequence[Sequence[str]]) -> list[_Level]:
+def _levels(
+    keys: Mapping[str, Ints],
+    levels: Sequence[Sequence[str]],
+    sampled: Mapping[str, str] = SAMPLED,
+) -> list[_Level]:
     steps = []
     for level in levels:
+        if not keys:  # a single value is left
+            break
         gone = {name: codes for name, codes in keys.items() if name in level}
         kept = {name: codes for name, codes in keys.items() if name not in level}
-        weighted = {name: codes for name, codes in gone.items() if name != "context"}
+        weighted = {name: codes for name, codes in gone.items() if name in sampled}
         columns, combination = _unique(weighted, len(next(iter(keys.values()))))
         keys, group = _unique(kept, len(combination))
         steps.append(_Level(columns, combination, group))

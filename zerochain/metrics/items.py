@@ -1,6 +1,6 @@
 """What ABX compares: tokens of phones, cut from gold alignments or read from an .item file.
 
-Which frames are in an item: those whose middle lies in it, onset ≤ (i + ½) · step ≤ offset.
+Which frames are in an item is a `FrameRule`: unless said otherwise those whose middle lies in it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
@@ -23,6 +23,8 @@ EDGE = "#"
 """The neighbour of an utterance's first and last phone."""
 GAP_S = 0.02
 """Phones farther apart than this (seconds) have an unlabelled pause between them."""
+FrameRule = Literal["middle", "middle-less-one", "fraction"]
+"""Which frames are in an item, see `item_frames`."""
 COLUMNS = ("file", "onset", "offset", "phone", "prev-phone", "next-phone", "speaker")
 
 
@@ -92,6 +94,30 @@ def frame_span(onset: float, offset: float, step_ms: float) -> tuple[int, int]:
     first = math.ceil(round(onset / step_s - 0.5, 6))
     last = math.floor(round(offset / step_s - 0.5, 6))
     return first, max(first, last + 1)
+
+
+def item_frames(
+    item: Item, n_frames: int, step_ms: float, rule: FrameRule = "middle"
+) -> tuple[int, int] | str:
+    """The first frame of an item and the one behind its last, or why it can't be used.
+
+    Args:
+        n_frames: of the recording.
+        rule: "middle": onset ≤ (i + ½) · step ≤ offset. "middle-less-one": the same without the
+            last of them, and what reaches beyond the recording is cut off, as Libri-Light's code
+            does. "fraction": onset ≤ i / n_frames ≤ offset, the item's times being fractions of
+            the recording, as in ZeroSpeech 2019.
+    """
+    if rule == "fraction":
+        first = math.ceil(round(item.onset * n_frames, 6))
+        last = min(math.floor(round(item.offset * n_frames, 6)) + 1, n_frames)
+    else:
+        first, last = frame_span(item.onset, item.offset, step_ms)
+        if rule == "middle-less-one":
+            first, last = max(0, first), min(n_frames, last - 1)
+    if first >= n_frames or (first < last and (first < 0 or last > n_frames)):
+        return "outside_the_audio"
+    return (first, last) if first < last else "without_a_frame"
 
 
 def read_items(path: Path) -> list[Item]:

@@ -21,7 +21,8 @@ from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import Distance
-from zerochain.metrics.abx_plan import TRIPHONE, Mode, NoCellsError, Protocol
+from zerochain.metrics.abx_plan import NoCellsError
+from zerochain.metrics.abx_protocol import TRIPHONE, Mode, Protocol
 from zerochain.metrics.items import (
     SILENCES,
     Item,
@@ -30,6 +31,7 @@ from zerochain.metrics.items import (
     triphone_items,
     write_items,
 )
+from zerochain.scoring.abx_tables import write_abx_tables
 from zerochain.scoring.result import Scored, exclusion_notes
 
 
@@ -49,6 +51,7 @@ def score_abx(
     system: str | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    tables: Path | None = None,
 ) -> Scored:
     """ABX within and across speakers of a units.parquet or a features folder.
 
@@ -56,9 +59,12 @@ def score_abx(
         source: units, or features.
         model: the units' model; its codebook gives them distances beyond same or not.
         items: an .item file, instead of the corpus's gold phones.
-        mode: None scores both, and only notes that across is undefined for one speaker.
+        mode: None scores all that the protocol has, and only notes that across is undefined for
+            one speaker.
         normalise: mean and variance normalisation of features first, over what `source` holds.
         shift_ms: added to the times of the tokens: automatic alignments can be late.
+        tables: a folder that gets the score of every cell, pair of phones and pair of speakers,
+            see `zerochain.scoring.abx_tables`.
 
     Raises:
         ModelMismatchError: the units are of another unit model than `model`.
@@ -67,7 +73,7 @@ def score_abx(
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
     tokens, excluded = _items(items, whole, part, protocol, silences)
-    tokens = [_shifted(token, shift_ms / 1000) for token in tokens]
+    tokens = _timed(tokens, part, protocol, items, shift_ms / 1000)
     representation, codebook = _representation(source, model, normalise)
     _check_same_corpus(representation, whole)
     gold = items or corpus / PHONES_FILE
@@ -86,8 +92,9 @@ def score_abx(
         "codebook": model is not None,
         "seed": seed,
     }
-    scores, notes = [], []
-    for one in ("within", "across") if mode in {None, "both"} else (mode,):
+    scores, notes, results = [], [], {}
+    modes: tuple[Any, ...] = protocol.modes if mode is None else (mode,)
+    for one in ("within", "across") if mode == "both" else modes:
         try:
             result = abx(
                 representation,
@@ -104,11 +111,13 @@ def score_abx(
                 raise
             notes.append("abx_across_% is undefined and left out: there is one speaker only")
             continue
-        result = replace(result, exclusions={**excluded, **result.exclusions})
-        scores.append(
-            _abx_score(result, protocol, system or _name(representation), inputs, options)
-        )
+        results[one] = result = replace(result, exclusions={**excluded, **result.exclusions})
+        name = system or _name(representation)
+        scores.append(_abx_score(result, one, protocol, name, inputs, options))
     notes += exclusion_notes(scores)
+    if tables is not None:
+        write_abx_tables(tables, results, scores)
+        notes.append(f"cells, pairs of phones and of speakers: {tables}")
     return Scored(scores, notes)
 
 
@@ -173,9 +182,37 @@ def _items(
     return tokens, {**excluded, **_counted(utterances_without_alignment=without)}
 
 
-def _shifted(token: Item, shift_s: float) -> Item:
+def _timed(
+    tokens: list[Item], corpus: Corpus, protocol: Protocol, items: Path | None, shift_s: float
+) -> list[Item]:
+    """Tokens in the protocol's times, seconds or fractions of the recording, and shifted."""
+    if protocol.frames != "fraction":
+        return [_shifted(token, shift_s) for token in tokens] if shift_s else tokens
+    lengths = {u.id: u.duration for u in corpus.utterances}
+    late = [token for token in tokens if items is not None and token.offset > 1]
+    if late:
+        raise InputError(
+            f"{len(late)} items end after 1, the first at {late[0].offset:g} in {late[0].file!r}, "
+            f"and protocol {protocol.name!r} takes times as fractions of the recording",
+            path=items,
+            cause="they are in seconds, as for the other protocols",
+            remedy="divide them by the recordings' lengths, or take another protocol",
+        )
+    if items is not None:
+        return [_shifted(token, shift_s / lengths[token.file]) for token in tokens]
+    shifted = (_shifted(token, shift_s) for token in tokens)
+    return [
+        token._replace(
+            onset=token.onset / lengths[token.file],
+            offset=min(1.0, token.offset / lengths[token.file]),
+        )
+        for token in shifted
+    ]
+
+
+def _shifted(token: Item, shift: float) -> Item:
     """A token at another time; what would lie before the recording begins is cut off."""
-    onset, offset = max(0.0, token.onset + shift_s), max(0.0, token.offset + shift_s)
+    onset, offset = max(0.0, token.onset + shift), max(0.0, token.offset + shift)
     return token._replace(onset=onset, offset=offset)
 
 
@@ -232,6 +269,7 @@ def _name(representation: Features | UnitFile) -> str:
 
 def _abx_score(
     result: AbxResult,
+    mode: Mode,
     protocol: Protocol,
     system: str,
     inputs: dict[str, str],
@@ -245,7 +283,7 @@ def _abx_score(
         "exclusions": result.exclusions,
         **{key: value for key, value in common.items() if key != "name"},
     }
-    metric = f"abx_{result.mode}_%"
+    metric = f"abx_{mode}_%"
     return Score(
         metric,
         result.value,
