@@ -20,8 +20,10 @@ from zerochain.report.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_BYTES = 8_000_000
+_MOST_BYTES = 5_000_000
 _NUMBERED = 45  # units: more have no room for their numbers beside an attention map
+
+_BRIGHT = 0.5  # of the attention: the same on all maps, so that one that listens anywhere is dark
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def attention_map(
         aspect="auto",
         cmap="magma",
         vmin=0,
+        vmax=_BRIGHT,
         extent=(0, n_steps * step_ms / 1000, n - 0.5, -0.5),
         interpolation="nearest",
         resample=False,
