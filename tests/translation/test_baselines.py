@@ -166,3 +166,20 @@ def test_the_commands(files) -> None:
     f = files([("s0", "t99"), ("s1", "t1")])
     failed = run("translate", "baseline", "frequent", *common, code=1)
     assert "missing in the target units: t99" in failed.stderr
+
+
+def test_targets_for_the_unpaired(files) -> None:
+    """Label propagation: of a split's utterances some have pairs, the others get their targets."""
+    f = files([("s0", "t3"), ("s2", "t4"), ("s1", "t1")])
+    paths = [f.features, f.targets, f.pairs, "--corpus", f.corpus, "--out", f.out]
+    run("translate", "baseline", "nearest", *paths, "--split", "test", "--unpaired")
+    made = read_units(f.out)
+    assert made.ids == ["s3", "s5"]
+    assert made.units["s3"].tolist() == [4, 7, 9]
+    found = nearest_baseline(
+        f.features, f.targets, f.pairs, f.corpus, f.out, split="train", unpaired=True
+    )
+    assert found.keys() == {"s4"}
+    f = files()
+    failed = run("translate", "baseline", "nearest", *paths, "--unpaired", code=1)
+    assert "every utterance of split 'test' has a pair" in failed.stderr

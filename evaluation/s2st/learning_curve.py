@@ -1,0 +1,323 @@
+"""How good a translator is with so many pairs, and what recordings without pairs add to them.
+
+    python evaluation/s2st/learning_curve.py --source en.parquet --source-units en.parquet \
+        --target-units es.parquet --features features/en --corpus corpora/en \
+        --pairs corpora/pairs.parquet --sizes 50,200,800 --out runs/learning-curve
+
+The files are those of `zerochain run s2st` or of the commands that it runs. SOURCE is what the
+translator listens to; where that is features, back-translation is left out, since it makes up
+units. Of the pairs of split "train" the first `n` of a random order are known. Of every other
+one either the source alone or the target alone is: no pair hides among what has none. All are
+scored on the same pairs of split "test". What is there is not done again.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+from zerochain.formats.corpus import read_corpus
+from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
+from zerochain.formats.scores import append_scores, read_scores
+from zerochain.formats.units import read_units, write_units
+from zerochain.scoring.translation import score_translation
+from zerochain.training.config import TrainingConfig
+from zerochain.translation.baselines import nearest_baseline
+from zerochain.translation.parallel import Parallel, Part, oriented
+from zerochain.translation.pretraining import pretrain
+from zerochain.translation.pseudo import Pseudo
+from zerochain.translation.source import read_source
+from zerochain.translation.stage import train_translator, translate
+from zerochain.translation.translator import Search
+
+COLUMNS = (
+    "unit_bleu",
+    "unit_bleu_shuffled",
+    "unit_bleu_floor",
+    "unit_chrf",
+    "unit_error_rate_%",
+    "length_ratio",
+    "distinct_output_ratio",
+    "retrieval_mrr",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Files and options that all sizes share."""
+
+    source: Path
+    source_units: Path
+    target_units: Path
+    features: Path
+    corpus: Path
+    out: Path
+    network: dict[str, Any]
+    training: TrainingConfig
+    sample: int
+    cap: float
+    device: str
+
+    @property
+    def hears_units(self) -> bool:
+        return self.source.is_file()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known at one size.
+
+    Attributes:
+        pairs: the table of the known pairs, and of those that are scored.
+        sources, targets: ids of recordings without a pair.
+    """
+
+    n: int
+    pairs: Path
+    sources: list[str]
+    targets: list[str]
+
+
+def know(setting: Setting, pairs: Path, n: int, seed: int) -> Known:
+    """Keep `n` pairs of split "train", and of the others one side each."""
+    corpus = read_corpus(setting.corpus)
+    given, said = read_source(setting.source), read_units(setting.target_units)
+    table = oriented(read_pairs(pairs), given, said, pairs)
+    train, test = (table.of_split(corpus, split).pairs for split in ("train", "test"))
+    order = np.random.default_rng(seed).permutation(len(train))
+    if not 2 <= n <= len(train):
+        raise InputError(f"{n} pairs of {len(train)} in split 'train'", path=pairs)
+    known, others = [train[i] for i in order[:n]], [train[i] for i in order[n:]]
+    path = setting.out / "pairs" / f"{n}.parquet"
+    write_pairs(path, Pairs((*known, *test), table.source_corpus, table.target_corpus))
+    heard, spoken = {s for s, _ in [*known, *test]}, {t for _, t in [*known, *test]}
+    sources = dict.fromkeys(s for s, _ in others[::2] if s not in heard)
+    targets = dict.fromkeys(t for _, t in others[1::2] if t not in spoken)
+    return Known(n, path, list(sources), list(targets))
+
+
+def part_of(units: Path, names: list[str], out: Path) -> Path:
+    """Write a unit file of these utterances alone."""
+    write_units(out, replace(read_units(units).restrict(names), id=""))
+    return out
+
+
+class Size:
+    """The ways to translate with so many pairs; each writes units of split "test"."""
+
+    def __init__(self, setting: Setting, known: Known) -> None:
+        self.setting, self.known = setting, known
+        self.folder = setting.out / str(known.n)
+        self.part = Part((setting.corpus,), "train")
+
+    def nearest(self, out: Path) -> None:
+        """The target of the known source that sounds most alike."""
+        s = self.setting
+        nearest_baseline(s.features, s.target_units, self.known.pairs, s.corpus, out)
+
+    def paired(self, out: Path) -> None:
+        """A translator trained on the known pairs alone."""
+        self._translate(out)
+
+    def pretrained(self, out: Path) -> None:
+        """… that starts from denoisers of all units of both languages that may be known."""
+        self._translate(out, start_from=self._denoisers())
+
+    def propagated(self, out: Path) -> None:
+        """… that learns as well from the nearest targets of sources without one."""
+        s, near = self.setting, self.folder / "near.parquet"
+        options = {"split": "train", "unpaired": True}
+        nearest_baseline(s.features, s.target_units, self.known.pairs, s.corpus, near, **options)
+        made = part_of(near, self.known.sources, self.folder / "propagated.parquet")
+        self._translate(out, pseudo=[Pseudo(s.source, made)])
+
+    def back_translated(self, out: Path) -> None:
+        """… that learns as well from sources made up for targets without one."""
+        self._translate(out, pseudo=[self._back_translations()])
+
+    def both(self, out: Path) -> None:
+        """Pretrained and back-translated."""
+        self._translate(out, pseudo=[self._back_translations()], start_from=self._denoisers())
+
+    def ways(self) -> dict[str, Callable[[Path], None]]:
+        """Those that there are enough data for."""
+        ways = {
+            "nearest": self.nearest,
+            "paired": self.paired,
+            "pretrained": self.pretrained,
+        }
+        if self.known.sources:
+            ways["propagated"] = self.propagated
+        if self.known.targets and self.setting.hears_units:
+            ways |= {"back-translated": self.back_translated, "both": self.both}
+        return ways
+
+    def _translate(self, out: Path, **options: Any) -> None:
+        s, model = self.setting, self.folder / "translators" / out.stem
+        train_translator(
+            [Parallel(s.source, s.target_units, self.known.pairs)],
+            model,
+            network={} if options.get("start_from") else s.network,
+            training=s.training,
+            part=self.part,
+            cap=s.cap,
+            device=s.device,
+            **options,
+        )
+        test = Part((s.corpus,), "test")
+        asked = [
+            source
+            for source, _ in _table(self.known.pairs).of_split(read_corpus(s.corpus), "test").pairs
+        ]
+        translate(model, s.source, out, ids=asked, part=test, device=s.device)
+
+    def _denoisers(self) -> list[Path]:
+        """Of all training recordings, with and without a pair; the same for ways that share it."""
+        s, folders = self.setting, []
+        table = _table(self.known.pairs).of_split(read_corpus(s.corpus), "train").pairs
+        sides = [("target", s.target_units, [t for _, t in table] + self.known.targets)]
+        if s.hears_units:
+            sides.append(("source", s.source, [x for x, _ in table] + self.known.sources))
+        for name, units, ids in sides:
+            folder = self.folder / "denoisers" / name
+            folders.append(folder)
+            if folder.exists():
+                continue
+            part = part_of(units, list(dict.fromkeys(ids)), self.folder / f"all.{name}.parquet")
+            pretrain([part], folder, network=s.network, training=s.training, device=s.device)
+        return folders
+
+    def _back_translations(self) -> Pseudo:
+        s, made = self.setting, self.folder / "made.parquet"
+        if not made.exists():
+            reverse = self.folder / "translators" / "reverse"
+            train_translator(
+                [Parallel(s.target_units, s.source_units, self.known.pairs)],
+                reverse,
+                network=s.network,
+                training=s.training,
+                part=self.part,
+                device=s.device,
+            )
+            search = Search(sample=s.sample)
+            names = self.known.targets
+            translate(reverse, s.target_units, made, search=search, ids=names, device=s.device)
+        return Pseudo(made, s.target_units)
+
+
+def _table(path: Path) -> Pairs:
+    return read_pairs(path)
+
+
+@click.command()
+@click.option("--source", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--source-units", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--target-units", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option(
+    "--features", type=click.Path(path_type=Path, exists=True), required=True, help="For DTW."
+)
+@click.option(
+    "--corpus", type=click.Path(path_type=Path, exists=True), required=True, help="The source's."
+)
+@click.option("--pairs", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--sizes", default="50,200,800", show_default=True)
+@click.option("--width", type=int, default=128, show_default=True)
+@click.option("--layers", type=int, default=3, show_default=True, help="Of encoder and decoder.")
+@click.option("--steps", type=int, default=1500, show_default=True)
+@click.option("--validate-every", type=int, default=100, show_default=True)
+@click.option("--batch-size", type=int, default=24, show_default=True)
+@click.option("--sample", type=int, default=5, show_default=True)
+@click.option("--cap", type=float, default=2.0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def main(
+    sizes: str,
+    pairs: Path,
+    width: int,
+    layers: int,
+    steps: int,
+    validate_every: int,
+    batch_size: int,
+    seed: int,
+    **files: Any,
+) -> None:
+    """Train and score every way at every size; write table.csv and table.md."""
+    training = TrainingConfig(
+        max_steps=steps,
+        validate_every=validate_every,
+        batch_size=batch_size,
+        annealing="cosine",
+        seed=seed,
+    )
+    network = {"width": width, "n_encoder_layers": layers, "n_decoder_layers": layers}
+    setting = Setting(network=network, training=training, **files)
+    rows: list[dict[str, Any]] = []
+    for n in sorted({int(size) for size in sizes.split(",")}):
+        known = know(setting, pairs, n, seed)
+        size = Size(setting, known)
+        for name, way in size.ways().items():
+            rows.append(measured(size, name, way))
+            click.echo(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
+            write_tables(setting.out, rows)
+
+
+def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, Any]:
+    """A row of the table; scores that are there are read."""
+    known, setting = size.known, size.setting
+    scores = setting.out / "scores" / str(known.n) / f"{name}.jsonl"
+    if not scores.exists():
+        said = size.folder / f"{name}.parquet"
+        way(said)
+        found = score_translation(
+            said,
+            setting.target_units,
+            known.pairs,
+            corpus=setting.corpus,
+            split="test",
+            system=f"{name}, {known.n} pairs",
+        )
+        append_scores(scores, found.scores)
+    by_name = {score.metric: score for score in read_scores(scores)}
+    low, high = by_name["unit_bleu"].interval or (np.nan, np.nan)
+    return {
+        "pairs": known.n,
+        "sources_without": len(known.sources),
+        "targets_without": len(known.targets),
+        "way": name,
+        **{column: round(by_name[column].value, 3) for column in COLUMNS if column in by_name},
+        "unit_bleu_from": round(low, 3),
+        "unit_bleu_to": round(high, 3),
+    }
+
+
+def write_tables(out: Path, rows: list[dict[str, Any]]) -> None:
+    """table.csv with everything, table.md with unit-BLEU: a row a way, a column a size."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_file(out / "table.csv") as path, path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    sizes = list(dict.fromkeys(row["pairs"] for row in rows))
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    bleu = {(row["way"], row["pairs"]): f"{row['unit_bleu']:.1f}" for row in rows}
+    lines = [
+        ["unit-BLEU", *(f"{n} pairs" for n in sizes)],
+        ["---", *("--:" for _ in sizes)],
+        *([way, *(bleu.get((way, n), "") for n in sizes)] for way in ways),
+    ]
+    text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    with atomic_file(out / "table.md") as path:
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
