@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -307,3 +310,29 @@ def test_a_recording_is_cut_or_filled_to_its_units() -> None:
 def test_one_utterance_is_too_little() -> None:
     with pytest.raises(InputError, match="1 utterance"):
         training_cuts({"u": utterance(0, 20)}, HOP)
+
+
+DISTRIBUTED = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {here!r}]
+from test_generator_training import AGAINST, run
+from zerochain.training.device import is_main_process
+
+later = AGAINST.model_copy(update={{"adversary_from": 1}})
+weights = [w.tolist() for w in run(Path({out!r}), later).weights.values()]
+(Path({out!r}) / f"{{is_main_process()}}.txt").write_text(str(weights))
+"""
+
+
+def test_two_processes_train_one_generator_against_an_adversary(tmp_path: Path) -> None:
+    script, here = tmp_path / "script.py", Path(__file__).parent
+    script.write_text(DISTRIBUTED.format(tests=str(here.parent), here=str(here), out=str(tmp_path)))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *command], check=False, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    weights = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]
+    assert weights[0] == weights[1]
