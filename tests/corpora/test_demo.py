@@ -134,3 +134,27 @@ def test_every_voice_speaks() -> None:
         ]
         assert len({wave.tobytes() for wave in waves}) == len(voices)
         assert all(np.sqrt(np.mean(wave**2)) > 0.01 for wave in waves)
+
+
+@pytest.mark.parametrize("into", ["en", "es"])
+def test_for_translation_one_voice_interprets_and_test_voices_are_new(
+    tmp_path: Path, into: str
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    make_demo(tmp_path / "d", n_pairs=35, n_voices=4, into=into)
+    corpora = {language: read_corpus(tmp_path / "d" / language) for language in VOICES}
+    source = corpora["es" if into == "en" else "en"]
+    assert corpora[into].speakers == [next(iter(VOICES[into]))]
+    train, test = (source.select(split=split) for split in ("train", "test"))
+    assert len(train.speakers) == 3
+    assert len(test.speakers) == 1
+    assert not set(train.speakers) & set(test.speakers)
+    assert max(Counter(u.speaker for u in train.utterances).values()) <= 10  # of 28
+    assert "speaks all of it" in corpora[into].source
+    assert [u.split for u in source.utterances] == [u.split for u in corpora[into].utterances]
+
+
+def test_translation_needs_two_voices_and_a_language(tmp_path: Path) -> None:
+    for bad in ({"into": "fr"}, {"into": "es", "n_voices": 1}):
+        with pytest.raises(InputError, match="translation into"):
+            make_demo(tmp_path / "d", n_pairs=30, **bad)  # type: ignore[arg-type]

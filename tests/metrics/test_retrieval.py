@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reference import edit_distance
 from zerochain.errors import InputError
-from zerochain.metrics.retrieval import edit_similarity, retrieval
+from zerochain.metrics.retrieval import Ranking, edit_similarity, pooled_retrieval, retrieval
 
 
 def slow_mrr(row: list[int], right: set[int]) -> tuple[float, float]:
@@ -103,3 +103,30 @@ def test_edit_similarity_of_all_pairs() -> None:
 def test_what_makes_no_sense_is_refused(similarity: np.ndarray, right: list) -> None:
     with pytest.raises(InputError, match="right candidates"):
         retrieval(similarity, right)
+
+
+def test_rankings_are_pooled_and_each_keeps_its_candidates() -> None:
+    rng = np.random.default_rng(0)
+    sizes = (4, 7)
+    parts = [Ranking(rng.random((n, n)), [[i] for i in range(n)]) for n in sizes]
+    pooled = pooled_retrieval(parts)
+    alone = [retrieval(part.similarity, part.right) for part in parts]
+    for measure in (lambda r: r.mrr, lambda r: r.recall[1], lambda r: r.recall[10]):
+        for field in ("value", "chance"):
+            wanted = sum(
+                n * getattr(measure(r), field) for n, r in zip(sizes, alone, strict=True)
+            ) / sum(sizes)
+            assert getattr(measure(pooled), field) == pytest.approx(wanted)
+        assert measure(pooled).n == sum(sizes)
+    assert pooled.n_candidates == 7
+    assert pooled_retrieval(parts[:1]) == alone[0]
+
+
+def test_pooled_chance_is_found_within_each_ranking() -> None:
+    """Outputs that only tell which fold they are of know nothing."""
+    deaf = [Ranking(np.full((6, 6), value), [[i] for i in range(6)]) for value in (0.1, 0.9)]
+    assert pooled_retrieval(deaf).p_value == 1
+    sharp = [Ranking(np.eye(6), [[i] for i in range(6)]) for _ in range(2)]
+    assert pooled_retrieval(sharp).p_value < 0.01
+    with pytest.raises(InputError, match="nothing to rank"):
+        pooled_retrieval([])

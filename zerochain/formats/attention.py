@@ -41,7 +41,7 @@ class Attention:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 weights = arrays["attention"]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"holds no attention map ({error})",
                 path=path,

@@ -16,6 +16,7 @@ from zerochain.progress import track
 from zerochain.report import style, utterances
 from zerochain.report.players import Player, Sound, played, start
 from zerochain.report.run import Run
+from zerochain.report.score_tables import group_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +91,8 @@ def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
 
 def _sides(run: Run) -> _Sides | None:
     """The first corpus that is translated and whose pairs, targets and their units are there."""
-    names = {score.inputs.get("units"): score.system for score in run.scores}
+    scores = [score for score in run.scores if group_of(score) == "translation"]
+    names = {score.inputs.get("units"): score.system for score in scores}
     for pairs in [p for both in run.pairs for p in (both, both.swapped())]:
         source, target = (run.corpora.get(i) for i in (pairs.source_corpus, pairs.target_corpus))
         made = [
