@@ -165,7 +165,7 @@ class Size:
         train_translator(
             [Parallel(s.source, s.target_units, self.known.pairs)],
             model,
-            network={} if options.get("start_from") else s.network,
+            network=s.network,
             training=s.training,
             part=self.part,
             cap=s.cap,
