@@ -71,6 +71,46 @@ def abx_error(
     return 100 * (1 - collapse(rows, levels, {})), sum(map(len, cells.values()))
 
 
+def abx_2019(items, frames_by_file: Mapping[str, np.ndarray], distance: str) -> float:
+    """ZeroSpeech 2019's ABX error of (file, onset, offset, phone, context, speaker) items.
+
+    Line i of n stands at i / n; DTW(A, X); contexts, then pairs of speakers, then of phones.
+    """
+
+    def frames(item):
+        whole = frames_by_file[item[0]]
+        times = [i / len(whole) for i in range(len(whole))]
+        return [f for f, t in zip(whole, times, strict=True) if item[1] <= t <= item[2]]
+
+    def local(x, y):
+        if distance == "kl":
+            p, q = (v / v.sum() + np.finfo(float).eps for v in (x, y))
+            p, q = p / p.sum(), q / q.sum()
+            return 0.5 * ((p * np.log(p / q)).sum() + (q * np.log(q / p)).sum())
+        if not x.any() or not y.any():
+            return float(x.any() != y.any())
+        return math.acos(np.clip(x @ y / math.sqrt((x @ x) * (y @ y)), -1, 1)) / math.pi
+
+    def between(a, x):
+        if distance == "levenshtein":
+            return edit_distance([tuple(f) for f in a], [tuple(f) for f in x])
+        return dtw(np.array([[local(f, g) for g in x] for f in a]))
+
+    cells = defaultdict(list)
+    for a, b, x in itertools.product(items, repeat=3):
+        if a[3] == x[3] != b[3] and a[5] == b[5] != x[5] and a[4] == b[4] == x[4]:
+            to_a, to_b = between(frames(a), frames(x)), between(frames(b), frames(x))
+            score = 1 if to_a < to_b else 0.5 if to_a == to_b else 0
+            cells[a[3], b[3], a[5], x[5], a[4]].append(score)
+    names = ("phone_a", "phone_b", "speaker", "speaker_x", "context")
+    rows = [
+        dict(zip(names, key, strict=True)) | {"score": float(np.mean(scores))}
+        for key, scores in cells.items()
+    ]
+    levels = [("context",), ("speaker", "speaker_x"), ("phone_a", "phone_b")]
+    return 100 * (1 - collapse(rows, levels, {}))
+
+
 def collapse(
     rows: list[dict], levels: Sequence[Sequence[str]], weights: Mapping[str, Mapping]
 ) -> float:

@@ -133,6 +133,31 @@ def test_the_phone_protocol_and_silences_of_one_s_own(spoken, run):
     assert last(1)[0].options["exclusions"]["silence"] == 8 * 3
 
 
+def test_protocols_of_the_challenges_and_their_variants(spoken, run):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    run("abx", "feats", *common, "--protocol", "zs2019", "--distance", "dtw_cosine")
+    challenge = last(1)[0]
+    assert (challenge.protocol, challenge.options["distance"]) == ("zs2019", "angular")
+    assert (challenge.options["direction"], challenge.options["frames"]) == ("ax", "fraction")
+    run("abx", "feats", *common, "--protocol", "zs2019", "--distance", "levenshtein")
+    run("abx", "feats", *common, "--protocol", "zs2021", "--context", "any", "--reference-slicing")
+    assert {s.protocol for s in last(2)} == {"zs2021 any context, reference slicing"}
+    assert last(1)[0].options["frames"] == "middle-less-one"
+    output = run("abx", "feats", *common, "--protocol", "zs2019", "--mode", "within", code=1)
+    assert "not defined within speakers" in output
+
+
+def test_two_systems_beside_each_other(spoken, run):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    output = run("abx", "feats", *common, "--tables", "t1")
+    assert "pairs of phones and of speakers: t1" in output
+    run("abx", "feats", *common, "--tables", "t2", "--normalise", "speaker", "--system", "normed")
+    output = run("compare", "t1", "t2")
+    assert "normed" in output
+    assert "across" in output
+    assert "not 'abx-cells'" in run("compare", "t1", "units.parquet", code=1)
+
+
 def test_one_speaker_across_is_said_or_refused(spoken, run, tmp_path):
     alone = replace(spoken.select(speaker="ana"), folder=None, name="alone")
     phones = Phones(

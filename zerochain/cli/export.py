@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from zerochain.cli.common import FILE, FOLDER, Group, out_option
-from zerochain.cli.score import corpus_option, protocol_option, silence_option, split_option
+from zerochain.cli.score import corpus_option, silence_option, split_option
 
 
 @click.group(cls=Group)
@@ -19,7 +19,9 @@ def export() -> None:
     example="zerochain export items corpora/mine --protocol triphone --split test --out test.item"
 )
 @click.argument("corpus", type=FOLDER)
-@protocol_option
+@click.option(
+    "--protocol", type=click.Choice(["triphone", "phone"]), default="triphone", show_default=True
+)
 @split_option
 @silence_option
 @out_option("the .item file")

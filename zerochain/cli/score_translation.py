@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from zerochain.cli.common import FILE, FOLDER, device_option, seed_option
-from zerochain.cli.score import out_option, save_scores, score, split_option, system_option
+from zerochain.cli.score import out_option, save_scores, split_option, system_option
+from zerochain.cli.score_abx import score
 
 __all__ = ["score"]
 pairs_option = click.option(

@@ -139,11 +139,12 @@ def _by_length(starts: Ints, xs: Ints, ys: Ints, longest: int) -> Ints:
 def _fill(into: Cells, units: Cells, starts: Ints, items: Ints, lanes: Ints) -> tuple[int, int]:
     """Lay each lane's item down a column; returns the shortest and the longest item's length."""
     shortest, longest = len(into), 0
-    for lane, pair in enumerate(lanes):
-        first = starts[items[pair]]
-        n = starts[items[pair] + 1] - first
+    for lane in range(len(lanes)):
+        item = items[lanes[lane]]
+        string = units[starts[item] : starts[item + 1]]
+        n = len(string)
         for t in range(n):
-            into[t, lane] = units[first + t]
+            into[t, lane] = string[t]
         shortest, longest = min(shortest, n), max(longest, n)
     return shortest, longest
 

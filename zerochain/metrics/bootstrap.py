@@ -210,8 +210,14 @@ def _unique(keys: Mapping[str, Ints], n: int) -> tuple[dict[str, Ints], Ints]:
     """The distinct rows of n, by column, and which of them each row is."""
     if not keys:
         return {}, np.zeros(n, np.int64)
-    rows, inverse = np.unique(np.stack(list(keys.values())), axis=1, return_inverse=True)
-    return dict(zip(keys, rows, strict=True)), inverse.ravel()
+    number, n_numbers = np.zeros(n, np.int64), 1  # a row as a number: sorted faster than rows are
+    for codes in keys.values():
+        size = int(codes.max()) + 1
+        if n_numbers * size > 1 << 62:
+            number, n_numbers = np.unique(number, return_inverse=True)[1], n
+        number, n_numbers = number * size + codes, n_numbers * size
+    _, first, inverse = np.unique(number, return_index=True, return_inverse=True)
+    return {name: codes[first] for name, codes in keys.items()}, inverse.ravel()
 
 
 def _collapsed(scores: Doubles, steps: list[_Level], weights: Mapping[str, Doubles]) -> Doubles:
@@ -231,10 +237,11 @@ def _collapsed(scores: Doubles, steps: list[_Level], weights: Mapping[str, Doubl
             total = _summed(values[:, 0], group, combination) @ weight
             mass = _summed(defined[:, 0], group, combination) @ weight
         else:
-            row = np.arange(len(group))
-            mass = weight[combination] * defined
-            total = _summed(np.ones(len(group)), group, row) @ (np.where(defined, values, 0) * mass)
-            mass = _summed(np.ones(len(group)), group, row) @ mass
+            into = _summed(np.ones(len(group)), group, np.arange(len(group)))
+            mass = weight[combination]
+            if not defined.all():
+                mass, values = mass * defined, np.where(defined, values, 0)
+            total, mass = into @ (values * mass), into @ mass
         values = total / np.where(mass > 0, mass, np.nan)
     return np.asarray(values[0])
 
