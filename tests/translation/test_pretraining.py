@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import run
@@ -48,6 +48,7 @@ def both(languages: Languages, tmp_path_factory: pytest.TempPathFactory) -> list
     return [folder / "a", folder / "b"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, TOKEN - 1), min_size=1, max_size=60),
     st.floats(0, 0.9),

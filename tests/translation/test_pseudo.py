@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import run
@@ -93,6 +93,7 @@ def test_none_are_none(languages: Languages) -> None:
     assert sum(found.left_out.values()) == 0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 200), st.floats(0.1, 10))
 def test_the_cap(n_true: int, n_pseudo: int, cap: float) -> None:
     true, pseudo = (
