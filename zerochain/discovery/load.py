@@ -13,7 +13,7 @@ from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.self_training import SelfTrainedUnits
 from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
-from zerochain.formats.bundle import Bundle, read_bundle
+from zerochain.formats.bundle import Bundle, opened_as, read_bundle
 
 
 def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
@@ -23,27 +23,13 @@ def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
         InputError: not a bundle, a bundle of something else, or one that lacks something.
     """
     bundle = read_bundle(folder)
-    try:
+    with opened_as("unit model", folder, "discover the units again"):
         model = _model(bundle, folder, device)
         model.segmentation = Segmentation.from_config(bundle.config)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        said = f"lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
-        raise _unusable(folder, said) from error
-    shape = () if model.codebook is None else model.codebook.shape
-    if len(shape) != 2 or shape[0] != model.n_units:
-        raise _unusable(folder, f"has a codebook of shape {shape} for {model.n_units} units")
+        shape = () if model.codebook is None else model.codebook.shape
+        if len(shape) != 2 or shape[0] != model.n_units:
+            raise ValueError(f"has a codebook of shape {shape} for {model.n_units} units")
     return model
-
-
-def _unusable(folder: Path, found: str) -> InputError:
-    return InputError(
-        f"is no unit model that can be used: {found}",
-        path=folder,
-        cause="it was edited, or made by another version of zerochain",
-        remedy="discover the units again",
-    )
 
 
 def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:

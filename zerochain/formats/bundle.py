@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,28 @@ class Bundle:
     trained_on: Mapping[str, str]
     """What it was trained on: a name ("corpus", "units", "features") → its id."""
     id: str
+
+
+@contextmanager
+def opened_as(what: str, folder: Path, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong while a bundle becomes a model into an InputError that says so.
+
+    Args:
+        what: the model: "inverter", …
+        remedy: how to get a new one.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        said = f"lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise InputError(
+            f"is no {what} that can be used: {said}",
+            path=folder,
+            cause="it was edited, or made by another version of zerochain",
+            remedy=remedy,
+        ) from error
 
 
 def within(part: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

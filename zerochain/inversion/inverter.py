@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
-from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics
-from zerochain.formats.bundle import Bundle, read_bundle, within, write_bundle
+from zerochain.formats.bundle import Bundle, opened_as, read_bundle, within, write_bundle
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.prosody import Prosody
@@ -184,16 +183,8 @@ class Inverter:
             InputError: not a bundle of an inverter, or one that lacks something.
         """
         bundle = read_bundle(folder, *METHODS)
-        try:
+        with opened_as("inverter", folder, "train the inverter again"):
             return cls._of(bundle, device)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            lacks = f"lacks {error}" if isinstance(error, KeyError) else None
-            raise InputError(
-                f"is no inverter that can be used: {lacks or str(error).partition(chr(10))[0]}",
-                path=folder,
-                cause="it was edited, or made by another version of zerochain",
-                remedy="train the inverter again",
-            ) from error
 
     @classmethod
     def _of(cls, bundle: Bundle, device: str) -> Self:

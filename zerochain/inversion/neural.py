@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour
-from zerochain.formats.bundle import Bundle, read_bundle, within, write_bundle
+from zerochain.formats.bundle import Bundle, opened_as, read_bundle, within, write_bundle
 from zerochain.inversion.contours import resampled
 from zerochain.inversion.f0_units import F0Quantizer
 from zerochain.inversion.generator_training import Generator
@@ -171,16 +171,8 @@ class NeuralInverter:
             InputError: not a bundle of a neural inverter.
         """
         bundle = read_bundle(folder, *METHODS)
-        try:
+        with opened_as("inverter", folder, "train the inverter again"):
             return cls._of(bundle, device)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            lacks = f"lacks {error}" if isinstance(error, KeyError) else None
-            raise InputError(
-                f"is no inverter that can be used: {lacks or str(error).partition(chr(10))[0]}",
-                path=folder,
-                cause="it was edited, or made by another version of zerochain",
-                remedy="train the inverter again",
-            ) from error
 
     @classmethod
     def _of(cls, bundle: Bundle, device: str) -> Self:
