@@ -1,11 +1,12 @@
 """ABX beside fastabx and beside a plain Python loop, on one synthetic set.
 
 20 phones × 10 speakers × 10 tokens of 10 … 30 frames, any context, across speakers: 34.2 million
-triples, all of them. Three representations: 39 and 256 numbers a frame under the angular distance,
-and units (K = 100) that are the same or not. Each run is a process of its own, after one on a
-small set (compilation and imports aren't timed); the plain loop scores a subset.
+triples, all of them. Four representations: 39 and 256 numbers a frame under the angular distance,
+39 posteriors under the symmetrised KL divergence, and units (K = 100) that are the same or not.
+Each run is a process of its own, after one on a small set (compilation and imports aren't timed);
+the plain loop scores a subset.
 
-    python benchmarks/abx.py [--peer PYTHON]
+    python benchmarks/abx.py [--peer PYTHON] [--only KIND …]
 
 fastabx needs Python ≥ 3.12: where this Python can't import it, give one that can with --peer or
 ZEROCHAIN_FASTABX_PYTHON. Without any, its rows are left out.
@@ -24,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-KINDS = ("D=39", "D=256", "units")
+KINDS = {"D=39": "angular", "D=256": "angular", "KL": "kl_symmetric", "units": "identical"}
+"""Representation → distance."""
 FULL = (20, 10, 10)
 PART = (4, 3, 3)
 
@@ -32,7 +34,7 @@ PART = (4, 3, 3)
 def tokens(kind, n_phones, n_speakers, n_tokens):
     """(phone, speaker, frames) of every token: a phone's own course, a speaker's shift, noise."""
     rng = np.random.default_rng(0)
-    dim = {"D=39": 39, "D=256": 256, "units": 8}[kind]
+    dim = {"D=39": 39, "D=256": 256, "KL": 39, "units": 8}[kind]
     courses = rng.normal(size=(n_phones, 30, dim)).astype(np.float32)
     shifts = rng.normal(size=(n_speakers, dim)).astype(np.float32)
     codebook = rng.normal(size=(100, dim)).astype(np.float32)
@@ -44,6 +46,8 @@ def tokens(kind, n_phones, n_speakers, n_tokens):
                 at = np.linspace(0, 29, n).astype(int)
                 noise = rng.normal(size=(n, dim)).astype(np.float32)
                 frames = courses[p, at] + shifts[s] + 2 * noise
+                if kind == "KL":
+                    frames = np.exp(frames / 2) / np.exp(frames / 2).sum(axis=1, keepdims=True)
                 if kind == "units":
                     distances = ((frames[:, None] - codebook[None]) ** 2).sum(axis=2)
                     frames = distances.argmin(axis=1)[:, None].astype(np.float32)
@@ -69,7 +73,7 @@ def ours(kind, made):
     else:
         given = Features.from_arrays(arrays, step_ms=10.0)
     everything = Protocol("all", span="phone", context="any")
-    result = abx(given, items, mode="across", protocol=everything)
+    result = abx(given, items, mode="across", distance=KINDS[kind], protocol=everything)
     return result.value, result.n_triples
 
 
@@ -85,7 +89,7 @@ def fastabx(kind, made):
     labels = polars.DataFrame({"phone": [t[0] for t in made], "speaker": [t[1] for t in made]})
     dataset = Dataset(labels=labels, accessor=InMemoryAccessor(spans, data, torch.device("cpu")))
     task = Task(dataset, on="phone", across=["speaker"])
-    score = Score(task, "identical" if kind == "units" else "angular", progress=False)
+    score = Score(task, KINDS[kind], progress=False)
     return 100 * score.collapse(levels=["speaker"]), int(score.cells["size"].sum())
 
 
@@ -98,6 +102,10 @@ def plain(kind, made):
             a, b = made[x][2], made[y][2]
             if kind == "units":
                 local = (a != b.T).astype(float)
+            elif kind == "KL":
+                p, q = a[:, None].astype(float), b[None].astype(float)
+                ratio = np.log((p + 1e-6) / (q + 1e-6))
+                local = 0.5 * (p * ratio - q * ratio).sum(axis=2)
             else:
                 norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
                 local = np.arccos(np.clip(a @ b.T / norms, -1, 1)) / np.pi
@@ -188,6 +196,7 @@ def report(kind, size, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", default=os.environ.get("ZEROCHAIN_FASTABX_PYTHON"))
+    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--measure", nargs=5)
     options = parser.parse_args()
     if options.measure:
@@ -197,7 +206,7 @@ def main():
     peer = options.peer or sys.executable
     if not Path(peer).exists():
         parser.error(f"{peer}: no such Python")
-    for kind in KINDS:
+    for kind in options.only:
         for size, others in ((FULL, {"fastabx": peer}), (PART, {"plain": sys.executable})):
             rows = {"zerochain": run(sys.executable, "zerochain", kind, size)}
             rows |= {system: run(python, system, kind, size) for system, python in others.items()}

@@ -68,31 +68,51 @@ def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Fl
     R = D rows of unit vectors (ANGULAR) or vectors (EUCLIDEAN), and rows of zeros up to a
     multiple of four; or D probabilities and under them their D logarithms (KL, KL_SYMMETRIC).
     """
-    n_rows, width = y.shape
-    half = n_rows // 2
-    for i in range(n):
-        row = out[i]
-        row[:width] = 0
+    width = y.shape[1]
+    spare = np.empty(width, np.float32)
+    for i in range(0, n, 2):  # two at a time: y, which can be larger than the cache, is read once
+        second = min(i + 1, n - 1)
+        one, two = out[i, :width], out[i + 1, :width] if i + 1 < n else spare
         if kind in (KL, KL_SYMMETRIC):
-            for d in range(half):
-                p, log_p = x[d, first + i], x[half + d, first + i]
-                for j in range(width):
-                    row[j] += (p - y[d, j]) * (log_p - y[half + d, j])
-            for j in range(width):
-                row[j] *= np.float32(0.5)
+            _divergences(x[:, first + i], y, one)
+            _divergences(x[:, first + second], y, two)
         else:
-            for d in range(0, n_rows, 4):  # four at a time: a quarter of the stores
-                x0, x1 = x[d, first + i], x[d + 1, first + i]
-                x2, x3 = x[d + 2, first + i], x[d + 3, first + i]
-                for j in range(width):
-                    d0, d1 = x0 - y[d, j], x1 - y[d + 1, j]
-                    d2, d3 = x2 - y[d + 2, j], x3 - y[d + 3, j]
-                    row[j] += d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3
+            _squares(x[:, first + i], x[:, first + second], y, one, two)
             if kind == ANGULAR:
-                _to_angles(row, width)
+                _to_angles(one, width)
+                _to_angles(two, width)
             else:
-                for j in range(width):
-                    row[j] = np.sqrt(row[j])
+                one[:] = np.sqrt(one)
+                two[:] = np.sqrt(two)
+
+
+@compiled
+def _squares(x_one: Floats, x_two: Floats, y: Floats, one: Floats, two: Floats) -> None:
+    """Squared distances of two frames (R,) to all of y (R, T)."""
+    one[:] = 0
+    two[:] = 0
+    for d in range(0, len(y), 2):
+        a0, a1, b0, b1 = x_one[d], x_one[d + 1], x_two[d], x_two[d + 1]
+        y0, y1 = y[d], y[d + 1]
+        for j in range(len(one)):
+            p, q = a0 - y0[j], a1 - y1[j]
+            one[j] += p * p + q * q
+            p, q = b0 - y0[j], b1 - y1[j]
+            two[j] += p * p + q * q
+
+
+@compiled
+def _divergences(x: Floats, y: Floats, row: Floats) -> None:
+    """Means of both divergences of a frame (2 D,) from all of y (2 D, T)."""
+    row[:] = 0
+    half = len(y) // 2
+    for d in range(half):
+        p, log_p = x[d], x[half + d]
+        y_p, y_log_p = y[d], y[half + d]
+        for j in range(len(row)):
+            row[j] += (p - y_p[j]) * (log_p - y_log_p[j])
+    for j in range(len(row)):
+        row[j] *= np.float32(0.5)
 
 
 @compiled
