@@ -10,6 +10,7 @@ import pytest
 
 from zerochain import audio
 from zerochain.errors import InputError
+from zerochain.formats.abx_cells import SCHEMA, AbxCells, write_cells
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import write_features
@@ -44,6 +45,9 @@ def one_of_each(tmp_path: Path) -> Path:
     write_pairs(root / "pairs.parquet", Pairs((("a", "b"),), "", ""))
     write_bundle(root / "models" / "km", "kmeans", {}, {}, {})
     append_scores(root / "scores.jsonl", [Score("m", 1, None, 1, "p", "s", {})])
+    cell = ["across", "a", "b", "s", "t", "", "", 0.5, 4]
+    table = pa.table([[value] for value in cell], schema=SCHEMA)
+    write_cells(root / "abx_cells.parquet", AbxCells(table, "km", "phone", "identical", {}, {}))
     with write_features(
         root / "feats", extractor="x", options={}, step_ms=10, corpus_id=""
     ) as writer:
@@ -56,6 +60,7 @@ def one_of_each(tmp_path: Path) -> Path:
 
 
 EXPECTED = {
+    "abx_cells.parquet": "abx-cells",
     "feats": "features",
     "models/km": "bundle",
     "pairs.parquet": "pairs",

@@ -61,6 +61,8 @@ def print_file(path: Path, console: Console) -> None:
             _pairs(path, console)
         case "units":
             _units(path, console)
+        case "abx-cells":
+            _abx_cells(path, console)
         case "scores":
             _scores(path, console)
 
@@ -130,6 +132,21 @@ def _pairs(path: Path, console: Console) -> None:
     }
     _head(console, "pairs of utterances that say the same", facts)
     _table(console, "first pairs", ["source", "target"], pairs.pairs[:_FIRST])
+
+
+def _abx_cells(path: Path, console: Console) -> None:
+    from zerochain.formats.abx_cells import read_cells
+
+    cells = read_cells(path)
+    facts = {
+        "system": cells.system,
+        "protocol": f"{cells.protocol}, {cells.distance}",
+        "cells": f"{cells.table.num_rows:,}",
+        "triples": f"{sum(cells.table['n'].to_pylist()):,}",
+    }
+    _head(console, "the ABX score of every cell", facts)
+    first = [list(map(str, row.values())) for row in cells.table.slice(0, _FIRST).to_pylist()]
+    _table(console, "first cells", cells.table.column_names, first)
 
 
 def _features(folder: Path, console: Console) -> None:

@@ -21,6 +21,7 @@ Kind = Literal[
     "phones",
     "pairs",
     "units",
+    "abx-cells",
     "scores",
 ]
 _MARKERS: dict[str, Kind] = {
@@ -33,8 +34,8 @@ _MARKERS: dict[str, Kind] = {
 }
 _COULD_BE = (
     "give a folder with corpus.json, features.json, config.json (a model), synthesis.json, "
-    "attention.json or log.csv (a training), or a units.parquet, phones.parquet, pairs.parquet or "
-    "scores.jsonl"
+    "attention.json or log.csv (a training), or a units.parquet, phones.parquet, pairs.parquet, "
+    "abx_cells.parquet or scores.jsonl"
 )
 
 

@@ -261,3 +261,21 @@ def phone_units(shares: NDArray[np.float64], phones: Sequence[str], title: str) 
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
     bar.set_label("share of the unit's frames")
     return figure
+
+
+def phone_confusions(errors: NDArray[np.float64], phones: Sequence[str], title: str) -> Figure:
+    """ABX errors (%) of pairs of phones (P, P), NaN for none: A and X down, B across."""
+    side = max(320, min(900, 15 * len(phones) + 110))
+    figure = style.new_figure(side + 60, side)
+    axes = figure.add_subplot()
+    top = max(_CHANCE, float(np.nanmax(errors)))
+    image = axes.imshow(errors, "magma", vmin=0, vmax=top, interpolation="nearest")
+    axes.set_title(title, size=8)
+    axes.set_xticks(range(len(phones)), phones, size=7, rotation=90)
+    axes.set_yticks(range(len(phones)), phones, size=7)
+    axes.tick_params(length=0)
+    axes.set_xlabel("B")
+    axes.set_ylabel("A and X")
+    bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
+    bar.set_label("ABX error (%)")
+    return figure

@@ -14,6 +14,7 @@ from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
 from zerochain.formats.tables import write_json
 from zerochain.report import drawings, style
+from zerochain.report.abx_maps import abx_maps
 from zerochain.report.examples import examples, scored_units
 from zerochain.report.phone_maps import phone_maps
 from zerochain.report.run import Run, RunFiles, read_run
@@ -98,6 +99,7 @@ def _context(
         "units": units_table,
         "phones": tables.get("phones"),
         "phone_maps": list(phone_maps(run, units_table)),
+        "abx_maps": list(abx_maps(run)),
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder),
         "resynthesis": tables.get("resynthesis"),

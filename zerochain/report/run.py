@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.abx_cells import AbxCells, read_cells
 from zerochain.formats.attention import MARKER as ATTENTION_MARKER
 from zerochain.formats.attention import Attention, read_attention
 from zerochain.formats.bundle import Bundle, read_bundle
@@ -38,6 +39,7 @@ class RunFiles:
     trainings: tuple[Path, ...] = ()
     pairs: tuple[Path, ...] = ()
     attentions: tuple[Path, ...] = ()
+    abx_cells: tuple[Path, ...] = ()
     root: Path | None = None
     """Paths are shown relative to it."""
     passed_over: tuple[tuple[Path, str], ...] = ()
@@ -54,6 +56,7 @@ _KINDS: Mapping[Kind, str] = {
     "training": "trainings",
     "pairs": "pairs",
     "attention": "attentions",
+    "abx-cells": "abx_cells",
 }
 
 
@@ -119,6 +122,7 @@ class Run:
     pairs: list[Pairs] = field(default_factory=list)
     attentions: list[Attention] = field(default_factory=list)
     """Where translators listened."""
+    abx_cells: list[AbxCells] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
@@ -190,3 +194,7 @@ def _read(run: Run) -> Iterator[Source]:
         run.attentions.append(attention)
         identity = file_id(path / ATTENTION_MARKER)
         yield Source("attention", path, identity, f"{len(attention.ids)} maps")
+    for path in files.abx_cells:
+        cells = read_cells(path)
+        run.abx_cells.append(cells)
+        yield Source("ABX cells", path, cells.id, f"{cells.table.num_rows:,} cells, {cells.system}")

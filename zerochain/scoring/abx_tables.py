@@ -20,6 +20,8 @@ from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+PairError = tuple[str, str, str, float, int, int]
+"""Mode, both labels, ABX error in %, cells, triples."""
 PHONE_PAIRS, SPEAKER_PAIRS = "abx_phone_pairs.csv", "abx_speaker_pairs.csv"
 _SAME = (
     "protocol", "span", "context", "direction", "collapse", "max_tokens", "max_speakers", "frames",
@@ -27,6 +29,7 @@ _SAME = (
 )  # fmt: skip
 _SAME_INPUTS = ("corpus", "phones", "items")
 """Options and inputs in which two systems may not differ."""
+_PHONES, _SPEAKERS = ("phone_a", "phone_b"), ("speaker", "speaker_x")
 _BY_SPEAKERS = (("previous", "next"), ("phone_a", "phone_b"))
 """What is averaged away for a pair of speakers."""
 
@@ -53,21 +56,25 @@ def write_abx_tables(
         inputs=dict(first.inputs),
     )
     write_cells(folder / CELLS_FILE, cells)
-    phones = ("phone_a", "phone_b")
-    levels = [level for level in first.options["collapse"] if not {*level} & {*phones}]
-    for name, columns, way in (
-        (PHONE_PAIRS, phones, levels),
-        (SPEAKER_PAIRS, ("speaker", "speaker_x"), _BY_SPEAKERS),
-    ):
-        rows = [row for mode in results for row in pair_errors(cells, mode, columns, way)]
-        header = ("mode", *columns, "error_%", "cells", "triples")
-        _write_csv(folder / name, header, rows)
+    header = ("error_%", "cells", "triples")
+    phones = [row for mode in results for row in phone_errors(cells, mode)]
+    _write_csv(folder / PHONE_PAIRS, ("mode", *_PHONES, *header), phones)
+    speakers = [
+        row for mode in results for row in _pair_errors(cells, mode, _SPEAKERS, _BY_SPEAKERS)
+    ]
+    _write_csv(folder / SPEAKER_PAIRS, ("mode", *_SPEAKERS, *header), speakers)
 
 
-def pair_errors(
+def phone_errors(cells: AbxCells, mode: str) -> list[PairError]:
+    """The ABX error of every (ordered) pair of phones, averaged as the protocol does."""
+    levels = [level for level in cells.options["collapse"] if not {*level} & {*_PHONES}]
+    return _pair_errors(cells, mode, _PHONES, levels)
+
+
+def _pair_errors(
     cells: AbxCells, mode: str, columns: Sequence[str], levels: Iterable[Sequence[str]]
-) -> list[tuple[str, str, str, float, int, int]]:
-    """The ABX error (%) of every pair of labels: mode, both labels, error, cells, triples.
+) -> list[PairError]:
+    """The ABX error of every pair of labels.
 
     Args:
         columns: the pair's two columns.
@@ -79,7 +86,7 @@ def pair_errors(
     pairs, pair = np.unique(np.stack([keys[c] for c in columns]), axis=1, return_inverse=True)
     pair = pair.ravel()
     order = np.argsort(pair, kind="stable")
-    found = []
+    found: list[PairError] = []
     for i, part in enumerate(np.split(order, np.flatnonzero(np.diff(pair[order])) + 1)):
         inside = {c: codes[part] for c, codes in keys.items() if c not in columns}
         error = 100 * (1 - collapse(scores[part], inside, [*levels, tuple(inside)]))
