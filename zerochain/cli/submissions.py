@@ -214,6 +214,6 @@ _ABX = {
     "levenshtein": "units.parquet --distance levenshtein",
     "cosine": "features --distance angular",
     "euclidean": "features --distance euclidean",
-    "kl_symmetric": "features --distance kl",
+    "kl_symmetric": "features --distance kl_symmetric",
 }
 """How a submission's distance is called in 'zerochain score abx'."""
