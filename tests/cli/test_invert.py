@@ -26,6 +26,7 @@ from zerochain.inversion.adversary import AdversaryWarning
 from zerochain.inversion.train import Code2SpecTask
 
 QUICK = ("--steps", 6, "--validate-every", 2, "--width", 8, "--batch-size", 2)
+QUICK = (*QUICK, "--prosody-steps", 0)
 PLAIN = ("--adversary", "none")
 NAMES = ["ŋá/ɓú 1", "мир", "它.wav", "-x", "u4", "u5"]
 
@@ -58,7 +59,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     run("discover", "kmeans", made.corpus, "--units", 6, "--stride", 2, "--out", made.root / "km")
     run("encode", made.root / "km", made.corpus, "--out", made.units)
     train = ("invert", "train", made.units, made.corpus, "--voice", "ana")
-    run(*train, "--method", "unit-means", "--out", made.inverter)
+    run(*train, "--method", "unit-means", "--prosody-steps", 0, "--out", made.inverter)
     return made
 
 
@@ -166,6 +167,17 @@ def test_an_adversary_that_ruins_the_inverter_is_said(prepared: Prepared) -> Non
     assert "--alpha" in said
 
 
+def test_durations_are_learned_where_asked(prepared: Prepared) -> None:
+    train(prepared, "--method", "unit-means", "--prosody-steps", 2, "--out", "i")
+    assert "prosody" in read_bundle(Path("i")).config
+    assert read_training_log(Path("i.training/prosody"))["step"] == [2]
+    speak = (prepared.units, "--durations", "predicted", "--phase", "pghi", "--out", "w")
+    run("invert", "synthesize", "i", *speak)
+    assert list(read_synthesis(Path("w")).ids) == NAMES
+    error = run("invert", "synthesize", prepared.inverter, *speak, code=1).stderr
+    assert "trained with --prosody-steps 0" in error
+
+
 def test_many_voices(prepared: Prepared) -> None:
     command = ("invert", "train", prepared.units, prepared.corpus, *QUICK, *PLAIN, "--out")
     run(*command, "all", "--all-voices")
@@ -190,7 +202,7 @@ def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> Non
     corpus = make_corpus(3, speakers=("only",), seconds=0.4).folder
     run("discover", "kmeans", corpus, "--units", 3, "--out", "km")
     run("encode", "km", corpus, "--out", "u.parquet")
-    run("invert", "train", "u.parquet", corpus, "--method", "unit-means", "--out", "i")
+    run("invert", "train", "u.parquet", corpus, "--method", "unit-means", *QUICK, "--out", "i")
     assert read_bundle(Path("i")).config["voices"] == ["only"]
 
 
@@ -201,7 +213,17 @@ def test_units_of_an_odd_length_are_refused(make_corpus: Callable[..., Corpus]) 
         options = ("--units", 3, "--stride", stride, "--features", "f", "--out", "km")
         run("discover", "kmeans", corpus, *options)
         run("encode", "km", corpus, "--out", "u.parquet")
-        means = ("invert", "train", "u.parquet", corpus, "--method", "unit-means", "--out", "i")
+        means = (
+            "invert",
+            "train",
+            "u.parquet",
+            corpus,
+            "--method",
+            "unit-means",
+            *QUICK,
+            "--out",
+            "i",
+        )
         result = run(*means, code=code)
     assert "a unit lasts 12.5 ms, which is no multiple of 10 ms" in result.stderr
 

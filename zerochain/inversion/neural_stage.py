@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from zerochain import audio
+from zerochain.errors import InputError
 from zerochain.features.f0 import Contour
 from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import check_replaceable
@@ -51,6 +54,7 @@ from zerochain.inversion.voice_profiles import (
 )
 from zerochain.inversion.voices import Voice
 from zerochain.modules.convnext import SourceFilterGenerator
+from zerochain.modules.f0_vqvae import F0VqvaeConfig
 from zerochain.progress import track
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
@@ -111,10 +115,11 @@ def train_neural_inverter(
     check_same_ids(part.ids, unit_file.ids, f"corpus {whole.name}", f"unit file {units}")
     durations = {u.id: u.duration for u in part.utterances}
     unit_file.check_durations(durations, f"corpus {whole.name}")
-    hop = hop_of_frames(unit_file.step_ms)
     encoder = SpeakerEncoder.load(speakers, device) if speakers else None
     encoder_id = "" if encoder is None else encoder.id
     references = None if encoder is None else reference_vectors(part, names, encoder)
+    torch.manual_seed(training.seed)
+    generator = _untrained(method, unit_file, len(names), references, width)
     numbers = {u.id: names.index(str(u.speaker)) for u in part.utterances}
     contours = read_contours(part)
     statistics = statistics_of(contours, numbers, len(names))
@@ -139,18 +144,6 @@ def train_neural_inverter(
         device=device,
         restart=restart,
     )
-    settings = {
-        "n_units": unit_file.n_units,
-        "n_f0_units": quantizer.n_units if method == "hifigan" else 0,
-        "n_voices": len(names),
-        "n_reference": 0 if references is None else references.shape[1],
-        "hop": hop,
-        **({} if width is None else {"width": width}),
-    }
-    torch.manual_seed(training.seed)
-    generator = make_generator(method, {"network": settings})
-    if references is not None:
-        generator.conditioning.voice.references.copy_(torch.from_numpy(references))
     told = [Voice(name, n, statistics[n]) for n, name in enumerate(names)]
     data = _utterances(unit_file, part, contours, numbers, quantizer, told)
     mark = {
@@ -192,6 +185,35 @@ def train_neural_inverter(
         for checkpoint in folder.rglob(CHECKPOINT):
             checkpoint.unlink()
     return inverter, report
+
+
+def _untrained(
+    method: Method,
+    unit_file: UnitFile,
+    n_voices: int,
+    references: NDArray[np.float32] | None,
+    width: int | None,
+) -> Generator:
+    """A generator with random weights; HiFi-GAN, which has no excitation, is told F0 units too."""
+    settings = {
+        "n_units": unit_file.n_units,
+        "n_f0_units": F0VqvaeConfig().n_units if method == "hifigan" else 0,
+        "n_voices": n_voices,
+        "n_reference": 0 if references is None else references.shape[1],
+        "hop": hop_of_frames(unit_file.step_ms),
+        **({} if width is None else {"width": width}),
+    }
+    try:
+        generator = make_generator(method, {"network": settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"no {method} generator has a {first['loc'][0]} of {first['input']}: {first['msg']}",
+            remedy="leave --width out, or change it",
+        ) from error
+    if references is not None:
+        generator.conditioning.voice.references.copy_(torch.from_numpy(references))
+    return generator
 
 
 def _utterances(
