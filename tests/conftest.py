@@ -14,6 +14,11 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 REAL = Path(os.environ.get("ZEROCHAIN_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
 
+def pytest_configure() -> None:
+    """One thread a process: tests run side by side, and the same sums come out everywhere."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="session")
 def real_corpora() -> Callable[[str], Path]:
     """The folder of a real corpus; the test is skipped where it is missing."""

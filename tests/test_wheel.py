@@ -81,8 +81,10 @@ def test_the_demonstration_runs_from_a_wheel_alone(tmp_path: Path) -> None:
         "systems": "[{units: 16, stride: 2}]",
         "inverter.units": 16,
         "inverter.stride": 2,
-        "inverter.width": 8,
-        "inverter.steps": 10,
+        "inverters.unit-means": "train --method unit-means --prosody-steps 0",
+        "inverters.code2spec": "train --width 8 --steps 10 --prosody-steps 5",
+        "inverters.convnext": "null",
+        "speaker_steps": 0,
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     said = call(

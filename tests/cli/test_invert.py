@@ -25,8 +25,8 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.inversion.adversary import AdversaryWarning
 from zerochain.inversion.train import Code2SpecTask
 
-QUICK = ("--steps", 6, "--validate-every", 2, "--width", 8, "--batch-size", 2)
-QUICK = (*QUICK, "--prosody-steps", 0)
+SMALL = ("--width", 8, "--batch-size", 2, "--prosody-steps", 0)
+QUICK = ("--steps", 6, "--validate-every", 2, *SMALL)
 PLAIN = ("--adversary", "none")
 NAMES = ["ŋá/ɓú 1", "мир", "它.wav", "-x", "u4", "u5"]
 

@@ -60,6 +60,8 @@ def test_a_sweep(capfd: pytest.CaptureFixture[str]) -> None:
             if score.metric == "codebook_usage":
                 assert int(row["n_used"]) == score.value * 4
                 continue
+            if score.metric == "factored_segment_bitrate_bit/s":
+                continue  # the table has durations in one bit rate
             abx = score.metric.startswith("abx")
             column = f"{score.metric} triphone" if abx else score.metric
             assert float(row[column]) == pytest.approx(score.value, rel=1e-5)
