@@ -76,6 +76,15 @@ def test_frames_of_at_most_10_ms_and_whole_samples(step_ms: float, hop: int) -> 
 
 
 @BOTH
+def test_around_an_utterance_there_is_nothing_and_no_unit(method: Method) -> None:
+    model, steps = untrained_neural(method), units(20) % (N_UNITS - 1) + 1
+    before = model.synthesize(steps, model.voice("ana"))
+    with torch.no_grad():
+        model.generator.conditioning.unit.weight[0] = 9.0  # of unit 0, which isn't said
+    np.testing.assert_array_equal(model.synthesize(steps, model.voice("ana")), before)
+
+
+@BOTH
 def test_whispered_speech_is_noise_without_a_pitch(method: Method) -> None:
     model = untrained_neural(method, whispered=True)
     voice, steps = model.voice("ana"), units(50)

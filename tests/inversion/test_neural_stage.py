@@ -16,15 +16,16 @@ from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
-from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.bundle import bundle_id, read_bundle, within
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units, write_units
+from zerochain.inversion import neural_stage
 from zerochain.inversion.generator_training import GeneratorLosses, GeneratorTask
 from zerochain.inversion.neural import NeuralInverter
 from zerochain.inversion.neural_stage import train_neural_inverter
 from zerochain.modules.quantizer import CollapseWarning
-from zerochain.training.loop import Batch, Update
+from zerochain.training.loop import Batch, Trained, Update, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.quantizer.CollapseWarning")
 AGAINST = GeneratorLosses(adversary="multi-resolution", adversary_width=0.125, adversary_from=2)
@@ -105,9 +106,21 @@ def test_by_a_speaker_encoders_vectors(prepared: Path, tmp_path: Path) -> None:
         )
 
 
-def test_hifigan_hears_f0_units(prepared: Path, tmp_path: Path) -> None:
+def test_hifigan_hears_f0_units(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Trained] = []
+
+    def watched(*arguments: Any, **options: Any) -> Trained:
+        kept.append(train(*arguments, **options))
+        return kept[-1]
+
+    monkeypatch.setattr(neural_stage, "train", watched)
     model = trained_neural(prepared, tmp_path / "i", method="hifigan", width=32, voices=["ana"])
-    config = read_bundle(tmp_path / "i").config
+    bundle = read_bundle(tmp_path / "i")
+    for name, weight in within("generator", bundle.tensors).items():
+        np.testing.assert_array_equal(weight, kept[0].weights[name])  # of the averaged network
+    config = bundle.config
     assert config["network"]["n_f0_units"] == model.f0_quantizer.n_units == 20
     assert config["network"]["hop"] == 160
     wave = NeuralInverter.load(tmp_path / "i").synthesize(steps_of(prepared), model.voice())
