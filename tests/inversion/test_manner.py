@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inverters import N_UNITS, untrained_neural
@@ -59,6 +59,7 @@ def test_semitones_that_make_no_sense(semitones: float) -> None:
         Manner(semitones=semitones)
 
 
+@example([1, 1, 0], 1.2)
 @given(STEPS, RATES)
 def test_a_rate_keeps_the_order_and_every_run(steps: list[int], rate: float) -> None:
     old = int32(steps)

@@ -201,7 +201,8 @@ def whole_steps(durations: NDArray[np.float64], total: float) -> NDArray[np.int3
     All are scaled alike, but none to less than 1; what rounding leaves is carried to the next.
     """
     scaled = durations * _factor(durations, max(total, len(durations)))
-    ends = np.rint(np.cumsum(np.maximum(scaled, 1))).astype(np.int64)
+    # Halves go up, all of them: to even numbers, 1.5 and 2.5 would both become 2.
+    ends = np.floor(np.cumsum(np.maximum(scaled, 1)) + 0.5).astype(np.int64)
     return np.asarray(np.diff(ends, prepend=0), np.int32)
 
 
