@@ -1,6 +1,7 @@
 """The grammar: enough sentences, all different, and Spanish that agrees."""
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -94,6 +95,15 @@ def test_draws_are_different_mixed_and_repeatable() -> None:
     assert draw(100, seed=3) == drawn[:100]
     assert len({s.en.split()[0] for s in drawn[:20]}) >= 4
     assert set(draw(len(sentences()))) == set(sentences())
+
+
+def test_every_nth_sentence_is_of_any_kind() -> None:
+    drawn = draw(1000, seed=1)
+    kinds = [Counter(sentence.en.split()[0] for sentence in drawn[i::5]) for i in range(5)]
+    for kind, n in Counter(sentence.en.split()[0] for sentence in drawn).items():
+        for part in kinds:
+            assert n / 5 - 5 * n**0.5 < part[kind] < n / 5 + 5 * n**0.5
+            assert part[kind] > 0 or n < 30
 
 
 @pytest.mark.parametrize("n", [0, -1, 10**6])

@@ -114,7 +114,10 @@ _REQUESTS = (
 
 
 def draw(n: int, seed: int = 0) -> list[Sentence]:
-    """`n` different sentences, the kinds of sentence taking turns; deterministic from the seed.
+    """`n` different sentences, deterministic from the seed.
+
+    The kinds of sentence take turns, in another order each round, so that whoever takes every
+    nth sentence gets all kinds.
 
     Raises:
         InputError: fewer than one is asked for, or more than the grammar has.
@@ -127,14 +130,11 @@ def draw(n: int, seed: int = 0) -> list[Sentence]:
         )
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(kind)) for kind in kinds]
-    longest = max(len(kind) for kind in kinds)
-    turns = [
-        kind[order[turn]]
-        for turn in range(longest)
-        for kind, order in zip(kinds, orders, strict=True)
-        if turn < len(kind)
-    ]
-    return turns[:n]
+    drawn: list[Sentence] = []
+    for turn in range(max(len(kind) for kind in kinds)):
+        left = [(k, o) for k, o in zip(kinds, orders, strict=True) if turn < len(k)]
+        drawn += [left[i][0][left[i][1][turn]] for i in rng.permutation(len(left))]
+    return drawn[:n]
 
 
 def sentences() -> list[Sentence]:

@@ -16,7 +16,7 @@ from zerochain.discovery.cpc_config import CPCConfig
 from zerochain.discovery.cpc_training import CpcTask
 from zerochain.discovery.frames import check_enough
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.neural import NeuralUnits, Outcome
+from zerochain.discovery.neural import NeuralUnits
 from zerochain.discovery.segments import Speech, held_out
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation
@@ -26,6 +26,7 @@ from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Trained, train
+from zerochain.training.outcome import Outcome
 
 _WARM_UP = "warm-up"  # its folder
 

@@ -6,7 +6,6 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,41 +23,12 @@ from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
 from zerochain.formats.bundle import Bundle
 from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import Trained
+from zerochain.training.outcome import Outcome
 
 _STRIDES = (1, 2, 4, 8)
 _BATCH_FRAMES = 8_192  # of a padded batch: activations of 256 channels take 8 MB a layer
 _MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
 _ENCODER = "encoder."
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training went, as a bundle records it: the same for a resumed one."""
-
-    n_parameters: int
-    steps: int
-    best_step: int
-    best_valid_loss: float
-    converged: bool
-
-    @classmethod
-    def of(cls, trained: Trained, network: nn.Module) -> Self:
-        """What `train` returned for a network."""
-        return cls(
-            n_parameters=sum(p.numel() for p in network.parameters()),
-            steps=int(trained.history[-1]["step"]),
-            best_step=int(trained.best["step"]),
-            best_valid_loss=trained.best["valid_loss"],
-            converged=trained.converged,
-        )
-
-    def __str__(self) -> str:
-        ended = "stopped improving" if self.converged else "NOT CONVERGED: steps ran out"
-        return (
-            f"{self.n_parameters:,} parameters, {self.steps} steps ({ended}), "
-            f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}"
-        )
 
 
 class NeuralUnits(UnitModel):

@@ -14,7 +14,7 @@ from zerochain.discovery.augmentation import augmentation_of
 from zerochain.discovery.frames import check_enough
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.model import UnitModel
-from zerochain.discovery.neural import NeuralUnits, Outcome
+from zerochain.discovery.neural import NeuralUnits
 from zerochain.discovery.segments import Speech, held_out
 from zerochain.discovery.self_training_config import SelfTrainingConfig
 from zerochain.discovery.self_training_task import FrameClassifier, FrameTask
@@ -27,6 +27,7 @@ from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, train
+from zerochain.training.outcome import Outcome
 
 
 class SelfTrainedUnits(NeuralUnits):

@@ -13,7 +13,7 @@ from torch import nn
 from zerochain.discovery.codebook import COLLAPSED, collapse, start_codebook
 from zerochain.discovery.frames import check_enough
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.neural import NeuralUnits, Outcome
+from zerochain.discovery.neural import NeuralUnits
 from zerochain.discovery.segments import Speech, held_out
 from zerochain.discovery.vqvae_training import VqvaeTask
 from zerochain.formats.features import Features
@@ -25,6 +25,7 @@ from zerochain.modules.vqvae import ConditionalVqvae
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
+from zerochain.training.outcome import Outcome
 
 _OF_CONV = ("n_blocks", "tail", "instance_norm")
 

@@ -18,12 +18,14 @@ from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
+from zerochain.formats.fit import timeless
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
+from zerochain.training.outcome import Outcome
 from zerochain.training.split import validation_ids
 
 TRAINING = TrainingConfig(
@@ -56,7 +58,7 @@ class RecogniserTraining:
     seconds: float
     best_step: int
     best_valid_loss: float
-    converged: bool
+    converged: bool | None
     cer: float
     """In %, on recordings held out from training and from the choice of when to stop."""
     cer_interval: tuple[float, float] | None
@@ -122,23 +124,19 @@ def train_recogniser(
         )  # fmt: skip
         cer, wer = _errors(recogniser, parts["test"])
     report = RecogniserTraining(
-        n_parameters=sum(p.numel() for p in recogniser.network.parameters()),
+        **asdict(Outcome.of(trained, recogniser.network)),
         n_characters=len(characters),
         n_utterances=len(parts["train"].texts),
         minutes=sum(features.index[n][1] for n in parts["train"].texts) * SPEECH.step_ms / 60_000,
         excluded={k: n for k, n in {"without_text": without, "too_short": short}.items() if n},
-        steps=int(trained.history[-1]["step"]),
-        seconds=round(trained.history[-1]["seconds"], 1),
-        best_step=int(trained.best["step"]),
-        best_valid_loss=trained.best["valid_loss"],
-        converged=trained.converged,
+        seconds=trained.seconds,
         cer=cer.value,
         cer_interval=cer.interval,
         wer=wer.value,
         n_held_out=cer.n,
     )
     if is_main_process():
-        said = {name: value for name, value in asdict(report).items() if name != "seconds"}
+        said = timeless(asdict(report))
         recogniser.save(out, {"corpus": whole.id}, {**settings, **said})  # one id, resumed or not
         (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
     return report

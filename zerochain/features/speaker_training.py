@@ -18,12 +18,14 @@ from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
+from zerochain.formats.fit import timeless
 from zerochain.metrics.verification import Verification, verify
 from zerochain.modules.speaker_encoder import SpeakerClassifier, SpeakerNet, SpeakerNetConfig
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
+from zerochain.training.outcome import Outcome
 
 TRAINING = TrainingConfig(
     max_steps=600,
@@ -51,7 +53,7 @@ class SpeakerTraining:
     seconds: float
     best_step: int
     best_valid_loss: float
-    converged: bool
+    converged: bool | None
     held: Held
     """What it was tested on: speakers that it never heard, or known ones' utterances."""
     held_speakers: tuple[str, ...]
@@ -108,22 +110,18 @@ def train_speaker_encoder(
         verification = _verified(encoder, features, division)
     learned = [piece for piece in division.train if piece.start == 0]
     report = SpeakerTraining(
-        n_parameters=sum(p.numel() for p in encoder.network.parameters()),
+        **asdict(Outcome.of(trained, encoder.network)),
         n_speakers=n_speakers,
         n_utterances=len(learned),
         minutes=sum(p.n_frames for p in division.train) * SPEECH.step_ms / 60_000,
         excluded=excluded,
-        steps=int(trained.history[-1]["step"]),
-        seconds=round(trained.history[-1]["seconds"], 1),
-        best_step=int(trained.best["step"]),
-        best_valid_loss=trained.best["valid_loss"],
-        converged=trained.converged,
+        seconds=trained.seconds,
         held=division.held,
         held_speakers=tuple(sorted({piece.speaker for piece in division.test})),
         verification=verification,
     )
     if is_main_process():
-        said = {name: value for name, value in asdict(report).items() if name != "seconds"}
+        said = timeless(asdict(report))
         encoder.save(out, {"corpus": whole.id}, {**settings, **said})  # the same id, resumed or not
         (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
     return report

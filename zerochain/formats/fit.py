@@ -5,8 +5,10 @@ It is no part of the bundle's id: the same model can be fitted faster elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from zerochain.formats.tables import read_json, write_json
 
@@ -22,6 +24,11 @@ class Fit:
     """Of wall time, of all runs if it was interrupted."""
     device: str
     """In a few words for people: "CPU, 2 threads", "NVIDIA H100"."""
+
+
+def timeless(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training is recorded by in a bundle's configuration, and so in its id."""
+    return {name: value for name, value in report.items() if name != "seconds"}
 
 
 def write_fit(bundle: Path, fit: Fit) -> None:

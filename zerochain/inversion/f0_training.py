@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from zerochain.modules.encoder import mask_of
 from zerochain.modules.f0_vqvae import F0Errors, F0Vqvae, n_units_of
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Trained, Update
+from zerochain.training.outcome import Outcome
 
 _CUT_FRAMES = 256  # 1.3 s: longer than what a unit sees
 _LONG_CUTS, _LONG_CUT = 16, 2048
@@ -107,10 +109,7 @@ def measured(
     shares = counts[counts > 0] / counts.sum()
     n_voiced = float(kept.arrays["voiced"].sum())
     return {
-        "steps": int(trained.history[-1]["step"]),
-        "best_step": int(trained.best["step"]),
-        "best_valid_loss": trained.best["valid_loss"],
-        "converged": trained.converged,
+        **asdict(Outcome.of(trained, network)),
         "voiced": float(learned.arrays["voiced"].mean()),
         "n_used": len(shares),
         "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),

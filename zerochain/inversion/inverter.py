@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zerochain.audio import Waveform
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, within, write_bundle
+from zerochain.formats.fit import timeless
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.prosody import Prosody
@@ -166,7 +167,7 @@ class Inverter:
             "f0": [asdict(s) for s in self.statistics],
             "speaker_encoder_id": self.speaker_encoder_id,
             "phase": self.phase,
-            "training": dict(training),
+            "training": timeless(training),
         }
         weights = {f"network.{k}": v.cpu().numpy() for k, v in self.network.state_dict().items()}
         weights |= {"mean": self.mean.cpu().numpy(), "deviation": self.deviation.cpu().numpy()}

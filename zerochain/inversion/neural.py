@@ -20,6 +20,7 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, within, write_bundle
+from zerochain.formats.fit import timeless
 from zerochain.inversion.contours import resampled
 from zerochain.inversion.f0_units import F0Quantizer
 from zerochain.inversion.generator_training import Generator
@@ -153,7 +154,7 @@ class NeuralInverter:
             "step_ms": self.step_ms,
             "voices": list(self.voices),
             "speaker_encoder_id": self.speaker_encoder_id,
-            "training": dict(training),
+            "training": timeless(training),
         }
         parts = {
             "generator": {k: v.cpu().numpy() for k, v in self.generator.state_dict().items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER, SAMPLE
 from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.fit import Fit, write_fit
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion import f0_units, prosody_fit
@@ -58,8 +60,9 @@ from zerochain.modules.f0_vqvae import F0VqvaeConfig
 from zerochain.progress import track
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.device import is_main_process
+from zerochain.training.device import described, is_main_process
 from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
+from zerochain.training.outcome import Outcome
 
 _N_FRAMES_S = 0.64  # of a training cut
 
@@ -173,7 +176,9 @@ def train_neural_inverter(
         "minutes": part.duration / 60,
         "losses": losses.model_dump(),
         "training": training.model_dump(),
-        **_how(trained, generator, training, device),
+        "device": device,
+        "seconds": trained.seconds,
+        **asdict(Outcome.of(trained, generator)),
         "complaints": [*quantizer.findings, *predicted.findings],
     }
     if is_main_process():
@@ -181,6 +186,7 @@ def train_neural_inverter(
         sample = inverter.synthesize(steps, inverter.voice(speaker))  # what can't isn't saved
         trained_on = {"units": unit_file.id, "corpus": whole.id}
         inverter.save(out, trained_on | ({"speakers": encoder_id} if encoder_id else {}), report)
+        write_fit(out, Fit(trained.seconds, described(device)))
         audio.write(out / SAMPLE, sample)
         for checkpoint in folder.rglob(CHECKPOINT):
             checkpoint.unlink()
@@ -270,17 +276,3 @@ def _train(
     )
     generator.load_state_dict(trained.weights)
     return trained
-
-
-def _how(
-    trained: Trained, generator: Generator, training: TrainingConfig, device: str
-) -> dict[str, Any]:
-    return {
-        "device": device,
-        "n_parameters": sum(p.numel() for p in generator.parameters()),
-        "steps": int(trained.history[-1]["step"]),
-        "seconds": round(trained.history[-1]["seconds"], 1),
-        "best_step": int(trained.best["step"]),
-        "best_valid_loss": trained.best["valid_loss"],
-        "converged": trained.converged if training.keep == "best" else None,
-    }

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
+from zerochain.training.outcome import Outcome
 from zerochain.training.split import validation_ids
 
 TRAINING = TrainingConfig(
@@ -98,10 +100,7 @@ def fit_prosody(
     network.load_state_dict(trained.weights)
     network.to(device).eval()
     report = {
-        "steps": int(trained.history[-1]["step"]),
-        "best_step": int(trained.best["step"]),
-        "best_valid_loss": trained.best["valid_loss"],
-        "converged": trained.converged,
+        **asdict(Outcome.of(trained, network)),
         **measured(network, learned, kept, device),
     }
     scale = duration_scale(network, learned, device)

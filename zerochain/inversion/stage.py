@@ -12,6 +12,7 @@ from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER, SAMPLE
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.fit import Fit, write_fit
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import read_units
 from zerochain.inversion.adversary import AdversaryOptions
@@ -32,7 +33,7 @@ from zerochain.inversion.voice_data import (
 from zerochain.inversion.voice_profiles import read_contours, reference_vectors, statistics_of
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.device import is_main_process
+from zerochain.training.device import described, is_main_process
 from zerochain.training.loop import CHECKPOINT, training_folder
 
 
@@ -168,6 +169,8 @@ def train_inverter(
             *sample_units(unit_file, part)
         )  # first: what can't speak is not saved
         inverter.save(out, trained_on, report)
+        if "seconds" in report:
+            write_fit(out, Fit(report["seconds"], described(device)))
         audio.write(out / SAMPLE, sample)
         for checkpoint in training_folder(out).rglob(CHECKPOINT):
             checkpoint.unlink()

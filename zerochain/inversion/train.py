@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from zerochain.modules.adversarial import (
 from zerochain.modules.patch_discriminator import PatchDiscriminator
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Row, Update, train
+from zerochain.training.outcome import Outcome
 
 _BETAS = (0.5, 0.9)  # of the discriminator's Adam: what it met long ago is no longer true
 
@@ -187,14 +189,9 @@ def train_code2spec(
     network.load_state_dict(result.weights)
     how = {
         "device": device,
-        "n_parameters": sum(p.numel() for p in network.parameters()),
-        "steps": int(result.history[-1]["step"]),
-        "seconds": round(result.history[-1]["seconds"], 1),
-        "best_step": int(result.best["step"]),
-        "best_valid_loss": result.best["valid_loss"],
+        "seconds": result.seconds,
+        **asdict(Outcome.of(result, network)),
         "contrast": result.best["contrast"],
-        # An adversary has no end of its own: nobody can say that it has converged.
-        "converged": result.converged if training.keep == "best" else None,
         "complaints": list(complaints(result.history).values()),
     }
     return network.to(device), how

@@ -90,10 +90,16 @@ class Trained:
     history: list[Row]
     """One row a validation: step, seconds, train_loss, valid_loss and the task's other losses,
     from the step on from which the task returns them."""
-    converged: bool
-    """Whether it stopped because validation no longer improved, not because steps ran out."""
+    converged: bool | None
+    """Whether it stopped because validation no longer improved, not because steps ran out; None
+    where validation is no judge of that, and the last weights are kept."""
     best: Row
     """The validation whose weights are kept."""
+
+    @property
+    def seconds(self) -> float:
+        """Of all runs, if it was interrupted."""
+        return round(self.history[-1]["seconds"], 1)
 
 
 def train(
@@ -140,7 +146,8 @@ def train(
         if run.stopped:
             break
     run.end()
-    return Trained(run.best_weights, run.history, run.stopped, run.kept)
+    converged = run.stopped if config.keep == "best" else None
+    return Trained(run.best_weights, run.history, converged, run.kept)
 
 
 class _Run:

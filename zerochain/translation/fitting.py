@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from zerochain.formats.fit import Fit, timeless, write_fit
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.device import is_main_process
+from zerochain.training.device import described, is_main_process
 from zerochain.training.loop import CHECKPOINT, train, training_folder
+from zerochain.training.outcome import Outcome
 from zerochain.translation.config import TranslationConfig
 from zerochain.translation.data import Pair
 from zerochain.translation.network import most_for_one
@@ -92,13 +94,10 @@ def fit(
     report = {
         **facts,
         "device": running.device,
-        "n_parameters": sum(p.numel() for p in network.parameters()),
-        "steps": int(trained.history[-1]["step"]),
-        "seconds": round(trained.history[-1]["seconds"], 1),
-        "best_step": int(trained.best["step"]),
+        "seconds": trained.seconds,
+        **asdict(Outcome.of(trained, network)),
         "unit_bleu": trained.best["unit_bleu"],
         "cross_entropy": trained.best["cross_entropy"],
-        "converged": trained.converged,
     }
     return translator, report
 
@@ -117,5 +116,6 @@ def keep(
 ) -> None:
     """Write what was trained, once, and remove the checkpoint."""
     if is_main_process():
-        translator.save(out, trained_on, report, model)
+        translator.save(out, trained_on, timeless(report), model)
+        write_fit(out, Fit(report["seconds"], described(report["device"])))
         (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)

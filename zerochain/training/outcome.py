@@ -1,0 +1,44 @@
+"""How a training went, in the few numbers that a bundle records and people are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import nn
+
+from zerochain.training.loop import Trained
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training went: the same for a resumed one, so that it can be part of a bundle's id."""
+
+    n_parameters: int
+    steps: int
+    best_step: int
+    best_valid_loss: float
+    converged: bool | None
+    """None where nothing can say, as with an adversary."""
+
+    @classmethod
+    def of(cls, trained: Trained, network: nn.Module) -> Self:
+        """What `train` returned for a network."""
+        return cls(
+            n_parameters=sum(p.numel() for p in network.parameters()),
+            steps=int(trained.history[-1]["step"]),
+            best_step=int(trained.best["step"]),
+            best_valid_loss=trained.best["valid_loss"],
+            converged=trained.converged,
+        )
+
+    def __str__(self) -> str:
+        ended = {
+            True: "stopped improving",
+            False: "NOT CONVERGED: steps ran out",
+            None: "all steps, as an adversary has no end of its own",
+        }[self.converged]
+        return (
+            f"{self.n_parameters:,} parameters, {self.steps} steps ({ended}), "
+            f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}"
+        )
