@@ -29,7 +29,7 @@ def items(corpus: Path, protocol: str, split: str | None, silence: str | None, o
     """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file."""
     from zerochain.metrics.abx_protocol import PROTOCOLS
     from zerochain.metrics.items import SILENCES
-    from zerochain.scoring.abx import export_items
+    from zerochain.scoring.abx_items import export_items
 
     silences = SILENCES if silence is None else frozenset(silence.split(","))
     n_items, excluded = export_items(

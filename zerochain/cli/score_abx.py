@@ -9,7 +9,6 @@ import click
 
 from zerochain.cli.common import FILE, FOLDER, PATH, jobs_option, seed_option
 from zerochain.cli.score import (
-    corpus_option,
     out_option,
     save_scores,
     score,
@@ -30,9 +29,22 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
     "--split test --out scores.jsonl"
 )
 @click.argument("source", metavar="INPUT", type=PATH)
-@corpus_option
+@click.option(
+    "--corpus",
+    type=FOLDER,
+    help="The corpus, with gold phones; with --items only for splits, and to check lengths.",
+)
 @click.option("--model", type=FOLDER, help="The units' model: compares its codebook vectors.")
-@click.option("--items", type=FILE, help="An .item file, instead of the corpus's gold phones.")
+@click.option(
+    "--items", type=FILE, help="An .item file, instead of gold phones: it needs no --corpus."
+)
+@click.option(
+    "--ids",
+    type=click.Choice(["path", "name"]),
+    default="path",
+    show_default=True,
+    help="What --items calls recordings: whole ids, or what stands behind their last slash.",
+)
 @click.option(
     "--protocol",
     type=click.Choice(["triphone", "phone", "zs2019", "zs2021"]),
@@ -93,6 +105,7 @@ def abx(
     distance: str | None,
     silence: str | None,
     beside: str | None,
+    ids: str,
     out: Path,
     **options: Any,
 ) -> None:
@@ -122,7 +135,7 @@ def abx(
     options["silences"] = SILENCES if silence is None else frozenset(silence.split(","))
     chosen = variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing)
     options["distance"] = ALIASES.get(distance or "", distance)
-    scored = score_abx(protocol=chosen, **options)
+    scored = score_abx(protocol=chosen, folders=ids == "path", **options)
     save_scores(scored, out)
     show_beside(out, beside, scored.scores[0].system)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.identity import check_ids, check_same_ids, file_id
 from zerochain.formats.tables import read_json, read_table, write_json, write_table
@@ -75,6 +75,28 @@ class Features:
             index={name: self.index[name] for name in ids},
             speakers={name: self.speakers[name] for name in ids},
         )
+
+    def check_durations(self, durations_s: Mapping[str, float], where: str) -> None:
+        """Raise InputError unless the features are as long as the recordings of the same ids.
+
+        Two steps and a frame or two of slack, as for units.
+        """
+        step_s = self.step_ms / 1000
+        off = {
+            name: (n_frames * step_s, durations_s[name])
+            for name, (_, n_frames) in self.index.items()
+            if name in durations_s
+            and abs(n_frames * step_s - durations_s[name]) > 2 * step_s + 0.03
+        }
+        if off:
+            name, (seconds, heard) = next(iter(off.items()))
+            raise InputError(
+                f"{len(off)} of {len(self)} utterances have features of another length than their "
+                f"recordings in the {where}: {listed(list(off))} ({name!r}: {seconds:.2f} s of features, "
+                f"{heard:.2f} s of sound)",
+                cause=f"a step isn't {self.step_ms:g} ms, or another corpus has the same ids",
+                remedy="extract or import the features of this corpus, with the right --step-ms",
+            )
 
     @classmethod
     def from_arrays(

@@ -46,6 +46,9 @@ class AbxResult:
     interval: tuple[float, float] | None
     """95 %, over phones and speakers; None where there is a single pair of phones."""
     n_items: int
+    """Items that have frames, and were kept where a protocol draws some."""
+    n_compared: int
+    """Those of them that are in a cell: the others are of a kind without a match."""
     n_cells: int
     n_triples: int
     cells: pa.Table
@@ -158,6 +161,7 @@ def abx_on(
         value=_error(collapse(scores, keys, levels)),
         interval=None if interval is None else (_error(interval[1]), _error(interval[0])),
         n_items=len(todo.order),
+        n_compared=int(todo.sizes[np.unique(todo.cells)].sum()),
         n_cells=len(scores),
         n_triples=int(todo.n_triples.sum()),
         cells=_table(todo, scores),

@@ -15,32 +15,27 @@ from zerochain.features.normalisation import NormalisationKind, normalised
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features, read_features
-from zerochain.formats.identity import check_same_ids, file_id
-from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.identity import file_id
+from zerochain.formats.phones import PHONES_FILE
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import NoCellsError
 from zerochain.metrics.abx_protocol import TRIPHONE, Mode, Protocol
-from zerochain.metrics.items import (
-    SILENCES,
-    Item,
-    phone_items,
-    read_items,
-    triphone_items,
-    write_items,
-)
+from zerochain.metrics.items import SILENCES, Exclusions, Item
+from zerochain.scoring.abx_items import gold_items, listed_items, timed
 from zerochain.scoring.abx_tables import write_abx_tables
 from zerochain.scoring.result import Scored, exclusion_notes
 
 
 def score_abx(
     source: Path,
-    corpus: Path,
+    corpus: Path | None = None,
     *,
     model: Path | None = None,
     items: Path | None = None,
+    folders: bool = True,
     protocol: Protocol = TRIPHONE,
     distance: Distance | None = None,
     mode: Mode | Literal["both"] | None = None,
@@ -57,8 +52,11 @@ def score_abx(
 
     Args:
         source: units, or features.
+        corpus: whose gold phones are compared; with `items` it only gives splits, and lengths
+            that are checked.
         model: the units' model; its codebook gives them distances beyond same or not.
         items: an .item file, instead of the corpus's gold phones.
+        folders: files of `items` are whole ids; else the last parts of them.
         mode: None scores all that the protocol has, and only notes that across is undefined for
             one speaker.
         normalise: mean and variance normalisation of features first, over what `source` holds.
@@ -70,18 +68,14 @@ def score_abx(
         ModelMismatchError: the units are of another unit model than `model`.
         InputError: no gold phones, ids that don't join, an undefined score.
     """
-    whole = read_corpus(corpus)
-    part = whole if split is None else whole.select(split=split)
-    tokens, excluded = _items(items, whole, part, protocol, silences)
-    tokens = _timed(tokens, part, protocol, items, shift_ms / 1000)
+    whole = None if corpus is None else read_corpus(corpus)
     representation, codebook = _representation(source, model, normalise)
-    _check_same_corpus(representation, whole)
-    gold = items or corpus / PHONES_FILE
-    inputs = {
-        "corpus": whole.id,
-        **_inputs(representation, model),
-        "items" if items else "phones": file_id(gold),
-    }
+    tokens, excluded = _tokens(items, folders, whole, representation, split, protocol, silences)
+    tokens = timed(tokens, protocol, whole, items, shift_ms / 1000)
+    if whole is not None:  # other recordings may have the same ids
+        seconds = {u.id: u.duration for u in whole.utterances}
+        representation.check_durations(seconds, f"corpus {whole.name}")
+    inputs = _inputs(representation, model, whole, items)
     options = {
         **asdict(protocol),
         "split": split,
@@ -92,6 +86,8 @@ def score_abx(
         "codebook": model is not None,
         "seed": seed,
     }
+    if n_zero := _n_zero(representation, codebook, distance):
+        options["n_zero_vectors"] = n_zero
     scores, notes, results = [], [], {}
     modes: tuple[Any, ...] = protocol.modes if mode is None else (mode,)
     for one in ("within", "across") if mode == "both" else modes:
@@ -114,113 +110,41 @@ def score_abx(
         results[one] = result = replace(result, exclusions={**excluded, **result.exclusions})
         name = system or _name(representation)
         scores.append(_abx_score(result, one, protocol, name, inputs, options))
+        notes.append(_rests_on(result, one))
     notes += exclusion_notes(scores)
+    if n_zero:
+        notes.append(f"{n_zero:,} vectors are all zero: at 0 from each other, at 1 from all others")
     if tables is not None:
         write_abx_tables(tables, results, scores)
         notes.append(f"cells, pairs of phones and of speakers: {tables}")
     return Scored(scores, notes)
 
 
-def export_items(
-    corpus: Path,
-    out: Path,
-    *,
-    protocol: Protocol = TRIPHONE,
-    split: str | None = None,
-    silences: Collection[str] = SILENCES,
-) -> tuple[int, dict[str, int]]:
-    """Write what a protocol compares in a corpus to a ZeroSpeech .item file.
-
-    Returns:
-        How many items were written, and how many tokens were left out, by reason.
-
-    Raises:
-        InputError: no gold phones, or an id that the format can't carry.
-    """
-    whole = read_corpus(corpus)
-    part = whole if split is None else whole.select(split=split)
-    tokens, excluded = _items(None, whole, part, protocol, silences)
-    write_items(out, tokens)
-    return len(tokens), excluded
-
-
-def _items(
+def _tokens(
     items: Path | None,
-    whole: Corpus,
-    part: Corpus,
+    folders: bool,
+    corpus: Corpus | None,
+    representation: Features | UnitFile,
+    split: str | None,
     protocol: Protocol,
     silences: Collection[str],
-) -> tuple[list[Item], dict[str, int]]:
-    """The items of the corpus's part, and what was left out of them."""
-    ids = set(part.ids)
-    if items is not None:
-        listed_items = read_items(items)
-        files = list(dict.fromkeys(item.file for item in listed_items))
-        check_same_ids(files, whole.ids, "items", f"corpus {whole.name}")
-        if len(set(listed_items)) < len(listed_items):
-            raise InputError(
-                f"holds {len(listed_items) - len(set(listed_items))} items twice",
-                path=items,
-                cause="two files were joined; a token would be compared with itself",
-                remedy="list each once",
-            )
-        kept = [item for item in listed_items if item.file in ids]
-        return kept, _counted(items_of_other_utterances=len(listed_items) - len(kept))
-    path = whole.home / PHONES_FILE
-    if not path.is_file():
+) -> tuple[list[Item], Exclusions]:
+    """The items to compare, in their own times, and what was left out of them."""
+    if corpus is None and (items is None or split is not None):
         raise InputError(
-            f"corpus {part.name!r} has no gold phones, and ABX needs some",
-            path=path,
-            remedy="import it with --alignments, or give an --items file",
+            "nothing says which tokens to compare" if items is None else "a split is a corpus's",
+            remedy="give --corpus, one with gold phones, or --items"
+            if items is None
+            else "give --corpus as well, or leave --split out",
         )
-    phones = read_phones(path)
-    chosen = Phones({k: v for k, v in phones.by_id.items() if k in ids}, phones.source)
-    make = triphone_items if protocol.span == "triphone" else phone_items
-    speakers = {u.id: u.speaker for u in part.utterances}
-    tokens, excluded = make(chosen, speakers, silences)
-    without = len(ids) - len(chosen.by_id)
-    return tokens, {**excluded, **_counted(utterances_without_alignment=without)}
-
-
-def _timed(
-    tokens: list[Item], corpus: Corpus, protocol: Protocol, items: Path | None, shift_s: float
-) -> list[Item]:
-    """Tokens in the protocol's times, seconds or fractions of the recording, and shifted."""
-    if protocol.frames != "fraction":
-        return [_shifted(token, shift_s) for token in tokens] if shift_s else tokens
-    lengths = {u.id: u.duration for u in corpus.utterances}
-    late = [token for token in tokens if items is not None and token.offset > 1]
-    if late:
-        raise InputError(
-            f"{len(late)} items end after 1, the first at {late[0].offset:g} in {late[0].file!r}, "
-            f"and protocol {protocol.name!r} takes times as fractions of the recording",
-            path=items,
-            cause="they are in seconds, as for the other protocols",
-            remedy="divide them by the recordings' lengths, or take another protocol",
-        )
-    if items is not None:
-        return [_shifted(token, shift_s / lengths[token.file]) for token in tokens]
-    shifted = (_shifted(token, shift_s) for token in tokens)
-    return [
-        token._replace(
-            onset=token.onset / lengths[token.file],
-            offset=min(1.0, token.offset / lengths[token.file]),
-        )
-        for token in shifted
-    ]
-
-
-def _shifted(token: Item, shift: float) -> Item:
-    """A token at another time; what would lie before the recording begins is cut off."""
-    onset, offset = max(0.0, token.onset + shift), max(0.0, token.offset + shift)
-    return token._replace(onset=onset, offset=offset)
-
-
-def _check_same_corpus(representation: Features | UnitFile, corpus: Corpus) -> None:
-    """Refuse units of other recordings that have the same ids."""
-    if isinstance(representation, UnitFile):
-        durations = {u.id: u.duration for u in corpus.utterances}
-        representation.check_durations(durations, f"corpus {corpus.name}")
+    if items is None:
+        assert corpus is not None
+        return gold_items(corpus, split, protocol, silences)
+    if corpus is None:
+        return listed_items(items, representation.ids, "units or features", folders=folders)
+    only = None if split is None else set(corpus.select(split=split).ids)
+    where = f"corpus {corpus.name}"
+    return listed_items(items, corpus.ids, where, folders=folders, only=only)
 
 
 def _representation(
@@ -252,12 +176,20 @@ def _representation(
     return unit_file, bundle.tensors["codebook"].astype(np.float32)
 
 
-def _inputs(representation: Features | UnitFile, model: Path | None) -> dict[str, str]:
-    kind = "features" if isinstance(representation, Features) else "units"
-    ids = {kind: representation.id}
+def _inputs(
+    representation: Features | UnitFile,
+    model: Path | None,
+    corpus: Corpus | None,
+    items: Path | None,
+) -> dict[str, str]:
+    ids = {} if corpus is None else {"corpus": corpus.id}
+    ids["features" if isinstance(representation, Features) else "units"] = representation.id
     if isinstance(representation, UnitFile) and model is not None:
         ids["model"] = representation.model_id
-    return ids
+    if items is not None:
+        return {**ids, "items": file_id(items)}
+    assert corpus is not None
+    return {**ids, "phones": file_id(corpus.home / PHONES_FILE)}
 
 
 def _name(representation: Features | UnitFile) -> str:
@@ -265,6 +197,25 @@ def _name(representation: Features | UnitFile) -> str:
         return representation.method
     kind = representation.options.get("normalisation", "none")
     return representation.extractor if kind == "none" else f"{representation.extractor} {kind}-norm"
+
+
+def _rests_on(result: AbxResult, mode: Mode) -> str:
+    """What a score rests on, in words."""
+    note = f"{mode}: {result.n_compared:,} items in {result.n_cells:,} cells"
+    alone = result.n_items - result.n_compared
+    return note + (f"; {alone:,} more have nothing to be compared with" if alone else "")
+
+
+def _n_zero(
+    representation: Features | UnitFile,
+    codebook: NDArray[np.float32] | None,
+    distance: Distance | None,
+) -> int:
+    """How many vectors are all zero, and so have no angle, where angles are compared."""
+    vectors = representation.frames if isinstance(representation, Features) else codebook
+    if vectors is None or distance not in {None, "angular"}:
+        return 0
+    return len(vectors) - int(np.count_nonzero(vectors.any(axis=1)))
 
 
 def _abx_score(
@@ -279,6 +230,7 @@ def _abx_score(
         "n_of": "triples",
         "distance": result.distance,
         "n_items": result.n_items,
+        "n_compared": result.n_compared,
         "n_cells": result.n_cells,
         "exclusions": result.exclusions,
         **{key: value for key, value in common.items() if key != "name"},
@@ -294,7 +246,3 @@ def _abx_score(
         inputs,
         options,
     )
-
-
-def _counted(**counts: int) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from zerochain.errors import InputError
+from zerochain.features.importing import import_features
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.features import read_features, write_features
+from zerochain.formats.phones import Phone, Phones
+from zerochain.metrics.abx_protocol import PHONE, ZS2019
+from zerochain.metrics.items import Item, read_items, write_items
+from zerochain.scoring.abx import score_abx
+from zerochain.scoring.abx_items import export_items
+
+LINE = "abacabcb" * 3
+NAMES = {f"in/u{i}": ("ana", "béa")[i // 2] for i in range(4)}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Four utterances by two speakers; ids are paths, as of recordings in folders."""
+    utterances = tuple(
+        Utterance(u, f"{u}.wav", 1.2, speaker, split="test" if u == "in/u0" else "train")
+        for u, speaker in NAMES.items()
+    )
+    line = [Phone(0.05 * i, 0.05 * (i + 1), p) for i, p in enumerate(LINE)]
+    whole = Corpus("c", utterances, audio_root=str(tmp_path))
+    return write_corpus(tmp_path / "c", whole, Phones(dict.fromkeys(NAMES, line), "gold")).folder
+
+
+def features(folder, step_ms=10.0, zeros=0):
+    rng = np.random.default_rng(0)
+    centres = np.array([[4, 0, 0], [0, 4, 0], [-2, 0, 3]])
+    with write_features(folder, extractor="x", options={}, step_ms=step_ms, corpus_id="") as writer:
+        for u, speaker in NAMES.items():
+            frames = np.repeat(centres[["abc".index(p) for p in LINE]], 5, axis=0)
+            frames = (frames + 2 * rng.normal(size=frames.shape)).astype(np.float32)
+            frames[:zeros] = 0
+            writer.add(u, frames, speaker)
+    return folder
+
+
+def shortened(path, out):
+    """The same items under names without folders, as challenges list them."""
+    write_items(out, [i._replace(file=i.file.rpartition("/")[2]) for i in read_items(path)])
+    return out
+
+
+def test_items_need_no_corpus(corpus, tmp_path):
+    source = features(tmp_path / "f")
+    export_items(corpus, tmp_path / "x.item", protocol=PHONE)
+    wanted = score_abx(source, corpus, protocol=PHONE)
+    alone = score_abx(source, items=tmp_path / "x.item", protocol=PHONE)
+    short = shortened(tmp_path / "x.item", tmp_path / "short.item")
+    named = score_abx(source, items=short, folders=False, protocol=PHONE)
+    both = score_abx(source, corpus, items=short, folders=False, protocol=PHONE)
+    values = [[(s.value, s.interval, s.n) for s in one.scores] for one in (wanted, alone, named)]
+    assert values[0] == values[1] == values[2] == [(s.value, s.interval, s.n) for s in both.scores]
+    assert "corpus" not in alone.scores[0].inputs
+    assert len(alone.scores[0].inputs["items"]) == 64
+    with pytest.raises(InputError, match=r"like 'u0', and ids .* are paths like 'in/u0'") as error:
+        score_abx(source, corpus, items=short, protocol=PHONE)
+    assert "--ids name" in str(error.value)
+
+
+def test_a_split_keeps_its_items_and_counts_the_others(corpus, tmp_path):
+    source = features(tmp_path / "f")
+    export_items(corpus, tmp_path / "x.item", protocol=PHONE)
+    listed = score_abx(source, corpus, items=tmp_path / "x.item", split="test", protocol=PHONE)
+    gold = score_abx(source, corpus, split="test", protocol=PHONE)
+    assert [s.value for s in listed.scores] == [s.value for s in gold.scores]
+    assert listed.scores[0].options["exclusions"] == {"items_of_other_utterances": 3 * len(LINE)}
+
+
+def test_what_takes_a_corpus_says_so(corpus, tmp_path):
+    source = features(tmp_path / "f")
+    export_items(corpus, tmp_path / "x.item", protocol=PHONE)
+    with pytest.raises(InputError, match="which tokens to compare"):
+        score_abx(source)
+    with pytest.raises(InputError, match="a split is a corpus's"):
+        score_abx(source, items=tmp_path / "x.item", split="test")
+    write_items(
+        tmp_path / "f.item", [Item(u, 0.1, 0.2, "a", "b", "c", s) for u, s in NAMES.items()]
+    )
+    with pytest.raises(InputError, match="needs the recordings' lengths"):
+        score_abx(source, items=tmp_path / "f.item", protocol=ZS2019, shift_ms=10)
+    write_items(tmp_path / "o.item", [Item("nobody", 0.1, 0.2, "a", "b", "c", "ana")])
+    with pytest.raises(InputError, match="missing in the units or features: nobody"):
+        score_abx(source, items=tmp_path / "o.item")
+
+
+def test_features_of_another_step_are_refused(corpus, tmp_path):
+    """Imported without their corpus nothing tells the step; wrong frames would be compared."""
+    for u in NAMES:
+        file = tmp_path / "npy" / f"{u}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.ones((120, 3), np.float32))
+    import_features(tmp_path / "npy", tmp_path / "wrong", step_ms=20)
+    with pytest.raises(InputError, match=r"4 of 4 .* 2.40 s of features, 1.20 s of sound"):
+        score_abx(tmp_path / "wrong", corpus, protocol=PHONE)
+
+
+def test_a_score_says_what_it_rests_on(corpus, tmp_path):
+    source = features(tmp_path / "f", zeros=7)
+    scored = score_abx(source, corpus, protocol=PHONE, mode="across")
+    (score,) = scored.scores
+    assert f"in {score.options['n_cells']} cells" in scored.notes[0]
+    assert score.options["n_zero_vectors"] == 4 * 7
+    assert any(note.startswith("28 vectors are all zero") for note in scored.notes)
+    frames = read_features(source).frames
+    assert int((~frames.any(axis=1)).sum()) == 28
+    euclidean = score_abx(source, corpus, protocol=PHONE, mode="across", distance="euclidean")
+    assert "n_zero_vectors" not in euclidean.scores[0].options
+
+
+def test_tokens_without_a_match_are_counted(tmp_path):
+    source = features(tmp_path / "f")
+    once = [
+        Item("in/u0", 0.5, 0.6, "c", "l", "r", "ana"),
+        Item("in/u0", 0.7, 0.8, "d", "m", "r", "ana"),
+    ]
+    pairs = [
+        Item(u, t, t + 0.1, p, "l", "r", NAMES[u])
+        for u in ("in/u0", "in/u2") for t, p in ((0.1, "a"), (0.2, "a"), (0.3, "b"))
+    ]  # fmt: skip
+    write_items(tmp_path / "x.item", [*once, *pairs])
+    scored = score_abx(source, items=tmp_path / "x.item", mode="within")
+    (score,) = scored.scores
+    # "c" of ana is there once, beside her two "a"; "d" has another context than all others
+    assert (score.options["n_items"], score.options["n_compared"]) == (8, 7)
+    assert "1 more have nothing to be compared with" in scored.notes[0]
