@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from zerochain import audio
 from zerochain.cli.common import FOLDER, Command, out_option
 from zerochain.cli.importing import report
 from zerochain.corpora.alignments import read_alignments
-from zerochain.corpora.build import UNKNOWN, build_corpus
+from zerochain.corpora.build import NOISE_S, UNKNOWN, build_corpus, full_scale_noise
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.plan import sound_files, stem
 from zerochain.corpora.tables import read_text
@@ -25,21 +26,26 @@ ABOUT = {
 SPLITS = ("train", "test")
 
 
-def prepare(copy: Path, out: Path, *, skip_bad: bool) -> Corpus:
+def prepare(copy: Path, out: Path, *, skip_bad: bool, skip_noise: bool = False) -> Corpus:
     """A flat copy has utterances.tsv; the published one {TRAIN,TEST}/DR*/SPEAKER/*.WAV."""
+
+    def keep(recording: Path) -> bool:
+        return not (skip_noise and full_scale_noise(audio.read(recording))[0] >= NOISE_S)
+
     if (copy / "utterances.tsv").exists():
         return import_folder(
             copy,
             out,
             name="timit",
             table=copy / "utterances.tsv",
-            keep=lambda u: u.audio.startswith("timit/"),
+            keep=lambda u: u.audio.startswith("timit/") and keep(copy / u.audio),
             alignments=copy,
             skip_bad=skip_bad,
             **ABOUT,
         )
     root = next((p for p in (copy, *sorted(copy.glob("*"))) if holds_splits(p)), copy)
-    draft = Corpus("timit", published(root), audio_root=str(root.absolute()), **ABOUT)
+    utterances = tuple(u for u in published(root) if keep(root / u.audio))
+    draft = Corpus("timit", utterances, audio_root=str(root.absolute()), **ABOUT)
     # Its .PHN count samples and lie beside the recordings, so ids are paths.
     return build_corpus(out, draft, align=partial(read_alignments, root), skip_bad=skip_bad)
 
@@ -88,9 +94,12 @@ def sentence(recording: Path) -> str | None:
 @click.argument("copy", type=FOLDER)
 @out_option("the corpus")
 @click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
-def main(copy: Path, out: Path, skip_bad: bool) -> None:
+@click.option(
+    "--skip-noise", is_flag=True, help="Leave out recordings with noise at full scale in them."
+)
+def main(copy: Path, out: Path, skip_bad: bool, skip_noise: bool) -> None:
     """Make a zerochain corpus, with its hand-made phones, of a COPY of TIMIT."""
-    report(lambda: prepare(copy, out, skip_bad=skip_bad))
+    report(lambda: prepare(copy, out, skip_bad=skip_bad, skip_noise=skip_noise))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_folder(recordings: Path, tmp_path: Path) -> None:
     about = ["--name", "mine", "--language", "Mboshi", "--licence", "CC0", "--source", "me"]
     result = run("import", "folder", recordings, "--out", out, *options, *about, "--copy")
     assert result.exit_code == 0, result.output
-    assert "sample rates  16000 Hz (2 files)" in result.stdout
+    assert "sample rates    16000 Hz (2 files)" in result.stdout
     assert "1 of 1 kinds, in 1 utterances" in result.stdout
     assert "Warning: 1 utterances have no alignment" in result.stderr
     corpus = read_corpus(out)

@@ -158,6 +158,10 @@ def test_english_flat_is_two_corpora(real_corpora: Callable[[str], Path], tmp_pa
     copy = real_corpora("english")
     timit = made("timit", tmp_path / "timit", copy)
     assert (len(timit.utterances), {u.split for u in timit.utterances}) == (160, {"test"})
+    sound = made("timit", tmp_path / "sound", copy, "--skip-noise")
+    noticed = {entry["id"] for entry in timit.record["noticed"]}
+    assert set(timit.ids) - set(sound.ids) == noticed
+    assert len(noticed) == 32
     phones = read_phones(tmp_path / "timit" / "phones.parquet").by_id
     assert len(phones) == 160
     assert len({p.phone for line in phones.values() for p in line}) == 61

@@ -173,6 +173,21 @@ def test_odd_recordings_are_kept_and_noticed(
     assert noticed["loud"].startswith("clipped")
 
 
+def test_samples_out_of_step_by_a_byte_are_noticed(recordings: Path, tmp_path: Path) -> None:
+    """As a conversion of line ends leaves them; hiss that is as loud, but no noise, passes."""
+    rng = np.random.default_rng(0)
+    tone = 9000 * np.sin(np.arange(16_000) / 9) + rng.normal(0, 300, 16_000)
+    whole = tone.astype("<i2").tobytes()
+    soundfile.write(recordings / "whole.wav", np.frombuffer(whole, "<i2"), 16_000)
+    lost = np.frombuffer(whole[:16_000] + whole[16_001:] + b"\0", "<i2")
+    soundfile.write(recordings / "lost.wav", lost, 16_000)
+    with pytest.warns(CorpusWarning, match="noticed 1"):
+        corpus = import_folder(recordings, tmp_path / "out")
+    (noticed,) = corpus.record["noticed"]
+    assert noticed["id"] == "lost"
+    assert noticed["what"].startswith("0.50 s of noise at full scale, from 0.50 s on")
+
+
 def test_copy_holds_the_audio_itself(recordings: Path, record: Record, tmp_path: Path) -> None:
     record("anna/a.wav", 0.5, 44_100, 2)
     plain = import_folder(recordings, tmp_path / "plain")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zerochain.cli.common import FILE, FOLDER, PATH, Command, Group, jobs_option, out_option
+from zerochain.cli.printing import print_facts
 
 if TYPE_CHECKING:
     from zerochain.formats.corpus import Corpus
@@ -131,17 +132,9 @@ def report(make: Callable[[], Corpus]) -> None:
 
 def summarise(corpus: Corpus) -> None:
     """Print what a corpus holds, and on the error stream what deserves a look."""
-    from rich.console import Console
-    from rich.table import Table
-
     from zerochain.corpora.build import findings
 
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for what, value in _facts(corpus).items():
-        if value:
-            table.add_row(what, value)
-    click.echo(f"{corpus.folder}: corpus {corpus.name!r}")
-    Console(highlight=False, markup=False).print(table)
+    print_facts(f"{corpus.folder}: corpus {corpus.name!r}", _facts(corpus))
     for line in findings(corpus):
         click.echo(f"Warning: {line}", err=True)
 

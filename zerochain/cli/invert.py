@@ -19,6 +19,7 @@ from zerochain.cli.common import (
     training_config,
     training_options,
 )
+from zerochain.cli.printing import training_text
 
 if TYPE_CHECKING:
     from zerochain.inversion.adversary import AdversaryOptions
@@ -63,16 +64,7 @@ def said_of_training(out: Path, method: str, report: Mapping[str, Any]) -> None:
     click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
     if "steps" not in report:
         return
-    ended = {
-        True: "stopped improving",
-        False: "NOT CONVERGED: steps ran out",
-        None: "all steps, as an adversary has no end of its own",
-    }[report["converged"]]
-    click.echo(
-        f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
-        f"{report['seconds']:.0f} s on {report['device']} ({ended}); "
-        f"validation loss {report['best_valid_loss']:.4f} at step {report['best_step']}"
-    )
+    click.echo(f"  {training_text(report)}")
     for complaint in report.get("complaints", []):
         click.echo(f"  WARNING: {complaint}")
 

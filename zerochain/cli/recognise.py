@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from zerochain.cli.common import (
     training_config,
     training_options,
 )
+from zerochain.cli.printing import print_facts, training_text
 
 if TYPE_CHECKING:
     from zerochain.features.recogniser_training import RecogniserTraining
@@ -81,30 +83,15 @@ def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> No
         corpus, out, training=training, device=resolve_device(device), **options
     )
     if is_main_process():
-        _say(report, out)
-
-
-def _say(report: RecogniserTraining, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"recogniser {out}", title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _facts(report).items():
-        table.add_row(name, value)
-    Console(markup=False).print(table)
+        print_facts(f"recogniser {out}", _facts(report))
 
 
 def _facts(report: RecogniserTraining) -> dict[str, str]:
-    ended = "stopped improving" if report.converged else "all steps"
     interval = report.cer_interval
     facts = {
         "trained on": f"{report.n_utterances} utterances, {report.minutes:.1f} min, "
         f"{report.n_characters} characters",
-        "training": f"{report.n_parameters:,} parameters, {report.steps} steps in "
-        f"{report.seconds:.0f} s ({ended}); validation loss {report.best_valid_loss:.3f} at step "
-        f"{report.best_step}",
+        "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
         + ("" if interval is None else " ({:.1f} … {:.1f})".format(*interval))
         + f", WER {report.wer:.1f} %, on {report.n_held_out} recordings of texts that it never saw",

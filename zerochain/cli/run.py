@@ -64,7 +64,8 @@ def run(
     configfiles: tuple[str, ...],
     cores: int | None,
 ) -> None:
-    """Run a PIPELINE (demo, chain, tradeoff, s2st, or a folder with a Snakefile) into a folder.
+    """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, or a folder with a
+    Snakefile) into a folder.
 
     What is already made and still up to date is kept. Options after -- go to Snakemake.
     """

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from zerochain.cli.common import PATH, Command
+from zerochain.cli.printing import plain, print_facts, print_table
 from zerochain.errors import listed
 from zerochain.formats.identity import short
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 _FIRST = 5
 _MOST_ROWS = 30
-_PIPE_WIDTH = 160
 
 
 @click.command(cls=Command, example="zerochain show units.parquet\nzerochain show corpora/mine")
 @click.argument("path", metavar="FILE", type=PATH)
 def show(path: Path) -> None:
     """Say what FILE is (any file or folder that zerochain writes) and print it readably."""
-    from rich.console import Console
-
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    print_file(path, console)
+    print_file(path)
 
 
-def print_file(path: Path, console: Console) -> None:
+def print_file(path: Path) -> None:
     """Print a file or folder of any kind.
 
     Raises:
@@ -44,30 +36,30 @@ def print_file(path: Path, console: Console) -> None:
     folder = path if path.is_dir() else path.parent
     match kind:
         case "corpus":
-            _corpus(folder, console)
+            _corpus(folder)
         case "features":
-            _features(folder, console)
+            _features(folder)
         case "bundle":
-            _bundle(folder, console)
+            _bundle(folder)
         case "synthesis":
-            _synthesis(folder, console)
+            _synthesis(folder)
         case "attention":
-            _attention(folder, console)
+            _attention(folder)
         case "training":
-            _training(folder, console)
+            _training(folder)
         case "phones":
-            _phones(path, console)
+            _phones(path)
         case "pairs":
-            _pairs(path, console)
+            _pairs(path)
         case "units":
-            _units(path, console)
+            _units(path)
         case "abx-cells":
-            _abx_cells(path, console)
+            _abx_cells(path)
         case "scores":
-            _scores(path, console)
+            _scores(path)
 
 
-def _corpus(folder: Path, console: Console) -> None:
+def _corpus(folder: Path) -> None:
     from zerochain.corpora.build import findings
     from zerochain.formats.corpus import read_corpus
     from zerochain.formats.phones import PHONES_FILE
@@ -82,7 +74,7 @@ def _corpus(folder: Path, console: Console) -> None:
         "utterances": f"{len(corpus.utterances)}",
         "id": short(corpus.id),
     }
-    _head(console, f"corpus {corpus.name!r}", facts)
+    print_facts(f"corpus {corpus.name!r}", facts)
     splits = sorted({u.split for u in corpus.utterances}, key=str)
     rows = []
     for speaker in sorted({u.speaker for u in corpus.utterances}, key=str):
@@ -93,19 +85,20 @@ def _corpus(folder: Path, console: Console) -> None:
         cells = [f"{sum(p) / 60:.1f} min ({len(p)})" if p else "–" for p in parts]
         rows.append([speaker or "unknown", *cells])
     header = ["speaker", *(split or "no split" for split in splits)]
-    _table(console, f"minutes (utterances) of {len(rows)} speakers", header, rows)
+    title = f"minutes (utterances) of {len(rows)} speakers"
+    print_table(title, header, rows, _MOST_ROWS)
     first = [
         [u.id, u.speaker or "–", f"{u.duration:.2f}", u.text or "–"]
         for u in corpus.utterances[:_FIRST]
     ]
-    _table(console, "first utterances", ["id", "speaker", "seconds", "text"], first)
+    print_table("first utterances", ["id", "speaker", "seconds", "text"], first)
     for line in findings(corpus):
-        console.print(f"noticed by the import: {_plain(line)}")
+        click.echo(f"noticed by the import: {plain(line)}")
     if (folder / PHONES_FILE).is_file():
-        _phones(folder / PHONES_FILE, console)
+        _phones(folder / PHONES_FILE)
 
 
-def _phones(path: Path, console: Console) -> None:
+def _phones(path: Path) -> None:
     from collections import Counter
 
     from zerochain.formats.phones import read_phones
@@ -118,10 +111,10 @@ def _phones(path: Path, console: Console) -> None:
         "most frequent": ", ".join(f"{name} {n}" for name, n in counts.most_common(12)),
         "source": phones.source,
     }
-    _head(console, "gold phones", facts)
+    print_facts("gold phones", facts)
 
 
-def _pairs(path: Path, console: Console) -> None:
+def _pairs(path: Path) -> None:
     from zerochain.formats.pairs import read_pairs
 
     pairs = read_pairs(path)
@@ -130,11 +123,11 @@ def _pairs(path: Path, console: Console) -> None:
         "source corpus": short(pairs.source_corpus),
         "target corpus": short(pairs.target_corpus),
     }
-    _head(console, "pairs of utterances that say the same", facts)
-    _table(console, "first pairs", ["source", "target"], pairs.pairs[:_FIRST])
+    print_facts("pairs of utterances that say the same", facts)
+    print_table("first pairs", ["source", "target"], pairs.pairs[:_FIRST])
 
 
-def _abx_cells(path: Path, console: Console) -> None:
+def _abx_cells(path: Path) -> None:
     from zerochain.formats.abx_cells import read_cells
 
     cells = read_cells(path)
@@ -144,12 +137,12 @@ def _abx_cells(path: Path, console: Console) -> None:
         "cells": f"{cells.table.num_rows:,}",
         "triples": f"{sum(cells.table['n'].to_pylist()):,}",
     }
-    _head(console, "the ABX score of every cell", facts)
+    print_facts("the ABX score of every cell", facts)
     first = [list(map(str, row.values())) for row in cells.table.slice(0, _FIRST).to_pylist()]
-    _table(console, "first cells", cells.table.column_names, first)
+    print_table("first cells", cells.table.column_names, first)
 
 
-def _features(folder: Path, console: Console) -> None:
+def _features(folder: Path) -> None:
     from zerochain.formats.features import read_features
 
     features = read_features(folder)
@@ -163,10 +156,10 @@ def _features(folder: Path, console: Console) -> None:
         "corpus": short(features.corpus_id),
         "id": short(features.id),
     }
-    _head(console, "features", facts)
+    print_facts("features", facts)
 
 
-def _bundle(folder: Path, console: Console) -> None:
+def _bundle(folder: Path) -> None:
     from zerochain.cli.show_model import model_facts
     from zerochain.formats.bundle import read_bundle
 
@@ -176,19 +169,19 @@ def _bundle(folder: Path, console: Console) -> None:
         **{f"trained on {name}": short(identity) for name, identity in bundle.trained_on.items()},
         "id": short(bundle.id),
     }
-    _head(console, f"model of kind {bundle.model!r}", facts)
-    _table(console, "configuration", ["option", "value"], sorted(_flat(bundle.config)))
+    print_facts(f"model of kind {bundle.model!r}", facts)
+    print_table("configuration", ["option", "value"], sorted(_flat(bundle.config)), _MOST_ROWS)
     tensors = [
         [name, " × ".join(map(str, tensor.shape)) or "1", str(tensor.dtype)]
         for name, tensor in sorted(bundle.tensors.items())
     ]
     count = sum(tensor.size for tensor in bundle.tensors.values())
-    _table(
-        console, f"{len(tensors)} tensors, {count:,} numbers", ["name", "shape", "type"], tensors
+    print_table(
+        f"{len(tensors)} tensors, {count:,} numbers", ["name", "shape", "type"], tensors, _MOST_ROWS
     )
 
 
-def _units(path: Path, console: Console) -> None:
+def _units(path: Path) -> None:
     from zerochain.formats.units import read_units
 
     units = read_units(path)
@@ -205,7 +198,7 @@ def _units(path: Path, console: Console) -> None:
         "corpus": short(units.corpus_id),
         "id": short(units.id),
     }
-    _head(console, "units", facts)
+    print_facts("units", facts)
     rows = []
     for name in units.ids[:_FIRST]:
         line = units.units[name]
@@ -215,10 +208,10 @@ def _units(path: Path, console: Console) -> None:
         ]
         more = f" … {len(line) - 16} more" if len(line) > 16 else ""
         rows.append([name, units.speakers.get(name) or "–", " ".join(shown) + more])
-    _table(console, "first utterances", ["id", "speaker", "units"], rows)
+    print_table("first utterances", ["id", "speaker", "units"], rows)
 
 
-def _synthesis(folder: Path, console: Console) -> None:
+def _synthesis(folder: Path) -> None:
     from zerochain.formats.synthesis import read_synthesis
 
     synthesis = read_synthesis(folder)
@@ -232,10 +225,10 @@ def _synthesis(folder: Path, console: Console) -> None:
         "wavs": f"{len(synthesis.ids)} at {synthesis.sample_rate} Hz: "
         f"{listed(list(synthesis.ids), _FIRST)}",
     }
-    _head(console, "resynthesised speech", facts)
+    print_facts("resynthesised speech", facts)
 
 
-def _attention(folder: Path, console: Console) -> None:
+def _attention(folder: Path) -> None:
     from zerochain.formats.attention import read_attention
 
     maps = read_attention(folder)
@@ -244,23 +237,23 @@ def _attention(folder: Path, console: Console) -> None:
         "translator": short(maps.translator_id),
         "a column": "a unit of the source" if maps.step_ms is None else f"{maps.step_ms:g} ms",
     }
-    _head(console, "attention maps: where each unit of a translation comes from", facts)
+    print_facts("attention maps: where each unit of a translation comes from", facts)
     first = maps.ids[:_FIRST]
     rows = [[name, *(str(n) for n in maps.map(name).shape)] for name in first]
     header = ["id", "units", "steps of the source"]
-    _table(console, f"the first {len(first)} of {len(maps.ids)} maps", header, rows)
+    print_table(f"the first {len(first)} of {len(maps.ids)} maps", header, rows)
 
 
-def _training(folder: Path, console: Console) -> None:
+def _training(folder: Path) -> None:
     from zerochain.formats.training_log import read_training_log
 
     log = read_training_log(folder)
-    _head(console, "training log", {"rows": f"{len(log['step'])}"})
+    print_facts("training log", {"rows": f"{len(log['step'])}"})
     rows = [[f"{value:g}" for value in row] for row in zip(*log.values(), strict=True)]
-    _table(console, "last rows", list(log), rows[-_FIRST:])
+    print_table("last rows", list(log), rows[-_FIRST:])
 
 
-def _scores(path: Path, console: Console) -> None:
+def _scores(path: Path) -> None:
     from zerochain.formats.scores import read_scores
 
     scores = read_scores(path)
@@ -271,46 +264,9 @@ def _scores(path: Path, console: Console) -> None:
         rows.append(
             [score.system, score.metric, f"{score.value:.4g}", interval, n_of, score.protocol]
         )
-    _head(console, f"{len(scores)} scores", {})
+    print_facts(f"{len(scores)} scores", {})
     header = ["system", "metric", "value", "95 % interval", "n", "protocol"]
-    _table(console, "scores", header, rows, most=len(rows))
-
-
-def _head(console: Console, what: str, facts: Mapping[str, str]) -> None:
-    from rich.table import Table
-
-    console.print(_plain(what), style="bold")
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        if value:
-            table.add_row(_plain(name), _plain(value))
-    if table.row_count:
-        console.print(table)
-
-
-def _table(
-    console: Console,
-    title: str,
-    header: Iterable[str],
-    rows: Iterable[Iterable[str]],
-    most: int = _MOST_ROWS,
-) -> None:
-    from rich import box
-    from rich.table import Table
-
-    rows = list(rows)
-    if not rows:
-        return
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="italic")
-    for name in header:
-        table.add_column(_plain(name), overflow="fold")
-    for row in rows[:most]:
-        table.add_row(*(_plain(cell) for cell in row))
-    console.print(table)
-    if len(rows) > most:
-        console.print(f"  … and {len(rows) - most} more rows")
+    print_table("scores", header, rows)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -325,8 +281,3 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
 
 def _options(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in _flat(options))
-
-
-def _plain(text: str) -> str:
-    """The text without the control characters by which a file could steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -19,6 +19,7 @@ from zerochain.cli.common import (
     training_config,
     training_options,
 )
+from zerochain.cli.printing import print_facts, training_text
 
 if TYPE_CHECKING:
     from zerochain.features.speaker_training import SpeakerTraining
@@ -78,29 +79,14 @@ def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> No
         corpus, out, training=training, device=resolve_device(device), **options
     )
     if is_main_process():
-        _say(report, out)
-
-
-def _say(report: SpeakerTraining, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"speaker encoder {out}", title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _facts(report).items():
-        table.add_row(name, value)
-    Console(markup=False).print(table)
+        print_facts(f"speaker encoder {out}", _facts(report))
 
 
 def _facts(report: SpeakerTraining) -> dict[str, str]:
-    ended = "stopped improving" if report.converged else "all steps"
     facts = {
         "trained on": f"{report.n_speakers} speakers, {report.n_utterances} utterances, "
         f"{report.minutes:.1f} min",
-        "training": f"{report.n_parameters:,} parameters, {report.steps} steps in "
-        f"{report.seconds:.0f} s ({ended}); validation loss {report.best_valid_loss:.3f} at step "
-        f"{report.best_step}",
+        "training": training_text(asdict(report)),
     }
     if report.excluded:
         facts["left out"] = ", ".join(

@@ -17,6 +17,7 @@ from zerochain.cli.common import (
     training_config,
     training_options,
 )
+from zerochain.cli.printing import print_table
 from zerochain.cli.translate import say_training
 from zerochain.cli.translate_baselines import translate
 
@@ -161,21 +162,13 @@ def train_normaliser(
 
 
 def _say_gains(gains: list[Gain], target: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title=f"unit error rate (%) against {target}, on utterances that it never heard",
-        title_justify="left",
-    )
-    table.add_column("units", overflow="fold")
-    for name in ("utterances", "before", "after", "gain"):
-        table.add_column(name, justify="right")
+    rows = []
     for gain in gains:
         before, after = gain.before.value, gain.after.value
         row = f"{before:.1f}", f"{after:.1f}", f"{before - after:+.1f}"
-        table.add_row(gain.name, str(gain.before.n), *row)
-    Console(markup=False).print(table)
+        rows.append((gain.name, str(gain.before.n), *row))
+    title = f"unit error rate (%) against {target}, on utterances that it never heard"
+    print_table(title, ("units", "utterances", "before", "after", "gain"), rows)
 
 
 @normaliser.command(

@@ -27,6 +27,11 @@ UNKNOWN = math.nan
 _SILENT = 1e-3
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-3
 _SHORT_S = 0.1
+NOISE_S = 0.1
+"""So much noise at full scale deserves a word."""
+_NOISE_WINDOW, _NOISE_RMS, _NOISE_CORRELATION = 400, 0.4, 0.3
+"""Speech as loud as that has neighbouring samples that are alike; random ones have an RMS of 0.58
+and no correlation."""
 _TOLERANCE_S = 0.1
 _SHOWN = 50
 
@@ -144,7 +149,13 @@ def _oddities(wave: audio.Waveform, header: audio.AudioInfo, claimed: float) -> 
     if level.max() < _SILENT:
         yield "silent (never above -60 dB)"
     clipped = float(np.mean(level >= _FULL_SCALE))
-    if clipped > _CLIPPED_SHARE:
+    noisy_s, begin_s = full_scale_noise(wave)
+    if noisy_s >= NOISE_S:
+        yield (
+            f"{noisy_s:.2f} s of noise at full scale, from {begin_s:.2f} s on: a byte may be lost "
+            "there, so that the samples that follow are out of step"
+        )
+    elif clipped > _CLIPPED_SHARE:
         yield f"clipped ({clipped:.1%} of the samples at full scale)"
     if duration < _SHORT_S:
         yield f"shorter than {_SHORT_S} s"
@@ -152,6 +163,17 @@ def _oddities(wave: audio.Waveform, header: audio.AudioInfo, claimed: float) -> 
         yield f"recorded at {header.sample_rate} Hz, so nothing above {header.sample_rate // 2} Hz"
     if abs(duration - claimed) > _TOLERANCE_S:  # never so where none is claimed: NaN
         yield f"lasts {duration:.3f} s, the table says {claimed:.3f} s"
+
+
+def full_scale_noise(wave: audio.Waveform) -> tuple[float, float]:
+    """How many seconds are noise at full scale, and when it begins."""
+    n = len(wave) // _NOISE_WINDOW
+    windows = wave[: n * _NOISE_WINDOW].reshape(n, _NOISE_WINDOW)
+    power = np.mean(windows**2, axis=1)
+    alike = np.mean(windows[:, 1:] * windows[:, :-1], axis=1)
+    noisy = (power > _NOISE_RMS**2) & (np.abs(alike) < _NOISE_CORRELATION * power)
+    window_s = _NOISE_WINDOW / audio.SAMPLE_RATE
+    return float(noisy.sum() * window_s), float(noisy.argmax() * window_s) if n else 0.0
 
 
 def _decode_all(draft: Corpus, jobs: int) -> Iterable[Measured | Bad]:

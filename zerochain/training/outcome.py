@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from zerochain.training.loop import Trained
+    from zerochain.training.loop import Trained
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,16 @@ class Outcome:
         )
 
     def __str__(self) -> str:
-        ended = {
-            True: "stopped improving",
-            False: "NOT CONVERGED: steps ran out",
-            None: "all steps, as an adversary has no end of its own",
-        }[self.converged]
         return (
-            f"{self.n_parameters:,} parameters, {self.steps} steps ({ended}), "
+            f"{self.n_parameters:,} parameters, {self.steps} steps ({ending(self.converged)}), "
             f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}"
         )
+
+
+def ending(converged: bool | None) -> str:
+    """Why a training ended, in words."""
+    return {
+        True: "stopped improving",
+        False: "NOT CONVERGED: steps ran out",
+        None: "all steps, as an adversary has no end of its own",
+    }[converged]

@@ -1,0 +1,102 @@
+"""All scores of all systems, a table a dataset: table.md for people, table.csv for machines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from zerochain.cli.common import Command
+from zerochain.formats.atomic import atomic_file
+from zerochain.formats.scores import Score, read_scores
+from zerochain.report.score_tables import Cell, Column, ScoreTable, score_table
+from zerochain.report.sweep import markdown_table
+
+FIELDS = [
+    "dataset",
+    "system",
+    "metric",
+    "protocol",
+    "distance",
+    "value",
+    "low",
+    "high",
+    "n",
+    "n_of",
+]
+FIELDS += ["chance"]
+NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher; the best is bold. Chance is what
+units get that know nothing. table.csv says how much each score rests on.
+
+"""
+
+
+@click.command(cls=Command)
+@click.argument("scores", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def main(scores: tuple[Path, ...], out: Path) -> None:
+    """Write table.md and table.csv of scores/<dataset>/<system>.jsonl into OUT."""
+    datasets: dict[str, list[Score]] = {}
+    for path in scores:
+        datasets.setdefault(path.parts[-2], []).extend(read_scores(path))
+    with atomic_file(out / "table.csv") as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for name, there in datasets.items() for row in plain(name, there))
+    parts = [f"## {name}\n\n{markdown(score_table(there, {}))}" for name, there in datasets.items()]
+    with atomic_file(out / "table.md") as temporary:
+        temporary.write_text(NOTE + "\n".join(parts), encoding="utf-8")
+
+
+def plain(dataset: str, scores: list[Score]) -> Iterator[dict[str, object]]:
+    """Rows of the CSV."""
+    for score in scores:
+        low, high = score.interval or ("", "")
+        values = [score.value, low, high]
+        yield dict(
+            zip(
+                FIELDS,
+                [
+                    *(dataset, score.system, score.metric, score.protocol),
+                    score.options.get("distance", ""),
+                    *(f"{v:.6g}" if isinstance(v, float) else v for v in values),
+                    *(score.n, score.options.get("n_of", ""), score.options.get("chance", "")),
+                ],
+                strict=True,
+            )
+        )
+
+
+def markdown(table: ScoreTable) -> str:
+    """A row a metric, a column a system: there are many more metrics than systems."""
+    heads = ["", "", *(row.system for row in table.rows)]
+    rows = [
+        [
+            f"{label(column)} {column.arrow}",
+            column.under,
+            *(text(row.cells.get(column)) for row in table.rows),
+        ]
+        for column in table.columns
+    ]
+    return markdown_table(heads, rows, 2)
+
+
+def label(column: Column) -> str:
+    """A metric with its unit."""
+    return f"{column.label}, {column.unit}" if column.unit else column.label
+
+
+def text(cell: Cell | None) -> str:
+    """A score with its interval and chance."""
+    if cell is None:
+        return ""
+    value = f"**{cell.value}**" if cell.best else cell.value
+    interval = f" [{cell.interval}]" if cell.interval else ""
+    chance = f" (chance {cell.chance})" if cell.chance else ""
+    return f"{value}{interval}{chance}"
+
+
+if __name__ == "__main__":
+    main()
