@@ -29,6 +29,7 @@ def score(metric: str, value: float, system: str = "a", **changes: object) -> Sc
         ("unit_chrf_floor", ""),
         ("unit_error_rate_%", "lower"),
         ("length_ratio", ""),
+        ("real_time_factor", "lower"),
         ("retrieval_mrr", "higher"),
         ("retrieval_recall@10_%", "higher"),
         ("asr_bleu", "higher"),
@@ -133,6 +134,22 @@ def test_features_stand_last_and_are_never_best() -> None:
     )
     assert [row.system for row in table.rows] == ["a", "b", "mfcc"]
     assert [cell.best for row in table.rows for cell in row.cells.values()] == [True, False, False]
+
+
+def test_toplines_and_ceilings_stand_last_and_are_never_best() -> None:
+    above = {"options": {"for_reference": True}}
+    table = score_table(
+        [
+            score("real_time_factor", 0.01, "topline"),  # a score that doesn't say what it is of
+            score("unit_bleu", 90, "topline", **above),
+            score("unit_bleu", 30, "nearest"),
+            score("unit_bleu", 60, "conformer"),
+        ],
+        {},
+    )
+    assert [row.system for row in table.rows] == ["nearest", "conformer", "topline"]
+    best = [(row.system, c.stem) for row in table.rows for c in row.cells if row.cells[c].best]
+    assert best == [("conformer", "unit_bleu")]
 
 
 def test_a_later_score_replaces_an_earlier_one_and_that_is_said() -> None:

@@ -66,6 +66,12 @@ def test_perfect_outputs(write) -> None:
     assert not any("input" in note for note in scored.notes)
 
 
+def test_a_topline_is_scored_for_reference(write) -> None:
+    scores = score_translation(*write(noisy(0)), for_reference=True).scores
+    assert all(score.options["for_reference"] is True for score in scores)
+    assert "for_reference" not in score_translation(*write(noisy(0))).scores[0].options
+
+
 def test_is_sacrebleus_of_merged_units(write) -> None:
     outputs = {name: np.repeat(units, 2).tolist() for name, units in noisy(0.3).items()}
     texts = [" ".join(map(str, merged(units))) for units in outputs.values()]

@@ -12,6 +12,11 @@ from zerochain.cli.score import out_option, save_scores, split_option, system_op
 from zerochain.cli.score_abx import score
 
 __all__ = ["score"]
+reference_option = click.option(
+    "--for-reference",
+    is_flag=True,
+    help="A topline or a ceiling, not a system: stands below the others, never marked as best.",
+)
 pairs_option = click.option(
     "--pairs", type=FILE, required=True, help="pairs.parquet: which source has which targets."
 )
@@ -37,6 +42,7 @@ pairs_option = click.option(
     "--texts", type=FOLDER, help="The targets' corpus: those with the same text are equally right."
 )
 @system_option
+@reference_option
 @out_option
 @seed_option
 def translation(out: Path, **options: Any) -> None:
@@ -85,6 +91,7 @@ def translation(out: Path, **options: Any) -> None:
 )
 @split_option
 @system_option
+@reference_option
 @out_option
 @seed_option
 @device_option

@@ -25,6 +25,8 @@ _TYPES = {
     "version": str,
 }
 _FIELDS = {*_TYPES, "value", "interval"}
+FOR_REFERENCE = "for_reference"
+"""The option that is true for a topline or a ceiling: it stands below, never the best."""
 
 
 @dataclass(frozen=True)

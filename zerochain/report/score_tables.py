@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
 
-from zerochain.formats.scores import Score
+from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.units import UnitFile
 
 Group = Literal[
@@ -18,7 +18,7 @@ _UNITS_OF_MEASURE = ("%", "bit/s", "dB", "ms", "s", "Hz", "cents")
 _LOWER = (
     r"abx_|((timed|factored)_)?(segment_)?bitrate|.*(error|error_rate|rmse|distance)$|mcd|"
     r"(cer|wer|per)$|ued_|unit_changes_|speaker_probe_|"
-    r"speaker_similarity_to_source$"
+    r"speaker_similarity_to_source$|real_time_factor$"
 )
 _HIGHER = (
     r".*(stoi|pesq|pnmi|bleu|chrf|f1|r_value|purity|v_measure|homogeneity|completeness)$|"
@@ -44,6 +44,7 @@ _CONVERSION = (
 )
 """Of what other speakers say, in the inverter's voice."""
 _TRANSLATION = (
+    "real_time_factor",
     "bleu",
     "unit_bleu",
     "unit_chrf",
@@ -52,8 +53,8 @@ _TRANSLATION = (
     "distinct",
     "retrieval",
 )
-_REFERENCES = {"features", "recordings"}
-"""Inputs of scores that are no system's."""
+_REFERENCES = {"features", "recordings", FOR_REFERENCE}
+"""Inputs and options of scores that are no system's."""
 _PHONES = (
     "pnmi",
     "v_measure",
@@ -103,6 +104,7 @@ _NAMES = {
     "retrieval_mrr": "retrieval MRR",
     "retrieval_recall@1": "retrieval recall@1",
     "retrieval_recall@10": "retrieval recall@10",
+    "real_time_factor": "real-time factor of translating",
     "cer": "CER",
     "wer": "WER",
     "asr_bleu": "ASR-BLEU",
@@ -205,7 +207,7 @@ class Row:
     unit_file: UnitFile | None
     cells: dict[Column, Cell]
     is_reference: bool = False
-    """Scores of features, or of real speech: for reference, below the others."""
+    """Features, real speech, a topline or ceiling: for reference, below the others, never best."""
     corpus: str = ""
     """Its id; rows of one corpus stand together, for only they compare."""
 
@@ -248,8 +250,8 @@ def score_table(scores: Iterable[Score], units: Mapping[str, UnitFile]) -> Score
         key = (score.system, of)
         unit_file = units.get(inputs.get("units", ""))
         corpus = inputs.get("corpus") or (unit_file.corpus_id if unit_file else "")
-        fresh = Row(score.system, unit_file, {}, not _REFERENCES.isdisjoint(inputs), corpus)
-        row = rows.setdefault(key, fresh)
+        row = rows.setdefault(key, Row(score.system, unit_file, {}, corpus=corpus))
+        row.is_reference |= not _REFERENCES.isdisjoint({*inputs, *score.options})
         column = Column(score.metric, score.protocol, str(score.options.get("distance", "")))
         columns.add(column)
         if column in row.cells:

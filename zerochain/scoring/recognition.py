@@ -17,7 +17,7 @@ from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
 from zerochain.formats.pairs import read_pairs
-from zerochain.formats.scores import Score
+from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.synthesis import MARKER, read_synthesis
 from zerochain.metrics.translation import Estimate, bleu, error_rate
 from zerochain.progress import track
@@ -39,6 +39,7 @@ def score_recognition(
     pairs: Path | None = None,
     split: str | None = None,
     system: str | None = None,
+    for_reference: bool = False,
     seed: int = 0,
     device: str = "cpu",
 ) -> Scored:
@@ -57,6 +58,7 @@ def score_recognition(
             several targets BLEU counts the n-grams of all, error rates take the nearest. Without
             pairs the ids are the corpus's own.
         split: score what should be said in this split, all of it.
+        for_reference: a topline or a ceiling: never the best. Real speech always is for reference.
 
     Raises:
         InputError: ids or texts missing on either side, a recording that can't be read, or a
@@ -84,6 +86,7 @@ def score_recognition(
         "normalisation": NORMALISATION,
         "n_unrecognised": sum(not text for text in heard),
         "seed": seed,
+        **({FOR_REFERENCE: True} if for_reference else {}),
         **heard_by.options,
     }
     scores = [

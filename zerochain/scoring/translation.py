@@ -10,7 +10,7 @@ from typing import Any
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import file_id, short
 from zerochain.formats.pairs import read_pairs
-from zerochain.formats.scores import Score
+from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.units import read_units
 from zerochain.metrics.retrieval import Retrieval, edit_similarity, retrieval
 from zerochain.metrics.translation import (
@@ -40,6 +40,7 @@ def score_translation(
     train_pairs: Path | None = None,
     texts: Path | None = None,
     system: str | None = None,
+    for_reference: bool = False,
     seed: int = 0,
 ) -> Scored:
     """Unit BLEU, chrF, error rate, lengths, distinct outputs and retrieval of translated units.
@@ -58,6 +59,7 @@ def score_translation(
         train_pairs: random targets are drawn from these; None: from pairs that aren't scored.
         texts: the target corpus: references with the same transcript are equally right.
             Otherwise only those with the same units.
+        for_reference: a topline, which knows more than a translator can: never the best.
 
     Raises:
         ModelMismatchError: outputs and references are not of one codebook.
@@ -73,7 +75,13 @@ def score_translation(
         f"merged units of {short(spoken.model_id)}",
         system or made.method,
         {"units": made.id, "references": spoken.id, "pairs": file_id(pairs)},
-        {"n_of": "sources", "split": split, "n_pairs": len(wanted.pairs), "seed": seed},
+        {
+            "n_of": "sources",
+            "split": split,
+            "n_pairs": len(wanted.pairs),
+            "seed": seed,
+            **({FOR_REFERENCE: True} if for_reference else {}),
+        },
     )
     found = retrieval(_similarity(parallel), parallel.right(), seed=seed)
     scores = [

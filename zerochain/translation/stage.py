@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from zerochain.formats.attention import write_attention
 from zerochain.formats.bundle import MARKER, bundle_id
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, file_id
+from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.training.config import TrainingConfig
+from zerochain.training.device import described
 from zerochain.translation.config import TranslationConfig
 from zerochain.translation.data import held_out
 from zerochain.translation.fitting import Running, fit, keep
@@ -46,7 +49,8 @@ def train_translator(
 
     The checkpoint and log.csv stand beside it in the folder `<out>.training`; called again after
     it was interrupted, training goes on from there with the same result. The weights kept are the
-    training loop's moving averages at the best validation: no checkpoints are averaged besides.
+    training loop's moving averages at the best validation, in place of an average of the last
+    checkpoints.
 
     Args:
         network: fields of TranslatorConfig; what the data say is filled in.
@@ -120,6 +124,15 @@ class Translated:
     """Recordings in which nothing is to be heard; what was said for them is made up."""
     n_distinct: int
     """Different translations."""
+    heard_s: float
+    """Of all recordings."""
+    seconds: float
+    """That translating took, without reading files, listening or speaking."""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of translating for a second of the recordings."""
+        return self.seconds / self.heard_s
 
 
 def translate(
@@ -131,6 +144,8 @@ def translate(
     ids: Sequence[str] = (),
     part: Part | None = None,
     attention: Path | None = None,
+    scores: Path | None = None,
+    system: str | None = None,
     device: str = "cpu",
 ) -> Translated:
     """Translate features or units, as the translator was trained on, to the unit file `out`.
@@ -140,6 +155,7 @@ def translate(
         part: translate those of a split alone.
         attention: a folder for one `<id>.npz` each: "attention" (N, S) float16 and "units" (N,);
             attention.json beside them names the files they are of (formats.attention).
+        scores: append the real-time factor to this scores.jsonl, as of `system`.
 
     Raises:
         InputError: not what the translator listens to, ids that aren't there, or utterances that
@@ -155,7 +171,9 @@ def translate(
     inputs = _chosen(arrays(given), ids, part, given.corpus_id, source)
     if attention is not None:
         check_replaceable(attention, ATTENTION_MARKER)
+    begun = time.monotonic()
     found = model.hypotheses(inputs, search)
+    seconds = time.monotonic() - begun
     made = UnitFile(
         units={name: hypothesis.units for name, hypothesis in found.items()},
         n_units=model.network.config.n_units,
@@ -175,11 +193,31 @@ def translate(
             units_id=file_id(out),
             step_ms=model.attention_step_ms,
         )
-    return Translated(
+    done = Translated(
         made,
         cut=[name for name, hypothesis in found.items() if hypothesis.cut],
         still=[name for name, array in inputs.items() if model.source.is_still(array)],
         n_distinct=len({units.tobytes() for units in made.units.values()}),
+        heard_s=sum(model.source.seconds(array) for array in inputs.values()),
+        seconds=seconds,
+    )
+    if scores is not None:
+        append_scores(scores, [_speed(done, system, file_id(out), bundle_id(translator), device)])
+    return done
+
+
+def _speed(
+    done: Translated, system: str | None, units_id: str, translator_id: str, device: str
+) -> Score:
+    return Score(
+        "real_time_factor",
+        done.real_time_factor,
+        None,
+        len(done.unit_file.units),
+        "in batches",
+        system or done.unit_file.method,
+        {"units": units_id, "translator": translator_id},
+        {"n_of": "sources", "heard_s": round(done.heard_s, 2), "device": described(device)},
     )
 
 
