@@ -1,14 +1,17 @@
+import errno
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from zerochain import audio
 from zerochain.cli import main
+from zerochain.cli.common import Group
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import write_corpus
 from zerochain.formats.features import write_features
@@ -257,6 +260,51 @@ def test_resynthesis(spoken, run, tmp_path):
     )
     audio.write(tmp_path / "wavs" / "stranger.wav", np.ones(9, np.float32) / 2)
     assert "missing in the corpus tiny: stranger" in run("resynthesis", "wavs", *common, code=1)
+
+
+def test_a_folder_of_npy_files_is_told_how_to_come_in(spoken, run, tmp_path):
+    (tmp_path / "npy").mkdir()
+    np.save(tmp_path / "npy" / "u.npy", np.ones((3, 2), np.float32))
+    output = run("abx", "npy", "--corpus", spoken.folder, "--out", "s.jsonl", code=1)
+    assert "zerochain import features" in output
+
+
+def test_items_by_name_without_a_corpus(spoken, run, tmp_path):
+    export = ["export", "items", str(spoken.folder), "--out", "x.item"]
+    assert CliRunner().invoke(main, export).exit_code == 0
+    output = run("abx", "feats", "--items", "x.item", "--ids", "name", "--out", "s.jsonl")
+    assert "across: " in output
+    assert " cells" in output
+    wanted = run("abx", "feats", "--corpus", spoken.folder, "--out", "s.jsonl")
+    assert "abx_across_%" in wanted
+    values = [score.value for score in read_scores_here()]
+    assert values[:2] == values[2:]
+    assert "which tokens to compare" in run("abx", "feats", "--out", "s.jsonl", code=1)
+
+
+def test_published_numbers_are_whole_on_a_narrow_terminal(spoken, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    common = ("--corpus", spoken.folder, "--system", "a system with a rather long name", "--out")
+    run("abx", "units.parquet", *common, "s.jsonl")
+    output = run("bitrate", "units.parquet", *common, "s.jsonl", "--beside", "published")
+    table = [line for line in output.splitlines() if line.startswith("│") and "dtw_" in line]
+    assert len(table) > 20
+    assert not any("…" in line for line in table)
+
+
+def test_whoever_stops_reading_is_told_nothing():
+    """As of `zerochain … | head -3`."""
+
+    @click.group(cls=Group)
+    def group():
+        pass
+
+    @group.command()
+    def talk():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    result = CliRunner().invoke(group, ["talk"])
+    assert (result.exit_code, result.output) == (1, "")
 
 
 def test_help_and_options_from_a_file(spoken, run, tmp_path):

@@ -12,9 +12,15 @@ def test_the_page_shows_which_phones_are_taken_for_which(tmp_path):
     rows = [("a", "b", 0.6), ("b", "a", 0.9), ("a", "<c>", 1.0), ("b", "<c>", 1.0)]
     columns = [
         {"mode": mode, "phone_a": a, "phone_b": b, "speaker": "s", "speaker_x": "t"}
-        | {"previous": "", "next": "", "score": score if mode == "across" else 0.0, "n": 4}
+        | {
+            "previous": str(context),
+            "next": "",
+            "score": score if mode == "across" else 0.0,
+            "n": 4,
+        }
         for a, b, score in rows
         for mode in ("within", "across")
+        for context in range(9 if (a, b) == ("a", "b") else 10)
     ]
     table = pa.Table.from_pylist(columns, schema=SCHEMA)
     cells = AbxCells(table, "km & co", "phone", "identical", {"collapse": COLLAPSE}, {})
@@ -24,6 +30,7 @@ def test_the_page_shows_which_phones_are_taken_for_which(tmp_path):
     page = write_report(tmp_path / "out", run_files(tmp_path / "run")).read_text()
     assert "Which phones are taken for which" in page
     assert "4 pairs of phones" in page
-    assert "a as b 40 %, b as a 10 %" in page
+    assert "3 pairs rest on 10 cells or more, 1 on fewer" in page  # a as b, 40 %
+    assert "the worst of them: b as a 10 % (10 cells)" in page
     assert "km &amp; co: ABX across speakers (phone, identical)" in page
     assert "<c>" not in page

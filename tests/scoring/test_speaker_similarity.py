@@ -120,7 +120,9 @@ def test_another_voice_and_wavs_of_another_program(setting: Setting) -> None:
     (setting.wavs / "synthesis.json").unlink()
     with pytest.raises(InputError, match="give --voice SPEAKER"):
         setting.score()
-    scores = by_metric(setting.score(voice="béa", system="theirs"))
+    scored = setting.score(voice="béa", system="theirs")
+    assert any("conditioned by" in note for note in scored.notes)
+    scores = by_metric(scored)
     assert scores["speaker_similarity"].n == len(setting.ids("béa"))
     assert scores["speaker_similarity"].system == "theirs"
     assert "inverter" not in scores["speaker_similarity"].inputs

@@ -46,6 +46,8 @@ class Command(click.Command):
             return super().invoke(context)
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
+        except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
+            raise
         except OSError as error:
             click.echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
         sys.exit(1)

@@ -71,7 +71,7 @@ def bitrate(beside: str | None, out: Path, **options: Any) -> None:
 @out_option
 @seed_option
 def usage(out: Path, **options: Any) -> None:
-    """How much of the codebook UNITS use: the fraction of units, and their perplexity."""
+    """How much of the codebook UNITS use: the fraction of units, and perplexity. No alignment."""
     from zerochain.scoring.units import score_usage
 
     save_scores(score_usage(**options), out)
@@ -170,7 +170,7 @@ def save_scores(scored: Scored, out: Path) -> None:
     from zerochain.formats.scores import append_scores
 
     append_scores(out, scored.scores)
-    protocols = ", ".join(dict.fromkeys(one.protocol for one in scored.scores))
+    protocols = "; ".join(dict.fromkeys(one.protocol for one in scored.scores))
     title = f"{scored.scores[0].system} ({protocols})"
     table = Table(title=title, title_justify="left")
     with_chance = any("chance" in one.options for one in scored.scores)

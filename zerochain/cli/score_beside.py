@@ -80,7 +80,10 @@ def _show(place: Place, language: str) -> None:
     table = Table(title=f"{ours.name} beside ZeroSpeech 2019/2020, {language}")
     for column in ("rank", "system", "year", "ABX %", "bit/s", "distance"):
         is_number = column in {"rank", "ABX %", "bit/s"}
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=True)
+        # A long name goes on in the next line, rather than that numbers are cut off.
+        table.add_column(
+            column, justify="right" if is_number else "left", no_wrap=column != "system"
+        )
     rows = [(s.abx, s.bitrate, s.name, str(s.year), s.distance, False) for s in place.systems]
     distance = str(ours.abx.options.get("distance", ""))
     rows.append((ours.abx.value, ours.bitrate.value, ours.name, "", distance, True))

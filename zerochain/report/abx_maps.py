@@ -10,9 +10,11 @@ from zerochain.formats.abx_cells import AbxCells
 from zerochain.report import figures, style
 from zerochain.report.drawings import Drawing
 from zerochain.report.run import Run
-from zerochain.scoring.abx_tables import phone_errors
+from zerochain.scoring.abx_tables import PairError, phone_errors
 
 _MOST, _WORST = 6, 3
+_FEW = 10
+"""Cells: the error of a pair of phones that rests on fewer is mostly chance."""
 
 
 def abx_maps(run: Run) -> Iterator[Drawing]:
@@ -30,15 +32,23 @@ def _abx_map(cells: AbxCells, mode: str) -> Drawing:
     errors = np.full((len(phones), len(phones)), np.nan)
     for _, a, b, error, _, _ in pairs:
         errors[place[a], place[b]] = error
-    worst = sorted(pairs, key=lambda pair: -pair[3])[:_WORST]
     title = f"{cells.system}: ABX {mode} speakers ({cells.protocol}, {cells.distance})"
     caption = (
         f"{len(pairs)} pairs of phones; a row is what was said (A and X), a column what it is "
-        "taken for (B); 50 % is chance, empty squares were not compared. The worst: "
-        + ", ".join(f"{a} as {b} {error:.0f} %" for _, a, b, error, _, _ in worst)
-        + "."
+        "taken for (B); 50 % is chance, empty squares were not compared." + _worst(pairs)
     )
     figure = figures.phone_confusions(errors, phones, title)
     return Drawing(
         style.inline_svg(figure, f"{title}. {caption}", f"abx-{cells.id}-{mode}"), caption
     )
+
+
+def _worst(pairs: list[PairError]) -> str:
+    """The pairs of most errors among those that rest on enough, in words."""
+    firm = [pair for pair in pairs if pair[4] >= _FEW]
+    if not firm:
+        return f" None rests on {_FEW} cells: take them for hints."
+    worst = sorted(firm, key=lambda pair: -pair[3])[:_WORST]
+    named = ", ".join(f"{a} as {b} {error:.0f} % ({n} cells)" for _, a, b, error, n, _ in worst)
+    few = f", {len(pairs) - len(firm)} on fewer" if len(firm) < len(pairs) else ""
+    return f" {len(firm)} pairs rest on {_FEW} cells or more{few}; the worst of them: {named}."

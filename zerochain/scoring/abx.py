@@ -14,7 +14,7 @@ from zerochain.errors import InputError
 from zerochain.features.normalisation import NormalisationKind, normalised
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.features import Features, read_features
+from zerochain.formats.features import MARKER, Features, read_features
 from zerochain.formats.identity import file_id
 from zerochain.formats.phones import PHONES_FILE
 from zerochain.formats.scores import Score
@@ -157,6 +157,14 @@ def _representation(
                 "--model gives units their vectors, and these are features",
                 path=source,
                 remedy="leave --model out, or score a unit file",
+            )
+        if not (source / MARKER).is_file():
+            raise InputError(
+                "is no features folder",
+                path=source,
+                cause="it holds the .npy or .txt files of another program",
+                remedy="take them in: 'zerochain import features FOLDER --step-ms …', and score "
+                "what that writes",
             )
         features = read_features(source)
         return features if normalise == "none" else normalised(features, normalise), None

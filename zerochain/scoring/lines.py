@@ -78,7 +78,7 @@ class Timing:
                 error.found,
                 path=self.root,
                 cause="--step-ms is wrong, or repeats were merged and a line is a segment",
-                remedy="give the right --step-ms; segments of a submission: --spread",
+                remedy="give the right --step-ms; segments come in from a submission, by --spread",
             ) from error
 
 

@@ -6,9 +6,6 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from zerochain.formats.atomic import atomic_file
 from zerochain.metrics.phone_errors import PhoneMap
 from zerochain.metrics.quality import Aligned
@@ -18,24 +15,15 @@ _SHOWN = 3
 
 
 def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> None:
-    """Write three files into a folder, each atomically.
+    """Write two files into a folder, each atomically.
 
-    phone_by_unit.csv holds frames, a row a phone and a column a unit; phone_by_unit.parquet the
-    same as rows (phone, unit, frames) of those that occur; unit_to_phone.csv the phone that each
-    unit stands for, its share of the unit's frames, and the next most frequent ones. Frames in
-    silences and gaps count as phone "(no phone)".
+    phone_by_unit.csv holds frames, a row a phone and a column a unit; unit_to_phone.csv the phone
+    that each unit stands for, its share of the unit's frames, and the next most frequent ones.
+    Frames in silences and gaps count as phone "(no phone)".
     """
     names, table = [*aligned.names, NO_PHONE], aligned.table
     wide = [[name, *row.tolist()] for name, row in zip(names, table, strict=True)]
     _write_csv(folder / "phone_by_unit.csv", ["phone", *range(aligned.n_units)], wide)
-    there = list(zip(*table.nonzero(), strict=True))
-    columns = {
-        "phone": [names[p] for p, _ in there],
-        "unit": [int(unit) for _, unit in there],
-        "frames": [int(table[cell]) for cell in there],
-    }
-    with atomic_file(folder / "phone_by_unit.parquet") as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
     header = ["unit", "phone", "frames", "share"]
     header += [f"{word}_{i}" for i in range(2, _SHOWN + 1) for word in ("phone", "share")]
     rows = [_unit_row(aligned, mapping, names, unit) for unit in range(aligned.n_units)]

@@ -73,6 +73,11 @@ def score_speakers(
             "speaker_similarity_recordings is undefined and left out: it takes two recordings of "
             f"{target!r}"
         )
+    if synthesis is None:
+        notes.append(
+            "nothing tells what the wavs' inverter was conditioned by: this encoder can't judge "
+            "them if it was by this one"
+        )
     if judge.trained_on.get("corpus") != whole.id:
         notes.append("the speaker encoder was trained on another corpus than this one")
     inputs, name = {"corpus": whole.id, "speaker_encoder": judge.id}, system or wavs.name
