@@ -75,10 +75,10 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
 @silence_option
 @click.option(
     "--normalise",
-    type=click.Choice(["none", "corpus", "speaker", "utterance"]),
+    type=click.Choice(["none", "corpus", "speaker", "utterance", "length"]),
     default="none",
     show_default=True,
-    help="Mean and variance normalisation of features.",
+    help="Mean and variance normalisation of features; length: frames of length 1.",
 )
 @click.option(
     "--shift-ms",
@@ -121,7 +121,9 @@ def abx(
     \b
     angular       arccos / pi ("dtw_cosine" or "cosine" of the challenges), under DTW, as are
     kl            the mean of both KL divergences, as in ZeroSpeech 2019 ("dtw_kl")
-    kl_symmetric  the same as in Libri-Light: not renormalised, 1e-6 under the logarithm
+    kl_symmetric  the same as in Libri-Light: not renormalised, 1e-6 under the logarithm.
+                  Its own code compares frames of length 1, whatever the distance:
+                  --normalise length gives its scores
     identical     0 or 1, of units or of vectors
     levenshtein   edits from one sequence to the other, without DTW
 

@@ -213,7 +213,7 @@ _ABX = {
     "dtw_kl": "features --distance kl",
     "levenshtein": "units.parquet --distance levenshtein",
     "cosine": "features --distance angular",
-    "euclidean": "features --distance euclidean",
-    "kl_symmetric": "features --distance kl_symmetric",
+    "euclidean": "features --distance euclidean --normalise length",
+    "kl_symmetric": "features --distance kl_symmetric --normalise length",
 }
-"""How a submission's distance is called in 'zerochain score abx'."""
+"""How a submission's distance is called in 'zerochain score abx'; 2021 scales frames to length 1"""

@@ -149,3 +149,11 @@ def normalised(features: Features, kind: NormalisationKind) -> Features:
         options={**features.options, "normalisation": kind},
         step_ms=features.step_ms,
     )
+
+
+def unit_length(features: Features) -> Features:
+    """Features whose frames have length 1, in memory; all-zero frames stay as they are."""
+    frames = features.frames
+    lengths = np.sqrt(np.einsum("td,td->t", frames, frames, dtype=np.float64))
+    scaled = np.asarray(frames / np.where(lengths == 0, 1, lengths)[:, None], np.float32)
+    return replace(features, frames=scaled, options={**features.options, "normalisation": "length"})

@@ -104,17 +104,19 @@ def item_frames(
     Args:
         n_frames: of the recording.
         rule: "middle": onset ≤ (i + ½) · step ≤ offset. "middle-less-one": the same without the
-            last of them, and what reaches beyond the recording is cut off, as Libri-Light's code
-            does. "fraction": onset ≤ i / n_frames ≤ offset, the item's times being fractions of
-            the recording, as in ZeroSpeech 2019.
+            last of them, unrounded, and what reaches beyond the recording is cut off, as
+            Libri-Light's code does. "fraction": onset ≤ i / n_frames ≤ offset, the item's times
+            being fractions of the recording, as in ZeroSpeech 2019.
     """
     if rule == "fraction":
         first = math.ceil(round(item.onset * n_frames, 6))
         last = min(math.floor(round(item.offset * n_frames, 6)) + 1, n_frames)
+    elif rule == "middle-less-one":
+        rate = 1 / (step_ms / 1000)  # 100 · 0.035 is 3.5000000000000004 there: a frame less
+        first = max(0, math.ceil(rate * item.onset - 0.5))
+        last = min(n_frames, math.floor(rate * item.offset - 0.5))
     else:
         first, last = frame_span(item.onset, item.offset, step_ms)
-        if rule == "middle-less-one":
-            first, last = max(0, first), min(n_frames, last - 1)
     if first >= n_frames or (first < last and (first < 0 or last > n_frames)):
         return "outside_the_audio"
     return (first, last) if first < last else "without_a_frame"

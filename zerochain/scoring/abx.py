@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
-from zerochain.features.normalisation import NormalisationKind, normalised
+from zerochain.features.normalisation import NormalisationKind, normalised, unit_length
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER, Features, read_features
@@ -41,7 +41,7 @@ def score_abx(
     mode: Mode | Literal["both"] | None = None,
     split: str | None = None,
     silences: Collection[str] = SILENCES,
-    normalise: NormalisationKind = "none",
+    normalise: NormalisationKind | Literal["length"] = "none",
     shift_ms: float = 0.0,
     system: str | None = None,
     seed: int = 0,
@@ -59,7 +59,8 @@ def score_abx(
         folders: files of `items` are whole ids; else the last parts of them.
         mode: None scores all that the protocol has, and only notes that across is undefined for
             one speaker.
-        normalise: mean and variance normalisation of features first, over what `source` holds.
+        normalise: mean and variance normalisation of features first, over what `source` holds;
+            "length" gives each frame length 1 instead, as Libri-Light's code does for any distance.
         shift_ms: added to the times of the tokens: automatic alignments can be late.
         tables: a folder that gets the score of every cell, pair of phones and pair of speakers,
             see `zerochain.scoring.abx_tables`.
@@ -148,7 +149,7 @@ def _tokens(
 
 
 def _representation(
-    source: Path, model: Path | None, normalise: NormalisationKind
+    source: Path, model: Path | None, normalise: NormalisationKind | Literal["length"]
 ) -> tuple[Features | UnitFile, NDArray[np.float32] | None]:
     """Features or units, and the units' codebook where their model is given."""
     if source.is_dir():
@@ -167,6 +168,8 @@ def _representation(
                 "what that writes",
             )
         features = read_features(source)
+        if normalise == "length":
+            return unit_length(features), None
         return features if normalise == "none" else normalised(features, normalise), None
     unit_file = read_units(source)
     if normalise != "none":
