@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from commands import leftovers
+from commands import leftovers, run
 from conftest import voice
 from inverters import three_voices, untrained_neural
 from zerochain import audio
-from zerochain.discovery.stage import encode
+from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.f0 import F0Statistics, track_f0
+from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.units import read_units
 from zerochain.inversion.manner import Manner
 from zerochain.inversion.speaking import Speaking, synthesize
 from zerochain.inversion.stage import train_inverter
-from zerochain.recordings import convert
+from zerochain.recordings import convert, respeak
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +141,45 @@ def test_bad_input_leaves_what_was_there(prepared: Path, tmp_path: Path) -> None
             convert(*arguments)
     assert out.read_text() == "dear"
     assert not leftovers(tmp_path)
+
+
+def test_units_in_many_voices_are_what_a_normaliser_learns_from(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """Each file is what the commands make of a voice, one after the other."""
+    arguments = (prepared / "flat", prepared / "km", prepared / "units.parquet")
+    run("translate", "normaliser", "prepare", *arguments, "--out", tmp_path / "spoken")
+    given = read_units(arguments[2])
+    made = {path.stem: read_units(path) for path in (tmp_path / "spoken").glob("*.parquet")}
+    assert sorted(made) == ["ana", "béa"]
+    for name, units in made.items():
+        assert (units.ids, units.model_id) == (given.ids, given.model_id)
+        assert set(units.speakers.values()) == {name}
+    wavs = tmp_path / "wavs"
+    synthesize(prepared / "flat", arguments[2], wavs, Speaking("béa"))
+    run("import", "folder", wavs, "--speaker-from", "name:béa", "--out", tmp_path / "c")
+    encode(prepared / "km", tmp_path / "c", tmp_path / "u.parquet")
+    expected = read_units(tmp_path / "u.parquet")
+    for name in given.ids:
+        np.testing.assert_array_equal(made["béa"].steps(name), expected.steps(name))
+
+
+@pytest.mark.parametrize(
+    ("inverter", "model", "voices", "said"),
+    [
+        ("means", "km", (), "ana is the only voice"),
+        ("flat", "km", ("ana", "zoë"), "zoë"),
+        ("flat", "km", ("ana", "ana"), "ana"),
+        ("flat", "other", (), "are of unit model"),
+    ],
+)
+def test_voices_that_make_no_sense(
+    prepared: Path, tmp_path: Path, inverter: str, model: str, voices: tuple[str, ...], said: str
+) -> None:
+    if model == "other":
+        discover(KMeansUnits(2), prepared / "tiny", tmp_path / "other", features=SpectralOptions())
+    bundle = tmp_path / "other" if model == "other" else prepared / model
+    units, out = prepared / "units.parquet", tmp_path / "spoken"
+    with pytest.raises(InputError, match=said):
+        respeak(prepared / inverter, bundle, units, out, voices)
+    assert not out.exists()

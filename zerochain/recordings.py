@@ -1,25 +1,27 @@
-"""One recording through all it takes: its words in another voice, manner or language."""
+"""Speech through all it takes: a recording in another voice or language, units in many voices."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerochain import audio
 from zerochain.discovery.stage import encode
-from zerochain.errors import InputError
+from zerochain.errors import InputError, listed
 from zerochain.features.extraction import extract, options_of
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.bundle import read_bundle
+from zerochain.formats.bundle import bundle_id, read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
-from zerochain.formats.identity import short
+from zerochain.formats.identity import check_ids, check_same_ids, short
+from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.neural import NeuralInverter
 from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
+from zerochain.progress import track
 from zerochain.translation.source import SourceKind
 from zerochain.translation.stage import translate as translate_files
 from zerochain.translation.translator import MODEL, Search
@@ -149,6 +151,63 @@ def translate(
         duration_s = _handed_over(wavs, out)
     n_units = len(done.unit_file.units[_NAME])
     return Translation(heard_s, duration_s, seconds, n_units, bool(done.still), bool(done.cut))
+
+
+def respeak(
+    inverter: Path,
+    unit_model: Path,
+    units: Path,
+    out: Path,
+    voices: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, UnitFile]:
+    """Speak units in several voices and encode what is heard, to `out`/<voice>.parquet each.
+
+    What differs between the files differs by voice alone: a normaliser of units learns from them.
+
+    Args:
+        inverter: its bundle, of several voices.
+        unit_model: the bundle of the unit model whose units they are.
+        voices: at least two; none are all that the inverter has.
+
+    Returns:
+        Voice → its units.
+
+    Raises:
+        ModelMismatchError: the units are not of the unit model, or not the inverter's.
+        InputError: fewer than two voices, one that the inverter lacks, or one twice.
+    """
+    read_units(units).check_model(bundle_id(unit_model), "unit model")
+    known = load_inverter(inverter, device).voices
+    chosen = list(voices or known)
+    check_same_ids(chosen, known, "voices asked for", f"inverter {inverter}")
+    check_ids(chosen, inverter, "voices")
+    if len(chosen) < 2:
+        raise InputError(
+            f"{listed(chosen)} is the only voice",
+            path=inverter,
+            remedy="train an inverter of several voices: --all-voices, or --voice more than once",
+        )
+    made = {}
+    for voice in track(chosen, "Speaking"):
+        with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+            wavs, corpus = Path(place, "wavs"), Path(place, "corpus")
+            names = synthesize(inverter, units, wavs, Speaking(voice, seed=seed), device=device)
+            _write_spoken(corpus, wavs, names, voice)
+            file = out / f"{voice}.parquet"
+            made[voice] = encode(unit_model, corpus, file, device=device, jobs=1)
+    return made
+
+
+def _write_spoken(folder: Path, wavs: Path, names: Sequence[str], voice: str) -> None:
+    """Write a corpus of what a voice spoke; its name is the voice's."""
+    utterances = tuple(
+        Utterance(name, f"{name}.wav", audio.info(wavs / f"{name}.wav").duration_s, speaker=voice)
+        for name in names
+    )
+    write_corpus(folder, Corpus(voice, utterances, audio_root=str(wavs.absolute())))
 
 
 def _source_of(translator: Path, source_model: Path | None) -> SourceKind:

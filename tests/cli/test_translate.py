@@ -12,6 +12,7 @@ from commands import leftovers, run, run_apart
 from languages import Languages, make_languages
 from zerochain.formats.bundle import bundle_id, read_bundle
 from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.scores import read_scores
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units, write_units
 
@@ -25,7 +26,7 @@ QUICK = (
 def made(tmp_path_factory: pytest.TempPathFactory) -> Languages:
     """Two languages and `x`, a translator from units; for reading only."""
     languages = make_languages(tmp_path_factory.mktemp("made"), 40)
-    run(*command(languages, "--out", languages.root / "x"))
+    run(*command(languages, "--device", "cpu", "--out", languages.root / "x"))
     return languages
 
 
@@ -60,8 +61,14 @@ def test_train_and_decode(
     assert bundle.config["network"]["auxiliary"] == "ctc"
     assert set(bundle.trained_on) == {"source", "target", "source units"}
     assert len(read_training_log(tmp_path / "x.training")["step"]) == 2
-    result = run("translate", "decode", "x", made.frames, "--out", "u.parquet")
+    scores = ("--scores", "scores.jsonl", "--system", "mine")
+    result = run("translate", "decode", "x", made.frames, *scores, "--out", "u.parquet")
     assert "u.parquet: 40 translations" in result.stdout
+    assert "real-time factor" in result.stdout
+    [speed] = read_scores(tmp_path / "scores.jsonl")
+    assert (speed.metric, speed.system, speed.n) == ("real_time_factor", "mine", 40)
+    assert speed.inputs["units"] == read_units(tmp_path / "u.parquet").id
+    assert 0 < speed.value < 60 / speed.options["heard_s"]
     assert read_units(tmp_path / "u.parquet").model_id == read_units(made.target).model_id
     for path in ("x", "u.parquet", "x.training"):
         run("show", path)
@@ -142,8 +149,7 @@ def test_a_killed_training_goes_on_where_it_stopped(made: Languages, tmp_path: P
     assert run_apart(preparation, *options).returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
     run(*options)
-    run(*command(made, "--device", "cpu", "--out", tmp_path / "whole"))
-    one, other = (tmp_path / n / "weights.safetensors" for n in ("killed", "whole"))
+    one, other = (n / "weights.safetensors" for n in (tmp_path / "killed", made.root / "x"))
     assert one.read_bytes() == other.read_bytes()
     assert not leftovers(tmp_path)
 

@@ -18,8 +18,8 @@ from zerochain.cli.run import run
 from zerochain.cli.score_units import score
 from zerochain.cli.show import show
 from zerochain.cli.speakers import speakers
+from zerochain.cli.translate_prepare import translate
 from zerochain.cli.translate_speech import speech
-from zerochain.cli.translate_unpaired import translate
 from zerochain.cli.unit_text import export, import_group
 
 translate.add_command(speech)

@@ -20,7 +20,7 @@ from zerochain.cli.common import (
     training_config,
     training_options,
 )
-from zerochain.errors import listed
+from zerochain.cli.printing import training_text
 
 if TYPE_CHECKING:
     from zerochain.translation.parallel import Parallel, Part
@@ -168,8 +168,9 @@ def train(
     """Train a translator from SOURCE (a features folder or a unit file) to TARGET_UNITS.
 
     PAIRS say which utterances say the same; for the other direction give the same pairs, and the
-    other source and target. Some pairs are held out to see when to stop. Interrupted, it goes on
-    where it stopped when the same command is given again.
+    other source and target. Some pairs are held out to see when to stop, by their unit-BLEU. What
+    is kept are moving averages of the weights, in place of an average of the last checkpoints.
+    Interrupted, it goes on where it stopped when the same command is given again.
 
     \b
     Recordings without pairs help as well:
@@ -199,7 +200,7 @@ def train(
         network={**given, "architecture": architecture},
         config=checked(TranslationConfig, **losses),
         training=training,
-        part=_part(corpora, split),
+        part=part_of(corpora, split),
         start_from=start_from,
         pseudo=[Pseudo(*files) for files in pseudo],
         cap=cap,
@@ -221,13 +222,8 @@ def train(
 
 def say_training(report: Mapping[str, Any]) -> None:
     """Say how the training of a translator's network went."""
-    ended = "stopped improving" if report["converged"] else "NOT CONVERGED: steps ran out"
-    click.echo(
-        f"  {report['n_parameters']:,} parameters, {report['steps']} steps in "
-        f"{report['seconds']:.0f} s on {report['device']} ({ended}); unit-BLEU "
-        f"{report['unit_bleu']:.1f}, cross-entropy {report['cross_entropy']:.2f} at step "
-        f"{report['best_step']}"
-    )
+    reached = f"unit-BLEU {report['unit_bleu']:.1f}, cross-entropy {report['cross_entropy']:.2f}"
+    click.echo(f"  {training_text(report, reached)}")
 
 
 def _files(sides: list[tuple[Path, Path, Path]], source_units: tuple[Path, ...]) -> list[Parallel]:
@@ -241,84 +237,10 @@ def _files(sides: list[tuple[Path, Path, Path]], source_units: tuple[Path, ...])
     return [Parallel(*side, units) for side, units in zip(sides, own, strict=True)]
 
 
-def _part(corpora: tuple[Path, ...], split: str | None) -> Part | None:
+def part_of(corpora: tuple[Path, ...], split: str | None) -> Part | None:
+    """What --corpus and --split name; None without them."""
     from zerochain.translation.parallel import Part
 
     if bool(corpora) != (split is not None):
         raise click.BadParameter("--split and --corpus go together: whose split is it?")
     return None if split is None else Part(corpora, split)
-
-
-@translate.command(
-    example="zerochain translate decode translators/en-es en --corpus corpora/en --split test "
-    "--beam 5 --out test.es.parquet\n"
-    "zerochain translate decode translators/en-es en --id en0004 --attention maps "
-    "--out one.parquet"
-)
-@click.argument("translator", type=FOLDER)
-@click.argument("source", type=PATH)
-@click.option(
-    "--beam",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Beginnings that are kept: 5 is better and slower, 1 takes the likeliest unit each time.",
-)
-@click.option(
-    "--sample",
-    type=click.IntRange(min=1),
-    help="Draw from so many of the likeliest units instead, from --seed.",
-)
-@click.option("--id", "ids", multiple=True, help="Translate this utterance alone. Repeatable.")
-@corpus_option
-@click.option("--split", help="Translate this split of --corpus alone.")
-@click.option(
-    "--attention",
-    type=FOLDER,
-    help="A folder for maps of which part of the source each unit comes from, <id>.npz.",
-)
-@out_option("the unit file; its units have no durations", FILE)
-@seed_option
-@device_option
-def decode(
-    translator: Path,
-    source: Path,
-    beam: int,
-    sample: int | None,
-    ids: tuple[str, ...],
-    corpora: tuple[Path, ...],
-    split: str | None,
-    attention: Path | None,
-    out: Path,
-    seed: int,
-    device: str,
-) -> None:
-    """Translate SOURCE, a features folder or a unit file like the TRANSLATOR's, into units."""
-    from zerochain.training.device import resolve_device
-    from zerochain.translation.stage import translate as translate_files
-    from zerochain.translation.translator import Search
-
-    if sample is not None and beam > 1:
-        raise click.BadParameter("--beam is for the best translation, --sample for varied ones")
-    done = translate_files(
-        translator,
-        source,
-        out,
-        search=Search(beam, sample, seed),
-        ids=ids,
-        part=_part(corpora, split),
-        attention=attention,
-        device=resolve_device(device),
-    )
-    n_units = sum(len(units) for units in done.unit_file.units.values())
-    n = len(done.unit_file.units)
-    click.echo(f"{out}: {n} translations, {done.n_distinct} different ones, {n_units} units")
-    if n > 1 and done.n_distinct == 1:
-        click.echo("  all are the same: the translator ignores its input", err=True)
-    if done.still:
-        click.echo(
-            f"  nothing is to be heard in {listed(done.still)}: what was said for them is made up",
-            err=True,
-        )
-    if done.cut:
-        click.echo(f"  cut at the length limit, so likely runaways: {listed(done.cut)}", err=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zerochain.cli.common import FILE, FOLDER, Group, jobs_option, out_option
-from zerochain.cli.translate import translate
+from zerochain.cli.translate_decode import translate
 
 __all__ = ["translate"]
 

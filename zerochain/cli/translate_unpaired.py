@@ -101,10 +101,8 @@ def normaliser() -> None:
 
 @normaliser.command(
     name="train",
-    example="zerochain invert synthesize inverters/x units.parquet --voice ana --out wavs/ana\n"
-    "zerochain import folder wavs/ana --out corpora/ana\n"
-    "zerochain encode models/km256 corpora/ana --out spoken/ana.parquet\n"
-    "… the same for voices bea and carl …\n"
+    example="zerochain translate normaliser prepare inverters/x models/km256 units/es.parquet "
+    "--out spoken\n"
     "zerochain translate normaliser train spoken/bea.parquet spoken/carl.parquet --target "
     "spoken/ana.parquet --out normalisers/ana",
 )
@@ -139,8 +137,9 @@ def train_normaliser(
 ) -> None:
     """Train a normaliser from SPOKEN_UNITS, the --target's utterances in other voices.
 
-    An inverter makes them, with no transcripts: it speaks the same units in several voices, and
-    what it spoke is encoded again. The ids are the same in all files.
+    An inverter makes them, with no transcripts ('normaliser prepare'): it speaks the same units
+    in several voices, and what it spoke is encoded again. The ids are the same in all files. The
+    table says how far each voice's units are from the one voice's, before and after.
     """
     from zerochain.training.device import is_main_process, resolve_device
     from zerochain.translation.normaliser import train_normaliser as run

@@ -4,10 +4,7 @@ A translator learns more from targets that are all said alike (Lee et al. 2022, 
 learned from transcripts who says the same). Here an inverter of several voices makes the pairs:
 it speaks the same units in each, and what is encoded from that differs by voice alone.
 
-    zerochain invert synthesize INVERTER units.parquet --voice ana --out wavs/ana
-    zerochain import folder wavs/ana --out corpora/ana
-    zerochain encode MODEL corpora/ana --out spoken/ana.parquet
-    … the same for other voices, or --like recording.wav --speakers ENCODER …
+    zerochain translate normaliser prepare INVERTER MODEL units.parquet --out spoken
     zerochain translate normaliser train spoken/béa.parquet spoken/carl.parquet \\
         --target spoken/ana.parquet --out normalisers/ana
     zerochain translate normaliser apply normalisers/ana units.parquet --out normalised.parquet
