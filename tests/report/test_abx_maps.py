@@ -30,7 +30,7 @@ def test_the_page_shows_which_phones_are_taken_for_which(tmp_path):
     page = write_report(tmp_path / "out", run_files(tmp_path / "run")).read_text()
     assert "Which phones are taken for which" in page
     assert "4 pairs of phones" in page
-    assert "3 pairs rest on 10 cells or more, 1 on fewer" in page  # a as b, 40 %
-    assert "the worst of them: b as a 10 % (10 cells)" in page
+    assert "The worst of 3 pairs that rest on 10 cells or more: b as a 10 % (10 cells)" in page
+    assert "1 rest on fewer" in page  # a as b, 40 %
     assert "km &amp; co: ABX across speakers (phone, identical)" in page
     assert "<c>" not in page

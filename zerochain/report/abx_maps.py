@@ -50,5 +50,5 @@ def _worst(pairs: list[PairError]) -> str:
         return f" None rests on {_FEW} cells: take them for hints."
     worst = sorted(firm, key=lambda pair: -pair[3])[:_WORST]
     named = ", ".join(f"{a} as {b} {error:.0f} % ({n} cells)" for _, a, b, error, n, _ in worst)
-    few = f", {len(pairs) - len(firm)} on fewer" if len(firm) < len(pairs) else ""
-    return f" {len(firm)} pairs rest on {_FEW} cells or more{few}; the worst of them: {named}."
+    few = f"; {len(pairs) - len(firm)} rest on fewer" if len(firm) < len(pairs) else ""
+    return f" The worst of {len(firm)} pairs that rest on {_FEW} cells or more: {named}{few}."
