@@ -83,7 +83,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
 def test_2021(units: tuple[Path, Path], tmp_path: Path) -> None:
     corpus, unit_file = units
     out = tmp_path / "submission"
-    train = ("--train-set", "none", "--out", out)
+    train = ("--train-set", "none", "--metric", "kl_symmetric", "--out", out)
     run("export", "zerospeech2021", "--part", f"dev-clean={unit_file}", *ABOUT, *train)
     recordings = expected_names(corpus)
     assert recordings == {"u2.txt"}  # the test split
@@ -93,7 +93,8 @@ def test_2021(units: tuple[Path, Path], tmp_path: Path) -> None:
     result = run("check", "zerospeech2021", out, "--subset", "dev-clean")
     assert "keeps all rules" in result.output
     into = ("--subset", "dev-clean", "--out", tmp_path / "in")
-    run("import", "zerospeech2021", out, *into, "--corpus", corpus)
+    result = run("import", "zerospeech2021", out, *into, "--corpus", corpus)
+    assert "features --distance kl_symmetric --normalise length" in result.output
     assert read_features(tmp_path / "in" / "features").step_ms == 20
     run("import", "zerospeech2021", tmp_path, *into, code=1)
     run("export", "zerospeech2021", "--part", "dev=x", *ABOUT, *train, code=2)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -27,12 +28,12 @@ from zerochain.metrics.items import Item, item_frames
 PHONES, SPEAKERS = ("a", "b", "c"), ("s", "t", "u")
 
 
-def whole_files(seed, draw, n_dropped=0):
-    """A file a token, as in ZeroSpeech 2019: items and frames, some of them zero vectors."""
+def whole_files(seed, draw, n_dropped=0, longest=6):
+    """A file a token, as in ZeroSpeech 2019: items and frames."""
     rng = np.random.default_rng(seed)
     items, frames = [], {}
     for i, (phone, speaker, context) in enumerate(product(PHONES, SPEAKERS, ("#", "k"))):
-        n = int(rng.integers(2, 7))
+        n = int(rng.integers(2, longest + 1))
         frames[f"f{i}"] = draw(rng, n).astype(np.float32)
         times = sorted(rng.choice([0, 0.25, 0.5, 0.8, 1], 2, replace=False).tolist())
         items.append(Item(f"f{i}", *times, phone, context, "#", speaker))
@@ -46,11 +47,33 @@ def vectors(rng, n):
 
 
 def posteriors(rng, n):
-    return 5 * rng.dirichlet(np.ones(3), n)
+    """Of any sum, with probabilities of 0 here and there."""
+    return rng.dirichlet(np.ones(3), n) * rng.choice([1, 1, 1, 0], (n, 3)) + [0.01, 0, 0]
+
+
+def three_directions(rng, n):
+    """Zero vectors and opposite ones: at 0 or 1 from each other, so that paths tie."""
+    return rng.integers(-1, 2, (n, 1)) * [1, 0]
+
+
+def three_posteriors(rng, n):
+    """All different ones at the same distance, so that paths tie."""
+    return np.array([[2, 1, 1], [1, 2, 1], [1, 1, 2]])[rng.integers(0, 3, n)]
 
 
 def bits(rng, n):
     return rng.integers(0, 2, (n, 2))
+
+
+def zs2019(items, frames, distance):
+    """Our result, and the definition's own error."""
+    features = Features.from_arrays(frames, step_ms=10)
+    result = abx(features, items, protocol=ZS2019, distance=distance)
+    spans = [item_frames(i, len(features[i.file]), 10, "fraction") for i in items]
+    usable = [item for item, span in zip(items, spans, strict=True) if not isinstance(span, str)]
+    assert sum(result.exclusions.values()) == len(items) - len(usable)
+    plain = [(i.file, i.onset, i.offset, i.phone, i.previous, i.speaker) for i in usable]
+    return result, reference.abx_2019(plain, frames, distance)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +81,21 @@ def bits(rng, n):
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_zs2019_equals_the_challenge_s_definition(distance, draw, seed):
-    items, frames = whole_files(seed, draw, n_dropped=4)
-    features = Features.from_arrays(frames, step_ms=10)
-    result = abx(features, items, protocol=ZS2019, distance=distance)
-    spans = [item_frames(i, len(features[i.file]), 10, "fraction") for i in items]
-    usable = [item for item, span in zip(items, spans, strict=True) if not isinstance(span, str)]
-    assert sum(result.exclusions.values()) == len(items) - len(usable)
-    plain = [(i.file, i.onset, i.offset, i.phone, i.previous, i.speaker) for i in usable]
-    slow = reference.abx_2019(plain, frames, distance)
+    result, slow = zs2019(*whole_files(seed, draw, n_dropped=4), distance)
     assert result.value == pytest.approx(slow, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("distance", "draw"), [("angular", three_directions), ("kl", three_posteriors)]
+)
+def test_zs2019_takes_dtw_from_a_to_x_where_paths_tie(distance, draw):
+    items, frames = whole_files(10, draw, longest=12)
+    result, slow = zs2019(items, frames, distance)
+    assert result.value == pytest.approx(slow, abs=1e-6)
+    backwards = replace(ZS2019, direction="xa")
+    features = Features.from_arrays(frames, step_ms=10)
+    other = abx(features, items, protocol=backwards, distance=distance)
+    assert other.value != pytest.approx(slow, abs=1e-3)
 
 
 def test_zs2019_has_no_score_within_speakers():
