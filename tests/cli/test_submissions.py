@@ -57,7 +57,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
     assert "3 utterances, " in result.output
     assert "lines of 4 numbers, 4 of them different; a line lasts 20 ms" in result.output
     assert "the corpus has 1 utterances more" in result.output
-    assert "score abx" in result.output
+    assert "features --distance angular --protocol zs2019" in result.output
 
     full = tmp_path / "full"
     run("export", "zerospeech2019", "--english", unit_file, "--surprise", unit_file, *ABOUT,

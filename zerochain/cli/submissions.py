@@ -160,13 +160,16 @@ def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -
     """Take somebody's SUBMISSION to ZeroSpeech 2019/2020 in, to be scored.
 
     features/ holds the vectors, for 'score abx'; units.parquet a unit for every different line,
-    for 'score bitrate'. With the --corpus, lines have to last as long as the recordings.
+    for 'score bitrate'. With the --corpus, lines have to last as long as the recordings. The
+    challenge's ABX (--protocol zs2019) takes every line once, whatever it lasts: where lines are
+    segments, give no --corpus here and any --step-ms, and score features/ by it; --spread is for
+    all else.
     """
     from zerochain.scoring.importing import import_zerospeech2019
 
     names = None if only is None else expected_names(only)
     made = import_zerospeech2019(submission, only=names, folders=ids == "path", **options)
-    _say(options["out"], made)
+    _say(options["out"], made, "zs2019")
 
 
 @import_group.command(
@@ -183,7 +186,7 @@ def import_2021(submission: Path, only: Path | None, ids: str, **options: Any) -
 
     names = None if only is None else expected_names(only)
     made = import_zerospeech2021(submission, only=names, folders=ids == "path", **options)
-    _say(options["out"], made)
+    _say(options["out"], made, "zs2021")
 
 
 def incomplete(submission: Path, violations: Iterator[Violation]) -> None:
@@ -194,7 +197,7 @@ def incomplete(submission: Path, violations: Iterator[Violation]) -> None:
         click.echo(f"  {line}")
 
 
-def _say(out: Path, imported: Imported) -> None:
+def _say(out: Path, imported: Imported, protocol: str) -> None:
     units = imported.unit_file
     n_lines = sum(len(line) for line in units.units.values())
     click.echo(
@@ -205,7 +208,8 @@ def _say(out: Path, imported: Imported) -> None:
     if imported.missing:
         click.echo(f"the corpus has {len(imported.missing)} utterances more")
     if how := _ABX.get(imported.distance):
-        click.echo(f"it asks for {imported.distance}: zerochain score abx {out}/{how}")
+        asked = f"zerochain score abx {out}/{how} --protocol {protocol}"
+        click.echo(f"it asks for {imported.distance}: {asked}")
 
 
 _ABX = {

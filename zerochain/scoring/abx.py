@@ -73,7 +73,8 @@ def score_abx(
     representation, codebook = _representation(source, model, normalise)
     tokens, excluded = _tokens(items, folders, whole, representation, split, protocol, silences)
     tokens = timed(tokens, protocol, whole, items, shift_ms / 1000)
-    if whole is not None:  # other recordings may have the same ids
+    by_lines = protocol.frames == "fraction" and isinstance(representation, Features)
+    if whole is not None and not by_lines:  # other recordings may have the same ids
         seconds = {u.id: u.duration for u in whole.utterances}
         representation.check_durations(seconds, f"corpus {whole.name}")
     inputs = _inputs(representation, model, whole, items)
