@@ -28,16 +28,20 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = resource("evaluation/s2st") / "learning_curve.py"
-    spec = importlib.util.spec_from_file_location("learning_curve", path)
+def loaded(name: str) -> ModuleType:
+    path = resource("evaluation/s2st") / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["learning_curve"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return loaded("learning_curve")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,10 @@ def options(made: Languages, out: Path, source: Path) -> list[str]:
 def setting_of(script: ModuleType, made: Languages, out: Path, source: Path) -> Any:
     files = (source, made.source, made.target, made.frames, made.root / "corpus", out)
     return script.Setting(*files, {}, None, 5, 2.0, "cpu")
+
+
+def drawn(script: ModuleType, table: Path, out: Path) -> Any:
+    return CliRunner().invoke(script.main, [str(table), "--out", str(out)])
 
 
 def test_no_pair_hides_among_what_has_none(
@@ -125,6 +133,15 @@ def test_a_curve(
     assert [(row["pairs"], row["way"]) for row in rows] == [("20", way) for way in some]
     assert all(0 <= float(row["unit_bleu"]) <= 100 for row in rows)
     assert read_units(tmp_path / "20" / "both.parquet").ids == [f"s{i}" for i in range(0, 60, 5)]
+
+    plot = loaded("plot_curve")
+    assert drawn(plot, tmp_path / "table.csv", tmp_path / "curve.svg").exit_code == 0
+    picture = (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    assert all(f">{text}</text>" in picture for text in (*some, "random targets", "unit-BLEU"))
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    result = drawn(plot, tmp_path / "other.csv", tmp_path / "none.svg")
+    assert "other.csv: holds no learning curve" in result.output
+    assert not (tmp_path / "none.svg").exists()
 
 
 def test_a_table_of_ways_and_sizes(script: ModuleType, tmp_path: Path) -> None:
