@@ -142,13 +142,12 @@ def default_normalisation(features: Features) -> NormalisationKind:
 def normalised(features: Features, kind: NormalisationKind) -> Features:
     """Features with their own mean and variance taken out, in memory."""
     normalisation = Normalisation.fit(kind, features)
-    return Features.from_arrays(
+    made = Features.from_arrays(
         {name: normalisation(features[name], features.speakers[name]) for name in features.ids},
-        speakers=features.speakers,
-        extractor=features.extractor,
-        options={**features.options, "normalisation": kind},
         step_ms=features.step_ms,
     )
+    options = {**features.options, "normalisation": kind}
+    return replace(features, frames=made.frames, index=made.index, options=options)
 
 
 def unit_length(features: Features) -> Features:
