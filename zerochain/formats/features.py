@@ -92,8 +92,8 @@ class Features:
             name, (seconds, heard) = next(iter(off.items()))
             raise InputError(
                 f"{len(off)} of {len(self)} utterances have features of another length than their "
-                f"recordings in the {where}: {listed(list(off))} ({name!r}: {seconds:.2f} s of features, "
-                f"{heard:.2f} s of sound)",
+                f"recordings in the {where}: {listed(list(off))} ({name!r}: {seconds:.2f} s of "
+                f"features, {heard:.2f} s of sound)",
                 cause=f"a step isn't {self.step_ms:g} ms, or another corpus has the same ids",
                 remedy="extract or import the features of this corpus, with the right --step-ms",
             )
