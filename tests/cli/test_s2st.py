@@ -8,6 +8,7 @@ import soundfile
 
 from commands import jobs, leftovers, run, settings
 from conftest import voice
+from warm import warm
 from zerochain.formats.attention import read_attention
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.pairs import read_pairs
@@ -50,7 +51,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def made(given: dict[str, object]) -> Path:
     out = Path(str(given["pairs"])).parent / "run"
-    done = run("run", "s2st", "--out", out, "--cores", 1, *settings(given))
+    with warm():
+        done = run("run", "s2st", "--out", out, "--cores", 1, *settings(given))
     assert "Done: " in done.stdout
     return out
 
