@@ -17,6 +17,7 @@ import yaml
 
 from commands import jobs, run, settings
 from tones import phone_corpus
+from warm import warm
 from zerochain.cli.run import change, overlay
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
@@ -46,7 +47,8 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         "speaker_steps": 5,
     }
     chain = ("run", "chain", "--out", "my runs/ü", "--cores", 2, *settings(given))
-    assert "Done: " in run(*chain).stdout
+    with warm():
+        assert "Done: " in run(*chain).stdout
     out = Path("my runs/ü")
     assert "22 of 22 steps (100%) done" in capfd.readouterr().err
 
