@@ -24,7 +24,7 @@ from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
 from zerochain.progress import track
 from zerochain.translation.source import SourceKind
 from zerochain.translation.stage import translate as translate_files
-from zerochain.translation.translator import MODEL, Search
+from zerochain.translation.translator import MODEL, Search, too_long
 
 _NAME = "recording"  # of the one utterance, and of whoever speaks in it
 
@@ -139,6 +139,7 @@ def translate(
         corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
         with _timed(seconds, "listening"):
             heard_s = _write_corpus(corpus, recording)
+            _check_length(heard_s, translator, recording)
             if source_model is not None:
                 encode(source_model, corpus, heard, device=device)
             else:
@@ -208,6 +209,16 @@ def _write_spoken(folder: Path, wavs: Path, names: Sequence[str], voice: str) ->
         for name in names
     )
     write_corpus(folder, Corpus(voice, utterances, audio_root=str(wavs.absolute())))
+
+
+def _check_length(heard_s: float, translator: Path, recording: Path) -> None:
+    longest_s = read_bundle(translator, MODEL).config["longest_s"]
+    if too_long({_NAME: heard_s}, longest_s):
+        raise InputError(
+            f"lasts {heard_s:.1f} s, and the translator takes {longest_s:g} s at most",
+            path=recording,
+            remedy="cut it at pauses, or train a translator with a larger --longest",
+        )
 
 
 def _source_of(translator: Path, source_model: Path | None) -> SourceKind:

@@ -248,15 +248,19 @@ class Translator:
 
 
 def check_lengths(seconds: Mapping[str, float], longest_s: float) -> None:
-    """Refuse utterances that are too long, a moment more than `longest_s` excepted.
+    """Refuse utterances that are too long.
 
     Raises:
         InputError: there are some; the message lists them.
     """
-    long = [f"{name} ({s:.0f} s)" for name, s in seconds.items() if s > longest_s + 0.1]
-    if long:
+    if long := too_long(seconds, longest_s):
         raise InputError(
-            f"{len(long)} utterances are longer than {longest_s:g} s: {listed(long)}",
+            f"utterances are longer than {longest_s:g} s: {listed(long)}",
             cause="whole recordings were given rather than sentences",
             remedy="cut them at pauses, or train with a larger --longest",
         )
+
+
+def too_long(seconds: Mapping[str, float], longest_s: float) -> list[str]:
+    """Utterances of more than `longest_s`, a moment excepted, with how long they are."""
+    return [f"{name} ({s:.0f} s)" for name, s in seconds.items() if s > longest_s + 0.1]
