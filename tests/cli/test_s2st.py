@@ -171,7 +171,7 @@ def test_recordings_and_models_that_make_no_sense(
     long = np.random.default_rng(0).standard_normal(61 * 16_000) / 10
     soundfile.write(tmp_path / "long.wav", long, 16_000)
     for arguments, said in (
-        ((translator, inverter, tmp_path / "long.wav", out), "longer than 60 s"),
+        ((translator, inverter, tmp_path / "long.wav", out), "long.wav: lasts 61.0 s"),
         ((translator, inverter, tmp_path / "missing.wav", out), "missing.wav"),
         ((translator, inverter, recording, tmp_path / "o.mp3"), "is not called .wav"),
         ((translator, made / "models/target", recording, out), "kmeans"),
