@@ -182,7 +182,8 @@ def _and(names: list[str]) -> str:
 def _devices(value: object) -> Iterator[str]:
     """Every "device" that a configuration names, however deep."""
     if isinstance(value, Mapping):
-        if isinstance(value.get("device"), str):
-            yield value["device"]
+        device = value.get("device")
+        if isinstance(device, str) and device != "cpu":  # its fit says how many threads
+            yield device
         for inner in value.values():
             yield from _devices(inner)
