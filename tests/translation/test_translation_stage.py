@@ -380,7 +380,7 @@ def test_an_edited_bundle(languages: Languages, tmp_path: Path, before: str, aft
     text = config.read_text(encoding="utf-8")
     assert before in text
     config.write_text(text.replace(before, after), encoding="utf-8")
-    with pytest.raises(InputError, match="weights don't fit its configuration"):
+    with pytest.raises(InputError, match="is no translator that can be used"):
         Translator.load(tmp_path / "x")
 
 

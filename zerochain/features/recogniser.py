@@ -17,8 +17,9 @@ from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
-from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
 from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.modules.weights import weights_of, with_weights
 
 MODEL = "recogniser"
 SPEECH = SpectralOptions(kind="log-mel")
@@ -88,8 +89,7 @@ class Recogniser:
             "characters": self.characters,
             "training": dict(report),
         }
-        weights = {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}
-        self.id = write_bundle(folder, MODEL, config, weights, trained_on)
+        self.id = write_bundle(folder, MODEL, config, weights_of(self.network), trained_on)
         self.trained_on, self.report = trained_on, report
         return self.id
 
@@ -101,12 +101,13 @@ class Recogniser:
             InputError: not the bundle of a recogniser.
         """
         bundle = read_bundle(folder, MODEL)
-        network = Encoder(EncoderConfig(**bundle.config["network"]))
-        network.load_state_dict({k: torch.from_numpy(v) for k, v in bundle.tensors.items()})
-        options = SpectralOptions(**bundle.config["features"])
-        recogniser = cls(network, bundle.config["characters"], options, device)
+        with opened_as("recogniser", folder, "train the recogniser again"):
+            network = Encoder(EncoderConfig(**bundle.config["network"]))
+            options = SpectralOptions(**bundle.config["features"])
+            heard = with_weights(network, bundle.tensors, device)
+            recogniser = cls(heard, bundle.config["characters"], options, device)
+            recogniser.report = bundle.config["training"]
         recogniser.id, recogniser.trained_on = bundle.id, bundle.trained_on
-        recogniser.report = bundle.config["training"]
         return recogniser
 
 

@@ -15,8 +15,9 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
-from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
+from zerochain.modules.weights import weights_of, with_weights
 
 MODEL = "speaker-encoder"
 SHORTEST_S = 0.5
@@ -112,11 +113,8 @@ class SpeakerEncoder:
             "features": self.options.model_dump(),
             "training": dict(report),
         }
-        weights = {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}
-        self.id, self.trained_on = (
-            write_bundle(folder, MODEL, config, weights, trained_on),
-            trained_on,
-        )
+        self.id = write_bundle(folder, MODEL, config, weights_of(self.network), trained_on)
+        self.trained_on = trained_on
         return self.id
 
     @classmethod
@@ -127,9 +125,10 @@ class SpeakerEncoder:
             InputError: not the bundle of a speaker encoder.
         """
         bundle = read_bundle(folder, MODEL)
-        network = SpeakerNet(SpeakerNetConfig(**bundle.config["network"]))
-        network.load_state_dict({k: torch.from_numpy(v) for k, v in bundle.tensors.items()})
-        encoder = cls(network, SpectralOptions(**bundle.config["features"]), device)
+        with opened_as("speaker encoder", folder, "train the speaker encoder again"):
+            network = SpeakerNet(SpeakerNetConfig(**bundle.config["network"]))
+            options = SpectralOptions(**bundle.config["features"])
+            encoder = cls(with_weights(network, bundle.tensors, device), options, device)
         encoder.id, encoder.trained_on = bundle.id, bundle.trained_on
         return encoder
 

@@ -22,6 +22,7 @@ from zerochain.inversion.cuts import Cuts
 from zerochain.inversion.f0_training import F0Task, frames_of, measured
 from zerochain.modules.f0_vqvae import STRIDE, F0Vqvae, F0VqvaeConfig
 from zerochain.modules.quantizer import CollapseWarning
+from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train
@@ -200,7 +201,7 @@ class F0Quantizer:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The network's weights, for a bundle."""
-        return {name: w.cpu().numpy() for name, w in self.network.state_dict().items()}
+        return weights_of(self.network)
 
     @classmethod
     def from_tensors(
@@ -210,9 +211,8 @@ class F0Quantizer:
         device: str = "cpu",
     ) -> Self:
         """What `settings` and `tensors` were taken from."""
-        network = F0Vqvae(F0VqvaeConfig(**settings["network"]))
-        network.load_state_dict({n: torch.from_numpy(np.array(w)) for n, w in tensors.items()})
-        return cls(network.to(device).eval(), settings["step_ms"], settings["report"])
+        network = with_weights(F0Vqvae(F0VqvaeConfig(**settings["network"])), tensors, device)
+        return cls(network, settings["step_ms"], settings["report"])
 
     def save(self, folder: Path, trained_on: Mapping[str, str]) -> str:
         """Write a bundle of its own and return its id."""

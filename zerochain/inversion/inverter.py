@@ -21,6 +21,7 @@ from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.voices import Vector, Voice, check_n_reference, check_vector, named
+from zerochain.modules.weights import weights_of, with_weights
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")
@@ -169,7 +170,7 @@ class Inverter:
             "phase": self.phase,
             "training": timeless(training),
         }
-        weights = {f"network.{k}": v.cpu().numpy() for k, v in self.network.state_dict().items()}
+        weights = {f"network.{name}": w for name, w in weights_of(self.network).items()}
         weights |= {"mean": self.mean.cpu().numpy(), "deviation": self.deviation.cpu().numpy()}
         if self.prosody is not None:
             config["prosody"] = self.prosody.settings()
@@ -189,7 +190,7 @@ class Inverter:
 
     @classmethod
     def _of(cls, bundle: Bundle, device: str) -> Self:
-        config, tensors = bundle.config, {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
+        config, tensors = bundle.config, bundle.tensors
         options = SpectrogramOptions(**config["spectrogram"])
         for name in ("mean", "deviation"):
             if tensors[name].shape != (options.n_bins,):
@@ -199,13 +200,12 @@ class Inverter:
             network = Code2Spec(Code2SpecConfig(**config["network"]))
         else:
             network = nn.Embedding(config["n_units"] + 1, options.n_bins)
-        network.load_state_dict(within("network", tensors))
         return cls(
             method="code2spec" if bundle.model == "code2spec" else "unit-means",
-            network=network.eval().to(device),
+            network=with_weights(network, within("network", tensors), device),
             options=options,
-            mean=tensors["mean"].to(device),
-            deviation=tensors["deviation"].to(device),
+            mean=torch.from_numpy(tensors["mean"]).to(device),
+            deviation=torch.from_numpy(tensors["deviation"]).to(device),
             unit_model=config["unit_model"],
             n_units=config["n_units"],
             step_ms=config["step_ms"],

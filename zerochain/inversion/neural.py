@@ -30,6 +30,7 @@ from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.excitation import at, starts
 from zerochain.modules.f0_vqvae import STRIDE
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.weights import weights_of, with_weights
 
 Method = Literal["convnext", "hifigan"]
 METHODS: tuple[Method, ...] = ("convnext", "hifigan")
@@ -157,7 +158,7 @@ class NeuralInverter:
             "training": timeless(training),
         }
         parts = {
-            "generator": {k: v.cpu().numpy() for k, v in self.generator.state_dict().items()},
+            "generator": weights_of(self.generator),
             "f0_quantizer": self.f0_quantizer.tensors(),
             "prosody": self.prosody.tensors(),
         }
@@ -181,11 +182,9 @@ class NeuralInverter:
         method: Method = "hifigan" if bundle.model == "hifigan" else "convnext"
         f0, prosody = (within(part, bundle.tensors) for part in ("f0_quantizer", "prosody"))
         generator = make_generator(method, config)
-        weights = within("generator", bundle.tensors)
-        generator.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
         inverter = cls(
             method=method,
-            generator=generator.eval().to(device),
+            generator=with_weights(generator, within("generator", bundle.tensors), device),
             f0_quantizer=F0Quantizer.from_tensors(config["f0_quantizer"], f0, device),
             prosody=Prosody.from_tensors(config["prosody"], prosody, device),
             unit_model=config["unit_model"],

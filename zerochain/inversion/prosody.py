@@ -15,6 +15,7 @@ from torch import Tensor
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
+from zerochain.modules.weights import weights_of, with_weights
 
 Voice = int | NDArray[np.float32] | None
 """The number of a voice, what a speaker encoder hears in one (n_reference,), or any voice."""
@@ -128,7 +129,7 @@ class Prosody:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The network's weights, for a bundle."""
-        return {name: w.cpu().numpy() for name, w in self.network.state_dict().items()}
+        return weights_of(self.network)
 
     @classmethod
     def from_tensors(
@@ -138,10 +139,8 @@ class Prosody:
         device: str = "cpu",
     ) -> Self:
         """What `settings` and `tensors` were taken from."""
-        network = ProsodyNet(ProsodyConfig(**settings["network"]))
-        network.load_state_dict({n: torch.from_numpy(np.array(w)) for n, w in tensors.items()})
         return cls(
-            network.to(device).eval(),
+            with_weights(ProsodyNet(ProsodyConfig(**settings["network"])), tensors, device),
             settings["step_ms"],
             tuple(F0Statistics(**s) for s in settings["statistics"]),
             settings["scale"],

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError, listed
 from zerochain.features.batching import like_lengths
-from zerochain.formats.bundle import Bundle, read_bundle, write_bundle
+from zerochain.formats.bundle import Bundle, opened_as, read_bundle, write_bundle
 from zerochain.formats.units import Units
 from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
+from zerochain.modules.weights import weights_of, with_weights
 from zerochain.progress import track
 from zerochain.translation.data import padded, taught
 from zerochain.translation.decoding import (
@@ -209,8 +210,7 @@ class Translator:
             "ratio": self.ratio,
             "training": dict(training),
         }
-        weights = {name: w.cpu().numpy() for name, w in self.network.state_dict().items()}
-        return write_bundle(folder, model, config, weights, trained_on)
+        return write_bundle(folder, model, config, weights_of(self.network), trained_on)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu", model: str = MODEL) -> Self:
@@ -220,23 +220,15 @@ class Translator:
             InputError: not a bundle of a translator, or one that was edited.
         """
         bundle = read_bundle(folder, model)
-        try:
+        with opened_as("translator", folder, "train the translator again"):
             return cls._of(bundle, device)
-        except (KeyError, ValueError, RuntimeError) as error:  # of pydantic, or of the weights
-            raise InputError(
-                f"its weights don't fit its configuration ({str(error).splitlines()[0]})",
-                path=folder,
-                cause="config.json was edited, or another version of zerochain wrote it",
-                remedy="train the translator again",
-            ) from error
 
     @classmethod
     def _of(cls, bundle: Bundle, device: str) -> Self:
         config = bundle.config
         network = UnitTranslator(TranslatorConfig(**config["network"]))
-        network.load_state_dict({n: torch.from_numpy(t) for n, t in bundle.tensors.items()})
         return cls(
-            network=network.eval().to(device),
+            network=with_weights(network, bundle.tensors, device),
             source=SourceKind(**config["source"]),
             unit_model=config["unit_model"],
             unit_method=config["unit_method"],
