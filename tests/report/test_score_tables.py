@@ -88,6 +88,12 @@ def test_intervals_have_the_decimals_of_their_value() -> None:
     assert (cell.value, cell.interval) == ("10.4", "4.0–120.1")
 
 
+def test_a_minus_is_no_dash() -> None:
+    table = score_table([score("r_value_%", -0.32, interval=(-0.359, -0.309))], {})
+    (row,) = table.rows
+    assert next(iter(row.cells.values())).interval == "−0.359 … −0.309"
+
+
 def test_the_best_of_each_column_is_marked() -> None:
     table = score_table(
         [

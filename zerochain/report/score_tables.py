@@ -190,7 +190,8 @@ class Cell:
     def interval(self) -> str:
         if self.score.interval is None:
             return ""
-        return "–".join(number(end, like=self.score.value) for end in self.score.interval)
+        to = " … " if self.score.interval[0] < 0 else "–"
+        return to.join(number(end, like=self.score.value) for end in self.score.interval)
 
     @property
     def chance(self) -> str:
