@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zerochain import audio
 from zerochain.discovery.stage import encode
@@ -133,13 +134,14 @@ def translate(
     _check_name(out)
     speaking = speaking or Speaking()
     speaking = replace(speaking, manner=replace(speaking.manner, durations="predicted"))
-    source = _source_of(translator, source_model)
+    config = read_bundle(translator, MODEL).config
+    source = _source_of(config, translator, source_model)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
         corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
         with _timed(seconds, "listening"):
             heard_s = _write_corpus(corpus, recording)
-            _check_length(heard_s, translator, recording)
+            _check_length(heard_s, config["longest_s"], recording)
             if source_model is not None:
                 encode(source_model, corpus, heard, device=device)
             else:
@@ -211,8 +213,7 @@ def _write_spoken(folder: Path, wavs: Path, names: Sequence[str], voice: str) ->
     write_corpus(folder, Corpus(voice, utterances, audio_root=str(wavs.absolute())))
 
 
-def _check_length(heard_s: float, translator: Path, recording: Path) -> None:
-    longest_s = read_bundle(translator, MODEL).config["longest_s"]
+def _check_length(heard_s: float, longest_s: float, recording: Path) -> None:
     if too_long({_NAME: heard_s}, longest_s):
         raise InputError(
             f"lasts {heard_s:.1f} s, and the translator takes {longest_s:g} s at most",
@@ -221,9 +222,11 @@ def _check_length(heard_s: float, translator: Path, recording: Path) -> None:
         )
 
 
-def _source_of(translator: Path, source_model: Path | None) -> SourceKind:
+def _source_of(
+    config: Mapping[str, Any], translator: Path, source_model: Path | None
+) -> SourceKind:
     """What the translator listens to, with or without a unit model as that needs."""
-    source = SourceKind(**read_bundle(translator, MODEL).config["source"])
+    source = SourceKind(**config["source"])
     if source.hears_units and source_model is None:
         raise InputError(
             f"the translator listens to units of unit model {short(source.name)}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,22 +10,10 @@ import click
 from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.scores import Score, read_scores
-from zerochain.report.score_tables import Cell, Column, ScoreTable, score_table
+from zerochain.report.columns import Column
+from zerochain.report.score_tables import Cell, ScoreTable, score_table
 from zerochain.report.sweep import markdown_table
 
-FIELDS = [
-    "dataset",
-    "system",
-    "metric",
-    "protocol",
-    "distance",
-    "value",
-    "low",
-    "high",
-    "n",
-    "n_of",
-]
-FIELDS += ["chance"]
 NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher; the best is bold. Chance is what
 units get that know nothing. table.csv says how much each score rests on.
 
@@ -41,32 +28,32 @@ def main(scores: tuple[Path, ...], out: Path) -> None:
     datasets: dict[str, list[Score]] = {}
     for path in scores:
         datasets.setdefault(path.parts[-2], []).extend(read_scores(path))
+    rows = [plain(name, score) for name, there in datasets.items() for score in there]
     with atomic_file(out / "table.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row for name, there in datasets.items() for row in plain(name, there))
+        writer.writerows(rows)
     parts = [f"## {name}\n\n{markdown(score_table(there, {}))}" for name, there in datasets.items()]
     with atomic_file(out / "table.md") as temporary:
         temporary.write_text(NOTE + "\n".join(parts), encoding="utf-8")
 
 
-def plain(dataset: str, scores: list[Score]) -> Iterator[dict[str, object]]:
-    """Rows of the CSV."""
-    for score in scores:
-        low, high = score.interval or ("", "")
-        values = [score.value, low, high]
-        yield dict(
-            zip(
-                FIELDS,
-                [
-                    *(dataset, score.system, score.metric, score.protocol),
-                    score.options.get("distance", ""),
-                    *(f"{v:.6g}" if isinstance(v, float) else v for v in values),
-                    *(score.n, score.options.get("n_of", ""), score.options.get("chance", "")),
-                ],
-                strict=True,
-            )
-        )
+def plain(dataset: str, score: Score) -> dict[str, object]:
+    """A row of the CSV."""
+    low, high = (f"{end:.6g}" for end in score.interval) if score.interval else ("", "")
+    return {
+        "dataset": dataset,
+        "system": score.system,
+        "metric": score.metric,
+        "protocol": score.protocol,
+        "distance": score.options.get("distance", ""),
+        "value": f"{score.value:.6g}",
+        "low": low,
+        "high": high,
+        "n": score.n,
+        "n_of": score.options.get("n_of", ""),
+        "chance": score.options.get("chance", ""),
+    }
 
 
 def markdown(table: ScoreTable) -> str:

@@ -89,7 +89,7 @@ def test_what_is_no_array_of_frames(
     root = tmp_path / "f"
     root.mkdir()
     np.save(root / "a.npy", FRAMES)
-    np.save(root / "b.npy", array, allow_pickle=True)
+    np.save(root / "b.npy", array)
     with pytest.raises(InputError, match=message):
         import_features(root, tmp_path / "out", step_ms=10)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f"]

@@ -168,6 +168,6 @@ def test_a_header_without_a_key_is_refused(folder: Path) -> None:
 
 
 def test_pickled_frames_are_never_loaded(folder: Path) -> None:
-    np.save(folder / "frames.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    np.save(folder / "frames.npy", np.array([{"a": 1}], object))
     with pytest.raises(InputError, match="can't be memory-mapped"):
         read_features(folder)

@@ -3,7 +3,8 @@ import pytest
 
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
-from zerochain.report.score_tables import Column, group_of, number, score_table, split_unit
+from zerochain.report.columns import Column, split_unit
+from zerochain.report.score_tables import group_of, number, score_table
 
 
 def score(metric: str, value: float, system: str = "a", **changes: object) -> Score:

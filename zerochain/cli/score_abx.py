@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 
 from zerochain.cli.common import FILE, FOLDER, PATH, jobs_option, seed_option
+from zerochain.cli.printing import print_table
 from zerochain.cli.score import (
     out_option,
     save_scores,
@@ -153,20 +154,16 @@ def compare(first: Path, second: Path, seed: int) -> None:
     The interval is that of the difference, over phones and speakers: narrower than what the two
     intervals of the systems suggest, since what is hard is hard for both.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from zerochain.scoring.abx_tables import compare_abx
 
     found, names = compare_abx(first, second, seed=seed)
-    table = Table(title="ABX error in %", title_justify="left")
-    for column in ("mode", *names, "difference", "95 % interval", "cells"):
-        table.add_column(column)
+    rows = []
     for one in found:
         errors = [f"{one.first:.2f}", f"{one.second:.2f}", f"{one.difference:+.2f}"]
         ends = "" if one.interval is None else f"{one.interval[0]:+.2f} … {one.interval[1]:+.2f}"
-        table.add_row(one.mode, *errors, ends, f"{one.n_cells:,}")
-    Console(highlight=False, markup=False).print(table)
+        rows.append((one.mode, *errors, ends, f"{one.n_cells:,}"))
+    header = ("mode", *names, "difference", "95 % interval", "cells")
+    print_table("ABX error in %", header, rows)
     for one in found:
         for name, n in zip(names, one.left_out, strict=True):
             if n:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerochain.errors import listed
 from zerochain.formats.identity import short
+from zerochain.training.outcome import ending
 
 if TYPE_CHECKING:
     from zerochain.formats.bundle import Bundle
@@ -60,8 +61,7 @@ def _training(report: Mapping[str, Any]) -> str:
     speech = f"on {report['minutes']:.1f} min of speech"
     if "steps" not in report:
         return speech
-    ended = "" if report["converged"] is not False else " (NOT CONVERGED: steps ran out)"
     return (
-        f"{speech}, {report['steps']} steps{ended}; validation loss "
+        f"{speech}, {report['steps']} steps ({ending(report['converged'])}); validation loss "
         f"{report['best_valid_loss']:.4f} at step {report['best_step']}"
     )
