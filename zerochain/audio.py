@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import wave as wave_files
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -37,6 +38,17 @@ class AudioInfo:
     @property
     def duration_s(self) -> float:
         return self.n_samples / self.sample_rate
+
+
+class Part(NamedTuple):
+    """A part of a recording; by default, all of it."""
+
+    start: float | None = None
+    """Seconds; None is the beginning."""
+    end: float | None = None
+    """Seconds; None is the end."""
+    channel: int | None = None
+    """Counted from 1; None is the mean of all channels."""
 
 
 def info(path: Path) -> AudioInfo:
@@ -71,12 +83,17 @@ def read(
     *,
     start: float | None = None,
     end: float | None = None,
+    channel: int | None = None,
     sample_rate: int = SAMPLE_RATE,
 ) -> Waveform:
     """A sound file, or the part from `start` to `end` seconds, mono and resampled (soxr, HQ).
 
+    Args:
+        channel: counted from 1; None is the mean of all channels.
+
     Raises:
-        InputError: unreadable, truncated, empty, NaN in it, or `start` … `end` outside it.
+        InputError: unreadable, truncated, empty, NaN in it, `start` … `end` outside it, or a
+            channel that it lacks.
     """
     header = info(path)
     first = 0 if start is None else round(start * header.sample_rate)
@@ -104,7 +121,16 @@ def read(
             f"the header promises {last - first} samples, {len(samples)} could be read",
             "the file was cut short while it was copied",
         )
-    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    if channel is not None and not 1 <= channel <= samples.shape[1]:
+        raise _unreadable(
+            path,
+            f"channel {channel} asked for, but it has {samples.shape[1]}",
+            "the table of channels belongs to another recording",
+        )
+    if channel is None:
+        mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    else:
+        mono = np.ascontiguousarray(samples[:, channel - 1])
     if not np.isfinite(mono).all():
         raise _unreadable(
             path, f"{int((~np.isfinite(mono)).sum())} samples are NaN or infinite", "bad processing"
@@ -113,6 +139,18 @@ def read(
     if len(wave) == 0:
         raise _unreadable(path, f"no sample is left at {sample_rate} Hz", "too short a segment")
     return wave
+
+
+def read_parts(
+    path: Path, parts: Sequence[Part], *, sample_rate: int = SAMPLE_RATE
+) -> Iterator[Waveform]:
+    """Parts of a sound file in the order given, each as `read` gives it.
+
+    Raises:
+        InputError: as `read`.
+    """
+    for start, end, channel in parts:
+        yield read(path, start=start, end=end, channel=channel, sample_rate=sample_rate)
 
 
 def resample(wave: Waveform, from_rate: int, to_rate: int) -> Waveform:

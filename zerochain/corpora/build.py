@@ -137,7 +137,7 @@ def measure(path: Path, utterance: Utterance) -> Measured | Bad:
     """Decode an utterance; its claimed duration, if any, is compared with the real one."""
     try:
         header = audio.info(path)
-        wave = audio.read(path, start=utterance.start, end=utterance.end)
+        wave = audio.read(path, **utterance.part._asdict())
     except InputError as error:
         return Bad(utterance.audio, error.found)
     duration = len(wave) / audio.SAMPLE_RATE
@@ -225,9 +225,9 @@ def _copied(utterance: Utterance, source: Path, folder: Path) -> Utterance:
     name = f"{utterance.id}.flac"
     path = folder / "audio" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    wave = audio.read(source, start=utterance.start, end=utterance.end)
+    wave = audio.read(source, **utterance.part._asdict())
     path.write_bytes(audio.encoded(path, wave))
-    return replace(utterance, audio=name, start=None, end=None)
+    return replace(utterance, audio=name, start=None, end=None, channel=None)
 
 
 def _some(entries: list[dict[str, str]], verb: str, subject: str, what: str) -> str:

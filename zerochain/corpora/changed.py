@@ -71,14 +71,14 @@ def _dice(seed: int, name: str) -> np.random.Generator:
 def _changed(
     corpus: Corpus, utterance: Utterance, change: Change, rng: np.random.Generator, folder: Path
 ) -> Utterance:
-    wave = audio.read(corpus.audio_path(utterance), start=utterance.start, end=utterance.end)
+    wave = corpus.wave(utterance)
     changed = change.apply(wave, rng)
     name = f"{utterance.id}.flac"
     path = folder / "audio" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(audio.encoded(path, changed))
     duration = len(changed) / audio.SAMPLE_RATE
-    return replace(utterance, audio=name, start=None, end=None, duration=duration)
+    return replace(utterance, audio=name, start=None, end=None, channel=None, duration=duration)
 
 
 def _phones(whole: Corpus, part: Corpus, change: Change, seed: int) -> Phones | None:

@@ -28,7 +28,7 @@ _WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech t
 
 _DRIFT_S = 0.1  # decoders of MP3 disagree about its ends by half of this
 
-Segment = tuple[Path, float | None, float | None, float]
+Segment = tuple[Path, audio.Part, float]
 Options = SpectralOptions | F0Options | SslOptions
 """What can be extracted from recordings."""
 
@@ -125,7 +125,7 @@ def _shards(corpus: Corpus) -> list[list[Segment]]:
         if seconds >= _SHARD_S:
             shards.append([])
             seconds = 0.0
-        shards[-1].append((corpus.audio_path(u), u.start, u.end, u.duration))
+        shards[-1].append((corpus.audio_path(u), u.part, u.duration))
         seconds += u.duration
     return shards
 
@@ -156,8 +156,8 @@ def _read_shard(shard: list[Segment]) -> list[audio.Waveform]:
     return [_read(*segment) for segment in shard]
 
 
-def _read(path: Path, start: float | None, end: float | None, duration: float) -> audio.Waveform:
-    wave = audio.read(path, start=start, end=end)
+def _read(path: Path, part: audio.Part, duration: float) -> audio.Waveform:
+    wave = audio.read(path, **part._asdict())
     found = len(wave) / audio.SAMPLE_RATE
     if abs(found - duration) > _DRIFT_S:
         raise InputError(

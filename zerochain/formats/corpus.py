@@ -7,14 +7,17 @@ skipped) and `utterances.parquet`; beside them, for evaluation alone, `phones.pa
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
+from zerochain import audio
+from zerochain.audio import Part, Waveform
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.identity import check_ids, check_same_ids, file_id
@@ -33,6 +36,7 @@ _SCHEMA = pa.schema(
         pa.field("duration", pa.float64(), nullable=False),
         pa.field("split", pa.string()),
         pa.field("text", pa.string()),
+        pa.field("channel", pa.int32()),
     ]
 )
 
@@ -51,6 +55,13 @@ class Utterance:
     split: str | None = None
     text: str | None = None
     """Read by evaluation alone, never by training."""
+    channel: int | None = None
+    """Of the sound file, counted from 1; None is the mean of all its channels."""
+
+    @property
+    def part(self) -> Part:
+        """What of its sound file it is."""
+        return Part(self.start, self.end, self.channel)
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,27 @@ class Corpus:
         """The sound file of an utterance."""
         root = Path(self.audio_root)
         return (root if root.is_absolute() else self.home / root) / utterance.audio
+
+    def wave(self, utterance: Utterance) -> Waveform:
+        """An utterance's samples, mono at 16 kHz.
+
+        Raises:
+            InputError: as `audio.read`.
+        """
+        return audio.read(self.audio_path(utterance), **utterance.part._asdict())
+
+    def waves(self, utterances: Sequence[Utterance] | None = None) -> Iterator[Waveform]:
+        """The samples of utterances (all by default), in their order, one after the other.
+
+        Neighbours in one sound file are read in one pass, which is far faster than `wave` for
+        each where the file is compressed.
+
+        Raises:
+            InputError: as `audio.read`.
+        """
+        chosen = self.utterances if utterances is None else utterances
+        for path, group in groupby(chosen, key=self.audio_path):
+            yield from audio.read_parts(path, [u.part for u in group])
 
     def select(self, *, split: str | None = None, speaker: str | None = None) -> Corpus:
         """The utterances of one split, one speaker, or both.
@@ -183,7 +215,7 @@ def read_corpus(folder: Path) -> Corpus:
     """
     header = read_json(folder / MARKER, KIND)
     path = folder / "utterances.parquet"
-    table, _ = read_table(path, KIND, _SCHEMA)
+    table, _ = read_table(path, KIND, _SCHEMA, optional=("channel",))
     utterances = tuple(Utterance(**row) for row in table.to_pylist())
     _check(utterances, path)
     return Corpus(
@@ -210,6 +242,12 @@ def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
                 path=path,
                 cause="the table was edited by hand",
                 remedy="write paths relative to the folder of recordings",
+            )
+        if u.channel is not None and u.channel < 1:
+            raise InputError(
+                f"utterance {u.id!r}: channel {u.channel} makes no sense",
+                path=path,
+                remedy="count channels from 1",
             )
         times = [u.duration, u.start if u.start is not None else 0.0]
         if not all(math.isfinite(t) and t >= 0 for t in times) or u.duration == 0:

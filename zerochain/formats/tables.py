@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,11 @@ def table_header(path: Path) -> dict[str, Any]:
 
 
 def read_table(
-    path: Path, kind: str, schema: pa.Schema, *needed: str
+    path: Path, kind: str, schema: pa.Schema, *needed: str, optional: Collection[str] = ()
 ) -> tuple[pa.Table, dict[str, Any]]:
     """A table's columns, cast to `schema`, and its metadata, with at least the keys `needed`.
+
+    Columns named in `optional` may be missing, as older versions wrote none; they are null then.
 
     Raises:
         InputError: as `table_header`, and a table of another kind, a missing column or key, a
@@ -96,6 +98,9 @@ def read_table(
             cause="it was damaged while it was copied",
             remedy="copy it again, or make it again",
         ) from error
+    for field in map(schema.field, optional):
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise InputError(

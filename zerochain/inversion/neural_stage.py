@@ -240,7 +240,7 @@ def _utterances(
             units=frames,
             f0=f0,
             f0_units=frame_f0_units(quantizer, f0, frame_ms, voices[numbers[u.id]]),
-            wave=audio.read(corpus.audio_path(u), start=u.start, end=u.end),
+            wave=corpus.wave(u),
             voice=numbers[u.id],
         )
     return data

@@ -146,7 +146,7 @@ def voice_data(
     waves: dict[str, Waveform] = {}
     for u in track(corpus.utterances, "Reading recordings"):
         steps = unit_file.steps(u.id)
-        wave = audio.read(corpus.audio_path(u), start=u.start, end=u.end)
+        wave = corpus.wave(u)
         if abs(len(steps) - len(wave) / step) > 1 + _SLACK_STEPS:
             raise InputError(
                 f"utterance {u.id!r} has units for {unit_file.duration_s(u.id):.2f} s, "

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain import audio
 from zerochain.audio import Waveform
 from zerochain.errors import InputError
 from zerochain.features.extraction import extracted
@@ -67,7 +66,7 @@ def _recordings(corpus: Corpus, voice: str) -> Iterator[tuple[str, Waveform]]:
     """Ids and samples of a voice's recordings, in the corpus's order, until they are enough."""
     total_s = 0.0
     for u in corpus.select(speaker=voice).utterances:
-        yield u.id, audio.read(corpus.audio_path(u), start=u.start, end=u.end)
+        yield u.id, corpus.wave(u)
         total_s += u.duration
         if total_s >= _ENOUGH_S:
             return

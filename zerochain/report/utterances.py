@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from statistics import median
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def recording(corpus: Corpus, utterance: Utterance) -> audio.Waveform:
     end = utterance.end
     if utterance.duration > LONGEST_S:
         end = begin + LONGEST_S
-    return audio.read(corpus.audio_path(utterance), start=utterance.start, end=end)
+    return corpus.wave(replace(utterance, end=end))
 
 
 def picture(

@@ -185,8 +185,7 @@ class _Speech:
         """A recording at 16 kHz."""
         if self.corpus is None:
             return audio.read(self.folder / f"{name}.wav")
-        u = self._utterances[name]
-        return audio.read(self.corpus.audio_path(u), start=u.start, end=u.end)
+        return self.corpus.wave(self._utterances[name])
 
     @cached_property
     def _utterances(self) -> dict[str, Utterance]:

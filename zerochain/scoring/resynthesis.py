@@ -151,6 +151,6 @@ def _measured(
 def _compared(
     utterance: Utterance, recording: Path, wav: Path, against: Against, max_difference_s: float
 ) -> Values:
-    original = audio.read(recording, start=utterance.start, end=utterance.end)
+    original = audio.read(recording, **utterance.part._asdict())
     limit = max_difference_s * audio.SAMPLE_RATE
     return measure(*cropped(utterance.id, original, audio.read(wav), limit), against)

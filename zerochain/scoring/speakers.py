@@ -142,7 +142,7 @@ class _Voices:
         rng = np.random.default_rng(self._seed)
         chosen = sorted(rng.permutation(len(utterances))[:_MOST_RECORDINGS].tolist())
         for u in track([utterances[i] for i in chosen], "Listening to recordings"):
-            wave = audio.read(self._corpus.audio_path(u), start=u.start, end=u.end)
+            wave = self._corpus.wave(u)
             yield u, self.hear(wave, Counter())
 
     def mean(self, speaker: str, without: str) -> Vectors | None:
