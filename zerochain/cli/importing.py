@@ -33,6 +33,13 @@ def corpus_options(function: F) -> F:
         click.option("--licence", default="", help="Its licence, for the report."),
         click.option("--source", default="", help="Where it comes from, for the report."),
         click.option("--alignments", type=PATH, help="Gold phones: .phn, .TextGrid or .ctm files."),
+        click.option(
+            "--channel",
+            metavar="CHANNEL",
+            help="mix (the mean of all), left, right, a number counted from 1, or each: one "
+            "utterance and one speaker per channel, for calls and interviews with two "
+            "microphones.  [default: mix]",
+        ),
         click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files."),
         click.option("--copy", is_flag=True, help="Convert to 16 kHz mono FLAC in the corpus."),
         jobs_option,
@@ -53,7 +60,8 @@ def corpus_options(function: F) -> F:
 @click.option(
     "--table",
     type=FILE,
-    help="TSV or CSV with a column 'file' and any of id, speaker, start, end, split, text.",
+    help="TSV or CSV with a column 'file' and any of id, speaker, start, end, channel, split and "
+    "text.",
 )
 @click.option(
     "--speaker-from",
@@ -67,7 +75,9 @@ def corpus_options(function: F) -> F:
 )
 @click.option("--tier", help="The TextGrids' tier of phones.  [default: phones, phone, …]")
 def folder(recordings: Path, out: Path, **options: Any) -> None:
-    """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3; any rate), with its subfolders.
+    """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).
+
+    Its subfolders are searched as well, and links to folders are followed.
 
     An utterance's id is its path in the folder without the suffix. Every file is decoded, and
     all that can't be used are listed.

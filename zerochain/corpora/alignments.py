@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from zerochain.corpora.build import Bad
+from zerochain.corpora.bad import Bad
 from zerochain.corpora.tables import read_text
 from zerochain.corpora.textgrid import Interval, read_textgrid
 from zerochain.errors import InputError, listed

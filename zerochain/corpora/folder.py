@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from zerochain.corpora.alignments import read_alignments
+from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import build_corpus
+from zerochain.corpora.channels import expand_channels
 from zerochain.corpora.patterns import hashed_split, labels_from
-from zerochain.corpora.plan import plan_folder, plan_table, stem
+from zerochain.corpora.plan import plan_folder, plan_table, stem, with_own_ids
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance
 
@@ -30,6 +32,7 @@ def import_folder(
     test_fraction: float | None = None,
     alignments: Path | None = None,
     tier: str | None = None,
+    channel: str | None = None,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -38,17 +41,21 @@ def import_folder(
     """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
 
     An utterance's id is its path in the folder without the suffix. Every file is decoded.
+    Links to folders are followed (see `zerochain.corpora.sounds`).
 
     Args:
         recordings: searched with its subfolders.
         out: the corpus's folder.
         name: of the corpus; that of `out` by default.
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
-            seconds (checked against the recording); only its recordings are imported.
+            seconds (checked against the recording), channel (left, right, A, B or a number
+            counted from 1); only its recordings are imported.
         speaker_from, split_from: see `zerochain.corpora.patterns.labels_from`.
         test_fraction: the share of utterances in split "test", chosen by a hash of the id.
         alignments: gold phones, see `zerochain.corpora.alignments.read_alignments`.
         tier: the TextGrids' tier of phones.
+        channel: mix (the default), left, right, a number or each; see
+            `zerochain.corpora.channels.expand_channels`.
         skip_bad: leave out unusable files, and record them, instead of refusing.
         copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
         jobs: threads.
@@ -58,18 +65,26 @@ def import_folder(
         InputError: unusable files (all listed), options or a table that make no sense.
     """
     _check_options(recordings, split_from, test_fraction)
-    plan = plan_table(recordings, table) if table else plan_folder(recordings)
-    utterances = tuple(filter(keep, plan.utterances))
-    utterances = _labelled(utterances, "speaker", speaker_from)
-    utterances = _labelled(utterances, "split", split_from)
-    utterances = _split_by_hash(utterances, test_fraction)
-    left_out = {u.id for u in plan.utterances} - {u.id for u in utterances}
+    if table:
+        plan = plan_table(recordings, table, skip_bad=skip_bad)
+    else:
+        plan = plan_folder(recordings, skip_bad=skip_bad)
+    planned = tuple(filter(keep, plan.utterances))
+    left_out = {u.id for u in plan.utterances} - {u.id for u in planned}
+    bad = list(plan.bad)
+    utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
+    utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
+    utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
+    utterances = expand_channels(utterances, recordings, channel)
+    why = "a recording's channels are called as another recording is"
+    utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
     options = {
         "speaker_from": speaker_from,
         "split_from": split_from,
         "test_fraction": test_fraction,
         "alignments": str(alignments) if alignments else None,
         "tier": tier,
+        "channel": channel,
     }
     draft = Corpus(
         name=name or out.absolute().name,
@@ -83,7 +98,7 @@ def import_folder(
     return build_corpus(
         out,
         draft,
-        bad=plan.bad,
+        bad=[*bad, *clashes],
         align=partial(read_alignments, alignments, tier=tier) if alignments else None,
         unlisted=plan.unlisted | left_out,
         skip_bad=skip_bad,
@@ -93,20 +108,27 @@ def import_folder(
 
 
 def _labelled(
-    utterances: Sequence[Utterance], field: Literal["speaker", "split"], pattern: str | None
+    utterances: tuple[Utterance, ...],
+    field: Literal["speaker", "split"],
+    pattern: str | None,
+    skip_bad: bool,
+    bad: list[Bad],
 ) -> tuple[Utterance, ...]:
+    """The utterances with a label; those in whose names there is none join `bad`."""
     if pattern is None:
-        return tuple(utterances)
+        return utterances
     if any(getattr(u, field) is not None for u in utterances):
         raise InputError(
             f"the table has a column {field!r} and --{field}-from is given as well",
             remedy="leave one of them out",
         )
-    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field)
-    pairs = zip(utterances, labels, strict=True)
+    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field, skip_bad=skip_bad)
+    pairs = list(zip(utterances, labels, strict=True))
+    why = f"--{field}-from {pattern!r} finds no {field} in its name"
+    bad += [Bad(u.audio, why, u.id) for u, label in pairs if label is None]
     if field == "speaker":
-        return tuple(replace(u, speaker=label) for u, label in pairs)
-    return tuple(replace(u, split=label) for u, label in pairs)
+        return tuple(replace(u, speaker=label) for u, label in pairs if label is not None)
+    return tuple(replace(u, split=label) for u, label in pairs if label is not None)
 
 
 def _split_by_hash(

@@ -144,9 +144,9 @@ def voice_data(
         )
     frames: dict[str, NDArray[np.int32]] = {}
     waves: dict[str, Waveform] = {}
-    for u in track(corpus.utterances, "Reading recordings"):
+    recordings = zip(corpus.utterances, corpus.waves(), strict=True)
+    for u, wave in track(recordings, "Reading recordings", len(corpus.utterances)):
         steps = unit_file.steps(u.id)
-        wave = corpus.wave(u)
         if abs(len(steps) - len(wave) / step) > 1 + _SLACK_STEPS:
             raise InputError(
                 f"utterance {u.id!r} has units for {unit_file.duration_s(u.id):.2f} s, "
