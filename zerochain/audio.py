@@ -292,8 +292,8 @@ class _Decoder:
         if self._next_run == len(self._contents.runs):
             return False
         run = self._contents.runs[self._next_run]
-        declared = (self._contents.sample_rate, self._contents.n_channels)
-        self._reader = Reader(self._path, run.piece, declared)
+        rate, channels = self._contents.sample_rate, self._contents.n_channels
+        self._reader = Reader(self._path, run.piece, rate, channels)
         self._next_run, self._left = self._next_run + 1, run.n_samples
         return True
 

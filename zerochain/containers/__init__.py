@@ -8,34 +8,25 @@ read, with a note; files joined end to end are read one after the other.
 
 from __future__ import annotations
 
-import math
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
-
 from zerochain.containers import chunks, mpeg, plain, streams
-from zerochain.containers.source import CUT_SHORT, File, Found, Piece, Window, unreadable
+from zerochain.containers.reader import Reader
+from zerochain.containers.source import CUT_SHORT, File, Found, Piece, unreadable
 from zerochain.errors import InputError
 
-__all__ = ["Contents", "Reader", "examine", "reason", "unreadable"]
+__all__ = ["Contents", "Reader", "Run", "examine", "unreadable"]
 
-RATES = (1_000, 1_000_000)
-"""Hz. Below 1 kHz no speech is left; above 1 MHz nobody samples sound."""
-MOST_CHANNELS = 256
+_Parser = Callable[[File, int, Callable[[File, int], bool]], Found]
 _MOST_PER_BYTE = 8192
 """Samples that a byte of a file can stand for: silence in FLAC takes 14 bytes for 65,535."""
-_UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
 _MOST_PIECES = 10_000
 _BLOCK = 1 << 16
-_UNCHECKED = {"XI", "SDS", "SD2", "TXW", "DWD", "REX2", "RX2"}
-_RAW_FRAMED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW", "SVX", "HTK"}
+_EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
 _BARE = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
-_SLACK = {"MPEG_LAYER_I": 1152, "MPEG_LAYER_II": 1152, "MPEG_LAYER_III": 1152}
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,8 @@ class Contents:
     n_channels: int
     runs: tuple[Run, ...]
     note: str = ""
+    is_counted: bool = False
+    """Its header doesn't say how long it is: its samples were counted by decoding them."""
 
     @property
     def n_samples(self) -> int:
@@ -68,13 +61,13 @@ class Contents:
         It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
         frames borrow from those before are lacking), in Opus, and in GSM not at all.
         """
-        bare = self.container in _RAW_FRAMED and self.codec in _BARE
-        return bare or self.container == "FLAC"
+        bare = self.container in _EXACT and self.codec in _BARE
+        return (bare or self.container == "FLAC") and not self.is_counted
 
     @property
     def slack(self) -> int:
-        """Samples that may be lacking at the end: this codec's frames have no exact length."""
-        return _SLACK.get(self.codec, 0)
+        """Samples that may be lacking at the end: MPEG frames have no exact length."""
+        return 1152 if self.codec.startswith("MPEG") else 0
 
 
 def examine(path: Path) -> Contents:
@@ -148,7 +141,7 @@ def _walk(file: File) -> list[Found]:
     return found
 
 
-def _parser(file: File, at: int):  # type: ignore[no-untyped-def]
+def _parser(file: File, at: int) -> _Parser | None:
     head = file.at(at, 40)
     if tag := mpeg.id3v2_size(head):
         inner = file.at(at + tag, 40)
@@ -189,26 +182,34 @@ def _begins(file: File, at: int) -> bool:
 
 def _measured(path: Path, found: Found) -> Contents:
     """What libsndfile makes of a container, compared with what was found."""
-    pieces = [found.piece] + ([found.fallback] if found.fallback else [])
-    for piece in pieces:
-        declared = (found.sample_rate, found.n_channels)
-        try:
-            with Reader(path, piece, declared) as reader:
-                contents = reader.contents
-        except InputError:
-            if piece is pieces[-1]:
-                raise
-            continue
-        if contents.n_samples >= found.promised or piece is not pieces[-1]:
-            if contents.n_samples >= found.promised:
-                return replace(contents, note=found.note)
-            continue
+    contents = _opened(path, found.piece, found)
+    if contents.n_samples < found.promised and found.fallback is not None:
+        contents = _opened(path, found.fallback, found)
+    if contents.n_samples < found.promised:
         raise unreadable(
             path,
             f"the header promises {found.promised} samples, {contents.n_samples} could be read",
             CUT_SHORT,
         )
-    raise AssertionError("there is always a piece")
+    return contents
+
+
+def _opened(path: Path, piece: Piece, found: Found) -> Contents:
+    with Reader(path, piece, found.sample_rate, found.n_channels) as reader:
+        n = reader.n_samples
+        if n is None:
+            n = 0
+            while len(block := reader.read(_BLOCK)):
+                n += len(block)
+        return Contents(
+            reader.container,
+            reader.codec,
+            reader.sample_rate,
+            reader.n_channels,
+            (Run(piece, n),),
+            found.note,
+            is_counted=reader.n_samples is None,
+        )
 
 
 def _check_sense(path: Path, contents: Contents, size: int) -> None:
@@ -220,123 +221,3 @@ def _check_sense(path: Path, contents: Contents, size: int) -> None:
         )
     if contents.n_samples <= 0:
         raise unreadable(path, "the file holds no samples", "the recording was stopped at once")
-
-
-def _check_rate(path: Path, rate: float | None, channels: int | None) -> None:
-    if rate is not None and not (math.isfinite(rate) and RATES[0] <= rate <= RATES[1]):
-        raise unreadable(
-            path,
-            f"a sample rate of {rate:,.6g} Hz",
-            f"damaged: recordings have {RATES[0]:,} to {RATES[1]:,} Hz",
-        )
-    if channels is not None and not 1 <= channels <= MOST_CHANNELS:
-        raise unreadable(
-            path, f"{channels} channels", f"damaged: recordings have 1 to {MOST_CHANNELS}"
-        )
-
-
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile seeks after every block it reads, which changes what Opus decodes to."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class Reader:
-    """One piece of a sound file, decoded from its beginning on.
-
-    Args:
-        declared: sample rate and channels by the container's own header.
-
-    Raises:
-        InputError: libsndfile doesn't read it; a rate or a number of channels without sense.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        piece: Piece,
-        declared: tuple[float | None, int | None] = (None, None),
-    ) -> None:
-        self.path = path
-        _check_rate(path, *declared)
-        self._handle = path.open("rb", buffering=0)
-        try:
-            self._file = self._opened(piece, declared)
-        except BaseException as error:
-            self._handle.close()
-            if not isinstance(error, soundfile.LibsndfileError | RuntimeError | TypeError):
-                raise
-            raise unreadable(
-                path, f"not a readable sound file ({reason(error)})", "another format, or damaged"
-            ) from error
-        try:
-            self.contents = self._contents(piece)
-        except BaseException:
-            self.close()
-            raise
-
-    def _opened(self, piece: Piece, declared: tuple[float | None, int | None]) -> _Sequential:
-        size = os.fstat(self._handle.fileno()).st_size
-        if piece.raw is not None:
-            rate, channels = declared
-            return _Sequential(
-                Window(self._handle, piece),
-                format="RAW",
-                subtype=piece.raw.subtype,
-                endian=piece.raw.endian,
-                samplerate=round(rate or 0),
-                channels=channels,
-            )
-        if piece == Piece(0, size):
-            # By its handle, not its name: by name, a text called .au is taken for sound.
-            return _Sequential(self._handle.fileno(), closefd=False)
-        return _Sequential(Window(self._handle, piece))
-
-    def _contents(self, piece: Piece) -> Contents:
-        file = self._file
-        _check_rate(self.path, file.samplerate, file.channels)
-        n = file.frames
-        if n > _UNKNOWN:
-            n = 0
-            while len(block := self.read(_BLOCK)):
-                n += len(block)
-        return Contents(
-            file.format, file.subtype, file.samplerate, file.channels, (Run(piece, max(n, 0)),)
-        )
-
-    def read(self, n: int) -> NDArray[np.float32]:
-        """The next samples (up to `n`, channels); fewer at the end.
-
-        Raises:
-            InputError: they can't be decoded.
-        """
-        try:
-            return np.asarray(self._file.read(n, dtype="float32", always_2d=True))
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise unreadable(
-                self.path, f"can't be decoded ({reason(error)})", "damaged or cut short"
-            ) from error
-
-    def seek(self, sample: int) -> None:
-        """Go to a sample; only where `Contents.can_seek`."""
-        try:
-            self._file.seek(sample)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise unreadable(
-                self.path, f"can't be decoded ({reason(error)})", "damaged or cut short"
-            ) from error
-
-    def close(self) -> None:
-        self._file.close()
-        self._handle.close()
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).rstrip(".")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -117,35 +116,3 @@ class File:
 
     def refused(self, found: str, cause: str = CUT_SHORT, remedy: str = REPAIR) -> InputError:
         return unreadable(self.path, found, cause, remedy)
-
-
-class Window:
-    """A piece as a file object of its own, for libsndfile."""
-
-    def __init__(self, handle: io.FileIO, piece: Piece) -> None:
-        self._handle, self._piece, self._place = handle, piece, 0
-        self._size = len(piece.prefix) + piece.stop - piece.start
-
-    def read(self, n: int = -1) -> bytes:
-        n = self._size - self._place if n < 0 else min(n, self._size - self._place)
-        head = self._piece.prefix[self._place : self._place + max(n, 0)]
-        self._handle.seek(self._piece.start + self._place + len(head) - len(self._piece.prefix))
-        data = head + self._handle.read(max(n - len(head), 0))
-        self._place += len(data)
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        self._place = max(0, base + offset)
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def close(self) -> None:
-        """Leave the file open: other pieces may be read from it."""

@@ -32,7 +32,7 @@ def flac(file: File, at: int, begins: Begins) -> Found:
             break
     following = [p for pattern in _STREAMINFO if (p := file.find(pattern, place)) >= 0]
     stop = min(following, default=file.size)
-    if 0 < n and n * channels > 0 and stop - place < n // 65535 * 10:
+    if n > 0 and n * channels > 0 and stop - place < n // 65535 * 10:
         raise file.refused(f"cut short: it promises {n} samples, {stop - place} bytes are there")
     # A length of 0 is one that was never known: it was written to a pipe.
     return Found(Piece(at, stop), stop, rate, channels, n or None, n)
@@ -97,7 +97,7 @@ def pages(file: File, at: int) -> Iterator[Page]:
         head = file.at(at, 27 + 255)
         if head[:4] != b"OggS":
             rest = file.size - at
-            if head[:3] == b"TAG" and rest == 128 or file.is_zero(at, file.size):
+            if (head[:3] == b"TAG" and rest == 128) or file.is_zero(at, file.size):
                 return
             if head[:4] != b"OggS"[: len(head)] or rest >= 4:
                 if file.find(b"OggS", at) < 0 and rest < 1 << 16:
