@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -165,12 +165,20 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         "sample rates": ", ".join(f"{rate} Hz ({n} files)" for rate, n in rates.items()),
         "phones": _phones(corpus),
         "ignored columns": ", ".join(corpus.record.get("ignored_columns", [])),
+        "skipped": _skipped(corpus.record.get("skipped", [])),
         "left out": str(corpus.record.get("left_out") or ""),
         "other files": ", ".join(
             f"{n} {suffix or 'without suffix'}"
             for suffix, n in corpus.record.get("other_files", {}).items()
         ),
     }
+
+
+def _skipped(entries: Sequence[Mapping[str, str]]) -> str:
+    n_utterances = sum(bool(entry.get("id")) for entry in entries)
+    rest = len(entries) - n_utterances
+    counts = [f"{n_utterances} utterances"] * bool(n_utterances) + [f"{rest} files"] * bool(rest)
+    return ", ".join(counts)
 
 
 def _phones(corpus: Corpus) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from zerochain.progress import track
 UNKNOWN = math.nan
 """The duration of an utterance that nobody has measured yet."""
 _SHOWN = 50
+_QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
 
 
 class CorpusWarning(UserWarning):
@@ -147,17 +148,25 @@ def _decode_all(
     draft: Corpus, copies: Path | None, jobs: int
 ) -> list[tuple[Utterance, Measured | Bad]]:
     """Measure every utterance, those of one file in one pass."""
-    by_file: dict[str, list[Utterance]] = defaultdict(list)
-    for u in draft.utterances:
-        by_file[u.audio].append(u)
-    root = Path(draft.audio_root)
-    work = [Job(root / file, tuple(group), copies) for file, group in by_file.items()]
+    work = list(_jobs(draft, copies))
     calls = (joblib.delayed(measure_file)(job) for job in work)
     results = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(calls)
     found: dict[str, Measured | Bad] = {}
     for one in track(results, "Decoding", len(work)):
         found |= one
     return [(u, found[u.id]) for u in draft.utterances]
+
+
+def _jobs(draft: Corpus, copies: Path | None) -> Iterator[Job]:
+    """The utterances of each file; of one in which it is quick to go anywhere, some at a time."""
+    by_file: dict[Path, list[Utterance]] = defaultdict(list)
+    for u in draft.utterances:
+        by_file[draft.audio_path(u)].append(u)
+    for path, utterances in by_file.items():
+        utterances.sort(key=lambda u: u.start or 0.0)
+        n = _AT_ONCE if path.suffix.lower() in _QUICK else len(utterances)
+        for i in range(0, len(utterances), n):
+            yield Job(path, tuple(utterances[i : i + n]), copies)
 
 
 def _copied(utterance: Utterance) -> Utterance:
@@ -220,11 +229,10 @@ def _unread(files: Mapping[str, Sequence[str]]) -> str:
         return ""
     first = next(iter(files.values()))[0]
     kinds = ", ".join(f"{len(names)} {suffix}" for suffix, names in files.items())
-    n_files = sum(map(len, files.values()))
     names = listed([name for group in files.values() for name in group], 3)
     return (
-        f"{n_files} recordings are of formats that aren't read ({kinds}): {names}; "
-        f"convert them and import again: {conversion(first)}"
+        f"sound of formats that aren't read ({kinds}): {names}; "
+        f"convert it and import again: {conversion(first)}"
     )
 
 

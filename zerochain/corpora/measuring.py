@@ -17,8 +17,6 @@ from zerochain.corpora.bad import Bad, printable
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Utterance
 
-UNREADABLE = (InputError, OSError, MemoryError, RuntimeError, ValueError, ArithmeticError)
-"""What a damaged file, or one that isn't as its header says, makes decoders raise."""
 _SILENT = 1e-3
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-3
 _SHORT_S = 0.1
@@ -89,7 +87,7 @@ def _blocks(job: Job) -> Iterator[audio.Block | str | None]:
     """The blocks of a recording, then None; or, where it can't be read any further, why."""
     try:
         yield from audio.blocks(job.path, [u.part for u in job.utterances])
-    except UNREADABLE as error:
+    except Exception as error:
         yield why_not(error)
     yield None
 
@@ -104,7 +102,7 @@ def why_not(error: Exception) -> str:
         case OSError():
             return f"can't be opened ({error.strerror or error})"
         case _:
-            return f"can't be decoded ({error})"
+            return f"can't be decoded ({type(error).__name__}: {error})"
 
 
 class _Take:

@@ -49,7 +49,7 @@ def plan_folder(recordings: Path, *, skip_bad: bool = False) -> Plan:
             utterances.append(Utterance(utterance_id(stem(file)), file, UNKNOWN))
         except InputError as error:
             bad.append(Bad(printable(file), error.found))
-    why = "two files differ only in their suffix"
+    why = "two files differ only in their suffix, or in how Unicode writes a letter"
     kept, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
     return Plan(kept, (*bad, *clashes), frozenset(), sounds.record)
 

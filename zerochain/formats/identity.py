@@ -31,6 +31,13 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def same_name(one: str | None, other: str | None) -> bool:
+    """Whether two names are the same in Unicode's composed form."""
+    return one == other or (
+        one is not None and other is not None and composed(one) == composed(other)
+    )
+
+
 def utterance_id(text: str) -> str:
     """An utterance's id in Unicode's composed form, so that ids from any file system join.
 
