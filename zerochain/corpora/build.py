@@ -73,7 +73,8 @@ def build_corpus(
         good = [(u, m) for u, m in found if isinstance(m, Measured)]
         lost = [m for _, m in found if isinstance(m, Bad)]
         utterances = tuple(replace(u, duration=m.duration) for u, m in good)
-        phones, misaligned = None, []
+        phones: Phones | None = None
+        misaligned: list[Bad] = []
         if align is not None:
             spare = frozenset(b.id for b in [*bad, *lost]) | unlisted
             phones, misaligned = align({u.id: u.duration for u in utterances}, spare)
