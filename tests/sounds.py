@@ -9,34 +9,32 @@ import soundfile
 
 RATES = {"WVE": 8000, "HTK": 16_000, "GSM610": 8000, "G721_32": 8000, "XI": 44_100}
 KINDS = {
-    "WAV": ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
-    + ["IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32"],
-    "WAVEX": ["PCM_16", "PCM_24"],
-    "RF64": ["PCM_16", "FLOAT"],
-    "W64": ["PCM_16", "FLOAT", "IMA_ADPCM", "GSM610"],
-    "AIFF": ["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
-    + ["IMA_ADPCM", "GSM610"],
-    "AU": ["PCM_S8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAW", "G721_32"],
-    "CAF": ["PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAC_16"],
-    "NIST": ["PCM_16", "PCM_24", "ULAW", "ALAW"],
-    "FLAC": ["PCM_16", "PCM_24"],
-    "OGG": ["VORBIS", "OPUS"],
-    "MP3": ["MPEG_LAYER_III"],
-    "SVX": ["PCM_S8", "PCM_16"],
-    "VOC": ["PCM_16", "ULAW"],
-    "AVR": ["PCM_16"],
-    "HTK": ["PCM_16"],
-    "IRCAM": ["PCM_16", "FLOAT"],
-    "MAT4": ["PCM_16", "FLOAT"],
-    "MAT5": ["PCM_16", "FLOAT"],
-    "MPC2K": ["PCM_16"],
-    "PAF": ["PCM_16", "PCM_24"],
-    "PVF": ["PCM_16"],
-    "SDS": ["PCM_16"],
-    "WVE": ["ALAW"],
-    "XI": ["DPCM_16"],
+    "WAV": "PCM_U8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 G721_32",
+    "WAVEX": "PCM_16 PCM_24",
+    "RF64": "PCM_16 FLOAT",
+    "W64": "PCM_16 FLOAT IMA_ADPCM GSM610",
+    "AIFF": "PCM_S8 PCM_U8 PCM_16 PCM_24 FLOAT DOUBLE ULAW ALAW IMA_ADPCM GSM610",
+    "AU": "PCM_S8 PCM_16 PCM_24 FLOAT ULAW ALAW G721_32",
+    "CAF": "PCM_16 PCM_24 FLOAT ULAW ALAC_16",
+    "NIST": "PCM_16 PCM_24 ULAW ALAW",
+    "FLAC": "PCM_16 PCM_24",
+    "OGG": "VORBIS OPUS",
+    "MP3": "MPEG_LAYER_III",
+    "SVX": "PCM_S8 PCM_16",
+    "VOC": "PCM_16 ULAW",
+    "AVR": "PCM_16",
+    "HTK": "PCM_16",
+    "IRCAM": "PCM_16 FLOAT",
+    "MAT4": "PCM_16 FLOAT",
+    "MAT5": "PCM_16 FLOAT",
+    "MPC2K": "PCM_16",
+    "PAF": "PCM_16 PCM_24",
+    "PVF": "PCM_16",
+    "SDS": "PCM_16",
+    "WVE": "ALAW",
+    "XI": "DPCM_16",
 }
-ALL = [(container, codec) for container, codecs in KINDS.items() for codec in codecs]
+ALL = [(container, codec) for container, codecs in KINDS.items() for codec in codecs.split()]
 """(container, codec) as libsndfile names them."""
 
 
@@ -65,7 +63,9 @@ def mp3_in_wav(mp3: bytes, rate: int = 16_000) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def wav(data: bytes, *, size: int | None = None, riff: int | None = None, tail: bytes = b"") -> bytes:
+def wav(
+    data: bytes, *, size: int | None = None, riff: int | None = None, tail: bytes = b""
+) -> bytes:
     """A WAV of 16-bit samples at 16 kHz whose header may say other sizes than it has."""
     size = len(data) if size is None else size
     riff = 36 + len(data) + len(tail) if riff is None else riff

@@ -29,12 +29,14 @@ SUFFIXES = frozenset(
     | {".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
 )
 """Of the files that importing a folder takes for recordings."""
-_BLOCK = 1 << 16
+_BLOCK = 57_600
+"""Samples decoded at once: a multiple of the frames and blocks of all codecs."""
 _IN_MEMORY = 1 << 24
 _LONGEST_WAV = (1 << 32) - 1 - 36
 _WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 Waveform = NDArray[np.float32]
 """Mono samples (n,) between -1 and 1."""
+_NOTHING: Waveform = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def read_parts(
     turn = 0
     try:
         for block in blocks(path, parts, sample_rate=sample_rate):
-            collected[block.part] += memoryview(block.wave).cast("B")
+            collected[block.part] += block.wave.tobytes()
             if not block.is_last:
                 continue
             ready[block.part] = block.error
@@ -224,6 +226,7 @@ class _Decoder:
         self._path, self._contents = path, contents
         self._reader: Reader | None = None
         self._next_run, self._left = 0, 0
+        self._rest = np.empty((0, contents.n_channels), np.float32)
         self.place = 0
 
     def __enter__(self) -> _Decoder:
@@ -250,8 +253,7 @@ class _Decoder:
         found = [np.empty((0, self._contents.n_channels), np.float32)]
         try:
             while n > 0 and (self._reader is not None or self._open_next()):
-                assert self._reader is not None
-                samples = self._reader.read(min(n, self._left))
+                samples = self._some(n)
                 self._left -= len(samples)
                 self.place += len(samples)
                 n -= len(samples)
@@ -260,11 +262,32 @@ class _Decoder:
                     self._check_end()
                 if self._left == 0 or len(samples) == 0:
                     self._close()
-        except InputError:
+        except InputError as error:
             self._close()
-            self.place = -1
-            raise
+            place, self.place = self.place, -1
+            if error.found.startswith("the header promises"):
+                raise
+            promised = self._contents.n_samples
+            raise unreadable(
+                self._path,
+                f"{error.found}: the header promises {promised} samples, {place} could be read",
+                "it was cut short while it was copied, or is damaged",
+            ) from error
         return found[-1] if len(found) == 2 else np.concatenate(found)
+
+    def _some(self, n: int) -> NDArray[np.float32]:
+        """Up to `n` of the next samples.
+
+        Where the codec can't seek, libsndfile is always asked for the same blocks, whatever parts
+        are wanted: in some formats (PAF) it loses samples otherwise.
+        """
+        assert self._reader is not None
+        if self._contents.can_seek:
+            return self._reader.read(min(n, self._left))
+        if len(self._rest) == 0:
+            self._rest = self._reader.read(min(_BLOCK, self._left))
+        some, self._rest = self._rest[:n], self._rest[n:]
+        return some
 
     def _check_end(self) -> None:
         if self._left > self._contents.slack:
@@ -301,6 +324,7 @@ class _Decoder:
         if self._reader is not None:
             self._reader.close()
         self._reader = None
+        self._rest = self._rest[:0]
 
 
 class _Open:
@@ -335,10 +359,7 @@ class _Open:
             assert self._levels is not None
             self._levels.add(samples, mono)
         self._not_finite += len(mono) - int(np.isfinite(mono).sum())
-        if self._not_finite:
-            wave = np.empty(0, np.float32)
-        else:
-            wave = self._resampled(mono, self.is_done)
+        wave = _NOTHING if self._not_finite else self._resampled(mono, self.is_done)
         self._n_made += len(wave)
         if not self.is_done:
             if len(wave):
@@ -346,7 +367,8 @@ class _Open:
         elif error := self._error():
             yield _failed(self.index, error)
         else:
-            yield Block(self.index, wave, True, self._levels and self._levels.found())
+            levels = None if self._levels is None else self._levels.found()
+            yield Block(self.index, wave, True, levels)
 
     def _error(self) -> InputError | None:
         if self._not_finite:
@@ -398,7 +420,7 @@ class _Levels:
 
 
 def _failed(index: int, error: InputError) -> Block:
-    return Block(index, np.empty(0, np.float32), True, error=error)
+    return Block(index, _NOTHING, True, error=error)
 
 
 def resampler(from_rate: int, to_rate: int) -> Callable[[Waveform, bool], Waveform]:

@@ -8,6 +8,7 @@ read, with a note; files joined end to end are read one after the other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,12 +22,27 @@ from zerochain.errors import InputError
 __all__ = ["Contents", "Reader", "Run", "examine", "unreadable"]
 
 _Parser = Callable[[File, int, Callable[[File, int], bool]], Found]
+_MAGIC: list[tuple[re.Pattern[bytes], _Parser]] = [
+    (re.compile(rb"(RIFF|RIFX|RF64|BW64)....WAVE", re.DOTALL), chunks.wav),
+    (re.compile(rb"riff.{20}wave", re.DOTALL), chunks.w64),
+    (re.compile(rb"FORM....AIF[FC]", re.DOTALL), chunks.aiff),
+    (re.compile(rb"FORM....(8SVX|16SV)", re.DOTALL), chunks.svx),
+    (re.compile(rb"caff"), chunks.caf),
+    (re.compile(rb"\.snd|dns\."), plain.au),
+    (re.compile(rb"NIST_1A\n"), plain.sphere),
+    (re.compile(rb"fLaC"), streams.flac),
+    (re.compile(rb"OggS.{24}", re.DOTALL), streams.ogg),
+]
 _MOST_PER_BYTE = 8192
 """Samples that a byte of a file can stand for: silence in FLAC takes 14 bytes for 65,535."""
 _MOST_PIECES = 10_000
 _BLOCK = 1 << 16
 _EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
-_BARE = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
+WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+    "ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2,
+}  # fmt: skip
+"""Bytes of a sample in the codecs that store each by itself."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +71,18 @@ class Contents:
         return sum(run.n_samples for run in self.runs)
 
     @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels, where they are stored as they are; else 1."""
+        return WIDTHS.get(self.codec, 0) * self.n_channels or 1
+
+    @property
     def can_seek(self) -> bool:
         """Whether libsndfile goes to any sample exactly.
 
         It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
         frames borrow from those before are lacking), in Opus, and in GSM not at all.
         """
-        bare = self.container in _EXACT and self.codec in _BARE
+        bare = self.container in _EXACT and self.codec in WIDTHS
         return (bare or self.container == "FLAC") and not self.is_counted
 
     @property
@@ -94,11 +115,13 @@ def _examined(path: Path, size: int, time: int, inode: int) -> Contents:
     try:
         with File(path) as file:
             found = _walk(file)
+            read = [_measured(path, one) for one in found]
+            if len(read) == 1:
+                plain.check_rarer(file, read[0].container, read[0].n_samples, read[0].frame_bytes)
     except OSError as error:
         raise unreadable(
             path, f"can't be read ({error.strerror})", "its permissions, or a failing disk"
         ) from error
-    read = [_measured(path, one) for one in found]
     first = read[0]
     for other in read[1:]:
         if (other.sample_rate, other.n_channels) != (first.sample_rate, first.n_channels):
@@ -142,35 +165,22 @@ def _walk(file: File) -> list[Found]:
 
 
 def _parser(file: File, at: int) -> _Parser | None:
+    """What reads the container that begins at an offset; None where none is recognised."""
     head = file.at(at, 40)
     if tag := mpeg.id3v2_size(head):
-        inner = file.at(at + tag, 40)
-        if inner[:4] == b"fLaC":
-            return lambda file, at, begins: _behind(streams.flac(file, at + tag, begins), at)
+        if file.at(at + tag, 4) == b"fLaC":
+            return lambda file, at, begins: _tagged(streams.flac(file, at + tag, begins), at)
         return mpeg.mpeg
-    match head[:4]:
-        case b"RIFF" | b"RIFX" | b"RF64" | b"BW64" if head[8:12] == b"WAVE":
-            return chunks.wav
-        case b"riff" if head[24:28] == b"wave":
-            return chunks.w64
-        case b"FORM" if head[8:12] in (b"AIFF", b"AIFC"):
-            return chunks.aiff
-        case b"FORM" if head[8:12] in (b"8SVX", b"16SV"):
-            return chunks.svx
-        case b"caff":
-            return chunks.caf
-        case b".snd" | b"dns.":
-            return plain.au
-        case b"NIST" if head[4:8] == b"_1A\n":
-            return plain.sphere
-        case b"fLaC":
-            return streams.flac
-        case b"OggS" if file.size - at > 27:
-            return streams.ogg
+    for magic, parser in _MAGIC:
+        if magic.match(head):
+            return parser
     return mpeg.mpeg if mpeg.begins_at(file, at) else None
 
 
-def _behind(found: Found, at: int) -> Found:
+def _tagged(found: Found, at: int) -> Found:
+    """A FLAC behind an ID3 tag, which libsndfile passes over."""
+    if found.piece.prefix:
+        return found
     return replace(found, piece=replace(found.piece, start=at))
 
 
@@ -183,7 +193,7 @@ def _begins(file: File, at: int) -> bool:
 def _measured(path: Path, found: Found) -> Contents:
     """What libsndfile makes of a container, compared with what was found."""
     contents = _opened(path, found.piece, found)
-    if contents.n_samples < found.promised and found.fallback is not None:
+    if found.fallback is not None and contents.n_samples != found.n_samples:
         contents = _opened(path, found.fallback, found)
     if contents.n_samples < found.promised:
         raise unreadable(
@@ -191,6 +201,8 @@ def _measured(path: Path, found: Found) -> Contents:
             f"the header promises {found.promised} samples, {contents.n_samples} could be read",
             CUT_SHORT,
         )
+    if contents.is_counted and contents.n_samples == found.promised:
+        return replace(contents, note="")
     return contents
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
+from zerochain.containers.mpeg import mpeg
 from zerochain.containers.sizes import Extent, extent, nothing_follows
 from zerochain.containers.source import File, Found, Piece, Raw
 
@@ -47,8 +50,12 @@ Begins = Callable[[File, int], bool]
 """Whether another container begins at an offset."""
 
 
-def chunks(file: File, layout: Layout, offset: int) -> Iterator[Chunk]:
-    """The chunks from `offset` on, until one goes beyond the end of the file."""
+def chunks(file: File, layout: Layout, offset: int, base: int = 0) -> Iterator[Chunk]:
+    """The chunks from `offset` on, until one goes beyond the end of the file.
+
+    Args:
+        base: where the container begins, for chunks that are aligned to it.
+    """
     header = layout.name_bytes + layout.size_bytes
     for _ in range(_MOST_CHUNKS):
         data = file.at(offset, header)
@@ -64,23 +71,23 @@ def chunks(file: File, layout: Layout, offset: int) -> Iterator[Chunk]:
         if size < 0:
             return
         offset += header + size
-        offset += -offset % layout.alignment if layout is W64 else size % layout.alignment
+        offset += _pad(layout, size, offset - base)
 
 
-def after(file: File, layout: Layout, offset: int, begins: Begins) -> int | None:
+def after(file: File, layout: Layout, offset: int, begins: Begins, base: int) -> int | None:
     """Where a container ends whose sound ends at `offset`; None if more sound follows.
 
     What may follow are chunks, one after the other to the end; a writer may have left out the
     padding byte before them. Then the end of the file, zeros up to it, or another container.
     """
-    pads = {0, -offset % layout.alignment}
-    for place in sorted((offset + pad for pad in pads), reverse=True):
-        if (end := _end_of_chunks(file, layout, place, begins)) is not None:
+    places = {offset, offset + -(offset - base) % layout.alignment}
+    for place in sorted(places, reverse=True):
+        if (end := _end_of_chunks(file, layout, place, begins, base)) is not None:
             return end
     return None
 
 
-def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins) -> int | None:
+def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base: int) -> int | None:
     for _ in range(_MOST_CHUNKS):
         if begins(file, place):
             return place
@@ -89,17 +96,21 @@ def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins) -> in
         chunk = next(chunks(file, layout, place), None)
         if chunk is None or chunk.size < 0 or not _is_named(chunk.name):
             return None
-        if chunk.name[:4].lower() == b"data" and chunk.size > 0:
-            return place  # the caller finds no container there, and refuses it
+        if chunk.name[:4] == b"data" and chunk.size > 0:
+            return place  # no container begins there, so that it is refused by name
         stop = chunk.start + chunk.size
         if stop > file.size:
             return None
-        pad = -stop % layout.alignment if layout is W64 else chunk.size % layout.alignment
+        pad = _pad(layout, chunk.size, stop - base)
         unpadded = next(chunks(file, layout, stop), None)
-        if pad and unpadded is not None and _is_named(unpadded.name) and file.at(stop, 1) != b"\0":
+        if pad and unpadded is not None and _is_named(unpadded.name):
             pad = 0
         place = stop + pad
     return None
+
+
+def _pad(layout: Layout, size: int, offset: int) -> int:
+    return -offset % layout.alignment if layout is W64 else size % layout.alignment
 
 
 def _is_named(name: bytes) -> bool:
@@ -130,7 +141,7 @@ def wav(file: File, at: int, begins: Begins) -> Found:
 def w64(file: File, at: int, begins: Begins) -> Found:
     """Sony Wave64 at an offset."""
     form = b""
-    for chunk in chunks(file, W64, at + 40):
+    for chunk in chunks(file, W64, at + 40, at):
         if chunk.name[:4] == b"fmt ":
             form = file.at(chunk.start, min(chunk.size, 1 << 12))
         elif chunk.name[:4] == b"data":
@@ -157,14 +168,15 @@ def _riff_sound(
         (tag,) = struct.unpack(layout.order + "H", form[24:26])
     raw = _riff_raw(tag, channels, block, bits, layout.order)
     unit = raw.n_bytes * channels if raw else max(block, 1)
-    follows = _follows(file, layout, begins)
+    follows = _follows(file, layout, begins, at)
     sound = extent(file, start, promised, follows, unit=unit, wraps=wraps)
     if tag in _MPEG:
-        return Found(Piece(start, sound.stop), sound.end, rate, channels, note=sound.note)
+        return _mpeg_inside(file, start, sound, begins)
     if raw:
         return _pcm(at, start, sound, raw, rate, channels)
     if sound.is_right:
-        return Found(Piece(at, sound.end), sound.end, rate, channels, note=sound.note)
+        piece = Piece(at, sound.stop if layout is W64 else sound.end)
+        return Found(piece, sound.end, rate, channels, note=sound.note)
     size = sound.stop - start
     if size + len(form) + 28 >= 1 << 32 or layout is RIFX:
         raise file.refused(
@@ -176,6 +188,17 @@ def _riff_sound(
         Piece(start, sound.stop, prefix=_riff_header(form, size)),
         sound.end, rate, channels, note=sound.note,
     )  # fmt: skip
+
+
+def _mpeg_inside(file: File, start: int, sound: Extent, begins: Begins) -> Found:
+    inner = mpeg(file, start, begins, sound.stop)
+    if inner.stop < sound.stop:
+        raise file.refused(
+            f"a second stream of MPEG frames begins at byte {inner.stop:,}",
+            "two recordings were joined",
+            "write it again: 'ffmpeg -i OLD NEW.flac', and compare the lengths",
+        )
+    return replace(inner, stop=sound.end, note="; ".join(filter(None, (sound.note, inner.note))))
 
 
 def _riff_header(form: bytes, size: int) -> bytes:
@@ -222,21 +245,15 @@ def aiff(file: File, at: int, begins: Begins) -> Found:
         raise file.refused(
             f"cut short: the header promises {n_frames} samples, the sound has {promised // unit}"
         )
-    sound = extent(file, start, promised, _follows(file, RIFX, begins), unit=unit)
+    sound = extent(file, start, promised, _follows(file, RIFX, begins, at), unit=unit)
     if raw:
         found = _pcm(at, start, sound, raw, rate, channels)
         if sound.is_right and 0 <= n_frames < (found.n_samples or 0) - 1:
             note = f"the header promises {n_frames} samples, and all {found.n_samples} were read"
-            return found.__class__(
-                **{**found.__dict__, "note": note, "piece": found.fallback, "fallback": None}
-            )
+            return replace(found, note=note, piece=found.fallback or found.piece, fallback=None)
         return found
-    if not sound.is_right and sound.note:
-        raise file.refused(
-            sound.note.replace("were read", "are of a codec that needs the right size"),
-            "the header was never finished",
-            "write it again: 'ffmpeg -i OLD NEW.flac'",
-        )
+    if sound.note:
+        raise _inseparable(file, sound)
     return Found(Piece(at, sound.end), sound.end, rate, channels)
 
 
@@ -258,7 +275,7 @@ def _extended(data: bytes) -> float:
     exponent = (head & 0x7FFF) - 16383 - 63
     if not -200 < exponent < 200:
         return 0.0 if mantissa == 0 else float("nan")
-    return float(mantissa) * 2.0**exponent * (-1 if head & 0x8000 else 1)
+    return math.ldexp(mantissa, exponent) * (-1 if head & 0x8000 else 1)
 
 
 def svx(file: File, at: int, begins: Begins) -> Found:
@@ -269,7 +286,7 @@ def svx(file: File, at: int, begins: Begins) -> Found:
         if chunk.name == b"VHDR":
             rate = file.number(chunk.start + 12, 2, ">")
         elif chunk.name == b"BODY":
-            follows = _follows(file, RIFX, begins)
+            follows = _follows(file, RIFX, begins, at)
             sound = extent(file, chunk.start, chunk.size, follows, unit=width)
             raw = Raw("PCM_S8" if width == 1 else "PCM_16", "BIG", width)
             return _pcm(at, chunk.start, sound, raw, rate, 1)
@@ -288,11 +305,13 @@ def caf(file: File, at: int, begins: Begins) -> Found:
             promised = None if chunk.size < 4 else chunk.size - 4
             raw = _caf_raw(kind, flags, bits, packet // channels if channels else 0)
             unit = raw.n_bytes * channels if raw else 1
-            follows = _follows(file, CAF, begins)
+            follows = _follows(file, CAF, begins, at)
             sound = extent(file, start, promised, follows, unit=unit, wraps=False)
             if raw:
                 return _pcm(at, start, sound, raw, rate, channels)
-            return Found(Piece(at, sound.end), sound.end, rate, channels, note=sound.note)
+            if sound.note:
+                raise _inseparable(file, sound)
+            return Found(Piece(at, sound.end), sound.end, rate, channels)
     raise _no_sound(file, "data")
 
 
@@ -313,8 +332,17 @@ def _pcm(at: int, start: int, sound: Extent, raw: Raw, rate: float, channels: in
     return Found(Piece(at, sound.end), sound.end, rate, channels, n, n, fallback=bare)
 
 
-def _follows(file: File, layout: Layout, begins: Begins) -> Callable[[int], int | None]:
-    return lambda offset: after(file, layout, offset, begins)
+def _follows(file: File, layout: Layout, begins: Begins, base: int) -> Callable[[int], int | None]:
+    return lambda offset: after(file, layout, offset, begins, base)
+
+
+def _inseparable(file: File, sound: Extent) -> Exception:
+    return file.refused(
+        f"{sound.note.partition(':')[2].strip().replace(' were read', '')}, of a codec that needs "
+        "the right size",
+        "the header was never finished, or another file was joined to it",
+        "write it again: 'ffmpeg -i OLD NEW.flac', and compare the lengths",
+    )
 
 
 def _no_sound(file: File, chunk: str) -> Exception:

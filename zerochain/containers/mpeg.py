@@ -18,8 +18,11 @@ Begins = Callable[[File, int], bool]
 _BLOCK = 1 << 20
 _RESYNC = 1 << 16
 _LONGEST_TABLE = 200
+_TAG = 512
 _GAPS = 2 * 4095 + 1152
 """Samples that an encoder may have put before and behind the sound, and decoders take away."""
+_DELAY = 529
+"""Samples that mpg123 takes away at the beginning of a stream with a table."""
 _RATES = (44_100, 48_000, 32_000)
 _KBPS = {  # (MPEG-1?, layer) → kbit/s by index
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -94,7 +97,8 @@ def mpeg(file: File, at: int, begins: Begins, limit: int | None = None) -> Found
             raise file.refused("not a readable sound file (no MPEG frame)", "damaged, or no MP3")
     table = file.at(place, min(head.n_bytes, _LONGEST_TABLE))
     promised = _promised(table)
-    walk = _Walk(file, place + (head.n_bytes if promised is not None else 0), stop, head, begins)
+    first = place + (head.n_bytes if promised is not None else 0)
+    walk = _Walk(file, first, stop, head, begins)
     n, boundary = 0, None
     for begin, _ in walk:
         if promised is not None and n == promised:
@@ -109,13 +113,38 @@ def mpeg(file: File, at: int, begins: Begins, limit: int | None = None) -> Found
     if promised and boundary is not None and n > promised + 1:
         n, end = promised, boundary
         note = f"its table of contents promises {promised} MPEG frames; more follow and were read"
+    stop = end if walk.is_joined or end == boundary else stop
+    n_samples = n * head.n_samples
+    if promised:
+        least = max(0, n_samples - _GAPS)
+        return Found(Piece(at, end), stop, head.sample_rate, promised=least, note=note)
+    counted = Piece(first, end, prefix=_table(table[:4], n, end - first), lead=_DELAY)
     return Found(
         Piece(at, end),
-        end if walk.is_joined or end == boundary else file.size,
+        stop,
         head.sample_rate,
-        promised=max(0, n * head.n_samples - _GAPS),
+        n_samples=n_samples,
+        promised=n_samples - 2 * head.n_samples,
         note=note,
+        fallback=counted if counted.prefix and head.layer == 3 else None,
     )
+
+
+def _table(head: bytes, n_frames: int, n_bytes: int) -> bytes:
+    """A frame that tells how many others follow, as libsndfile needs it.
+
+    It guesses the length of a file without such a table from the first frame, and reads no
+    further: of an MP3 of variable bit rate, half may be lost.
+    """
+    is_mono, is_first = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
+    side = (17 if is_mono else 32) if is_first else (9 if is_mono else 17)
+    for index in range(1, 15):
+        made = bytes((0xFF, head[1] | 1, index << 4 | head[2] & 0x0C, head[3]))
+        found = frame(made[:3])
+        if found is not None and found.n_bytes >= 4 + side + 16:
+            counts = n_frames.to_bytes(4, "big") + (n_bytes + found.n_bytes).to_bytes(4, "big")
+            return (made + bytes(side) + b"Xing\0\0\0\3" + counts).ljust(found.n_bytes, b"\0")
+    return b""
 
 
 class _Walk:
@@ -175,12 +204,12 @@ class _Walk:
             if not file.is_zero(place, further):
                 self.note = f"{further - place} bytes at byte {place:,} are no MPEG frame"
             return further
-        if not file.is_zero(place, self._limit) and self._limit - place > _RESYNC:
-            raise file.refused(
-                f"{self._limit - place} bytes behind its last MPEG frame, at byte {place:,}, are "
-                "no MPEG frames",
-                "damaged, or another file was joined to it",
-            )
+        rest = self._limit - place
+        if rest > _TAG and head[:11] != b"LYRICSBEGIN" and not file.is_zero(place, self._limit):
+            found = f"{rest} bytes behind its last MPEG frame, at byte {place:,}, are no MPEG frame"
+            if rest > _RESYNC:
+                raise file.refused(found, "damaged, or another file was joined to it")
+            self.note = found
         return None
 
     def _alike_at(self, place: int) -> bool:

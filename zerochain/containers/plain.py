@@ -88,7 +88,7 @@ def _sound(
 
     sound = extent(file, start, promised, follows, unit=max(unit, 1))
     if raw is None or channels == 0:
-        return Found(Piece(at, sound.end), sound.end, rate, channels, note=sound.note)
+        return Found(Piece(at, sound.stop), sound.end, rate, channels, note=sound.note)
     n = (sound.stop - start) // unit
     bare = Piece(start, start + n * unit, raw)
     if not sound.is_right:
@@ -96,38 +96,77 @@ def _sound(
     return Found(Piece(at, sound.end), sound.end, rate, channels, n, n, fallback=bare)
 
 
-def promised_bytes(file: File, container: str) -> tuple[int, int] | None:
-    """(offset of the sound, its bytes by the header) of rarer formats; None where it has none.
+def check_rarer(file: File, container: str, n_samples: int, frame_bytes: int) -> None:
+    """Compare what a rarer format's header promises with the size of the file.
+
+    IRCAM, PAF and PVF promise nothing: their sound goes to the end of the file. XI's length is
+    0 as libsndfile writes it.
 
     Args:
         container: as libsndfile names it.
+        frame_bytes: of one sample of all channels.
+
+    Raises:
+        InputError: less or more is there.
     """
-    match container:
-        case "HTK":
-            return 12, file.number(0, 4, ">") * file.number(8, 2, ">")
-        case "AVR":
-            channels = 2 if file.number(12, 2, ">") else 1
-            return 128, file.number(26, 4, ">") * channels * -(-file.number(14, 2, ">") // 8)
-        case "WVE":
-            return 32, file.number(18, 4, ">")
-        case "MPC2K":
-            return 42, file.number(30, 4, "<") * 2 * (2 if file.at(21, 1) == b"\x01" else 1)
-        case "MAT5":
-            return _mat5(file)
-        case "VOC":
-            return _voc(file)
-    return None
+    if container not in _RARER:
+        return
+    start, promised = _RARER[container](file, n_samples)
+    held = file.size - start
+    if promised > held:
+        raise file.refused(
+            f"cut short: the header promises {promised} bytes of sound, the file has {max(held, 0)}"
+        )
+    if held - promised >= frame_bytes and nothing_follows(file, start + promised) is None:
+        raise file.refused(
+            f"the header promises {promised} bytes of sound, and {held - promised} more follow",
+            "the header was never finished, or another file was joined to it",
+            "write it again with sox, and compare the lengths",
+        )
 
 
-def _mat5(file: File) -> tuple[int, int] | None:
-    """The second element of the file, which libsndfile takes for the sound."""
+def _avr(file: File, _: int) -> tuple[int, int]:
+    channels = 2 if file.number(12, 2, ">") else 1
+    return 128, file.number(26, 4, ">") * channels * -(-file.number(14, 2, ">") // 8)
+
+
+def _htk(file: File, _: int) -> tuple[int, int]:
+    if file.number(4, 4, ">") == 0:
+        raise file.refused("a sample period of 0", "damaged, or no HTK file")
+    return 12, file.number(0, 4, ">") * file.number(8, 2, ">")
+
+
+def _mpc2k(file: File, _: int) -> tuple[int, int]:
+    return 42, file.number(30, 4, "<") * 2 * (2 if file.at(21, 1) == b"\x01" else 1)
+
+
+def _sds(file: File, n_samples: int) -> tuple[int, int]:
+    bits = file.number(6, 1, ">")
+    a_block = 60 if bits < 15 else 40 if bits < 22 else 30
+    return 21, 127 * -(-n_samples // a_block)
+
+
+def _mat4(file: File, _: int) -> tuple[int, int]:
+    """Two matrices: the sample rate, then the sound."""
+    order = "<" if file.number(0, 4, "<") < 1000 else ">"
+    start = 20 + file.number(16, 4, order) + 8
+    kind, rows, columns = (file.number(start + 4 * i, 4, order) for i in range(3))
+    width = (8, 4, 4, 2, 2, 1, 1, 1, 1, 1)[kind // 10 % 10]
+    return start + 20 + file.number(start + 16, 4, order), rows * columns * width
+
+
+def _mat5(file: File, _: int) -> tuple[int, int]:
+    """Two elements: the sample rate, then the sound, behind its flags, dimensions and name."""
     order = "<" if file.at(126, 2) == b"IM" else ">"
-    start = 128 + 8 + file.number(132, 4, order)
-    return start + 8, file.number(start + 4, 4, order)
+    place = 128 + 8 + file.number(132, 4, order) + 8
+    for _ in range(3):
+        kind, size = file.number(place, 4, order), file.number(place + 4, 4, order)
+        place += 8 if kind >> 16 else 8 + -(-size // 8) * 8
+    return place + 8, file.number(place + 4, 4, order)
 
 
-def _voc(file: File) -> tuple[int, int] | None:
-    """The blocks of sound up to the terminator: their sizes have 24 bits."""
+def _voc(file: File, _: int) -> tuple[int, int]:
+    """The blocks of sound up to the terminator, which may be lacking: their sizes have 24 bits."""
     start = place = file.number(20, 2, "<")
     for _ in range(_LONGEST_HEADER):
         head = file.at(place, 4)
@@ -137,3 +176,16 @@ def _voc(file: File) -> tuple[int, int] | None:
             break
         place += 4 + int.from_bytes(head[1:], "little")
     return start, max(place - start, 0)
+
+
+_RARER: dict[str, Callable[[File, int], tuple[int, int]]] = {
+    "AVR": _avr,
+    "HTK": _htk,
+    "MAT4": _mat4,
+    "MAT5": _mat5,
+    "MPC2K": _mpc2k,
+    "SDS": _sds,
+    "VOC": _voc,
+    "WVE": lambda file, _: (32, file.number(18, 4, ">")),
+}
+"""libsndfile's name of a container → where its sound begins, and how many bytes are promised."""

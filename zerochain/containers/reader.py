@@ -28,10 +28,13 @@ class Window:
         self._size = len(piece.prefix) + piece.stop - piece.start
 
     def read(self, n: int = -1) -> bytes:
-        n = self._size - self._place if n < 0 else min(n, self._size - self._place)
-        head = self._piece.prefix[self._place : self._place + max(n, 0)]
-        self._handle.seek(self._piece.start + self._place + len(head) - len(self._piece.prefix))
-        data = head + self._handle.read(max(n - len(head), 0))
+        left = max(0, self._size - self._place)
+        n = left if n < 0 else min(n, left)
+        prefix = self._piece.prefix
+        data = prefix[self._place : self._place + n]
+        if len(data) < n:
+            self._handle.seek(self._piece.start + self._place + len(data) - len(prefix))
+            data += self._handle.read(n - len(data))
         self._place += len(data)
         return data
 
@@ -87,8 +90,10 @@ class Reader:
             raise unreadable(path, found, "another format, or damaged") from error
         self.container, self.codec = str(self._file.format), str(self._file.subtype)
         self.sample_rate, self.n_channels = int(self._file.samplerate), int(self._file.channels)
-        self.n_samples = None if self._file.frames > _UNKNOWN else max(int(self._file.frames), 0)
+        n = int(self._file.frames)
+        self.n_samples = None if n > _UNKNOWN else max(n, 0) + piece.lead
         """By the header; None where it doesn't say."""
+        self._lead = piece.lead
         try:
             self._check(self.sample_rate, self.n_channels)
         except BaseException:
@@ -116,7 +121,7 @@ class Reader:
         if rate is not None and not (math.isfinite(rate) and RATES[0] <= rate <= RATES[1]):
             raise unreadable(
                 self.path,
-                f"a sample rate of {rate:,.6g} Hz",
+                f"a sample rate of {rate:,.0f} Hz",
                 f"damaged: recordings have {RATES[0]:,} to {RATES[1]:,} Hz",
             )
         if channels is not None and not 1 <= channels <= MOST_CHANNELS:
@@ -130,6 +135,10 @@ class Reader:
         Raises:
             InputError: they can't be decoded.
         """
+        if self._lead > 0:
+            silence = np.zeros((min(n, self._lead), self.n_channels), np.float32)
+            self._lead -= len(silence)
+            return silence
         try:
             return np.asarray(self._file.read(n, dtype="float32", always_2d=True))
         except _REFUSALS as error:

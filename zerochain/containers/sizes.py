@@ -74,7 +74,7 @@ def extent(
     end = follows(start + promised)
     if end is not None:
         return Extent(start + promised, end)
-    if held - promised < unit:
+    if held - promised <= unit:
         return Extent(start + promised, file.size)
     if wraps:
         for stop in range(start + promised + _WRAP, file.size + 1, _WRAP):

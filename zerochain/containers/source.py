@@ -40,6 +40,8 @@ class Piece:
     """Where the bytes are bare samples; None where libsndfile finds a header in them."""
     prefix: bytes = b""
     """A header made for bytes that lack a right one."""
+    lead: int = 0
+    """Samples that the decoder takes away at the beginning because of that header."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from zerochain.containers.sizes import nothing_follows
 from zerochain.containers.source import CUT_SHORT, File, Found, Piece
 
 Begins = Callable[[File, int], bool]
 _STREAMINFO = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 _MOST_BLOCKS = 10_000
+_TAIL = 1 << 18
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 REMUX = "if that is all there is, 'ffmpeg -i OLD -c copy NEW' writes a whole file of it"
 
@@ -30,12 +32,74 @@ def flac(file: File, at: int, begins: Begins) -> Found:
         place += 4 + int.from_bytes(head[1:], "big")
         if head[0] & 0x80:
             break
-    following = [p for pattern in _STREAMINFO if (p := file.find(pattern, place)) >= 0]
-    stop = min(following, default=file.size)
-    if n > 0 and n * channels > 0 and stop - place < n // 65535 * 10:
-        raise file.refused(f"cut short: it promises {n} samples, {stop - place} bytes are there")
+    stop = _next_stream(file, place)
+    if n > 0 and _last_sample(file, place, stop, info) > n:
+        # More frames than the header tells of, so that it is given one that leaves it open.
+        opened = info[:18] + (packed >> 36 << 36).to_bytes(8, "big") + info[26:]
+        note = f"the header's length was never finished: it promises {n} samples, and more follow"
+        return Found(
+            Piece(at + 42, stop, prefix=opened), stop, rate, channels, promised=n, note=note
+        )
     # A length of 0 is one that was never known: it was written to a pipe.
     return Found(Piece(at, stop), stop, rate, channels, n or None, n)
+
+
+def _next_stream(file: File, place: int) -> int:
+    """Where the next FLAC begins that was joined to this one, or the end of the file."""
+    while (place := file.find(b"fLaC", place)) >= 0:
+        if file.at(place, 8) in _STREAMINFO:
+            return place
+        place += 4
+    return file.size
+
+
+def _last_sample(file: File, start: int, stop: int, info: bytes) -> int:
+    """The sample behind the last by the last frame's own header; 0 where none is found."""
+    begin = max(start, stop - _TAIL)
+    tail = file.at(begin, stop - begin)
+    at = len(tail)
+    while (at := max(tail.rfind(b"\xff\xf8", 0, at), tail.rfind(b"\xff\xf9", 0, at))) >= 0:
+        if (last := _frame_end(tail[at : at + 16], int.from_bytes(info[8:10], "big"))) is not None:
+            return last
+    return 0
+
+
+def _frame_end(head: bytes, fixed_size: int) -> int | None:
+    """The sample behind the FLAC frame with this header, or None if it is none (RFC 9639, 9.1)."""
+    if len(head) < 16 or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15:
+        return None
+    n_more = max(0, 8 - (head[4] ^ 0xFF).bit_length() - 1)
+    number = head[4] & (0x7F >> n_more if n_more else 0x7F)
+    for byte in head[5 : 5 + n_more]:
+        if byte >> 6 != 2:
+            return None
+        number = number << 6 | byte & 0x3F
+    place, size, rate = 5 + n_more, head[2] >> 4, head[2] & 15
+    n_size = {6: 1, 7: 2}.get(size, 0)
+    explicit = int.from_bytes(head[place : place + n_size], "big") + 1
+    place += n_size + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if place >= len(head) or _crc8(head[:place]) != head[place]:
+        return None
+    coded = (
+        192
+        if size == 1
+        else 576 << (size - 2)
+        if size < 6
+        else 256 << (size - 8)
+        if size > 7
+        else 0
+    )
+    n = explicit if n_size else coded
+    return (number if head[1] & 1 else number * fixed_size) + n
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ 0x07) & 0xFF if value & 0x80 else value << 1
+    return value
 
 
 class Page(NamedTuple):
@@ -62,7 +126,7 @@ def ogg(file: File, at: int, begins: Begins) -> Found:
     expected: dict[int, int] = {}
     ended: set[int] = set()
     has_data, stop = False, at
-    for page in pages(file, at):
+    for page in pages(file, at, begins):
         if page.begins and has_data:
             break
         has_data = has_data or not page.begins
@@ -87,22 +151,21 @@ def ogg(file: File, at: int, begins: Begins) -> Found:
     return Found(Piece(at, stop), end, note=note)
 
 
-def pages(file: File, at: int) -> Iterator[Page]:
-    """The pages from `at` on, each whole and with the right checksum.
+def pages(file: File, at: int, begins: Begins) -> Iterator[Page]:
+    """The pages from `at` on up to another container, each whole and with the right checksum.
 
     Raises:
         InputError: a page is cut short or damaged, or bytes lie between pages.
     """
     while at < file.size:
         head = file.at(at, 27 + 255)
-        if head[:4] != b"OggS":
-            rest = file.size - at
-            if (head[:3] == b"TAG" and rest == 128) or file.is_zero(at, file.size):
-                return
-            if head[:4] != b"OggS"[: len(head)] or rest >= 4:
-                if file.find(b"OggS", at) < 0 and rest < 1 << 16:
-                    raise _short(file, rest, "its last Ogg page")
-                raise file.refused(f"no Ogg page begins at byte {at:,}", "damaged")
+        if head[:4] != b"OggS" and (begins(file, at) or nothing_follows(file, at) is not None):
+            return
+        if head[:4] != b"OggS"[: len(head)]:
+            raise file.refused(
+                f"what begins at byte {at:,} is no Ogg page: {file.size - at} bytes are left",
+                "damaged, or another file was joined to it",
+            )
         n_segments = head[26] if len(head) > 26 else 0
         length = 27 + n_segments + sum(head[27 : 27 + n_segments])
         data = file.at(at, length)
@@ -126,10 +189,6 @@ def pages(file: File, at: int) -> Iterator[Page]:
             int.from_bytes(data[18:22], "little"),
         )
         at += length
-
-
-def _short(file: File, rest: int, what: str) -> Exception:
-    return file.refused(f"{what} is followed by {rest} bytes that are no page", "damaged")
 
 
 def _checksum(page: bytes) -> int:
