@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,7 +120,9 @@ def test_bad_item_files_name_the_line(text, message, tmp_path):
         read_items(tmp_path / "y.item")
 
 
-words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1)
+words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1).map(
+    lambda word: unicodedata.normalize("NFC", word)
+)
 
 
 @given(

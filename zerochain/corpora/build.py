@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import joblib
@@ -16,6 +16,7 @@ import numpy as np
 import zerochain
 from zerochain import audio
 from zerochain.cores import cores
+from zerochain.corpora.grouping import grouped
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
@@ -56,8 +57,23 @@ class Measured:
     oddities: tuple[str, ...]
 
 
-Align = Callable[[Mapping[str, float], frozenset[str]], tuple[Phones, list[Bad]]]
-"""(durations by id, ids without an utterance that may be aligned) → phones, unusable files."""
+class Span(NamedTuple):
+    """An utterance that could be decoded, its duration known, and its recording's header."""
+
+    utterance: Utterance
+    header: audio.AudioInfo
+
+
+class Alignment(NamedTuple):
+    """The phones of a corpus, the files of alignments that can't be used, what deserves a look."""
+
+    phones: Phones
+    bad: list[Bad]
+    notes: list[str]
+
+
+Align = Callable[[Mapping[str, Span], frozenset[str]], Alignment]
+"""(utterances by id, ids without an utterance that may be aligned) → their phones."""
 
 
 def build_corpus(
@@ -100,16 +116,20 @@ def build_corpus(
     good = [(u, m) for u, m in pairs if isinstance(m, Measured)]
     bad = [*bad, *(m for _, m in pairs if isinstance(m, Bad))]
     utterances = tuple(replace(u, duration=m.duration) for u, m in good)
-    phones = None
+    phones: Phones | None = None
+    notes: list[str] = []
     if align is not None:
         lost = frozenset(u.id for u, m in pairs if isinstance(m, Bad))
-        phones, misaligned = align({u.id: u.duration for u in utterances}, lost | unlisted)
+        lost |= {PurePosixPath(u.audio).with_suffix("").as_posix() for u in draft.utterances}
+        spans = {u.id: Span(replace(u, duration=m.duration), m.header) for u, m in good}
+        phones, misaligned, notes = align(spans, lost | unlisted)
         bad += misaligned
     bad = sorted(set(bad))
     _refuse(bad, len(utterances), root, skip_bad)
     record = {**_record(good, bad), **draft.record}
     if phones is not None:
         record["without_alignment"] = len(utterances) - len(phones.by_id)
+        record["alignment_notes"] = notes
     corpus = replace(draft, utterances=utterances, record=record)
     written = _write(out, corpus, phones, copy, root)
     for line in findings(written):
@@ -130,7 +150,7 @@ def findings(corpus: Corpus) -> list[str]:
         "without_alignment": "utterances have no alignment",
     }
     lines += [f"{record[key]} {text}" for key, text in counts.items() if record.get(key)]
-    return [line for line in lines if line]
+    return [line for line in [*lines, *record.get("alignment_notes", [])] if line]
 
 
 def measure(path: Path, utterance: Utterance) -> Measured | Bad:
@@ -184,8 +204,9 @@ def _decode_all(draft: Corpus, jobs: int) -> Iterable[Measured | Bad]:
 
 def _refuse(bad: list[Bad], n_good: int, root: Path, skip_bad: bool) -> None:
     if bad and not skip_bad:
-        lines = [f"\n    {b.file}: {b.reason}" for b in bad[:_SHOWN]]
-        more = f"\n    and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        causes = grouped((b.file, b.reason) for b in bad)
+        lines = [f"\n    {line}" for line in causes[:_SHOWN]]
+        more = f"\n    and {len(causes) - _SHOWN} more" if len(causes) > _SHOWN else ""
         raise InputError(
             f"{len(bad)} files can't be used:{''.join(lines)}{more}",
             path=root,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import build_corpus
 from zerochain.corpora.patterns import hashed_split, labels_from
@@ -30,6 +31,8 @@ def import_folder(
     test_fraction: float | None = None,
     alignments: Path | None = None,
     tier: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -48,7 +51,10 @@ def import_folder(
         speaker_from, split_from: see `zerochain.corpora.patterns.labels_from`.
         test_fraction: the share of utterances in split "test", chosen by a hash of the id.
         alignments: gold phones, see `zerochain.corpora.alignments.read_alignments`.
-        tier: the TextGrids' tier of phones.
+        tier: the TextGrids' tier of phones: a name, a pattern, or "#2" for the second.
+        alignment_times: whether alignments of cut utterances have the utterance's times or the
+            recording's, where that can't be told.
+        strip_word_positions: take Kaldi's endings off the phones, AA1_B → AA1.
         skip_bad: leave out unusable files, and record them, instead of refusing.
         copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
         jobs: threads.
@@ -70,6 +76,8 @@ def import_folder(
         "test_fraction": test_fraction,
         "alignments": str(alignments) if alignments else None,
         "tier": tier,
+        "alignment_times": alignment_times,
+        "strip_word_positions": strip_word_positions,
     }
     draft = Corpus(
         name=name or out.absolute().name,
@@ -84,7 +92,15 @@ def import_folder(
         out,
         draft,
         bad=plan.bad,
-        align=partial(read_alignments, alignments, tier=tier) if alignments else None,
+        align=partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+        )
+        if alignments
+        else None,
         unlisted=plan.unlisted | left_out,
         skip_bad=skip_bad,
         copy=copy,
