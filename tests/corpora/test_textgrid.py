@@ -132,7 +132,7 @@ def test_missing_tiers_are_listed(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         labels(path, "phonse")
     assert "--tier 'phones'" in str(caught.value.remedy)
-    with pytest.raises(InputError, match="'bells' .tier 2. is a point tier"):
+    with pytest.raises(InputError, match=r"'bells' .tier 2. is a point tier"):
         labels(path, "Bells")
     path.write_text(LONG.replace('"phones"', '"Segments"'))
     with pytest.raises(InputError, match=r"tier named phones; .* 'words', 'Segments'"):
@@ -250,7 +250,7 @@ def test_tiers_of_several_speakers(tmp_path: Path) -> None:
         ("ana - phones", [(0, 0.4, "p"), (0.4, 1, "sil")]),
         ("bob_b - phones", [(0.5, 1, "a")]),
     )
-    assert [one.label for one in labels(turns, speaker="Ana")] == ["p"] + ["sil"]
+    assert [one.label for one in labels(turns, speaker="Ana")] == ["p", "sil"]
     assert [one.label for one in labels(turns, speaker="bob_b")] == ["a"]
     for stranger in (None, "eva", "a", "bob"):
         intervals, note, is_own = phones_of(read_textgrid(turns), speaker=stranger)
@@ -258,7 +258,7 @@ def test_tiers_of_several_speakers(tmp_path: Path) -> None:
         assert "were joined" in note
         assert not is_own
     both = written(tmp_path, ("ana - phones", LINE), ("bob - phones", LINE))
-    with pytest.raises(InputError, match="2 tiers of phones, 'ana - phones' .tier 1."):
+    with pytest.raises(InputError, match=r"2 tiers of phones, 'ana - phones' .tier 1."):
         labels(both)
     assert len(labels(both, speaker="bob")) == 2
     with pytest.raises(InputError) as caught:

@@ -125,6 +125,15 @@ words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), m
 )
 
 
+def test_labels_are_composed_and_other_encodings_refused(tmp_path):
+    path = tmp_path / "x.item"
+    path.write_bytes("u 0 0.1 e\u0301 a b ana\n".encode())
+    assert read_items(path)[0].phone == "é"
+    path.write_bytes(b"u 0 0.1 \xe9 a b ana\nu 0 0.1 \xe8 a b ana\n")
+    with pytest.raises(InputError, match="line 1 is not UTF-8"):
+        read_items(path)
+
+
 @given(
     st.lists(
         st.tuples(words, st.integers(0, 10**9), st.integers(1, 10**6), words, words, words, words),

@@ -44,7 +44,7 @@ class Names:
             audio = span.utterance.audio
             name = recordings.get(audio) or PurePosixPath(audio).with_suffix("").as_posix()
             self._cut_from[unicodedata.normalize("NFC", name)].append(span)
-        spare = {unicodedata.normalize("NFC", name) for name in spare}
+        spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
         self._known = spans.keys() | self._cut_from.keys() | spare
         self._by_last: dict[str, set[str]] = defaultdict(set)
         for name in self._known:

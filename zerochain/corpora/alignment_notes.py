@@ -38,20 +38,20 @@ class Notes:
             lines: the phones of every utterance.
         """
         counts = [
-            (self.hidden, "hidden files among the alignments were passed over"),
-            (self.without_length, "labels without length were left out"),
-            (self.overlaps, "overlaps of up to 15 ms were taken for rounding"),
-            (self.clipped, "phones at an utterance's edge were clipped there"),
-            (self.outside, "phones of whole recordings lie in no utterance"),
+            (self.hidden, "hidden file", "among the alignments passed over"),
+            (self.without_length, "label", "without length left out"),
+            (self.overlaps, "overlap", "of up to 15 ms taken for rounding"),
+            (self.clipped, "phone", "clipped at an utterance's edge"),
+            (self.outside, "phone", "of whole recordings in no utterance"),
+            (
+                len(self.without_phone),
+                "alignment",
+                f"without a phone: {listed(self.without_phone, 3)}",
+            ),
         ]
-        found = [f"{n:,} {text}" for n, text in counts if n]
-        if self.without_phone:
-            found.append(
-                f"{len(self.without_phone):,} alignments hold no phone: "
-                f"{listed(self.without_phone, 3)}"
-            )
+        found = [f"{n:,} {one if n == 1 else one + 's'} {what}" for n, one, what in counts if n]
         for what, files in self.tiers.items():
-            found.append(f"of the tiers, {what}, in {len(files):,} files: {listed(files, 3)}")
+            found.append(f"tiers: {what}, in {listed(files, 3)}")
         return [*found, *label_notes(Counter(p.phone for line in lines for p in line))]
 
 

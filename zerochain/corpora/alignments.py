@@ -81,7 +81,8 @@ def read_alignments(
         InputError: no alignment, alignments of unknown utterances, or several of one.
     """
     notes = Notes()
-    sources = list(_sources(path, notes))
+    bad: list[Bad] = []
+    sources = list(_sources(path, notes, bad))
     if not sources:
         raise InputError(
             "holds no alignment",
@@ -89,7 +90,7 @@ def read_alignments(
             remedy="alignments are .phn, .phones, .TextGrid or .ctm files",
         )
     targets = Names(spans, spare, recordings or {}).resolve([s.name for s in sources], path)
-    reading = _Reading(tier, times, notes)
+    reading = _Reading(tier, times, notes, bad)
     for source in sources:
         target = targets[source.name]
         if target is not None:
@@ -140,10 +141,9 @@ class _Content:
 class _Reading:
     """Reads one alignment after the other, and keeps those that can't be told for the end."""
 
-    def __init__(self, tier: str | None, times: Clock | None, notes: Notes) -> None:
-        self.tier, self.times, self.notes = tier, times, notes
+    def __init__(self, tier: str | None, times: Clock | None, notes: Notes, bad: list[Bad]) -> None:
+        self.tier, self.times, self.notes, self.bad = tier, times, notes, bad
         self.by_id: dict[str, list[Phone]] = {}
-        self.bad: list[Bad] = []
         self._undecided: list[tuple[_Content, Target]] = []
         self._proven: set[Clock] = set()
         self._files: dict[str, list[str]] = defaultdict(list)
@@ -257,27 +257,36 @@ class _Reading:
         self.by_id[name] = phones_in(intervals, span.utterance.duration, self.notes)
 
     def _check_phones(self, content: _Content, intervals: Iterable[Interval]) -> None:
-        if all(one.label in SILENCES for one in intervals):
+        if all(one.label in SILENCES or one.offset <= one.onset for one in intervals):
             source = content.source
             place = f"{source.path} ({source.name})" if source.channels else str(source.path)
             self.notes.without_phone.append(place)
 
     def _refuse(self, source: Source, error: InputError) -> None:
-        found = error.found if source.channels is None else f"{error.found} (in {source.name!r})"
-        reason = f"{found}; fix: {error.remedy}" if error.remedy else found
-        self.bad.append(Bad(str(source.path), reason))
+        self.bad.append(_bad(source.path, error, source.name if source.channels else None))
 
 
-def _sources(path: Path, notes: Notes) -> Iterator[Source]:
+def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
+    found = error.found if name is None else f"{error.found} (in {name!r})"
+    return Bad(str(path), f"{found}; fix: {error.remedy}" if error.remedy else found)
+
+
+def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
     if not path.exists():
         raise InputError("no such file or folder", path=path, remedy="check the path")
     root = path if path.is_dir() else path.parent
-    for file in _files(path, notes) if path.is_dir() else [path]:
-        if file.suffix.lower() == ".ctm":
-            for name, channels in read_ctm(file).items():
-                yield Source(file, name, channels)
-        else:
-            yield Source(file, utterance_id(file.relative_to(root).with_suffix("").as_posix()))
+    files = _files(path, notes) if path.is_dir() else [path]
+    for file in files:
+        try:
+            if file.suffix.lower() == ".ctm":
+                ctm = read_ctm(file)
+                yield from (Source(file, name, channels) for name, channels in ctm.items())
+            else:
+                yield Source(file, utterance_id(file.relative_to(root).with_suffix("").as_posix()))
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            bad.append(_bad(file, error))
 
 
 def _files(folder: Path, notes: Notes) -> list[Path]:

@@ -70,6 +70,7 @@ def import_folder(
     utterances = _labelled(utterances, "split", split_from)
     utterances = _split_by_hash(utterances, test_fraction)
     left_out = {u.id for u in plan.utterances} - {u.id for u in utterances}
+    recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
     options = {
         "speaker_from": speaker_from,
         "split_from": split_from,
@@ -101,7 +102,7 @@ def import_folder(
         )
         if alignments
         else None,
-        unlisted=plan.unlisted | left_out,
+        unlisted=plan.unlisted | left_out | recorded,
         skip_bad=skip_bad,
         copy=copy,
         jobs=jobs,
