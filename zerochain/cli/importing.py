@@ -40,6 +40,20 @@ def corpus_options(function: F) -> F:
             "utterance and one speaker per channel, for calls and interviews with two "
             "microphones.  [default: mix]",
         ),
+        click.option(
+            "--tier",
+            help="The TextGrids' tier of phones: a name, a pattern such as '* - phones', or '#2' "
+            "for the second.  [default: phones, phone, … or what ends so]",
+        ),
+        click.option(
+            "--alignment-times",
+            type=click.Choice(["utterance", "recording"]),
+            help="Where an utterance is cut from a recording: whose times its alignment has.  "
+            "[default: whichever fits]",
+        ),
+        click.option(
+            "--strip-word-positions", is_flag=True, help="Kaldi's phones: AA1_B becomes AA1."
+        ),
         click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files."),
         click.option("--copy", is_flag=True, help="Convert to 16 kHz mono FLAC in the corpus."),
         jobs_option,
@@ -73,7 +87,6 @@ def corpus_options(function: F) -> F:
 @click.option(
     "--test-fraction", type=float, help="Share of utterances for split test, the rest is train."
 )
-@click.option("--tier", help="The TextGrids' tier of phones.  [default: phones, phone, …]")
 def folder(recordings: Path, out: Path, **options: Any) -> None:
     """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).
 

@@ -7,14 +7,16 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import joblib
 
 import zerochain
+from zerochain import audio
 from zerochain.cores import cores
 from zerochain.corpora.bad import Bad
+from zerochain.corpora.grouping import grouped
 from zerochain.corpora.measuring import Job, Measured, measure_file
 from zerochain.corpora.sounds import conversion
 from zerochain.errors import InputError, listed
@@ -34,8 +36,23 @@ class CorpusWarning(UserWarning):
     """An import succeeded, but something about the recordings deserves a look."""
 
 
-Align = Callable[[Mapping[str, float], frozenset[str]], tuple[Phones, list[Bad]]]
-"""(durations by id, ids without an utterance that may be aligned) → phones, unusable files."""
+class Span(NamedTuple):
+    """An utterance that could be decoded, its duration known, and its recording's header."""
+
+    utterance: Utterance
+    header: audio.AudioInfo
+
+
+class Alignment(NamedTuple):
+    """The phones of a corpus, the files of alignments that can't be used, what deserves a look."""
+
+    phones: Phones
+    bad: list[Bad]
+    notes: list[str]
+
+
+Align = Callable[[Mapping[str, Span], frozenset[str]], Alignment]
+"""(utterances by id, ids without an utterance that may be aligned) → their phones."""
 
 
 def build_corpus(
@@ -73,21 +90,22 @@ def build_corpus(
         good = [(u, m) for u, m in found if isinstance(m, Measured)]
         lost = [m for _, m in found if isinstance(m, Bad)]
         utterances = tuple(replace(u, duration=m.duration) for u, m in good)
-        phones: Phones | None = None
-        misaligned: list[Bad] = []
+        aligned: Alignment | None = None
         if align is not None:
-            spare = frozenset(b.id for b in [*bad, *lost]) | unlisted
-            phones, misaligned = align({u.id: u.duration for u in utterances}, spare)
-        bad = sorted({*bad, *lost, *misaligned})
+            spans = {u.id: Span(replace(u, duration=m.duration), m.header) for u, m in good}
+            spare = {b.id for b in [*bad, *lost]} | {_recording(u) for u in draft.utterances}
+            aligned = align(spans, unlisted | spare)
+        bad = sorted({*bad, *lost, *(aligned.bad if aligned else ())})
         _refuse(bad, len(utterances), root, skip_bad)
         record = {**_record(good, bad), **draft.record}
-        if phones is not None:
-            record["without_alignment"] = len(utterances) - len(phones.by_id)
+        if aligned is not None:
+            record["without_alignment"] = len(utterances) - len(aligned.phones.by_id)
+            record["alignment_notes"] = aligned.notes
         corpus = replace(draft, utterances=utterances, record=record)
         if copy:
             utterances = tuple(map(_copied, utterances))
             corpus = replace(corpus, utterances=utterances, audio_root="audio")
-        fill_corpus(temporary, corpus, phones)
+        fill_corpus(temporary, corpus, aligned.phones if aligned else None)
     written = read_corpus(out)
     for line in findings(written):
         warnings.warn(line, CorpusWarning, stacklevel=3)
@@ -118,7 +136,7 @@ def findings(corpus: Corpus) -> list[str]:
         for key, text in links.items()
         if record.get(key)
     ]
-    return [line for line in lines if line]
+    return [line for line in [*lines, *record.get("alignment_notes", [])] if line]
 
 
 def _check_places(out: Path, draft: Corpus) -> None:
@@ -170,31 +188,36 @@ def _jobs(draft: Corpus, copies: Path | None) -> Iterator[Job]:
             yield Job(path, tuple(utterances[i : i + n]), copies)
 
 
+def _recording(utterance: Utterance) -> str:
+    return PurePosixPath(utterance.audio).with_suffix("").as_posix()
+
+
 def _copied(utterance: Utterance) -> Utterance:
     return replace(utterance, audio=f"{utterance.id}.flac", start=None, end=None, channel=None)
 
 
 def _refuse(bad: Sequence[Bad], n_good: int, root: Path, skip_bad: bool) -> None:
+    causes = _by_file(bad)
+    lines = [f"\n    {line}" for line in grouped(causes)]
+    more = f"\n    and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    why = "".join(lines[:_SHOWN]) + more
     if bad and not skip_bad:
-        groups = [f"\n    {line}" for line in _by_cause(bad)]
-        more = f"\n    and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
         raise InputError(
-            f"{len(groups)} files can't be used:{''.join(groups[:_SHOWN])}{more}",
+            f"{len(causes)} files can't be used:{why}",
             path=root,
             remedy="fix or remove them, or leave them out with --skip-bad",
         )
     if n_good == 0:
-        why = "".join(f"\n    {line}" for line in _by_cause(bad)[:10])
         raise InputError(f"holds no usable recording{why}", path=root, remedy="check the folder")
 
 
-def _by_cause(bad: Iterable[Bad]) -> list[str]:
-    """A line for each file and reason, with its utterances if they are several."""
+def _by_file(bad: Iterable[Bad]) -> list[tuple[str, str]]:
+    """Each file and why it can't be used; with its utterances, if they are several."""
     ids: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in bad:
         ids[one.file, one.reason].append(one.id)
     return [
-        f"{file}: {reason}" + (f" ({len(names)} utterances: {listed(names, 3)})" * (len(names) > 1))
+        (file, reason + f" ({len(names)} utterances: {listed(names, 3)})" * (len(names) > 1))
         for (file, reason), names in ids.items()
     ]
 
@@ -214,7 +237,7 @@ def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[
 
 def _skipped(entries: list[dict[str, str]]) -> str:
     bad = [Bad(e["file"], e["reason"], e.get("id", "")) for e in entries]
-    return _first(f"skipped {len(bad)}", _by_cause(bad))
+    return _first(f"skipped {len(bad)}", grouped(_by_file(bad)))
 
 
 def _noticed(entries: list[dict[str, str]]) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.bad import Bad, printable
 from zerochain.corpora.build import build_corpus
@@ -33,6 +34,8 @@ def import_folder(
     alignments: Path | None = None,
     tier: str | None = None,
     channel: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -53,7 +56,10 @@ def import_folder(
         speaker_from, split_from: see `zerochain.corpora.patterns.labels_from`.
         test_fraction: the share of utterances in split "test", chosen by a hash of the id.
         alignments: gold phones, see `zerochain.corpora.alignments.read_alignments`.
-        tier: the TextGrids' tier of phones.
+        tier: the TextGrids' tier of phones: a name, a pattern, or "#2" for the second.
+        alignment_times: whether alignments of cut utterances have the utterance's times or the
+            recording's, where that can't be told.
+        strip_word_positions: take Kaldi's endings off the phones, AA1_B → AA1.
         channel: mix (the default), left, right, a number or each; see
             `zerochain.corpora.channels.expand_channels`.
         skip_bad: leave out unusable files, and record them, instead of refusing.
@@ -78,6 +84,7 @@ def import_folder(
     utterances = expand_channels(utterances, recordings, channel)
     why = "a recording's channels are called as another recording is"
     utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
+    recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
     options = {
         "speaker_from": speaker_from,
         "split_from": split_from,
@@ -85,6 +92,8 @@ def import_folder(
         "alignments": str(alignments) if alignments else None,
         "tier": tier,
         "channel": channel,
+        "alignment_times": alignment_times,
+        "strip_word_positions": strip_word_positions,
     }
     draft = Corpus(
         name=name or out.absolute().name,
@@ -99,8 +108,16 @@ def import_folder(
         out,
         draft,
         bad=[*bad, *clashes],
-        align=partial(read_alignments, alignments, tier=tier) if alignments else None,
-        unlisted=plan.unlisted | left_out,
+        align=partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+        )
+        if alignments
+        else None,
+        unlisted=plan.unlisted | left_out | recorded,
         skip_bad=skip_bad,
         copy=copy,
         jobs=jobs,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.channels import expand_channels
@@ -29,6 +30,9 @@ def import_kaldi(
     split: str | None = None,
     alignments: Path | None = None,
     channel: str | None = None,
+    tier: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -40,7 +44,8 @@ def import_kaldi(
         out: the corpus's folder.
         recordings: where the relative paths in wav.scp start; `folder` by default.
         split: of all its utterances, since Kaldi has a directory for each.
-        name, language, licence, source, alignments, channel, skip_bad, copy, jobs: as for a folder.
+        name, language, licence, source, alignments, tier, alignment_times, strip_word_positions,
+            channel, skip_bad, copy, jobs: as for a folder.
 
     Raises:
         InputError: as for a folder; pipes in wav.scp; ids that one file has and another lacks.
@@ -72,7 +77,16 @@ def import_kaldi(
         record={"kaldi": str(folder)},
     )
     draft = replace(draft, utterances=expand_channels(draft.utterances, root, channel))
-    align = partial(read_alignments, alignments) if alignments else None
+    align = None
+    if alignments is not None:
+        align = partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+            recordings={path.relative_to(root).as_posix(): name for name, path in paths.items()},
+        )
     return build_corpus(out, draft, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
 
