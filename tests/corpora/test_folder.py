@@ -194,6 +194,19 @@ def test_no_row_ends_an_import_that_skips(recordings: Path, record: Record, tmp_
     assert "ffmpeg -i b.m4a b.wav" in skipped["format"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_name_too_long_for_a_copy_is_one_files(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    record("a.wav")
+    long = "n" * 251
+    record(f"{long}.wav")
+    assert import_folder(recordings, tmp_path / "plain").ids == ["a", long]
+    corpus = import_folder(recordings, tmp_path / "copied", copy=True, skip_bad=True)
+    assert corpus.ids == ["a"]
+    assert "too long to name a copy" in corpus.record["skipped"][0]["reason"]
+
+
 def test_sound_of_other_formats_is_a_warning(
     recordings: Path, record: Record, tmp_path: Path
 ) -> None:

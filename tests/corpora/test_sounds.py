@@ -147,6 +147,7 @@ def test_undecodable_names_stay_apart(root: Path, touch: Touch) -> None:
     assert found.record["other_files"] == {".\\udce9": 1}
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_names_of_one_look_are_told_apart_or_refused(root: Path, tmp_path: Path) -> None:
     """A table's name in neither of the forms that two files have could be either."""
     mixed = "é" + unicodedata.normalize("NFD", "é")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import joblib
 import zerochain
 from zerochain import audio
 from zerochain.cores import cores
-from zerochain.corpora.bad import Bad
+from zerochain.corpora.bad import Bad, printable
 from zerochain.corpora.grouping import grouped
 from zerochain.corpora.measuring import Job, Measured, measure_file
 from zerochain.corpora.sounds import conversion
@@ -29,6 +29,7 @@ from zerochain.progress import track
 UNKNOWN = math.nan
 """The duration of an utterance that nobody has measured yet."""
 _SHOWN = 50
+_LONGEST_NAME = 255 - len(".flac")
 _QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
 
 
@@ -167,19 +168,28 @@ def _decode_all(
     draft: Corpus, copies: Path | None, jobs: int
 ) -> list[tuple[Utterance, Measured | Bad]]:
     """Measure every utterance, those of one file in one pass."""
-    work = list(_jobs(draft, copies))
+    found: dict[str, Measured | Bad] = {}
+    if copies is not None:
+        found |= {u.id: bad for u in draft.utterances if (bad := _unnamable(u))}
+    work = list(_jobs(draft, copies, found))
     calls = (joblib.delayed(measure_file)(job) for job in work)
     results = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(calls)
-    found: dict[str, Measured | Bad] = {}
     for one in track(results, "Decoding", len(work)):
         found |= one
     return [(u, found[u.id]) for u in draft.utterances]
 
 
-def _jobs(draft: Corpus, copies: Path | None) -> Iterator[Job]:
+def _unnamable(utterance: Utterance) -> Bad | None:
+    if all(len(name.encode()) <= _LONGEST_NAME for name in utterance.id.split("/")):
+        return None
+    why = f"its id is too long to name a copy by: over {_LONGEST_NAME} bytes"
+    return Bad(printable(utterance.audio), why, utterance.id)
+
+
+def _jobs(draft: Corpus, copies: Path | None, but: Collection[str]) -> Iterator[Job]:
     """The utterances of each file; of one in which it is quick to go anywhere, some at a time."""
     by_file: dict[Path, list[Utterance]] = defaultdict(list)
-    for u in draft.utterances:
+    for u in (u for u in draft.utterances if u.id not in but):
         by_file[draft.audio_path(u)].append(u)
     for path, utterances in by_file.items():
         utterances.sort(key=lambda u: u.start or 0.0)
