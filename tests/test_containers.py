@@ -299,6 +299,7 @@ def patched(container: str, offset: int, value: bytes) -> bytes:
         (patched("CAF", 20, struct.pack(">d", np.nan)), "a sample rate of nan"),
         (patched("HTK", 4, bytes(4)), "a sample period of 0"),
         (patched("MAT4", 31, struct.pack("<d", np.nan)), "sample rate|not a readable"),
+        (patched("W64", 56, b"\xff" * 7 + b"\x7f"), "no 'data' chunk"),
         (patched("FLAC", 21, b"\xff\xff\xff\xff\xff"), "promises|can't be decoded|readable"),
     ],
 )
