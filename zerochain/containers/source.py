@@ -83,7 +83,7 @@ class File:
 
     def at(self, offset: int, n: int) -> bytes:
         """Up to `n` bytes from `offset` on; fewer at the end of the file."""
-        if offset < 0:
+        if not 0 <= offset < self.size:
             return b""
         self._handle.seek(offset)
         return self._handle.read(n)
