@@ -268,7 +268,8 @@ class _Reading:
 
 def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
     found = error.found if name is None else f"{error.found} (in {name!r})"
-    return Bad(str(path), f"{found}; fix: {error.remedy}" if error.remedy else found)
+    more = {"likely cause": error.cause, "fix": error.remedy}
+    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
 
 
 def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
