@@ -423,7 +423,7 @@ def test_channels_and_speakers_at_the_same_time(tmp_path: Path) -> None:
 def test_a_recording_by_kaldi_s_name(tmp_path: Path) -> None:
     path = tmp_path / "a.ctm"
     path.write_text("call7 1 1.0 0.5 p\n")
-    found = read_alignments(path, part("u", 0.9, 2), recordings={"rec.wav": "call7"})
+    found = read_alignments(path, part("u", 0.9, 2), recordings={"u": "call7"})
     assert placed(found.phones.by_id["u"]) == [("p", 0.1)]
 
 

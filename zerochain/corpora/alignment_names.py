@@ -31,8 +31,8 @@ class Names:
     Args:
         spans: the utterances by id.
         spare: ids and recordings that are not in the corpus but may well have an alignment.
-        recordings: names of recordings by the paths of their sound files; by default those are the
-            paths without the suffix.
+        recordings: names of their recordings by the utterances' ids; by default those are the
+            sound files' paths without the suffix.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Names:
         self._spans = spans
         self._cut_from: dict[str, list[Span]] = defaultdict(list)
         for span in spans.values():
-            audio = span.utterance.audio
-            name = recordings.get(audio) or PurePosixPath(audio).with_suffix("").as_posix()
+            path = PurePosixPath(span.utterance.audio).with_suffix("")
+            name = recordings.get(span.utterance.id) or path.as_posix()
             self._cut_from[unicodedata.normalize("NFC", name)].append(span)
         spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
         self._known = spans.keys() | self._cut_from.keys() | spare

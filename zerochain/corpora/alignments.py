@@ -75,7 +75,8 @@ def read_alignments(
         tier: the TextGrids' tier; see `zerochain.corpora.tiers.phones_of`.
         times: whose clock all alignments of cut utterances go by, where that can't be told.
         strip_word_positions: take Kaldi's endings away, AA1_B → AA1.
-        recordings: names of recordings, by the paths of their sound files, where they differ.
+        recordings: names of their recordings, by the utterances' ids, where those are not the
+            sound files' paths without the suffix.
 
     Raises:
         InputError: no alignment, alignments of unknown utterances, or several of one.

@@ -129,7 +129,7 @@ def build_corpus(
     record = {**_record(good, bad), **draft.record}
     if phones is not None:
         record["without_alignment"] = len(utterances) - len(phones.by_id)
-        record["alignment_notes"] = notes
+        record["notes"] = [*record.get("notes", []), *notes]
     corpus = replace(draft, utterances=utterances, record=record)
     written = _write(out, corpus, phones, copy, root)
     for line in findings(written):
@@ -150,7 +150,8 @@ def findings(corpus: Corpus) -> list[str]:
         "without_alignment": "utterances have no alignment",
     }
     lines += [f"{record[key]} {text}" for key, text in counts.items() if record.get(key)]
-    return [line for line in [*lines, *record.get("alignment_notes", [])] if line]
+    lines += record.get("notes", [])
+    return [line for line in lines if line]
 
 
 def measure(path: Path, utterance: Utterance) -> Measured | Bad:
