@@ -82,7 +82,7 @@ class Names:
         unclear = [
             f"{name} ({' or '.join(found)})"
             for name, found in fitting.items()
-            if len({self._whose(one) for one in found}) > 1
+            if len(set().union(*map(self._files, found))) > 1
             or sum(one in self._spans for one in found) > 1
         ]
         if unclear:
@@ -104,11 +104,12 @@ class Names:
         most = max(alike.values(), default=0)
         return sorted(one for one, n in alike.items() if n == most)
 
-    def _whose(self, name: str) -> str:
-        """The sound file behind an id or a recording's name."""
-        spans = self._cut_from.get(name, [])
-        span = self._spans.get(name) or (spans[0] if spans else None)
-        return name if span is None else span.utterance.audio
+    def _files(self, name: str) -> set[str]:
+        """The sound files behind an id and a recording's name; one name may be both."""
+        spans = [*self._cut_from.get(name, ())]
+        if name in self._spans:
+            spans.append(self._spans[name])
+        return {span.utterance.audio for span in spans} or {name}
 
     def _target(self, names: Sequence[str]) -> Target | None:
         """Names of one sound file: an id of its utterances, its own, or both."""
