@@ -101,7 +101,7 @@ def build_corpus(
         record = {**_record(good, bad), **draft.record}
         if aligned is not None:
             record["without_alignment"] = len(utterances) - len(aligned.phones.by_id)
-            record["alignment_notes"] = aligned.notes
+            record["notes"] = [*record.get("notes", []), *aligned.notes]
         corpus = replace(draft, utterances=utterances, record=record)
         if copy:
             utterances = tuple(map(_copied, utterances))
@@ -137,7 +137,8 @@ def findings(corpus: Corpus) -> list[str]:
         for key, text in links.items()
         if record.get(key)
     ]
-    return [line for line in [*lines, *record.get("alignment_notes", [])] if line]
+    lines += record.get("notes", [])
+    return [line for line in lines if line]
 
 
 def _check_places(out: Path, draft: Corpus) -> None:

@@ -85,7 +85,7 @@ def import_kaldi(
             tier=tier,
             times=alignment_times,
             strip_word_positions=strip_word_positions,
-            recordings={path.relative_to(root).as_posix(): name for name, path in paths.items()},
+            recordings={u.id: u.audio for u in utterances},
         )
     return build_corpus(out, draft, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
