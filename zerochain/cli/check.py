@@ -96,6 +96,7 @@ def expected_names(path: Path) -> Collection[str]:
     """Names of files: of a list (first column), of recordings in a folder, or of a corpus."""
     from zerochain.errors import InputError
     from zerochain.formats.corpus import MARKER, read_corpus
+    from zerochain.formats.lines import lines_of, read_text
 
     if (path / MARKER).is_file():
         corpus = read_corpus(path)
@@ -106,7 +107,7 @@ def expected_names(path: Path) -> Collection[str]:
         sounds = [file for file in path.rglob("*") if file.suffix in {".wav", ".flac"}]
         names = [f"{file.stem}.txt" for file in sounds]
     else:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(read_text(path))
         names = [Path(line.split()[0]).name for line in lines if line.strip()]
     if not names:
         raise InputError(

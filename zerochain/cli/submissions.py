@@ -10,7 +10,7 @@ import click
 
 from zerochain.cli.check import LANGUAGES, SUBSETS, expected_names, named_paths
 from zerochain.cli.common import FILE, FOLDER, PATH, out_option
-from zerochain.cli.export import export
+from zerochain.cli.export import export, ids_option
 from zerochain.cli.importing import import_group
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["export", "import_group"]
-ids_option = click.option(
-    "--ids",
-    type=click.Choice(["path", "name"]),
-    default="path",
-    show_default=True,
-    help="Names are whole ids, or what stands behind the last slash of the corpus's ids.",
-)
 
 
 @export.command(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zerochain.corpora.build import Bad
-from zerochain.corpora.tables import read_text
 from zerochain.corpora.textgrid import Interval, read_textgrid
 from zerochain.errors import InputError, listed
 from zerochain.formats.identity import utterance_id
+from zerochain.formats.lines import lines_of, read_text
 from zerochain.formats.phones import Phone, Phones
 
 SUFFIXES = frozenset({".phn", ".textgrid", ".ctm"})
@@ -94,7 +94,7 @@ def read_phn(path: Path, duration: float) -> list[Interval]:
     They are samples if all are whole numbers and the last is more than 100 times the utterance's
     duration in seconds: read as samples, it would be 16,000 times.
     """
-    lines = [(i, line.split()) for i, line in enumerate(read_text(path).splitlines(), 1)]
+    lines = [(i, line.split()) for i, line in enumerate(lines_of(read_text(path)), 1)]
     lines = [(i, fields) for i, fields in lines if fields]
     if not lines:
         raise InputError("holds no phone", path=path)
@@ -116,7 +116,7 @@ def read_ctm(path: Path) -> dict[str, list[Interval]]:
     """`id channel onset duration phone` a line, in seconds, by id."""
     by_id: dict[str, list[Interval]] = defaultdict(list)
     channels: dict[str, str] = {}
-    for i, line in enumerate(read_text(path).splitlines(), 1):
+    for i, line in enumerate(lines_of(read_text(path)), 1):
         fields = line.split()
         if not fields or line.startswith(";;"):
             continue

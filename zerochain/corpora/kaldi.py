@@ -9,10 +9,10 @@ from pathlib import Path
 
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import check_same_ids, check_unique, utterance_id
+from zerochain.formats.lines import lines_of, read_text
 
 
 def import_kaldi(
@@ -123,7 +123,7 @@ def _optional(path: Path, ids: list[str]) -> Mapping[str, str]:
 
 def _read(path: Path) -> dict[str, str]:
     """`id value` a line; the value may be empty (an utterance without a word)."""
-    lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
+    lines = [line.split(maxsplit=1) for line in lines_of(read_text(path)) if line.strip()]
     check_unique((line[0] for line in lines), path)
     if not lines:
         raise InputError("is empty", path=path, remedy="check the data directory")

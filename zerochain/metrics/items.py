@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.lines import lines_of, read_text
 from zerochain.formats.phones import Phone, Phones
 
 SILENCES = frozenset(
@@ -129,13 +130,11 @@ def read_items(path: Path) -> list[Item]:
     Without a header the columns are file, onset, offset, phone, previous, next, speaker.
 
     Raises:
-        InputError: no such file, no item, a line with too few columns or with times that make
-            no sense; the message names the line.
+        InputError: no such file, bytes that are no UTF-8, no item, a line with too few columns or
+            with times that make no sense; the message names the line.
     """
-    if not path.is_file():
-        raise InputError("no such file", path=path, remedy="check the path")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    rows = [(n, line.split()) for n, line in enumerate(lines, 1) if line.strip()]
+    lines = enumerate(lines_of(read_text(path)), 1)
+    rows = [(n, line.split()) for n, line in lines if line.strip()]
     header = [name.lstrip("#") for name in rows[0][1]] if rows else []
     if set(COLUMNS) <= set(header):
         order = [header.index(name) for name in COLUMNS]
