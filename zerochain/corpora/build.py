@@ -130,6 +130,7 @@ def findings(corpus: Corpus) -> list[str]:
         "without_alignment": "utterances have no alignment",
     }
     lines += [f"{record[key]} {text}" for key, text in counts.items() if record.get(key)]
+    lines += record.get("notes", [])
     return [line for line in lines if line]
 
 
