@@ -63,7 +63,7 @@ def bitrate(
     codes = [code.setdefault(s, len(code)) for line in symbols.values() for s in line]
     lengths = np.array([len(line) for line in symbols.values()], np.int64)
     histograms = histograms_of(np.array(codes, np.int64), lengths, len(code))
-    return _bitrates(histograms, seconds, [lambda drawn: [drawn]], seed)[0]
+    return _bitrates([histograms], seconds, [lambda drawn: [drawn]], seed)[0]
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,13 @@ def unit_bitrates(
         InputError: as `bitrate`.
     """
     seconds = _seconds(unit_file.units, durations_s)
-    table, n_whole, unit_of, steps_of = _unit_tables(unit_file)
+    units, steps, lengths = laid_out(unit_file)
+    found, codes = _numbered(units)
+    n_whole = len(found)
+    timed, unit_of, steps_of = _timed_histograms(codes, steps, lengths)
     to_units, to_steps = _sums_by(unit_of), _sums_by(steps_of)
     challenge, merged, together, apart = _bitrates(
-        table,
+        [histograms_of(codes, lengths, n_whole), timed],
         seconds,
         [
             lambda drawn: [drawn[:, :n_whole]],
@@ -177,12 +180,12 @@ Coding = Callable[[NDArray[np.float64]], list[NDArray[np.float64]]]
 
 
 def _bitrates(
-    histograms: sparse.csr_array,
+    histograms: Sequence[sparse.csr_array],
     seconds: NDArray[np.float64],
     codings: Sequence[Coding],
     seed: int,
 ) -> list[Bitrate]:
-    """One bit rate per coding of symbols (n, V), all of the same resampled utterances."""
+    """One bit rate per coding of histograms side by side, all of the same resampled utterances."""
 
     def rates(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Summed histograms and, in the last column, seconds (R, V + 1) → (R, codings)."""
@@ -191,7 +194,7 @@ def _bitrates(
         symbols = [one[0].sum(axis=1) for one in streams]
         return np.stack(symbols, axis=1) / sums[:, -1:] * np.stack(bits, axis=1)
 
-    table = sparse.hstack([histograms, sparse.csr_array(seconds[:, None])], "csr")
+    table = sparse.hstack([*histograms, sparse.csr_array(seconds[:, None])], "csr")
     whole = np.asarray(table.sum(axis=0))[None]
     values = rates(whole)[0]
     replicates = histogram_replicates(table, rates, seed=seed) if len(seconds) > 1 else None
@@ -215,26 +218,20 @@ def _bitrates(
     return results
 
 
-def _unit_tables(
-    unit_file: UnitFile,
-) -> tuple[sparse.csr_array, int, NDArray[np.int64], NDArray[np.int64]]:
-    """How often each utterance has each unit as filed and, in further columns, each segment.
+def _timed_histograms(
+    codes: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
+) -> tuple[sparse.csr_array, NDArray[np.int64], NDArray[np.int64]]:
+    """How often each utterance has each segment, a unit with the steps it lasts.
 
     Returns:
-        The table (n, V), how many of its columns are of units, and the unit's and the duration's
-        number of each of the others.
+        Histograms (n, V), and the number of the unit and of the duration of each column (V,).
     """
-    units, steps, lengths = laid_out(unit_file)
-    found, codes = _numbered(units)
-    whole = histograms_of(codes, lengths, len(found))
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    starts, lasting = _segments(units, steps, bounds[:-1][lengths > 0])
-    found_steps, step_codes = _numbered(lasting)
-    pairs, symbols = _numbered(codes[starts] * np.int64(len(found_steps)) + step_codes)
+    starts, lasting = _segments(codes, steps, bounds[:-1][lengths > 0])
+    found, numbers = _numbered(lasting)
+    pairs, symbols = _numbered(codes[starts] * np.int64(len(found)) + numbers)
     n_segments = np.diff(np.searchsorted(starts, bounds))
-    timed = histograms_of(symbols, n_segments, len(pairs))
-    table = sparse.hstack([whole, timed], "csr")
-    return table, len(found), *np.divmod(pairs, len(found_steps))
+    return histograms_of(symbols, n_segments, len(pairs)), *np.divmod(pairs, len(found))
 
 
 def _numbered(values: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int32]]:

@@ -109,7 +109,8 @@ def centred_interval(
         highest: what it can't exceed; 0 is what it can't fall below.
     """
     low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
-    return max(0.0, value + float(low)), min(highest, value + float(high))
+    low, high = min(float(low), 0.0), max(float(high), 0.0)  # whatever rounding makes of equals
+    return max(0.0, value + low), min(highest, value + high)
 
 
 def sums_interval(
