@@ -20,7 +20,7 @@ from zerochain.formats.features import Features
 rng = np.random.default_rng(0)
 arrays = {f"u{i}": rng.normal(size=(5000, 39)).astype(np.float32) for i in range(8)}
 features = Features.from_arrays(arrays, extractor="array")
-options = FrontEndOptions(context=2, components=60)
+options = FrontEndOptions(context=5, components=60)
 few = dict(options=options, max_iterations=3)
 for model in (KMeansUnits(100, **few), GMMUnits(24, **few), DPGMMUnits(24, **few)):
     fitted = model.fit(features)

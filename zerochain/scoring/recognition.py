@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.recogniser import Recogniser
 from zerochain.features.text import NORMALISATION, plain
+from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
@@ -252,7 +252,7 @@ class _Theirs:
         ]
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
-        with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+        with scratch() as folder:
             for name in track(names, "Recognising"):
                 wav = spoken.folder / f"{name}.wav"
                 if spoken.corpus is not None:  # whatever its format, and where it is cut
