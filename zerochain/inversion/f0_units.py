@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import read_bundle, write_bundle
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.cuts import Cuts
@@ -90,7 +90,7 @@ class F0Quantizer:
             "training": training.model_dump(),
             "data": [learned.digest, kept.digest],
         }
-        with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+        with nullcontext(folder) if folder else scratch() as place:
             trained = train(
                 task,
                 training,
