@@ -81,6 +81,14 @@ def in_paths(setting, names):
     return names
 
 
+def lowercase(setting, names):
+    """Names of a fixed set, which the command knows: lower-case letters alone, and hyphens."""
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch("[a-z]+(-[a-z]+)*", name):
+            refuse(f"{setting}: there is no {name!r}")
+    return names
+
+
 def is_name(text):
     """Whether it is made of letters, digits and -, as the names of systems and datasets are."""
     return isinstance(text, str) and re.fullmatch(r"\w[\w-]*", text) is not None
