@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerochain.formats.inside import is_inside
 from zerochain.formats.text_vectors import scan_vectors
 from zerochain.progress import track
 
@@ -48,7 +49,7 @@ class Submission:
 
     def is_outside(self, path: Path) -> bool:
         """Whether a path leads, by a link, out of the submission."""
-        return not path.resolve().is_relative_to(self.root.resolve())
+        return not is_inside(path, self.root)
 
     def entries(
         self, folder: Path, required: Collection[str], optional: Collection[str] = ()
