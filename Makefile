@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= 2
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test fuzz lint benchmark clean
 
 # The whole chain on the demonstration corpus; the report is runs/demo/report/index.html
 demo: $(VENV)/.installed
@@ -12,6 +12,10 @@ demo: $(VENV)/.installed
 # Style, types and the whole test suite
 test: $(VENV)/.installed lint
 	$(BIN)/pytest -n $(CORES) --dist worksteal
+
+# 10,000 damaged files for every reader, which takes an hour; `make test` reads 200
+fuzz: $(VENV)/.installed
+	$(BIN)/python tests/fuzz -n 10000
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -231,6 +231,6 @@ def _copied(utterance: Utterance, source: Path, folder: Path) -> Utterance:
 
 
 def _some(entries: list[dict[str, str]], verb: str, subject: str, what: str) -> str:
-    shown = [f"\n  {entry[subject]}: {entry[what]}" for entry in entries[:10]]
+    shown = [f"\n  {entry.get(subject)}: {entry.get(what)}" for entry in entries[:10]]
     more = f"\n  and {len(entries) - 10} more" if len(entries) > 10 else ""
     return f"{verb} {len(entries)}:{''.join(shown)}{more}" if entries else ""

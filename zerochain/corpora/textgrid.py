@@ -106,10 +106,10 @@ def _parse(path: Path) -> dict[str, list[Interval]]:
     try:
         if (next(tokens), next(tokens)) != ("ooTextFile", "TextGrid"):
             raise ValueError("it is no TextGrid")
-        _start, _end, n_tiers = (_number(tokens) for _ in range(3))
+        _start, _end, n_tiers = [_number(tokens) for _ in range(3)]
         for _ in range(int(n_tiers)):
             kind, name = _string(tokens), _string(tokens)
-            _start, _end, n_items = (_number(tokens) for _ in range(3))
+            _start, _end, n_items = [_number(tokens) for _ in range(3)]
             if kind == "IntervalTier":
                 intervals = [_interval(tokens, i) for i in range(1, int(n_items) + 1)]
                 tiers.setdefault(name, intervals)

@@ -20,7 +20,12 @@ from zerochain.discovery.self_training import SelfTrainedUnits
 from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
 from zerochain.features.normalisation import NormalisationKind
-from zerochain.formats.bundle import Bundle, opened_as, read_bundle
+from zerochain.formats.bundle import opened_as, read_bundle
+
+_KINDS: dict[str, type[UnitModel]] = {
+    kind.name: kind
+    for kind in (KMeansUnits, GMMUnits, DPGMMUnits, VQVAEUnits, CPCUnits, SelfTrainedUnits)
+}
 
 
 def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
@@ -30,9 +35,16 @@ def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
         InputError: not a bundle, a bundle of something else, or one that lacks something.
     """
     bundle = read_bundle(folder)
+    if bundle.model not in _KINDS:
+        raise InputError(
+            f"holds a {bundle.model}, not a unit model",
+            path=folder,
+            cause="two arguments were swapped",
+            remedy="'zerochain show FOLDER' says what a bundle is",
+        )
     with opened_as("unit model", folder, "discover the units again"):
         _Config.model_validate(bundle.config)
-        model = _model(bundle, folder, device)
+        model = _KINDS[bundle.model].from_bundle(bundle, device)
         model.segmentation = Segmentation.from_config(bundle.config)
         _check(model)
         model.came_from(bundle.id)
@@ -81,26 +93,3 @@ def _check(model: UnitModel) -> None:
         raise ValueError(f"has a codebook of {shape[1]} dimensions and latents of {dim}")
     if not (math.isfinite(model.distortion) and model.distortion >= 0):
         raise ValueError(f"has a mean distortion of {model.distortion}")
-
-
-def _model(bundle: Bundle, folder: Path, device: str) -> UnitModel:
-    match bundle.model:
-        case "kmeans":
-            return KMeansUnits.from_bundle(bundle, device)
-        case "gmm":
-            return GMMUnits.from_bundle(bundle, device)
-        case "dpgmm":
-            return DPGMMUnits.from_bundle(bundle, device)
-        case "vqvae":
-            return VQVAEUnits.from_bundle(bundle, device)
-        case "vqcpc":
-            return CPCUnits.from_bundle(bundle, device)
-        case "selftrain":
-            return SelfTrainedUnits.from_bundle(bundle, device)
-        case other:
-            raise InputError(
-                f"holds a {other}, not a unit model",
-                path=folder,
-                cause="two arguments were swapped",
-                remedy="'zerochain show FOLDER' says what a bundle is",
-            )

@@ -68,7 +68,7 @@ class UnitModel(ABC):
 
     @classmethod
     @abstractmethod
-    def from_bundle(cls, bundle: Bundle) -> Self:
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """The model that `save` wrote; its segmentation is `load_unit_model`'s to set."""
 
     def encode(self, features: Features, segmentation: Segmentation | None = None) -> UnitFile:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain import audio
 from zerochain.audio import Part, Waveform
@@ -44,6 +44,18 @@ _SCHEMA = pa.schema(
 )
 
 
+class _Record(BaseModel):
+    """What an import writes down; others add what they like."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    skipped: list[dict[str, Any]] = []
+    noticed: list[dict[str, Any]] = []
+    unlisted: int = Field(0, ge=0)
+    hidden: int = Field(0, ge=0)
+    without_alignment: int = Field(0, ge=0)
+
+
 class _Header(Header):
     """People may edit it, and add what they like."""
 
@@ -52,7 +64,7 @@ class _Header(Header):
     language: str = ""
     licence: str = ""
     source: str = ""
-    record: dict[str, Any] = Field(default_factory=dict)
+    record: _Record = _Record()
 
 
 class _TableHeader(Header):
@@ -258,7 +270,7 @@ def _read(folder: Path) -> Corpus:
         language=header.language,
         licence=header.licence,
         source=header.source,
-        record=header.record,
+        record=header.record.model_dump(exclude_unset=True),
         folder=folder,
         version=identity(folder),
     )
