@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import wave as wave_files
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def info(path: Path) -> AudioInfo:
     Raises:
         InputError: missing, empty, or not a sound file that libsndfile reads.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError("no such file", path=path, remedy="check the path")
     if path.stat().st_size == 0:
         raise _unreadable(path, "the file is empty (0 bytes)", "copying it failed")

@@ -395,7 +395,7 @@ item []:
             xmax = 1
             text = "é"
 """
-_CTM = "u1 1 0.0 0.5 a 0.9\nu1 1 0.5 0.25 ŋ 0.8\n"
+_CTM = "a 1 0.0 0.5 a 0.9\na 1 0.5 0.25 ŋ 0.8\n"
 _PHN = "0 8000 h#\n8000 16000 ae\n"
 _FAIRSEQ = "u1|12 12 33\nu2|1\n"
 _JSONL = '{"file": "u1", "units": [12, 12, 33]}\n{"file": "u2", "units": [1]}\n'
@@ -404,13 +404,18 @@ _TABLE = "id,file,speaker,start,end,text\nu1,a.wav,ana,0,0.5,héllo\nu2,a.wav,bo
 _YAML = "n_units: 64\nstride: 2\nfeatures: mfcc\nseed: 3\nlist: &l [1, 2]\nmore: *l\n"
 
 
-def _alignments(folder: Path, name: str) -> Any:
-    from zerochain.corpora.alignments import read_alignments
+def _aligned(folder: Path, name: str, text: str) -> None:
+    _recordings(folder)
+    _text(folder, name, text)
 
-    phones, bad = read_alignments(folder / name, {"u1": 1.0})
-    if bad:
-        raise InputError(str(bad[0]))
-    return phones
+
+def _alignments(folder: Path, name: str) -> Any:
+    from zerochain.corpora.folder import import_folder
+    from zerochain.formats.phones import read_phones
+
+    aligned = {"alignments": folder / name}
+    corpus = import_folder(folder / "recordings", folder / "out", jobs=1, **aligned)
+    return read_phones(corpus.home / "phones.parquet")
 
 
 def _unit_text(folder: Path, kind: str) -> Any:
@@ -484,8 +489,13 @@ def _import_kaldi(folder: Path) -> Any:
 def _submission(folder: Path) -> None:
     from zerochain.formats.submissions import zerospeech2021
 
-    parameters = {"phonetic": {"metric": "cosine", "frame_shift": 0.01}}
-    meta = {"author": "é", "parameters": parameters, "gpu_budget": 1.0}
+    cosine = {"metric": "cosine"}
+    parameters = {
+        "phonetic": {**cosine, "frame_shift": 0.01},
+        "semantic": {**cosine, "pooling": "mean"},
+    }
+    meta = dict.fromkeys(("author", "affiliation", "description", "train_set"), "é")
+    meta |= {"open_source": False, "gpu_budget": 0.0, "parameters": parameters}
     _text(folder, "meta.yaml", json.dumps(meta))
     for subset in zerospeech2021.SUBSETS:
         vectors = zerospeech2021.vector_folder(folder, subset)
@@ -606,17 +616,20 @@ _NETWORKS += [
 _FOREIGN = [
     _reader(
         "TextGrid",
-        partial(_text, name="u1.TextGrid", text=_TEXTGRID),
-        partial(_alignments, name="u1.TextGrid"),
+        partial(_aligned, name="a.TextGrid", text=_TEXTGRID),
+        partial(_alignments, name="a.TextGrid"),
         ".TextGrid",
     ),
     _reader(
-        "CTM", partial(_text, name="u1.ctm", text=_CTM), partial(_alignments, name="u1.ctm"), ".ctm"
+        "CTM",
+        partial(_aligned, name="a.ctm", text=_CTM),
+        partial(_alignments, name="a.ctm"),
+        ".ctm",
     ),
     _reader(
         ".phn",
-        partial(_text, name="u1.phn", text=_PHN),
-        partial(_alignments, name="u1.phn"),
+        partial(_aligned, name="a.phn", text=_PHN),
+        partial(_alignments, name="a.phn"),
         ".phn",
     ),
     _reader(
