@@ -10,7 +10,7 @@ PYTHON_NEWEST ?= $(shell for python in python3.14 python3.13 python3.12 \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
 	&& command -v "$$python" && break; done)
 
-.PHONY: demo test test-newest lint benchmark clean
+.PHONY: demo test test-newest fuzz lint benchmark clean
 
 # The whole chain on the demonstration corpus; the report is runs/demo/report/index.html
 demo: $(VENV)/.installed
@@ -36,6 +36,10 @@ $(NEWEST)/.installed: pyproject.toml setup.py
 	$(NEWEST)/bin/python -m pip install --quiet torch
 	$(NEWEST)/bin/python -m pip install --quiet --editable '.[all,dev,peers]'
 	touch $@
+
+# 10,000 damaged files for every reader, which takes an hour; `make test` reads 200
+fuzz: $(VENV)/.installed
+	$(BIN)/python tests/fuzz -n 10000
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

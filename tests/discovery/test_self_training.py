@@ -25,7 +25,7 @@ from zerochain.errors import InputError
 from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
-from zerochain.formats.tables import read_json
+from zerochain.formats.headers import read_json
 from zerochain.training.config import TrainingConfig
 
 SMALL = {

@@ -19,10 +19,10 @@ from zerochain.formats import atomic
 from zerochain.formats.bundle import read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.features import read_features, write_features
+from zerochain.formats.headers import read_json, write_json
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones, read_phones, write_phones
 from zerochain.formats.scores import Score, append_scores, read_scores
-from zerochain.formats.tables import read_json, write_json
 from zerochain.formats.units import UnitFile, read_units, write_units
 
 N = 4000  # enough of anything to fill more than the few kB that a small disk is given below

@@ -86,12 +86,12 @@ class Program(Group):
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    import yaml
+    from zerochain.formats.yaml_files import read_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not YAML: {error}") from error
+        values = read_yaml(path) or {}
+    except InputError as error:
+        raise click.BadParameter(f"{path} {error.found}") from error
     if not isinstance(values, dict):
         raise click.BadParameter(f"{path} holds no table of options")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}

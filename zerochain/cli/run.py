@@ -16,6 +16,7 @@ import click
 from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.yaml_files import parse_yaml, read_yaml
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
@@ -175,20 +176,13 @@ def overlay(config: dict[str, Any], path: Path) -> None:
     Raises:
         InputError: no such file, no YAML, or a setting that isn't there or has another form.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
+    if not path.is_file():
         raise InputError(
-            f"can't be read ({error.strerror})",
+            "no such file",
             path=path,
             remedy="give a YAML file, or the name of one beside the pipeline's Snakefile",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"is not YAML ({str(error).splitlines()[0]})", path=path, remedy="mend it"
-        ) from error
+        )
+    values = read_yaml(path) or {}
     if not isinstance(values, dict) or not values.keys() <= config.keys():
         names = values if isinstance(values, dict) else [values]
         unknown = ", ".join(str(name) for name in names if str(name) not in config)
@@ -243,8 +237,6 @@ def change(config: dict[str, Any], setting: str) -> None:
     Raises:
         InputError: no "=" in it, no such setting or folder, no YAML, or of another form.
     """
-    import yaml
-
     name, equals, text = setting.partition("=")
     *outer, last = name.split(".")
     table: Any = config
@@ -256,10 +248,10 @@ def change(config: dict[str, Any], setting: str) -> None:
             remedy=f"the settings are {', '.join(config)}; write --set name=value",
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except InputError as error:
         raise InputError(
-            f"--set {setting}: the value is not YAML ({str(error).splitlines()[0]})",
+            f"--set {setting}: the value {error.found}",
             remedy=f"put it into quotes: --set '{name}=\"…\"'",
         ) from error
     several, old = (dict, list), table[last]

@@ -25,8 +25,8 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
                 return _inverter(bundle.config, folder)
             case _:
                 return {}
-    except (KeyError, TypeError, AttributeError) as error:
-        return {"damaged": f"its configuration lacks {error}"}
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        return {"damaged": f"its configuration lacks or makes no sense of {error}"}
 
 
 def _equal_error_rate(training: Mapping[str, Any]) -> str:

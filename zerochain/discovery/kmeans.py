@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from zerochain.discovery.frames import check_enough, sample_frames
@@ -21,6 +22,17 @@ from zerochain.progress import track
 _CHUNK = 16_384  # frames: their (chunk, K) scores stay in the cache
 _SEED_FRAMES_A_UNIT = 64  # frames that k-means++ looks at, for each unit
 _DRAFT_FRAMES_A_UNIT = 400  # frames, for each unit, that the first rounds are run on
+
+
+class _Settings(BaseModel):
+    """What a bundle records of a fit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    seed: int
+    n_frames: int = Field(ge=1)
+    n_iterations: int = Field(ge=0)
+    inertia: float = Field(ge=0)
 
 
 class KMeansUnits(UnitModel):
@@ -109,9 +121,9 @@ class KMeansUnits(UnitModel):
         model = cls(config["n_units"], config["stride"], device=device)
         model.codebook = bundle.tensors["codebook"]
         model.front_end = FrontEnd.from_config(config, bundle.tensors)
-        settings = config["settings"]
-        model.seed, model.n_frames = settings["seed"], settings["n_frames"]
-        model.n_iterations, model.inertia = settings["n_iterations"], settings["inertia"]
+        settings = _Settings.model_validate(config["settings"])
+        model.seed, model.n_frames = settings.seed, settings.n_frames
+        model.n_iterations, model.inertia = settings.n_iterations, settings.inertia
         model.trained_on = bundle.trained_on
         return model
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from zerochain.discovery.em import MStep, assign, clusters, em, log_probabilities
 from zerochain.discovery.frames import check_enough, sample_frames
@@ -204,7 +205,11 @@ class MixtureUnits(UnitModel):
         model.codebook, model.variances = tensors["codebook"], tensors["variances"]
         model.constants, model.weights = tensors["constants"], tensors["weights"]
         model.front_end = FrontEnd.from_config(config, tensors)
-        model.outcome = Outcome(**config["settings"])
+        model.outcome = TypeAdapter(Outcome).validate_python(config["settings"])
+        shapes = [a.shape for a in (model.variances, model.constants, model.weights)]
+        n_units, dim = model.codebook.shape
+        if shapes != [(n_units, dim), (n_units,), (n_units,)] or not (model.variances > 0).all():
+            raise ValueError("its components' means, variances and weights don't fit together")
         model.seed, model.variance_floor = model.outcome.seed, model.outcome.variance_floor
         model.trained_on = bundle.trained_on
         return model

@@ -47,6 +47,7 @@ class UnitModel(ABC):
     codebook: Frames | None = None
     trained_on: Mapping[str, str] = MappingProxyType({})
     segmentation: Segmentation = Segmentation()
+    _bundle_ids: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def fit(self, features: Features) -> Self:
@@ -70,7 +71,7 @@ class UnitModel(ABC):
 
     @classmethod
     @abstractmethod
-    def from_bundle(cls, bundle: Bundle) -> Self:
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """The model that `save` wrote; its segmentation is `load_unit_model`'s to set."""
 
     def encode(self, features: Features, segmentation: Segmentation | None = None) -> UnitFile:
@@ -173,8 +174,16 @@ class UnitModel(ABC):
 
     @property
     def id(self) -> str:
-        """SHA-256 of the bundle that `save` writes."""
-        return packed_id(*pack(*self._parts()))
+        """SHA-256 of the bundle that it came from, or else of the one that `save` writes."""
+        packed = packed_id(*pack(*self._parts()))
+        return self._bundle_ids.get(packed, packed)
+
+    def came_from(self, bundle_id: str) -> None:
+        """Remember the bundle: as it is now, the model's id is that of the bundle.
+
+        A bundle of an older version holds the same model in other bytes.
+        """
+        self._bundle_ids = {packed_id(*pack(*self._parts())): bundle_id}
 
     @property
     def method(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.formats.identity import check_same_ids, foreign_id, ids_by_name
@@ -156,8 +157,8 @@ def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float)
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+        return np.asarray(mapped(path))
+    except BrokenArrayError as error:
         raise InputError(
             f"is not a readable .npy file ({error})",
             path=path,

@@ -9,6 +9,7 @@ from typing import Any
 
 from zerochain.formats.inside import is_inside
 from zerochain.formats.text_vectors import scan_vectors
+from zerochain.formats.yaml_files import check_size
 from zerochain.progress import track
 
 Schema = Mapping[str, Any]
@@ -124,6 +125,7 @@ class Submission:
         try:
             loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
             node = loader.get_single_node()
+            check_size(node)
             found: list[Violation] = []
             values = _table(node, schema, optional, loader, "", where, found)
         except yaml.MarkedYAMLError as error:
