@@ -43,10 +43,10 @@ def items(
     to 'export units' where ids have some, and call the file .item.
     """
     from zerochain.metrics.abx_protocol import PROTOCOLS
-    from zerochain.metrics.items import SILENCES
+    from zerochain.metrics.silences import chosen
     from zerochain.scoring.abx_items import export_items
 
-    silences = SILENCES if silence is None else frozenset(silence.split(","))
+    silences = chosen(silence)
     n_items, excluded = export_items(
         corpus,
         out,

@@ -18,8 +18,11 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from zerochain import audio
+from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
-from zerochain.corpora.build import UNKNOWN, Bad, build_corpus
+from zerochain.corpora.bad import Bad
+from zerochain.corpora.build import UNKNOWN, build_corpus
+from zerochain.corpora.channels import expand_channels
 from zerochain.corpora.kaldi_pipes import decoded_file
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
@@ -79,6 +82,10 @@ def import_kaldi(
     source: str = "",
     split: str | None = None,
     alignments: Path | None = None,
+    channel: str | None = None,
+    tier: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -95,7 +102,8 @@ def import_kaldi(
         out: the corpus's folder.
         recordings: where the relative paths in wav.scp start; `folder` by default.
         split: of all its utterances, since Kaldi has a directory for each.
-        name, language, licence, source, alignments, skip_bad, copy, jobs: as for a folder.
+        name, language, licence, source, alignments, tier, alignment_times, strip_word_positions,
+            channel, skip_bad, copy, jobs: as for a folder.
 
     Raises:
         InputError: as for a folder; commands that do more than decode a file, and segments
@@ -109,13 +117,16 @@ def import_kaldi(
     texts = _column(folder / "text", segments, "text", notes)
     placed, bad, n_cut = [], [], 0
     for one, segment in segments.items():
+        recording = entries.get(segment.recording, InputError("is missing in wav.scp"))
+        if isinstance(recording, InputError):
+            bad.append(Bad(segment.recording, recording.found, one))
+            continue
         try:
-            recording = _entry(entries, segment.recording)
             within = _within(segment, recording)
             placed.append((utterance_id(one), recording, within))
             n_cut += within != segment and _overshoot(segment, recording) > _ROUNDING_S
         except InputError as error:
-            bad.append(Bad(one, error.found))
+            bad.append(Bad(one, error.found, one))
     if n_cut:
         notes.append(f"cut at the end of their recording: {n_cut} of {len(segments)} segments")
     notes += _unused(entries, segments) + _other_lengths(folder / "reco2dur", entries)
@@ -143,7 +154,17 @@ def import_kaldi(
         source=source,
         record={"kaldi": str(folder), "notes": notes},
     )
-    align = partial(read_alignments, alignments) if alignments else None
+    draft = replace(draft, utterances=expand_channels(draft.utterances, root, channel))
+    align = None
+    if alignments is not None:
+        align = partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+            recordings={one: segment.recording for one, _, segment in placed},
+        )
     return build_corpus(out, draft, bad=bad, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
 
@@ -222,13 +243,6 @@ def _segment(value: str, name: str, path: Path) -> _Segment:
             path=path,
             remedy="fix the line",
         ) from error
-
-
-def _entry(entries: Mapping[str, _Recording | InputError], name: str) -> _Recording:
-    entry = entries.get(name, InputError(f"its recording {name!r} is missing in wav.scp"))
-    if isinstance(entry, InputError):
-        raise entry
-    return entry
 
 
 def _within(segment: _Segment, recording: _Recording) -> _Segment:

@@ -20,7 +20,7 @@ from zerochain import audio
 from zerochain.audio import Part, Waveform
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.identity import check_ids, check_same_ids, file_id
+from zerochain.formats.identity import check_ids, check_same_ids, file_id, same_name
 from zerochain.formats.phones import PHONES_FILE, Phones, write_phones
 from zerochain.formats.tables import read_json, read_table, write_json, write_table
 
@@ -140,7 +140,7 @@ class Corpus:
             yield from audio.read_parts(path, [u.part for u in group])
 
     def select(self, *, split: str | None = None, speaker: str | None = None) -> Corpus:
-        """The utterances of one split, one speaker, or both.
+        """The utterances of one split, one speaker, or both, however Unicode writes their names.
 
         Raises:
             InputError: there is none; the message lists the splits and speakers there are.
@@ -148,7 +148,8 @@ class Corpus:
         kept = tuple(
             u
             for u in self.utterances
-            if (split is None or u.split == split) and (speaker is None or u.speaker == speaker)
+            if (split is None or same_name(u.split, split))
+            and (speaker is None or same_name(u.speaker, speaker))
         )
         if not kept:
             splits = sorted({str(u.split) for u in self.utterances})

@@ -119,10 +119,10 @@ def _checked(marker: Path, kind: Kind) -> Kind:
 
 def _holds_scores(path: Path) -> bool:
     """Whether the first line is a score; unit files of other programs are .jsonl as well."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
+    with path.open("rb") as stream:
         line = stream.readline()
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = json.loads(line.decode())
+    except ValueError:  # which it is as well if it is no UTF-8
         return False
     return isinstance(row, dict) and {"metric", "value"} <= row.keys()
