@@ -13,7 +13,7 @@
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; cd "$work"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install -q lhotse==1.33.0 numpy soundfile torch
+venv/bin/pip install -q lhotse==1.33.0 numpy soundfile torch urllib3
 cat > try.py <<'PY'
 import lhotse, numpy as np, soundfile
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
