@@ -65,6 +65,15 @@ def test_a_program_that_hears_everything(spoken: Corpus, tmp_path: Path) -> None
     assert "not known here" in scored.notes[-1]
 
 
+def test_bleu_of_single_words_is_left_out(spoken: Corpus, tmp_path: Path) -> None:
+    words = {"a": "haus", "b": "hund", "c": "maus"}
+    utterances = tuple(replace(u, text=words[u.id]) for u in spoken.utterances)
+    write_corpus(tmp_path / "de", replace(spoken, utterances=utterances, folder=None))
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, words))
+    assert values(scored.scores) == {"cer_%": 0, "wer_%": 0}
+    assert any(note.startswith("asr_bleu: left out, as BLEU is undefined") for note in scored.notes)
+
+
 def test_errors_are_counted_in_plain_text(spoken: Corpus, tmp_path: Path) -> None:
     heard = {"a": "das rote Maus", "b": "", "c": "Das Haus, schläft nicht"}
     scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, heard))

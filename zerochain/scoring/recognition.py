@@ -20,7 +20,7 @@ from zerochain.formats.identity import check_same_ids, file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.synthesis import MARKER, read_synthesis
-from zerochain.metrics.translation import Estimate, bleu, error_rate
+from zerochain.metrics.translation import UNDEFINED_BLEU, Estimate, bleu, error_rate
 from zerochain.progress import track
 from zerochain.scoring.command import parsed, transcribe_by
 from zerochain.scoring.parallel import scored_pairs
@@ -102,9 +102,12 @@ def score_recognition(
             {**options, "signature": result.signature} if result.signature else options,
         )
         for metric, result in {**_measured(heard, said, seed), **heard_by.own_errors}.items()
+        if result.is_defined
     ]
     left = len(spoken.ids) - len(names)
     notes = [f"{left} wavs of other splits or pairs are not scored"] if left else []
+    if "asr_bleu" not in {score.metric for score in scores}:
+        notes.append(f"asr_bleu: left out, {UNDEFINED_BLEU}")
     return Scored(scores, [*notes, *heard_by.notes])
 
 
