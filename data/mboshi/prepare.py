@@ -13,9 +13,9 @@ from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.sounds import sound_files
-from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.formats.lines import read_text
 
 ABOUT = {
     "language": "Mboshi",

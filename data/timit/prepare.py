@@ -16,9 +16,9 @@ from zerochain.corpora.folder import import_folder
 from zerochain.corpora.measuring import NOISE_S, full_scale_noise
 from zerochain.corpora.plan import stem
 from zerochain.corpora.sounds import sound_files
-from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.formats.lines import read_text
 
 ABOUT = {
     "language": "English",

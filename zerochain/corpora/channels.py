@@ -65,7 +65,8 @@ def expand_channels(
     number = None if each else _chosen(choice)
     if any(u.channel is not None for u in chosen):
         raise InputError(
-            f"--channel {choice} is given, but the table says which channel an utterance is",
+            f"--channel {choice} is given, but the table, or Kaldi's directory, says which channel "
+            "an utterance is",
             remedy="leave one of them out",
         )
     if each:
