@@ -209,6 +209,45 @@ def test_mp3_in_a_wav_goes_by_its_frames(tmp_path: Path) -> None:
         decoded(written(tmp_path, mp3_in_wav(mp3[:-100])))
 
 
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"\0\0\0\x20ftypM4A ", "MPEG-4"),
+        (b"#!AMR\n", "AMR"),
+        (b"\x1a\x45\xdf\xa3", "WebM"),
+        (b"\xff\xf1\x50\x80", "AAC"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(tmp_path: Path, head: bytes, found: str) -> None:
+    with pytest.raises(InputError, match=f"{found}.*isn't read here") as caught:
+        audio.info(written(tmp_path, head + bytes(range(256)) * 8, "a.m4a"))
+    assert "ffmpeg" in str(caught.value.remedy)
+
+
+def test_a_shortened_sphere_is_named(tmp_path: Path) -> None:
+    content = sound("NIST", "PCM_16").replace(
+        b"sample_coding -s3 pcm", b"sample_coding -s26 pcm,embedded-shorten-v2.00"
+    )
+    with pytest.raises(InputError, match="embedded-shorten") as caught:
+        audio.info(written(tmp_path, content))
+    assert "sph2pipe" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "FLAC", "AU"])
+def test_a_tag_before_other_containers_is_passed_over(tmp_path: Path, container: str) -> None:
+    whole = sound(container, "PCM_16")
+    path = written(tmp_path, ID3V2 * 2 + whole)
+    assert audio.info(path).note == ""
+    assert np.array_equal(decoded(path), decoded(written(tmp_path, whole, "b.wav")))
+
+
+def test_a_chunk_without_its_padding_byte_before_the_sound(tmp_path: Path) -> None:
+    whole = wav(SOUND)
+    unpadded = b"LIST" + struct.pack("<I", 5) + b"INFOx"
+    path = written(tmp_path, whole[:12] + unpadded + whole[12:])
+    assert np.array_equal(decoded(path), decoded(written(tmp_path, whole, "b.wav")))
+
+
 ID3V1 = b"TAG" + b"x" * 125
 APE = b"APETAGEX" + struct.pack("<III", 2000, 32, 0) + bytes(12)
 ID3V2 = b"ID3\4\0\0\0\0\1\0" + bytes(128)

@@ -75,8 +75,7 @@ def chunks(file: File, layout: Layout, offset: int, base: int = 0) -> Iterator[C
         yield Chunk(data[: layout.name_bytes], offset + header, size)
         if size < 0:
             return
-        offset += header + size
-        offset += _pad(layout, size, offset - base)
+        offset = _behind(file, layout, offset + header + size, size, base)
 
 
 def after(file: File, layout: Layout, offset: int, begins: Begins, base: int) -> int | None:
@@ -106,16 +105,15 @@ def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base:
         stop = chunk.start + chunk.size
         if stop > file.size:
             return file.size if chunk.name[:4].lower() in _KNOWN else None
-        pad = _pad(layout, chunk.size, stop - base)
-        unpadded = next(chunks(file, layout, stop), None)
-        if pad and unpadded is not None and _is_named(unpadded.name):
-            pad = 0
-        place = stop + pad
+        place = _behind(file, layout, stop, chunk.size, base)
     return None
 
 
-def _pad(layout: Layout, size: int, offset: int) -> int:
-    return -offset % layout.alignment if layout is W64 else size % layout.alignment
+def _behind(file: File, layout: Layout, stop: int, size: int, base: int) -> int:
+    """Where the chunk behind one of this size begins; some writers leave the padding out."""
+    pad = -(stop - base) % layout.alignment if layout is W64 else size % layout.alignment
+    name = file.at(stop, layout.name_bytes)
+    return stop if pad and len(name) == layout.name_bytes and _is_named(name) else stop + pad
 
 
 def _is_named(name: bytes) -> bool:
