@@ -85,7 +85,7 @@ class Block(NamedTuple):
     part: int
     """Its place among the parts asked for."""
     wave: Waveform
-    """May be empty."""
+    """May be empty. Not to be changed in place: parts that overlap may share it."""
     is_last: bool = False
     levels: ChannelLevels | None = None
     """With the last block, where several channels are mixed."""
@@ -142,7 +142,7 @@ def read_parts(
     turn = 0
     try:
         for block in blocks(path, parts, sample_rate=sample_rate):
-            collected[block.part] += block.wave.tobytes()
+            collected[block.part] += block.wave.data
             if not block.is_last:
                 continue
             ready[block.part] = block.error
@@ -247,7 +247,8 @@ class _Open:
             mono = np.ascontiguousarray(samples[:, self._channel - 1])
         else:
             channels = np.array(samples.T, order="C")  # sums along long rows are far faster
-            mono = channels.mean(axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                mono = channels.mean(axis=0)
             assert self._levels is not None
             self._levels.add(channels, mono)
         self._not_finite += len(mono) - int(np.isfinite(mono).sum())
@@ -297,10 +298,11 @@ class _Levels:
 
     def add(self, channels: NDArray[np.float32], mean: Waveform) -> None:
         """Add the next samples: (channels, n), and their mean (n,)."""
-        self._power += [float(np.dot(channel, channel)) for channel in channels]
-        channels -= mean
-        self._apart += [float(np.dot(channel, channel)) for channel in channels]
-        self._mean_power += float(np.dot(mean, mean))
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused
+            self._power += [float(np.dot(channel, channel)) for channel in channels]
+            channels -= mean
+            self._apart += [float(np.dot(channel, channel)) for channel in channels]
+            self._mean_power += float(np.dot(mean, mean))
         self._n += len(mean)
 
     def found(self) -> ChannelLevels:
