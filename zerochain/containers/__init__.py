@@ -152,10 +152,20 @@ def _examined(path: Path, *_state: int) -> Contents:
     if len(read) > 1:
         notes.insert(0, f"{len(read)} recordings joined end to end; all of them were read")
     runs = tuple(run for one in read for run in one.runs)
-    codec = first.codec if all(one.codec == first.codec for one in read) else "several"
-    contents = replace(first, runs=runs, codec=codec, note="; ".join(dict.fromkeys(notes)))
+    contents = replace(
+        first,
+        container=_common([one.container for one in read]),
+        codec=_common([one.codec for one in read]),
+        runs=runs,
+        note="; ".join(dict.fromkeys(notes)),
+        is_counted=any(one.is_counted for one in read),
+    )
     _check_sense(path, contents)
     return contents
+
+
+def _common(names: list[str]) -> str:
+    return names[0] if len(set(names)) == 1 else "several"
 
 
 def _walk(file: File) -> list[Found]:
@@ -193,9 +203,7 @@ def _check_foreign(file: File) -> None:
 
 def _parser(file: File, at: int) -> _Parser | None:
     """What reads the container that begins at an offset; None where none is recognised."""
-    inner = at
-    while tag := mpeg.id3v2_size(file.at(inner, 10)):
-        inner += tag
+    inner = mpeg.behind_tags(file, at)
     head = file.at(inner, 40)
     for magic, parser in _MAGIC:
         if magic.match(head):

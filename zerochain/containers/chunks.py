@@ -257,7 +257,7 @@ def aiff(file: File, at: int, begins: Begins) -> Found:
             return replace(found, note=note, piece=found.fallback or found.piece, fallback=None)
         return found
     if sound.note:
-        raise _inseparable(file, sound)
+        raise _inseparable(file, start, promised)
     return Found(Piece(at, sound.end), sound.end, rate, channels)
 
 
@@ -314,7 +314,7 @@ def caf(file: File, at: int, begins: Begins) -> Found:
             if raw:
                 return _pcm(at, start, sound, raw, rate, channels)
             if sound.note:
-                raise _inseparable(file, sound)
+                raise _inseparable(file, start, promised)
             return Found(Piece(at, sound.end), sound.end, rate, channels)
     raise _no_sound(file, "data")
 
@@ -340,10 +340,10 @@ def _follows(file: File, layout: Layout, begins: Begins, base: int) -> Callable[
     return lambda offset: after(file, layout, offset, begins, base)
 
 
-def _inseparable(file: File, sound: Extent) -> Exception:
+def _inseparable(file: File, start: int, promised: int | None) -> Exception:
     return file.refused(
-        f"{sound.note.partition(':')[2].strip().replace(' were read', '')}, of a codec that needs "
-        "the right size",
+        f"the header promises {promised} bytes of sound, the file has {file.size - start}, of a "
+        "codec that needs the right size",
         "the header was never finished, or another file was joined to it",
         "write it again: 'ffmpeg -i OLD NEW.flac', and compare the lengths",
     )
