@@ -278,7 +278,7 @@ def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
     rate, n = contents.sample_rate, contents.n_samples
     start = 0.0 if part.start is None else part.start
     end = n / rate if part.end is None else part.end
-    if math.isfinite(start) and math.isfinite(end):
+    if math.isfinite(start * rate) and math.isfinite(end * rate):
         first, last = round(start * rate), n if part.end is None else round(end * rate)
         if 0 <= first < last <= n + rate // 100 and first < n:
             return first, min(last, n)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from zerochain.errors import InputError
 from zerochain.formats import attention, bundle, corpus, features, synthesis, training_log
-from zerochain.formats.tables import read_json, table_header
+from zerochain.formats.headers import Header, parse_json, read_header
+from zerochain.formats.tables import table_header
 
 Kind = Literal[
     "corpus",
@@ -113,16 +113,16 @@ def _walk(path: Path, findings: Findings, seen: set[Path]) -> None:
 
 def _checked(marker: Path, kind: Kind) -> Kind:
     if kind != "training":
-        read_json(marker, kind)
+        read_header(marker, kind, Header)
     return kind
 
 
 def _holds_scores(path: Path) -> bool:
     """Whether the first line is a score; unit files of other programs are .jsonl as well."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
+    with path.open("rb") as stream:
         line = stream.readline()
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = parse_json(line, path)
+    except InputError:
         return False
     return isinstance(row, dict) and {"metric", "value"} <= row.keys()

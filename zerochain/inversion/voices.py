@@ -8,12 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from zerochain.errors import InputError, listed
 from zerochain.features.f0 import F0Statistics
+from zerochain.formats.identity import same_name
 
 Vector = NDArray[np.float32]
+
+
+class InverterConfig(BaseModel):
+    """What the bundles of all inverters say."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+    unit_model: str
+    n_units: int = Field(ge=1)
+    step_ms: float = Field(gt=0, le=1e6)
+    voices: list[str] = Field(min_length=1)
+    speaker_encoder_id: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +56,9 @@ def named(voices: Sequence[str], name: str | None) -> int:
         return 0
     if name in voices:
         return list(voices).index(str(name))
+    alike = [number for number, voice in enumerate(voices) if same_name(voice, name)]
+    if alike:
+        return alike[0]
     raise InputError(
         f"the inverter has {len(voices)} voices, and none was chosen"
         if name is None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,13 +13,14 @@ from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.recogniser import Recogniser
 from zerochain.features.text import NORMALISATION, plain
+from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.synthesis import MARKER, read_synthesis
-from zerochain.metrics.translation import Estimate, bleu, error_rate
+from zerochain.metrics.translation import UNDEFINED_BLEU, Estimate, bleu, error_rate
 from zerochain.progress import track
 from zerochain.scoring.command import parsed, transcribe_by
 from zerochain.scoring.parallel import scored_pairs
@@ -101,9 +102,12 @@ def score_recognition(
             {**options, "signature": result.signature} if result.signature else options,
         )
         for metric, result in {**_measured(heard, said, seed), **heard_by.own_errors}.items()
+        if result.is_defined
     ]
     left = len(spoken.ids) - len(names)
     notes = [f"{left} wavs of other splits or pairs are not scored"] if left else []
+    if "asr_bleu" not in {score.metric for score in scores}:
+        notes.append(f"asr_bleu: left out, {UNDEFINED_BLEU}")
     return Scored(scores, [*notes, *heard_by.notes])
 
 
@@ -181,11 +185,11 @@ class _Speech:
         names = [wav.relative_to(folder).with_suffix("").as_posix() for wav in wavs]
         return cls(folder, names, folder.name, {})
 
-    def wave(self, name: str) -> audio.Waveform:
-        """A recording at 16 kHz."""
+    def waves(self, names: Sequence[str]) -> Iterator[audio.Waveform]:
+        """Recordings at 16 kHz, one after the other."""
         if self.corpus is None:
-            return audio.read(self.folder / f"{name}.wav")
-        return self.corpus.wave(self._utterances[name])
+            return (audio.read(self.folder / f"{name}.wav") for name in names)
+        return self.corpus.waves([self._utterances[name] for name in names])
 
     @cached_property
     def _utterances(self) -> dict[str, Utterance]:
@@ -231,10 +235,9 @@ class _Ours:
             )
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
-        starts = range(0, len(names), _AT_ONCE)
-        for start in track(starts, "Recognising"):
-            waves = [spoken.wave(name) for name in names[start : start + _AT_ONCE]]
-            yield from self.recogniser.transcribe(waves)
+        waves = spoken.waves(names)
+        for _ in track(range(0, len(names), _AT_ONCE), "Recognising"):
+            yield from self.recogniser.transcribe(list(islice(waves, _AT_ONCE)))
 
 
 class _Theirs:
@@ -252,10 +255,11 @@ class _Theirs:
         ]
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
-        with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+        with scratch() as folder:
+            waves = None if spoken.corpus is None else spoken.waves(names)
             for name in track(names, "Recognising"):
                 wav = spoken.folder / f"{name}.wav"
-                if spoken.corpus is not None:  # whatever its format, and where it is cut
+                if waves is not None:  # whatever its format, and where it is cut
                     wav = Path(folder) / "recording.wav"
-                    audio.write(wav, spoken.wave(name))
+                    audio.write(wav, next(waves))
                 yield transcribe_by(self.words, wav.absolute(), self.timeout_s)
