@@ -23,6 +23,7 @@ import numba
 from zerochain.leftovers import SCRATCH, clear_abandoned, hold, owned
 
 F = TypeVar("F", bound=Callable[..., Any])
+_config: Any = numba.config  # its settings are made as it loads
 _NOTED = "ZEROCHAIN_COMPILES_ANEW"
 """Set in the environment once the note was shown: processes that this one starts keep quiet."""
 
@@ -33,7 +34,9 @@ def compiled(
     """A decorator: compile a function that doesn't hold Python's lock, with numba's options."""
 
     def decorate(function: F) -> F:
-        kernel = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(function)
+        kernel: Any = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(
+            function
+        )
         for _ in range(2):
             try:
                 kernel.enable_caching()
@@ -50,15 +53,14 @@ def compiled(
 
 def allow_kernels_of(package: str) -> None:
     """Call before a package is imported whose own kernels are cached: librosa."""
-    if numba.config.CACHE_DIR:
-        places = [Path(numba.config.CACHE_DIR)]
+    if _config.CACHE_DIR:
+        places = [Path(_config.CACHE_DIR)]
     else:
-        from numba.misc.appdirs import AppDirs
-
+        appdirs: Any = importlib.import_module("numba.misc.appdirs")
         spec = importlib.util.find_spec(package)
         folders = [Path(f) for f in (spec and spec.submodule_search_locations) or ()]
         places = [*(f / "core" / "__pycache__" for f in folders)]
-        places.append(Path(AppDirs(appname="numba", appauthor=False).user_cache_dir))
+        places.append(Path(appdirs.AppDirs(appname="numba", appauthor=False).user_cache_dir))
     if not any(map(_writable, places)):
         _keep_for_now()
 
@@ -82,7 +84,7 @@ def _keep_for_now() -> bool:
         return False
     hold(os.open(folder, os.O_RDONLY))  # until this process ends
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
+    _config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
     return True
 
 
