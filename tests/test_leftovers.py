@@ -15,7 +15,7 @@ import pytest
 from zerochain import leftovers
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, atomic_folder, scratch
-from zerochain.formats.tables import write_json
+from zerochain.formats.headers import write_json
 
 
 def killed(task: Callable[[], object]) -> None:
