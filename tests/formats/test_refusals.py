@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from zerochain.errors import InputError
+from zerochain.formats.headers import write_json
 from zerochain.formats.refusals import refusal
-from zerochain.formats.tables import write_json
 
 CODES = [
     "EROFS",
