@@ -1,9 +1,9 @@
 """What a killed run leaves is cleared by the next one, and nothing else is."""
 
 import errno
-import multiprocessing
 import os
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from children import exit_code
 from zerochain import leftovers
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, atomic_folder, scratch
@@ -20,10 +21,7 @@ from zerochain.formats.headers import write_json
 
 def killed(task: Callable[[], object]) -> None:
     """Run `task`, which ends with `die`, in a process of its own."""
-    child = multiprocessing.get_context("fork").Process(target=task)
-    child.start()
-    child.join(60)
-    assert child.exitcode == -signal.SIGKILL
+    assert exit_code(task) == -signal.SIGKILL
 
 
 def die() -> None:
@@ -111,6 +109,7 @@ def test_scratch_is_cleared_too_and_says_where_it_is_full(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def work() -> None:
+        tempfile.tempdir = str(tmp_path)  # of a process of its own
         with scratch() as place:
             (place / "wavs").mkdir()
             die()
@@ -138,11 +137,10 @@ def test_scratch_is_cleared_too_and_says_where_it_is_full(
 
 
 def test_a_process_that_nobody_has_buried_is_dead() -> None:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
+    process = subprocess.Popen(["true"])
+    child = process.pid
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     assert not leftovers._lives(child)
-    os.waitpid(child, 0)
+    process.wait()
     assert not leftovers._lives(child)
     assert leftovers._lives(os.getpid())
