@@ -7,8 +7,8 @@ import numpy as np
 from zerochain import audio
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.headers import write_json
 from zerochain.formats.scores import Score, append_scores
-from zerochain.formats.tables import write_json
 from zerochain.formats.units import UnitFile, read_units, write_units
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from zerochain import audio
 from zerochain.discovery.stage import encode
 from zerochain.errors import InputError, listed
 from zerochain.features.extraction import extract, options_of
-from zerochain.formats.atomic import atomic_file
-from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.atomic import atomic_file, scratch
+from zerochain.formats.bundle import bundle_id, opened_as, read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units
@@ -25,7 +23,7 @@ from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
 from zerochain.progress import track
 from zerochain.translation.source import SourceKind
 from zerochain.translation.stage import translate as translate_files
-from zerochain.translation.translator import MODEL, Search, too_long
+from zerochain.translation.translator import MODEL, BundleConfig, Search, too_long
 
 _NAME = "recording"  # of the one utterance, and of whoever speaks in it
 
@@ -69,7 +67,7 @@ def convert(
     _check_name(out)
     begun, speaking = time.monotonic(), speaking or Speaking()
     neural = isinstance(load_inverter(inverter, device), NeuralInverter)
-    with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+    with scratch() as place:
         corpus, units, wavs = (Path(place, name) for name in ("corpus", "units.parquet", "wavs"))
         _write_corpus(corpus, recording)
         encode(unit_model, corpus, units, device=device)
@@ -134,14 +132,16 @@ def translate(
     _check_name(out)
     speaking = speaking or Speaking()
     speaking = replace(speaking, manner=replace(speaking.manner, durations="predicted"))
-    config = read_bundle(translator, MODEL).config
-    source = _source_of(config, translator, source_model)
+    with opened_as("translator", translator, "train the translator again"):
+        known = BundleConfig.model_validate(read_bundle(translator, MODEL).config)
+    source = known.source
+    _check_source(source, translator, source_model)
     seconds: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+    with scratch() as place:
         corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
         with _timed(seconds, "listening"):
             heard_s = _write_corpus(corpus, recording)
-            _check_length(heard_s, config["longest_s"], recording)
+            _check_length(heard_s, known.longest_s, recording)
             if source_model is not None:
                 encode(source_model, corpus, heard, device=device)
             else:
@@ -195,7 +195,7 @@ def respeak(
         )
     made = {}
     for voice in track(chosen, "Speaking"):
-        with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+        with scratch() as place:
             wavs, corpus = Path(place, "wavs"), Path(place, "corpus")
             names = synthesize(inverter, units, wavs, Speaking(voice, seed=seed), device=device)
             _write_spoken(corpus, wavs, names, voice)
@@ -222,11 +222,8 @@ def _check_length(heard_s: float, longest_s: float, recording: Path) -> None:
         )
 
 
-def _source_of(
-    config: Mapping[str, Any], translator: Path, source_model: Path | None
-) -> SourceKind:
-    """What the translator listens to, with or without a unit model as that needs."""
-    source = SourceKind(**config["source"])
+def _check_source(source: SourceKind, translator: Path, source_model: Path | None) -> None:
+    """Refuse a unit model that the translator doesn't need, or that there is none."""
     if source.hears_units and source_model is None:
         raise InputError(
             f"the translator listens to units of unit model {short(source.name)}",
@@ -239,7 +236,6 @@ def _source_of(
             path=translator,
             remedy="leave --source-model out",
         )
-    return source
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from zerochain.cli import main
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
 from zerochain.formats.features import write_features
+from zerochain.formats.headers import write_json
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones, write_phones
 from zerochain.formats.scores import Score, append_scores
-from zerochain.formats.tables import write_json
 from zerochain.formats.units import UnitFile, write_units
 
 

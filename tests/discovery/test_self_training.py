@@ -25,7 +25,7 @@ from zerochain.errors import InputError
 from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
-from zerochain.formats.tables import read_json
+from zerochain.formats.headers import read_json
 from zerochain.training.config import TrainingConfig
 
 SMALL = {
@@ -412,7 +412,6 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     models = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edits import unsealed
 
 from commands import run
 from zerochain.errors import InputError
@@ -45,6 +46,6 @@ def test_damaged_maps(tmp_path: Path, damage: bytes | None) -> None:
 def test_ids_stay_in_the_folder(tmp_path: Path) -> None:
     written(tmp_path / "x")
     marker = tmp_path / "x" / "attention.json"
-    marker.write_text(marker.read_text(encoding="utf-8").replace('"b"', '"../b"'))
+    unsealed(marker, ids=["a/é", "../b"])
     with pytest.raises(InputError, match=r"\.\./b"):
         read_attention(tmp_path / "x")

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from edits import unsealed
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -149,6 +150,7 @@ def test_nan_put_in_later_is_refused(folder: Path) -> None:
 
 
 def test_an_edited_index_is_refused(folder: Path) -> None:
+    unsealed(folder / "features.json")
     table = pq.read_table(folder / "index.parquet")
     for offsets, counts in (([0, 31], [30, 20]), ([0, 60], [60, -10]), ([30, 0], [20, 30])):
         edited = table.set_column(2, table.schema.field(2), pa.array(offsets))

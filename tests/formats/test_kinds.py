@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from edits import unsealed
 
 from zerochain import audio
 from zerochain.errors import InputError
@@ -14,12 +14,12 @@ from zerochain.formats.abx_cells import SCHEMA, AbxCells, write_cells
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import write_features
+from zerochain.formats.headers import write_json
 from zerochain.formats.kinds import find, kind_of
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones, write_phones
 from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.synthesis import read_synthesis, write_synthesis
-from zerochain.formats.tables import write_json
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, write_units
 
@@ -153,7 +153,7 @@ def test_synthesis_comes_back(one_of_each: Path) -> None:
 )
 def test_synthesis_refuses(one_of_each: Path, changes: dict, found: str) -> None:
     path = one_of_each / "wavs" / "synthesis.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    unsealed(path, **changes)
     with pytest.raises(InputError, match=found):
         read_synthesis(one_of_each / "wavs")
 
@@ -161,7 +161,7 @@ def test_synthesis_refuses(one_of_each: Path, changes: dict, found: str) -> None
 @pytest.mark.parametrize("key", HEADER)
 def test_synthesis_needs_every_key(one_of_each: Path, key: str) -> None:
     path = one_of_each / "wavs" / "synthesis.json"
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
+    unsealed(path, without=key)
     with pytest.raises(InputError, match=f"lacks {key}"):
         read_synthesis(one_of_each / "wavs")
 

@@ -1,5 +1,5 @@
 import json
-import multiprocessing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from children import start
 from zerochain.errors import InputError
 from zerochain.formats.scores import Score, append_scores, read_scores
 
@@ -16,7 +17,7 @@ scores = st.builds(
     Score,
     metric=text,
     value=numbers,
-    interval=st.none() | st.tuples(numbers, numbers),
+    interval=st.none() | st.tuples(numbers, numbers).map(lambda ends: (min(ends), max(ends))),
     n=st.integers(0, 10**9),
     protocol=text,
     system=text,
@@ -64,15 +65,19 @@ GOOD |= {"system": "s", "inputs": {}, "options": {}, "version": "1"}
     ("line", "found"),
     [
         (b'{"metric": "abx', "is not JSON"),
-        (b"[]", "lacks inputs, interval, metric"),
+        (b"[]", "holds a JSON list, not an object"),
+        (b"{}", "lacks metric, value, interval, n, protocol"),
         (json.dumps({k: v for k, v in GOOD.items() if k != "n"}).encode(), "lacks n"),
-        (json.dumps({**GOOD, "value": float("nan")}).encode(), "has value nan"),
-        (json.dumps({**GOOD, "value": "high"}).encode(), "has value 'high'"),
-        (json.dumps({**GOOD, "value": None}).encode(), "has value None"),
-        (json.dumps({**GOOD, "interval": [1]}).encode(), r"interval \[1\]"),
-        (json.dumps({**GOOD, "interval": 3}).encode(), "interval 3"),
-        (json.dumps({**GOOD, "metric": 3, "inputs": []}).encode(), r"metric 3 with inputs \[\]"),
-        (json.dumps({**GOOD, "n": "many"}).encode(), "has n 'many'"),
+        (json.dumps({**GOOD, "value": float("nan")}).encode(), "'value' is nan"),
+        (json.dumps({**GOOD, "value": "high"}).encode(), "'value' is 'high'"),
+        (json.dumps({**GOOD, "value": None}).encode(), "'value' is None"),
+        (json.dumps({**GOOD, "interval": [1]}).encode(), r"'interval' is \[1\]"),
+        (json.dumps({**GOOD, "interval": 3}).encode(), "'interval' is 3"),
+        (
+            json.dumps({**GOOD, "metric": 3, "inputs": []}).encode(),
+            r"'metric' is 3, 'inputs' is \[\]",
+        ),
+        (json.dumps({**GOOD, "n": "many"}).encode(), "'n' is 'many'"),
         (json.dumps({**GOOD, "interval": [1, float("inf")]}).encode(), "interval"),
     ],
 )
@@ -127,10 +132,7 @@ def _append(path: Path, system: str) -> None:
 
 def test_two_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_append, args=(path, name)) for name in "ab"]
-    for worker in workers:
-        worker.start()
+    workers = [start(partial(_append, path, name)) for name in "ab"]
     for worker in workers:
         worker.join()
     read = read_scores(path)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zerochain.errors import InputError
+from zerochain.formats.headers import Header
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.tables import read_table, table_header, write_table
 from zerochain.formats.units import UnitFile, read_units, write_units
@@ -55,9 +56,9 @@ def test_other_programs_types_are_cast(tmp_path: Path) -> None:
         ({k: v[:0] for k, v in GOOD.items()}, HEADER, "holds no utterance|wrong type"),
         (GOOD, {**HEADER, "version": 2}, "version 2; this zerochain reads version 1"),
         (GOOD, {**HEADER, "kind": "pairs"}, "kind 'pairs', not 'units'"),
-        (GOOD, {**HEADER, "n_units": 0}, "n_units 0 and step_ms 10.0 make no sense"),
-        (GOOD, {**HEADER, "step_ms": 0}, "step_ms 0.0 make no sense"),
-        (GOOD, {**HEADER, "step_ms": float("nan")}, "step_ms nan make no sense"),
+        (GOOD, {**HEADER, "n_units": 0}, "makes no sense: 'n_units' is 0"),
+        (GOOD, {**HEADER, "step_ms": 0}, "makes no sense: 'step_ms' is 0"),
+        (GOOD, {**HEADER, "step_ms": float("nan")}, "makes no sense: 'step_ms' is nan"),
         (GOOD, {k: v for k, v in HEADER.items() if k != "model_id"}, "lacks model_id"),
         (GOOD, {**HEADER, "n_units": "nine"}, "makes no sense: 'n_units' is 'nine'"),
         (GOOD, {**HEADER, "step_ms": True, "method": 3}, "'step_ms' is True, 'method' is 3"),
@@ -124,9 +125,10 @@ def test_metadata_comes_back_whatever_the_script(tmp_path: Path) -> None:
     schema = pa.schema([pa.field("id", pa.string(), nullable=False)])
     table = pa.Table.from_pylist([{"id": "ɓ"}], schema=schema)
     write_table(tmp_path / "t.parquet", "units", table, {"method": "单位 ɛ̃"})
-    read, header = read_table(tmp_path / "t.parquet", "units", schema)
+    read, header, _ = read_table(tmp_path / "t.parquet", "units", schema, Header)
     assert read.to_pylist() == [{"id": "ɓ"}]
-    assert header == {"kind": "units", "version": 1, "method": "单位 ɛ̃"}
+    assert (header.kind, header.version) == ("units", 1)
+    assert header.model_extra == {"method": "单位 ɛ̃"}
 
 
 def test_swapped_arguments_are_named(tmp_path: Path) -> None:

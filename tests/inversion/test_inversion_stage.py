@@ -19,7 +19,7 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.tables import read_json
+from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.inversion.adversary import AdversaryOptions
 from zerochain.inversion.inverter import Inverter

@@ -14,8 +14,8 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import write_features
+from zerochain.formats.headers import read_json
 from zerochain.formats.pairs import Pairs, write_pairs
-from zerochain.formats.tables import read_json
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from zerochain.features.extraction import Options
     from zerochain.training.config import TrainingConfig
 
+_MORE = "close other programs, ask for fewer --jobs or shorter recordings, or use a larger machine"
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
@@ -49,7 +51,12 @@ class Command(click.Command):
         except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
             raise
         except OSError as error:
-            click.echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
+            from zerochain.formats.refusals import refusal
+
+            click.echo(f"Error: {refusal(error)}", err=True)
+        except MemoryError as error:
+            what = f" ({error})" if str(error) else ""
+            click.echo(f"Error: {InputError(f'too little memory{what}', remedy=_MORE)}", err=True)
         sys.exit(1)
 
 
@@ -64,15 +71,27 @@ class Group(click.Group):
         return list(self.commands)
 
 
+class Program(Group):
+    """The whole command line: it prints on any terminal."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
+        for stream in (sys.stdout, sys.stderr):
+            # Under LC_ALL=C the errors are "surrogateescape", which is as strict with letters.
+            if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
+
+
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    import yaml
+    from zerochain.formats.yaml_files import read_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not YAML: {error}") from error
+        values = read_yaml(path) or {}
+    except InputError as error:
+        raise click.BadParameter(f"{path} {error.found}") from error
     if not isinstance(values, dict):
         raise click.BadParameter(f"{path} holds no table of options")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}

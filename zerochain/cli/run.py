@@ -16,6 +16,7 @@ import click
 from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.yaml_files import parse_yaml, read_yaml
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
@@ -110,6 +111,7 @@ def run_pipeline(
         overlay(config, Path(name) if Path(name).exists() else recipe / name)
     for setting in settings:
         change(config, setting)
+    check_texts(config)
     out = out.absolute()
     with _alone(out) as lock, tempfile.TemporaryDirectory() as planning:
         frozen = Path(planning, SETTINGS) if PLANS & set(extra) else out / SETTINGS
@@ -174,20 +176,13 @@ def overlay(config: dict[str, Any], path: Path) -> None:
     Raises:
         InputError: no such file, no YAML, or a setting that isn't there or has another form.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
+    if not path.is_file():
         raise InputError(
-            f"can't be read ({error.strerror})",
+            "no such file",
             path=path,
             remedy="give a YAML file, or the name of one beside the pipeline's Snakefile",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"is not YAML ({str(error).splitlines()[0]})", path=path, remedy="mend it"
-        ) from error
+        )
+    values = read_yaml(path) or {}
     if not isinstance(values, dict) or not values.keys() <= config.keys():
         names = values if isinstance(values, dict) else [values]
         unknown = ", ".join(str(name) for name in names if str(name) not in config)
@@ -198,6 +193,36 @@ def overlay(config: dict[str, Any], path: Path) -> None:
         )
     for name, value in values.items():
         config[name] = _joined(config[name], _absolute(name, value))
+
+
+def check_texts(value: Any, name: str = "") -> None:
+    """Refuse settings that no command can be given as an argument.
+
+    Raises:
+        InputError: a text or a name with a NUL character in it, or with half of a character.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_texts(key, f"{name}.{key}" if name else str(key))
+            check_texts(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            check_texts(inner, name)
+    elif isinstance(value, str) and ("\0" in value or not is_unicode(value)):
+        raise InputError(
+            f"setting {name!a} is {value!a}, which no program can be given",
+            cause="it holds a NUL character, or bytes that aren't UTF-8",
+            remedy="write it without them",
+        )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _joined(old: Any, new: Any) -> Any:
@@ -212,8 +237,6 @@ def change(config: dict[str, Any], setting: str) -> None:
     Raises:
         InputError: no "=" in it, no such setting or folder, no YAML, or of another form.
     """
-    import yaml
-
     name, equals, text = setting.partition("=")
     *outer, last = name.split(".")
     table: Any = config
@@ -225,10 +248,10 @@ def change(config: dict[str, Any], setting: str) -> None:
             remedy=f"the settings are {', '.join(config)}; write --set name=value",
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except InputError as error:
         raise InputError(
-            f"--set {setting}: the value is not YAML ({str(error).splitlines()[0]})",
+            f"--set {setting}: the value {error.found}",
             remedy=f"put it into quotes: --set '{name}=\"…\"'",
         ) from error
     several, old = (dict, list), table[last]

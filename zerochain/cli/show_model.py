@@ -25,8 +25,8 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
                 return _inverter(bundle.config, folder)
             case _:
                 return {}
-    except (KeyError, TypeError, AttributeError) as error:
-        return {"damaged": f"its configuration lacks {error}"}
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        return {"damaged": f"its configuration lacks or makes no sense of {error}"}
 
 
 def _equal_error_rate(training: Mapping[str, Any]) -> str:
@@ -61,7 +61,8 @@ def _training(report: Mapping[str, Any]) -> str:
     speech = f"on {report['minutes']:.1f} min of speech"
     if "steps" not in report:
         return speech
+    where = f", computed on {report['computed_on']}" if report.get("computed_on") else ""
     return (
         f"{speech}, {report['steps']} steps ({ending(report['converged'])}); validation loss "
-        f"{report['best_valid_loss']:.4f} at step {report['best_step']}"
+        f"{report['best_valid_loss']:.4f} at step {report['best_step']}{where}"
     )

@@ -247,14 +247,16 @@ def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[
 
 
 def _skipped(entries: list[dict[str, str]]) -> str:
-    bad = [Bad(e["file"], e["reason"], e.get("id", "")) for e in entries]
+    bad = [
+        Bad(str(e.get("file", "")), str(e.get("reason", "")), str(e.get("id", ""))) for e in entries
+    ]
     return _first(f"skipped {len(bad)}", grouped(_by_file(bad)))
 
 
 def _noticed(entries: list[dict[str, str]]) -> str:
     ids: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
-        ids[entry["what"]].append(entry["id"])
+        ids[str(entry.get("what", ""))].append(str(entry.get("id", "")))
     lines = [f"{listed(names, 3)}: {what}" for what, names in ids.items()]
     return _first(f"noticed {len(entries)}", lines)
 

@@ -17,9 +17,9 @@ from zerochain.corpora.grammar import Sentence, draw
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.headers import write_json
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
-from zerochain.formats.tables import write_json
 from zerochain.progress import track
 
 PAIRS_FILE = "pairs.parquet"

@@ -117,8 +117,11 @@ def import_kaldi(
     texts = _column(folder / "text", segments, "text", notes)
     placed, bad, n_cut = [], [], 0
     for one, segment in segments.items():
+        recording = entries.get(segment.recording, InputError("is missing in wav.scp"))
+        if isinstance(recording, InputError):
+            bad.append(Bad(segment.recording, recording.found, one))
+            continue
         try:
-            recording = _entry(entries, segment.recording)
             within = _within(segment, recording)
             placed.append((utterance_id(one), recording, within))
             n_cut += within != segment and _overshoot(segment, recording) > _ROUNDING_S
@@ -160,7 +163,7 @@ def import_kaldi(
             tier=tier,
             times=alignment_times,
             strip_word_positions=strip_word_positions,
-            recordings={one: segments[one].recording for one, _, _ in placed},
+            recordings={one: segment.recording for one, _, segment in placed},
         )
     return build_corpus(out, draft, bad=bad, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
@@ -240,13 +243,6 @@ def _segment(value: str, name: str, path: Path) -> _Segment:
             path=path,
             remedy="fix the line",
         ) from error
-
-
-def _entry(entries: Mapping[str, _Recording | InputError], name: str) -> _Recording:
-    entry = entries.get(name, InputError(f"its recording {name!r} is missing in wav.scp"))
-    if isinstance(entry, InputError):
-        raise entry
-    return entry
 
 
 def _within(segment: _Segment, recording: _Recording) -> _Segment:

@@ -14,10 +14,10 @@ from zerochain.errors import InputError
 from zerochain.features.text import plain
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
-from zerochain.formats.tables import write_json
 
 MARKER, KIND = "parallel.json", "parallel"
 SOURCE, TARGET, PAIRS_FILE = "source", "target", "pairs.parquet"

@@ -9,9 +9,9 @@ import numpy as np
 from zerochain.corpora.textgrid import Segment, textgrid_text
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
-from zerochain.formats.tables import write_json
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.progress import track
 

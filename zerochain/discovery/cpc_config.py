@@ -21,12 +21,12 @@ class CPCConfig(BaseModel):
 
     encoder: Literal["narrow", "conv"] = "narrow"
     """Whether a latent sees hardly more than its own frames, or its neighbours as well."""
-    width: int = Field(256, ge=1)
-    n_layers: int = Field(4, ge=0)
+    width: int = Field(256, ge=1, le=65_536)
+    n_layers: int = Field(4, ge=0, le=256)
     """Layers of one step each, or residual blocks of two convolutions."""
-    codebook_dim: int = Field(64, ge=1)
-    context_dim: int = Field(256, ge=1)
-    n_predictions: int = Field(6, ge=1)
+    codebook_dim: int = Field(64, ge=1, le=65_536)
+    context_dim: int = Field(256, ge=1, le=4096)
+    n_predictions: int = Field(6, ge=1, le=128)
     """Steps ahead that are predicted."""
     negatives: Negatives = "speaker"
     """Where negatives are from: those of another speaker would teach who speaks."""

@@ -151,6 +151,29 @@ class FrontEnd:
         parts = (self.warping, self.normalisation, self.projection)
         return {n: t for part in parts if part is not None for n, t in part.tensors().items()}
 
+    def check(self, n_out: int) -> None:
+        """Raise ValueError unless its parts were made for each other.
+
+        Args:
+            n_out: dimensions that have to come out.
+        """
+        n_in: set[int] = {len(m.mean) for m in self.normalisation.moments.values()}
+        n_in |= {len(m.deviation) for m in self.normalisation.moments.values()}
+        if any((m.deviation <= 0).any() for m in self.normalisation.moments.values()):
+            raise ValueError("its normalisation divides by 0 or less")
+        if self.warping is not None:
+            n_in |= self.warping.dims
+        if self.projection is not None:
+            n_stacked = self.projection.matrix.shape[0]
+            if self.projection.matrix.ndim != 2 or self.projection.mean.shape != (n_stacked,):
+                raise ValueError("its projection's mean and matrix have different shapes")
+            n_in.add(n_stacked // (2 * self.projection.context + 1))
+            given = {self.projection.matrix.shape[1]}
+        else:
+            given = n_in
+        if len(n_in) > 1 or (given and given != {n_out}):
+            raise ValueError(f"its parts are of {sorted(n_in)} and {sorted(given)} dimensions")
+
     @property
     def unit_step_ms(self) -> float:
         """How long one unit lasts."""

@@ -7,11 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from zerochain.discovery.frames import check_enough, sample_frames
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
+from zerochain.discovery.steady import in_order, one_thread
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
@@ -20,6 +22,17 @@ from zerochain.progress import track
 _CHUNK = 16_384  # frames: their (chunk, K) scores stay in the cache
 _SEED_FRAMES_A_UNIT = 64  # frames that k-means++ looks at, for each unit
 _DRAFT_FRAMES_A_UNIT = 400  # frames, for each unit, that the first rounds are run on
+
+
+class _Settings(BaseModel):
+    """What a bundle records of a fit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    seed: int
+    n_frames: int = Field(ge=1)
+    n_iterations: int = Field(ge=0)
+    inertia: float = Field(ge=0)
 
 
 class KMeansUnits(UnitModel):
@@ -66,8 +79,9 @@ class KMeansUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
-        frames = sample_frames(features, front_end, self.max_frames, self.seed)
+        with one_thread():
+            front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
+            frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
         points = points_of(frames, self.device)
         start = draft(frames, self.n_units, self.seed, self.device)
@@ -107,9 +121,9 @@ class KMeansUnits(UnitModel):
         model = cls(config["n_units"], config["stride"], device=device)
         model.codebook = bundle.tensors["codebook"]
         model.front_end = FrontEnd.from_config(config, bundle.tensors)
-        settings = config["settings"]
-        model.seed, model.n_frames = settings["seed"], settings["n_frames"]
-        model.n_iterations, model.inertia = settings["n_iterations"], settings["inertia"]
+        settings = _Settings.model_validate(config["settings"])
+        model.seed, model.n_frames = settings.seed, settings.n_frames
+        model.n_iterations, model.inertia = settings.n_iterations, settings.inertia
         model.trained_on = bundle.trained_on
         return model
 
@@ -169,8 +183,8 @@ def lloyd(
     inertia = previous = float("inf")
     iteration = 0
     for iteration in track(range(1, max_iterations + 1), "K-Means"):  # noqa: B007
-        sums, counts, distances = _round(points, norms, centroids)
-        inertia = float(distances.double().mean())
+        sums, counts, distances, total = _round(points, norms, centroids)
+        inertia = total / len(points)
         if previous - inertia <= tolerance * inertia:
             break
         previous = inertia
@@ -181,18 +195,34 @@ def lloyd(
     return centroids.cpu().numpy(), inertia, iteration
 
 
-def _round(points: Tensor, norms: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums (K, D) and counts (K,) of the clusters, squared distances (N,) of the points."""
+def _round(
+    points: Tensor, norms: Tensor, centroids: Tensor
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Sums (K, D) and counts (K,) of the clusters, squared distances (N,) and their sum."""
+
+    def summed(begin: int) -> tuple[Tensor, Tensor, Tensor, float]:
+        chunk = points[begin : begin + _CHUNK].to(centroids)
+        units, partial = nearest(chunk, centroids)
+        away = partial.to(norms).add_(norms[begin : begin + _CHUNK]).clamp_(min=0)
+        return (
+            torch.zeros_like(centroids).index_add_(0, units, chunk),
+            torch.bincount(units, minlength=len(centroids)),
+            away,
+            float(away.double().sum()),
+        )
+
     sums = torch.zeros_like(centroids, dtype=torch.float64)
     counts = torch.zeros(len(centroids), dtype=torch.int64, device=centroids.device)
     distances = torch.empty_like(norms)
-    for i in range(0, len(points), _CHUNK):
-        chunk = points[i : i + _CHUNK].to(centroids)
-        units, partial = nearest(chunk, centroids)
-        sums += torch.zeros_like(centroids).index_add_(0, units, chunk)
-        counts += torch.bincount(units, minlength=len(centroids))
-        distances[i : i + _CHUNK] = partial.to(norms)
-    return sums, counts, distances.add_(norms).clamp_(min=0)
+    total = 0.0
+    begins = range(0, len(points), _CHUNK)
+    chunks = in_order(summed, begins, centroids.device.type)
+    for begin, (part, members, away, far) in zip(begins, chunks, strict=True):
+        sums += part
+        counts += members
+        distances[begin : begin + _CHUNK] = away
+        total += far
+    return sums, counts, distances, total
 
 
 def _seeds(frames: Frames, k: int, seed: int) -> Tensor:
@@ -202,5 +232,6 @@ def _seeds(frames: Frames, k: int, seed: int) -> Tensor:
     rng = np.random.default_rng(seed)
     n = min(len(frames), max(k * _SEED_FRAMES_A_UNIT, 1024))
     subset = frames[rng.choice(len(frames), n, replace=False)]
-    centres, _ = kmeans_plusplus(subset, k, random_state=seed)
+    with one_thread():
+        centres, _ = kmeans_plusplus(subset, k, random_state=seed)
     return torch.from_numpy(centres)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from zerochain.discovery.em import MStep, assign, clusters, em, log_probabilities
 from zerochain.discovery.frames import check_enough, sample_frames
@@ -17,6 +18,7 @@ from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.kmeans import draft, lloyd, points_of
 from zerochain.discovery.mixture import Components
 from zerochain.discovery.model import Frames, UnitModel
+from zerochain.discovery.steady import one_thread
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import Bundle
@@ -103,8 +105,9 @@ class MixtureUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.options)
-        frames = sample_frames(features, front_end, self.max_frames, self.seed)
+        with one_thread():
+            front_end = FrontEnd.fit(features, self.stride, self.options)
+            frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
         self._fit(frames)
         self.front_end = front_end
@@ -202,7 +205,11 @@ class MixtureUnits(UnitModel):
         model.codebook, model.variances = tensors["codebook"], tensors["variances"]
         model.constants, model.weights = tensors["constants"], tensors["weights"]
         model.front_end = FrontEnd.from_config(config, tensors)
-        model.outcome = Outcome(**config["settings"])
+        model.outcome = TypeAdapter(Outcome).validate_python(config["settings"])
+        shapes = [a.shape for a in (model.variances, model.constants, model.weights)]
+        n_units, dim = model.codebook.shape
+        if shapes != [(n_units, dim), (n_units,), (n_units,)] or not (model.variances > 0).all():
+            raise ValueError("its components' means, variances and weights don't fit together")
         model.seed, model.variance_floor = model.outcome.seed, model.outcome.variance_floor
         model.trained_on = bundle.trained_on
         return model

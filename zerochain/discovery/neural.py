@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
@@ -21,14 +20,28 @@ from zerochain.discovery.model import Frames, UnitModel, squared_distances
 from zerochain.discovery.segments import Speech
 from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
-from zerochain.formats.bundle import Bundle
+from zerochain.formats.atomic import scratch
+from zerochain.formats.bundle import Bundle, within
+from zerochain.modules.weights import with_weights
 from zerochain.training.config import TrainingConfig
 from zerochain.training.outcome import Outcome
 
 _STRIDES = (1, 2, 4, 8)
 _BATCH_FRAMES = 8_192  # of a padded batch: activations of 256 channels take 8 MB a layer
 _MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
-_ENCODER = "encoder."
+_ENCODER = "encoder"
+
+
+class _Found(BaseModel):
+    """What a bundle records of a fit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    n_in: int = Field(ge=1)
+    n_used: int = Field(ge=0)
+    perplexity: float = Field(ge=0, allow_inf_nan=False)
+    distortion: float = Field(ge=0, allow_inf_nan=False)
+    outcome: Outcome
 
 
 class NeuralUnits(UnitModel):
@@ -88,7 +101,7 @@ class NeuralUnits(UnitModel):
         if self.training_folder is not None:
             yield self.training_folder
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             yield Path(folder)
 
     @abstractmethod
@@ -134,28 +147,23 @@ class NeuralUnits(UnitModel):
         )
         model.front_end = FrontEnd.from_config(bundle.config, bundle.tensors)
         model.codebook = bundle.tensors["codebook"]
-        model.n_in, model.n_used = settings["n_in"], settings["n_used"]
-        model.perplexity, model.mean_distance = settings["perplexity"], settings["distortion"]
-        model.outcome = Outcome(**settings["outcome"])
+        if model.codebook.shape[:1] != (model.n_units,):  # before a network of so many is made
+            raise ValueError(
+                f"has a codebook of shape {model.codebook.shape} for {model.n_units} units"
+            )
+        found = _Found.model_validate(settings)
+        model.n_in, model.n_used = found.n_in, found.n_used
+        model.perplexity, model.mean_distance = found.perplexity, found.distortion
+        model.outcome = found.outcome
         model._restore(settings)
-        model.encoder = model._encoder()
-        model._load_encoder(bundle.tensors)
+        model.encoder = with_weights(model._encoder, within(_ENCODER, bundle.tensors))
         model.trained_on = bundle.trained_on
         return model
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         weights = self.encoder.state_dict()
-        encoder = {_ENCODER + name: value.cpu().numpy() for name, value in weights.items()}
+        encoder = {f"{_ENCODER}.{name}": value.cpu().numpy() for name, value in weights.items()}
         return {**super()._tensors(), **encoder}
-
-    def _load_encoder(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """The encoder's weights, as `_tensors` gave them."""
-        weights = {
-            name.removeprefix(_ENCODER): torch.from_numpy(np.array(value))
-            for name, value in tensors.items()
-            if name.startswith(_ENCODER)
-        }
-        self.encoder.load_state_dict(weights)
 
     def latents_of(self, utterances: list[Frames]) -> list[Frames]:
         """Latents (T', E) of utterances that the front end has prepared, each (T, D)."""

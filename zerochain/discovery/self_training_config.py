@@ -15,11 +15,11 @@ class SelfTrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    width: int = Field(128, ge=1)
-    n_blocks: int = Field(4, ge=0)
+    width: int = Field(128, ge=1, le=65_536)
+    n_blocks: int = Field(4, ge=0, le=256)
     tail: Tail = "none"
     instance_norm: bool = False
-    dim: int = Field(64, ge=1)
+    dim: int = Field(64, ge=1, le=65_536)
     """Of the bottleneck, in which units are found."""
     n_targets: int | None = Field(None, ge=2)
     """Units of the first teacher; None is as many as the model's."""

@@ -37,12 +37,12 @@ class VQVAEConfig(BaseModel):
 
     encoder: Literal["conv", "published"] = "conv"
     """Ours, of 1-D convolutions, or the 2-D one of Tjandra et al. 2019; the decoder mirrors it."""
-    width: int = Field(256, ge=1)
-    n_blocks: int = Field(4, ge=0)
+    width: int = Field(256, ge=1, le=65_536)
+    n_blocks: int = Field(4, ge=0, le=256)
     tail: Tail = "none"
     instance_norm: bool = False
-    codebook_dim: int = Field(64, ge=1)
-    speaker_dim: int = Field(32, ge=1)
+    codebook_dim: int = Field(64, ge=1, le=65_536)
+    speaker_dim: int = Field(32, ge=1, le=65_536)
     ema: bool = True
     decay: float = Field(0.99, gt=0, lt=1)
     commitment: float = Field(0.25, ge=0)

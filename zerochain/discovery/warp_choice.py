@@ -161,6 +161,16 @@ class Warping:
     def names(self) -> list[str]:
         return list(self.factors)
 
+    @property
+    def dims(self) -> set[int]:
+        """Dimensions of the features that it warps: one number, if its parts fit together."""
+        means, variances = self.reference.means, self.reference.variances
+        if means.shape != variances.shape or len(means) != len(self.reference.weights):
+            raise ValueError("its reference's means, variances and weights have other shapes")
+        if not (variances > 0).all() or not all(f > 0 for f in self.factors.values()):
+            raise ValueError("its warps have variances or factors of 0 or less")
+        return {means.shape[-1], self.spectral.dim}
+
     @classmethod
     def from_tensors(
         cls,

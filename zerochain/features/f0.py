@@ -224,6 +224,11 @@ class F0Statistics:
     log_deviation: float
     n_voiced: int
 
+    def __post_init__(self) -> None:
+        finite = math.isfinite(self.log_mean) and math.isfinite(self.log_deviation)
+        if not finite or self.log_deviation <= 0 or self.n_voiced < 0:
+            raise ValueError(f"{self} can't be")
+
     @classmethod
     def of(cls, contours: Iterable[Contour]) -> Self:
         """From F0 contours in Hz, (T,) each."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from zerochain.audio import Waveform
 from zerochain.errors import InputError
@@ -25,6 +26,17 @@ MODEL = "recogniser"
 SPEECH = SpectralOptions(kind="log-mel")
 _BATCH_FRAMES = 16_384
 Frames = NDArray[np.float32]
+
+
+class _Config(BaseModel):
+    """What a bundle says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    network: EncoderConfig
+    features: SpectralOptions
+    characters: str
+    training: dict[str, Any]
 
 
 class Recogniser:
@@ -102,11 +114,13 @@ class Recogniser:
         """
         bundle = read_bundle(folder, MODEL)
         with opened_as("recogniser", folder, "train the recogniser again"):
-            network = Encoder(EncoderConfig(**bundle.config["network"]))
-            options = SpectralOptions(**bundle.config["features"])
-            heard = with_weights(network, bundle.tensors, device)
-            recogniser = cls(heard, bundle.config["characters"], options, device)
-            recogniser.report = bundle.config["training"]
+            known = _Config.model_validate(bundle.config)
+            sizes, n_characters = known.network, len(known.characters)
+            if (sizes.n_in, sizes.dim) != (known.features.dim, n_characters + 1):
+                raise ValueError("its network is of other features or characters than it says")
+            network = with_weights(lambda: Encoder(sizes), bundle.tensors, device)
+            recogniser = cls(network, known.characters, known.features, device)
+            recogniser.report = known.training
         recogniser.id, recogniser.trained_on = bundle.id, bundle.trained_on
         return recogniser
 

@@ -126,9 +126,12 @@ class SpeakerEncoder:
         """
         bundle = read_bundle(folder, MODEL)
         with opened_as("speaker encoder", folder, "train the speaker encoder again"):
-            network = SpeakerNet(SpeakerNetConfig(**bundle.config["network"]))
-            options = SpectralOptions(**bundle.config["features"])
-            encoder = cls(with_weights(network, bundle.tensors, device), options, device)
+            sizes = SpeakerNetConfig.model_validate(bundle.config["network"])
+            options = SpectralOptions.model_validate(bundle.config["features"])
+            if sizes.n_in != options.dim:
+                raise ValueError(f"its network is of {sizes.n_in} features, not {options.dim}")
+            network = with_weights(lambda: SpeakerNet(sizes), bundle.tensors, device)
+            encoder = cls(network, options, device)
         encoder.id, encoder.trained_on = bundle.id, bundle.trained_on
         return encoder
 

@@ -31,10 +31,10 @@ class SpectralOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["mfcc", "log-mel"] = "mfcc"
-    window_ms: float = Field(25.0, ge=1, allow_inf_nan=False)
-    step_ms: float = Field(10.0, ge=1, allow_inf_nan=False)
-    n_mels: int = Field(80, ge=1)
-    n_mfcc: int = Field(13, ge=1)
+    window_ms: float = Field(25.0, ge=1, le=10_000, allow_inf_nan=False)
+    step_ms: float = Field(10.0, ge=1, le=10_000, allow_inf_nan=False)
+    n_mels: int = Field(80, ge=1, le=1024)
+    n_mfcc: int = Field(13, ge=1, le=1024)
     n_deltas: Literal[0, 1, 2] = 2
     """Orders of regression coefficients after the MFCCs: 2 makes 13 into 39."""
 

@@ -7,7 +7,6 @@ unpickled or executed.
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
+from zerochain.formats.headers import parse_json
 from zerochain.formats.identity import file_id
 
 MODEL_TYPES = ("hubert", "wavlm", "wav2vec2")
@@ -92,8 +92,8 @@ class SslOptions(BaseModel):
 def is_checkpoint(folder: Path) -> bool:
     """Whether a folder looks like a checkpoint of `transformers`."""
     try:
-        value = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = parse_json((folder / _CONFIG).read_bytes(), folder / _CONFIG)
+    except (OSError, InputError):
         return False
     return isinstance(value, dict) and "model_type" in value
 
@@ -270,7 +270,7 @@ def _normalises(folder: Path) -> bool:
     """Whether mean and variance are taken out of every wave."""
     path = folder / _PREPROCESSOR
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes(), path)
         normalises, rate = value["do_normalize"], value.get("sampling_rate", SAMPLE_RATE)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ConfigDict
 
-from zerochain.formats.identity import file_id
+from zerochain.errors import InputError
+from zerochain.formats.headers import Header
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "abx-cells"
@@ -23,6 +25,17 @@ SCHEMA = pa.schema(
 )
 """mode: "within" or "across"; speaker: of A and B; previous, next: "" where the context is any;
 score: 0 … 1, the mean over n triples."""
+MODES = ("within", "across")
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    system: str
+    protocol: str
+    distance: str
+    options: dict[str, Any]
+    record: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +59,13 @@ class AbxCells:
 
 
 def write_cells(path: Path, cells: AbxCells) -> None:
-    """Write cells atomically."""
+    """Write cells atomically.
+
+    Raises:
+        InputError: as `read_cells`.
+    """
+    table = cells.table.cast(SCHEMA)
+    _check(table, path)
     metadata = {
         "system": cells.system,
         "protocol": cells.protocol,
@@ -54,20 +73,43 @@ def write_cells(path: Path, cells: AbxCells) -> None:
         "options": cells.options,
         "record": cells.inputs,
     }
-    write_table(path, KIND, cells.table.cast(SCHEMA), metadata)
+    write_table(path, KIND, table, metadata)
 
 
 def read_cells(path: Path) -> AbxCells:
     """Read cells, from the file or from the folder that holds it.
 
     Raises:
-        InputError: no such file, or not written by `write_cells`.
+        InputError: no such file, not written by `write_cells`, a score outside 0 … 1, a mode
+            that there isn't, or a cell of no triple.
     """
     path = path / CELLS_FILE if path.is_dir() else path
-    table, header = read_table(
-        path, KIND, SCHEMA, "system", "protocol", "distance", "options", "record"
-    )
-    texts = {name: header[name] for name in ("system", "protocol", "distance")}
+    table, header, identity = read_table(path, KIND, SCHEMA, _Header)
+    _check(table, path)
     return AbxCells(
-        table, **texts, options=header["options"], inputs=header["record"], id=file_id(path)
+        table,
+        system=header.system,
+        protocol=header.protocol,
+        distance=header.distance,
+        options=header.options,
+        inputs=header.record,
+        id=identity,
     )
+
+
+def _check(table: pa.Table, path: Path) -> None:
+    scores, counts = table["score"].to_numpy(), table["n"].to_numpy()
+    modes = set(table["mode"].unique().to_pylist())
+    wrong = {
+        "scores that aren't from 0 to 1": int((~((scores >= 0) & (scores <= 1))).sum()),
+        "counts below 1": int((counts < 1).sum()),
+        f"modes other than {' and '.join(MODES)}": len(modes - set(MODES)),
+    }
+    found = [f"{n} {what}" for what, n in wrong.items() if n]
+    if found:
+        raise InputError(
+            f"holds {' and '.join(found)}",
+            path=path,
+            cause="the table was edited or damaged, or percentages were written as shares",
+            remedy="score again with --tables",
+        )

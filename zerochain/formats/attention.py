@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import zipfile
+import hashlib
+import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError
+from zerochain.formats.arrays import BrokenArrayError, from_archive
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids
-from zerochain.formats.tables import read_json, write_json
 from zerochain.formats.units import Units
 
 KIND, MARKER = "attention", "attention.json"
+_ROW_SLACK = 0.05  # float16 keeps three digits, and small weights are many
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    translator_id: str
+    units_id: str
+    ids: list[str]
+    step_ms: float | None = Field(None, gt=0)
+    maps_sha256: list[str] | None = None
+    """Of each file, in the order of the ids; older versions wrote none."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +45,40 @@ class Attention:
     """Of a column; None where the source is units of any length."""
     ids: tuple[str, ...]
     folder: Path
+    maps_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Id → of its file."""
 
     def map(self, name: str) -> NDArray[np.float32]:
         """An utterance's map: (N units, S steps of the source), rows that sum to 1.
 
         Raises:
-            InputError: it is missing or damaged.
+            InputError: it is missing or damaged, or another translation's.
         """
         path = self.folder / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                weights = arrays["attention"]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            content = path.read_bytes()
+            expected = self.maps_sha256.get(name)
+            if expected not in (None, hashlib.sha256(content).hexdigest()):
+                raise BrokenArrayError("its checksum is another's")
+            return _checked(from_archive(content, "attention"))
+        except (OSError, BrokenArrayError) as error:
             raise InputError(
                 f"holds no attention map ({error})",
                 path=path,
-                cause="the file is missing, or was cut off",
+                cause="the file is missing or damaged, or the folder was written again meanwhile",
                 remedy="translate again with --attention",
             ) from error
-        return np.asarray(weights, np.float32)
+
+
+def _checked(weights: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Weights (N, S) whose rows sum to 1."""
+    if weights.ndim != 2 or weights.size == 0 or weights.dtype.kind != "f":
+        raise BrokenArrayError(f"{weights.dtype} of shape {weights.shape}")
+    rows = np.asarray(weights, np.float32)
+    off = np.abs(rows.sum(axis=1) - 1) > _ROW_SLACK
+    if not np.isfinite(rows).all() or rows.min() < 0 or off.any():
+        raise BrokenArrayError("weights below 0, NaN, or rows that don't sum to 1")
+    return rows
 
 
 def write_attention(
@@ -65,11 +95,16 @@ def write_attention(
     header["ids"] = list(maps)
     if step_ms is not None:
         header["step_ms"] = step_ms
+    sums: list[str] = []
+    header["maps_sha256"] = sums
     with atomic_folder(folder, MARKER) as temporary:
         for name, weights in maps.items():
+            stream = io.BytesIO()
+            np.savez_compressed(stream, attention=weights.astype(np.float16), units=units[name])
             file = temporary / f"{name}.npz"
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(file, attention=weights.astype(np.float16), units=units[name])
+            file.write_bytes(stream.getvalue())
+            sums.append(hashlib.sha256(stream.getvalue()).hexdigest())
         write_json(temporary / MARKER, KIND, header)
 
 
@@ -79,14 +114,22 @@ def read_attention(folder: Path) -> Attention:
     Raises:
         InputError: no such folder, a missing key, or an id that leaves the folder.
     """
-    header = read_json(folder / MARKER, KIND, "translator_id", "units_id", "ids")
-    ids = tuple(str(name) for name in header["ids"])
-    check_ids(ids, folder / MARKER, "ids")
-    step_ms = header.get("step_ms")
+    path = folder / MARKER
+    header = read_header(path, KIND, _Header)
+    check_ids(header.ids, path, "ids")
+    sums = header.maps_sha256
+    if sums is not None and len(sums) != len(header.ids):
+        raise InputError(
+            f"has {len(sums)} checksums of {len(header.ids)} maps",
+            path=path,
+            cause="it was edited",
+            remedy="translate again with --attention",
+        )
     return Attention(
-        translator_id=str(header["translator_id"]),
-        units_id=str(header["units_id"]),
-        step_ms=None if step_ms is None else float(step_ms),
-        ids=ids,
+        translator_id=header.translator_id,
+        units_id=header.units_id,
+        step_ms=header.step_ms,
+        ids=tuple(header.ids),
         folder=folder,
+        maps_sha256={} if sums is None else dict(zip(header.ids, sums, strict=True)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +12,34 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.headers import VERSION, Header, explained_by, read_header, sealed
 from zerochain.formats.identity import file_id
-from zerochain.formats.tables import VERSION, read_json
+from zerochain.formats.one_version import one_version
 
 KIND = "bundle"
 MARKER = "config.json"
 SAMPLE = "sample.wav"
 """Beside an inverter's weights, for whoever looks for a voice; like fit.json no part of the id."""
 _WEIGHTS = "weights.safetensors"
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    zerochain: str = ""
+    """The version that wrote it."""
+    trained_on: dict[str, str]
+    config: dict[str, Any]
+    weights_sha256: str | None = None
+    """Older versions wrote none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +65,35 @@ def opened_as(what: str, folder: Path, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        said = f"lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
-        raise InputError(
-            f"is no {what} that can be used: {said}",
-            path=folder,
-            cause="it was edited, or made by another version of zerochain",
-            remedy=remedy,
-        ) from error
+    except InputError as error:
+        if error.path is not None:
+            raise
+        raise _unusable(what, folder, remedy, error.found) from error
+    except ValidationError as error:
+        raise _unusable(what, folder, remedy, explained_by(error)) from error
+    except KeyError as error:
+        raise _unusable(what, folder, remedy, f"lacks {error}") from error
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        IndexError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise _unusable(what, folder, remedy, said) from error
+
+
+def _unusable(what: str, folder: Path, remedy: str, said: str) -> InputError:
+    return InputError(
+        f"is no {what} that can be used: {said}",
+        path=folder,
+        cause="it was edited, or made by another version of zerochain",
+        remedy=remedy,
+    )
 
 
 def within(part: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +114,8 @@ def pack(
     trained_on: Mapping[str, str],
 ) -> tuple[bytes, bytes]:
     """The bytes of config.json and weights.safetensors, the same for the same model."""
+    # Not np.ascontiguousarray, which makes a vector of a scalar.
+    weights = save({n: np.asarray(value, order="C") for n, value in tensors.items()})
     header = {
         "kind": KIND,
         "version": VERSION,
@@ -88,10 +123,10 @@ def pack(
         "zerochain": zerochain.__version__,
         "trained_on": dict(trained_on),
         "config": dict(config),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    text = json.dumps(header, ensure_ascii=False, indent=2) + "\n"
-    # Not np.ascontiguousarray, which makes a vector of a scalar.
-    return text.encode(), save({n: np.asarray(value, order="C") for n, value in tensors.items()})
+    text = json.dumps(sealed(header), ensure_ascii=False, indent=2) + "\n"
+    return text.encode(), weights
 
 
 def packed_id(config: bytes, weights: bytes) -> str:
@@ -123,11 +158,15 @@ def read_bundle(folder: Path, *models: str) -> Bundle:
     """Read a bundle; with `models`, only one of those.
 
     Raises:
-        InputError: not a bundle, an unknown version, weights that can't be read or hold NaN, or
-            another model than asked for.
+        InputError: not a bundle, an unknown version, weights that can't be read, hold NaN or are
+            other than their checksum's, or another model than asked for.
     """
-    header = read_json(folder / MARKER, KIND, "model", "config", "trained_on")
-    model = str(header["model"])
+    return one_version(folder, lambda: _read(folder, models))
+
+
+def _read(folder: Path, models: Collection[str]) -> Bundle:
+    header = read_header(folder / MARKER, KIND, _Header)
+    model = header.model
     if models and model not in models:
         raise InputError(
             f"holds a {model}, not a {' or '.join(models)}",
@@ -138,15 +177,23 @@ def read_bundle(folder: Path, *models: str) -> Bundle:
     path = folder / _WEIGHTS
     try:
         tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        identity = file_id(path)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, MemoryError) as error:
         raise InputError(
-            f"can't be read ({error})",
+            f"can't be read ({str(error).partition(chr(10))[0]})",
             path=path,
             cause="it is missing, or was cut short while it was copied",
             remedy="copy the bundle again, or train it again",
         ) from error
     _check_finite(tensors, path)
-    return Bundle(model, header["config"], tensors, header["trained_on"], bundle_id(folder))
+    if header.weights_sha256 not in (None, identity):
+        raise InputError(
+            f"are not the weights that {MARKER} was written with: their checksum is another's",
+            path=path,
+            cause="the file was damaged while it was copied, or is another model's",
+            remedy="copy the bundle again, or train it again",
+        )
+    return Bundle(model, header.config, tensors, header.trained_on, bundle_id(folder))
 
 
 def _check_finite(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:

@@ -15,14 +15,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain import audio
 from zerochain.audio import Part, Waveform
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids, check_same_ids, file_id, same_name
+from zerochain.formats.one_version import identity, one_version
 from zerochain.formats.phones import PHONES_FILE, Phones, write_phones
-from zerochain.formats.tables import read_json, read_table, write_json, write_table
+from zerochain.formats.tables import read_table, write_table
 
 KIND = "corpus"
 MARKER = "corpus.json"
@@ -39,6 +42,39 @@ _SCHEMA = pa.schema(
         pa.field("channel", pa.int32()),
     ]
 )
+
+
+class _Record(BaseModel):
+    """What an import writes down; others add what they like."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    skipped: list[dict[str, Any]] = []
+    noticed: list[dict[str, Any]] = []
+    unread: dict[str, list[str]] = {}
+    links_passed_over: list[str] = []
+    links_to_nowhere: list[str] = []
+    notes: list[str] = []
+    unlisted: int = Field(0, ge=0)
+    hidden: int = Field(0, ge=0)
+    without_alignment: int = Field(0, ge=0)
+
+
+class _Header(Header):
+    """People may edit it, and add what they like."""
+
+    name: str | None = None
+    audio_root: str = "."
+    language: str = ""
+    licence: str = ""
+    source: str = ""
+    record: _Record = _Record()
+
+
+class _TableHeader(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +117,8 @@ class Corpus:
     record: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     """Where it was read from or written to; None before it was written."""
+    version: tuple[int, int] | None = field(default=None, repr=False, compare=False)
+    """Of the folder that it was read from: another one may take its place."""
 
     @cached_property
     def id(self) -> str:
@@ -92,6 +130,13 @@ class Corpus:
         if self.folder is None:
             raise InputError(
                 f"corpus {self.name!r} was never written", remedy="call write_corpus first"
+            )
+        if self.version is not None and identity(self.folder) != self.version:
+            raise InputError(
+                "was replaced since it was read",
+                path=self.folder,
+                cause="the corpus was imported again meanwhile, or moved away",
+                remedy="give the command again",
             )
         return self.folder
 
@@ -182,7 +227,7 @@ def write_corpus(folder: Path, corpus: Corpus, phones: Phones | None = None) -> 
     """
     with atomic_folder(folder, MARKER) as temporary:
         fill_corpus(temporary, corpus, phones)
-    return replace(corpus, folder=folder)
+    return replace(corpus, folder=folder, version=None)
 
 
 def fill_corpus(folder: Path, corpus: Corpus, phones: Phones | None = None) -> None:
@@ -199,7 +244,7 @@ def fill_corpus(folder: Path, corpus: Corpus, phones: Phones | None = None) -> N
         "audio_root": corpus.audio_root,
         "record": dict(corpus.record),
     }
-    write_json(folder / MARKER, KIND, header)
+    write_json(folder / MARKER, KIND, header, editable=True)
     rows = pa.Table.from_pylist([asdict(u) for u in corpus.utterances], schema=_SCHEMA)
     write_table(folder / "utterances.parquet", KIND, rows, {"name": corpus.name})
     if phones is not None:
@@ -214,21 +259,28 @@ def read_corpus(folder: Path) -> Corpus:
         InputError: not a corpus, an unknown version, a missing column, a duplicate id, an id or
             audio path that leaves its folder, times that make no sense, or no utterance.
     """
-    header = read_json(folder / MARKER, KIND)
+    return one_version(folder, lambda: _read(folder))
+
+
+def _read(folder: Path) -> Corpus:
+    header = read_header(folder / MARKER, KIND, _Header)
     path = folder / "utterances.parquet"
-    table, _ = read_table(path, KIND, _SCHEMA, optional=("channel",))
+    table, _, _ = read_table(path, KIND, _SCHEMA, _TableHeader, optional=("channel",))
     utterances = tuple(Utterance(**row) for row in table.to_pylist())
     _check(utterances, path)
-    return Corpus(
-        name=str(header.get("name", folder.name)),
+    corpus = Corpus(
+        name=folder.name if header.name is None else header.name,
         utterances=utterances,
-        audio_root=str(header.get("audio_root", ".")),
-        language=str(header.get("language", "")),
-        licence=str(header.get("licence", "")),
-        source=str(header.get("source", "")),
-        record=header.get("record", {}),
+        audio_root=header.audio_root,
+        language=header.language,
+        licence=header.licence,
+        source=header.source,
+        record=header.record.model_dump(exclude_unset=True),
         folder=folder,
+        version=identity(folder),
     )
+    _ = corpus.id  # of what was read, not of what may lie there later
+    return corpus
 
 
 def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
@@ -261,5 +313,5 @@ def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
             raise InputError(
                 f"utterance {u.id!r} ends at {u.end} s, which is not after its start",
                 path=path,
-                remedy="mend start and end in the table it was imported from",
+                remedy="fix start and end in the table it was imported from",
             )

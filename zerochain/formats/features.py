@@ -1,4 +1,7 @@
-"""Features of a corpus: `frames.npy` (memory-mapped), `index.parquet` and `features.json`."""
+"""Features of a corpus: `frames.npy` (memory-mapped), `index.parquet` and `features.json`.
+
+The header holds the checksums of the two other files.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,26 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids, check_same_ids, file_id
-from zerochain.formats.tables import read_json, read_table, write_json, write_table
+from zerochain.formats.one_version import one_version
+from zerochain.formats.tables import read_table, write_table
 
 KIND = "features"
 MARKER = "features.json"
+_INDEX, _FRAMES = "index.parquet", "frames.npy"
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -28,6 +37,25 @@ _SCHEMA = pa.schema(
         pa.field("n_frames", pa.int64(), nullable=False),
     ]
 )
+
+
+class FeaturesHeader(Header):
+    """What features.json says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    extractor: str
+    options: dict[str, Any]
+    step_ms: float = Field(gt=0)
+    corpus_id: str
+    frames_sha256: str
+    """Of the numbers, without the header of frames.npy."""
+    index_sha256: str | None = None
+    """Of index.parquet; older versions wrote none."""
+
+
+class _IndexHeader(Header):
+    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +175,7 @@ def check_frames(array: NDArray[np.float32], dim: int, name: str) -> None:
         raise InputError(
             f"utterance {name!r} has {int((~np.isfinite(array)).sum())} NaN or infinite features",
             cause="the recording holds NaN, or features were normalised by a zero deviation",
-            remedy="remove the recording or mend it",
+            remedy="remove the recording or fix it",
         )
 
 
@@ -158,7 +186,7 @@ class FeaturesWriter:
         self._folder = folder
         self._rows: list[dict[str, Any]] = []
         self._digest = hashlib.sha256()
-        self._stream: BinaryIO = (folder / "frames.npy").open("wb")
+        self._stream: BinaryIO = (folder / _FRAMES).open("wb")
         self._dim: int | None = None
         self._n_frames = 0
         self._stream.write(_npy_header(0, 0))
@@ -187,13 +215,14 @@ class FeaturesWriter:
         self._stream.close()
         check_ids([row["id"] for row in self._rows], self._folder)
         table = pa.Table.from_pylist(self._rows, schema=_SCHEMA)
-        write_table(self._folder / "index.parquet", KIND, table, {})
+        write_table(self._folder / _INDEX, KIND, table, {})
         header = {
             "extractor": extractor,
             "options": dict(options),
             "step_ms": step_ms,
             "corpus_id": corpus,
             "frames_sha256": self._digest.hexdigest(),
+            "index_sha256": file_id(self._folder / _INDEX),
         }
         write_json(self._folder / MARKER, KIND, header)
 
@@ -222,18 +251,53 @@ def write_features(
 def read_features(folder: Path) -> Features:
     """Open features; the frames stay on the disk until they are used.
 
+    All of them are looked at once, to see that they are those that were written.
+
     Raises:
         InputError: not features, an unknown version, a duplicate id, an index that doesn't fit
-            the frames, or NaN in them.
+            the frames, NaN in them, or frames other than their checksum's.
     """
-    header = read_json(
-        folder / MARKER, KIND, "extractor", "options", "step_ms", "corpus_id", "frames_sha256"
-    )
-    table, _ = read_table(folder / "index.parquet", KIND, _SCHEMA)
-    path = folder / "frames.npy"
+    return one_version(folder, lambda: _read(folder))
+
+
+def read_features_header(folder: Path) -> tuple[FeaturesHeader, str]:
+    """What features say of themselves, and their id; the frames aren't looked at.
+
+    Raises:
+        InputError: not features, damaged, or of an unknown version.
+    """
+
+    def read() -> tuple[FeaturesHeader, str]:
+        header = read_header(folder / MARKER, KIND, FeaturesHeader)
+        _read_index(folder, header)
+        return header, _id(folder)
+
+    return one_version(folder, read)
+
+
+def _id(folder: Path) -> str:
+    return file_id(folder / MARKER, folder / _INDEX)
+
+
+def _read_index(folder: Path, header: FeaturesHeader) -> pa.Table:
+    table, _, identity = read_table(folder / _INDEX, KIND, _SCHEMA, _IndexHeader)
+    if header.index_sha256 not in (None, identity):
+        raise InputError(
+            f"is not the index that {MARKER} was written with",
+            path=folder / _INDEX,
+            cause="files of two extractions were mixed",
+            remedy="extract the features again",
+        )
+    return table
+
+
+def _read(folder: Path) -> Features:
+    header = read_header(folder / MARKER, KIND, FeaturesHeader)
+    table = _read_index(folder, header)
+    path = folder / _FRAMES
     try:
-        frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        frames = mapped(path)
+    except BrokenArrayError as error:
         raise InputError(
             f"can't be memory-mapped ({error})",
             path=path,
@@ -241,33 +305,43 @@ def read_features(folder: Path) -> Features:
             remedy="extract the features again",
         ) from error
     ids, speakers, offsets, counts = (table[name].to_pylist() for name in _SCHEMA.names)
-    check_ids(ids, folder / "index.parquet")
+    check_ids(ids, folder / _INDEX)
     _check_index(offsets, counts, frames, folder)
     features = Features(
         frames=frames,
         index=dict(zip(ids, zip(offsets, counts, strict=True), strict=True)),
         speakers=dict(zip(ids, speakers, strict=True)),
-        extractor=str(header["extractor"]),
-        options=header["options"],
-        step_ms=float(header["step_ms"]),
-        corpus_id=str(header["corpus_id"]),
-        id=file_id(folder / MARKER, folder / "index.parquet"),
+        extractor=header.extractor,
+        options=header.options,
+        step_ms=header.step_ms,
+        corpus_id=header.corpus_id,
+        id=_id(folder),
     )
-    for name in features.ids:
-        check_frames(features[name], features.dim, name)
+    digest = hashlib.sha256()
+    for name in features.ids:  # one pass over what may be gigabytes
+        block = np.ascontiguousarray(features[name])
+        check_frames(block, features.dim, name)
+        digest.update(block)
+    if digest.hexdigest() != header.frames_sha256:
+        raise InputError(
+            f"are not the frames that {MARKER} was written with: their checksum is another's",
+            path=path,
+            cause="the file was damaged while it was copied, or is another extraction's",
+            remedy="copy the features again, or extract them again",
+        )
     return features
 
 
 def _check_index(
     offsets: list[int], counts: list[int], frames: NDArray[np.float32], folder: Path
 ) -> None:
-    expected = np.concatenate([[0], np.cumsum(counts)]).astype(int)
+    expected = [0, *accumulate(counts)]  # of Python's integers, which don't wrap around
     if (
         not counts
         or min(counts) < 1
         or frames.ndim != 2
         or frames.dtype != np.float32
-        or offsets != expected[:-1].tolist()
+        or offsets != expected[:-1]
         or expected[-1] != len(frames)
     ):
         raise InputError(

@@ -10,10 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zerochain.formats.tables import read_json, write_json
+from pydantic import ConfigDict, Field
+
+from zerochain.formats.headers import Header, read_header, write_json
 
 KIND = "fit"
 FILE = "fit.json"
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: float = Field(ge=0)
+    device: str
 
 
 @dataclass(frozen=True)
@@ -45,5 +54,5 @@ def read_fit(bundle: Path) -> Fit | None:
     path = bundle / FILE
     if not path.is_file():
         return None
-    header = read_json(path, KIND, "seconds", "device")
-    return Fit(float(header["seconds"]), header["device"])
+    header = read_header(path, KIND, _Header)
+    return Fit(header.seconds, header.device)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from zerochain.errors import InputError
 from zerochain.formats import attention, bundle, corpus, features, synthesis, training_log
-from zerochain.formats.tables import read_json, table_header
+from zerochain.formats.headers import Header, parse_json, read_header
+from zerochain.formats.tables import table_header
 
 Kind = Literal[
     "corpus",
@@ -113,7 +113,7 @@ def _walk(path: Path, findings: Findings, seen: set[Path]) -> None:
 
 def _checked(marker: Path, kind: Kind) -> Kind:
     if kind != "training":
-        read_json(marker, kind)
+        read_header(marker, kind, Header)
     return kind
 
 
@@ -122,7 +122,7 @@ def _holds_scores(path: Path) -> bool:
     with path.open("rb") as stream:
         line = stream.readline()
     try:
-        row = json.loads(line.decode())
-    except ValueError:  # which it is as well if it is no UTF-8
+        row = parse_json(line, path)
+    except InputError:
         return False
     return isinstance(row, dict) and {"metric", "value"} <= row.keys()

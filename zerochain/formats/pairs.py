@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import ConfigDict
 
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.headers import Header
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.tables import read_table, write_table
 
@@ -19,6 +21,13 @@ _SCHEMA = pa.schema(
         pa.field("target_id", pa.string(), nullable=False),
     ]
 )
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    source_corpus: str
+    target_corpus: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def read_pairs(path: Path, source: Corpus | None = None, target: Corpus | None =
     Raises:
         InputError: not a pairs table, empty, the same pair twice, or ids missing in a corpus.
     """
-    table, header = read_table(path, KIND, _SCHEMA, "source_corpus", "target_corpus")
+    table, header, _ = read_table(path, KIND, _SCHEMA, _Header)
     columns = (table[name].to_pylist() for name in _SCHEMA.names)
     rows = tuple(zip(*columns, strict=True))
     _check(rows, path)
@@ -87,7 +96,7 @@ def read_pairs(path: Path, source: Corpus | None = None, target: Corpus | None =
         check_same_ids([s for s, _ in rows], source.ids, "pairs", f"corpus {source.name}")
     if target is not None:
         check_same_ids([t for _, t in rows], target.ids, "pairs", f"corpus {target.name}")
-    return Pairs(rows, str(header["source_corpus"]), str(header["target_corpus"]))
+    return Pairs(rows, header.source_corpus, header.target_corpus)
 
 
 def _check(rows: tuple[tuple[str, str], ...], path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+from pydantic import ConfigDict
 
 from zerochain.errors import InputError
+from zerochain.formats.headers import Header
 from zerochain.formats.identity import check_ids
 from zerochain.formats.tables import read_table, write_table
 
@@ -24,6 +26,12 @@ _SCHEMA = pa.schema(
         pa.field("phone", pa.string(), nullable=False),
     ]
 )
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = ""
 
 
 class Phone(NamedTuple):
@@ -62,12 +70,12 @@ def read_phones(path: Path) -> Phones:
     Raises:
         InputError: not a phones table, or a phone that ends before it starts.
     """
-    table, header = read_table(path, KIND, _SCHEMA)
+    table, header, _ = read_table(path, KIND, _SCHEMA, _Header)
     by_id: dict[str, list[Phone]] = {}
     columns = (table[name].to_pylist() for name in _SCHEMA.names)
     for name, onset, offset, phone in zip(*columns, strict=True):
         by_id.setdefault(name, []).append(composed(Phone(onset, offset, phone)))
-    phones = Phones(by_id, str(header.get("source", "")))
+    phones = Phones(by_id, header.source)
     _check(phones, path)
     return phones
 

@@ -5,27 +5,39 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.headers import json_object, validated
 from zerochain.formats.lines import lines_of, read_text
 
-_TYPES = {
-    "metric": str,
-    "n": int,
-    "protocol": str,
-    "system": str,
-    "inputs": dict,
-    "options": dict,
-    "version": str,
-}
-_FIELDS = {*_TYPES, "value", "interval"}
+_LIMITS = (
+    (
+        re.compile(
+            r"abx_|speaker_probe_|codebook_usage|distinct_output_ratio|retrieval_(mrr|recall@\d+)|"
+            r"(.*_)?(pnmi|precision|recall|f1|purity|v_measure|homogeneity|completeness)(_%)?$|"
+            r"(.*_)?(voicing_decision|f0_frame)_error"
+        ),
+        0.0,
+        1.0,
+    ),
+    (re.compile(r"(.*_)?(estoi|f0_correlation)$|speaker_similarity"), -1.0, 1.0),
+    (
+        re.compile(r"(.*_)?(bitrate_bit/s|error_rate_%|cer_%|wer_%|rmse.*|distance_.*|ratio)$"),
+        0.0,
+        math.inf,
+    ),
+)
+"""Metrics, and the least and the most that they can be; 100 times that in %."""
 FOR_REFERENCE = "for_reference"
 """The option that is true for a topline or a ceiling: it stands below, never the best."""
 
@@ -75,8 +87,8 @@ def read_scores(path: Path) -> list[Score]:
     """Read scores in the order they were appended.
 
     Raises:
-        InputError: no such file, a line that isn't JSON, a missing field or a value that isn't
-            a finite number; the message names the line.
+        InputError: no such file, a line that isn't JSON, a missing field, or a value that isn't
+            a finite number or that its metric can't have; the message names the line.
     """
     if not path.is_file():
         raise InputError("no such file", path=path, remedy="run 'zerochain score …' first")
@@ -89,7 +101,7 @@ def read_scores(path: Path) -> list[Score]:
 
 def _line(score: Score, path: Path) -> str:
     try:
-        return json.dumps(asdict(score), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(asdict(score), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise InputError(
             f"{score.metric} of {score.system} is {score.value} with interval {score.interval} "
@@ -98,47 +110,67 @@ def _line(score: Score, path: Path) -> str:
             cause="the score is undefined for this input",
             remedy="score more utterances; an undefined score is left out, not written as 0",
         ) from error
+    _check_range(score, path)
+    return text
+
+
+class _Line(BaseModel):
+    """What a line holds; others may add to it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+    metric: str
+    value: float
+    interval: list[float] | None = Field(min_length=2, max_length=2)
+    n: int = Field(ge=0)
+    protocol: str
+    system: str
+    inputs: dict[str, str]
+    options: dict[str, Any]
+    version: str
 
 
 def _score(line: str, where: str) -> Score:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = validated(_Line, json_object(line, where), where)
+        score = Score(
+            **{name: value for name, value in row if name != "interval"},
+            interval=None if row.interval is None else (row.interval[0], row.interval[1]),
+        )
+        _check_range(score, where)
+    except InputError as error:
         raise InputError(
-            f"is not JSON ({error})",
+            error.found,
             path=where,
-            cause="the file was edited, or cut short while it was copied",
+            cause="the file was edited or damaged, or not written by zerochain",
             remedy="delete the line and score again",
         ) from error
-    missing = sorted(_FIELDS - row.keys()) if isinstance(row, dict) else sorted(_FIELDS)
-    wrong = [] if missing else _wrong(row)
-    if missing or wrong:
+    return score
+
+
+def _check_range(score: Score, path: Path | str) -> None:
+    """Raise InputError where a metric can't have such a value."""
+    low, high = limits(score.metric)
+    numbers = [score.value, *(score.interval or ())]
+    slack = 1e-6 * max(abs(low), 1.0) if math.isinf(high) else 1e-6 * high
+    wrong = [n for n in numbers if not low - slack <= n <= high + slack]
+    if wrong or sorted(score.interval or ()) != list(score.interval or ()):
+        found = f"{wrong[0]}" if wrong else f"an interval of {score.interval}"
         raise InputError(
-            f"lacks {', '.join(missing)}" if missing else f"has {' with '.join(wrong)}",
-            path=where,
-            cause="it was not written by zerochain",
-            remedy="delete the line and score again",
+            f"{score.metric} of {score.system} is {found}, which it can't be",
+            path=path,
+            cause="the number was edited or damaged, or a share was taken for a percentage",
+            remedy="score again",
         )
-    interval = None if row["interval"] is None else (row["interval"][0], row["interval"][1])
-    return Score(**{name: row[name] for name in _FIELDS - {"interval"}}, interval=interval)
 
 
-def _wrong(row: Mapping[str, Any]) -> list[str]:
-    """The fields of a line that are of another type, and what they hold."""
-    wrong = [name for name, expected in _TYPES.items() if not isinstance(row[name], expected)]
-    if not _is_number(row["value"]) or not _is_interval(row["interval"]):
-        wrong += ["value", "interval"]
-    return [f"{name} {row[name]!r}" for name in wrong]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _is_interval(value: object) -> bool:
-    return value is None or (
-        isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-    )
+def limits(metric: str) -> tuple[float, float]:
+    """The least and the most that a metric can be."""
+    for names, low, high in _LIMITS:
+        if names.match(metric):
+            scale = 100.0 if metric.endswith("_%") else 1.0
+            return low * scale, high * scale
+    return -math.inf, math.inf
 
 
 @contextmanager

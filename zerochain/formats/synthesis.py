@@ -5,24 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import ConfigDict, Field
+
 from zerochain.errors import InputError, listed
+from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids, file_id
-from zerochain.formats.tables import read_json, write_json
 from zerochain.formats.units import TRANSLATED
 
 KIND = "synthesis"
 MARKER = "synthesis.json"
-_NEEDED = (
-    "inverter_id",
-    "units_id",
-    "unit_method",
-    "corpus_id",
-    "voice",
-    "sample_rate",
-    "step_ms",
-    "ids",
-    "method",
-)
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    inverter_id: str
+    method: str
+    units_id: str
+    unit_method: str
+    corpus_id: str
+    voice: str
+    sample_rate: int = Field(ge=1, le=10_000_000)
+    step_ms: float = Field(gt=0)
+    ids: list[str] = Field(min_length=1)
+    speaker_encoder_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,22 +80,21 @@ def read_synthesis(folder: Path) -> Synthesis:
         InputError: no such folder, an unknown version, a missing key, an id that leaves the
             folder, or an utterance without its wav.
     """
-    header = read_json(folder / MARKER, KIND, *_NEEDED)
-    ids = tuple(str(name) for name in header["ids"])
+    header = read_header(folder / MARKER, KIND, _Header)
+    ids = tuple(header.ids)
     check_ids(ids, folder / MARKER, "ids")
-    encoder = header.get("speaker_encoder_id")
     synthesis = Synthesis(
-        inverter_id=str(header["inverter_id"]),
-        method=str(header["method"]),
-        units_id=str(header["units_id"]),
-        unit_method=str(header["unit_method"]),
-        corpus_id=str(header["corpus_id"]),
-        voice=str(header["voice"]),
-        sample_rate=int(header["sample_rate"]),
-        step_ms=float(header["step_ms"]),
+        inverter_id=header.inverter_id,
+        method=header.method,
+        units_id=header.units_id,
+        unit_method=header.unit_method,
+        corpus_id=header.corpus_id,
+        voice=header.voice,
+        sample_rate=header.sample_rate,
+        step_ms=header.step_ms,
         ids=ids,
         folder=folder,
-        speaker_encoder_id=None if encoder is None else str(encoder),
+        speaker_encoder_id=header.speaker_encoder_id,
     )
     lost = [name for name in ids if not synthesis.audio_path(name).is_file()]
     if lost:

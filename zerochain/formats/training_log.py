@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from itertools import pairwise
 from pathlib import Path
 
 from zerochain.errors import InputError
@@ -17,7 +18,8 @@ def read_training_log(folder: Path) -> TrainingLog:
     """The log in a training's folder. Columns that hold text are left out.
 
     Raises:
-        InputError: no such file, not CSV with a column "step", no row, or rows of other lengths.
+        InputError: no such file, not CSV with a column "step", no row, rows of other lengths, or
+            steps or seconds that make no sense.
     """
     path = folder / MARKER
     try:
@@ -25,10 +27,12 @@ def read_training_log(folder: Path) -> TrainingLog:
             header, *rows = [row for row in csv.reader(stream) if row] or [[]]
     except FileNotFoundError as error:
         raise InputError("no such file", path=path, remedy="check the path") from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise _broken(path, f"is not CSV ({error})") from error
     if "step" not in header or not rows:
         raise _broken(path, f"has {len(rows)} rows under the columns {', '.join(header) or 'none'}")
+    if len(set(header)) < len(header):
+        raise _broken(path, f"has a column twice: {', '.join(header)}")
     if any(len(row) != len(header) for row in rows):
         raise _broken(path, "has rows of other lengths than its header")
     columns = {
@@ -40,8 +44,13 @@ def read_training_log(folder: Path) -> TrainingLog:
         for name, values in columns.items()
         if None not in values
     }
-    if any(math.isnan(step) for step in log.get("step", [math.nan])):
-        raise _broken(path, 'column "step" holds something other than numbers')
+    steps = log.get("step", [math.nan])
+    if not all(math.isfinite(step) and step >= 0 for step in steps):
+        raise _broken(path, 'column "step" holds something other than numbers from 0 on')
+    if any(later < earlier for earlier, later in pairwise(steps)):
+        raise _broken(path, 'column "step" runs backwards')
+    if any(seconds < 0 for seconds in log.get("seconds", [])):
+        raise _broken(path, 'column "seconds" holds less than 0')
     return log
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, ModelMismatchError, listed
+from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
     check_ids,
     check_same_ids,
     check_unique,
-    file_id,
     short,
 )
 from zerochain.formats.tables import read_table, write_table
@@ -35,6 +36,16 @@ _SCHEMA = pa.schema(
         pa.field("durations", pa.list_(pa.int32())),
     ]
 )
+
+
+class _Header(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    model_id: str
+    n_units: int = Field(ge=1, le=2**31)
+    step_ms: float = Field(gt=0)
+    method: str
+    corpus_id: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +175,7 @@ def read_units(path: Path) -> UnitFile:
         InputError: not a unit file, an unknown version, a missing column, a duplicate id, no
             utterance, one without units, a unit out of range, or durations that don't fit.
     """
-    table, header = read_table(path, KIND, _SCHEMA, "model_id", "n_units", "step_ms", "method")
+    table, header, identity = read_table(path, KIND, _SCHEMA, _Header)
     ids = table["id"].to_pylist()
     check_unique(ids, path)
     has_durations = table["durations"].null_count == 0 and len(ids) > 0
@@ -177,16 +188,16 @@ def read_units(path: Path) -> UnitFile:
         )
     unit_file = UnitFile(
         units=dict(zip(ids, _arrays(table["units"], path), strict=True)),
-        n_units=int(header["n_units"]),
-        step_ms=float(header["step_ms"]),
-        model_id=str(header["model_id"]),
-        method=str(header["method"]),
+        n_units=header.n_units,
+        step_ms=header.step_ms,
+        model_id=header.model_id,
+        method=header.method,
         speakers=dict(zip(ids, table["speaker"].to_pylist(), strict=True)),
         durations=dict(zip(ids, _arrays(table["durations"], path), strict=True))
         if has_durations
         else None,
-        corpus_id=str(header.get("corpus_id", "")),
-        id=file_id(path),
+        corpus_id=header.corpus_id,
+        id=identity,
     )
     _check(unit_file, path)
     return unit_file

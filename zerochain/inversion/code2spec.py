@@ -18,15 +18,15 @@ class Code2SpecConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_units: int = Field(ge=1)
-    n_bins: int = Field(1025, ge=1)
-    width: int = Field(256, ge=8, multiple_of=8)
+    n_units: int = Field(ge=1, le=2**20)
+    n_bins: int = Field(1025, ge=1, le=65_536)
+    width: int = Field(256, ge=8, multiple_of=8, le=65_536)
     """Channels of a layer, the total over its kernels; the default suits CPUs."""
-    n_embedding: int = Field(64, ge=1)
+    n_embedding: int = Field(64, ge=1, le=65_536)
     correct_means: bool = True
     """Whether the network only corrects each unit's mean spectrum; the published one doesn't."""
-    n_voices: int = Field(1, ge=1)
-    n_reference: int = Field(0, ge=0)
+    n_voices: int = Field(1, ge=1, le=2**20)
+    n_reference: int = Field(0, ge=0, le=65_536)
     """Dimensions of a speaker encoder's vectors, from which voices are known; 0: by their number.
     """
 

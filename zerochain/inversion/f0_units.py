@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -13,10 +12,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.formats.atomic import scratch
+from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.cuts import Cuts
 from zerochain.inversion.f0_training import F0Task, frames_of, measured
@@ -31,6 +32,23 @@ from zerochain.training.split import validation_ids
 MODEL = "f0-vqvae"
 TRAINING = TrainingConfig(max_steps=1500, batch_size=32, ema_decay=0.99)
 _COLLAPSED = 0.25  # the part of the codes in use below which pitch is hardly told
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    voiced: float = Field(ge=0)
+    n_used: int = Field(ge=0)
+
+
+class _Settings(BaseModel):
+    """What a bundle says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    network: F0VqvaeConfig
+    step_ms: float = Field(gt=0, allow_inf_nan=False)
+    report: _Report
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +108,7 @@ class F0Quantizer:
             "training": training.model_dump(),
             "data": [learned.digest, kept.digest],
         }
-        with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+        with nullcontext(folder) if folder else scratch() as place:
             trained = train(
                 task,
                 training,
@@ -211,8 +229,9 @@ class F0Quantizer:
         device: str = "cpu",
     ) -> Self:
         """What `settings` and `tensors` were taken from."""
-        network = with_weights(F0Vqvae(F0VqvaeConfig(**settings["network"])), tensors, device)
-        return cls(network, settings["step_ms"], settings["report"])
+        known = _Settings.model_validate(settings)
+        network = with_weights(lambda: F0Vqvae(known.network), tensors, device)
+        return cls(network, known.step_ms, settings["report"])
 
     def save(self, folder: Path, trained_on: Mapping[str, str]) -> str:
         """Write a bundle of its own and return its id."""
@@ -226,7 +245,8 @@ class F0Quantizer:
             InputError: not a bundle of an F0 quantizer.
         """
         bundle = read_bundle(folder, MODEL)
-        return cls.from_tensors(bundle.config, bundle.tensors, device)
+        with opened_as("F0 quantizer", folder, "train it again"):
+            return cls.from_tensors(bundle.config, bundle.tensors, device)
 
     @property
     def _device(self) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,11 +20,23 @@ from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.voices import Vector, Voice, check_n_reference, check_vector, named
+from zerochain.inversion.voices import (
+    InverterConfig,
+    Vector,
+    Voice,
+    check_n_reference,
+    check_vector,
+    named,
+)
 from zerochain.modules.weights import weights_of, with_weights
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")
+
+
+class _Config(InverterConfig):
+    f0: list[dict[str, float]]
+    phase: Phase
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +69,8 @@ class Inverter:
     phase: Phase = "pghi-fgla"
     prosody: Prosody | None = None
     """For units that come without durations."""
+    id: str = ""
+    """Of the bundle that it was read from."""
 
     @property
     def frames_a_step(self) -> int:
@@ -186,33 +200,43 @@ class Inverter:
         """
         bundle = read_bundle(folder, *METHODS)
         with opened_as("inverter", folder, "train the inverter again"):
-            return cls._of(bundle, device)
+            return cls.from_bundle(bundle, device)
 
     @classmethod
-    def _of(cls, bundle: Bundle, device: str) -> Self:
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """What a bundle holds; `load` says what is wrong with one that is damaged."""
         config, tensors = bundle.config, bundle.tensors
+        known = _Config.model_validate(config)
         options = SpectrogramOptions(**config["spectrogram"])
         for name in ("mean", "deviation"):
             if tensors[name].shape != (options.n_bins,):
                 raise ValueError(f"has a {name} of {len(tensors[name])} for {options.n_bins} bins")
-        network: nn.Module
         if bundle.model == "code2spec":
-            network = Code2Spec(Code2SpecConfig(**config["network"]))
-        else:
-            network = nn.Embedding(config["n_units"] + 1, options.n_bins)
+            sizes = Code2SpecConfig(**config["network"])
+            mine = (known.n_units, options.n_bins, len(known.voices))
+            if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
+                raise ValueError("its network is of other units, bins or voices than it says")
+        network: Callable[[], nn.Module] = (
+            (lambda: Code2Spec(sizes))
+            if bundle.model == "code2spec"
+            else (lambda: nn.Embedding(known.n_units + 1, options.n_bins))
+        )
+        if known.step_ms * 16 < options.hop or len(known.f0) != len(known.voices):
+            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
         return cls(
             method="code2spec" if bundle.model == "code2spec" else "unit-means",
             network=with_weights(network, within("network", tensors), device),
             options=options,
             mean=torch.from_numpy(tensors["mean"]).to(device),
             deviation=torch.from_numpy(tensors["deviation"]).to(device),
-            unit_model=config["unit_model"],
-            n_units=config["n_units"],
-            step_ms=config["step_ms"],
-            voices=tuple(config["voices"]),
+            unit_model=known.unit_model,
+            n_units=known.n_units,
+            step_ms=known.step_ms,
+            voices=tuple(known.voices),
             statistics=tuple(F0Statistics(**s) for s in config["f0"]),
-            speaker_encoder_id=config["speaker_encoder_id"],
-            phase=config["phase"],
+            speaker_encoder_id=known.speaker_encoder_id,
+            phase=known.phase,
+            id=bundle.id,
             prosody=None
             if "prosody" not in config
             else Prosody.from_tensors(config["prosody"], within("prosody", bundle.tensors), device),

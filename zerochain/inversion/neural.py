@@ -25,7 +25,7 @@ from zerochain.inversion.contours import resampled
 from zerochain.inversion.f0_units import F0Quantizer
 from zerochain.inversion.generator_training import Generator
 from zerochain.inversion.prosody import Prosody, frames_a_step
-from zerochain.inversion.voices import Voice, check_n_reference, check_vector, named
+from zerochain.inversion.voices import InverterConfig, Voice, check_n_reference, check_vector, named
 from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.excitation import at, starts
 from zerochain.modules.f0_vqvae import STRIDE
@@ -60,6 +60,8 @@ class NeuralInverter:
     step_ms: float
     voices: tuple[str, ...]
     speaker_encoder_id: str = ""
+    id: str = ""
+    """Of the bundle that it was read from."""
 
     @property
     def frames_a_step(self) -> int:
@@ -174,24 +176,27 @@ class NeuralInverter:
         """
         bundle = read_bundle(folder, *METHODS)
         with opened_as("inverter", folder, "train the inverter again"):
-            return cls._of(bundle, device)
+            return cls.from_bundle(bundle, device)
 
     @classmethod
-    def _of(cls, bundle: Bundle, device: str) -> Self:
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """What a bundle holds; `load` says what is wrong with one that is damaged."""
         config = bundle.config
         method: Method = "hifigan" if bundle.model == "hifigan" else "convnext"
         f0, prosody = (within(part, bundle.tensors) for part in ("f0_quantizer", "prosody"))
-        generator = make_generator(method, config)
+        weights = within("generator", bundle.tensors)
+        known = InverterConfig.model_validate(config)
         inverter = cls(
             method=method,
-            generator=with_weights(generator, within("generator", bundle.tensors), device),
+            generator=with_weights(lambda: make_generator(method, config), weights, device),
             f0_quantizer=F0Quantizer.from_tensors(config["f0_quantizer"], f0, device),
             prosody=Prosody.from_tensors(config["prosody"], prosody, device),
-            unit_model=config["unit_model"],
-            n_units=config["n_units"],
-            step_ms=config["step_ms"],
-            voices=tuple(config["voices"]),
-            speaker_encoder_id=config["speaker_encoder_id"],
+            unit_model=known.unit_model,
+            n_units=known.n_units,
+            step_ms=known.step_ms,
+            voices=tuple(known.voices),
+            speaker_encoder_id=known.speaker_encoder_id,
+            id=bundle.id,
         )
         inverter._check_parts()
         return inverter

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from zerochain.errors import InputError
@@ -21,6 +22,18 @@ Voice = int | NDArray[np.float32] | None
 """The number of a voice, what a speaker encoder hears in one (n_reference,), or any voice."""
 _FRAME_MS = 10.0
 _MEASURES = {"duration_rmse": "durations", "voicing_error": "voicing", "z_rmse": "F0"}
+
+
+class _Settings(BaseModel):
+    """What a bundle says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    network: ProsodyConfig
+    step_ms: float = Field(gt=0, le=1e6)
+    statistics: list[dict[str, float]]
+    scale: float = Field(gt=0)
+    report: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +152,13 @@ class Prosody:
         device: str = "cpu",
     ) -> Self:
         """What `settings` and `tensors` were taken from."""
+        known = _Settings.model_validate(settings)
         return cls(
-            with_weights(ProsodyNet(ProsodyConfig(**settings["network"])), tensors, device),
-            settings["step_ms"],
+            with_weights(lambda: ProsodyNet(known.network), tensors, device),
+            known.step_ms,
             tuple(F0Statistics(**s) for s in settings["statistics"]),
-            settings["scale"],
-            settings["report"],
+            known.scale,
+            known.report,
         )
 
     @property

@@ -15,7 +15,7 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.f0 import Contour, F0Statistics, track_f0
 from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.formats.bundle import opened_as, read_bundle
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
@@ -72,9 +72,10 @@ def load_inverter(folder: Path, device: str = "cpu") -> AnyInverter:
     Raises:
         InputError: not a bundle of an inverter.
     """
-    if read_bundle(folder, *SPECTRAL, *neural.METHODS).model in neural.METHODS:
-        return NeuralInverter.load(folder, device)
-    return Inverter.load(folder, device)
+    bundle = read_bundle(folder, *SPECTRAL, *neural.METHODS)
+    kind = NeuralInverter if bundle.model in neural.METHODS else Inverter
+    with opened_as("inverter", folder, "train the inverter again"):
+        return kind.from_bundle(bundle, device)
 
 
 def synthesize(
@@ -104,7 +105,7 @@ def synthesize(
             chunks = speech(model, unit_file.steps(name), voice, speaking, pitch, name)
             audio.write_chunks(folder / f"{name}.wav", chunks)
         synthesis = Synthesis(
-            inverter_id=bundle_id(inverter),
+            inverter_id=model.id,
             method=model.method,
             units_id=unit_file.id,
             unit_method=unit_file.method,
@@ -183,15 +184,16 @@ def _voice(model: AnyInverter, speaking: Speaking, device: str) -> Voice:
             remedy="give --like RECORDING and --speakers BUNDLE, or --voice NAME",
         )
     model.check_n_reference()
-    if bundle_id(speakers) != model.speaker_encoder_id:
+    encoder = SpeakerEncoder.load(speakers, device)
+    if encoder.id != model.speaker_encoder_id:
         raise ModelMismatchError(
-            f"the speaker encoder is {short(bundle_id(speakers))}, but the inverter was trained "
+            f"the speaker encoder is {short(encoder.id)}, but the inverter was trained "
             f"with {short(model.speaker_encoder_id)}",
             cause="the encoder was trained again, or is another one",
             remedy="give the one that the inverter was trained with",
         )
     wave = audio.read(like)
-    vector = SpeakerEncoder.load(speakers, device).embed(wave)
+    vector = encoder.embed(wave)
     return Voice(f"like {like.name}", vector, F0Statistics.of([track_f0(wave, F0)]))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE
@@ -22,10 +22,16 @@ class SpectrogramOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_fft: int = Field(2048, ge=16)
-    n_window: int = Field(1024, ge=16)
-    hop: int = Field(160, ge=1)
+    n_fft: int = Field(2048, ge=16, le=65_536)
+    n_window: int = Field(1024, ge=16, le=65_536)
+    hop: int = Field(160, ge=1, le=65_536)
     scale: Literal["log", "linear"] = "log"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.n_window > self.n_fft:
+            raise ValueError(f"n_window {self.n_window} is longer than n_fft {self.n_fft}")
+        return self
 
     @property
     def n_bins(self) -> int:

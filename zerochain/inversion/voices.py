@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from zerochain.errors import InputError, listed
@@ -15,6 +16,18 @@ from zerochain.features.f0 import F0Statistics
 from zerochain.formats.identity import same_name
 
 Vector = NDArray[np.float32]
+
+
+class InverterConfig(BaseModel):
+    """What the bundles of all inverters say."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+    unit_model: str
+    n_units: int = Field(ge=1)
+    step_ms: float = Field(gt=0, le=1e6)
+    voices: list[str] = Field(min_length=1)
+    speaker_encoder_id: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,16 +14,16 @@ class ConditioningConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_units: int = Field(ge=1)
-    n_f0_units: int = Field(0, ge=0)
+    n_units: int = Field(ge=1, le=2**20)
+    n_f0_units: int = Field(0, ge=0, le=2**20)
     """0 where there are no F0 units."""
-    n_voices: int = Field(1, ge=1)
-    n_reference: int = Field(0, ge=0)
+    n_voices: int = Field(1, ge=1, le=2**20)
+    n_reference: int = Field(0, ge=0, le=65_536)
     """Dimensions of a speaker encoder's vectors; 0 where voices are numbers alone."""
-    n_unit_embedding: int = Field(128, ge=1)
-    n_f0_embedding: int = Field(32, ge=1)
-    n_voice_embedding: int = Field(64, ge=1)
-    hop: int = Field(160, ge=1)
+    n_unit_embedding: int = Field(128, ge=1, le=65_536)
+    n_f0_embedding: int = Field(32, ge=1, le=65_536)
+    n_voice_embedding: int = Field(64, ge=1, le=65_536)
+    hop: int = Field(160, ge=1, le=65_536)
     """Samples a frame."""
 
     def conditioning(self) -> Conditioning:

@@ -62,10 +62,10 @@ class TimeConv(nn.Conv2d):
 class SourceFilterConfig(ConditioningConfig):
     """Sizes of the generator. The defaults make 4 million parameters."""
 
-    width: int = Field(256, ge=1)
-    n_blocks: int = Field(8, ge=1)
-    n_fft: int = Field(1024, ge=16, multiple_of=2)
-    n_window: int = Field(640, ge=16)
+    width: int = Field(256, ge=1, le=65_536)
+    n_blocks: int = Field(8, ge=1, le=256)
+    n_fft: int = Field(1024, ge=16, multiple_of=2, le=65_536)
+    n_window: int = Field(640, ge=16, le=65_536)
     """Samples of the window that cuts frames out of the excitation: room is left for filters."""
 
     @model_validator(mode="after")

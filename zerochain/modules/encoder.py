@@ -20,11 +20,11 @@ class EncoderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_in: int = Field(39, ge=1)
-    width: int = Field(256, ge=1)
-    n_blocks: int = Field(4, ge=0)
+    n_in: int = Field(39, ge=1, le=2**20)
+    width: int = Field(256, ge=1, le=65_536)
+    n_blocks: int = Field(4, ge=0, le=256)
     """Residual blocks of two convolutions of kernel 3 after the striding ones."""
-    dim: int = Field(64, ge=1)
+    dim: int = Field(64, ge=1, le=65_536)
     stride: Literal[1, 2, 4, 8, 16] = 1
     tail: Tail = "none"
     """What sees the whole utterance, after the convolutions."""

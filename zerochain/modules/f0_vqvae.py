@@ -21,10 +21,10 @@ class F0VqvaeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    n_units: int = Field(20, ge=1)
-    dim: int = Field(128, ge=1)
-    width: int = Field(64, ge=1)
-    n_blocks: int = Field(2, ge=0)
+    n_units: int = Field(20, ge=1, le=2**20)
+    dim: int = Field(128, ge=1, le=65_536)
+    width: int = Field(64, ge=1, le=65_536)
+    n_blocks: int = Field(2, ge=0, le=256)
     """Residual blocks at the rate of the units, in the encoder and in the decoder."""
     decay: float = Field(0.99, gt=0, lt=1)
     commitment: float = Field(0.25, ge=0)

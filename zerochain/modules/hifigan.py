@@ -53,7 +53,7 @@ def _prime_factors(n: int) -> list[int]:
 class HiFiGANConfig(ConditioningConfig):
     """Sizes of the generator; the defaults are the published ones."""
 
-    width: int = Field(512, ge=32)
+    width: int = Field(512, ge=32, le=65_536)
     """Channels at first; each stage halves them."""
     kernels: tuple[int, ...] = Field((3, 7, 11), min_length=1)
     dilations: tuple[int, ...] = Field((1, 3, 5), min_length=1)

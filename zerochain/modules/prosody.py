@@ -18,16 +18,16 @@ class ProsodyConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    n_units: int = Field(ge=1)
-    width: int = Field(64, ge=1)
-    n_duration_layers: int = Field(3, ge=1)
-    n_f0_layers: int = Field(6, ge=1)
+    n_units: int = Field(ge=1, le=2**20)
+    width: int = Field(64, ge=1, le=65_536)
+    n_duration_layers: int = Field(3, ge=1, le=256)
+    n_f0_layers: int = Field(6, ge=1, le=24)
     """Each doubles the dilation: n layers see 2ⁿ − 1 frames to either side."""
     dropout: float = Field(0.2, ge=0, lt=1)
-    n_voices: int = Field(0, ge=0)
+    n_voices: int = Field(0, ge=0, le=2**20)
     """0: nothing depends on the voice."""
-    voice_dim: int = Field(32, ge=1)
-    n_reference: int = Field(0, ge=0)
+    voice_dim: int = Field(32, ge=1, le=65_536)
+    n_reference: int = Field(0, ge=0, le=65_536)
     """Dimensions of a speaker encoder's vectors; 0 where voices are known by their number."""
     voice_dropout: float = Field(0.1, ge=0, lt=1)
     """How often training doesn't say who speaks: what an unknown voice then gets."""

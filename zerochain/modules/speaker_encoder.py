@@ -18,11 +18,11 @@ class SpeakerNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_in: int = Field(80, ge=1)
-    width: int = Field(128, ge=1)
-    n_blocks: int = Field(3, ge=1)
+    n_in: int = Field(80, ge=1, le=2**20)
+    width: int = Field(128, ge=1, le=65_536)
+    n_blocks: int = Field(3, ge=1, le=256)
     """Residual blocks of two convolutions of kernel 3, over steps of two frames."""
-    dim: int = Field(128, ge=1)
+    dim: int = Field(128, ge=1, le=65_536)
     """Of the vector."""
 
 

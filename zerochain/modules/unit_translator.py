@@ -26,34 +26,34 @@ class TranslatorConfig(BaseModel):
     architecture: Architecture = "conformer"
     """A conformer and a Transformer that says one unit after the other; LSTMs that do; or a
     conformer that says all at once (CTC)."""
-    n_in: int = Field(80, ge=1)
+    n_in: int = Field(80, ge=1, le=2**20)
     """Dimensions of a frame, or how many source units there are."""
     hears_units: bool = False
-    n_units: int = Field(256, ge=1)
+    n_units: int = Field(256, ge=1, le=2**20)
     """Target units."""
-    width: int = Field(192, ge=1)
+    width: int = Field(192, ge=1, le=65_536)
     """Of layers; of each direction of an LSTM of the encoder."""
-    n_encoder_layers: int = Field(4, ge=1)
-    n_decoder_layers: int = Field(3, ge=1)
-    n_heads: int = Field(4, ge=1)
-    factor: int = Field(2, ge=1)
+    n_encoder_layers: int = Field(4, ge=1, le=256)
+    n_decoder_layers: int = Field(3, ge=1, le=256)
+    n_heads: int = Field(4, ge=1, le=1024)
+    factor: int = Field(2, ge=1, le=1024)
     """How many times wider feed-forward layers are inside."""
-    kernel: int = Field(15, ge=1)
+    kernel: int = Field(15, ge=1, le=65_536)
     """Of the conformer's convolutions, odd."""
     subsampling: Literal[1, 2, 4, 8] = 4
     dropout: float = Field(0.1, ge=0, lt=1)
     """Of what each layer adds."""
-    decoder_width: int = Field(512, ge=1)
+    decoder_width: int = Field(512, ge=1, le=65_536)
     """Of the LSTM that decodes."""
-    embedding: int = Field(128, ge=1)
+    embedding: int = Field(128, ge=1, le=65_536)
     """Dimensions of a unit for LSTMs."""
-    upsampling: int = Field(1, ge=1)
+    upsampling: int = Field(1, ge=1, le=1024)
     """Steps of CTC for one of the encoder: as many as there are target units need."""
     auxiliary: Auxiliary = "none"
     """How the source's own units are predicted from the encoder's middle layer: by a small
     decoder (cross-entropy), by CTC, or not at all."""
-    n_auxiliary_units: int = Field(1, ge=1)
-    auxiliary_upsampling: int = Field(1, ge=1)
+    n_auxiliary_units: int = Field(1, ge=1, le=2**20)
+    auxiliary_upsampling: int = Field(1, ge=1, le=1024)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

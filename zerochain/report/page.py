@@ -10,9 +10,9 @@ from typing import Any
 import zerochain
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.headers import write_json
 from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
-from zerochain.formats.tables import write_json
 from zerochain.report import drawings, style
 from zerochain.report.abx_maps import abx_maps
 from zerochain.report.examples import examples, scored_units

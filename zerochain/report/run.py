@@ -13,7 +13,7 @@ from zerochain.formats.attention import MARKER as ATTENTION_MARKER
 from zerochain.formats.attention import Attention, read_attention
 from zerochain.formats.bundle import Bundle, read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.features import MARKER as FEATURES_MARKER
+from zerochain.formats.features import read_features_header
 from zerochain.formats.fit import Fit, read_fit
 from zerochain.formats.identity import file_id
 from zerochain.formats.kinds import Kind, find
@@ -21,7 +21,6 @@ from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.synthesis import Synthesis, read_synthesis
-from zerochain.formats.tables import read_json
 from zerochain.formats.training_log import TrainingLog, read_training_log
 from zerochain.formats.units import UnitFile, read_units
 
@@ -158,10 +157,9 @@ def _read(run: Run) -> Iterator[Source]:
         run.corpora[corpus.id] = corpus
         yield Source("corpus", path, corpus.id, corpus.name)
     for path in files.features:
-        header = read_json(path / FEATURES_MARKER, "features", "extractor", "step_ms")
-        identity = file_id(path / FEATURES_MARKER, path / "index.parquet")
-        run.features[identity] = header
-        yield Source("features", path, identity, str(header["extractor"]))
+        header, identity = read_features_header(path)
+        run.features[identity] = header.model_dump()
+        yield Source("features", path, identity, header.extractor)
     for path in files.bundles:
         bundle = read_bundle(path)
         run.models[bundle.id] = bundle

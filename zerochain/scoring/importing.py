@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zerochain.errors import InputError, listed
 from zerochain.formats.features import FeaturesWriter, write_features
 from zerochain.formats.identity import file_id, foreign_id
+from zerochain.formats.inside import check_inside
 from zerochain.formats.submissions import abxls, zerospeech2019, zerospeech2021
 from zerochain.formats.unit_text import UnitText, read_unit_text
 from zerochain.formats.units import UnitFile, write_units
@@ -61,7 +62,7 @@ def import_zerospeech2019(
     folder = zerospeech2019.vector_folder(root, language)
     metadata = zerospeech2019.read_metadata(root)
     return _import(
-        _files(folder, only),
+        _files(folder, root, only),
         out,
         line_timing(step_ms, corpus, spread, root),
         folders,
@@ -105,7 +106,7 @@ def import_zerospeech2021(
             remedy="'zerochain check zerospeech2021' lists what is wrong with it",
         )
     return _import(
-        _files(folder, only, suffix),
+        _files(folder, root, only, suffix),
         out,
         line_timing(round(shift * 1000, 6), corpus, False, root),
         folders,
@@ -156,8 +157,10 @@ def import_units(
     return unit_file
 
 
-def _files(folder: Path, only: Collection[str] | None, suffix: str = ".txt") -> dict[str, Path]:
-    """Id → its file of vectors; `only` names them as .txt."""
+def _files(
+    folder: Path, root: Path, only: Collection[str] | None, suffix: str = ".txt"
+) -> dict[str, Path]:
+    """Id → its file of vectors in a folder of the submission `root`; `only` names them as .txt."""
     if not folder.is_dir():
         raise InputError(
             "no such folder",
@@ -175,9 +178,8 @@ def _files(folder: Path, only: Collection[str] | None, suffix: str = ".txt") -> 
             path=folder,
             remedy="'zerochain check' lists everything that is missing",
         )
-    outside = [f for f in there.values() if not f.resolve().is_relative_to(folder.resolve())]
-    if outside:
-        raise InputError("is a link out of the submission", path=outside[0], remedy="copy the file")
+    for file in there.values():
+        check_inside(file, root, "submission")
     kept = [file for name, file in there.items() if only is None or name in only]
     return {foreign_id(file.name, suffix=suffix): file for file in kept}
 

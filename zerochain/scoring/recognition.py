@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.recogniser import Recogniser
 from zerochain.features.text import NORMALISATION, plain
+from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
@@ -255,7 +255,7 @@ class _Theirs:
         ]
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
-        with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+        with scratch() as folder:
             waves = None if spoken.corpus is None else spoken.waves(names)
             for name in track(names, "Recognising"):
                 wav = spoken.folder / f"{name}.wav"

@@ -1,4 +1,8 @@
-"""Checkpoints from which training goes on as if it had never stopped: safetensors and JSON."""
+"""Checkpoints from which training goes on as if it had never stopped: safetensors and JSON.
+
+A checksum of all that they hold stands beside it: training that goes on from damaged numbers would
+come to something else without a word.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,14 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, contiguous_format
+from torch import Tensor, contiguous_format, uint8
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.headers import parse_json
+
+_STATE, _SUM = "state", "sha256"
+_BROKEN = (AttributeError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
@@ -29,28 +37,17 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_take_tensors(state, tensors))
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": text})
+        save_file(tensors, temporary, metadata={_STATE: text, _SUM: _digest(text, tensors)})
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
     """Read a checkpoint of the run with this fingerprint.
 
     Raises:
-        InputError: it can't be read, or belongs to a run with other data or settings.
+        InputError: it can't be read, is damaged, or belongs to a run with other data or settings.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            layout = json.loads((file.metadata() or {})["state"])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"can't be read ({str(error).splitlines()[0]})",
-            path=path,
-            cause="it was cut short while it was copied, or is no checkpoint",
-            remedy="remove it, and training starts again",
-        ) from error
-    state: dict[str, Any] = _put_tensors(layout, tensors)
-    if state.get("fingerprint") != fingerprint:
+    state = _read(path)
+    if not isinstance(state, dict) or state.get("fingerprint") != fingerprint:
         raise InputError(
             "is the checkpoint of a training with other data or other settings",
             path=path,
@@ -58,6 +55,42 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
             remedy="use the same again to go on, or --restart to start anew",
         )
     return state
+
+
+def damaged(path: Path, why: str) -> InputError:
+    """What to say of a checkpoint from which training can't go on."""
+    return InputError(
+        f"can't be read ({why})",
+        path=path,
+        cause="it was damaged while it was copied, or another version wrote it",
+        remedy="remove it or give --restart, and training starts again",
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        text = metadata[_STATE]
+        state = _put_tensors(parse_json(text, path), tensors)
+        found = _digest(text, tensors)
+    except (SafetensorError, *_BROKEN) as error:
+        raise damaged(path, str(error).partition("\n")[0]) from error
+    # Older versions wrote no checksum; nothing else was in the metadata then.
+    if metadata.get(_SUM) != found and metadata.keys() != {_STATE}:
+        raise damaged(path, "its checksum is another's")
+    return state
+
+
+def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the state and of all tensors' names, types, shapes and numbers."""
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(uint8).numpy())
+    return digest.hexdigest()
 
 
 def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:

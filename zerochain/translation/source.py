@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.normalisation import Moments
@@ -33,9 +33,9 @@ class SourceKind(BaseModel):
     name: str
     """The extractor, or the unit model's id."""
     options: dict[str, Any] = {}
-    n_in: int
+    n_in: int = Field(ge=1)
     """Dimensions of a frame, or how many units there are."""
-    step_ms: float
+    step_ms: float = Field(gt=0, allow_inf_nan=False)
 
     @classmethod
     def of(cls, given: Features | UnitFile) -> SourceKind:

@@ -12,7 +12,7 @@ from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.attention import MARKER as ATTENTION_MARKER
 from zerochain.formats.attention import write_attention
-from zerochain.formats.bundle import MARKER, bundle_id
+from zerochain.formats.bundle import MARKER
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, file_id
 from zerochain.formats.scores import Score, append_scores
@@ -189,7 +189,7 @@ def translate(
             attention,
             model.attention(inputs, made.units),
             made.units,
-            translator_id=bundle_id(translator),
+            translator_id=model.id,
             units_id=file_id(out),
             step_ms=model.attention_step_ms,
         )
@@ -202,7 +202,7 @@ def translate(
         seconds=seconds,
     )
     if scores is not None:
-        append_scores(scores, [_speed(done, system, file_id(out), bundle_id(translator), device)])
+        append_scores(scores, [_speed(done, system, file_id(out), model.id, device)])
     return done
 
 

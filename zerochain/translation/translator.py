@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain.errors import InputError, listed
 from zerochain.features.batching import like_lengths
@@ -32,6 +33,21 @@ from zerochain.translation.source import Array, SourceKind
 MODEL = "translator"
 _BATCH = 8_000
 """Frames or units of a padded batch; beams share them."""
+
+
+class BundleConfig(BaseModel):
+    """What a bundle says; `training` beside it is for people."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    network: TranslatorConfig
+    source: SourceKind
+    unit_model: str
+    unit_method: str
+    n_units: int = Field(ge=1)
+    step_ms: float = Field(gt=0)
+    longest_s: float = Field(gt=0)
+    ratio: float = Field(gt=0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,8 @@ class Translator:
     longest_s: float
     ratio: float
     device: str = "cpu"
+    id: str = ""
+    """Of the bundle that it was read from."""
 
     @property
     def architecture(self) -> str:
@@ -221,21 +239,28 @@ class Translator:
         """
         bundle = read_bundle(folder, model)
         with opened_as("translator", folder, "train the translator again"):
-            return cls._of(bundle, device)
+            return cls.from_bundle(bundle, device)
 
     @classmethod
-    def _of(cls, bundle: Bundle, device: str) -> Self:
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """What a bundle holds; `load` says what is wrong with one that is damaged."""
         config = bundle.config
-        network = UnitTranslator(TranslatorConfig(**config["network"]))
+        known = BundleConfig.model_validate(config)
+        sizes = known.network
+        if (sizes.n_units, sizes.n_in) != (known.n_units, known.source.n_in):
+            raise ValueError("its network is of other numbers of units or inputs than it says")
+        if sizes.hears_units != known.source.hears_units:
+            raise ValueError("its network listens to something else than it says")
         return cls(
-            network=with_weights(network, bundle.tensors, device),
-            source=SourceKind(**config["source"]),
-            unit_model=config["unit_model"],
-            unit_method=config["unit_method"],
-            step_ms=config["step_ms"],
-            longest_s=config["longest_s"],
-            ratio=config["ratio"],
+            network=with_weights(lambda: UnitTranslator(sizes), bundle.tensors, device),
+            source=known.source,
+            unit_model=known.unit_model,
+            unit_method=known.unit_method,
+            step_ms=known.step_ms,
+            longest_s=known.longest_s,
+            ratio=known.ratio,
             device=device,
+            id=bundle.id,
         )
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerochain.formats.inside import is_inside
 from zerochain.formats.text_vectors import scan_vectors
+from zerochain.formats.yaml_files import check_size
 from zerochain.progress import track
 
 Schema = Mapping[str, Any]
@@ -48,7 +50,7 @@ class Submission:
 
     def is_outside(self, path: Path) -> bool:
         """Whether a path leads, by a link, out of the submission."""
-        return not path.resolve().is_relative_to(self.root.resolve())
+        return not is_inside(path, self.root)
 
     def entries(
         self, folder: Path, required: Collection[str], optional: Collection[str] = ()
@@ -123,6 +125,7 @@ class Submission:
         try:
             loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
             node = loader.get_single_node()
+            check_size(node)
             found: list[Violation] = []
             values = _table(node, schema, optional, loader, "", where, found)
         except yaml.MarkedYAMLError as error:

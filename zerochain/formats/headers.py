@@ -1,0 +1,217 @@
+"""JSON as files hold it: one door for all of it, and one validated model per header.
+
+A header carries its own checksum (`sha256`, of everything else that it holds), so that a damaged
+byte is noticed rather than believed. Headers of older versions have none, and are read without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+
+VERSION = 1
+SEAL = "sha256"
+_DEEPEST = 50  # levels of lists and tables within each other; what people write has five
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class Header(BaseModel):
+    """What every header says. A kind's own model adds its keys, and forbids all others."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
+
+    kind: str
+    version: int
+    sha256: str | None = None
+
+
+H = TypeVar("H", bound=Header)
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse_json(content: bytes | str, path: Path | str) -> Any:
+    """The value in a JSON text.
+
+    Raises:
+        InputError: not JSON or not UTF-8, a key that stands twice, half a character (a lone
+            surrogate), or more levels than anybody writes.
+    """
+    raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    try:
+        value = json.loads(raw, object_pairs_hook=_table)
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode()
+        _check_depth(value)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"is not JSON ({str(error).partition(chr(10))[0]})",
+            path=path,
+            cause="it was cut short or damaged",
+            remedy="make it again",
+        ) from error
+    return value
+
+
+def json_object(content: bytes | str, path: Path | str) -> dict[str, Any]:
+    """The table in a JSON text.
+
+    Raises:
+        InputError: as `parse_json`, or another kind of value.
+    """
+    value = parse_json(content, path)
+    if not isinstance(value, dict):
+        raise InputError(
+            f"holds a JSON {type(value).__name__}, not an object",
+            path=path,
+            cause="it was not written by zerochain",
+            remedy="make it again",
+        )
+    return value
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key stands twice")
+    return table
+
+
+def _check_depth(value: Any) -> None:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_DEEPEST):
+        if not level:
+            return
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+    raise ValueError(f"more than {_DEEPEST} levels within each other")
+
+
+def validated(model: type[M], value: object, path: Path | str) -> M:
+    """A value as its model.
+
+    Raises:
+        InputError: a key is missing or unknown, or a value is of another type or out of range.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InputError(
+            explained_by(error),
+            path=path,
+            cause="it was edited or damaged, or not written by zerochain",
+            remedy="make it again",
+        ) from error
+
+
+def explained_by(error: ValidationError) -> str:
+    """What pydantic found, in a line."""
+    errors = error.errors(include_url=False)
+    lacking = [_name(e["loc"]) for e in errors if e["type"] == "missing"]
+    if lacking:
+        return f"lacks {', '.join(lacking)}"
+    unknown = [_name(e["loc"]) for e in errors if e["type"] == "extra_forbidden"]
+    if unknown:
+        return f"has a key that nobody knows: {', '.join(unknown)}"
+    found = ", ".join(f"{_name(e['loc'])!r} is {_clipped(e['input'])}" for e in errors)
+    return f"makes no sense: {found}"
+
+
+def _name(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place)) or "it"
+
+
+def _clipped(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def check_header(value: dict[str, Any], kind: str, model: type[H], path: Path) -> H:
+    """A header as its model, if it is one of this kind, of a known version and undamaged.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value.get("kind") != kind:
+        raise InputError(
+            f"holds a {value.get('kind')!r}, not a {kind!r}",
+            path=path,
+            cause="two arguments were swapped",
+            remedy="'zerochain show' says what a file or folder is",
+        )
+    check_version(value.get("version"), path)
+    header = validated(model, value, path)
+    if header.sha256 not in (None, _seal(value)):
+        raise InputError(
+            "was changed since it was written: its checksum is another's",
+            path=path,
+            cause="it was damaged while it was copied, or edited",
+            remedy="copy it again, or make it again",
+        )
+    return header
+
+
+def check_version(version: object, path: Path) -> None:
+    """Refuse a version that this zerochain doesn't know."""
+    if type(version) is not int or version != VERSION:
+        raise InputError(
+            f"has format version {version!r}; this zerochain reads version {VERSION}",
+            path=path,
+            cause="it was written by a newer or much older zerochain",
+            remedy="upgrade zerochain, or make the file again with this one",
+        )
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A header with its checksum, as JSON will give it back."""
+    plain = json.loads(json.dumps(value))
+    return {**plain, SEAL: _seal(plain)}
+
+
+def _seal(value: dict[str, Any]) -> str:
+    rest = {name: one for name, one in value.items() if name != SEAL}
+    text = json.dumps(rest, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_header(path: Path, kind: str, model: type[H]) -> H:
+    """The header in a JSON file.
+
+    Raises:
+        InputError: missing, unreadable, damaged, or of another kind or version.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputError(
+            f"no such file, so {path.parent} is not a {kind}",
+            path=path,
+            remedy="check the path; 'zerochain show FOLDER' says what a folder is",
+        ) from error
+    return check_header(json_object(content, path), kind, model, path)
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """As `read_header`, of a kind that has no model: everything but the checksum."""
+    header = read_header(path, kind, Header).model_dump()
+    header.pop(SEAL)
+    return header
+
+
+def write_json(path: Path, kind: str, value: dict[str, Any], *, editable: bool = False) -> None:
+    """Write an object atomically, with its kind and version first.
+
+    Args:
+        editable: people may change it by hand, so it carries no checksum.
+    """
+    header = {"kind": kind, "version": VERSION, **value}
+    text = json.dumps(header if editable else sealed(header), ensure_ascii=False, indent=2)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
