@@ -1,6 +1,8 @@
 """Fixtures: small corpora made on the spot, and the real ones where a machine has them."""
 
 import os
+import random
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,15 @@ def pytest_configure() -> None:
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test draws the same numbers: which tests a worker ran before it is a matter of load."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:  # not worth its import
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -99,8 +99,17 @@ def test_joined_recordings_that_differ_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, sound("WAV", "PCM_16") + sound("WAV", "PCM_16", channels=2))
     with pytest.raises(InputError, match=r"joined end to end.*1 channels.*and 2"):
         audio.info(path)
-    path = written(tmp_path, sound("FLAC", "PCM_16") + sound("WAV", "PCM_16"))
-    assert len(decoded(path)) >= 6000
+
+
+def test_joined_recordings_of_different_codecs(tmp_path: Path) -> None:
+    rate = struct.pack("<I", 16_000)
+    adpcm = sound("WAV", "IMA_ADPCM")
+    assert adpcm[24:28] == rate
+    contents = [sound("WAV", "PCM_16"), adpcm, sound("WAV", "FLOAT")]
+    waves = np.concatenate([decoded(written(tmp_path, content)) for content in contents])
+    path = written(tmp_path, b"".join(contents))
+    assert np.array_equal(decoded(path), waves)
+    assert np.array_equal(decoded(path, start=0.4, end=1), waves[6400:16_000])
 
 
 @pytest.mark.parametrize(("container", "codec"), [*JOINED, ("SVX", "PCM_16"), ("SDS", "PCM_16")])
@@ -172,8 +181,8 @@ def test_a_header_of_an_earlier_moment(tmp_path: Path) -> None:
     header = audio.info(path)
     assert header.n_samples == 6000
     assert header.note == (
-        "the header's size was never finished: it promises 2000 bytes of sound, and all 12000 "
-        "that there are were read"
+        "the header's size was never finished: it promises 2000 bytes of sound; all 12000 that "
+        "are there were read"
     )
     assert np.array_equal(decoded(path), decoded(written(tmp_path, wav(SOUND), "b.wav")))
 
@@ -207,6 +216,45 @@ def test_mp3_in_a_wav_goes_by_its_frames(tmp_path: Path) -> None:
     assert np.array_equal(decoded(written(tmp_path, mp3, "misnamed.wav")), plain)
     with pytest.raises(InputError, match="cut short"):
         decoded(written(tmp_path, mp3_in_wav(mp3[:-100])))
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"\0\0\0\x20ftypM4A ", "MPEG-4"),
+        (b"#!AMR\n", "AMR"),
+        (b"\x1a\x45\xdf\xa3", "WebM"),
+        (b"\xff\xf1\x50\x80", "AAC"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(tmp_path: Path, head: bytes, found: str) -> None:
+    with pytest.raises(InputError, match=f"{found}.*isn't read here") as caught:
+        audio.info(written(tmp_path, head + bytes(range(256)) * 8, "a.m4a"))
+    assert "ffmpeg" in str(caught.value.remedy)
+
+
+def test_a_shortened_sphere_is_named(tmp_path: Path) -> None:
+    content = sound("NIST", "PCM_16").replace(
+        b"sample_coding -s3 pcm", b"sample_coding -s26 pcm,embedded-shorten-v2.00"
+    )
+    with pytest.raises(InputError, match="embedded-shorten") as caught:
+        audio.info(written(tmp_path, content))
+    assert "sph2pipe" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "FLAC", "AU"])
+def test_a_tag_before_other_containers_is_passed_over(tmp_path: Path, container: str) -> None:
+    whole = sound(container, "PCM_16")
+    path = written(tmp_path, ID3V2 * 2 + whole)
+    assert audio.info(path).note == ""
+    assert np.array_equal(decoded(path), decoded(written(tmp_path, whole, "b.wav")))
+
+
+def test_a_chunk_without_its_padding_byte_before_the_sound(tmp_path: Path) -> None:
+    whole = wav(SOUND)
+    unpadded = b"LIST" + struct.pack("<I", 5) + b"INFOx"
+    path = written(tmp_path, whole[:12] + unpadded + whole[12:])
+    assert np.array_equal(decoded(path), decoded(written(tmp_path, whole, "b.wav")))
 
 
 ID3V1 = b"TAG" + b"x" * 125

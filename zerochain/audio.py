@@ -18,8 +18,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from zerochain.containers import Contents, Reader, examine, unreadable
-from zerochain.containers.source import CUT_SHORT
+from zerochain.containers import Contents, examine
+from zerochain.containers.decoder import BLOCK, Decoder
+from zerochain.containers.source import unreadable
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 
@@ -29,8 +30,6 @@ SUFFIXES = frozenset(
     | {".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
 )
 """Of the files that importing a folder takes for recordings."""
-_BLOCK = 57_600
-"""Samples decoded at once: a multiple of the frames and blocks of all codecs."""
 _IN_MEMORY = 1 << 24
 _LONGEST_WAV = (1 << 32) - 1 - 36
 _WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
@@ -86,7 +85,7 @@ class Block(NamedTuple):
     part: int
     """Its place among the parts asked for."""
     wave: Waveform
-    """May be empty."""
+    """May be empty. Not to be changed in place: parts that overlap may share it."""
     is_last: bool = False
     levels: ChannelLevels | None = None
     """With the last block, where several channels are mixed."""
@@ -143,7 +142,7 @@ def read_parts(
     turn = 0
     try:
         for block in blocks(path, parts, sample_rate=sample_rate):
-            collected[block.part] += block.wave.tobytes()
+            collected[block.part] += block.wave.data
             if not block.is_last:
                 continue
             ready[block.part] = block.error
@@ -182,12 +181,12 @@ def blocks(
         except InputError as error:
             yield _failed(index, error)
     waiting.sort(key=lambda one: one.first)
-    with _Decoder(path, contents) as decoder:
+    with Decoder(path, contents) as decoder:
         yield from _pass(decoder, contents, waiting)
 
 
-def _pass(decoder: _Decoder, contents: Contents, waiting: list[_Open]) -> Iterator[Block]:
-    at_once = max(1, _BLOCK // contents.n_channels)
+def _pass(decoder: Decoder, contents: Contents, waiting: list[_Open]) -> Iterator[Block]:
+    at_once = max(1, BLOCK // contents.n_channels)
     open_parts: list[_Open] = []
     while waiting or open_parts:
         try:
@@ -219,114 +218,6 @@ def _pass(decoder: _Decoder, contents: Contents, waiting: list[_Open]) -> Iterat
             return
 
 
-class _Decoder:
-    """The samples of a file from one end to the other, whatever pieces it consists of."""
-
-    def __init__(self, path: Path, contents: Contents) -> None:
-        self._path, self._contents = path, contents
-        self._reader: Reader | None = None
-        self._next_run, self._left = 0, 0
-        self._rest = np.empty((0, contents.n_channels), np.float32)
-        self.place = 0
-
-    def __enter__(self) -> _Decoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def go_to(self, sample: int) -> None:
-        """Go on to a sample: at once where the codec allows it, else by decoding up to it."""
-        if sample == self.place:
-            return
-        if self._contents.can_seek:
-            self._seek(sample)
-        while self.place < sample and len(self.read(min(_BLOCK, sample - self.place))):
-            pass
-
-    def read(self, n: int) -> NDArray[np.float32]:
-        """The next `n` samples (n, channels); fewer only at the end.
-
-        Raises:
-            InputError: they can't be decoded, or are fewer than promised.
-        """
-        found = [np.empty((0, self._contents.n_channels), np.float32)]
-        try:
-            while n > 0 and (self._reader is not None or self._open_next()):
-                samples = self._some(n)
-                self._left -= len(samples)
-                self.place += len(samples)
-                n -= len(samples)
-                found.append(samples)
-                if len(samples) == 0:
-                    self._check_end()
-                if self._left == 0 or len(samples) == 0:
-                    self._close()
-        except InputError as error:
-            self._close()
-            place, self.place = self.place, -1
-            if error.found.startswith("the header promises"):
-                raise
-            promised = self._contents.n_samples
-            raise unreadable(
-                self._path,
-                f"{error.found}: the header promises {promised} samples, {place} could be read",
-                "it was cut short while it was copied, or is damaged",
-            ) from error
-        return found[-1] if len(found) == 2 else np.concatenate(found)
-
-    def _some(self, n: int) -> NDArray[np.float32]:
-        """Up to `n` of the next samples.
-
-        Where the codec can't seek, libsndfile is always asked for the same blocks, whatever parts
-        are wanted: in some formats (PAF) it loses samples otherwise.
-        """
-        assert self._reader is not None
-        if self._contents.can_seek:
-            return self._reader.read(min(n, self._left))
-        if len(self._rest) == 0:
-            self._rest = self._reader.read(min(_BLOCK, self._left))
-        some, self._rest = self._rest[:n], self._rest[n:]
-        return some
-
-    def _check_end(self) -> None:
-        if self._left > self._contents.slack:
-            promised = self._contents.n_samples
-            raise unreadable(
-                self._path,
-                f"the header promises {promised} samples, {self.place} could be read",
-                CUT_SHORT,
-            )
-
-    def _seek(self, sample: int) -> None:
-        self._close()
-        begin = 0
-        for index, run in enumerate(self._contents.runs):
-            if begin <= sample < begin + run.n_samples:
-                self._next_run = index
-                break
-            begin += run.n_samples
-        if self._open_next() and self._reader is not None:
-            self._reader.seek(sample - begin)
-            self._left -= sample - begin
-            self.place = sample
-
-    def _open_next(self) -> bool:
-        if self._next_run == len(self._contents.runs):
-            return False
-        run = self._contents.runs[self._next_run]
-        rate, channels = self._contents.sample_rate, self._contents.n_channels
-        self._reader = Reader(self._path, run.piece, rate, channels)
-        self._next_run, self._left = self._next_run + 1, run.n_samples
-        return True
-
-    def _close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        self._reader = None
-        self._rest = self._rest[:0]
-
-
 class _Open:
     """A part on its way: mixed, checked, measured and resampled block by block."""
 
@@ -356,7 +247,8 @@ class _Open:
             mono = np.ascontiguousarray(samples[:, self._channel - 1])
         else:
             channels = np.array(samples.T, order="C")  # sums along long rows are far faster
-            mono = channels.mean(axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                mono = channels.mean(axis=0)
             assert self._levels is not None
             self._levels.add(channels, mono)
         self._not_finite += len(mono) - int(np.isfinite(mono).sum())
@@ -406,10 +298,11 @@ class _Levels:
 
     def add(self, channels: NDArray[np.float32], mean: Waveform) -> None:
         """Add the next samples: (channels, n), and their mean (n,)."""
-        self._power += [float(np.dot(channel, channel)) for channel in channels]
-        channels -= mean
-        self._apart += [float(np.dot(channel, channel)) for channel in channels]
-        self._mean_power += float(np.dot(mean, mean))
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused
+            self._power += [float(np.dot(channel, channel)) for channel in channels]
+            channels -= mean
+            self._apart += [float(np.dot(channel, channel)) for channel in channels]
+            self._mean_power += float(np.dot(mean, mean))
         self._n += len(mean)
 
     def found(self) -> ChannelLevels:
@@ -489,7 +382,7 @@ def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMP
             with atomic_file(path) as temporary, temporary.open("w+b") as file:
                 sink = _Sink(file)
                 with soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=kind) as sound:
-                    while block := waiting.read(4 * _BLOCK):
+                    while block := waiting.read(4 * BLOCK):
                         sound.write(np.frombuffer(block, np.float32) / np.float32(peak))
                         sink.check()
                 sink.check()
@@ -531,8 +424,8 @@ def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes
     data = wave / peak if peak > 1 else wave
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", sample_rate, 1, subtype, format=kind) as file:
-        for start in range(0, len(data), _BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
-            file.write(data[start : start + _BLOCK])
+        for start in range(0, len(data), BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
+            file.write(data[start : start + BLOCK])
     return buffer.getvalue()
 
 

@@ -2,37 +2,90 @@
 
 numba keeps what it compiled beside the source or in the user's cache folder. It raises an error
 when neither can be written, as in another user's container, and when a full disk or a damaged
-file gets in the way later. None of this is a reason to stop: a kernel is then compiled anew.
+file gets in the way later. None of this is a reason to stop: a kernel is then compiled anew, and
+kept in a temporary folder for as long as the program runs.
 """
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
 
 import numba
 
+from zerochain.leftovers import SCRATCH, clear_abandoned, hold, owned
+
 F = TypeVar("F", bound=Callable[..., Any])
+_config: Any = numba.config  # its settings are made as it loads
 _NOTED = "ZEROCHAIN_COMPILES_ANEW"
 """Set in the environment once the note was shown: processes that this one starts keep quiet."""
 
 
-def compiled(*, error_model: str = "python", fastmath: Collection[str] = ()) -> Callable[[F], F]:
+def compiled(
+    *, error_model: Literal["python", "numpy"] = "python", fastmath: Collection[str] = ()
+) -> Callable[[F], F]:
     """A decorator: compile a function that doesn't hold Python's lock, with numba's options."""
 
     def decorate(function: F) -> F:
-        kernel = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(function)
-        try:
-            kernel.enable_caching()
-        except (RuntimeError, OSError):  # "no locator available"
-            _note("no folder for compiled code can be written")
-        else:
-            _forgive(kernel._cache)
+        kernel: Any = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(
+            function
+        )
+        for _ in range(2):
+            try:
+                kernel.enable_caching()
+            except (RuntimeError, OSError):  # "no locator available"
+                if not _keep_for_now():
+                    break
+            else:
+                _forgive(kernel._cache)
+                break
         return cast(F, kernel)
 
     return decorate
+
+
+def allow_kernels_of(package: str) -> None:
+    """Call before a package is imported whose own kernels are cached: librosa."""
+    if _config.CACHE_DIR:
+        places = [Path(_config.CACHE_DIR)]
+    else:
+        appdirs: Any = importlib.import_module("numba.misc.appdirs")
+        spec = importlib.util.find_spec(package)
+        folders = [Path(f) for f in (spec and spec.submodule_search_locations) or ()]
+        places = [*(f / "core" / "__pycache__" for f in folders)]
+        places.append(Path(appdirs.AppDirs(appname="numba", appauthor=False).user_cache_dir))
+    if not any(map(_writable, places)):
+        _keep_for_now()
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _keep_for_now() -> bool:
+    """Have numba keep compiled code in a temporary folder of this program and those it starts."""
+    _note("no folder for compiled code can be written")
+    try:
+        clear_abandoned(Path(tempfile.gettempdir()), SCRATCH)
+        folder = tempfile.mkdtemp(prefix=owned(SCRATCH))
+    except OSError:
+        return False
+    hold(os.open(folder, os.O_RDONLY))  # until this process ends
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
+    return True
 
 
 def _forgive(cache: Any) -> None:

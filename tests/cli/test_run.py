@@ -147,7 +147,7 @@ def test_a_chain_without_a_corpus_or_its_phones(
 
 
 def test_a_pipeline_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
-    recipe = Path("my recipes/greet")
+    recipe = Path("my {recipes} %#/greet")
     recipe.mkdir(parents=True)
     (recipe / "config.yaml").write_text("name: nobody\n")
     (recipe / "Snakefile").write_text(

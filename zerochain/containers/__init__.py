@@ -35,12 +35,21 @@ _MAGIC: list[tuple[re.Pattern[bytes], _Parser]] = [
     (re.compile(rb"fLaC"), streams.flac),
     (re.compile(rb"OggS.{24}", re.DOTALL), streams.ogg),
 ]
+_FOREIGN = [
+    ("not a readable sound file but MPEG-4 (.m4a, .mp4, .3gp)", 4, b"ftyp"),
+    ("not a readable sound file but AMR", 0, b"#!AMR"),
+    ("not a readable sound file but Matroska or WebM", 0, b"\x1a\x45\xdf\xa3"),
+    ("not a readable sound file but Windows Media", 0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    ("not a readable sound file but AAC (ADTS)", 0, b"\xff\xf1"),
+    ("not a readable sound file but AAC (ADTS)", 0, b"\xff\xf9"),
+    ("not a readable sound file but WavPack", 0, b"wvpk"),
+    ("not a readable sound file but Monkey's Audio", 0, b"MAC "),
+]
 _MOST_PER_BYTE = 8192
 """Samples that a byte of a file can stand for: silence in FLAC takes 14 bytes for 65,535."""
 _MOST_PIECES = 10_000
 _RACY_NS = 2_000_000_000
 """A file that changed just now may change again without its time of change telling."""
-_BLOCK = 1 << 16
 _EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
 WIDTHS = {
     "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
@@ -143,10 +152,20 @@ def _examined(path: Path, *_state: int) -> Contents:
     if len(read) > 1:
         notes.insert(0, f"{len(read)} recordings joined end to end; all of them were read")
     runs = tuple(run for one in read for run in one.runs)
-    codec = first.codec if all(one.codec == first.codec for one in read) else "several"
-    contents = replace(first, runs=runs, codec=codec, note="; ".join(dict.fromkeys(notes)))
+    contents = replace(
+        first,
+        container=_common([one.container for one in read]),
+        codec=_common([one.codec for one in read]),
+        runs=runs,
+        note="; ".join(dict.fromkeys(notes)),
+        is_counted=any(one.is_counted for one in read),
+    )
     _check_sense(path, contents)
     return contents
+
+
+def _common(names: list[str]) -> str:
+    return names[0] if len(set(names)) == 1 else "several"
 
 
 def _walk(file: File) -> list[Found]:
@@ -156,6 +175,7 @@ def _walk(file: File) -> list[Found]:
     while at < file.size:
         parse = _parser(file, at)
         if parse is None and at == 0:
+            _check_foreign(file)
             return [Found(Piece(0, file.size), file.size)]
         if parse is None or len(found) == _MOST_PIECES:
             raise file.refused(
@@ -170,24 +190,25 @@ def _walk(file: File) -> list[Found]:
     return found
 
 
+def _check_foreign(file: File) -> None:
+    head = file.at(0, 12)
+    for name, place, magic in _FOREIGN:
+        if head[place:].startswith(magic):
+            raise file.refused(
+                f"{name}, which isn't read here",
+                "as telephones and web browsers record",
+                "convert it: 'ffmpeg -i OLD NEW.flac'",
+            )
+
+
 def _parser(file: File, at: int) -> _Parser | None:
     """What reads the container that begins at an offset; None where none is recognised."""
-    head = file.at(at, 40)
-    if tag := mpeg.id3v2_size(head):
-        if file.at(at + tag, 4) == b"fLaC":
-            return lambda file, at, begins: _tagged(streams.flac(file, at + tag, begins), at)
-        return mpeg.mpeg
+    inner = mpeg.behind_tags(file, at)
+    head = file.at(inner, 40)
     for magic, parser in _MAGIC:
         if magic.match(head):
-            return parser
-    return mpeg.mpeg if mpeg.begins_at(file, at) else None
-
-
-def _tagged(found: Found, at: int) -> Found:
-    """A FLAC behind an ID3 tag, which libsndfile passes over."""
-    if found.piece.prefix:
-        return found
-    return replace(found, piece=replace(found.piece, start=at))
+            return lambda file, _, begins: parser(file, inner, begins)
+    return mpeg.mpeg if inner > at or mpeg.begins_at(file, at) else None
 
 
 def _begins(file: File, at: int) -> bool:
@@ -198,9 +219,16 @@ def _begins(file: File, at: int) -> bool:
 
 def _measured(path: Path, found: Found) -> Contents:
     """What libsndfile makes of a container, compared with what was found."""
-    contents = _opened(path, found.piece, found)
-    if found.fallback is not None and contents.n_samples != found.n_samples:
+    contents: Contents | None
+    try:
+        contents = _opened(path, found.piece, found)
+    except InputError:
+        if found.fallback is None:
+            raise
+        contents = None
+    if found.fallback is not None and (contents is None or contents.n_samples != found.n_samples):
         contents = _opened(path, found.fallback, found)
+    assert contents is not None
     if contents.n_samples < found.promised:
         raise unreadable(
             path,
@@ -217,7 +245,7 @@ def _opened(path: Path, piece: Piece, found: Found) -> Contents:
         n = reader.n_samples
         if n is None:
             n = 0
-            while len(block := reader.read(_BLOCK)):
+            while len(block := reader.read(1 << 16)):
                 n += len(block)
         return Contents(
             reader.container,

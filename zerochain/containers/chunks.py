@@ -75,8 +75,7 @@ def chunks(file: File, layout: Layout, offset: int, base: int = 0) -> Iterator[C
         yield Chunk(data[: layout.name_bytes], offset + header, size)
         if size < 0:
             return
-        offset += header + size
-        offset += _pad(layout, size, offset - base)
+        offset = _behind(file, layout, offset + header + size, size, base)
 
 
 def after(file: File, layout: Layout, offset: int, begins: Begins, base: int) -> int | None:
@@ -106,16 +105,15 @@ def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base:
         stop = chunk.start + chunk.size
         if stop > file.size:
             return file.size if chunk.name[:4].lower() in _KNOWN else None
-        pad = _pad(layout, chunk.size, stop - base)
-        unpadded = next(chunks(file, layout, stop), None)
-        if pad and unpadded is not None and _is_named(unpadded.name):
-            pad = 0
-        place = stop + pad
+        place = _behind(file, layout, stop, chunk.size, base)
     return None
 
 
-def _pad(layout: Layout, size: int, offset: int) -> int:
-    return -offset % layout.alignment if layout is W64 else size % layout.alignment
+def _behind(file: File, layout: Layout, stop: int, size: int, base: int) -> int:
+    """Where the chunk behind one of this size begins; some writers leave the padding out."""
+    pad = -(stop - base) % layout.alignment if layout is W64 else size % layout.alignment
+    name = file.at(stop, layout.name_bytes)
+    return stop if pad and len(name) == layout.name_bytes and _is_named(name) else stop + pad
 
 
 def _is_named(name: bytes) -> bool:
@@ -259,7 +257,7 @@ def aiff(file: File, at: int, begins: Begins) -> Found:
             return replace(found, note=note, piece=found.fallback or found.piece, fallback=None)
         return found
     if sound.note:
-        raise _inseparable(file, sound)
+        raise _inseparable(file, start, promised)
     return Found(Piece(at, sound.end), sound.end, rate, channels)
 
 
@@ -316,7 +314,7 @@ def caf(file: File, at: int, begins: Begins) -> Found:
             if raw:
                 return _pcm(at, start, sound, raw, rate, channels)
             if sound.note:
-                raise _inseparable(file, sound)
+                raise _inseparable(file, start, promised)
             return Found(Piece(at, sound.end), sound.end, rate, channels)
     raise _no_sound(file, "data")
 
@@ -342,10 +340,10 @@ def _follows(file: File, layout: Layout, begins: Begins, base: int) -> Callable[
     return lambda offset: after(file, layout, offset, begins, base)
 
 
-def _inseparable(file: File, sound: Extent) -> Exception:
+def _inseparable(file: File, start: int, promised: int | None) -> Exception:
     return file.refused(
-        f"{sound.note.partition(':')[2].strip().replace(' were read', '')}, of a codec that needs "
-        "the right size",
+        f"the header promises {promised} bytes of sound, the file has {file.size - start}, of a "
+        "codec that needs the right size",
         "the header was never finished, or another file was joined to it",
         "write it again: 'ffmpeg -i OLD NEW.flac', and compare the lengths",
     )

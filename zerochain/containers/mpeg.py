@@ -19,6 +19,7 @@ _BLOCK = 1 << 20
 _RESYNC = 1 << 16
 _LONGEST_TABLE = 200
 _TAG = 512
+_MOST_TAGS = 1000
 _GAPS = 2 * 4095 + 1152
 """Samples that an encoder may have put before and behind the sound, and decoders take away."""
 _DELAY = 529
@@ -70,6 +71,15 @@ def id3v2_size(head: bytes) -> int:
     return size + (20 if head[5] & 0x10 else 10)
 
 
+def behind_tags(file: File, at: int) -> int:
+    """Where what follows the ID3v2 tags at an offset begins; the offset if there are none."""
+    for _ in range(_MOST_TAGS):
+        if not (size := id3v2_size(file.at(at, 10))):
+            break
+        at += size
+    return at
+
+
 def begins_at(file: File, at: int) -> bool:
     """Whether two MPEG frames of one kind begin at an offset."""
     first = frame(file.at(at, 3))
@@ -86,9 +96,7 @@ def mpeg(file: File, at: int, begins: Begins, limit: int | None = None) -> Found
         InputError: fewer frames than the table promises, or the last is cut short.
     """
     stop = file.size if limit is None else limit
-    place = at
-    while size := id3v2_size(file.at(place, 10)):
-        place += size
+    place = behind_tags(file, at)
     head = frame(file.at(place, 3))
     if head is None:
         place = _resynced(file, place, stop, None)

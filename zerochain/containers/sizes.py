@@ -82,7 +82,7 @@ def extent(
                 return Extent(stop, end, _told(promised, stop - start, "wrapped at 4 GiB"), False)
     if promised == 0:
         return Extent(file.size, file.size, is_right=False)
-    return Extent(file.size, file.size, _told(promised, held, "never finished"), False)
+    return Extent(file.size, file.size, _told(promised, held, "was never finished"), False)
 
 
 def nothing_follows(file: File, offset: int) -> int | None:
@@ -99,6 +99,6 @@ def nothing_follows(file: File, offset: int) -> int | None:
 
 def _told(promised: int, held: int, why: str) -> str:
     return (
-        f"the header's size was {why}: it promises {promised} bytes of sound, and all {held} that "
-        "there are were read"
+        f"the header's size {why}: it promises {promised} bytes of sound; all {held} that are "
+        "there were read"
     )

@@ -87,6 +87,9 @@ def _pink(wave: audio.Waveform, snr_db: float, rng: np.random.Generator) -> np.n
 
 
 def _shifted(wave: audio.Waveform, semitones: float) -> np.ndarray[Any, Any]:
+    from zerochain.kernels import allow_kernels_of
+
+    allow_kernels_of("librosa")
     from librosa.effects import pitch_shift
 
     return np.asarray(pitch_shift(_long_enough(wave), sr=audio.SAMPLE_RATE, n_steps=semitones))[
@@ -96,6 +99,9 @@ def _shifted(wave: audio.Waveform, semitones: float) -> np.ndarray[Any, Any]:
 
 def _stretched(wave: audio.Waveform, rate: float) -> np.ndarray[Any, Any]:
     """As if spoken so many times as fast, at the same pitch."""
+    from zerochain.kernels import allow_kernels_of
+
+    allow_kernels_of("librosa")
     from librosa.effects import time_stretch
 
     n = max(1, round(len(wave) / rate))

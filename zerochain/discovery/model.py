@@ -234,7 +234,8 @@ def squared_distances(
         return distances.add_(points.square().sum(dim=1, keepdim=True)).clamp_(min=0)
 
     points = torch.from_numpy(np.concatenate(utterances)).to(device)
-    distances = torch.cat(list(in_order(between, points.split(_CHUNK), device)))
+    chunks = (points[i : i + _CHUNK] for i in range(0, len(points), _CHUNK))
+    distances = torch.cat(list(in_order(between, chunks, device)))
     ends = np.cumsum([len(u) for u in utterances])[:-1]
     return np.split(distances.cpu().numpy(), ends)
 

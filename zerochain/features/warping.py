@@ -24,6 +24,9 @@ def warp_matrix(factor: float, options: SpectralOptions) -> NDArray[np.float32]:
     tract normalization equals linear transformation in cepstral space", 2005), and the same on
     their derivatives in time.
     """
+    from zerochain.kernels import allow_kernels_of
+
+    allow_kernels_of("librosa")
     from librosa import mel_frequencies
 
     centres = mel_frequencies(options.n_mels + 2, fmin=0, fmax=_NYQUIST_HZ)[1:-1]

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zerochain.errors import InputError
-from zerochain.formats.leftovers import REPLACED, SCRATCH, WRITING, clear_abandoned, hold, owned
 from zerochain.formats.refusals import FULL, refusal
+from zerochain.leftovers import REPLACED, SCRATCH, WRITING, clear_abandoned, hold, owned
 
 
 def sync(path: Path) -> None:

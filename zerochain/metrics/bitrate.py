@@ -192,7 +192,7 @@ def _bitrates(
         streams = [coding(sums[:, :-1]) for coding in codings]
         bits = [np.sum([entropy(counts) for counts in one], axis=0) for one in streams]
         symbols = [one[0].sum(axis=1) for one in streams]
-        return np.stack(symbols, axis=1) / sums[:, -1:] * np.stack(bits, axis=1)
+        return np.asarray(np.stack(symbols, axis=1) / sums[:, -1:] * np.stack(bits, axis=1))
 
     table = sparse.hstack([*histograms, sparse.csr_array(seconds[:, None])], "csr")
     whole = np.asarray(table.sum(axis=0))[None]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from zerochain import leftovers
 from zerochain.errors import InputError
-from zerochain.formats import leftovers
 from zerochain.formats.atomic import atomic_file, atomic_folder, scratch
 from zerochain.formats.tables import write_json
 
