@@ -41,7 +41,7 @@ def corpora(draw: st.DrawFn) -> Corpus:
         name=draw(st.text(st.characters(codec="utf-8"))),
         utterances=tuple(lines),
         language=draw(st.text(st.characters(codec="utf-8"))),
-        record={"skipped": draw(st.lists(utterance_ids))},
+        record={"skipped": [{"file": one, "id": one} for one in draw(st.lists(utterance_ids))]},
     )
 
 

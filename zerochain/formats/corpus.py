@@ -51,6 +51,10 @@ class _Record(BaseModel):
 
     skipped: list[dict[str, Any]] = []
     noticed: list[dict[str, Any]] = []
+    unread: dict[str, list[str]] = {}
+    links_passed_over: list[str] = []
+    links_to_nowhere: list[str] = []
+    notes: list[str] = []
     unlisted: int = Field(0, ge=0)
     hidden: int = Field(0, ge=0)
     without_alignment: int = Field(0, ge=0)
