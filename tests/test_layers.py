@@ -12,7 +12,7 @@ import zerochain
 PACKAGE = Path(zerochain.__file__).parent
 LAYERS = [
     {"cores", "errors", "progress", "resources"},
-    {"formats", "audio"},
+    {"formats", "audio", "containers"},
     {"modules", "metrics", "training"},
     {"corpora", "features"},
     {"discovery", "inversion", "translation", "scoring"},
@@ -41,7 +41,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-LIGHT_PLACES = {"formats", "cli", "errors", "progress", "resources", "audio"}
+LIGHT_PLACES = {"formats", "cli", "errors", "progress", "resources", "audio", "containers"}
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem != "__init__"]
 LIGHT = [p for p in FILES if place(p) in LIGHT_PLACES]
 

@@ -1,40 +1,53 @@
-"""Read, write and resample sound files: the only place that touches them."""
+"""Read, write and resample sound files: the only place that touches them.
+
+Recordings may last for hours, so everything goes block by block: a pass over a file decodes each
+sample once, however many parts of it are wanted, and resamples every part by itself as it goes.
+"""
 
 from __future__ import annotations
 
 import io
-import os
-import wave as wave_files
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from zerochain.containers import Contents, Reader, examine, unreadable
+from zerochain.containers.source import CUT_SHORT
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 
 SAMPLE_RATE = 16_000
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-_UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
-_BLOCK = 1 << 16
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au"}
+    | {".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
+)
+"""Of the files that importing a folder takes for recordings."""
+_BLOCK = 57_600
+"""Samples decoded at once: a multiple of the frames and blocks of all codecs."""
 _IN_MEMORY = 1 << 24
+_LONGEST_WAV = (1 << 32) - 1 - 36
 _WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 Waveform = NDArray[np.float32]
 """Mono samples (n,) between -1 and 1."""
+_NOTHING: Waveform = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a sound file's header says."""
+    """What a sound file holds."""
 
     sample_rate: int
     n_channels: int
     n_samples: int
+    note: str = ""
+    """What deserves a word: sound that the header doesn't tell of, and that was read."""
 
     @property
     def duration_s(self) -> float:
@@ -52,31 +65,43 @@ class Part(NamedTuple):
     """Counted from 1; None is the mean of all channels."""
 
 
+@dataclass(frozen=True)
+class ChannelLevels:
+    """How loud the channels of a part are beside their mean, at the recording's own rate.
+
+    Where `mean_rms` is far below every channel's, they cancel: one has the opposite phase.
+    """
+
+    rms: tuple[float, ...]
+    """Of each channel; 1 is full scale."""
+    mean_rms: float
+    """Of the mean of all channels."""
+    difference_rms: float
+    """Of the difference between the two channels that differ most."""
+
+
+class Block(NamedTuple):
+    """The next samples of one of the parts that a pass over a recording reads."""
+
+    part: int
+    """Its place among the parts asked for."""
+    wave: Waveform
+    """May be empty."""
+    is_last: bool = False
+    levels: ChannelLevels | None = None
+    """With the last block, where several channels are mixed."""
+    error: InputError | None = None
+    """With the last block: the part can't be used, blocks before it included."""
+
+
 def info(path: Path) -> AudioInfo:
-    """A sound file's header.
+    """What a sound file holds: what its header promises, if that is there.
 
     Raises:
-        InputError: missing, empty, or not a sound file that libsndfile reads.
+        InputError: missing, empty, cut short, or not a sound file that libsndfile reads.
     """
-    if not os.path.isfile(path):
-        raise InputError("no such file", path=path, remedy="check the path")
-    if path.stat().st_size == 0:
-        raise _unreadable(path, "the file is empty (0 bytes)", "copying it failed")
-    try:
-        header = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _unreadable(
-            path, f"not a readable sound file ({_reason(error)})", "another format, or damaged"
-        ) from error
-    if header.frames <= 0 or header.samplerate <= 0:
-        raise _unreadable(path, "the file holds no samples", "the recording was stopped at once")
-    if header.frames > _UNKNOWN:
-        raise _unreadable(
-            path,
-            "the header doesn't say how long it is",
-            "it was written to a pipe; 'ffmpeg -i OLD.flac NEW.flac' writes the length",
-        )
-    return AudioInfo(header.samplerate, header.channels, header.frames)
+    contents = examine(path)
+    return AudioInfo(contents.sample_rate, contents.n_channels, contents.n_samples, contents.note)
 
 
 def read(
@@ -89,6 +114,8 @@ def read(
 ) -> Waveform:
     """A sound file, or the part from `start` to `end` seconds, mono and resampled (soxr, HQ).
 
+    A part is the slice of the whole, for every codec, and then resampled.
+
     Args:
         channel: counted from 1; None is the mean of all channels.
 
@@ -96,62 +123,317 @@ def read(
         InputError: unreadable, truncated, empty, NaN in it, `start` … `end` outside it, or a
             channel that it lacks.
     """
-    header = info(path)
-    first = 0 if start is None else round(start * header.sample_rate)
-    last = header.n_samples if end is None else round(end * header.sample_rate)
-    if not 0 <= first < last <= header.n_samples + header.sample_rate // 100:
-        raise _unreadable(
-            path,
-            f"{start} … {end} s asked for, but it lasts {header.duration_s:.3f} s",
-            "the table of segments belongs to another recording",
-        )
-    last = min(last, header.n_samples)
-    _check_size(path)
-    try:
-        samples, _ = soundfile.read(
-            str(path), start=first, stop=last, dtype="float32", always_2d=True
-        )
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _unreadable(path, f"can't be decoded ({_reason(error)})", "damaged") from error
-    # MP3 has no exact length in the header and may end a little early.
-    loose = path.suffix.lower() == ".mp3"
-    slack = (last - first) * 0.01 + header.sample_rate * 0.1 if loose else 0
-    if len(samples) < last - first - slack:
-        raise _unreadable(
-            path,
-            f"the header promises {last - first} samples, {len(samples)} could be read",
-            "the file was cut short while it was copied",
-        )
-    if channel is not None and not 1 <= channel <= samples.shape[1]:
-        raise _unreadable(
-            path,
-            f"channel {channel} asked for, but it has {samples.shape[1]}",
-            "the table of channels belongs to another recording",
-        )
-    if channel is None:
-        mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
-    else:
-        mono = np.ascontiguousarray(samples[:, channel - 1])
-    if not np.isfinite(mono).all():
-        raise _unreadable(
-            path, f"{int((~np.isfinite(mono)).sum())} samples are NaN or infinite", "bad processing"
-        )
-    wave = resample(mono, header.sample_rate, sample_rate)
-    if len(wave) == 0:
-        raise _unreadable(path, f"no sample is left at {sample_rate} Hz", "too short a segment")
+    (wave,) = read_parts(path, [Part(start, end, channel)], sample_rate=sample_rate)
     return wave
 
 
 def read_parts(
     path: Path, parts: Sequence[Part], *, sample_rate: int = SAMPLE_RATE
 ) -> Iterator[Waveform]:
-    """Parts of a sound file in the order given, each as `read` gives it.
+    """Parts of a sound file in the order given, each as `read` gives it, in one pass.
+
+    The parts may overlap. One that comes before its turn waits in memory, so it is best to ask
+    for them in the order of their beginnings.
 
     Raises:
-        InputError: as `read`.
+        InputError: as `read`, once it is the unusable part's turn.
     """
-    for start, end, channel in parts:
-        yield read(path, start=start, end=end, channel=channel, sample_rate=sample_rate)
+    collected = [bytearray() for _ in parts]
+    ready: dict[int, InputError | None] = {}
+    turn = 0
+    try:
+        for block in blocks(path, parts, sample_rate=sample_rate):
+            collected[block.part] += block.wave.tobytes()
+            if not block.is_last:
+                continue
+            ready[block.part] = block.error
+            while turn in ready:
+                if (error := ready.pop(turn)) is not None:
+                    raise error
+                buffer, collected[turn] = collected[turn], bytearray()
+                yield np.frombuffer(buffer, np.float32)
+                turn += 1
+    except MemoryError:
+        raise unreadable(
+            path,
+            "too long to be held in memory as one utterance",
+            "a recording of many hours",
+            "cut it into utterances: 'start' and 'end' in a table, or Kaldi's segments",
+        ) from None
+
+
+def blocks(
+    path: Path, parts: Sequence[Part] = (Part(),), *, sample_rate: int = SAMPLE_RATE
+) -> Iterator[Block]:
+    """One pass over a sound file: the samples of all parts, block by block as they come.
+
+    Of each part, the blocks are in order and together are what `read` returns; those of parts
+    that overlap come in turns. Each part ends with a block that `is_last`, in any case. A part
+    that can't be used has an error in that block and doesn't keep the others from being read.
+
+    Raises:
+        InputError: the file can't be read at all.
+    """
+    contents = examine(path)
+    waiting: list[_Open] = []
+    for index, part in enumerate(parts):
+        try:
+            waiting.append(_Open(path, index, part, contents, sample_rate))
+        except InputError as error:
+            yield _failed(index, error)
+    waiting.sort(key=lambda one: one.first)
+    with _Decoder(path, contents) as decoder:
+        yield from _pass(decoder, contents, waiting)
+
+
+def _pass(decoder: _Decoder, contents: Contents, waiting: list[_Open]) -> Iterator[Block]:
+    at_once = max(1, _BLOCK // contents.n_channels)
+    open_parts: list[_Open] = []
+    while waiting or open_parts:
+        try:
+            if not open_parts:
+                decoder.go_to(waiting[0].first)
+            while waiting and waiting[0].first <= decoder.place:
+                open_parts.append(waiting.pop(0))
+            stop = min(
+                decoder.place + at_once,
+                *(one.last for one in open_parts),
+                *(one.first for one in waiting[:1]),
+            )
+            samples = decoder.read(stop - decoder.place)
+        except InputError as error:
+            lost = open_parts or waiting[:1]
+            if not contents.can_seek:  # then nothing behind the damage can be found
+                lost = open_parts + waiting
+            yield from (_failed(one.index, error) for one in lost)
+            waiting = [one for one in waiting if one not in lost]
+            open_parts = []
+            continue
+        at_end = decoder.place < stop
+        for one in open_parts:
+            yield from one.add(samples, decoder.place, at_end)
+        open_parts = [one for one in open_parts if not one.is_done]
+        if at_end:
+            for one in waiting:
+                yield from one.add(samples[:0], decoder.place, True)
+            return
+
+
+class _Decoder:
+    """The samples of a file from one end to the other, whatever pieces it consists of."""
+
+    def __init__(self, path: Path, contents: Contents) -> None:
+        self._path, self._contents = path, contents
+        self._reader: Reader | None = None
+        self._next_run, self._left = 0, 0
+        self._rest = np.empty((0, contents.n_channels), np.float32)
+        self.place = 0
+
+    def __enter__(self) -> _Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def go_to(self, sample: int) -> None:
+        """Go on to a sample: at once where the codec allows it, else by decoding up to it."""
+        if sample == self.place:
+            return
+        if self._contents.can_seek:
+            self._seek(sample)
+        while self.place < sample and len(self.read(min(_BLOCK, sample - self.place))):
+            pass
+
+    def read(self, n: int) -> NDArray[np.float32]:
+        """The next `n` samples (n, channels); fewer only at the end.
+
+        Raises:
+            InputError: they can't be decoded, or are fewer than promised.
+        """
+        found = [np.empty((0, self._contents.n_channels), np.float32)]
+        try:
+            while n > 0 and (self._reader is not None or self._open_next()):
+                samples = self._some(n)
+                self._left -= len(samples)
+                self.place += len(samples)
+                n -= len(samples)
+                found.append(samples)
+                if len(samples) == 0:
+                    self._check_end()
+                if self._left == 0 or len(samples) == 0:
+                    self._close()
+        except InputError as error:
+            self._close()
+            place, self.place = self.place, -1
+            if error.found.startswith("the header promises"):
+                raise
+            promised = self._contents.n_samples
+            raise unreadable(
+                self._path,
+                f"{error.found}: the header promises {promised} samples, {place} could be read",
+                "it was cut short while it was copied, or is damaged",
+            ) from error
+        return found[-1] if len(found) == 2 else np.concatenate(found)
+
+    def _some(self, n: int) -> NDArray[np.float32]:
+        """Up to `n` of the next samples.
+
+        Where the codec can't seek, libsndfile is always asked for the same blocks, whatever parts
+        are wanted: in some formats (PAF) it loses samples otherwise.
+        """
+        assert self._reader is not None
+        if self._contents.can_seek:
+            return self._reader.read(min(n, self._left))
+        if len(self._rest) == 0:
+            self._rest = self._reader.read(min(_BLOCK, self._left))
+        some, self._rest = self._rest[:n], self._rest[n:]
+        return some
+
+    def _check_end(self) -> None:
+        if self._left > self._contents.slack:
+            promised = self._contents.n_samples
+            raise unreadable(
+                self._path,
+                f"the header promises {promised} samples, {self.place} could be read",
+                CUT_SHORT,
+            )
+
+    def _seek(self, sample: int) -> None:
+        self._close()
+        begin = 0
+        for index, run in enumerate(self._contents.runs):
+            if begin <= sample < begin + run.n_samples:
+                self._next_run = index
+                break
+            begin += run.n_samples
+        if self._open_next() and self._reader is not None:
+            self._reader.seek(sample - begin)
+            self._left -= sample - begin
+            self.place = sample
+
+    def _open_next(self) -> bool:
+        if self._next_run == len(self._contents.runs):
+            return False
+        run = self._contents.runs[self._next_run]
+        rate, channels = self._contents.sample_rate, self._contents.n_channels
+        self._reader = Reader(self._path, run.piece, rate, channels)
+        self._next_run, self._left = self._next_run + 1, run.n_samples
+        return True
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+        self._rest = self._rest[:0]
+
+
+class _Open:
+    """A part on its way: mixed, checked, measured and resampled block by block."""
+
+    def __init__(
+        self, path: Path, index: int, part: Part, contents: Contents, sample_rate: int
+    ) -> None:
+        self._path, self.index, self._channel = path, index, part.channel
+        self._sample_rate, n_channels = sample_rate, contents.n_channels
+        self.first, self.last = _limits(path, part, contents)
+        if part.channel is not None and not 1 <= part.channel <= n_channels:
+            raise unreadable(
+                path,
+                f"channel {part.channel} asked for, but it has {n_channels}",
+                "the table of channels belongs to another recording",
+            )
+        self._resampled = resampler(contents.sample_rate, sample_rate)
+        self._levels = _Levels(n_channels) if n_channels > 1 and part.channel is None else None
+        self._not_finite = self._n_made = 0
+        self.is_done = False
+
+    def add(self, samples: NDArray[np.float32], place: int, at_end: bool) -> Iterator[Block]:
+        """The block that comes of the next samples (n, channels), which end at `place`."""
+        self.is_done = at_end or place >= self.last
+        if samples.shape[1] == 1:
+            mono = samples[:, 0]
+        elif self._channel is not None:
+            mono = np.ascontiguousarray(samples[:, self._channel - 1])
+        else:
+            mono = samples.mean(axis=1)
+            assert self._levels is not None
+            self._levels.add(samples, mono)
+        self._not_finite += len(mono) - int(np.isfinite(mono).sum())
+        wave = _NOTHING if self._not_finite else self._resampled(mono, self.is_done)
+        self._n_made += len(wave)
+        if not self.is_done:
+            if len(wave):
+                yield Block(self.index, wave)
+        elif error := self._error():
+            yield _failed(self.index, error)
+        else:
+            levels = None if self._levels is None else self._levels.found()
+            yield Block(self.index, wave, True, levels)
+
+    def _error(self) -> InputError | None:
+        if self._not_finite:
+            found = f"{self._not_finite} samples are NaN or infinite"
+            return unreadable(self._path, found, "bad processing")
+        if self._n_made == 0:
+            found = f"no sample is left at {self._sample_rate} Hz"
+            return unreadable(self._path, found, "too short a segment")
+        return None
+
+
+def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
+    """The first sample of a part and the one behind its last."""
+    rate, n = contents.sample_rate, contents.n_samples
+    start = 0.0 if part.start is None else part.start
+    end = n / rate if part.end is None else part.end
+    if math.isfinite(start * rate) and math.isfinite(end * rate):
+        first, last = round(start * rate), n if part.end is None else round(end * rate)
+        if 0 <= first < last <= n + rate // 100 and first < n:
+            return first, min(last, n)
+    raise unreadable(
+        path,
+        f"{part.start} … {part.end} s asked for, but it lasts {n / rate:.3f} s",
+        "the table of segments belongs to another recording",
+    )
+
+
+class _Levels:
+    """Adds up what `ChannelLevels` tells."""
+
+    def __init__(self, n_channels: int) -> None:
+        self._power, self._apart = np.zeros(n_channels), np.zeros(n_channels)
+        self._mean_power, self._n = 0.0, 0
+
+    def add(self, samples: NDArray[np.float32], mean: Waveform) -> None:
+        self._power += np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
+        apart = samples - mean[:, None]
+        self._apart += np.einsum("nc,nc->c", apart, apart, dtype=np.float64)
+        self._mean_power += float(np.einsum("n,n->", mean, mean, dtype=np.float64))
+        self._n += len(mean)
+
+    def found(self) -> ChannelLevels:
+        n = max(self._n, 1)
+        return ChannelLevels(
+            tuple(np.sqrt(self._power / n).tolist()),
+            math.sqrt(self._mean_power / n),
+            math.sqrt(self._apart.max() / n),
+        )
+
+
+def _failed(index: int, error: InputError) -> Block:
+    return Block(index, _NOTHING, True, error=error)
+
+
+def resampler(from_rate: int, to_rate: int) -> Callable[[Waveform, bool], Waveform]:
+    """A function (next samples, whether they are the last) → samples at the new rate.
+
+    Together they are, to the bit, what `resample` makes of the whole.
+    """
+    if from_rate == to_rate:
+        return lambda wave, is_last: wave
+    import soxr
+
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+    return lambda wave, is_last: np.asarray(stream.resample_chunk(wave, last=is_last), np.float32)
 
 
 def resample(wave: Waveform, from_rate: int, to_rate: int) -> Waveform:
@@ -175,32 +457,62 @@ def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
 
 
 def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMPLE_RATE) -> None:
-    """Write a WAV atomically from samples that come chunk by chunk, however long it becomes.
+    """Write a sound file atomically from samples that come chunk by chunk, however long it is.
 
-    The same file as `write` makes of all of them. Only its end tells how loud the sound is, so
-    that samples wait: the first minutes in memory, the rest in a nameless file beside `path`.
+    The same file as `write` makes of all of them (but that every Ogg has a serial number of its
+    own). Only its end tells how loud the sound is, so that samples wait: the first minutes in
+    memory, the rest in a nameless file beside `path`.
 
     Raises:
-        InputError: as `write`, and any suffix but .wav.
+        InputError: as `write`; a WAV of more than 4 GiB.
     """
-    if path.suffix.lower() != ".wav":
-        raise InputError("only .wav is written chunk by chunk", path=path, remedy="write .wav")
+    kind, subtype = _written(path)
     peak, n = 1.0, 0
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with SpooledTemporaryFile(_IN_MEMORY, dir=str(path.parent)) as waiting:
             for chunk in chunks:
+                if len(chunk) == 0:
+                    continue
                 _check_samples(path, chunk)
                 peak, n = max(peak, float(np.abs(chunk).max())), n + len(chunk)
                 waiting.write(chunk.astype(np.float32).tobytes())
             if n == 0:
                 raise InputError("there are no samples to write", path=path)
+            if kind == "WAV" and 2 * n > _LONGEST_WAV:
+                raise InputError(
+                    f"{n:,} samples are more than a WAV holds", path=path, remedy="write .flac"
+                )
             waiting.seek(0)
-            with atomic_file(path) as temporary, wave_files.open(str(temporary), "wb") as file:
-                file.setparams((1, 2, sample_rate, n, "NONE", ""))
-                while block := waiting.read(4 * _BLOCK):
-                    samples = np.frombuffer(block, np.float32) / np.float32(peak)
-                    file.writeframes(_container(samples, sample_rate, "RAW", "PCM_16"))
+            with atomic_file(path) as temporary, temporary.open("w+b") as file:
+                sink = _Sink(file)
+                with soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=kind) as sound:
+                    while block := waiting.read(4 * _BLOCK):
+                        sound.write(np.frombuffer(block, np.float32) / np.float32(peak))
+                        sink.check()
+                sink.check()
+
+
+class _Sink:
+    """A file that libsndfile writes to; a full disk then fails in Python, which says so."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._error: OSError | None = None
+        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+
+    def write(self, data: bytes) -> int:
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raise what went wrong since."""
+        if self._error is not None:
+            raise self._error
 
 
 def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes:
@@ -211,24 +523,25 @@ def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes
     Raises:
         InputError: no samples, NaN, or another suffix.
     """
+    kind, subtype = _written(path)
+    _check_samples(path, wave)
+    peak = float(np.abs(wave).max())
+    data = wave / peak if peak > 1 else wave
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", sample_rate, 1, subtype, format=kind) as file:
+        for start in range(0, len(data), _BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
+            file.write(data[start : start + _BLOCK])
+    return buffer.getvalue()
+
+
+def _written(path: Path) -> tuple[str, str]:
     if path.suffix.lower() not in _WRITTEN:
         raise InputError(
             f"sound is not written as {path.suffix!r}",
             path=path,
             remedy="write .wav, .flac or .ogg",
         )
-    _check_samples(path, wave)
-    peak = float(np.abs(wave).max())
-    data = wave / peak if peak > 1 else wave
-    return _container(data, sample_rate, *_WRITTEN[path.suffix.lower()])
-
-
-def _container(data: Waveform, sample_rate: int, kind: str, subtype: str) -> bytes:
-    buffer = io.BytesIO()  # a full disk then fails in Python, which says so, not in libsndfile
-    with soundfile.SoundFile(buffer, "w", sample_rate, 1, subtype, format=kind) as file:
-        for start in range(0, len(data), _BLOCK):  # libsndfile 1.2 crashes on minutes of Vorbis
-            file.write(data[start : start + _BLOCK])
-    return buffer.getvalue()
+    return _WRITTEN[path.suffix.lower()]
 
 
 def _check_samples(path: Path, wave: Waveform) -> None:
@@ -239,44 +552,3 @@ def _check_samples(path: Path, wave: Waveform) -> None:
             cause="the model that made them diverged",
             remedy="train it again",
         )
-
-
-def _check_size(path: Path) -> None:
-    """libsndfile quietly shortens a truncated WAV or Ogg; their headers know the true size."""
-    with path.open("rb") as stream:
-        head = stream.read(12)
-        if head[:4] == b"OggS":
-            stream.seek(max(0, path.stat().st_size - _BLOCK))  # a page has at most 65,307 bytes
-            _check_last_page(path, stream.read())
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return
-    promised = int.from_bytes(head[4:8], "little") + 8
-    streamed = {0xFFFFFFFF + 8, 8, 0x7FFFFFFF + 8}  # written to a pipe: the size was never known
-    if promised > path.stat().st_size + 1 and promised not in streamed:
-        raise _unreadable(
-            path,
-            f"the header promises {promised} bytes, the file has {path.stat().st_size}",
-            "the file was cut short while it was copied",
-        )
-
-
-def _check_last_page(path: Path, tail: bytes) -> None:
-    page = tail[tail.rfind(b"OggS") :]
-    n_segments = page[26] if len(page) > 26 else 0
-    promised = 27 + n_segments + sum(page[27 : 27 + n_segments])
-    if len(page) < promised:
-        raise _unreadable(
-            path,
-            f"its last Ogg page promises {promised} bytes and has {len(page)}",
-            "the file was cut short while it was copied",
-        )
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).rstrip(".")
-
-
-def _unreadable(path: Path, found: str, cause: str) -> InputError:
-    return InputError(
-        found, path=path, cause=cause, remedy="mend or remove it (imports take --skip-bad)"
-    )

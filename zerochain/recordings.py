@@ -261,7 +261,12 @@ def _handed_over(wavs: Path, out: Path) -> float:
 
 def _write_corpus(folder: Path, recording: Path) -> float:
     """Write a corpus of one recording, and return how many seconds it lasts."""
-    duration_s = len(audio.read(recording)) / audio.SAMPLE_RATE
+    n_samples = 0
+    for block in audio.blocks(recording):
+        if block.error is not None:
+            raise block.error
+        n_samples += len(block.wave)
+    duration_s = n_samples / audio.SAMPLE_RATE
     utterance = Utterance(_NAME, recording.name, duration_s, speaker=_NAME)
     root = str(recording.absolute().parent)
     write_corpus(folder, Corpus(_NAME, (utterance,), audio_root=root))

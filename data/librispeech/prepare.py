@@ -12,7 +12,7 @@ from zerochain.cli.importing import report
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.folder import import_folder
-from zerochain.corpora.plan import sound_files
+from zerochain.corpora.sounds import sound_files
 from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
@@ -48,7 +48,7 @@ def prepare(
 
 def published(root: Path, subsets: tuple[str, ...]) -> tuple[Utterance, ...]:
     """The utterances of the subsets (all by default); the subset is the split."""
-    files = [Path(file) for file in sound_files(root)[0]]
+    files = [Path(file) for file in sound_files(root).files]
     files = [f for f in files if f.stem.startswith("-".join(f.parts[1:3]) + "-")]
     there = sorted({file.parts[0] for file in files})
     missing = [name for name in subsets if name not in there]

@@ -12,7 +12,7 @@ from zerochain.cli.importing import report
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.folder import import_folder
-from zerochain.corpora.plan import sound_files
+from zerochain.corpora.sounds import sound_files
 from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance
@@ -48,7 +48,7 @@ def prepare(
 
 def published(root: Path) -> tuple[Utterance, ...]:
     """The utterances of train/ and dev/: `speaker_date…wav` with its words in `….mb` beside it."""
-    files, _ = sound_files(root)
+    files = sound_files(root).files
     wanted = [Path(file) for file in files if Path(file).parts[0] in SPLITS]
     if not wanted:
         raise InputError(

@@ -11,9 +11,11 @@ from zerochain import audio
 from zerochain.cli.common import FOLDER, Command, out_option
 from zerochain.cli.importing import report
 from zerochain.corpora.alignments import read_alignments
-from zerochain.corpora.build import NOISE_S, UNKNOWN, build_corpus, full_scale_noise
+from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.folder import import_folder
-from zerochain.corpora.plan import sound_files, stem
+from zerochain.corpora.measuring import NOISE_S, full_scale_noise
+from zerochain.corpora.plan import stem
+from zerochain.corpora.sounds import sound_files
 from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance
@@ -57,7 +59,7 @@ def holds_splits(folder: Path) -> bool:
 
 def published(root: Path) -> tuple[Utterance, ...]:
     """The utterances of both splits (NIST SPHERE with the suffix .WAV) and their sentences."""
-    files = [Path(file) for file in sound_files(root)[0]]
+    files = [Path(file) for file in sound_files(root).files]
     # Some copies hold every recording again as RIFF, "SA1.WAV.wav".
     files = [
         f

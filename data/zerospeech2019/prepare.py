@@ -9,7 +9,8 @@ import click
 from zerochain.cli.common import FOLDER, Command, out_option
 from zerochain.cli.importing import report
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.plan import sound_files, stem
+from zerochain.corpora.plan import stem
+from zerochain.corpora.sounds import sound_files
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
 
@@ -37,7 +38,7 @@ def utterances(root: Path) -> tuple[Utterance, ...]:
     Test recordings keep their names as ids, as submissions and .item files use them; the others,
     of which some lie in two parts, their paths.
     """
-    files = [file for file in sound_files(root)[0] if part_of(file) is not None]
+    files = [file for file in sound_files(root).files if part_of(file) is not None]
     missing = [part for part in PARTS if not any(part_of(file) == part for file in files)]
     if missing:
         raise InputError(

@@ -69,6 +69,33 @@ def test_bad_files_exit_with_1_and_are_named(recordings: Path, tmp_path: Path) -
     assert read_corpus(tmp_path / "out").record["skipped"][0]["file"] == "empty.wav"
 
 
+def test_channels(recordings: Path, tmp_path: Path) -> None:
+    sides = [voice(np.random.default_rng(0), 0.5, pitch) for pitch in (120, 210)]
+    soundfile.write(recordings / "call.wav", np.stack(sides, 1), 16_000)
+    result = run("import", "folder", recordings, "--out", tmp_path / "out", "--channel", "each")
+    assert result.exit_code == 0, result.output
+    assert read_corpus(tmp_path / "out").speakers == ["call_ch1", "call_ch2"]
+    result = run("import", "folder", recordings, "--out", tmp_path / "out")
+    assert "call: its channels differ" in result.stderr
+    result = run(
+        "import", "folder", recordings, "--out", tmp_path / "out", "--channel", "2", "--skip-bad"
+    )
+    assert "skipped         2 utterances" in result.stdout
+    assert read_corpus(tmp_path / "out").ids == ["call"]
+    (tmp_path / "wav.scp").write_text("u1 call.wav\n")
+    arguments = "import", "kaldi", tmp_path, "--recordings", recordings, "--out", tmp_path / "k"
+    assert run(*arguments, "--channel", "right").exit_code == 0
+    assert read_corpus(tmp_path / "k").utterances[0].channel == 2
+
+
+def test_sound_that_is_not_read_is_warned_of(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "béa" / "phone.amr").touch()
+    result = run("import", "folder", recordings, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "1 .amr" in result.stderr
+    assert "ffmpeg -i 'béa/phone.amr' 'béa/phone.wav'" in result.stderr
+
+
 def test_usage_errors_exit_with_2(recordings: Path) -> None:
     assert run("import", "folder", recordings).exit_code == 2
     assert run("import", "folder", "--out", "x").exit_code == 2

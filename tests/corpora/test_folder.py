@@ -133,6 +133,113 @@ def test_skip_bad_records_what_it_skips(recordings: Path, record: Record, tmp_pa
     assert all(entry["reason"] for entry in corpus.record["skipped"])
 
 
+def test_what_is_skipped_is_listed_by_utterance(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    record("good.wav", 1.0)
+    (recordings / "gone.wav").write_text("no sound")
+    rows = "".join(f"gone.wav\tu{i}\t{i}\t{i + 1}\n" for i in range(5))
+    listed = table(recordings, f"file\tid\tstart\tend\n{rows}good.wav\tgood\t0\t1\n")
+    with pytest.raises(InputError, match=r"1 files can't be used(.|\n)*\(5 utterances: u0, u1, u2"):
+        import_folder(recordings, tmp_path / "out", table=listed)
+    with pytest.warns(CorpusWarning, match="skipped 5:\n  gone.wav: .* and 2 more"):
+        corpus = import_folder(recordings, tmp_path / "out", table=listed, skip_bad=True)
+    assert [entry["id"] for entry in corpus.record["skipped"]] == [f"u{i}" for i in range(5)]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_of_one_file_ends_an_import_that_skips(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    record("x/good.wav")
+    for name in ("x/twice.wav", "x/twice.flac", "nobody.wav"):
+        record(name)
+    spoil(recordings / "x", lambda name: record(f"x/{name}"))
+    (recordings / "x/link.wav").symlink_to("nowhere.wav")
+    corpus = import_folder(recordings, tmp_path / "out", speaker_from="folder:1", skip_bad=True)
+    assert by_id(corpus, "speaker") == {"x/good": "x"}
+    skipped = {entry["file"]: entry["reason"] for entry in corpus.record["skipped"]}
+    assert len(skipped) == 10
+    assert "'x/twice'" in skipped["x/twice.wav"]
+    assert "finds no speaker" in skipped["nobody.wav"]
+    assert "no file" in skipped["x/link.wav"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_row_ends_an_import_that_skips(recordings: Path, record: Record, tmp_path: Path) -> None:
+    record("a.wav", 1.0)
+    (recordings / "b.m4a").touch()
+    listed = table(
+        recordings,
+        "file\tid\tspeaker\tstart\tend\tseconds\tchannel\n"
+        "a.wav\tgood\tana\t0\t1\t1\t1\n"
+        "../a.wav\tout\t\t\t\t\t\n"
+        "/etc/passwd\tabsolute\t\t\t\t\t\n"
+        "a.wav\ttwin\t\t\t\t\t\n"
+        "a.wav\ttwin\t\t\t\t\t\n"
+        "a.wav\tnan\t\tnan\t\t\t\n"
+        "a.wav\tlong\t\t0\t1e308\t\t\n"
+        "a.wav\tinfinite\t\t\t\tinf\t\n"
+        "a.wav\tnegative\t\t\t\t-3\t\n"
+        "a.wav\tchannel\t\t\t\t\t7\n"
+        "a.wav\tspeaker\ta\x07b\t\t\t\t\n"
+        f"{'n' * 300}.wav\tname\t\t\t\t\t\n"
+        "b.m4a\tformat\t\t\t\t\t\n",
+    )
+    corpus = import_folder(recordings, tmp_path / "out", table=listed, skip_bad=True)
+    assert corpus.ids == ["good"]
+    skipped = {entry["id"]: entry["reason"] for entry in corpus.record["skipped"]}
+    bad = "out absolute twin nan long infinite negative channel speaker name format"
+    assert set(skipped) == set(bad.split())
+    assert "ffmpeg -i b.m4a b.wav" in skipped["format"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_name_too_long_for_a_copy_is_one_files(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    record("a.wav")
+    long = "n" * 251
+    record(f"{long}.wav")
+    assert import_folder(recordings, tmp_path / "plain").ids == ["a", long]
+    corpus = import_folder(recordings, tmp_path / "copied", copy=True, skip_bad=True)
+    assert corpus.ids == ["a"]
+    assert "too long to name a copy" in corpus.record["skipped"][0]["reason"]
+
+
+def test_sound_of_other_formats_is_a_warning(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    record("a.wav")
+    (recordings / "b.m4a").touch()
+    with pytest.warns(CorpusWarning, match=r"1 \.m4a\): b\.m4a; .* ffmpeg -i b\.m4a b\.wav"):
+        corpus = import_folder(recordings, tmp_path / "out")
+    assert corpus.record["unread"] == {".m4a": ["b.m4a"]}
+
+
+def test_names_compare_composed(recordings: Path, record: Record, tmp_path: Path) -> None:
+    nfc, nfd = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    for form in (nfc, nfd):
+        record(f"{form}/{form.encode().hex()}.wav")
+    for pattern in ("folder:1", f"(?P<speaker>{nfd})/", f"name:{nfd}"):
+        corpus = import_folder(
+            recordings, tmp_path / "out", speaker_from=pattern, split_from="folder:1"
+        )
+        assert corpus.speakers == [nfc]
+        assert {u.split for u in corpus.utterances} == {nfc}
+        assert len(corpus.select(speaker=nfd, split=nfd).utterances) == 2
+    listed = table(
+        recordings,
+        f"file\tspeaker\ttext\n{nfc}/{nfd.encode().hex()}.wav\t{nfd}\t{nfd}\n",
+    )
+    with pytest.warns(CorpusWarning, match="1 recordings in the folder"):
+        corpus = import_folder(recordings, tmp_path / "out", table=listed)
+    (one,) = corpus.utterances
+    assert one.audio == f"{nfd}/{nfd.encode().hex()}.wav"  # as the disk has it
+    assert (one.speaker, one.text) == (nfc, nfc)
+    assert one.id == f"{nfc}/{nfd.encode().hex()}"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
 def test_a_name_that_is_no_text_is_a_bad_file(
     recordings: Path, record: Record, tmp_path: Path
@@ -333,6 +440,10 @@ def test_out_never_replaces_the_recordings(record: Record, tmp_path: Path) -> No
     import_folder(tmp_path / "recordings", out, copy=True)
     with pytest.raises(InputError, match="inside the corpus to be written"):
         import_folder(out / "audio", out)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "there").symlink_to(out / "audio")
+    with pytest.raises(InputError, match="inside the corpus to be written"):
+        import_folder(tmp_path / "links", out)
     assert (out / "audio" / "a.flac").exists()
     with pytest.raises(InputError, match="not a folder that zerochain made"):
         import_folder(tmp_path / "recordings", tmp_path)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.corpora.textgrid import read_textgrid, textgrid_text
+from zerochain.corpora.tiers import phones_of
 from zerochain.corpora.unit_textgrids import export_textgrids
 from zerochain.errors import InputError
 from zerochain.formats.corpus import write_corpus
@@ -31,17 +32,17 @@ def made(make_corpus, tmp_path):
 def test_tiers_come_back(made, tmp_path):
     assert export_textgrids(tmp_path / "u.parquet", made.folder, tmp_path / "tg") == (3, 1)
     file = tmp_path / "tg" / "u0.TextGrid"
-    phones = read_textgrid(file)
+    phones = phones_of(read_textgrid(file)).intervals
     assert [(i.onset, i.offset, i.label) for i in phones] == [
         (0.1, 0.4, 'say "a"'),
         (0.5, 1.0, "ŋ"),
     ]
-    units = read_textgrid(file, "units")
+    units = phones_of(read_textgrid(file), "units").intervals
     assert [i.label for i in units] == [str(i) for i in range(len(units))]
     assert units[0].offset == units[1].onset == pytest.approx(0.1)
     assert units[-1].offset <= made.utterances[0].duration + 1e-6
     with pytest.raises(InputError, match="its interval tiers are 'units'"):
-        read_textgrid(tmp_path / "tg" / "u1.TextGrid")
+        phones_of(read_textgrid(tmp_path / "tg" / "u1.TextGrid"))
 
 
 def test_a_split_and_what_doesn_t_join(made, tmp_path):

@@ -12,6 +12,7 @@ from zerochain.formats.identity import (
     check_same_ids,
     check_unique,
     file_id,
+    same_name,
     utterance_id,
 )
 
@@ -46,6 +47,14 @@ def test_accepts(text: str) -> None:
 
 def test_composes() -> None:
     assert utterance_id("e\u0301") == "é"
+
+
+def test_a_name_is_the_same_in_every_form() -> None:
+    forms = [unicodedata.normalize(form, "José") for form in ("NFC", "NFD")]
+    assert all(same_name(one, other) for one in forms for other in forms)
+    assert not same_name("Jose", forms[0])
+    assert not same_name(None, "None")
+    assert same_name(None, None)
 
 
 def test_ids_are_checked_with_the_path(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 import itertools
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,23 @@ def test_reads_what_was_written(
 ) -> None:
     path = tmp_path_factory.mktemp("p") / "phones.parquet"
     write_phones(path, Phones(by_id, source))
-    assert read_phones(path) == Phones(by_id, source)
+    composed = {
+        name: [p._replace(phone=unicodedata.normalize("NFC", p.phone)) for p in line]
+        for name, line in by_id.items()
+    }
+    assert read_phones(path) == Phones(composed, source)
+
+
+def test_one_letter_is_one_phone_however_it_is_typed(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    forms = [Phone(0.0, 0.1, "é"), Phone(0.1, 0.2, "e\u0301")]
+    write_phones(path, Phones({"u": forms}))
+    assert {p.phone for p in read_phones(path).by_id["u"]} == {"é"}
+    table = pq.read_table(path)
+    typed = table.set_column(3, table.schema.field("phone"), [["e\u0301", "é"]])
+    # Another program may have kept the metadata and written labels of its own.
+    pq.write_table(typed.replace_schema_metadata(table.schema.metadata), path)
+    assert {p.phone for p in read_phones(path).by_id["u"]} == {"é"}
 
 
 @pytest.mark.parametrize(

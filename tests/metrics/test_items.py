@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,7 +120,18 @@ def test_bad_item_files_name_the_line(text, message, tmp_path):
         read_items(tmp_path / "y.item")
 
 
-words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1)
+words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1).map(
+    lambda word: unicodedata.normalize("NFC", word)
+)
+
+
+def test_labels_are_composed_and_other_encodings_refused(tmp_path):
+    path = tmp_path / "x.item"
+    path.write_bytes("u 0 0.1 e\u0301 a b ana\n".encode())
+    assert read_items(path)[0].phone == "é"
+    path.write_bytes(b"u 0 0.1 \xe9 a b ana\nu 0 0.1 \xe8 a b ana\n")
+    with pytest.raises(InputError, match="line 1 is not UTF-8"):
+        read_items(path)
 
 
 @given(

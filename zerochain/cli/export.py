@@ -28,10 +28,10 @@ def export() -> None:
 def items(corpus: Path, protocol: str, split: str | None, silence: str | None, out: Path) -> None:
     """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file."""
     from zerochain.metrics.abx_protocol import PROTOCOLS
-    from zerochain.metrics.items import SILENCES
+    from zerochain.metrics.silences import chosen
     from zerochain.scoring.abx_items import export_items
 
-    silences = SILENCES if silence is None else frozenset(silence.split(","))
+    silences = chosen(silence)
     n_items, excluded = export_items(
         corpus, out, protocol=PROTOCOLS[protocol], split=split, silences=silences
     )

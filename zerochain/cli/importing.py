@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,27 @@ def corpus_options(function: F) -> F:
         click.option("--licence", default="", help="Its licence, for the report."),
         click.option("--source", default="", help="Where it comes from, for the report."),
         click.option("--alignments", type=PATH, help="Gold phones: .phn, .TextGrid or .ctm files."),
+        click.option(
+            "--channel",
+            metavar="CHANNEL",
+            help="mix (the mean of all), left, right, a number counted from 1, or each: one "
+            "utterance and one speaker per channel, for calls and interviews with two "
+            "microphones.  [default: mix]",
+        ),
+        click.option(
+            "--tier",
+            help="The TextGrids' tier of phones: a name, a pattern such as '* - phones', or '#2' "
+            "for the second.  [default: phones, phone, … or what ends so]",
+        ),
+        click.option(
+            "--alignment-times",
+            type=click.Choice(["utterance", "recording"]),
+            help="Where an utterance is cut from a recording: whose times its alignment has.  "
+            "[default: whichever fits]",
+        ),
+        click.option(
+            "--strip-word-positions", is_flag=True, help="Kaldi's phones: AA1_B becomes AA1."
+        ),
         click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files."),
         click.option("--copy", is_flag=True, help="Convert to 16 kHz mono FLAC in the corpus."),
         jobs_option,
@@ -53,7 +74,8 @@ def corpus_options(function: F) -> F:
 @click.option(
     "--table",
     type=FILE,
-    help="TSV or CSV with a column 'file' and any of id, speaker, start, end, split, text.",
+    help="TSV or CSV with a column 'file' and any of id, speaker, start, end, channel, split and "
+    "text.",
 )
 @click.option(
     "--speaker-from",
@@ -65,9 +87,10 @@ def corpus_options(function: F) -> F:
 @click.option(
     "--test-fraction", type=float, help="Share of utterances for split test, the rest is train."
 )
-@click.option("--tier", help="The TextGrids' tier of phones.  [default: phones, phone, …]")
 def folder(recordings: Path, out: Path, **options: Any) -> None:
-    """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3; any rate), with its subfolders.
+    """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).
+
+    Its subfolders are searched as well, and links to folders are followed.
 
     An utterance's id is its path in the folder without the suffix. Every file is decoded, and
     all that can't be used are listed.
@@ -155,12 +178,20 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         "sample rates": ", ".join(f"{rate} Hz ({n} files)" for rate, n in rates.items()),
         "phones": _phones(corpus),
         "ignored columns": ", ".join(corpus.record.get("ignored_columns", [])),
+        "skipped": _skipped(corpus.record.get("skipped", [])),
         "left out": str(corpus.record.get("left_out") or ""),
         "other files": ", ".join(
             f"{n} {suffix or 'without suffix'}"
             for suffix, n in corpus.record.get("other_files", {}).items()
         ),
     }
+
+
+def _skipped(entries: Sequence[Mapping[str, str]]) -> str:
+    n_utterances = sum(bool(entry.get("id")) for entry in entries)
+    rest = len(entries) - n_utterances
+    counts = [f"{n_utterances} utterances"] * bool(n_utterances) + [f"{rest} files"] * bool(rest)
+    return ", ".join(counts)
 
 
 def _phones(corpus: Corpus) -> str:

@@ -26,7 +26,9 @@ corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The c
 split_option = click.option("--split", help="Only the utterances of this split.")
 system_option = click.option("--system", help="What the scores are called in tables.")
 silence_option = click.option(
-    "--silence", help="Labels that are no phones, with commas between them."
+    "--silence",
+    help="Labels that are no phones, with commas between them, as they are spelled.  "
+    "[default: pauses and noise as aligners write them, in any case]",
 )
 out_option = click.option(
     "--out", type=FILE, required=True, help="The scores.jsonl that the scores are appended to."

@@ -132,10 +132,10 @@ def abx(
     are never compared, and a triphone beside one is left out; what is left out is counted.
     """
     from zerochain.metrics.abx_protocol import PROTOCOLS, variant
-    from zerochain.metrics.items import SILENCES
+    from zerochain.metrics.silences import chosen as chosen_silences
     from zerochain.scoring.abx import score_abx
 
-    options["silences"] = SILENCES if silence is None else frozenset(silence.split(","))
+    options["silences"] = chosen_silences(silence)
     chosen = variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing)
     options["distance"] = ALIASES.get(distance or "", distance)
     scored = score_abx(protocol=chosen, folders=ids == "path", **options)

@@ -62,10 +62,10 @@ def quality(silence: str | None, out: Path, **options: Any) -> None:
     Frames of 10 ms, whatever the units' step. Boundaries hit within 20 ms, one to one. Beside the
     first five stands what the same units would get away from their place.
     """
-    from zerochain.metrics.items import SILENCES
+    from zerochain.metrics.silences import chosen
     from zerochain.scoring.quality import score_quality
 
-    silences = SILENCES if silence is None else frozenset(silence.split(","))
+    silences = chosen(silence)
     save_scores(score_quality(silences=silences, **options), out)
 
 

@@ -1,201 +1,353 @@
-"""Other people's alignments of phones: .phn (seconds, or TIMIT's samples), TextGrid, CTM."""
+"""Other people's alignments of phones: which file or line belongs to which utterance.
+
+The formats are in `alignment_files` and `textgrid`, a TextGrid's tiers in `tiers`, and on whose
+clock an alignment's times are in `alignment_times`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Set
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zerochain.corpora.build import Bad
-from zerochain.corpora.tables import read_text
-from zerochain.corpora.textgrid import Interval, read_textgrid
+from zerochain.corpora.alignment_files import BEYOND_S, read_ctm, read_phn
+from zerochain.corpora.alignment_names import Names, Target
+from zerochain.corpora.alignment_notes import Notes
+from zerochain.corpora.alignment_times import (
+    Clock,
+    Evidence,
+    Origin,
+    cut,
+    origin,
+    overlapping,
+    phones_in,
+)
+from zerochain.corpora.bad import Bad
+from zerochain.corpora.build import Alignment, Span
+from zerochain.corpora.textgrid import Interval, TextGrid, read_textgrid
+from zerochain.corpora.tiers import phones_of
 from zerochain.errors import InputError, listed
 from zerochain.formats.identity import utterance_id
 from zerochain.formats.phones import Phone, Phones
+from zerochain.metrics.silences import SILENCES, without_position
 
-SUFFIXES = frozenset({".phn", ".textgrid", ".ctm"})
-_BEYOND_S = 0.05
-_ROUNDING_S = 1e-3
-_TIMIT_RATE = 16_000
+SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm"})
+_CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
+"""How a CTM names the channels of a recording, in lower case."""
 
 
 @dataclass(frozen=True)
-class _Source:
-    """An utterance's alignment: a file of its own, or its share of a CTM."""
+class Source:
+    """An alignment: a file of its own, or what a CTM holds under one name."""
 
     path: Path
-    intervals: tuple[Interval, ...] | None = None
-
-    def read(self, duration: float, tier: str | None) -> list[Interval]:
-        if self.intervals is not None:
-            return list(self.intervals)
-        if self.path.suffix.lower() == ".phn":
-            return read_phn(self.path, duration)
-        return read_textgrid(self.path, tier)
+    name: str
+    channels: Mapping[str, list[Interval]] | None = None
+    """Of a CTM, by channel."""
 
 
 def read_alignments(
     path: Path,
-    durations: Mapping[str, float],
+    spans: Mapping[str, Span],
     spare: frozenset[str] = frozenset(),
     *,
     tier: str | None = None,
-) -> tuple[Phones, list[Bad]]:
+    times: Clock | None = None,
+    strip_word_positions: bool = False,
+    recordings: Mapping[str, str] | None = None,
+) -> Alignment:
     """The phones of a corpus's utterances, from a folder of alignments or a single file.
 
-    Files belong to the utterance whose id is their path in the folder, or their name alone,
-    without the suffix; times are relative to the utterance's start. Gaps are fine, and so is an
-    utterance without an alignment. Overlaps of up to 1 ms are rounding and mended, and phones
-    that end up to 50 ms after the utterance are cut off there; anything worse makes the file
-    unusable.
+    A file or line of a CTM belongs to the utterance of that id, or to all utterances cut from the
+    recording of that name; the folders before the name count only where they have to. Times are the
+    utterance's or the whole recording's, whichever fits; where both do, it is an error, unless
+    others beside it tell, or it bears the utterance's id and not the recording's name: then they
+    are the utterance's, as Kaldi's are. What a cut goes through belongs to the side that has most
+    of it. Gaps are fine, and so is an utterance without an alignment. Overlaps of up to 15 ms are
+    rounding and repaired, labels without length are left out, and phones that end up to 50 ms
+    after the utterance are cut off there; anything worse makes the file unusable.
 
     Args:
-        path: a folder with .phn, .TextGrid or .ctm files, or one such file.
-        durations: of the utterances, in seconds, by id.
+        path: a folder with .phn, .phones, .TextGrid or .ctm files, or one such file.
+        spans: the utterances by id.
         spare: ids of recordings that are not utterances but may well have an alignment.
-        tier: the TextGrids' tier; see `read_textgrid`.
-
-    Returns:
-        The phones, and the files that can't be used.
+        tier: the TextGrids' tier; see `zerochain.corpora.tiers.phones_of`.
+        times: whose clock all alignments of cut utterances go by, where that can't be told.
+        strip_word_positions: take Kaldi's endings away, AA1_B → AA1.
+        recordings: names of recordings, by the paths of their sound files, where they differ.
 
     Raises:
-        InputError: no alignment, or alignments of unknown utterances.
+        InputError: no alignment, alignments of unknown utterances, or several of one.
     """
-    known = durations.keys() | spare
-    sources = _gather(path, known)
-    unknown = [name for name in sources if name not in known]
-    if unknown:
-        raise InputError(
-            f"{len(unknown)} of {len(sources)} alignments belong to no recording: "
-            f"{listed(unknown)}",
-            path=path,
-            cause="the folders of recordings and alignments are laid out differently; "
-            f"recordings are called {listed(list(durations), 3)}",
-            remedy="name and place every alignment like its recording, but for the suffix",
-        )
-    by_id: dict[str, list[Phone]] = {}
+    notes = Notes()
     bad: list[Bad] = []
-    for name, source in sources.items():
-        if name not in durations:
-            continue
-        try:
-            intervals = source.read(durations[name], tier)
-            by_id[name] = _mended(intervals, durations[name])
-        except InputError as error:
-            bad.append(Bad(str(source.path), f"{error.found} (alignment of {name})"))
-    return Phones(by_id, source=str(path)), bad
-
-
-def read_phn(path: Path, duration: float) -> list[Interval]:
-    """`onset offset phone` a line, in seconds, or in samples at 16 kHz as TIMIT has them.
-
-    They are samples if all are whole numbers and the last is more than 100 times the utterance's
-    duration in seconds: read as samples, it would be 16,000 times.
-    """
-    lines = [(i, line.split()) for i, line in enumerate(read_text(path).splitlines(), 1)]
-    lines = [(i, fields) for i, fields in lines if fields]
-    if not lines:
-        raise InputError("holds no phone", path=path)
-    for i, fields in lines:
-        if len(fields) != 3:
-            raise InputError(
-                f"line {i}: 'onset offset phone' expected, found {' '.join(fields)!r}", path=path
-            )
-    whole = all(time.isdecimal() for _, fields in lines for time in fields[:2])
-    in_samples = whole and int(lines[-1][1][1]) > 100 * duration
-    scale = 1 / _TIMIT_RATE if in_samples else 1.0
-    return [
-        Interval(f"line {i}", _time(onset, i) * scale, _time(offset, i) * scale, phone)
-        for i, (onset, offset, phone) in lines
-    ]
-
-
-def read_ctm(path: Path) -> dict[str, list[Interval]]:
-    """`id channel onset duration phone` a line, in seconds, by id."""
-    by_id: dict[str, list[Interval]] = defaultdict(list)
-    channels: dict[str, str] = {}
-    for i, line in enumerate(read_text(path).splitlines(), 1):
-        fields = line.split()
-        if not fields or line.startswith(";;"):
-            continue
-        if len(fields) not in {5, 6}:  # the sixth is a confidence
-            raise InputError(
-                f"line {i}: 'id channel onset duration phone' expected, found {line!r}",
-                path=path,
-                remedy="mend the line",
-            )
-        name, channel, onset = utterance_id(fields[0]), fields[1], _time(fields[2], i)
-        if channels.setdefault(name, channel) != channel:
-            raise InputError(
-                f"line {i}: {name!r} has several channels",
-                path=path,
-                cause="both sides of a telephone call",
-                remedy="import each channel as a recording of its own",
-            )
-        by_id[name].append(Interval(f"line {i}", onset, onset + _time(fields[3], i), fields[4]))
-    return by_id
-
-
-def _gather(path: Path, known: Set[str]) -> dict[str, _Source]:
-    if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES]
-        root = path
-    elif path.is_file():
-        files, root = [path], path.parent
-    else:
-        raise InputError("no such file or folder", path=path, remedy="check the path")
-    found: list[tuple[str, _Source]] = []
-    for file in files:
-        if file.suffix.lower() == ".ctm":
-            found += [(name, _Source(file, tuple(line))) for name, line in read_ctm(file).items()]
-        else:
-            name = utterance_id(file.relative_to(root).with_suffix("").as_posix())
-            alone = name.split("/")[-1]
-            found.append((alone if name not in known and alone in known else name, _Source(file)))
-    if not found:
+    sources = list(_sources(path, notes, bad))
+    if not sources:
         raise InputError(
             "holds no alignment",
             path=path,
-            remedy="alignments are .phn, .TextGrid or .ctm files",
+            remedy="alignments are .phn, .phones, .TextGrid or .ctm files",
         )
-    twice = [name for name, n in Counter(name for name, _ in found).items() if n > 1]
-    if twice:
+    targets = Names(spans, spare, recordings or {}).resolve([s.name for s in sources], path)
+    reading = _Reading(tier, times, notes, bad)
+    for source in sources:
+        target = targets[source.name]
+        if target is not None:
+            _check_channels(source, target)
+            reading.add(source, target)
+    reading.settle()
+    reading.refuse_twice(path)
+    by_id = {name: phones for name, phones in reading.by_id.items() if phones}
+    if strip_word_positions:
+        by_id = {name: _stripped(line) for name, line in by_id.items()}
+    return Alignment(Phones(by_id, source=str(path)), reading.bad, notes.lines(by_id.values()))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What an alignment holds, before it is known whose it is."""
+
+    source: Source
+    held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
+    tier: str | None
+    notes: Notes
+
+    @property
+    def covered(self) -> tuple[float, float] | None:
+        """From where to where a TextGrid says that it goes (s)."""
+        held = self.held
+        return (held.start_s, held.end_s) if isinstance(held, TextGrid) else None
+
+    def of(self, span: Span) -> tuple[list[Interval], bool]:
+        """The labels for an utterance, and whether they are its own channel's or speaker's."""
+        if isinstance(self.held, TextGrid):
+            intervals, note, is_own = phones_of(self.held, self.tier, span.utterance.speaker)
+            if note and str(self.source.path) not in self.notes.tiers[note][-1:]:
+                self.notes.tiers[note].append(str(self.source.path))
+            return intervals, is_own
+        if isinstance(self.held, list):
+            return self.held, False
+        channel = span.utterance.channel
+        if channel is None:
+            return next(iter(self.held.values())), False
+        names = _CHANNELS.get(channel, (str(channel),))
+        found = [line for name, line in self.held.items() if name.lower() in names]
+        if found or len(self.held) > 1:
+            return [one for line in found for one in line], True
+        return next(iter(self.held.values())), False
+
+
+class _Reading:
+    """Reads one alignment after the other, and keeps those that can't be told for the end."""
+
+    def __init__(self, tier: str | None, times: Clock | None, notes: Notes, bad: list[Bad]) -> None:
+        self.tier, self.times, self.notes, self.bad = tier, times, notes, bad
+        self.by_id: dict[str, list[Phone]] = {}
+        self._undecided: list[tuple[_Content, Target]] = []
+        self._proven: set[Clock] = set()
+        self._files: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, source: Source, target: Target) -> None:
+        """Read an alignment; what makes it unusable goes to `bad`."""
+        try:
+            content = self._read(source, target)
+            if target.utterance is None and len(target.of_recording) > 1:
+                self._cut(content, target.of_recording)
+                return
+            span = target.spans[0]
+            intervals, _ = content.of(span)
+            evidence = Evidence.of(
+                intervals,
+                content.covered,
+                names_utterance=target.utterance is not None,
+                names_recording=bool(target.of_recording),
+            )
+            begin = origin(span, evidence, self.times)
+            if begin is None:
+                self._undecided.append((content, target))
+                return
+            if begin.is_proven and target.utterance is not None:
+                self._proven.add(begin.clock)
+            self._place(content, target, begin)
+        except InputError as error:
+            self._refuse(source, error)
+
+    def settle(self) -> None:
+        """Those whose times fit both clocks: as the others beside them, or as Kaldi's."""
+        for content, target in self._undecided:
+            span = target.spans[0]
+            by_name: set[Clock] = set() if target.of_recording else {"utterance"}
+            known = self._proven or by_name
+            try:
+                if len(known) != 1:
+                    raise _unclear(span)
+                at_start = Origin(span.utterance.start or 0.0, "recording")
+                is_recording = "recording" in known
+                self._place(content, target, at_start if is_recording else Origin(0, "utterance"))
+            except InputError as error:
+                self._refuse(content.source, error)
+
+    def refuse_twice(self, path: Path) -> None:
+        """Raise InputError where an utterance has several alignments."""
+        twice = {name: files for name, files in self._files.items() if len(files) > 1}
+        if twice:
+            files = next(iter(twice.values()))
+            raise InputError(
+                f"{len(twice)} utterances have two alignments: {listed(list(twice))}",
+                path=path,
+                cause=f"formats are mixed in the folder, or copies: {listed(files)}",
+                remedy="leave one alignment for every utterance",
+            )
+
+    def _read(self, source: Source, target: Target) -> _Content:
+        held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
+        if source.channels is not None:
+            held = source.channels
+        elif source.path.suffix.lower() == ".textgrid":
+            held = read_textgrid(source.path)
+        else:
+            span = target.spans[0]
+            whole = span.header.duration_s
+            lasting = whole if target.utterance is None else span.utterance.duration
+            rate = span.header.sample_rate
+            held = read_phn(source.path, lasting, recording_s=whole, sample_rate=rate)
+        return _Content(source, held, self.tier, self.notes)
+
+    def _place(self, content: _Content, target: Target, begin: Origin) -> None:
+        if begin.clock == "recording":
+            self._cut(content, target.of_recording or target.spans)
+            return
+        span = target.spans[0]
+        intervals, _ = content.of(span)
+        shifted = [
+            one._replace(onset=one.onset - begin.seconds, offset=one.offset - begin.seconds)
+            for one in intervals
+        ]
+        self._keep(content, span, shifted if begin.seconds else intervals)
+        self._check_phones(content, intervals)
+
+    def _cut(self, content: _Content, spans: Sequence[Span]) -> None:
+        """Cut an alignment of a whole recording along its utterances."""
+        if self.times == "utterance" and len(spans) > 1:
+            raise InputError(
+                f"belongs to {len(spans)} utterances, so its times can't be those of one",
+                remedy="leave --alignment-times out",
+            )
+        shared = overlapping(spans)
+        every: dict[str, Interval] = {}
+        within: set[str] = set()
+        for span in spans:
+            intervals, is_own = content.of(span)
+            if shared is not None and span in shared and not is_own:
+                raise _shared(*shared)
+            _check_end(intervals, span)
+            u = span.utterance
+            kept = cut(intervals, u.start or 0.0, u.duration, self.notes)
+            every.update((one.place, one) for one in intervals)
+            within.update(one.place for one in kept)
+            self._keep(content, span, kept)
+        left = [one for place, one in every.items() if place not in within]
+        self.notes.outside += sum(one.label not in SILENCES for one in left)
+        self._check_phones(content, every.values())
+
+    def _keep(self, content: _Content, span: Span, intervals: Sequence[Interval]) -> None:
+        name = span.utterance.id
+        self._files[name].append(str(content.source.path))
+        self.by_id[name] = phones_in(intervals, span.utterance.duration, self.notes)
+
+    def _check_phones(self, content: _Content, intervals: Iterable[Interval]) -> None:
+        if all(one.label in SILENCES or one.offset <= one.onset for one in intervals):
+            source = content.source
+            place = f"{source.path} ({source.name})" if source.channels else str(source.path)
+            self.notes.without_phone.append(place)
+
+    def _refuse(self, source: Source, error: InputError) -> None:
+        self.bad.append(_bad(source.path, error, source.name if source.channels else None))
+
+
+def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
+    found = error.found if name is None else f"{error.found} (in {name!r})"
+    return Bad(str(path), f"{found}; fix: {error.remedy}" if error.remedy else found)
+
+
+def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
+    if not path.exists():
+        raise InputError("no such file or folder", path=path, remedy="check the path")
+    root = path if path.is_dir() else path.parent
+    files = _files(path, notes) if path.is_dir() else [path]
+    for file in files:
+        try:
+            if file.suffix.lower() == ".ctm":
+                ctm = read_ctm(file)
+                yield from (Source(file, name, channels) for name, channels in ctm.items())
+            else:
+                yield Source(file, utterance_id(file.relative_to(root).with_suffix("").as_posix()))
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            bad.append(_bad(file, error))
+
+
+def _files(folder: Path, notes: Notes) -> list[Path]:
+    """Files of alignments, links to folders followed; hidden ones, as macOS leaves, are not."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:  # a link leads to where the search has been
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = [Path(where, name) for name in names]
+        files = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
+        notes.hidden += sum(file.name.startswith(".") for file in files)
+        found += [file for file in files if not file.name.startswith(".")]
+    return sorted(found)
+
+
+def _check_channels(source: Source, target: Target) -> None:
+    """Raise InputError where a CTM has several channels and the utterance is of none of them."""
+    if source.channels is None or len(source.channels) == 1:
+        return
+    if any(span.utterance.channel is None for span in target.spans):
+        second = list(source.channels.values())[1][0]
         raise InputError(
-            f"{len(twice)} utterances have two alignments: {listed(twice)}",
-            path=path,
-            cause="formats are mixed in the folder",
-            remedy="leave one alignment for every utterance",
+            f"{second.place}: {source.name!r} has several channels",
+            path=source.path,
+            cause="both sides of a telephone call",
+            remedy="import each channel as utterances of its own",
         )
-    return dict(found)
 
 
-def _mended(intervals: list[Interval], duration: float) -> list[Phone]:
-    phones: list[Phone] = []
-    for place, onset, offset, label in intervals:
-        previous = phones[-1].offset if phones else 0.0
-        if not (math.isfinite(onset) and previous - _ROUNDING_S <= onset < offset):
-            raise InputError(
-                f"{place}: {label!r} from {onset:g} to {offset:g} s follows a phone that ends at "
-                f"{previous:g} s"
-            )
-        if offset > duration + _BEYOND_S:
-            raise InputError(
-                f"{place}: {label!r} ends at {offset:g} s, the utterance at {duration:.3f} s"
-            )
-        phone = Phone(max(onset, previous), min(offset, duration), label)
-        if phone.offset <= phone.onset:
-            raise InputError(f"{place}: {label!r} at {onset:g} s lasts no time in the recording")
-        phones.append(phone)
-    return phones
+def _check_end(intervals: Sequence[Interval], span: Span) -> None:
+    last = max(intervals, key=lambda one: one.offset, default=None)
+    if last is not None and last.offset > span.header.duration_s + BEYOND_S:
+        raise InputError(
+            f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
+            f"{span.header.duration_s:.3f} s"
+        )
 
 
-def _time(text: str, line: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"line {line}: {text!r} is not a time")
-    return value
+def _unclear(span: Span) -> InputError:
+    u = span.utterance
+    return InputError(
+        f"utterance {u.id!r} begins at {u.start:g} s of its recording, and the alignment's times "
+        "fit both",
+        remedy="say whose they are: --alignment-times utterance, or recording",
+    )
+
+
+def _shared(one: Span, other: Span) -> InputError:
+    return InputError(
+        f"{one.utterance.id!r} and {other.utterance.id!r} are at the same time in the recording, "
+        "and nothing says which of them a phone belongs to",
+        remedy="give each an alignment of its own, a CTM with channels, or tiers named after "
+        "speakers",
+    )
+
+
+def _stripped(line: list[Phone]) -> list[Phone]:
+    return [phone._replace(phone=without_position(phone.phone)) for phone in line]

@@ -4,60 +4,56 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import joblib
-import numpy as np
 
 import zerochain
 from zerochain import audio
 from zerochain.cores import cores
-from zerochain.errors import InputError
+from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.grouping import grouped
+from zerochain.corpora.measuring import Job, Measured, measure_file
+from zerochain.corpora.sounds import conversion
+from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.identity import composed
 from zerochain.formats.phones import Phones
 from zerochain.progress import track
 
 UNKNOWN = math.nan
 """The duration of an utterance that nobody has measured yet."""
-_SILENT = 1e-3
-_FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-3
-_SHORT_S = 0.1
-NOISE_S = 0.1
-"""So much noise at full scale deserves a word."""
-_NOISE_WINDOW, _NOISE_RMS, _NOISE_CORRELATION = 400, 0.4, 0.3
-"""Speech as loud as that has neighbouring samples that are alike; random ones have an RMS of 0.58
-and no correlation."""
-_TOLERANCE_S = 0.1
 _SHOWN = 50
+_LONGEST_NAME = 255 - len(".flac")
+_QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
 
 
 class CorpusWarning(UserWarning):
     """An import succeeded, but something about the recordings deserves a look."""
 
 
-class Bad(NamedTuple):
-    """A file that can't be used, and why."""
+class Span(NamedTuple):
+    """An utterance that could be decoded, its duration known, and its recording's header."""
 
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A recording that could be decoded: its header, its length at 16 kHz, what is odd about it."""
-
+    utterance: Utterance
     header: audio.AudioInfo
-    duration: float
-    oddities: tuple[str, ...]
 
 
-Align = Callable[[Mapping[str, float], frozenset[str]], tuple[Phones, list[Bad]]]
-"""(durations by id, ids without an utterance that may be aligned) → phones, unusable files."""
+class Alignment(NamedTuple):
+    """The phones of a corpus, the files of alignments that can't be used, what deserves a look."""
+
+    phones: Phones
+    bad: list[Bad]
+    notes: list[str]
+
+
+Align = Callable[[Mapping[str, Span], frozenset[str]], Alignment]
+"""(utterances by id, ids without an utterance that may be aligned) → their phones."""
 
 
 def build_corpus(
@@ -87,31 +83,31 @@ def build_corpus(
         InputError: unusable files (all of them listed), or nothing usable.
     """
     root = Path(draft.audio_root)
-    check_replaceable(out.resolve(), MARKER)
-    if root.resolve().is_relative_to(out.resolve()):
-        raise InputError(
-            f"the recordings lie in {root}, inside the corpus to be written",
-            path=out,
-            cause="writing it would replace the folder, recordings and all",
-            remedy="choose another --out",
-        )
-    found = list(_decode_all(draft, jobs or cores()))
-    pairs = list(zip(draft.utterances, found, strict=True))
-    good = [(u, m) for u, m in pairs if isinstance(m, Measured)]
-    bad = [*bad, *(m for _, m in pairs if isinstance(m, Bad))]
-    utterances = tuple(replace(u, duration=m.duration) for u, m in good)
-    phones = None
-    if align is not None:
-        lost = frozenset(u.id for u, m in pairs if isinstance(m, Bad))
-        phones, misaligned = align({u.id: u.duration for u in utterances}, lost | unlisted)
-        bad += misaligned
-    bad = sorted(set(bad))
-    _refuse(bad, len(utterances), root, skip_bad)
-    record = {**_record(good, bad), **draft.record}
-    if phones is not None:
-        record["without_alignment"] = len(utterances) - len(phones.by_id)
-    corpus = replace(draft, utterances=utterances, record=record)
-    written = _write(out, corpus, phones, copy, root)
+    _check_places(out, draft)
+    draft = replace(draft, utterances=tuple(map(_composed, draft.utterances)))
+    with atomic_folder(out, MARKER) as temporary:
+        copies = temporary / "audio" if copy else None
+        found = _decode_all(draft, copies, jobs or cores())
+        good = [(u, m) for u, m in found if isinstance(m, Measured)]
+        lost = [m for _, m in found if isinstance(m, Bad)]
+        utterances = tuple(replace(u, duration=m.duration) for u, m in good)
+        aligned: Alignment | None = None
+        if align is not None:
+            spans = {u.id: Span(replace(u, duration=m.duration), m.header) for u, m in good}
+            spare = {b.id for b in [*bad, *lost]} | {_recording(u) for u in draft.utterances}
+            aligned = align(spans, unlisted | spare)
+        bad = sorted({*bad, *lost, *(aligned.bad if aligned else ())})
+        _refuse(bad, len(utterances), root, skip_bad)
+        record = {**_record(good, bad), **draft.record}
+        if aligned is not None:
+            record["without_alignment"] = len(utterances) - len(aligned.phones.by_id)
+            record["alignment_notes"] = aligned.notes
+        corpus = replace(draft, utterances=utterances, record=record)
+        if copy:
+            utterances = tuple(map(_copied, utterances))
+            corpus = replace(corpus, utterances=utterances, audio_root="audio")
+        fill_corpus(temporary, corpus, aligned.phones if aligned else None)
+    written = read_corpus(out)
     for line in findings(written):
         warnings.warn(line, CorpusWarning, stacklevel=3)
     return written
@@ -121,8 +117,9 @@ def findings(corpus: Corpus) -> list[str]:
     """What an import noticed about its recordings, a line each, for people."""
     record = corpus.record
     lines = [
-        _some(record.get("skipped", []), "skipped", "file", "reason"),
-        _some(record.get("noticed", []), "noticed", "id", "what"),
+        _skipped(record.get("skipped", [])),
+        _unread(record.get("unread", {})),
+        _noticed(record.get("noticed", [])),
     ]
     counts = {
         "unlisted": "recordings in the folder are not in the table",
@@ -130,72 +127,112 @@ def findings(corpus: Corpus) -> list[str]:
         "without_alignment": "utterances have no alignment",
     }
     lines += [f"{record[key]} {text}" for key, text in counts.items() if record.get(key)]
-    return [line for line in lines if line]
+    links = {
+        "links_passed_over": "links lead to what is in the folder under its own name, and were "
+        "passed over",
+        "links_to_nowhere": "links lead nowhere",
+    }
+    lines += [
+        f"{len(record[key])} {text}: {listed(record[key])}"
+        for key, text in links.items()
+        if record.get(key)
+    ]
+    return [line for line in [*lines, *record.get("alignment_notes", [])] if line]
 
 
-def measure(path: Path, utterance: Utterance) -> Measured | Bad:
-    """Decode an utterance; its claimed duration, if any, is compared with the real one."""
-    try:
-        header = audio.info(path)
-        wave = audio.read(path, **utterance.part._asdict())
-    except InputError as error:
-        return Bad(utterance.audio, error.found)
-    duration = len(wave) / audio.SAMPLE_RATE
-    return Measured(header, duration, tuple(_oddities(wave, header, utterance.duration)))
-
-
-def _oddities(wave: audio.Waveform, header: audio.AudioInfo, claimed: float) -> Iterable[str]:
-    duration, level = len(wave) / audio.SAMPLE_RATE, np.abs(wave)
-    if level.max() < _SILENT:
-        yield "silent (never above -60 dB)"
-    clipped = float(np.mean(level >= _FULL_SCALE))
-    noisy_s, begin_s = full_scale_noise(wave)
-    if noisy_s >= NOISE_S:
-        yield (
-            f"{noisy_s:.2f} s of noise at full scale, from {begin_s:.2f} s on: a byte may be lost "
-            "there, so that the samples that follow are out of step"
-        )
-    elif clipped > _CLIPPED_SHARE:
-        yield f"clipped ({clipped:.1%} of the samples at full scale)"
-    if duration < _SHORT_S:
-        yield f"shorter than {_SHORT_S} s"
-    if header.sample_rate < audio.SAMPLE_RATE:
-        yield f"recorded at {header.sample_rate} Hz, so nothing above {header.sample_rate // 2} Hz"
-    if abs(duration - claimed) > _TOLERANCE_S:  # never so where none is claimed: NaN
-        yield f"lasts {duration:.3f} s, the table says {claimed:.3f} s"
-
-
-def full_scale_noise(wave: audio.Waveform) -> tuple[float, float]:
-    """How many seconds are noise at full scale, and when it begins."""
-    n = len(wave) // _NOISE_WINDOW
-    windows = wave[: n * _NOISE_WINDOW].reshape(n, _NOISE_WINDOW)
-    power = np.mean(windows**2, axis=1)
-    alike = np.mean(windows[:, 1:] * windows[:, :-1], axis=1)
-    noisy = (power > _NOISE_RMS**2) & (np.abs(alike) < _NOISE_CORRELATION * power)
-    window_s = _NOISE_WINDOW / audio.SAMPLE_RATE
-    return float(noisy.sum() * window_s), float(noisy.argmax() * window_s) if n else 0.0
-
-
-def _decode_all(draft: Corpus, jobs: int) -> Iterable[Measured | Bad]:
-    work = (joblib.delayed(measure)(draft.audio_path(u), u) for u in draft.utterances)
-    results = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(work)
-    return track(results, "Decoding", len(draft.utterances))
-
-
-def _refuse(bad: list[Bad], n_good: int, root: Path, skip_bad: bool) -> None:
-    if bad and not skip_bad:
-        lines = [f"\n    {b.file}: {b.reason}" for b in bad[:_SHOWN]]
-        more = f"\n    and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+def _check_places(out: Path, draft: Corpus) -> None:
+    """Writing replaces `out`, recordings and all if they lie in it."""
+    check_replaceable(out.resolve(), MARKER)
+    root = Path(draft.audio_root)
+    folders = {root, *(draft.audio_path(u).parent for u in draft.utterances)}
+    inside = [f for f in sorted(folders) if f.resolve().is_relative_to(out.resolve())]
+    if inside:
         raise InputError(
-            f"{len(bad)} files can't be used:{''.join(lines)}{more}",
+            f"the recordings lie in {inside[0]}, inside the corpus to be written",
+            path=out,
+            cause="writing it would replace the folder, recordings and all",
+            remedy="choose another --out",
+        )
+
+
+def _composed(utterance: Utterance) -> Utterance:
+    """One speaker has one name, however Unicode writes it."""
+    speaker, split, text = (
+        None if label is None else composed(label)
+        for label in (utterance.speaker, utterance.split, utterance.text)
+    )
+    return replace(utterance, speaker=speaker, split=split, text=text)
+
+
+def _decode_all(
+    draft: Corpus, copies: Path | None, jobs: int
+) -> list[tuple[Utterance, Measured | Bad]]:
+    """Measure every utterance, those of one file in one pass."""
+    found: dict[str, Measured | Bad] = {}
+    if copies is not None:
+        found |= {u.id: bad for u in draft.utterances if (bad := _unnamable(u))}
+    work = list(_jobs(draft, copies, found))
+    calls = (joblib.delayed(measure_file)(job) for job in work)
+    results = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(calls)
+    for one in track(results, "Decoding", len(work)):
+        found |= one
+    return [(u, found[u.id]) for u in draft.utterances]
+
+
+def _unnamable(utterance: Utterance) -> Bad | None:
+    if all(len(name.encode()) <= _LONGEST_NAME for name in utterance.id.split("/")):
+        return None
+    why = f"its id is too long to name a copy by: over {_LONGEST_NAME} bytes"
+    return Bad(printable(utterance.audio), why, utterance.id)
+
+
+def _jobs(draft: Corpus, copies: Path | None, but: Collection[str]) -> Iterator[Job]:
+    """The utterances of each file; of one in which it is quick to go anywhere, some at a time."""
+    by_file: dict[Path, list[Utterance]] = defaultdict(list)
+    for u in (u for u in draft.utterances if u.id not in but):
+        by_file[draft.audio_path(u)].append(u)
+    for path, utterances in by_file.items():
+        utterances.sort(key=lambda u: u.start or 0.0)
+        n = _AT_ONCE if path.suffix.lower() in _QUICK else len(utterances)
+        for i in range(0, len(utterances), n):
+            yield Job(path, tuple(utterances[i : i + n]), copies)
+
+
+def _recording(utterance: Utterance) -> str:
+    return PurePosixPath(utterance.audio).with_suffix("").as_posix()
+
+
+def _copied(utterance: Utterance) -> Utterance:
+    return replace(utterance, audio=f"{utterance.id}.flac", start=None, end=None, channel=None)
+
+
+def _refuse(bad: Sequence[Bad], n_good: int, root: Path, skip_bad: bool) -> None:
+    causes = _by_file(bad)
+    lines = [f"\n    {line}" for line in grouped(causes)]
+    more = f"\n    and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    why = "".join(lines[:_SHOWN]) + more
+    if bad and not skip_bad:
+        raise InputError(
+            f"{len(causes)} files can't be used:{why}",
             path=root,
-            remedy="mend or remove them, or leave them out with --skip-bad",
+            remedy="fix or remove them, or leave them out with --skip-bad",
         )
     if n_good == 0:
-        raise InputError("holds no usable recording", path=root, remedy="check the folder")
+        raise InputError(f"holds no usable recording{why}", path=root, remedy="check the folder")
 
 
-def _record(good: list[tuple[Utterance, Measured]], bad: list[Bad]) -> dict[str, Any]:
+def _by_file(bad: Iterable[Bad]) -> list[tuple[str, str]]:
+    """Each file and why it can't be used; with its utterances, if they are several."""
+    ids: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in bad:
+        ids[one.file, one.reason].append(one.id)
+    return [
+        (file, reason + f" ({len(names)} utterances: {listed(names, 3)})" * (len(names) > 1))
+        for (file, reason), names in ids.items()
+    ]
+
+
+def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[str, Any]:
     headers = {u.audio: m.header for u, m in good}.values()
     rates = Counter(header.sample_rate for header in headers)
     channels = Counter(header.n_channels for header in headers)
@@ -208,29 +245,32 @@ def _record(good: list[tuple[Utterance, Measured]], bad: list[Bad]) -> dict[str,
     }
 
 
-def _write(out: Path, corpus: Corpus, phones: Phones | None, copy: bool, root: Path) -> Corpus:
-    with atomic_folder(out, MARKER) as temporary:
-        if copy:
-            copies = track(corpus.utterances, "Copying")
-            corpus = replace(
-                corpus,
-                utterances=tuple(_copied(u, root / u.audio, temporary) for u in copies),
-                audio_root="audio",
-            )
-        fill_corpus(temporary, corpus, phones)
-    return read_corpus(out)
+def _skipped(entries: list[dict[str, str]]) -> str:
+    bad = [Bad(e["file"], e["reason"], e.get("id", "")) for e in entries]
+    return _first(f"skipped {len(bad)}", grouped(_by_file(bad)))
 
 
-def _copied(utterance: Utterance, source: Path, folder: Path) -> Utterance:
-    name = f"{utterance.id}.flac"
-    path = folder / "audio" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    wave = audio.read(source, **utterance.part._asdict())
-    path.write_bytes(audio.encoded(path, wave))
-    return replace(utterance, audio=name, start=None, end=None, channel=None)
+def _noticed(entries: list[dict[str, str]]) -> str:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        ids[entry["what"]].append(entry["id"])
+    lines = [f"{listed(names, 3)}: {what}" for what, names in ids.items()]
+    return _first(f"noticed {len(entries)}", lines)
 
 
-def _some(entries: list[dict[str, str]], verb: str, subject: str, what: str) -> str:
-    shown = [f"\n  {entry.get(subject)}: {entry.get(what)}" for entry in entries[:10]]
-    more = f"\n  and {len(entries) - 10} more" if len(entries) > 10 else ""
-    return f"{verb} {len(entries)}:{''.join(shown)}{more}" if entries else ""
+def _unread(files: Mapping[str, Sequence[str]]) -> str:
+    if not files:
+        return ""
+    first = next(iter(files.values()))[0]
+    kinds = ", ".join(f"{len(names)} {suffix}" for suffix, names in files.items())
+    names = listed([name for group in files.values() for name in group], 3)
+    return (
+        f"sound of formats that aren't read ({kinds}): {names}; "
+        f"convert it and import again: {conversion(first)}"
+    )
+
+
+def _first(what: str, lines: Sequence[str]) -> str:
+    shown = [f"\n  {line}" for line in lines[:10]]
+    more = f"\n  and {len(lines) - 10} more" if len(lines) > 10 else ""
+    return f"{what}:{''.join(shown)}{more}" if lines else ""

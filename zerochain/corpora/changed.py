@@ -40,9 +40,10 @@ def change_corpus(
     check_replaceable(out.resolve(), MARKER)
     record = {"change": asdict(change), "of_corpus": whole.id, "seed": seed}
     with atomic_folder(out, MARKER) as temporary:
+        recordings = zip(part.utterances, part.waves(), strict=True)
         made = [
-            _changed(part, u, change, _dice(seed, u.id), temporary)
-            for u in track(part.utterances, "Changing recordings")
+            _changed(u, wave, change, _dice(seed, u.id), temporary)
+            for u, wave in track(recordings, "Changing recordings", len(part.utterances))
         ]
         fill_corpus(
             temporary,
@@ -69,9 +70,12 @@ def _dice(seed: int, name: str) -> np.random.Generator:
 
 
 def _changed(
-    corpus: Corpus, utterance: Utterance, change: Change, rng: np.random.Generator, folder: Path
+    utterance: Utterance,
+    wave: audio.Waveform,
+    change: Change,
+    rng: np.random.Generator,
+    folder: Path,
 ) -> Utterance:
-    wave = corpus.wave(utterance)
     changed = change.apply(wave, rng)
     name = f"{utterance.id}.flac"
     path = folder / "audio" / name

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
+from zerochain.corpora.bad import Bad, printable
 from zerochain.corpora.build import build_corpus
+from zerochain.corpora.channels import expand_channels
 from zerochain.corpora.patterns import hashed_split, labels_from
-from zerochain.corpora.plan import plan_folder, plan_table, stem
+from zerochain.corpora.plan import plan_folder, plan_table, stem, with_own_ids
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, Utterance
 
@@ -30,6 +33,9 @@ def import_folder(
     test_fraction: float | None = None,
     alignments: Path | None = None,
     tier: str | None = None,
+    channel: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -38,17 +44,24 @@ def import_folder(
     """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
 
     An utterance's id is its path in the folder without the suffix. Every file is decoded.
+    Links to folders are followed (see `zerochain.corpora.sounds`).
 
     Args:
         recordings: searched with its subfolders.
         out: the corpus's folder.
         name: of the corpus; that of `out` by default.
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
-            seconds (checked against the recording); only its recordings are imported.
+            seconds (checked against the recording), channel (left, right, A, B or a number
+            counted from 1); only its recordings are imported.
         speaker_from, split_from: see `zerochain.corpora.patterns.labels_from`.
         test_fraction: the share of utterances in split "test", chosen by a hash of the id.
         alignments: gold phones, see `zerochain.corpora.alignments.read_alignments`.
-        tier: the TextGrids' tier of phones.
+        tier: the TextGrids' tier of phones: a name, a pattern, or "#2" for the second.
+        alignment_times: whether alignments of cut utterances have the utterance's times or the
+            recording's, where that can't be told.
+        strip_word_positions: take Kaldi's endings off the phones, AA1_B → AA1.
+        channel: mix (the default), left, right, a number or each; see
+            `zerochain.corpora.channels.expand_channels`.
         skip_bad: leave out unusable files, and record them, instead of refusing.
         copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
         jobs: threads.
@@ -58,18 +71,29 @@ def import_folder(
         InputError: unusable files (all listed), options or a table that make no sense.
     """
     _check_options(recordings, split_from, test_fraction)
-    plan = plan_table(recordings, table) if table else plan_folder(recordings)
-    utterances = tuple(filter(keep, plan.utterances))
-    utterances = _labelled(utterances, "speaker", speaker_from)
-    utterances = _labelled(utterances, "split", split_from)
-    utterances = _split_by_hash(utterances, test_fraction)
-    left_out = {u.id for u in plan.utterances} - {u.id for u in utterances}
+    if table:
+        plan = plan_table(recordings, table, skip_bad=skip_bad)
+    else:
+        plan = plan_folder(recordings, skip_bad=skip_bad)
+    planned = tuple(filter(keep, plan.utterances))
+    left_out = {u.id for u in plan.utterances} - {u.id for u in planned}
+    bad = list(plan.bad)
+    utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
+    utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
+    utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
+    utterances = expand_channels(utterances, recordings, channel)
+    why = "a recording's channels are called as another recording is"
+    utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
+    recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
     options = {
         "speaker_from": speaker_from,
         "split_from": split_from,
         "test_fraction": test_fraction,
         "alignments": str(alignments) if alignments else None,
         "tier": tier,
+        "channel": channel,
+        "alignment_times": alignment_times,
+        "strip_word_positions": strip_word_positions,
     }
     draft = Corpus(
         name=name or out.absolute().name,
@@ -83,9 +107,17 @@ def import_folder(
     return build_corpus(
         out,
         draft,
-        bad=plan.bad,
-        align=partial(read_alignments, alignments, tier=tier) if alignments else None,
-        unlisted=plan.unlisted | left_out,
+        bad=[*bad, *clashes],
+        align=partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+        )
+        if alignments
+        else None,
+        unlisted=plan.unlisted | left_out | recorded,
         skip_bad=skip_bad,
         copy=copy,
         jobs=jobs,
@@ -93,20 +125,27 @@ def import_folder(
 
 
 def _labelled(
-    utterances: Sequence[Utterance], field: Literal["speaker", "split"], pattern: str | None
+    utterances: tuple[Utterance, ...],
+    field: Literal["speaker", "split"],
+    pattern: str | None,
+    skip_bad: bool,
+    bad: list[Bad],
 ) -> tuple[Utterance, ...]:
+    """The utterances with a label; those in whose names there is none join `bad`."""
     if pattern is None:
-        return tuple(utterances)
+        return utterances
     if any(getattr(u, field) is not None for u in utterances):
         raise InputError(
             f"the table has a column {field!r} and --{field}-from is given as well",
             remedy="leave one of them out",
         )
-    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field)
-    pairs = zip(utterances, labels, strict=True)
+    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field, skip_bad=skip_bad)
+    pairs = list(zip(utterances, labels, strict=True))
+    why = f"--{field}-from {pattern!r} finds no {field} in its name"
+    bad += [Bad(u.audio, why, u.id) for u, label in pairs if label is None]
     if field == "speaker":
-        return tuple(replace(u, speaker=label) for u, label in pairs)
-    return tuple(replace(u, split=label) for u, label in pairs)
+        return tuple(replace(u, speaker=label) for u, label in pairs if label is not None)
+    return tuple(replace(u, split=label) for u, label in pairs if label is not None)
 
 
 def _split_by_hash(
@@ -125,6 +164,13 @@ def _split_by_hash(
 def _check_options(recordings: Path, split_from: str | None, test_fraction: float | None) -> None:
     if not recordings.is_dir():
         raise InputError("no such folder", path=recordings, remedy="check the path")
+    if not str(recordings.absolute()).isprintable():
+        raise InputError(
+            "the folder's path is no text",
+            path=printable(str(recordings.absolute())),
+            cause="it was named in another encoding than UTF-8",
+            remedy="rename the folder",
+        )
     if test_fraction is not None and split_from is not None:
         raise InputError("--split-from and --test-fraction are both given", remedy="choose one")
     if test_fraction is not None and not 0 < test_fraction < 1:

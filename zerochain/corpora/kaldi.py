@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
+from zerochain.corpora.channels import expand_channels
 from zerochain.corpora.tables import read_text
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
@@ -26,6 +29,10 @@ def import_kaldi(
     source: str = "",
     split: str | None = None,
     alignments: Path | None = None,
+    channel: str | None = None,
+    tier: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
     skip_bad: bool = False,
     copy: bool = False,
     jobs: int | None = None,
@@ -37,7 +44,8 @@ def import_kaldi(
         out: the corpus's folder.
         recordings: where the relative paths in wav.scp start; `folder` by default.
         split: of all its utterances, since Kaldi has a directory for each.
-        name, language, licence, source, alignments, skip_bad, copy, jobs: as for a folder.
+        name, language, licence, source, alignments, tier, alignment_times, strip_word_positions,
+            channel, skip_bad, copy, jobs: as for a folder.
 
     Raises:
         InputError: as for a folder; pipes in wav.scp; ids that one file has and another lacks.
@@ -68,7 +76,17 @@ def import_kaldi(
         source=source,
         record={"kaldi": str(folder)},
     )
-    align = partial(read_alignments, alignments) if alignments else None
+    draft = replace(draft, utterances=expand_channels(draft.utterances, root, channel))
+    align = None
+    if alignments is not None:
+        align = partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+            recordings={path.relative_to(root).as_posix(): name for name, path in paths.items()},
+        )
     return build_corpus(out, draft, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
 

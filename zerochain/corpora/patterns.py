@@ -6,20 +6,29 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from zerochain.corpora.bad import printable
 from zerochain.errors import InputError, listed
+from zerochain.formats.identity import composed
 
 
-def labels_from(pattern: str, ids: Sequence[str], what: str) -> list[str]:
+def labels_from(
+    pattern: str, ids: Sequence[str], what: str, *, skip_bad: bool = False
+) -> list[str | None]:
     """The speaker (`what`) of every id, an id being a path without its suffix.
 
     `name:ana` says that all are ana. `folder:1` takes the name of the first folder, `folder:-1`
     that of the innermost. Anything else is a regular expression whose group named `what` (or
     whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the
-    beginning of the file's name, or of the whole path if the pattern has a slash.
+    beginning of the file's name, or of the whole path if the pattern has a slash. Names and
+    pattern are compared in Unicode's composed form, and labels are returned in it.
+
+    Args:
+        skip_bad: give None for an id that the pattern doesn't match, as long as it matches one.
 
     Raises:
         InputError: a bad pattern, or ids that it doesn't match, which are listed.
     """
+    pattern, ids = composed(pattern), [composed(name) for name in ids]
     found: list[str | None]
     if pattern.startswith("name:"):
         found = [pattern.removeprefix("name:").strip() or None] * len(ids)
@@ -30,16 +39,16 @@ def labels_from(pattern: str, ids: Sequence[str], what: str) -> list[str]:
         whole = "/" in pattern
         matches = [expression.match(name if whole else name.split("/")[-1]) for name in ids]
         found = [match[group] if match else None for match in matches]
-    unmatched = [name for name, label in zip(ids, found, strict=True) if not label]
-    if unmatched:
+    unmatched = [printable(name) for name, label in zip(ids, found, strict=True) if not label]
+    if unmatched and not (skip_bad and len(unmatched) < len(ids)):
         raise InputError(
             f"--{what}-from {pattern!r} finds no {what} in {len(unmatched)} of {len(ids)} files: "
             f"{listed(unmatched)}",
             cause="it is matched from the beginning of the file's name, or of the path within the "
             "recordings' folder if the pattern has a slash",
-            remedy=f"mend the pattern, or give a --table with a column {what!r}",
+            remedy=f"fix the pattern, or give a --table with a column {what!r}",
         )
-    return [str(label) for label in found]
+    return [label or None for label in found]
 
 
 def hashed_split(name: str, test_fraction: float) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zerochain import audio
-from zerochain.corpora.build import UNKNOWN, Bad
+from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.build import UNKNOWN
+from zerochain.corpora.channels import channel_of, suffixed
+from zerochain.corpora.sounds import UNREAD, Sounds, conversion, sound_files, suffix
 from zerochain.corpora.tables import Row, read_rows
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Utterance
-from zerochain.formats.identity import utterance_id
+from zerochain.formats.identity import composed, utterance_id
 
-_COLUMNS = {"file", "id", "speaker", "start", "end", "split", "text", "seconds", "duration"}
+_COLUMNS = {
+    "file", "id", "speaker", "start", "end", "channel", "split", "text", "seconds", "duration",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,99 +33,154 @@ class Plan:
     record: dict[str, Any]
 
 
-def plan_folder(recordings: Path) -> Plan:
+def plan_folder(recordings: Path, *, skip_bad: bool = False) -> Plan:
     """Every sound file of a folder and its subfolders, in the order of their paths.
+
+    Args:
+        skip_bad: files that would share an id are unusable, all of them, instead of an error.
 
     Raises:
         InputError: no such folder, no sound file, or files that would share an id.
     """
-    files, others = sound_files(recordings)
-    utterances, bad = [], []
-    for file in files:
+    sounds = sound_files(recordings)
+    utterances, bad = [], list(sounds.bad)
+    for file in sounds.files:
         try:
             utterances.append(Utterance(utterance_id(stem(file)), file, UNKNOWN))
         except InputError as error:
-            bad.append(Bad(_printable(file), error.found))
-    _check_ids(utterances, recordings, "two files differ only in their suffix")
-    return Plan(tuple(utterances), tuple(bad), frozenset(), others)
+            bad.append(Bad(printable(file), error.found))
+    why = "two files differ only in their suffix, or in how Unicode writes a letter"
+    kept, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
+    return Plan(kept, (*bad, *clashes), frozenset(), sounds.record)
 
 
-def plan_table(recordings: Path, table: Path) -> Plan:
+def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan:
     """The utterances that a table lists.
+
+    A file's name is found in whichever of Unicode's forms the disk has it.
+
+    Args:
+        skip_bad: rows whose path leaves the folder, or that would share an id, are unusable
+            instead of an error.
 
     Raises:
         InputError: an unreadable table, paths that leave the folder, or duplicate ids.
     """
     columns, rows = read_rows(table, required=["file"])
-    files, others = sound_files(recordings)
-    named = [row.values.get("file", "") for row in rows]
-    strays = [file for file in named if _leaves(file)]
-    if strays:
+    sounds = sound_files(recordings)
+    strays = [file for row in rows if _leaves(file := row.values.get("file", ""))]
+    if strays and not skip_bad:
         raise InputError(
             f"{len(strays)} paths leave the recordings' folder: {listed(strays)}",
             path=table,
             remedy="write paths relative to the recordings' folder",
         )
-    planned = [_planned(row) for row in rows]
+    names = _Names(sounds)
+    planned = [_planned(row, names) for row in rows]
     utterances = [item for item in planned if isinstance(item, Utterance)]
-    _check_ids(utterances, table, "the file is listed twice without an id or start and end")
-    unlisted = sorted(set(files) - set(named))
+    why = "the file is listed twice without an id or start and end"
+    kept, clashes = with_own_ids(utterances, table, why, skip_bad=skip_bad)
+    unlisted = sorted(set(sounds.files) - names.asked)
     record = {
-        **others,
+        **sounds.record,
         "table": str(table),
         "ignored_columns": sorted(set(columns) - _COLUMNS),
         "unlisted": len(unlisted),
     }
-    bad = tuple(item for item in planned if isinstance(item, Bad))
-    return Plan(tuple(utterances), bad, frozenset(map(stem, unlisted)), record)
+    bad = [item for item in planned if isinstance(item, Bad)]
+    return Plan(kept, (*bad, *clashes), frozenset(map(stem, unlisted)), record)
 
 
-def sound_files(recordings: Path) -> tuple[list[str], dict[str, Any]]:
-    """The sound files (relative paths, sorted), and how many other and hidden files there are.
+def stem(file: str) -> str:
+    """A path without its suffix: the id of a whole recording."""
+    return PurePosixPath(file).with_suffix("").as_posix()
+
+
+def with_own_ids(
+    utterances: Iterable[Utterance], path: Path, cause: str, *, skip_bad: bool
+) -> tuple[tuple[Utterance, ...], list[Bad]]:
+    """The utterances whose id no other has; with `skip_bad` the others are returned as unusable.
 
     Raises:
-        InputError: not a folder, or no sound file in it.
+        InputError: ids that are given twice, unless `skip_bad`.
     """
-    if not recordings.is_dir():
-        raise InputError("no such folder", path=recordings, remedy="check the path")
-    paths = [p.relative_to(recordings) for p in recordings.rglob("*") if p.is_file()]
-    shown = [p for p in paths if not any(part.startswith(".") for part in p.parts)]
-    sounds = sorted(p.as_posix() for p in shown if p.suffix.lower() in audio.SUFFIXES)
-    others = Counter(p.suffix for p in shown if p.suffix.lower() not in audio.SUFFIXES)
-    if not sounds:
-        what = listed([f"{n} {suffix or '(no suffix)'}" for suffix, n in sorted(others.items())])
+    by_id: dict[str, list[Utterance]] = defaultdict(list)
+    for u in utterances:
+        by_id[u.id].append(u)
+    clashes = [group for group in by_id.values() if len(group) > 1]
+    if clashes and not skip_bad:
+        names = [" and ".join(printable(u.audio) for u in group) for group in clashes]
         raise InputError(
-            f"holds no sound file; it holds {what or 'nothing'}",
-            path=recordings,
-            cause="it is another folder, or the recordings are of a format that isn't read",
-            remedy=f"convert them to one of {', '.join(sorted(audio.SUFFIXES))}",
+            f"{len(clashes)} ids would be given twice: {listed(names)}",
+            path=path,
+            cause=cause,
+            remedy="rename or remove one of each, or give ids of your own in a --table",
         )
-    hidden = len(paths) - len(shown)
-    return sounds, {"other_files": dict(sorted(others.items())), "hidden": hidden}
+    bad = [
+        Bad(u.audio, f"{len(group)} utterances would have the id {u.id!r}: {cause}", u.id)
+        for group in clashes
+        for u in group
+    ]
+    return tuple(group[0] for group in by_id.values() if len(group) == 1), bad
 
 
-def _planned(row: Row) -> Utterance | Bad:
+class _Names:
+    """Files' names as the disk has them, by their names in Unicode's composed form."""
+
+    def __init__(self, sounds: Sounds) -> None:
+        self._there = set(sounds.files)
+        self._unreachable = {bad.file: bad.reason for bad in sounds.bad}
+        self._by_form: dict[str, list[str]] = defaultdict(list)
+        for file in sounds.files:
+            self._by_form[composed(file)].append(file)
+        self.asked: set[str] = set()
+
+    def find(self, name: str) -> str:
+        """The file of this name, or the name itself where there is none.
+
+        Raises:
+            InputError: several files have this name, each written in another form; it is a link
+                that leads nowhere, or of a format that isn't read.
+        """
+        plain = PurePosixPath(name).as_posix()
+        if plain in self._unreachable:
+            raise InputError(self._unreachable[plain])
+        if suffix(plain) in UNREAD:
+            raise InputError(f"{suffix(plain)} files aren't read: {conversion(plain)} converts it")
+        forms = [plain] if plain in self._there else self._by_form.get(composed(plain), [plain])
+        if len(forms) > 1:
+            written = " and ".join(ascii(form) for form in forms)
+            raise InputError(f"{len(forms)} files have this name, written differently: {written}")
+        self.asked.add(forms[0])
+        return forms[0]
+
+
+def _planned(row: Row, names: _Names) -> Utterance | Bad:
     get = row.values.get
     file = get("file")
     if file is None:
-        return Bad(f"line {row.line}", "the column 'file' is empty")
+        return Bad(f"line {row.line}", "the column 'file' is empty", get("id", ""))
+    if _leaves(file):
+        return Bad(file, f"line {row.line}: the path leaves the recordings' folder", get("id", ""))
     try:
         start, end = _seconds(row, "start"), _seconds(row, "end")
         claimed = _seconds(row, "seconds" if "seconds" in row.values else "duration")
+        channel = channel_of(get("channel", "mix"))
         if end is not None and end <= (start or 0.0):
-            return Bad(file, f"line {row.line}: ends at {end} s, before it starts")
+            raise InputError(f"ends at {end} s, before it starts")
         return Utterance(
-            id=utterance_id(get("id") or _segment_id(file, start, end)),
-            audio=file,
+            id=utterance_id(get("id") or _part_id(file, start, end, channel)),
+            audio=names.find(file),
             duration=UNKNOWN if claimed is None else claimed,
-            speaker=get("speaker"),
+            speaker=_label(row, "speaker"),
             start=start,
             end=end,
-            split=get("split"),
+            channel=channel,
+            split=_label(row, "split"),
             text=get("text"),
         )
     except InputError as error:
-        return Bad(file, f"line {row.line}: {error.found}")
+        return Bad(file, f"line {row.line}: {error.found}", get("id", ""))
 
 
 def _seconds(row: Row, column: str) -> float | None:
@@ -137,37 +196,22 @@ def _seconds(row: Row, column: str) -> float | None:
     return value
 
 
-def _segment_id(file: str, start: float | None, end: float | None) -> str:
-    """The file's path without its suffix; with the segment's milliseconds if it is one."""
-    if start is None and end is None:
-        return stem(file)
-    last = "end" if end is None else f"{round(end * 1000):08d}"
-    return f"{stem(file)}_{round((start or 0.0) * 1000):08d}-{last}"
+def _label(row: Row, column: str) -> str | None:
+    text = row.values.get(column)
+    if text is not None and not text.isprintable():
+        raise InputError(f"{column} {text!r} holds control characters")
+    return text
 
 
-def _check_ids(utterances: Sequence[Utterance], path: Path, cause: str) -> None:
-    files: dict[str, list[str]] = defaultdict(list)
-    for u in utterances:
-        files[u.id].append(u.audio)
-    clashes = [" and ".join(names) for names in files.values() if len(names) > 1]
-    if clashes:
-        raise InputError(
-            f"{len(clashes)} ids would be given twice: {listed(clashes)}",
-            path=path,
-            cause=cause,
-            remedy="rename or remove one of each, or give ids of your own in a --table",
-        )
+def _part_id(file: str, start: float | None, end: float | None, channel: int | None) -> str:
+    """The file's path without its suffix; with the segment's milliseconds and the channel."""
+    name = stem(file)
+    if start is not None or end is not None:
+        last = "end" if end is None else f"{round(end * 1000):08d}"
+        name = f"{name}_{round((start or 0.0) * 1000):08d}-{last}"
+    return suffixed(name, channel)
 
 
 def _leaves(file: str) -> bool:
     path = PurePosixPath(file.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts
-
-
-def stem(file: str) -> str:
-    """A path without its suffix: the id of a whole recording."""
-    return PurePosixPath(file).with_suffix("").as_posix()
-
-
-def _printable(file: str) -> str:
-    return file.encode(errors="backslashreplace").decode()

@@ -1,19 +1,21 @@
-"""Praat TextGrids: read the intervals of one tier, write several."""
+"""Praat TextGrids: read all tiers, write several; `zerochain.corpora.tiers` chooses among them."""
 
 from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError
 
-TIERS = ("phones", "phone", "phonemes", "phoneme")
-"""Tiers that are taken for phones unless another one is named."""
 # Praat reads free-standing numbers, strings and flags; all else ("xmin =", "item [1]:") is comment.
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\S)')
+_ENCODING = "neither UTF-8 nor UTF-16 with a byte-order mark"
+_FIX = 'open it in Praat and "Save as text file…"'
 
 
 class Interval(NamedTuple):
@@ -25,31 +27,46 @@ class Interval(NamedTuple):
     label: str
 
 
-def read_textgrid(path: Path, tier: str | None = None) -> list[Interval]:
-    """The labelled intervals of a tier; intervals with an empty label are gaps, not phones.
+@dataclass(frozen=True)
+class Tier:
+    """One tier; a point tier has no intervals, since points last no time."""
 
-    Args:
-        path: a TextGrid in Praat's long or short text format, UTF-8 or UTF-16.
-        tier: its name; by default the first interval tier named phones, phone or phonemes.
+    name: str
+    intervals: tuple[Interval, ...]
+    """The labelled ones: an empty label is a gap."""
+    has_points: bool = False
+
+
+@dataclass(frozen=True)
+class TextGrid:
+    """All tiers of a file, in its order, and the time that it covers (s)."""
+
+    start_s: float
+    end_s: float
+    tiers: tuple[Tier, ...]
+
+
+def read_textgrid(path: Path) -> TextGrid:
+    """All of a TextGrid in Praat's long or short text format, UTF-8 or UTF-16.
+
+    Labels and names are composed (NFC); white space within them, line ends included, is a space.
 
     Raises:
-        InputError: not such a TextGrid, damaged, or without that tier (its tiers are listed).
+        InputError: not such a TextGrid, or damaged: what a tier declares it holds, and nothing is
+            left over behind it.
     """
-    tiers = _parse(path)
-    names = list(dict.fromkeys(tiers))
-    if tier is not None:
-        chosen = [name for name in names if name == tier]
-    else:
-        chosen = [name for name in names if name.lower() in TIERS]
-    if not chosen:
-        wanted = repr(tier) if tier is not None else "named phones"
-        raise InputError(
-            f"has no interval tier {wanted}; its interval tiers are "
-            f"{listed([repr(name) for name in names]) or 'none'}",
-            path=path,
-            remedy="name the one that holds the phones with --tier",
-        )
-    return [interval for interval in tiers[chosen[0]] if interval.label]
+    reader = _Reader(_tokens(_text(path)))
+    try:
+        if (next(reader.tokens), next(reader.tokens)) != ("ooTextFile", "TextGrid"):
+            raise ValueError("it is no TextGrid")
+        start_s, end_s = reader.number(), reader.number()
+        tiers = [reader.tier(i) for i in range(1, reader.count() + 1)]
+        reader.end(tiers)
+    except StopIteration as error:
+        raise _damaged(path, f"it ends in the middle of {reader.place}") from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    return TextGrid(start_s, end_s, tuple(tiers))
 
 
 Segment = tuple[float, float, str]
@@ -99,68 +116,84 @@ def _quoted(label: str) -> str:
     return f'"{doubled}"'
 
 
-def _parse(path: Path) -> dict[str, list[Interval]]:
-    """The interval tiers by name, the first of each name; point tiers are passed over."""
-    tokens = _tokens(path)
-    tiers: dict[str, list[Interval]] = {}
-    try:
-        if (next(tokens), next(tokens)) != ("ooTextFile", "TextGrid"):
-            raise ValueError("it is no TextGrid")
-        _start, _end, n_tiers = [_number(tokens) for _ in range(3)]
-        for _ in range(int(n_tiers)):
-            kind, name = _string(tokens), _string(tokens)
-            _start, _end, n_items = [_number(tokens) for _ in range(3)]
-            if kind == "IntervalTier":
-                intervals = [_interval(tokens, i) for i in range(1, int(n_items) + 1)]
-                tiers.setdefault(name, intervals)
-            else:
-                for _ in range(int(n_items)):
-                    _number(tokens), _string(tokens)
-    except StopIteration as error:
-        raise _damaged(path, "it ends in the middle of a tier") from error
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    return tiers
+class _Reader:
+    """Takes the tokens of a TextGrid one after the other, and knows where it is."""
+
+    def __init__(self, tokens: Iterator[str | float]) -> None:
+        self.tokens = tokens
+        self.place = "its header"
+
+    def number(self) -> float:
+        token = next(self.tokens)
+        if not isinstance(token, float):
+            raise ValueError(f"{token!r} stands where a number belongs, in {self.place}")
+        return token
+
+    def count(self) -> int:
+        value = self.number()
+        if not (value >= 0 and value.is_integer()):
+            raise ValueError(f"{value:g} stands where a number of things belongs, in {self.place}")
+        return int(value)
+
+    def string(self) -> str:
+        token = next(self.tokens)
+        if not isinstance(token, str):
+            raise ValueError(f"{token:g} stands where a label belongs, in {self.place}")
+        return " ".join(token.split())
+
+    def tier(self, number: int) -> Tier:
+        if number > 1:
+            self.place = f"the beginning of tier {number}, behind {self.place}"
+        kind, name = self.string(), self.string()
+        self.place = f"tier {number} {name!r}"
+        if kind not in {"IntervalTier", "TextTier"}:
+            raise ValueError(f"{self.place} is of an unknown class, {kind!r}")
+        self.number(), self.number()
+        n_items = self.count()
+        items: list[Interval] = []
+        for i in range(1, n_items + 1):
+            self.place = f"tier {number} {name!r}, which declares {n_items} and reached {i - 1}"
+            onset = self.number()
+            offset = self.number() if kind == "IntervalTier" else onset
+            items.append(Interval(f"tier {number}, interval {i}", onset, offset, self.string()))
+        self.place = f"tier {number} {name!r}, which declares {n_items}"
+        if kind == "TextTier":
+            return Tier(name, (), has_points=True)
+        return Tier(name, tuple(item for item in items if item.label))
+
+    def end(self, tiers: Sequence[Tier]) -> None:
+        n_left = sum(1 for _ in self.tokens)
+        if n_left:
+            where = self.place if tiers else "its header, which declares no tier"
+            raise ValueError(f"{n_left} more numbers and labels stand behind {where}")
 
 
-def _interval(tokens: Iterator[str | float], i: int) -> Interval:
-    onset, offset = _number(tokens), _number(tokens)
-    return Interval(f"interval {i}", onset, offset, _string(tokens).strip())
-
-
-def _tokens(path: Path) -> Iterator[str | float]:
-    for match in _TOKEN.finditer(_text(path)):
+def _tokens(text: str) -> Iterator[str | float]:
+    for match in _TOKEN.finditer(text):
         number = match[2]
         yield float(number) if number is not None else match[1].replace('""', '"')
 
 
-def _number(tokens: Iterator[str | float]) -> float:
-    token = next(tokens)
-    if not isinstance(token, float):
-        raise ValueError(f"{token!r} stands where a number belongs")
-    return token
-
-
-def _string(tokens: Iterator[str | float]) -> str:
-    token = next(tokens)
-    if not isinstance(token, str):
-        raise ValueError(f"{token} stands where a label belongs")
-    return token
-
-
 def _text(path: Path) -> str:
     data = path.read_bytes()
+    if data.startswith(b"ooBinaryFile"):
+        raise InputError("is a TextGrid in Praat's binary format", path=path, remedy=_FIX)
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _damaged(path, "neither UTF-8 nor UTF-16") from error
+        raise _damaged(path, _ENCODING) from error
+    if "\0" in text:
+        raise _damaged(path, _ENCODING)
+    if "Praat chronological TextGrid" in text[:100]:
+        raise InputError("is a TextGrid in Praat's chronological format", path=path, remedy=_FIX)
+    return unicodedata.normalize("NFC", text)
 
 
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
         f"is not a TextGrid that can be read: {reason}",
         path=path,
-        cause="it was cut short, or saved in Praat's binary format",
-        remedy='open it in Praat and "Save as text file…"',
+        cause="it was cut short, joined to another, or edited without its counts",
+        remedy=_FIX,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from zerochain.formats.features import Features, read_features, write_features
 from zerochain.progress import track
 
 _SHARD_S = 60.0  # seconds of speech that a process takes at a time
+_FILE_S = 600.0  # … and of one recording, which a second process would decode again up to there
 _WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech takes
 
 _DRIFT_S = 0.1  # decoders of MP3 disagree about its ends by half of this
@@ -120,13 +124,14 @@ def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Optio
 
 def _shards(corpus: Corpus) -> list[list[Segment]]:
     shards: list[list[Segment]] = []
-    seconds = float("inf")
+    seconds, recording = math.inf, None
     for u in corpus.utterances:
-        if seconds >= _SHARD_S:
+        path = corpus.audio_path(u)
+        if seconds >= (_FILE_S if path == recording else _SHARD_S):
             shards.append([])
             seconds = 0.0
-        shards[-1].append((corpus.audio_path(u), u.part, u.duration))
-        seconds += u.duration
+        shards[-1].append((path, u.part, u.duration))
+        seconds, recording = seconds + u.duration, path
     return shards
 
 
@@ -153,20 +158,26 @@ def _read_ahead(shards: Sequence[list[Segment]], n_threads: int) -> Iterator[lis
 
 
 def _read_shard(shard: list[Segment]) -> list[audio.Waveform]:
-    return [_read(*segment) for segment in shard]
+    """The samples of segments; neighbours in one recording are decoded in one pass."""
+    return [
+        wave
+        for path, segments in groupby(shard, key=itemgetter(0))
+        for wave in _read(path, list(segments))
+    ]
 
 
-def _read(path: Path, part: audio.Part, duration: float) -> audio.Waveform:
-    wave = audio.read(path, **part._asdict())
-    found = len(wave) / audio.SAMPLE_RATE
-    if abs(found - duration) > _DRIFT_S:
-        raise InputError(
-            f"lasts {found:.2f} s, but {duration:.2f} s when it was imported",
-            path=path,
-            cause="the recording was edited or replaced",
-            remedy="import the corpus again",
-        )
-    return wave
+def _read(path: Path, segments: list[Segment]) -> Iterator[audio.Waveform]:
+    waves = audio.read_parts(path, [part for _, part, _ in segments])
+    for (_, _, duration), wave in zip(segments, waves, strict=True):
+        found = len(wave) / audio.SAMPLE_RATE
+        if abs(found - duration) > _DRIFT_S:
+            raise InputError(
+                f"lasts {found:.2f} s, but {duration:.2f} s when it was imported",
+                path=path,
+                cause="the recording was edited or replaced",
+                remedy="import the corpus again",
+            )
+        yield wave
 
 
 def _extract_shard(shard: list[Segment], options: Options) -> list[NDArray[np.float32]]:

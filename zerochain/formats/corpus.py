@@ -15,14 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from zerochain import audio
 from zerochain.audio import Part, Waveform
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids, check_same_ids, file_id
+from zerochain.formats.identity import check_ids, check_same_ids, file_id, same_name
 from zerochain.formats.one_version import identity, one_version
 from zerochain.formats.phones import PHONES_FILE, Phones, write_phones
 from zerochain.formats.tables import read_table, write_table
@@ -44,18 +44,6 @@ _SCHEMA = pa.schema(
 )
 
 
-class _Record(BaseModel):
-    """What an import writes down; others add what they like."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-
-    skipped: list[dict[str, Any]] = []
-    noticed: list[dict[str, Any]] = []
-    unlisted: int = Field(0, ge=0)
-    hidden: int = Field(0, ge=0)
-    without_alignment: int = Field(0, ge=0)
-
-
 class _Header(Header):
     """People may edit it, and add what they like."""
 
@@ -64,7 +52,7 @@ class _Header(Header):
     language: str = ""
     licence: str = ""
     source: str = ""
-    record: _Record = _Record()
+    record: dict[str, Any] = Field(default_factory=dict)
 
 
 class _TableHeader(Header):
@@ -181,7 +169,7 @@ class Corpus:
             yield from audio.read_parts(path, [u.part for u in group])
 
     def select(self, *, split: str | None = None, speaker: str | None = None) -> Corpus:
-        """The utterances of one split, one speaker, or both.
+        """The utterances of one split, one speaker, or both, however Unicode writes their names.
 
         Raises:
             InputError: there is none; the message lists the splits and speakers there are.
@@ -189,7 +177,8 @@ class Corpus:
         kept = tuple(
             u
             for u in self.utterances
-            if (split is None or u.split == split) and (speaker is None or u.speaker == speaker)
+            if (split is None or same_name(u.split, split))
+            and (speaker is None or same_name(u.speaker, speaker))
         )
         if not kept:
             splits = sorted({str(u.split) for u in self.utterances})
@@ -270,7 +259,7 @@ def _read(folder: Path) -> Corpus:
         language=header.language,
         licence=header.licence,
         source=header.source,
-        record=header.record.model_dump(exclude_unset=True),
+        record=header.record,
         folder=folder,
         version=identity(folder),
     )

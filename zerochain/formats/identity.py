@@ -26,13 +26,25 @@ def short(identity: str) -> str:
     return identity[:12]
 
 
+def composed(text: str) -> str:
+    """Text in Unicode's composed form (NFC), in which one letter is written in one way."""
+    return unicodedata.normalize("NFC", text)
+
+
+def same_name(one: str | None, other: str | None) -> bool:
+    """Whether two names are the same in Unicode's composed form."""
+    return one == other or (
+        one is not None and other is not None and composed(one) == composed(other)
+    )
+
+
 def utterance_id(text: str) -> str:
     """An utterance's id in Unicode's composed form, so that ids from any file system join.
 
     Raises:
         InputError: empty, with control characters, or a path that leaves its folder.
     """
-    name = unicodedata.normalize("NFC", text)
+    name = composed(text)
     if (
         not name
         or name != name.strip()

@@ -119,7 +119,7 @@ def _checked(marker: Path, kind: Kind) -> Kind:
 
 def _holds_scores(path: Path) -> bool:
     """Whether the first line is a score; unit files of other programs are .jsonl as well."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
+    with path.open("rb") as stream:
         line = stream.readline()
     try:
         row = parse_json(line, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -50,9 +51,12 @@ class Phones:
 
 
 def write_phones(path: Path, phones: Phones) -> None:
-    """Write alignments atomically. An utterance without a phone has no row, so isn't read back."""
+    """Write alignments atomically, their labels composed (NFC): one letter is one phone.
+
+    An utterance without a phone has no row, so isn't read back.
+    """
     _check(phones, path)
-    rows = [(name, *phone) for name, line in phones.by_id.items() for phone in line]
+    rows = [(name, *composed(phone)) for name, line in phones.by_id.items() for phone in line]
     table = pa.Table.from_arrays(
         [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(_SCHEMA)],
         schema=_SCHEMA,
@@ -61,7 +65,7 @@ def write_phones(path: Path, phones: Phones) -> None:
 
 
 def read_phones(path: Path) -> Phones:
-    """Read alignments.
+    """Read alignments; labels are composed (NFC), whoever wrote the table.
 
     Raises:
         InputError: not a phones table, or a phone that ends before it starts.
@@ -70,10 +74,17 @@ def read_phones(path: Path) -> Phones:
     by_id: dict[str, list[Phone]] = {}
     columns = (table[name].to_pylist() for name in _SCHEMA.names)
     for name, onset, offset, phone in zip(*columns, strict=True):
-        by_id.setdefault(name, []).append(Phone(onset, offset, phone))
+        by_id.setdefault(name, []).append(composed(Phone(onset, offset, phone)))
     phones = Phones(by_id, header.source)
     _check(phones, path)
     return phones
+
+
+def composed(phone: Phone) -> Phone:
+    """The phone with its label in Unicode's composed form, so that it is one however typed."""
+    if unicodedata.is_normalized("NFC", phone.phone):
+        return phone
+    return phone._replace(phone=unicodedata.normalize("NFC", phone.phone))
 
 
 def _check(phones: Phones, path: Path) -> None:
@@ -87,6 +98,6 @@ def _check(phones: Phones, path: Path) -> None:
                     f"{phone.offset} s follows one that ends at {previous} s",
                     path=path,
                     cause="phones overlap, run backwards or last no time",
-                    remedy="mend the alignment",
+                    remedy="fix the alignment",
                 )
             previous = phone.offset

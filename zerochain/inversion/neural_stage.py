@@ -233,14 +233,15 @@ def _utterances(
     repeat = frames_a_step(unit_file.step_ms)
     frame_ms = unit_file.step_ms / repeat
     data = {}
-    for u in track(corpus.utterances, "Reading recordings"):
+    recordings = zip(corpus.utterances, corpus.waves(), strict=True)
+    for u, wave in track(recordings, "Reading recordings", len(corpus.utterances)):
         frames = np.repeat(unit_file.steps(u.id), repeat)
         f0 = resampled(contours[u.id], F0.step_ms, frame_ms, len(frames))
         data[u.id] = Utterance(
             units=frames,
             f0=f0,
             f0_units=frame_f0_units(quantizer, f0, frame_ms, voices[numbers[u.id]]),
-            wave=corpus.wave(u),
+            wave=wave,
             voice=numbers[u.id],
         )
     return data

@@ -15,6 +15,7 @@ from zerochain import audio
 from zerochain.audio import Waveform
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.identity import same_name
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
 from zerochain.inversion.timeline import Timeline
@@ -91,6 +92,7 @@ def chosen_voices(corpus: Corpus, voices: Sequence[str] | None) -> tuple[str, ..
             f"corpus {corpus.name!r} has {len(known)} known speakers: {listed(known)}",
             remedy="choose the target voice with --voice SPEAKER, or all with --all-voices",
         )
+    voices = [next((name for name in known if same_name(name, v)), v) for v in voices]
     unknown = sorted(set(voices) - set(known))
     if unknown:
         raise InputError(
@@ -144,9 +146,9 @@ def voice_data(
         )
     frames: dict[str, NDArray[np.int32]] = {}
     waves: dict[str, Waveform] = {}
-    for u in track(corpus.utterances, "Reading recordings"):
+    recordings = zip(corpus.utterances, corpus.waves(), strict=True)
+    for u, wave in track(recordings, "Reading recordings", len(corpus.utterances)):
         steps = unit_file.steps(u.id)
-        wave = corpus.wave(u)
         if abs(len(steps) - len(wave) / step) > 1 + _SLACK_STEPS:
             raise InputError(
                 f"utterance {u.id!r} has units for {unit_file.duration_s(u.id):.2f} s, "

@@ -64,9 +64,10 @@ def reference_vectors(
 
 def _recordings(corpus: Corpus, voice: str) -> Iterator[tuple[str, Waveform]]:
     """Ids and samples of a voice's recordings, in the corpus's order, until they are enough."""
-    total_s = 0.0
+    chosen, total_s = [], 0.0
     for u in corpus.select(speaker=voice).utterances:
-        yield u.id, corpus.wave(u)
+        chosen.append(u)
         total_s += u.duration
         if total_s >= _ENOUGH_S:
-            return
+            break
+    yield from zip([u.id for u in chosen], corpus.waves(chosen), strict=True)

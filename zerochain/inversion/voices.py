@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zerochain.errors import InputError, listed
 from zerochain.features.f0 import F0Statistics
+from zerochain.formats.identity import same_name
 
 Vector = NDArray[np.float32]
 
@@ -55,6 +56,9 @@ def named(voices: Sequence[str], name: str | None) -> int:
         return 0
     if name in voices:
         return list(voices).index(str(name))
+    alike = [number for number, voice in enumerate(voices) if same_name(voice, name)]
+    if alike:
+        return alike[0]
     raise InputError(
         f"the inverter has {len(voices)} voices, and none was chosen"
         if name is None

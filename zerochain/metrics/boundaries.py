@@ -17,7 +17,8 @@ from zerochain.errors import InputError
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import Phone
 from zerochain.metrics.bootstrap import sums_interval
-from zerochain.metrics.items import GAP_S, SILENCES
+from zerochain.metrics.items import GAP_S
+from zerochain.metrics.silences import SILENCES
 
 Doubles = NDArray[np.float64]
 Times = Mapping[str, Doubles]

@@ -13,12 +13,10 @@ from typing import Literal, NamedTuple
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.lines import read_lines
 from zerochain.formats.phones import Phone, Phones
+from zerochain.metrics.silences import SILENCES
 
-SILENCES = frozenset(
-    {"", "#", "_", "h#", "pau", "epi", "SIL", "sil", "sp", "spn", "SPN", "NSN", "<eps>"}
-)
-"""Labels that usually mean no phone: pauses, closures without a sound, noise."""
 EDGE = "#"
 """The neighbour of an utterance's first and last phone."""
 GAP_S = 0.02
@@ -59,7 +57,7 @@ def triphone_items(
     for name, before, phone, after in _windows(phones):
         if phone.phone in silences:
             excluded["silence"] += 1
-        elif before is None or after is None or {before.phone, after.phone} & set(silences):
+        elif before is None or after is None or before.phone in silences or after.phone in silences:
             excluded["beside_silence"] += 1
         else:
             onset, offset = before.onset, after.offset
@@ -129,13 +127,10 @@ def read_items(path: Path) -> list[Item]:
     Without a header the columns are file, onset, offset, phone, previous, next, speaker.
 
     Raises:
-        InputError: no such file, no item, a line with too few columns or with times that make
-            no sense; the message names the line.
+        InputError: no such file, not UTF-8, no item, a line with too few columns or with times
+            that make no sense; the message names the line.
     """
-    if not path.is_file():
-        raise InputError("no such file", path=path, remedy="check the path")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    rows = [(n, line.split()) for n, line in enumerate(lines, 1) if line.strip()]
+    rows = [(n, line.split()) for n, line in enumerate(read_lines(path), 1) if line.strip()]
     header = [name.lstrip("#") for name in rows[0][1]] if rows else []
     if set(COLUMNS) <= set(header):
         order = [header.index(name) for name in COLUMNS]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import Phones
 from zerochain.formats.units import UnitFile, run_lengths
-from zerochain.metrics.items import SILENCES
 from zerochain.metrics.quality import Aligned
+from zerochain.metrics.silences import SILENCES
 from zerochain.metrics.translation import Estimate, error_rate
 
 

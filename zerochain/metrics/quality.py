@@ -21,7 +21,8 @@ from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bitrate import entropy
 from zerochain.metrics.bootstrap import REPLICATES, centred_interval, histogram_replicates
-from zerochain.metrics.items import SILENCES, frame_span
+from zerochain.metrics.items import frame_span
+from zerochain.metrics.silences import SILENCES
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -118,7 +119,8 @@ def align_frames(
     """
     check_same_ids(unit_file.ids, phones.by_id, "units", "alignments")
     lines = {name: phones.by_id[name] for name in unit_file.ids}
-    names = tuple(sorted({p.phone for line in lines.values() for p in line} - set(silences)))
+    labels = {p.phone for line in lines.values() for p in line}
+    names = tuple(sorted(label for label in labels if label not in silences))
     codes = {name: i for i, name in enumerate(names)}
     units = {name: _framed(unit_file.steps(name), unit_file.step_ms, frame_ms) for name in lines}
     framed = {

@@ -10,8 +10,8 @@ import numpy as np
 from zerochain.errors import InputError
 from zerochain.formats.phones import Phones
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.items import SILENCES
 from zerochain.metrics.quality import align_frames
+from zerochain.metrics.silences import chosen
 from zerochain.report import figures, style
 from zerochain.report.drawings import Drawing
 from zerochain.report.examples import scored_units
@@ -50,7 +50,7 @@ def _phone_map(
 ) -> Drawing | None:
     """None where no frame lies in a phone."""
     known = [one for one in units.ids if one in phones.by_id]
-    silences = options.get("silences", SILENCES)
+    silences = chosen(options.get("silences"))
     try:
         aligned = align_frames(
             units.restrict(known), phones, silences=silences, shift_ms=options.get("shift_ms", 0.0)

@@ -23,7 +23,8 @@ from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import NoCellsError
 from zerochain.metrics.abx_protocol import TRIPHONE, Mode, Protocol
-from zerochain.metrics.items import SILENCES, Exclusions, Item
+from zerochain.metrics.items import Exclusions, Item
+from zerochain.metrics.silences import SILENCES
 from zerochain.scoring.abx_items import gold_items, listed_items, timed
 from zerochain.scoring.abx_tables import write_abx_tables
 from zerochain.scoring.result import Scored, exclusion_notes

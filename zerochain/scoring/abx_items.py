@@ -11,7 +11,6 @@ from zerochain.formats.identity import check_same_ids, ids_by_name
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.metrics.abx_protocol import TRIPHONE, Protocol
 from zerochain.metrics.items import (
-    SILENCES,
     Exclusions,
     Item,
     phone_items,
@@ -19,6 +18,7 @@ from zerochain.metrics.items import (
     triphone_items,
     write_items,
 )
+from zerochain.metrics.silences import SILENCES
 
 
 def export_items(

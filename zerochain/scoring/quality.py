@@ -22,9 +22,9 @@ from zerochain.metrics.boundaries import (
     change_times,
     phone_boundaries,
 )
-from zerochain.metrics.items import SILENCES
 from zerochain.metrics.phone_errors import PhoneMap, many_to_one, phone_error_rate
 from zerochain.metrics.quality import FRAME_MS, Quality, align_frames, unit_quality
+from zerochain.metrics.silences import SILENCES
 from zerochain.metrics.translation import Estimate
 from zerochain.scoring.phone_tables import write_phone_tables
 from zerochain.scoring.result import Scored, exclusion_notes

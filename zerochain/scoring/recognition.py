@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -181,11 +182,11 @@ class _Speech:
         names = [wav.relative_to(folder).with_suffix("").as_posix() for wav in wavs]
         return cls(folder, names, folder.name, {})
 
-    def wave(self, name: str) -> audio.Waveform:
-        """A recording at 16 kHz."""
+    def waves(self, names: Sequence[str]) -> Iterator[audio.Waveform]:
+        """Recordings at 16 kHz, one after the other."""
         if self.corpus is None:
-            return audio.read(self.folder / f"{name}.wav")
-        return self.corpus.wave(self._utterances[name])
+            return (audio.read(self.folder / f"{name}.wav") for name in names)
+        return self.corpus.waves([self._utterances[name] for name in names])
 
     @cached_property
     def _utterances(self) -> dict[str, Utterance]:
@@ -231,10 +232,9 @@ class _Ours:
             )
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
-        starts = range(0, len(names), _AT_ONCE)
-        for start in track(starts, "Recognising"):
-            waves = [spoken.wave(name) for name in names[start : start + _AT_ONCE]]
-            yield from self.recogniser.transcribe(waves)
+        waves = spoken.waves(names)
+        for _ in track(range(0, len(names), _AT_ONCE), "Recognising"):
+            yield from self.recogniser.transcribe(list(islice(waves, _AT_ONCE)))
 
 
 class _Theirs:
@@ -253,9 +253,10 @@ class _Theirs:
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+            waves = None if spoken.corpus is None else spoken.waves(names)
             for name in track(names, "Recognising"):
                 wav = spoken.folder / f"{name}.wav"
-                if spoken.corpus is not None:  # whatever its format, and where it is cut
+                if waves is not None:  # whatever its format, and where it is cut
                     wav = Path(folder) / "recording.wav"
-                    audio.write(wav, spoken.wave(name))
+                    audio.write(wav, next(waves))
                 yield transcribe_by(self.words, wav.absolute(), self.timeout_s)

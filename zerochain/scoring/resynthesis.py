@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from zerochain import audio
@@ -19,6 +20,7 @@ from zerochain.scoring.resynthesis_measures import METRICS, Against, Values, mea
 
 _DIFFERENCE_MS = 80.0
 _WORTH_A_PROCESS_S = 600.0  # a process starts in the time that so much speech takes
+_AT_ONCE = 100  # utterances of one recording that a process takes at a time
 
 
 def score_resyntheses(
@@ -140,17 +142,30 @@ def _measured(
 
     seconds = sum(u.duration for u in part)
     jobs = jobs or max(1, min(cores(), int(seconds / _WORTH_A_PROCESS_S)))
+    batches = [
+        (path, group[i : i + _AT_ONCE])
+        for path, them in groupby(part, key=corpus.audio_path)
+        for group in [list(them)]
+        for i in range(0, len(group), _AT_ONCE)
+    ]
     calls = (
-        delayed(_compared)(u, corpus.audio_path(u), wavs / f"{u.id}.wav", against, max_difference_s)
-        for u in part
+        delayed(_compared)(path, group, wavs, against, max_difference_s) for path, group in batches
     )
     results = Parallel(n_jobs=jobs, return_as="generator")(calls)
-    return list(track(results, "Resynthesis", total=len(part)))
+    return [one for some in track(results, "Resynthesis", total=len(batches)) for one in some]
 
 
 def _compared(
-    utterance: Utterance, recording: Path, wav: Path, against: Against, max_difference_s: float
-) -> Values:
-    original = audio.read(recording, **utterance.part._asdict())
+    recording: Path,
+    utterances: Sequence[Utterance],
+    wavs: Path,
+    against: Against,
+    max_difference_s: float,
+) -> list[Values]:
+    """Of utterances of one recording, which is read in one pass."""
     limit = max_difference_s * audio.SAMPLE_RATE
-    return measure(*cropped(utterance.id, original, audio.read(wav), limit), against)
+    originals = audio.read_parts(recording, [u.part for u in utterances])
+    return [
+        measure(*cropped(u.id, original, audio.read(wavs / f"{u.id}.wav"), limit), against)
+        for u, original in zip(utterances, originals, strict=True)
+    ]

@@ -141,8 +141,9 @@ class _Voices:
         """Utterances drawn at random, as far as there are too many, and their vectors or None."""
         rng = np.random.default_rng(self._seed)
         chosen = sorted(rng.permutation(len(utterances))[:_MOST_RECORDINGS].tolist())
-        for u in track([utterances[i] for i in chosen], "Listening to recordings"):
-            wave = self._corpus.wave(u)
+        drawn = [utterances[i] for i in chosen]
+        recordings = zip(drawn, self._corpus.waves(drawn), strict=True)
+        for u, wave in track(recordings, "Listening to recordings", len(drawn)):
             yield u, self.hear(wave, Counter())
 
     def mean(self, speaker: str, without: str) -> Vectors | None:

@@ -1,0 +1,92 @@
+"""Alignments through the imports: what comes in, what is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from zerochain.corpora.build import CorpusWarning, findings
+from zerochain.corpora.folder import import_folder
+from zerochain.corpora.kaldi import import_kaldi
+from zerochain.corpora.textgrid import textgrid_text
+from zerochain.errors import InputError
+from zerochain.formats.phones import PHONES_FILE, read_phones
+
+LINE = [(1.0, 1.25, "p"), (1.25, 1.5, "a"), (1.5, 1.75, "t"), (1.75, 2.0, "a")]
+
+
+def wav(path: Path, seconds: float, rate: int = 16_000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate))
+    soundfile.write(path, noise, rate)
+
+
+def textgrid(path: Path, lasting: float, name: str, line: list[tuple[float, float, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textgrid_text(lasting, {name: line}), encoding="utf-8")
+
+
+def phones(corpus: Path) -> dict[str, list[tuple[float, str]]]:
+    by_id = read_phones(corpus / PHONES_FILE).by_id
+    return {name: [(round(p.onset, 3), p.phone) for p in line] for name, line in by_id.items()}
+
+
+def test_a_table_s_segments(tmp_path: Path) -> None:
+    wav(tmp_path / "rec" / "u1.wav", 4, rate=8000)
+    textgrid(tmp_path / "rec" / "u1.TextGrid", 4, "phones", LINE)
+    table = tmp_path / "t.tsv"
+    table.write_text("file\tid\tstart\tend\nu1.wav\tu1\t0.9\t3.1\nu1.wav\tz\t0\t1.2\n")
+    with pytest.warns(CorpusWarning, match="8000 Hz"):
+        corpus = import_folder(
+            tmp_path / "rec", tmp_path / "c", table=table, alignments=tmp_path / "rec"
+        )
+    found = phones(tmp_path / "c")
+    assert found["u1"] == [(0.1, "p"), (0.35, "a"), (0.6, "t"), (0.85, "a")]
+    assert found["z"] == [(1.0, "p")]
+    assert "1 phone clipped at an utterance's edge" in findings(corpus)
+
+
+def test_kaldi_s_segments_and_recording_ids(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    wav(data / "audio" / "x.wav", 4)
+    (data / "wav.scp").write_text("call audio/x.wav\n")
+    (data / "segments").write_text("call-a call 0.9 1.5\ncall-b call 1.5 2.1\n")
+    ctm = tmp_path / "phones.ctm"
+    ctm.write_text("".join(f"call 1 {on} {off - on} {label}_B\n" for on, off, label in LINE))
+    import_kaldi(data, tmp_path / "c", alignments=ctm, strip_word_positions=True)
+    assert phones(tmp_path / "c") == {
+        "call-a": [(0.1, "p"), (0.35, "a")],
+        "call-b": [(0.0, "t"), (0.25, "a")],
+    }
+    ctm.write_text("call-a 1 0.1 0.2 p\ncall-b 1 0.1 0.2 t\n")
+    import_kaldi(data, tmp_path / "own", alignments=ctm)
+    assert phones(tmp_path / "own") == {"call-a": [(0.1, "p")], "call-b": [(0.1, "t")]}
+    for times, onset in (("recording", 0.2), ("utterance", 1.1)):
+        ctm.write_text("call-a 1 1.1 0.2 p\n")
+        (data / "segments").write_text("call-a call 0.9 3.1\n")
+        out = tmp_path / times
+        import_kaldi(data, out, alignments=ctm, alignment_times=times)
+        assert phones(out) == {"call-a": [(onset, "p")]}
+
+
+def test_fifty_files_without_the_tier_are_one_line(tmp_path: Path) -> None:
+    for i in range(8):
+        wav(tmp_path / "rec" / f"{i}.wav", 0.2)
+        textgrid(tmp_path / "rec" / f"{i}.TextGrid", 0.2, "phoneme-s", [(0, 0.2, "a")])
+    with pytest.raises(InputError) as caught:
+        import_folder(tmp_path / "rec", tmp_path / "c", alignments=tmp_path / "rec")
+    message = str(caught.value)
+    assert message.count("has no interval tier") == message.count("--tier 'phoneme-s'") == 1
+    assert "8 files: " in message
+    import_folder(tmp_path / "rec", tmp_path / "c", alignments=tmp_path / "rec", tier="PHONEME-?")
+    assert len(phones(tmp_path / "c")) == 8
+
+
+def test_what_deserves_a_look_is_kept_and_said(tmp_path: Path) -> None:
+    wav(tmp_path / "rec" / "u.wav", 1)
+    (tmp_path / "u.phn").write_text("0 0 p\n0 0.5 <p:>\n")
+    with pytest.warns(CorpusWarning):
+        corpus = import_folder(tmp_path / "rec", tmp_path / "c", alignments=tmp_path / "u.phn")
+    assert "1 label without length left out" in findings(corpus)
+    assert any(line.startswith("1 alignment without a phone: ") for line in findings(corpus))

@@ -1,0 +1,235 @@
+"""What a sound file holds, beside what its header promises.
+
+libsndfile believes headers. Here a file is recognised by its first bytes, whatever it is called,
+its container is walked, and what is promised is compared with what is there: less is refused as
+cut short; more, as recorders leave it that lost power and headers whose 32 bits overflowed, is
+read, with a note; files joined end to end are read one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from zerochain.containers import chunks, mpeg, plain, streams
+from zerochain.containers.reader import Reader
+from zerochain.containers.source import CUT_SHORT, File, Found, Piece, unreadable
+from zerochain.errors import InputError
+
+__all__ = ["Contents", "Reader", "Run", "examine", "unreadable"]
+
+_Parser = Callable[[File, int, Callable[[File, int], bool]], Found]
+_MAGIC: list[tuple[re.Pattern[bytes], _Parser]] = [
+    (re.compile(rb"(RIFF|RIFX|RF64|BW64)....WAVE", re.DOTALL), chunks.wav),
+    (re.compile(rb"riff.{20}wave", re.DOTALL), chunks.w64),
+    (re.compile(rb"FORM....AIF[FC]", re.DOTALL), chunks.aiff),
+    (re.compile(rb"FORM....(8SVX|16SV)", re.DOTALL), chunks.svx),
+    (re.compile(rb"caff"), chunks.caf),
+    (re.compile(rb"\.snd|dns\."), plain.au),
+    (re.compile(rb"NIST_1A\n"), plain.sphere),
+    (re.compile(rb"fLaC"), streams.flac),
+    (re.compile(rb"OggS.{24}", re.DOTALL), streams.ogg),
+]
+_MOST_PER_BYTE = 8192
+"""Samples that a byte of a file can stand for: silence in FLAC takes 14 bytes for 65,535."""
+_MOST_PIECES = 10_000
+_BLOCK = 1 << 16
+_EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
+WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+    "ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2,
+}  # fmt: skip
+"""Bytes of a sample in the codecs that store each by itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of a file, and the samples that it decodes to."""
+
+    piece: Piece
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a sound file holds."""
+
+    container: str
+    codec: str
+    sample_rate: int
+    n_channels: int
+    runs: tuple[Run, ...]
+    note: str = ""
+    is_counted: bool = False
+    """Its header doesn't say how long it is: its samples were counted by decoding them."""
+
+    @property
+    def n_samples(self) -> int:
+        return sum(run.n_samples for run in self.runs)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels, where they are stored as they are; else 1."""
+        return WIDTHS.get(self.codec, 0) * self.n_channels or 1
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether libsndfile goes to any sample exactly.
+
+        It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
+        frames borrow from those before are lacking), in Opus, and in GSM not at all.
+        """
+        bare = self.container in _EXACT and self.codec in WIDTHS
+        return (bare or self.container == "FLAC") and not self.is_counted
+
+    @property
+    def slack(self) -> int:
+        """Samples that may be lacking at the end: MPEG frames have no exact length."""
+        return 1152 if self.codec.startswith("MPEG") else 0
+
+
+def examine(path: Path) -> Contents:
+    """What a sound file holds.
+
+    Raises:
+        InputError: missing, empty, cut short, damaged, of a format or a rate that isn't read, or
+            joined from parts that differ.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError("no such file", path=path, remedy="check the path") from error
+    if not path.is_file():
+        raise InputError("no such file", path=path, remedy="check the path")
+    if status.st_size == 0:
+        raise unreadable(path, "the file is empty (0 bytes)", "copying it failed")
+    return _examined(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=512)
+def _examined(path: Path, size: int, time: int, inode: int) -> Contents:
+    """Once for each state of a file: long ones are read through for it."""
+    try:
+        with File(path) as file:
+            found = _walk(file)
+            read = [_measured(path, one) for one in found]
+            if len(read) == 1:
+                plain.check_rarer(file, read[0].container, read[0].n_samples, read[0].frame_bytes)
+    except OSError as error:
+        raise unreadable(
+            path, f"can't be read ({error.strerror})", "its permissions, or a failing disk"
+        ) from error
+    first = read[0]
+    for other in read[1:]:
+        if (other.sample_rate, other.n_channels) != (first.sample_rate, first.n_channels):
+            raise unreadable(
+                path,
+                f"two recordings joined end to end: one of {first.sample_rate} Hz and "
+                f"{first.n_channels} channels, one of {other.sample_rate} Hz and "
+                f"{other.n_channels}",
+                "files of different formats were joined with 'cat'",
+                "split it, or join the recordings with sox or ffmpeg",
+            )
+    notes = [one.note for one in read if one.note]
+    if len(read) > 1:
+        notes.insert(0, f"{len(read)} recordings joined end to end; all of them were read")
+    runs = tuple(run for one in read for run in one.runs)
+    codec = first.codec if all(one.codec == first.codec for one in read) else "several"
+    contents = replace(first, runs=runs, codec=codec, note="; ".join(dict.fromkeys(notes)))
+    _check_sense(path, contents, size)
+    return contents
+
+
+def _walk(file: File) -> list[Found]:
+    """Everything in the file, container by container."""
+    found: list[Found] = []
+    at = 0
+    while at < file.size:
+        parse = _parser(file, at)
+        if parse is None and at == 0:
+            return [Found(Piece(0, file.size), file.size)]
+        if parse is None or len(found) == _MOST_PIECES:
+            raise file.refused(
+                f"more sound, or something else, begins at byte {at:,}, behind what its header "
+                "describes",
+                "a second chunk of sound, or several files joined",
+                "write it again: 'ffmpeg -i OLD NEW.flac', and compare the lengths",
+            )
+        one = parse(file, at, _begins)
+        found.append(one)
+        at = max(one.stop, at + 1)
+    return found
+
+
+def _parser(file: File, at: int) -> _Parser | None:
+    """What reads the container that begins at an offset; None where none is recognised."""
+    head = file.at(at, 40)
+    if tag := mpeg.id3v2_size(head):
+        if file.at(at + tag, 4) == b"fLaC":
+            return lambda file, at, begins: _tagged(streams.flac(file, at + tag, begins), at)
+        return mpeg.mpeg
+    for magic, parser in _MAGIC:
+        if magic.match(head):
+            return parser
+    return mpeg.mpeg if mpeg.begins_at(file, at) else None
+
+
+def _tagged(found: Found, at: int) -> Found:
+    """A FLAC behind an ID3 tag, which libsndfile passes over."""
+    if found.piece.prefix:
+        return found
+    return replace(found, piece=replace(found.piece, start=at))
+
+
+def _begins(file: File, at: int) -> bool:
+    """Whether a container begins behind another; MPEG, which two bytes begin, only with a tag."""
+    parse = _parser(file, at) if at + 12 <= file.size else None
+    return parse is not None and (parse is not mpeg.mpeg or file.at(at, 3) == b"ID3")
+
+
+def _measured(path: Path, found: Found) -> Contents:
+    """What libsndfile makes of a container, compared with what was found."""
+    contents = _opened(path, found.piece, found)
+    if found.fallback is not None and contents.n_samples != found.n_samples:
+        contents = _opened(path, found.fallback, found)
+    if contents.n_samples < found.promised:
+        raise unreadable(
+            path,
+            f"the header promises {found.promised} samples, {contents.n_samples} could be read",
+            CUT_SHORT,
+        )
+    if contents.is_counted and contents.n_samples == found.promised:
+        return replace(contents, note="")
+    return contents
+
+
+def _opened(path: Path, piece: Piece, found: Found) -> Contents:
+    with Reader(path, piece, found.sample_rate, found.n_channels) as reader:
+        n = reader.n_samples
+        if n is None:
+            n = 0
+            while len(block := reader.read(_BLOCK)):
+                n += len(block)
+        return Contents(
+            reader.container,
+            reader.codec,
+            reader.sample_rate,
+            reader.n_channels,
+            (Run(piece, n),),
+            found.note,
+            is_counted=reader.n_samples is None,
+        )
+
+
+def _check_sense(path: Path, contents: Contents, size: int) -> None:
+    if contents.n_samples > size * _MOST_PER_BYTE:
+        raise unreadable(
+            path,
+            f"the header promises {contents.n_samples:,} samples, which {size:,} bytes can't hold",
+            "damaged",
+        )
+    if contents.n_samples <= 0:
+        raise unreadable(path, "the file holds no samples", "the recording was stopped at once")

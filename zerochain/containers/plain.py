@@ -1,0 +1,191 @@
+"""Containers that are one header and the samples: AU, NIST SPHERE and rarer ones."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+
+from zerochain.containers.sizes import extent, nothing_follows
+from zerochain.containers.source import File, Found, Piece, Raw
+
+Begins = Callable[[File, int], bool]
+_AU = {1: ("ULAW", 1), 2: ("PCM_S8", 1), 3: ("PCM_16", 2), 4: ("PCM_24", 3), 5: ("PCM_32", 4),
+       6: ("FLOAT", 4), 7: ("DOUBLE", 8), 27: ("ALAW", 1)}  # fmt: skip
+_SPHERE_FIELD = re.compile(rb"^(\w+) -(i|r|s\d+) (.*)$", re.MULTILINE)
+_LONGEST_HEADER = 1 << 16
+
+
+def au(file: File, at: int, begins: Begins) -> Found:
+    """Sun/NeXT .au or .snd at an offset."""
+    order = ">" if file.at(at, 4) == b".snd" else "<"
+    head = file.at(at + 4, 20)
+    if len(head) < 20:
+        raise file.refused("not a readable sound file (its header is cut short)")
+    offset, size, encoding, rate, channels = struct.unpack(order + "5I", head)
+    start = at + offset
+    raw = None
+    if encoding in _AU:
+        raw = Raw(_AU[encoding][0], "BIG" if order == ">" else "LITTLE", _AU[encoding][1])
+    unit = raw.n_bytes * channels if raw else 1
+    return _sound(file, at, start, size, raw, unit, rate, channels, begins)
+
+
+def sphere(file: File, at: int, begins: Begins) -> Found:
+    """NIST SPHERE, as LDC and TIMIT publish it, at an offset."""
+    size_line = file.at(at + 8, 8).strip()
+    n_header = int(size_line) if size_line.isdigit() else 1024
+    if not 16 <= n_header <= _LONGEST_HEADER:
+        raise file.refused(f"its SPHERE header claims {n_header} bytes", "damaged")
+    head = file.at(at, n_header)
+    fields = {name: value.strip() for name, _, value in _SPHERE_FIELD.findall(head)}
+    coding = fields.get(b"sample_coding", b"pcm").decode("latin-1")
+    if "," in coding or coding.lower() not in ("pcm", "ulaw", "mu-law", "alaw"):
+        raise file.refused(
+            f"a SPHERE file with sample_coding {coding!r}, which isn't decoded here",
+            "LDC's older releases are compressed with Shorten",
+            "convert it with LDC's sph2pipe: 'sph2pipe -f wav OLD NEW.wav'",
+        )
+    rate, channels, width = (
+        _integer(fields.get(name), default)
+        for name, default in (
+            (b"sample_rate", 0),
+            (b"channel_count", 1),
+            (b"sample_n_bytes", 2 if coding == "pcm" else 1),
+        )
+    )
+    order = "LITTLE" if fields.get(b"sample_byte_format") == b"01" else "BIG"
+    kind = {"pcm": "PCM_S8" if width == 1 else f"PCM_{8 * width}", "alaw": "ALAW"}
+    raw = None
+    if 1 <= width <= 4 and channels > 0:
+        raw = Raw(kind.get(coding.lower(), "ULAW"), order, width)
+    unit = max(width * channels, 1)
+    count = fields.get(b"sample_count")
+    promised = _integer(count, 0) * unit if count is not None else None
+    return _sound(file, at, at + n_header, promised, raw, unit, rate, channels, begins)
+
+
+def _integer(value: bytes | None, default: int) -> int:
+    try:
+        return int(value) if value is not None else default
+    except ValueError:
+        return 0
+
+
+def _sound(
+    file: File,
+    at: int,
+    start: int,
+    promised: int | None,
+    raw: Raw | None,
+    unit: int,
+    rate: float,
+    channels: int,
+    begins: Begins,
+) -> Found:
+    def follows(offset: int) -> int | None:
+        return offset if begins(file, offset) else nothing_follows(file, offset)
+
+    sound = extent(file, start, promised, follows, unit=max(unit, 1))
+    if raw is None or channels == 0:
+        return Found(Piece(at, sound.stop), sound.end, rate, channels, note=sound.note)
+    n = (sound.stop - start) // unit
+    bare = Piece(start, start + n * unit, raw)
+    if not sound.is_right:
+        return Found(bare, sound.end, rate, channels, n, note=sound.note)
+    return Found(Piece(at, sound.end), sound.end, rate, channels, n, n, fallback=bare)
+
+
+def check_rarer(file: File, container: str, n_samples: int, frame_bytes: int) -> None:
+    """Compare what a rarer format's header promises with the size of the file.
+
+    IRCAM, PAF and PVF promise nothing: their sound goes to the end of the file. XI's length is
+    0 as libsndfile writes it.
+
+    Args:
+        container: as libsndfile names it.
+        frame_bytes: of one sample of all channels.
+
+    Raises:
+        InputError: less or more is there.
+    """
+    if container not in _RARER:
+        return
+    start, promised = _RARER[container](file, n_samples)
+    held = file.size - start
+    if promised > held:
+        raise file.refused(
+            f"cut short: the header promises {promised} bytes of sound, the file has {max(held, 0)}"
+        )
+    if held - promised >= frame_bytes and nothing_follows(file, start + promised) is None:
+        raise file.refused(
+            f"the header promises {promised} bytes of sound, and {held - promised} more follow",
+            "the header was never finished, or another file was joined to it",
+            "write it again with sox, and compare the lengths",
+        )
+
+
+def _avr(file: File, _: int) -> tuple[int, int]:
+    channels = 2 if file.number(12, 2, ">") else 1
+    return 128, file.number(26, 4, ">") * channels * -(-file.number(14, 2, ">") // 8)
+
+
+def _htk(file: File, _: int) -> tuple[int, int]:
+    if file.number(4, 4, ">") == 0:
+        raise file.refused("a sample period of 0", "damaged, or no HTK file")
+    return 12, file.number(0, 4, ">") * file.number(8, 2, ">")
+
+
+def _mpc2k(file: File, _: int) -> tuple[int, int]:
+    return 42, file.number(30, 4, "<") * 2 * (2 if file.at(21, 1) == b"\x01" else 1)
+
+
+def _sds(file: File, n_samples: int) -> tuple[int, int]:
+    bits = file.number(6, 1, ">")
+    a_block = 60 if bits < 15 else 40 if bits < 22 else 30
+    return 21, 127 * -(-n_samples // a_block)
+
+
+def _mat4(file: File, _: int) -> tuple[int, int]:
+    """Two matrices: the sample rate, then the sound."""
+    order = "<" if file.number(0, 4, "<") < 1000 else ">"
+    start = 20 + file.number(16, 4, order) + 8
+    kind, rows, columns = (file.number(start + 4 * i, 4, order) for i in range(3))
+    width = (8, 4, 4, 2, 2, 1, 1, 1, 1, 1)[kind // 10 % 10]
+    return start + 20 + file.number(start + 16, 4, order), rows * columns * width
+
+
+def _mat5(file: File, _: int) -> tuple[int, int]:
+    """Two elements: the sample rate, then the sound, behind its flags, dimensions and name."""
+    order = "<" if file.at(126, 2) == b"IM" else ">"
+    place = 128 + 8 + file.number(132, 4, order) + 8
+    for _ in range(3):
+        kind, size = file.number(place, 4, order), file.number(place + 4, 4, order)
+        place += 8 if kind >> 16 else 8 + -(-size // 8) * 8
+    return place + 8, file.number(place + 4, 4, order)
+
+
+def _voc(file: File, _: int) -> tuple[int, int]:
+    """The blocks of sound up to the terminator, which may be lacking: their sizes have 24 bits."""
+    start = place = file.number(20, 2, "<")
+    for _ in range(_LONGEST_HEADER):
+        head = file.at(place, 4)
+        if head[:1] == b"\0":
+            return start, place + 1 - start
+        if len(head) < 4:
+            break
+        place += 4 + int.from_bytes(head[1:], "little")
+    return start, max(place - start, 0)
+
+
+_RARER: dict[str, Callable[[File, int], tuple[int, int]]] = {
+    "AVR": _avr,
+    "HTK": _htk,
+    "MAT4": _mat4,
+    "MAT5": _mat5,
+    "MPC2K": _mpc2k,
+    "SDS": _sds,
+    "VOC": _voc,
+    "WVE": lambda file, _: (32, file.number(18, 4, ">")),
+}
+"""libsndfile's name of a container → where its sound begins, and how many bytes are promised."""

@@ -1,0 +1,172 @@
+"""libsndfile, given one piece of a file at a time and read from its beginning on."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from zerochain.containers.source import Piece, unreadable
+
+RATES = (1_000, 1_000_000)
+"""Hz. Below 1 kHz no speech is left; above 1 MHz nobody samples sound."""
+MOST_CHANNELS = 256
+_UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
+_REFUSALS = (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError)
+
+
+class Window:
+    """A piece as a file object of its own, for libsndfile."""
+
+    def __init__(self, handle: io.FileIO, piece: Piece) -> None:
+        self._handle, self._piece, self._place = handle, piece, 0
+        self._size = len(piece.prefix) + piece.stop - piece.start
+
+    def read(self, n: int = -1) -> bytes:
+        left = max(0, self._size - self._place)
+        n = left if n < 0 else min(n, left)
+        prefix = self._piece.prefix
+        data = prefix[self._place : self._place + n]
+        if len(data) < n:
+            self._handle.seek(self._piece.start + self._place + len(data) - len(prefix))
+            data += self._handle.read(n - len(data))
+        self._place += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def close(self) -> None:
+        """Leave the file open: other pieces may be read from it."""
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks after every block it reads, which changes what Opus decodes to."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Reader:
+    """One piece of a sound file, decoded block by block.
+
+    Args:
+        sample_rate, n_channels: by the container's own header, where that tells them.
+
+    Raises:
+        InputError: libsndfile doesn't read it; a rate or a number of channels without sense.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        piece: Piece,
+        sample_rate: float | None = None,
+        n_channels: int | None = None,
+    ) -> None:
+        self.path = path
+        self._check(sample_rate, n_channels)
+        self._handle = path.open("rb", buffering=0)
+        try:
+            self._file = self._opened(piece, sample_rate, n_channels)
+        except _REFUSALS as error:
+            self._handle.close()
+            found = f"not a readable sound file ({_reason(error)})"
+            raise unreadable(path, found, "another format, or damaged") from error
+        self.container, self.codec = str(self._file.format), str(self._file.subtype)
+        self.sample_rate, self.n_channels = int(self._file.samplerate), int(self._file.channels)
+        n = int(self._file.frames)
+        self.n_samples = None if n > _UNKNOWN else max(n, 0) + piece.lead
+        """By the header; None where it doesn't say."""
+        self._lead = piece.lead
+        try:
+            self._check(self.sample_rate, self.n_channels)
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(
+        self, piece: Piece, sample_rate: float | None, n_channels: int | None
+    ) -> _Sequential:
+        if piece.raw is not None:
+            return _Sequential(
+                Window(self._handle, piece),
+                format="RAW",
+                subtype=piece.raw.subtype,
+                endian=piece.raw.endian,
+                samplerate=round(sample_rate or 0),
+                channels=n_channels,
+            )
+        if piece == Piece(0, os.fstat(self._handle.fileno()).st_size):
+            # By its handle, not its name: by name, a text called .au is taken for sound.
+            return _Sequential(self._handle.fileno(), closefd=False)
+        return _Sequential(Window(self._handle, piece))
+
+    def _check(self, rate: float | None, channels: int | None) -> None:
+        if rate is not None and not (math.isfinite(rate) and RATES[0] <= rate <= RATES[1]):
+            raise unreadable(
+                self.path,
+                f"a sample rate of {rate:,.0f} Hz",
+                f"damaged: recordings have {RATES[0]:,} to {RATES[1]:,} Hz",
+            )
+        if channels is not None and not 1 <= channels <= MOST_CHANNELS:
+            raise unreadable(
+                self.path, f"{channels} channels", f"damaged: recordings have 1 to {MOST_CHANNELS}"
+            )
+
+    def read(self, n: int) -> NDArray[np.float32]:
+        """The next samples (up to `n`, channels); fewer at the end.
+
+        Raises:
+            InputError: they can't be decoded.
+        """
+        if self._lead > 0:
+            silence = np.zeros((min(n, self._lead), self.n_channels), np.float32)
+            self._lead -= len(silence)
+            return silence
+        try:
+            return np.asarray(self._file.read(n, dtype="float32", always_2d=True))
+        except _REFUSALS as error:
+            found = f"can't be decoded ({_reason(error)})"
+            raise unreadable(self.path, found, "damaged or cut short") from error
+
+    def seek(self, sample: int) -> None:
+        """Go to a sample; only where `Contents.can_seek`.
+
+        Raises:
+            InputError: it can't be found.
+        """
+        try:
+            self._file.seek(sample)
+        except _REFUSALS as error:
+            found = f"can't be decoded ({_reason(error)})"
+            raise unreadable(self.path, found, "damaged or cut short") from error
+
+    def close(self) -> None:
+        self._file.close()
+        self._handle.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")

@@ -1,0 +1,134 @@
+"""Which utterances an alignment may belong to, by its name."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from zerochain.corpora.build import Span
+from zerochain.errors import InputError, listed
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom an alignment may belong to: the utterance whose id it bears, and those that are cut
+    from the recording whose name it bears."""
+
+    utterance: Span | None
+    of_recording: tuple[Span, ...]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return (self.utterance,) if self.utterance is not None else self.of_recording
+
+
+class Names:
+    """What utterances and recordings are called.
+
+    Args:
+        spans: the utterances by id.
+        spare: ids and recordings that are not in the corpus but may well have an alignment.
+        recordings: names of recordings by the paths of their sound files; by default those are the
+            paths without the suffix.
+    """
+
+    def __init__(
+        self, spans: Mapping[str, Span], spare: Iterable[str], recordings: Mapping[str, str]
+    ) -> None:
+        self._spans = spans
+        self._cut_from: dict[str, list[Span]] = defaultdict(list)
+        for span in spans.values():
+            audio = span.utterance.audio
+            name = recordings.get(audio) or PurePosixPath(audio).with_suffix("").as_posix()
+            self._cut_from[unicodedata.normalize("NFC", name)].append(span)
+        spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
+        self._known = spans.keys() | self._cut_from.keys() | spare
+        self._by_last: dict[str, set[str]] = defaultdict(set)
+        for name in self._known:
+            self._by_last[_last(name)].add(name)
+
+    def resolve(self, names: Sequence[str], path: Path) -> dict[str, Target | None]:
+        """Each alignment's name → whom it may belong to; None: to no utterance of the corpus.
+
+        That is whoever bears the same name, folders and all; or the name alone; or the only one
+        whose name ends in it, of several the one whose last folders are the same, too.
+
+        Args:
+            names: paths in the folder of alignments without their suffix, or a CTM's ids.
+            path: of the alignments, for errors.
+
+        Raises:
+            InputError: names that fit nobody, or several.
+        """
+        exact = {name: self._exact(name) for name in names}
+        taken = set(exact.values())
+        fitting = {
+            name: [one] if one is not None else [n for n in self._ending(name) if n not in taken]
+            for name, one in exact.items()
+        }
+        unknown = [name for name, found in fitting.items() if not found]
+        if unknown:
+            raise InputError(
+                f"{len(unknown)} of {len(names)} alignments belong to no recording: "
+                f"{listed(unknown)}",
+                path=path,
+                cause="the folders of recordings and alignments are laid out differently; "
+                f"recordings are called {listed(list(self._spans), 3)}",
+                remedy="name and place every alignment like its recording, but for the suffix",
+            )
+        unclear = [
+            f"{name} ({' or '.join(found)})"
+            for name, found in fitting.items()
+            if len({self._whose(one) for one in found}) > 1
+            or sum(one in self._spans for one in found) > 1
+        ]
+        if unclear:
+            raise InputError(
+                f"{len(unclear)} of {len(names)} alignments fit several recordings: "
+                f"{listed(unclear)}",
+                path=path,
+                cause="recordings in different folders share a name",
+                remedy="place every alignment in a folder that is called like its recording's",
+            )
+        return {name: self._target(found) for name, found in fitting.items()}
+
+    def _exact(self, name: str) -> str | None:
+        return next((one for one in (name, _last(name)) if one in self._known), None)
+
+    def _ending(self, name: str) -> list[str]:
+        """Those whose last parts are the same, as many parts as possible."""
+        alike = {one: _n_alike(one, name) for one in self._by_last.get(_last(name), ())}
+        most = max(alike.values(), default=0)
+        return sorted(one for one, n in alike.items() if n == most)
+
+    def _whose(self, name: str) -> str:
+        """The sound file behind an id or a recording's name."""
+        spans = self._cut_from.get(name, [])
+        span = self._spans.get(name) or (spans[0] if spans else None)
+        return name if span is None else span.utterance.audio
+
+    def _target(self, names: Sequence[str]) -> Target | None:
+        """Names of one sound file: an id of its utterances, its own, or both."""
+        utterances = [self._spans[name] for name in names if name in self._spans]
+        cut_from = [span for name in names for span in self._cut_from.get(name, ())]
+        if not utterances and not cut_from:
+            return None
+        return Target(utterances[0] if len(utterances) == 1 else None, tuple(cut_from))
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _n_alike(one: str, other: str) -> int:
+    """How many of their last parts are the same."""
+    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
+    n = 0
+    for a, b in pairs:
+        if a != b:
+            break
+        n += 1
+    return n
