@@ -2,8 +2,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= 2
+NEWEST := .venv-newest
+# The newest Python from 3.12 on that is here; what isn't on PATH may be pyenv's
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
+PYTHON_NEWEST ?= $(shell for python in python3.14 python3.13 python3.12 \
+	$(PYENV)/3.14.*/bin/python3 $(PYENV)/3.13.*/bin/python3 $(PYENV)/3.12.*/bin/python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
+	&& command -v "$$python" && break; done)
 
-.PHONY: demo test fuzz lint benchmark clean
+.PHONY: demo test test-newest fuzz lint benchmark clean
 
 # The whole chain on the demonstration corpus; the report is runs/demo/report/index.html
 demo: $(VENV)/.installed
@@ -12,6 +19,23 @@ demo: $(VENV)/.installed
 # Style, types and the whole test suite
 test: $(VENV)/.installed lint
 	$(BIN)/pytest -n $(CORES) --dist worksteal
+
+# The suite on the newest Python with the newest of everything, constraints.txt aside
+test-newest:
+	@if [ -z "$(PYTHON_NEWEST)" ]; then echo "No Python 3.12 or newer here: tests with the newest versions are skipped."; \
+	else $(MAKE) newest; fi
+
+.PHONY: newest
+newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/python -m pip list --format freeze | grep -iE '^(click|librosa|numba|numpy|pyarrow|pytest|scikit-learn|scipy|snakemake|torch)='
+	$(NEWEST)/bin/python -m pytest -n $(CORES) --dist worksteal
+
+$(NEWEST)/.installed: pyproject.toml setup.py
+	rm -rf $(NEWEST)
+	"$(PYTHON_NEWEST)" -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet torch
+	$(NEWEST)/bin/python -m pip install --quiet --editable '.[all,dev,peers]'
+	touch $@
 
 # 10,000 damaged files for every reader, which takes an hour; `make test` reads 200
 fuzz: $(VENV)/.installed
@@ -33,4 +57,4 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) $(NEWEST) runs build dist *.egg-info

@@ -10,6 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from zerochain.cli import main
+from zerochain.formats.fit import read_fit
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -38,6 +39,17 @@ def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProce
 def leftovers(folder: Path) -> list[Path]:
     """Temporary files and folders that somebody forgot."""
     return sorted([*folder.rglob(".writing-*"), *folder.rglob(".replaced-*")])
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What a folder's files hold, by name; of a fit, all but how long it took."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    held: dict[str, object] = {name: path.read_bytes() for name, path in files.items()}
+    for name, path in files.items():
+        if path.name == "fit.json":
+            fit = read_fit(path.parent)
+            held[name] = fit and fit.device
+    return held
 
 
 def settings(values: dict[str, object]) -> list[str]:

@@ -8,15 +8,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 
 REAL = Path(os.environ.get("ZEROCHAIN_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
 
+# How long a test takes is a matter of what else the machine does, and never an error. CI draws the
+# same examples every time, everybody else new ones.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("untimed")
+
+
 def pytest_configure() -> None:
-    """One thread a process: tests run side by side, and the same sums come out everywhere."""
+    """One thread a process: tests run side by side, and the same sums come out everywhere.
+
+    Those that fork have no second one either, which could hold a lock: pyarrow's allocator starts
+    a thread unless it is told not to.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
 @pytest.fixture(scope="session")

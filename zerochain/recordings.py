@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from zerochain import audio
 from zerochain.discovery.stage import encode
 from zerochain.errors import InputError, listed
 from zerochain.features.extraction import extract, options_of
-from zerochain.formats.atomic import atomic_file
+from zerochain.formats.atomic import atomic_file, scratch
 from zerochain.formats.bundle import bundle_id, opened_as, read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.identity import check_ids, check_same_ids, short
@@ -68,7 +67,7 @@ def convert(
     _check_name(out)
     begun, speaking = time.monotonic(), speaking or Speaking()
     neural = isinstance(load_inverter(inverter, device), NeuralInverter)
-    with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+    with scratch() as place:
         corpus, units, wavs = (Path(place, name) for name in ("corpus", "units.parquet", "wavs"))
         _write_corpus(corpus, recording)
         encode(unit_model, corpus, units, device=device)
@@ -138,7 +137,7 @@ def translate(
     source = known.source
     _check_source(source, translator, source_model)
     seconds: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+    with scratch() as place:
         corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
         with _timed(seconds, "listening"):
             heard_s = _write_corpus(corpus, recording)
@@ -196,7 +195,7 @@ def respeak(
         )
     made = {}
     for voice in track(chosen, "Speaking"):
-        with tempfile.TemporaryDirectory(prefix="zerochain-") as place:
+        with scratch() as place:
             wavs, corpus = Path(place, "wavs"), Path(place, "corpus")
             names = synthesize(inverter, units, wavs, Speaking(voice, seed=seed), device=device)
             _write_spoken(corpus, wavs, names, voice)

@@ -9,7 +9,6 @@ writes table.md and table.csv of all data sets in the folder. What is there is n
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from zerochain.features.extraction import extract
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.csv_files import write_csv
 from zerochain.formats.scores import Score, append_scores, read_scores
 from zerochain.metrics.abx_protocol import PHONE, TRIPHONE
 from zerochain.scoring.abx import score_abx
@@ -139,15 +139,13 @@ def write_tables(out: Path) -> None:
     lines += [f"| {d} | {name} | {' | '.join(cells(s))} |" for (d, name), s in found.items()]
     with atomic_file(out / "table.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with atomic_file(out / "table.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(
-            ["data_set", "setting", "when", "metric", "protocol", "value", "low", "high"]
-        )
-        for names, scores in found.items():
-            for column, score in scores.items():
-                ends = score.interval or ("", "")
-                writer.writerow([*names, *column, score.value, *ends])
+    header = ["data_set", "setting", "when", "metric", "protocol", "value", "low", "high"]
+    rows = [
+        [*names, *column, score.value, *(score.interval or ("", ""))]
+        for names, scores in found.items()
+        for column, score in scores.items()
+    ]
+    write_csv(out / "table.csv", header, rows)
 
 
 def by_column(scores: list[Score]) -> dict[tuple[str, str, str], Score]:

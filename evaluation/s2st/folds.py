@@ -7,12 +7,12 @@ ranks each translation among the targets of its own fold.
 """
 
 import argparse
-import csv
 import subprocess
 import sys
 from pathlib import Path
 
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.csv_files import write_csv
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.units import read_units
 from zerochain.metrics.retrieval import (
@@ -98,8 +98,7 @@ def report(out: Path, found: dict[str, Retrieval]) -> None:
         ]
         for system, one in found.items()
     ]
-    with (out / "retrieval.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
+    write_csv(out / "retrieval.csv", header, rows)
     lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
     (out / "retrieval.md").write_text(text, encoding="utf-8")

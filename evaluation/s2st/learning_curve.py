@@ -13,7 +13,6 @@ scored on the same pairs of split "test". What is there is not done again.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.csv_files import write_csv
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.scores import append_scores, read_scores
 from zerochain.formats.units import read_units, write_units
@@ -302,10 +302,7 @@ def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, An
 def write_tables(out: Path, rows: list[dict[str, Any]]) -> None:
     """table.csv with everything, table.md with unit-BLEU: a row a way, a column a size."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_file(out / "table.csv") as path, path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(out / "table.csv", names, [[row.get(name, "") for name in names] for row in rows])
     sizes = list(dict.fromkeys(row["pairs"] for row in rows))
     ways = list(dict.fromkeys(row["way"] for row in rows))
     bleu = {(row["way"], row["pairs"]): f"{row['unit_bleu']:.1f}" for row in rows}

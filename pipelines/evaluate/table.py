@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import click
 
 from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.csv_files import write_csv
 from zerochain.formats.scores import Score, read_scores
 from zerochain.report.columns import Column
 from zerochain.report.score_tables import Cell, ScoreTable, score_table
@@ -29,10 +29,7 @@ def main(scores: tuple[Path, ...], out: Path) -> None:
     for path in scores:
         datasets.setdefault(path.parts[-2], []).extend(read_scores(path))
     rows = [plain(name, score) for name, there in datasets.items() for score in there]
-    with atomic_file(out / "table.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(out / "table.csv", list(rows[0]), [list(row.values()) for row in rows])
     parts = [f"## {name}\n\n{markdown(score_table(there, {}))}" for name, there in datasets.items()]
     with atomic_file(out / "table.md") as temporary:
         temporary.write_text(NOTE + "\n".join(parts), encoding="utf-8")

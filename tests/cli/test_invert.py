@@ -14,7 +14,7 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
-from commands import leftovers, run, run_apart
+from commands import contents, leftovers, run, run_apart
 from conftest import small_corpus
 from zerochain.cli import main
 from zerochain.formats.bundle import bundle_id, read_bundle
@@ -182,7 +182,7 @@ def test_many_voices(prepared: Prepared) -> None:
     command = ("invert", "train", prepared.units, prepared.corpus, *QUICK, *PLAIN, "--out")
     run(*command, "all", "--all-voices")
     run(*command, "named", "--voice", "béa", "--voice", "ana")
-    assert content(Path("all")) == content(Path("named"))
+    assert contents(Path("all")) == contents(Path("named"))
     assert read_bundle(Path("all")).config["voices"] == ["ana", "béa"]
     speak = ("invert", "synthesize", "all", prepared.units, "--out", "w")
     error = run(*speak, code=1).stderr
@@ -428,10 +428,6 @@ def test_one_unit_is_spoken_in_its_length(prepared: Prepared) -> None:
     assert soundfile.info("w/two.wav").frames == 5 * 320
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))"
 KILLED = """
     import os, signal
@@ -454,12 +450,12 @@ def test_a_full_disk_and_a_kill_leave_the_former_wavs(prepared: Prepared, tmp_pa
     assert not Path("new").exists()
 
     run(*speak, "w", "--phase", "pghi")
-    former = content(Path("w"))
+    former = contents(Path("w"))
     assert run_apart(FULL, *speak, "w").returncode == 1
     assert not leftovers(tmp_path)
     assert run_apart(KILLED, *speak, "w").returncode == -signal.SIGKILL
-    assert content(Path("w")) == former
+    assert contents(Path("w")) == former
     assert list(read_synthesis(Path("w")).ids) == NAMES
 
     run(*speak, "w")
-    assert content(Path("w")) != former
+    assert contents(Path("w")) != former

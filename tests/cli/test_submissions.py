@@ -1,18 +1,21 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from commands import leftovers, run
 from zerochain.cli.check import expected_names
 from zerochain.errors import InputError
-from zerochain.formats.corpus import Corpus, write_corpus
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.submissions.zerospeech2019 import vector_folder
 from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.metrics.items import read_items
 
 ABOUT = ("--author", "Ana", "--affiliation", "Une École", "--description", "a test")
 
@@ -144,3 +147,76 @@ def test_features_of_other_programs(units: tuple[Path, Path], tmp_path: Path) ->
     result = run("import", "features", root, *options, code=1)
     assert "u1.txt:2: holds NaN" in result.output
     assert read_features(out).ids == ["u0"]
+
+
+def test_the_layout_that_zerospeech_benchmarks_takes(
+    units: tuple[Path, Path], tmp_path: Path
+) -> None:
+    corpus, unit_file = units
+    out = tmp_path / "submission"
+    base = ("export", "zerospeech2021", "--part", f"dev-clean={unit_file}", *ABOUT)
+    train = ("--train-set", "none", "--metric", "euclidean", "--out", out)
+    result = run(*base, *train, "--layout", "abxLS", "--year", 2026, "--code-url", "https://x.y")
+    assert "dev-other: is missing" in result.output
+    assert sorted(path.name for path in out.iterdir()) == ["dev-clean", "meta.yaml", "params.yaml"]
+    array = np.load(out / "dev-clean" / "u0.npy")
+    assert (array.dtype, array.shape[1]) == (np.float64, 4)
+    meta = yaml.safe_load((out / "meta.yaml").read_text(encoding="utf-8"))
+    assert meta["benchmark_name"] == "abxLS"
+    assert meta["publication"]["institution"] == "Une École"
+    assert yaml.safe_load((out / "params.yaml").read_text()) == {
+        "feature_size": 0.02, "distance_mode": "euclidian", "score_file_type": ".npy"
+    }  # fmt: skip
+    result = run("check", "zerospeech2021", out, "--expected", f"dev-clean={corpus}", code=1)
+    assert "dev-clean/u0.npy: belongs to no recording" in result.output
+    run("check", "zerospeech2021", out, "--subset", "dev-clean")
+
+    into = ("--subset", "dev-clean", "--out", tmp_path / "in")
+    result = run("import", "zerospeech2021", out, *into, "--corpus", corpus)
+    assert "features --distance euclidean --normalise length" in result.output
+    features = read_features(tmp_path / "in" / "features")
+    np.testing.assert_array_equal(features["u0"], array)
+    result = run(*base, "--train-set", "none", "--out", tmp_path / "old")
+    assert "zerospeech-benchmarks takes --layout abxLS" in result.output
+    run(*base, *train, "--year", 2026, code=2)
+    run(*base, *train, "--layout", "abxLS", "--code", tmp_path, code=2)
+
+
+def test_names_without_folders_go_out_to_fastabx_and_discophon(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus(4)
+    deep = tuple(replace(u, id=f"{'xy'[i % 2]}/u{i // 2}") for i, u in enumerate(corpus.utterances))
+    line = [Phone(0.1 * i, 0.1 * i + 0.1, p) for i, p in enumerate("abacabac")]
+
+    def written(utterances: tuple[Utterance, ...]) -> None:
+        made = replace(corpus, utterances=utterances, folder=None)
+        write_corpus(tmp_path / "c", made, Phones({u.id: line for u in utterances}))
+        steps = {u.id: np.arange(int(u.duration * 50), dtype=np.int32) % 4 for u in utterances}
+        write_units(tmp_path / "u.parquet", UnitFile(steps, 4, 20.0, "m", "four units"))
+
+    def export(what: str, source: str, out: str, *options: str, code: int = 0) -> str:
+        return run(
+            "export", what, tmp_path / source, "--out", tmp_path / out, *options, code=code
+        ).output
+
+    written(deep)
+    clash = "'x/u0' and 'y/u0' of the"
+    jsonl = ("--format", "jsonl")
+    assert clash in export("units", "u.parquet", "u.jsonl", *jsonl, "--ids", "name", code=1)
+    assert clash in export("items", "c", "i.item", "--ids", "name", code=1)
+    assert "4 names have folders (x/u0, y/u0" in export("units", "u.parquet", "u.jsonl", *jsonl)
+    written(deep[::2])
+    assert "Warning" not in export("units", "u.parquet", "u.jsonl", *jsonl, "--ids", "name")
+    export("items", "c", "i.item", "--ids", "name")
+    rows = [json.loads(row) for row in (tmp_path / "u.jsonl").read_text().split("\n")[:-1]]
+    assert [(row["file"], row["audio"]) for row in rows] == [("u0", "u0.wav"), ("u1", "u1.wav")]
+    assert {item.file for item in read_items(tmp_path / "i.item")} == {"u0", "u1"}
+    # And back: the names are the ends of the corpus's ids.
+    back = ("--format", "jsonl", "--step-ms", 20, "--ids", "name", "--corpus", tmp_path / "c")
+    run("import", "units", tmp_path / "u.jsonl", *back, "--out", tmp_path / "b.parquet")
+    ours, theirs = (
+        read_units(tmp_path / "u.parquet").units,
+        read_units(tmp_path / "b.parquet").units,
+    )
+    assert {k: v.tolist() for k, v in theirs.items()} == {k: v.tolist() for k, v in ours.items()}

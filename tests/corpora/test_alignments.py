@@ -385,6 +385,16 @@ def test_what_can_t_be_told_is_as_its_neighbours_or_refused(tmp_path: Path) -> N
     assert ["'u'" in one.reason for one in bad] == [True]
 
 
+def test_an_utterance_that_ends_early(tmp_path: Path) -> None:
+    """It begins where the recording does, so only the end tells the clocks apart."""
+    for i, (lasting, line) in enumerate([(4.0, LINE), (1.5, LINE[:2])]):
+        textgrid(tmp_path / f"{i}" / "rec.TextGrid", lasting, ("phones", line))
+        for name in ("rec", "u"):
+            phones, bad, _ = read_alignments(tmp_path / f"{i}", part(name, 0, 1.5))
+            assert bad == []
+            assert placed(phones.by_id[name]) == [("p", 1.0), ("a", 1.25)]
+
+
 def test_textgrids_with_times_of_what_they_were_cut_from(tmp_path: Path) -> None:
     textgrid(tmp_path / "u.TextGrid", 2.0, ("phones", LINE))
     text = (tmp_path / "u.TextGrid").read_text()
@@ -397,8 +407,13 @@ def test_textgrids_with_times_of_what_they_were_cut_from(tmp_path: Path) -> None
 
 def test_a_recording_shorter_than_its_alignment_is_refused(tmp_path: Path) -> None:
     phn(tmp_path, "rec", "0 1 A", "5 6 B")
-    _, bad, _ = read_alignments(tmp_path, {**part("x", 0.5, 1.5), **part("y", 2, 3)})
+    two = {**part("x", 0.5, 1.5), **part("y", 2, 3)}
+    phones, bad, _ = read_alignments(tmp_path, two)
     assert "ends at 6 s, the recording at 4.000 s" in bad[0].reason
+    phn(tmp_path, "rec", "0.5 1 A", "2 2.5 B", "2.4 3 C")  # all of it or nothing
+    phones, bad, _ = read_alignments(tmp_path, two)
+    assert "'C' from 0.4" in bad[0].reason
+    assert phones.by_id == {}
 
 
 def test_channels_and_speakers_at_the_same_time(tmp_path: Path) -> None:
@@ -408,6 +423,8 @@ def test_channels_and_speakers_at_the_same_time(tmp_path: Path) -> None:
     phones = read_alignments(path, sides).phones
     assert placed(phones.by_id["l"]) == [("p", 1.0)]
     assert placed(phones.by_id["r"]) == [("t", 0.2)]
+    path.write_text("rec A 1.0 0.5 p\n")
+    assert set(read_alignments(path, sides).phones.by_id) == {"l"}
     path.write_text("rec 1 1.0 0.5 p\n")
     _, bad, _ = read_alignments(path, sides)
     assert "'l' and 'r' are at the same time in the recording" in bad[0].reason
@@ -423,8 +440,15 @@ def test_channels_and_speakers_at_the_same_time(tmp_path: Path) -> None:
 def test_a_recording_by_kaldi_s_name(tmp_path: Path) -> None:
     path = tmp_path / "a.ctm"
     path.write_text("call7 1 1.0 0.5 p\n")
-    found = read_alignments(path, part("u", 0.9, 2), recordings={"rec.wav": "call7"})
+    found = read_alignments(path, part("u", 0.9, 2), recordings={"u": "call7"})
     assert placed(found.phones.by_id["u"]) == [("p", 0.1)]
+
+
+def test_an_utterance_called_like_another_recording_is_refused(tmp_path: Path) -> None:
+    phn(tmp_path, "b", "1 2 A")
+    clash = {**part("b", 0.5, 3, of="a.wav"), **part("c", 0.5, 3, of="b.wav")}
+    with pytest.raises(InputError, match="1 of 1 alignments fit several recordings: b"):
+        read_alignments(tmp_path, clash)
 
 
 def test_an_alignment_without_a_phone_is_said(tmp_path: Path) -> None:

@@ -249,7 +249,8 @@ def test_a_name_that_is_no_text_is_a_bad_file(
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
     record("b.wav")
-    with pytest.raises(InputError, match=r"caf\\udce9\.wav: .*can't be an utterance's id"):
+    named = r"caf\\udce9\.wav: .*can't be an utterance's id: the name's bytes are not UTF-8"
+    with pytest.raises(InputError, match=named):
         import_folder(recordings, tmp_path / "out")
     with pytest.warns(CorpusWarning):
         assert import_folder(recordings, tmp_path / "out", skip_bad=True).ids == ["b"]

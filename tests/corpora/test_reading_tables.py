@@ -70,3 +70,18 @@ def test_bad_tables_are_refused(tmp_path: Path, name: str, content: str, said: s
 def test_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_rows(tmp_path / "t.tsv", ["file"])
+
+
+def test_empty_columns_at_the_end_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "file,speaker,,\na.wav,ana,,\nb.wav,béa,,,,\n,,,\n")
+    columns, rows = read_rows(path, ["file"])
+    assert columns == ["file", "speaker"]
+    assert [row.values["speaker"] for row in rows] == ["ana", "béa"]
+    write(path, "file,speaker,,\na.wav,ana,x,\n")
+    with pytest.raises(InputError, match="lines 2"):
+        read_rows(path, ["file"])
+
+
+def test_columns_that_stand_twice_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a column twice: 'text'; its columns are 'file'"):
+        read_rows(write(tmp_path / "t.csv", "file,text,text\na,b,c\n"), ["file"])

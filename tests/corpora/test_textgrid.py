@@ -235,6 +235,8 @@ def test_of_two_tiers_of_a_name_the_one_with_labels_is_taken(tmp_path: Path) -> 
     assert len(labels(path, "#1")) == 2
     assert len(labels(path, "#2")) == 1
     assert labels(written(tmp_path, ("phones", []))) == []
+    path = written(tmp_path, ("phones", []), ("ana - phones", LINE))
+    assert len(labels(path)) == 2
 
 
 def test_another_tier_that_might_be_meant_is_named(tmp_path: Path) -> None:

@@ -412,7 +412,6 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     models = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]

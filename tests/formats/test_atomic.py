@@ -1,7 +1,6 @@
 """Whatever happens to the process or the disk, a file is the old one or the new one, whole."""
 
 import errno
-import multiprocessing
 import os
 import resource
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from children import exit_code
 from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.formats import atomic
@@ -97,15 +97,6 @@ KINDS = {
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 
-def in_child(task: Callable[[], None]) -> int:
-    """The exit code of `task` in a forked process; negative for the signal that killed it."""
-    child = multiprocessing.get_context("fork").Process(target=task)
-    child.start()
-    child.join(60)
-    assert child.exitcode is not None
-    return child.exitcode
-
-
 def visible(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".writing-")}
 
@@ -138,7 +129,7 @@ def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, name: st
             kill_at(call)
             kind.write(path, 2)
 
-        code = in_child(task)
+        code = exit_code(task)
         assert visible(folder) == {name}
         seen.append(kind.read(path) == old)
         if code == 0:
@@ -156,7 +147,7 @@ def test_a_killed_first_writer_leaves_nothing(tmp_path: Path, name: str) -> None
         kill_at(0)
         KINDS[name].write(tmp_path / name, 1)
 
-    assert in_child(task) == -signal.SIGKILL
+    assert exit_code(task) == -signal.SIGKILL
     assert visible(tmp_path) == set()
     KINDS[name].write(tmp_path / name, 1)  # the leftovers are in nobody's way
     KINDS[name].read(tmp_path / name)
@@ -179,7 +170,7 @@ def test_a_disk_that_fills_up_is_said_and_leaves_no_trace(tmp_path: Path, name: 
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
         check_refused(lambda: kind.write(path, 2), path)
 
-    assert in_child(task) == 0
+    assert exit_code(task) == 0
     assert kind.read(path) == old
     assert [p.name for p in tmp_path.iterdir()] == [name]
 

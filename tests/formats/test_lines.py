@@ -1,36 +1,85 @@
-"""Lines of other people's text files."""
+"""Lines end at \\n, \\r\\n and \\r alone, in every text that others write."""
 
+import io
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zerochain.corpora.alignments import read_ctm
+from zerochain.corpora.tables import read_rows
 from zerochain.errors import InputError
-from zerochain.formats.lines import read_lines, split_lines
+from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.text_vectors import read_vectors
+from zerochain.formats.unit_text import read_unit_text
+from zerochain.metrics.items import read_items
 
-pieces = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)
-
-
-@given(st.lists(pieces), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
-def test_lines_end_at_line_feeds_and_carriage_returns_alone(
-    lines: list[str], end: str, is_ended: bool
-) -> None:
-    text = end.join(lines) + (end if lines and is_ended else "")
-    assert split_lines(text) == lines
+texts = st.text(st.sampled_from("ab \r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=12)
 
 
-def test_form_feeds_and_separators_are_no_line_ends() -> None:
-    text = "a\fb\vc\x1cd\x85e\u2028f\u2029g\n\nh"
-    assert split_lines(text) == [text[:-3], "", "h"]
+@given(texts)
+def test_lines_are_those_of_python_s_text_files(text: str) -> None:
+    expected = [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+    assert lines_of(text) == expected
+    assert "".join(lines_of(text, keep_ends=True)) == text
 
 
-def test_reading(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"\xef\xbb\xbfe\xcc\x81\r\nb")
-    assert read_lines(path) == ["é", "b"]
-    path.write_bytes(b"a\rb\r\nc \xe9\n")
-    with pytest.raises(InputError, match=r"line 3 is not UTF-8 .byte 0xe9."):
-        read_lines(path)
-    with pytest.raises(InputError, match="no such file"):
-        read_lines(tmp_path / "gone")
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\x0c", "\x1d"])
+def test_every_reader_ends_lines_there(tmp_path: Path, end: str, odd: str) -> None:
+    path = tmp_path / "t.csv"
+
+    def written(*lines: str) -> Path:
+        path.write_bytes("".join(line + end for line in lines).encode())
+        return path
+
+    _, rows = read_rows(written("file,text", f"a.wav,x{odd}y", "b.wav,z"), ["file"])
+    assert [(row.line, row.values["text"]) for row in rows] == [(2, f"x{odd}y"), (3, "z")]
+    items = read_items(written("u 0 1 a b c s", "v 0 1 a b c s"))
+    assert [item.file for item in items] == ["u", "v"]
+    units = read_unit_text(written("u|1 2", "v|3"), "fairseq")
+    assert {name: line.tolist() for name, line in units.items()} == {"u": [1, 2], "v": [3]}
+    line = '{"file": "%s", "units": [1]}'
+    assert list(read_unit_text(written(line % "u", line % "v"), "jsonl")) == ["u", "v"]
+    assert read_vectors(written("1 2", "3 4")).tolist() == [[1, 2], [3, 4]]
+    assert list(read_ctm(written("u 1 0 1 a", "v 1 0 1 b"))) == ["u", "v"]
+
+
+def test_a_line_end_in_quotes_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'file,text\ra.wav,"two\rlines"\rb.wav,"one"\r')
+    _, rows = read_rows(path, ["file"])
+    assert [row.values["text"] for row in rows] == ["two\rlines", "one"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_line_of_an_undecodable_byte_is_named(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes(end.join(["é", "b", "x"]).encode() + b"\xe9" + end.encode())
+    with pytest.raises(InputError, match=r"line 3 is not UTF-8 \(byte 0xe9\)"):
+        read_text(path)
+    path.write_bytes(f"a{end}".encode() + b"\xff")
+    with pytest.raises(InputError, match="line 2 is not UTF-8"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("file\nbéa.wav\n", encoding=encoding)
+    assert read_rows(path, ["file"])[1][0].values == {"file": "béa.wav"}
+    if encoding == "utf-16":
+        path.write_bytes(path.read_bytes() + b"a")
+        with pytest.raises(InputError, match="line 3 is not UTF-16"):
+            read_text(path)
+
+
+def test_undecodable_units_and_items_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "u"
+    path.write_bytes(b"a|1\nb\xe9|2\n")
+    with pytest.raises(InputError, match="u:2: is no line of units"):
+        read_unit_text(path, "fairseq")
+    path.write_bytes(b"u 0 1 \xe9 b c s\n")
+    with pytest.raises(InputError, match="line 1 is not UTF-8"):
+        read_items(path)

@@ -1,5 +1,5 @@
 import json
-import multiprocessing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from children import start
 from zerochain.errors import InputError
 from zerochain.formats.scores import Score, append_scores, read_scores
 
@@ -131,10 +132,7 @@ def _append(path: Path, system: str) -> None:
 
 def test_two_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_append, args=(path, name)) for name in "ab"]
-    for worker in workers:
-        worker.start()
+    workers = [start(partial(_append, path, name)) for name in "ab"]
     for worker in workers:
         worker.join()
     read = read_scores(path)

@@ -1,10 +1,12 @@
+import shutil
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from zerochain.formats.submissions import zerospeech2019, zerospeech2021
+from zerochain.formats.submissions import abxls, zerospeech2019, zerospeech2021
 
 TOP = {"author": "Ana", "affiliation": "Une École", "open source": True}
 SYSTEM = {
@@ -250,3 +252,79 @@ def test_frames_of_2021(new: Path) -> None:
     (new / "phonetic" / "test-clean").rmdir()
     assert "phonetic/test-clean: is missing" in found(new)
     assert "test-clean" not in " ".join(found(new, subsets=["dev-clean"]))
+
+
+@pytest.fixture
+def today(tmp_path: Path) -> Path:
+    """A submission to the benchmark abxLS without a fault, as its toolkit makes the templates."""
+    root = tmp_path / "today"
+    for subset in abxls.SUBSETS:
+        (root / subset).mkdir(parents=True)
+        np.save(root / subset / "a.npy", np.ones((2, 3)))
+    (root / "scores").mkdir()
+    about = {"system_description": "K-Means", "train_set": "LibriSpeech", "gpu_budget": 0}
+    paper = {"authors": "Ana", "institution": "Une École", "publication_year": 2026, "team": None}
+    meta = {"username": "ana", "benchmark_name": "abxLS", "model_info": about, "open_source": True}
+    dump(root / "meta.yaml", {**meta, "publication": paper, "code_url": "https://x.y"})
+    dump(root / "params.yaml", {
+        "quiet": False, "feature_size": 0.01, "cuda": True, "speaker_mode": "all",
+        "context": "all", "distance_mode": "cosine", "max_size_group": 10, "max_x_across": 5,
+        "seed": 3459, "score_file_type": ".npy", "result_filename": "score_all_phonetic",
+    })  # fmt: skip
+    return root
+
+
+def test_the_layout_of_today(today: Path) -> None:
+    assert abxls.is_abxls(today)
+    names = {"dev-clean": {"a.txt"}}
+    assert list(abxls.check(today, names)) == []
+    assert list(abxls.check(today, names, subsets=["dev-clean"])) == []
+
+    def broken() -> list[str]:
+        return [str(violation) for violation in abxls.check(today, names, subsets=["dev-clean"])]
+
+    folder = today / "dev-clean"
+    np.save(folder / "a.npy", np.ones((2, 3), np.float32))
+    assert broken() == [
+        "dev-clean/a.npy: holds float32 of shape (2, 3), not float64 of shape (T, D)"
+    ]
+    np.save(folder / "a.npy", np.array([{}], object), allow_pickle=True)
+    assert "dev-clean/a.npy: is not a readable .npy file" in broken()[0]
+    np.save(folder / "a.npy", np.array([[1.0, -1], [np.nan, 1]]))
+    assert broken() == ["dev-clean/a.npy: holds NaN or infinity"]
+    np.save(folder / "a.npy", np.ones((1, 3)))
+    np.save(folder / "b.npy", np.ones((2, 2)))
+    (folder / "c.txt").write_text("1 2\n")
+    assert broken() == [
+        "dev-clean/a.npy: has 1 frame, and the benchmark wants 2 or more",
+        "dev-clean/b.npy: belongs to no recording of the data set",
+        "dev-clean/c.txt: may not be there",
+    ]
+    names.clear()
+    (folder / "c.txt").unlink()
+    np.save(folder / "a.npy", -np.ones((2, 3)))
+    assert broken() == ["dev-clean/b.npy: has 2 numbers a frame, dev-clean/a.npy has 3"]
+    (folder / "b.npy").unlink()
+    dump(today / "params.yaml", {"feature_size": 0.01, "distance_mode": "kl"})
+    assert "no KL divergence (distance_mode is kl)" in broken()[0]
+    dump(today / "params.yaml", {"feature_size": 10.0, "distance_mode": "euclidean", "x": 1})
+    assert broken() == [
+        "params.yaml:2: entry 'distance_mode' is 'euclidean', not one of euclidian, cosine, kl, "
+        "kl_symmetric",
+        "params.yaml:3: entry 'x' is not allowed",
+        "params.yaml: entry 'feature_size' is 10.0, which are no seconds",
+    ]
+    dump(today / "params.yaml", {
+        "feature_size": 0.01, "distance_mode": "cosine", "score_file_type": ".txt"
+    })  # fmt: skip
+    for subset in abxls.SUBSETS[1:]:
+        shutil.rmtree(today / subset)
+    (folder / "a.npy").unlink()
+    (folder / "a.txt").write_text("1 2\n3 x\n")
+    assert broken() == ["dev-clean/a.txt:2: holds 'x', which is no number"]
+    (folder / "a.txt").write_text("1 2\n3 4\n")
+    (today / "meta.yaml").write_text("benchmark_name: sLM21\npublication: {}\n")
+    assert broken()[:2] == [
+        "meta.yaml:1: entry 'benchmark_name' is 'sLM21', not one of abxLS, test-abxLS",
+        "meta.yaml: entry 'publication/authors' is missing",
+    ]

@@ -25,8 +25,11 @@ def test_units_come_back_with_exactly_their_names(tmp_path_factory, kind, units)
 def test_the_lines_are_what_others_read(tmp_path):
     units = {"wav": np.array([12, 12, 33], np.int32), "b|a": np.array([0], np.int32)}
     write_unit_text(tmp_path / "u.jsonl", "jsonl", units)
-    rows = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
-    assert rows == [{"file": "wav", "units": [12, 12, 33]}, {"file": "b|a", "units": [0]}]
+    rows = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().split("\n")[:-1]]
+    assert rows == [
+        {"file": "wav", "audio": "wav.wav", "units": [12, 12, 33]},
+        {"file": "b|a", "audio": "b|a.wav", "units": [0]},
+    ]
     write_unit_text(tmp_path / "u.txt", "fairseq", units)
     assert (tmp_path / "u.txt").read_text() == "wav|12 12 33\nb|a|0\n"
 

@@ -14,6 +14,7 @@ from zerochain.metrics.bitrate import (
     segment_bitrate,
     timed_segment_bitrate,
     unit_bitrate,
+    unit_bitrates,
 )
 
 lines = st.dictionaries(
@@ -115,3 +116,29 @@ def test_coded_apart_is_the_sum_of_two_entropies_and_never_cheaper(symbols):
         assert low <= apart.value <= high
     else:
         assert apart.interval is None
+
+
+@settings(deadline=None)
+@given(lines, st.booleans(), st.integers(1, 5))
+def test_all_rates_are_those_of_the_symbols_one_by_one(symbols, lasting, factor):
+    n_units = 5 * 10**7 * factor + 1  # far more than there are in use
+    units = {k: np.array(v, np.int32) * (10**7 * factor) for k, v in symbols.items()}
+    durations = {k: (v % 7 + 1).astype(np.int32) for k, v in units.items()} if lasting else None
+    file = UnitFile(units, n_units, 10, "m", "x", durations=durations)
+    seconds = {name: 0.5 + len(line) for name, line in symbols.items()}
+    rates = unit_bitrates(file, seconds)
+    segments = {k: file.segments(k) for k in units}
+    timed = {
+        k: list(zip(*map(np.ndarray.tolist, both), strict=True)) for k, both in segments.items()
+    }
+    for found, expected in (
+        (rates.units, {k: v.tolist() for k, v in units.items()}),
+        (rates.segments, {k: both[0].tolist() for k, both in segments.items()}),
+        (rates.timed_segments, timed),
+    ):
+        slow = bitrate(expected, seconds)
+        assert found.value == pytest.approx(slow.value)
+        assert (found.n_symbols, found.n_distinct) == (slow.n_symbols, slow.n_distinct)
+        assert found.interval == (
+            None if slow.interval is None else pytest.approx(slow.interval, abs=1e-9)
+        )

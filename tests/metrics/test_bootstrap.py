@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import reference
 from zerochain.metrics import bootstrap
@@ -128,3 +129,44 @@ def test_a_centred_interval_lies_around_the_value_and_in_its_bounds():
     assert (low, high) == pytest.approx((0.5 - 0.196, 0.5 + 0.196), abs=0.02)
     assert centred_interval(replicates, 0.01, 1.0)[0] == 0
     assert centred_interval(replicates, 0.99, 1.0)[1] == 1
+
+
+@pytest.mark.parametrize("n", [2, 7, 50])
+def test_draws_in_chunks_are_n_draws_with_replacement(monkeypatch, n):
+    monkeypatch.setattr(bootstrap, "_DRAWN", 3000)  # 3 things a chunk
+    rng = np.random.default_rng(0)
+    chunks = [weights for _, weights in bootstrap._weights_by_chunk(n, rng, 1000)]
+    weights = np.concatenate(chunks)
+    assert weights.shape == (n, 1000)
+    assert (weights.sum(axis=0) == n).all()
+    # Multinomial: mean 1, variance 1 - 1/n, covariance -1/n, within chunks and across.
+    covariance = np.cov(weights)
+    assert weights.mean(axis=1) == pytest.approx(np.ones(n), abs=0.15)
+    assert covariance == pytest.approx(np.eye(n) - 1 / n, abs=0.25)
+    never = (weights == 0).mean()
+    assert never == pytest.approx((1 - 1 / n) ** n, abs=0.02)
+
+
+@pytest.mark.parametrize(("block", "drawn"), [(4_000_000, 1_000_000), (4000, 700), (1, 1)])
+def test_replicates_equal_the_slow_loop_over_the_same_draws(monkeypatch, block, drawn):
+    rng = np.random.default_rng(0)
+    dense = rng.integers(0, 4, (11, 5)).astype(float)
+    monkeypatch.setattr(bootstrap, "_BLOCK", block)
+    monkeypatch.setattr(bootstrap, "_DRAWN", drawn)
+    monkeypatch.setattr(bootstrap, "REPLICATES", 20)
+    seen = []
+    real = bootstrap._weights_by_chunk
+
+    def watched(n, rng, replicates):
+        parts = list(real(n, rng, replicates))
+        seen.append(np.concatenate([weights for _, weights in parts]))
+        return parts
+
+    monkeypatch.setattr(bootstrap, "_weights_by_chunk", watched)
+    found = bootstrap.histogram_replicates(sparse.csr_array(dense), lambda sums: sums)
+    weights = np.concatenate(seen, axis=1)
+    slow = [
+        sum(weights[i, r] * dense[i] for i in range(len(dense))) for r in range(weights.shape[1])
+    ]
+    assert found == pytest.approx(np.array(slow))
+    assert found.shape == (20, 5)

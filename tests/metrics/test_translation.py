@@ -120,7 +120,40 @@ def test_error_rate_is_levenshtein_over_reference_length(pairs: list) -> None:
 def test_error_rate_of_empty_outputs_is_everything() -> None:
     assert error_rate([[], []], [[[1, 2]], [[3]]]).value == 100
     assert length_ratio([[], []], [[[1, 2]], [[3]]]).value == 0
-    assert bleu(["", ""], [["a b"], ["c"]]).value == 0
+    assert bleu(["", ""], [["a b c d"], ["c"]]).value == 0
+
+
+WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=6).map(" ".join)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5), st.data())
+def test_perfect_outputs_have_100_or_no_score(texts: list[str], data: st.DataObject) -> None:
+    """Whatever lengths there are; and undefined is a matter of the references alone."""
+    others = data.draw(st.lists(st.lists(WORDS, max_size=2), min_size=5, max_size=5))
+    references = [[text, *more] for text, more in zip(texts, others, strict=False)]
+    perfect = bleu(texts, references, replicates=20)
+    assert math.isnan(perfect.value) or perfect.value == pytest.approx(100)
+    if perfect.interval is not None:
+        assert perfect.interval == pytest.approx((100, 100))
+    single = [[text] for text in texts]
+    short = max(len(text.split()) for text in texts) < 4
+    assert bleu(texts, single, replicates=0).is_defined != short
+    assert bleu(["d"] * len(texts), single, replicates=0).is_defined != short
+    assert chrf(texts, references, replicates=0).value == pytest.approx(100)
+    units = [[ord(word) for word in text.split()] for text in texts]
+    assert unit_bleu(units, units) == pytest.approx(100)
+
+
+def test_outputs_too_short_for_their_references_score_zero() -> None:
+    assert bleu(["a b c"], [["a b c d"]]).value == 0
+    assert math.isnan(bleu(["a b c"], [["a b c"]]).value)
+    assert math.isnan(bleu(["a b c"], [["a b c", "a b c d"]]).value)  # perfect, and 0 by sacrebleu
+    assert bleu(["a b c d"], [["a b c", "a b c d"]]).value == pytest.approx(100)
+
+
+def test_resampled_sets_without_a_long_reference_have_no_score() -> None:
+    texts = [*"abcdefgh", "a b c d", "e f g h"]
+    assert bleu(texts, [[text] for text in texts]).interval == pytest.approx((100, 100))
 
 
 def test_of_several_references_the_nearest_counts() -> None:

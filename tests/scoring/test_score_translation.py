@@ -66,6 +66,27 @@ def test_perfect_outputs(write) -> None:
     assert not any("input" in note for note in scored.notes)
 
 
+def test_bleu_of_short_references_is_left_out(write, tmp_path: Path) -> None:
+    """No 4-gram can match: perfect outputs would have BLEU 0, as if they ignored their input."""
+    paths = write({f"s{i}": [i, i + 1, i + 2] for i in range(6)})
+    short = {f"t{i}": [i, i + 1, i + 2] for i in range(6)}
+    write_units(paths[1], unit_file(TARGETS | short))
+    scored = score_translation(*paths)
+    value = values(scored.scores)
+    assert not any("bleu" in metric for metric in value)
+    assert value["unit_chrf"] == pytest.approx(100)
+    assert value["unit_chrf_shuffled"] < 100
+    assert any(note.startswith("unit_bleu, unit_bleu_shuffled") for note in scored.notes)
+    assert not any("ignores its input" in note for note in scored.notes)
+    # The same output for all: chrF tells what BLEU can't.
+    write_units(paths[0], unit_file({f"s{i}": [2, 3, 4] for i in range(6)}))
+    notes = score_translation(*paths).notes
+    assert any("chrF with shuffled sources is as high: the translator ignores" in n for n in notes)
+    # Nothing in common with any reference: that says nothing about the input.
+    write_units(paths[0], unit_file({f"s{i}": [20 + i] for i in range(6)}))
+    assert not any("ignores its input" in note for note in score_translation(*paths).notes)
+
+
 def test_a_topline_is_scored_for_reference(write) -> None:
     scores = score_translation(*write(noisy(0)), for_reference=True).scores
     assert all(score.options["for_reference"] is True for score in scores)

@@ -289,6 +289,20 @@ def test_what_cannot_be_imported(spoken: Spoken, tmp_path: Path) -> None:
     assert read_units(tmp_path / "in" / "units.parquet").ids == ["u0"]
 
 
+@pytest.mark.parametrize("linked", ["2019", "2019/english", "2019/english/test", "x.txt"])
+def test_a_submission_is_read_no_further_than_its_folder(tmp_path: Path, linked: str) -> None:
+    theirs, elsewhere = tmp_path / "theirs", tmp_path / "elsewhere"
+    folder = zerospeech2019.vector_folder(theirs, "english")
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text("1 2\n")
+    place = folder / linked if linked.endswith(".txt") else theirs / linked
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    with pytest.raises(InputError, match=r"x\.txt: is a link out of the submission"):
+        import_zerospeech2019(theirs, tmp_path / "out", "english", step_ms=10)
+    assert not (tmp_path / "out").exists()
+
+
 def test_equal_numbers_are_one_unit_however_they_are_written(tmp_path: Path) -> None:
     folder = zerospeech2019.vector_folder(tmp_path, "english")
     folder.mkdir(parents=True)

@@ -6,7 +6,7 @@ import click
 
 import zerochain
 from zerochain.cli.check import check
-from zerochain.cli.common import Group
+from zerochain.cli.common import Program
 from zerochain.cli.corpus import corpus
 from zerochain.cli.discover_trained import discover
 from zerochain.cli.encode import encode
@@ -25,7 +25,7 @@ from zerochain.cli.unit_text import export, import_group
 translate.add_command(speech)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(zerochain.__version__, prog_name="zerochain")
 def main() -> None:
     """Discover, score, invert and translate discrete units of speech, without transcripts.

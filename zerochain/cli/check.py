@@ -69,12 +69,17 @@ def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
 def zerospeech2021(submission: Path, expected: dict[str, Path], subsets: tuple[str, ...]) -> None:
     """Check a SUBMISSION to ZeroSpeech 2021: meta.yaml and the phonetic part.
 
-    The lexical, syntactic and semantic parts come from language models and aren't looked at.
+    It has the layout of 2021's server (phonetic/dev-clean/….txt), or that of the benchmark abxLS
+    of zerospeech-benchmarks, today's toolkit (dev-clean/….npy, params.yaml). The lexical,
+    syntactic and semantic parts come from language models and aren't looked at.
     """
-    from zerochain.formats.submissions.zerospeech2021 import check as violations
+    from zerochain.formats.submissions import abxls
+    from zerochain.formats.submissions import zerospeech2021 as of_2021
 
     names = {name: expected_names(path) for name, path in expected.items()}
-    report(_folder(submission), violations(submission, names, subsets=subsets or SUBSETS))
+    folder = _folder(submission)
+    violations = abxls.check if abxls.is_abxls(folder) else of_2021.check
+    report(folder, violations(folder, names, subsets=subsets or SUBSETS))
 
 
 def report(submission: Path, violations: Iterator[Violation]) -> None:
@@ -96,6 +101,7 @@ def expected_names(path: Path) -> Collection[str]:
     """Names of files: of a list (first column), of recordings in a folder, or of a corpus."""
     from zerochain.errors import InputError
     from zerochain.formats.corpus import MARKER, read_corpus
+    from zerochain.formats.lines import lines_of, read_text
 
     if (path / MARKER).is_file():
         corpus = read_corpus(path)
@@ -106,7 +112,7 @@ def expected_names(path: Path) -> Collection[str]:
         sounds = [file for file in path.rglob("*") if file.suffix in {".wav", ".flac"}]
         names = [f"{file.stem}.txt" for file in sounds]
     else:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(read_text(path))
         names = [Path(line.split()[0]).name for line in lines if line.strip()]
     if not names:
         raise InputError(

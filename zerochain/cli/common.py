@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from zerochain.features.extraction import Options
     from zerochain.training.config import TrainingConfig
 
+_MORE = "close other programs, ask for fewer --jobs or shorter recordings, or use a larger machine"
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
@@ -49,7 +51,12 @@ class Command(click.Command):
         except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
             raise
         except OSError as error:
-            click.echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
+            from zerochain.formats.refusals import refusal
+
+            click.echo(f"Error: {refusal(error)}", err=True)
+        except MemoryError as error:
+            what = f" ({error})" if str(error) else ""
+            click.echo(f"Error: {InputError(f'too little memory{what}', remedy=_MORE)}", err=True)
         sys.exit(1)
 
 
@@ -62,6 +69,18 @@ class Group(click.Group):
     def list_commands(self, _: click.Context) -> list[str]:
         """The order of the work rather than of the alphabet."""
         return list(self.commands)
+
+
+class Program(Group):
+    """The whole command line: it prints on any terminal."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
+        for stream in (sys.stdout, sys.stderr):
+            # Under LC_ALL=C the errors are "surrogateescape", which is as strict with letters.
+            if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:

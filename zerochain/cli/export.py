@@ -9,6 +9,14 @@ import click
 from zerochain.cli.common import FILE, FOLDER, Group, out_option
 from zerochain.cli.score import corpus_option, silence_option, split_option
 
+ids_option = click.option(
+    "--ids",
+    type=click.Choice(["path", "name"]),
+    default="path",
+    show_default=True,
+    help="Names are whole ids, or what stands behind the last slash of the corpus's ids.",
+)
+
 
 @click.group(cls=Group)
 def export() -> None:
@@ -24,16 +32,28 @@ def export() -> None:
 )
 @split_option
 @silence_option
+@ids_option
 @out_option("the .item file")
-def items(corpus: Path, protocol: str, split: str | None, silence: str | None, out: Path) -> None:
-    """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file."""
+def items(
+    corpus: Path, protocol: str, split: str | None, silence: str | None, ids: str, out: Path
+) -> None:
+    """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file.
+
+    fastabx and DiscoPhon know a recording by its name without folders: give --ids name here and
+    to 'export units' where ids have some, and call the file .item.
+    """
     from zerochain.metrics.abx_protocol import PROTOCOLS
     from zerochain.metrics.silences import chosen
     from zerochain.scoring.abx_items import export_items
 
     silences = chosen(silence)
     n_items, excluded = export_items(
-        corpus, out, protocol=PROTOCOLS[protocol], split=split, silences=silences
+        corpus,
+        out,
+        protocol=PROTOCOLS[protocol],
+        split=split,
+        silences=silences,
+        folders=ids == "path",
     )
     left_out = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
     click.echo(f"{out}: {n_items} items" + (f"; left out: {left_out}" if left_out else ""))

@@ -108,7 +108,13 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
 @click.option("--recordings", type=FOLDER, help="Where relative paths start.  [default: DATA]")
 @click.option("--split", help="The split of its utterances.")
 def kaldi(data: Path, out: Path, **options: Any) -> None:
-    """Import a Kaldi DATA directory: wav.scp (plain paths), utt2spk, segments, text."""
+    """Import a Kaldi DATA directory: wav.scp, and if there are any segments, utt2spk, text.
+
+    Utterances may lack a text or a speaker, and segments reach up to half a second beyond their
+    recording (they are cut there). Of commands in wav.scp that only decode a file (sph2pipe, sox,
+    ffmpeg, flac, …) the file and the channel are taken; nothing is run. Channels are those of
+    segments' fifth column (from 0) and reco2file_and_channel.
+    """
     from zerochain.corpora.kaldi import import_kaldi
 
     report(lambda: import_kaldi(data, out, **options))

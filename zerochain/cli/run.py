@@ -111,6 +111,7 @@ def run_pipeline(
         overlay(config, Path(name) if Path(name).exists() else recipe / name)
     for setting in settings:
         change(config, setting)
+    check_texts(config)
     out = out.absolute()
     with _alone(out) as lock, tempfile.TemporaryDirectory() as planning:
         frozen = Path(planning, SETTINGS) if PLANS & set(extra) else out / SETTINGS
@@ -192,6 +193,36 @@ def overlay(config: dict[str, Any], path: Path) -> None:
         )
     for name, value in values.items():
         config[name] = _joined(config[name], _absolute(name, value))
+
+
+def check_texts(value: Any, name: str = "") -> None:
+    """Refuse settings that no command can be given as an argument.
+
+    Raises:
+        InputError: a text or a name with a NUL character in it, or with half of a character.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_texts(key, f"{name}.{key}" if name else str(key))
+            check_texts(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            check_texts(inner, name)
+    elif isinstance(value, str) and ("\0" in value or not is_unicode(value)):
+        raise InputError(
+            f"setting {name!a} is {value!a}, which no program can be given",
+            cause="it holds a NUL character, or bytes that aren't UTF-8",
+            remedy="write it without them",
+        )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _joined(old: Any, new: Any) -> Any:

@@ -165,13 +165,15 @@ score.add_command(beside_command)
 
 
 def save_scores(scored: Scored, out: Path) -> None:
-    """Append the scores to the file and show them."""
+    """Append the scores to the file and show them.
+
+    The table is made first: where that fails nothing is appended, and afterwards all is.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from zerochain.formats.scores import append_scores
 
-    append_scores(out, scored.scores)
     protocols = "; ".join(dict.fromkeys(one.protocol for one in scored.scores))
     title = f"{scored.scores[0].system} ({protocols})"
     table = Table(title=title, title_justify="left")
@@ -183,7 +185,11 @@ def save_scores(scored: Scored, out: Path) -> None:
         count = f"{one.n:,} {one.options['n_of']}"
         value = f"{one.value:.{_decimals(one.value)}f}"
         table.add_row(one.metric, value, interval, count, *_chance(one, with_chance))
-    Console().print(table)
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    append_scores(out, scored.scores)
+    click.echo(captured.get(), nl=False)
     for note in scored.notes:
         click.echo(note)
     click.echo(f"appended to {out}")

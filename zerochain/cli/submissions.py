@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ import click
 
 from zerochain.cli.check import LANGUAGES, SUBSETS, expected_names, named_paths
 from zerochain.cli.common import FILE, FOLDER, PATH, out_option
-from zerochain.cli.export import export
+from zerochain.cli.export import export, ids_option
 from zerochain.cli.importing import import_group
 
 if TYPE_CHECKING:
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["export", "import_group"]
-ids_option = click.option(
-    "--ids",
-    type=click.Choice(["path", "name"]),
-    default="path",
-    show_default=True,
-    help="Names are whole ids, or what stands behind the last slash of the corpus's ids.",
-)
 
 
 @export.command(
@@ -115,19 +109,51 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
 @click.option(
     "--gpu-budget", type=click.FloatRange(min=0), default=0.0, help="Hours of training on a GPU."
 )
-@click.option("--code", type=FOLDER, help="Source code; makes the submission open source.")
+@click.option(
+    "--layout",
+    type=click.Choice(["2021", "abxLS"]),
+    default="2021",
+    show_default=True,
+    help="2021: phonetic/dev-clean/….txt, of the challenge's own server and tools. abxLS: "
+    "dev-clean/….npy and params.yaml, which zerospeech-benchmarks ('zrc') takes today.",
+)
+@click.option("--code", type=FOLDER, help="Of 2021: source code; makes it open source.")
+@click.option("--code-url", help="Of abxLS: where the source code is; makes it open source.")
+@click.option("--year", type=int, help="Of abxLS: of the publication.  [default: this year]")
 @ids_option
 @out_option("the submission", FOLDER)
 def export_2021(
-    out: Path, parts: dict[str, Path], model: Path | None, ids: str, **options: Any
+    out: Path,
+    parts: dict[str, Path],
+    model: Path | None,
+    ids: str,
+    layout: str,
+    code: Path | None,
+    code_url: str | None,
+    year: int | None,
+    **options: Any,
 ) -> None:
-    """Write the phonetic part of a submission to ZeroSpeech 2021 and check it."""
-    from zerochain.formats.submissions.zerospeech2021 import check as violations
-    from zerochain.scoring.submissions import Part, export_zerospeech2021
+    """Write the phonetic part of a submission to ZeroSpeech 2021 and check it.
+
+    zerospeech-benchmarks, the challenges' toolkit today, takes --layout abxLS. The default is the
+    layout of the server of 2021.
+    """
+    from zerochain.formats.submissions import abxls, zerospeech2021
+    from zerochain.scoring.submissions import Part, export_abxls, export_zerospeech2021
 
     made = {subset: Part(path, model, None, ids == "path") for subset, path in parts.items()}
-    export_zerospeech2021(out, made, **options)
-    incomplete(out, violations(out))
+    if layout == "abxLS":
+        if code is not None:
+            raise click.BadParameter("--code is of the layout 2021; abxLS takes a --code-url")
+        year = year or datetime.now(tz=UTC).year
+        export_abxls(out, made, code_url=code_url, year=year, **options)
+        incomplete(out, abxls.check(out))
+        return
+    if code_url or year:
+        raise click.BadParameter("--code-url and --year are of the layout abxLS")
+    export_zerospeech2021(out, made, code=code, **options)
+    incomplete(out, zerospeech2021.check(out))
+    click.echo("layout of 2021's server; zerospeech-benchmarks takes --layout abxLS")
 
 
 def imported_options(function: F) -> F:
@@ -181,7 +207,10 @@ def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -
 @click.option("--subset", type=click.Choice(SUBSETS), required=True)
 @imported_options
 def import_2021(submission: Path, only: Path | None, ids: str, **options: Any) -> None:
-    """Take the phonetic part of somebody's SUBMISSION to ZeroSpeech 2021 in, to be scored."""
+    """Take the phonetic part of somebody's SUBMISSION to ZeroSpeech 2021 in, to be scored.
+
+    It has the layout of 2021's server (phonetic/), or that of zerospeech-benchmarks (abxLS).
+    """
     from zerochain.scoring.importing import import_zerospeech2021
 
     names = None if only is None else expected_names(only)

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from zerochain.cli.common import FILE, FOLDER, out_option
-from zerochain.cli.submissions import export, ids_option, import_group
+from zerochain.cli.export import ids_option
+from zerochain.cli.submissions import export, import_group
 
 __all__ = ["export", "import_group"]
 kind_option = click.option(
@@ -16,7 +17,8 @@ kind_option = click.option(
     "kind",
     type=click.Choice(["jsonl", "fairseq"]),
     required=True,
-    help='jsonl: {"file": …, "units": […]} of DiscoPhon and fastabx; fairseq: id|12 12 33.',
+    help='jsonl: {"file": …, "audio": …, "units": […]} of DiscoPhon and fastabx (one of the two '
+    "names is enough); fairseq: id|12 12 33.",
 )
 corpus_option = click.option(
     "--corpus", type=FOLDER, help="Theirs: gives speakers, and ids and lengths are checked."
@@ -41,18 +43,28 @@ step_option = click.option(
     show_default=True,
     help="A unit for every step, or repeats merged (their times are lost).",
 )
+@ids_option
 @out_option("the file", FILE)
-def export_units(units: Path, kind: Any, repeats: str, out: Path) -> None:
-    """Write UNITS as DiscoPhon's and fastabx's JSONL or fairseq's text; ids stay as they are."""
-    from zerochain.formats.unit_text import write_unit_text
+def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> None:
+    """Write UNITS as DiscoPhon's and fastabx's JSONL or fairseq's text.
+
+    fastabx and DiscoPhon's ABX know a recording by its name without folders: give --ids name
+    here and to 'export items' where ids have some.
+    """
+    from zerochain.formats.identity import ids_by_name
+    from zerochain.formats.unit_text import misread_by_fastabx, write_unit_text
     from zerochain.formats.units import read_units
 
     unit_file = read_units(units)
+    whole = {name: name for name in unit_file.ids}
+    names = whole if ids == "path" else ids_by_name(unit_file.ids, f"file {units.name}")
     lines = {
-        name: unit_file.steps(name) if repeats == "steps" else unit_file.segments(name)[0]
-        for name in unit_file.ids
+        name: unit_file.steps(one) if repeats == "steps" else unit_file.segments(one)[0]
+        for name, one in names.items()
     }
     write_unit_text(out, kind, lines)
+    if kind == "jsonl" and (note := misread_by_fastabx(lines)):
+        click.echo(f"Warning: {note}", err=True)
     is_step = repeats == "steps"
     what = f"a unit every {unit_file.step_ms:g} ms" if is_step else "repeats merged, no times"
     click.echo(f"{out}: {len(lines)} utterances, {sum(map(len, lines.values()))} units, {what}")

@@ -9,6 +9,8 @@ read, with a note; files joined end to end are read one after the other.
 from __future__ import annotations
 
 import re
+import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -36,6 +38,8 @@ _MAGIC: list[tuple[re.Pattern[bytes], _Parser]] = [
 _MOST_PER_BYTE = 8192
 """Samples that a byte of a file can stand for: silence in FLAC takes 14 bytes for 65,535."""
 _MOST_PIECES = 10_000
+_RACY_NS = 2_000_000_000
+"""A file that changed just now may change again without its time of change telling."""
 _BLOCK = 1 << 16
 _EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
 WIDTHS = {
@@ -100,17 +104,21 @@ def examine(path: Path) -> Contents:
     """
     try:
         status = path.stat()
-    except OSError as error:
+    except PermissionError as error:
+        raise _unopened(path, error) from error
+    except (OSError, ValueError) as error:
         raise InputError("no such file", path=path, remedy="check the path") from error
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise InputError("no such file", path=path, remedy="check the path")
     if status.st_size == 0:
         raise unreadable(path, "the file is empty (0 bytes)", "copying it failed")
-    return _examined(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    if time.time_ns() - status.st_mtime_ns < _RACY_NS:
+        return _examined.__wrapped__(path)
+    return _examined(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
 @lru_cache(maxsize=512)
-def _examined(path: Path, size: int, time: int, inode: int) -> Contents:
+def _examined(path: Path, *_state: int) -> Contents:
     """Once for each state of a file: long ones are read through for it."""
     try:
         with File(path) as file:
@@ -119,9 +127,7 @@ def _examined(path: Path, size: int, time: int, inode: int) -> Contents:
             if len(read) == 1:
                 plain.check_rarer(file, read[0].container, read[0].n_samples, read[0].frame_bytes)
     except OSError as error:
-        raise unreadable(
-            path, f"can't be read ({error.strerror})", "its permissions, or a failing disk"
-        ) from error
+        raise _unopened(path, error) from error
     first = read[0]
     for other in read[1:]:
         if (other.sample_rate, other.n_channels) != (first.sample_rate, first.n_channels):
@@ -139,7 +145,7 @@ def _examined(path: Path, size: int, time: int, inode: int) -> Contents:
     runs = tuple(run for one in read for run in one.runs)
     codec = first.codec if all(one.codec == first.codec for one in read) else "several"
     contents = replace(first, runs=runs, codec=codec, note="; ".join(dict.fromkeys(notes)))
-    _check_sense(path, contents, size)
+    _check_sense(path, contents)
     return contents
 
 
@@ -224,7 +230,13 @@ def _opened(path: Path, piece: Piece, found: Found) -> Contents:
         )
 
 
-def _check_sense(path: Path, contents: Contents, size: int) -> None:
+def _unopened(path: Path, error: OSError) -> InputError:
+    found = f"can't be read ({error.strerror})"
+    return unreadable(path, found, "its permissions, or a failing disk")
+
+
+def _check_sense(path: Path, contents: Contents) -> None:
+    size = path.stat().st_size
     if contents.n_samples > size * _MOST_PER_BYTE:
         raise unreadable(
             path,

@@ -9,10 +9,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from zerochain.containers.mpeg import mpeg
-from zerochain.containers.sizes import Extent, extent, nothing_follows
+from zerochain.containers.sizes import Extent, extent, is_open, nothing_follows
 from zerochain.containers.source import File, Found, Piece, Raw
 
 _MOST_CHUNKS = 10_000
+_KNOWN = set(
+    b"list bext id3  cue  fact smpl inst peak ixml junk pad  fllr umid axml disp cart chna levl "
+    b"_pmx name auth anno mark comt appl midi info strg uuid free chan afsp minf elm1 regn".split()
+) | {b"id3 ", b"cue ", b"pad "}
+"""Chunks that are no sound: of these, a copy that was cut short may have lost a part."""
 _MPEG = {0x50, 0x55}
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -100,7 +105,7 @@ def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base:
             return place  # no container begins there, so that it is refused by name
         stop = chunk.start + chunk.size
         if stop > file.size:
-            return None
+            return file.size if chunk.name[:4].lower() in _KNOWN else None
         pad = _pad(layout, chunk.size, stop - base)
         unpadded = next(chunks(file, layout, stop), None)
         if pad and unpadded is not None and _is_named(unpadded.name):
@@ -241,7 +246,8 @@ def aiff(file: File, at: int, begins: Begins) -> Found:
     start = sound_chunk.start + 8 + (skipped if skipped < sound_chunk.size else 0)
     promised = max(sound_chunk.size - (start - sound_chunk.start), 0)
     unit = raw.n_bytes * channels if raw else 1
-    if raw and n_frames * unit > promised and not (promised == 0 and sound_chunk.size == 0):
+    is_unknown = sound_chunk.size == 0 or is_open(sound_chunk.size)
+    if raw and n_frames * unit > promised and not is_unknown:
         raise file.refused(
             f"cut short: the header promises {n_frames} samples, the sound has {promised // unit}"
         )

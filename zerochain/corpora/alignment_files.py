@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
 from zerochain.corpora.textgrid import Interval
 from zerochain.errors import InputError
 from zerochain.formats.identity import utterance_id
-from zerochain.formats.lines import read_lines
+from zerochain.formats.lines import lines_of, read_text
 
 BEYOND_S = 0.05
 """Alignments may end so much later than their recording: the aligner's last frame is padded."""
@@ -48,7 +49,7 @@ def read_phn(
     Raises:
         InputError: no label, a line of another form, or samples that fit both rates.
     """
-    lines = [(i, _fields(line)) for i, line in enumerate(read_lines(path), 1)]
+    lines = [(i, _fields(line)) for i, line in enumerate(_lines(path), 1)]
     lines = [(i, fields) for i, fields in lines if fields]
     if any(fields == ["#"] for _, fields in lines):
         return _xlabel(lines, path)
@@ -81,7 +82,7 @@ def read_ctm(path: Path) -> CtmLines:
         InputError: a line of another form.
     """
     by_id: CtmLines = defaultdict(lambda: defaultdict(list))
-    for i, line in enumerate(read_lines(path), 1):
+    for i, line in enumerate(_lines(path), 1):
         fields = _fields(line)
         if not fields or line.startswith(";;"):
             continue
@@ -109,6 +110,11 @@ def time(text: str, line: int) -> float:
     if not math.isfinite(value):
         raise InputError(f"line {line}: {text!r} is not a time")
     return value
+
+
+def _lines(path: Path) -> list[str]:
+    """Composed (NFC), so that one letter is one phone however it was typed."""
+    return lines_of(unicodedata.normalize("NFC", read_text(path)))
 
 
 def _fields(line: str) -> list[str]:

@@ -31,8 +31,8 @@ class Names:
     Args:
         spans: the utterances by id.
         spare: ids and recordings that are not in the corpus but may well have an alignment.
-        recordings: names of recordings by the paths of their sound files; by default those are the
-            paths without the suffix.
+        recordings: names of their recordings by the utterances' ids; by default those are the
+            sound files' paths without the suffix.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Names:
         self._spans = spans
         self._cut_from: dict[str, list[Span]] = defaultdict(list)
         for span in spans.values():
-            audio = span.utterance.audio
-            name = recordings.get(audio) or PurePosixPath(audio).with_suffix("").as_posix()
+            path = PurePosixPath(span.utterance.audio).with_suffix("")
+            name = recordings.get(span.utterance.id) or path.as_posix()
             self._cut_from[unicodedata.normalize("NFC", name)].append(span)
         spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
         self._known = spans.keys() | self._cut_from.keys() | spare
@@ -82,7 +82,7 @@ class Names:
         unclear = [
             f"{name} ({' or '.join(found)})"
             for name, found in fitting.items()
-            if len({self._whose(one) for one in found}) > 1
+            if len(set().union(*map(self._files, found))) > 1
             or sum(one in self._spans for one in found) > 1
         ]
         if unclear:
@@ -104,11 +104,12 @@ class Names:
         most = max(alike.values(), default=0)
         return sorted(one for one, n in alike.items() if n == most)
 
-    def _whose(self, name: str) -> str:
-        """The sound file behind an id or a recording's name."""
-        spans = self._cut_from.get(name, [])
-        span = self._spans.get(name) or (spans[0] if spans else None)
-        return name if span is None else span.utterance.audio
+    def _files(self, name: str) -> set[str]:
+        """The sound files behind an id and a recording's name; one name may be both."""
+        spans = [*self._cut_from.get(name, ())]
+        if name in self._spans:
+            spans.append(self._spans[name])
+        return {span.utterance.audio for span in spans} or {name}
 
     def _target(self, names: Sequence[str]) -> Target | None:
         """Names of one sound file: an id of its utterances, its own, or both."""

@@ -76,7 +76,8 @@ def read_alignments(
         tier: the TextGrids' tier; see `zerochain.corpora.tiers.phones_of`.
         times: whose clock all alignments of cut utterances go by, where that can't be told.
         strip_word_positions: take Kaldi's endings away, AA1_B → AA1.
-        recordings: names of recordings, by the paths of their sound files, where they differ.
+        recordings: names of their recordings, by the utterances' ids, where those are not the
+            sound files' paths without the suffix.
 
     Raises:
         InputError: no alignment, alignments of unknown utterances, or several of one.
@@ -129,14 +130,14 @@ class _Content:
             return intervals, is_own
         if isinstance(self.held, list):
             return self.held, False
-        channel = span.utterance.channel
+        channel, only = span.utterance.channel, next(iter(self.held))
         if channel is None:
-            return next(iter(self.held.values())), False
+            return self.held[only], False
         names = _CHANNELS.get(channel, (str(channel),))
         found = [line for name, line in self.held.items() if name.lower() in names]
-        if found or len(self.held) > 1:
+        if found or len(self.held) > 1 or only.isalpha():  # Kaldi writes 1 for any
             return [one for line in found for one in line], True
-        return next(iter(self.held.values())), False
+        return self.held[only], False
 
 
 class _Reading:
@@ -173,6 +174,8 @@ class _Reading:
             self._place(content, target, begin)
         except InputError as error:
             self._refuse(source, error)
+        except OSError as error:
+            self._refuse(source, _unreadable(error))
 
     def settle(self) -> None:
         """Those whose times fit both clocks: as the others beside them, or as Kaldi's."""
@@ -225,7 +228,7 @@ class _Reading:
             one._replace(onset=one.onset - begin.seconds, offset=one.offset - begin.seconds)
             for one in intervals
         ]
-        self._keep(content, span, shifted if begin.seconds else intervals)
+        self._keep(content, [(span, shifted if begin.seconds else intervals)])
         self._check_phones(content, intervals)
 
     def _cut(self, content: _Content, spans: Sequence[Span]) -> None:
@@ -238,6 +241,7 @@ class _Reading:
         shared = overlapping(spans)
         every: dict[str, Interval] = {}
         within: set[str] = set()
+        shares: list[tuple[Span, list[Interval]]] = []
         for span in spans:
             intervals, is_own = content.of(span)
             if shared is not None and span in shared and not is_own:
@@ -247,15 +251,21 @@ class _Reading:
             kept = cut(intervals, u.start or 0.0, u.duration, self.notes)
             every.update((one.place, one) for one in intervals)
             within.update(one.place for one in kept)
-            self._keep(content, span, kept)
+            shares.append((span, kept))
+        self._keep(content, shares)
         left = [one for place, one in every.items() if place not in within]
         self.notes.outside += sum(one.label not in SILENCES for one in left)
         self._check_phones(content, every.values())
 
-    def _keep(self, content: _Content, span: Span, intervals: Sequence[Interval]) -> None:
-        name = span.utterance.id
-        self._files[name].append(str(content.source.path))
-        self.by_id[name] = phones_in(intervals, span.utterance.duration, self.notes)
+    def _keep(self, content: _Content, shares: Sequence[tuple[Span, list[Interval]]]) -> None:
+        """All utterances' shares of an alignment, or none."""
+        found = {
+            span.utterance.id: phones_in(intervals, span.utterance.duration, self.notes)
+            for span, intervals in shares
+        }
+        self.by_id.update(found)
+        for name in found:
+            self._files[name].append(str(content.source.path))
 
     def _check_phones(self, content: _Content, intervals: Iterable[Interval]) -> None:
         if all(one.label in SILENCES or one.offset <= one.onset for one in intervals):
@@ -269,7 +279,8 @@ class _Reading:
 
 def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
     found = error.found if name is None else f"{error.found} (in {name!r})"
-    return Bad(str(path), f"{found}; fix: {error.remedy}" if error.remedy else found)
+    more = {"likely cause": error.cause, "fix": error.remedy}
+    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
 
 
 def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
@@ -294,7 +305,11 @@ def _files(folder: Path, notes: Notes) -> list[Path]:
     """Files of alignments, links to folders followed; hidden ones, as macOS leaves, are not."""
     found: list[Path] = []
     seen: set[str] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(error, Path(error.filename))
+
+    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(where)
         if real in seen:  # a link leads to where the search has been
             folders.clear()
@@ -329,6 +344,12 @@ def _check_end(intervals: Sequence[Interval], span: Span) -> None:
             f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
             f"{span.header.duration_s:.3f} s"
         )
+
+
+def _unreadable(error: OSError, path: Path | None = None) -> InputError:
+    return InputError(
+        f"can't be read ({error.strerror})", path=path, remedy="check who may read it"
+    )
 
 
 def _unclear(span: Span) -> InputError:

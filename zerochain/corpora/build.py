@@ -101,7 +101,7 @@ def build_corpus(
         record = {**_record(good, bad), **draft.record}
         if aligned is not None:
             record["without_alignment"] = len(utterances) - len(aligned.phones.by_id)
-            record["alignment_notes"] = aligned.notes
+            record["notes"] = [*record.get("notes", []), *aligned.notes]
         corpus = replace(draft, utterances=utterances, record=record)
         if copy:
             utterances = tuple(map(_copied, utterances))
@@ -137,7 +137,8 @@ def findings(corpus: Corpus) -> list[str]:
         for key, text in links.items()
         if record.get(key)
     ]
-    return [line for line in [*lines, *record.get("alignment_notes", [])] if line]
+    lines += record.get("notes", [])
+    return [line for line in lines if line]
 
 
 def _check_places(out: Path, draft: Corpus) -> None:
@@ -246,14 +247,16 @@ def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[
 
 
 def _skipped(entries: list[dict[str, str]]) -> str:
-    bad = [Bad(e["file"], e["reason"], e.get("id", "")) for e in entries]
+    bad = [
+        Bad(str(e.get("file", "")), str(e.get("reason", "")), str(e.get("id", ""))) for e in entries
+    ]
     return _first(f"skipped {len(bad)}", grouped(_by_file(bad)))
 
 
 def _noticed(entries: list[dict[str, str]]) -> str:
     ids: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
-        ids[entry["what"]].append(entry["id"])
+        ids[str(entry.get("what", ""))].append(str(entry.get("id", "")))
     lines = [f"{listed(names, 3)}: {what}" for what, names in ids.items()]
     return _first(f"noticed {len(entries)}", lines)
 

@@ -1,21 +1,74 @@
-"""Import a Kaldi data directory: wav.scp, and if there are any utt2spk, segments and text."""
+"""Import a Kaldi data directory: wav.scp, and if there are any segments, utt2spk and text.
+
+Directories come in as recipes and lhotse leave them. Transcripts and speakers may be known of some
+utterances only, filtering leaves entries of utterances that are gone, a segment may reach half a
+second beyond its recording (as in Kaldi's extract-segments), and wav.scp may hold commands that
+only decode a file. What was cut, is missing or left over is counted in the corpus's record.
+"""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
+from zerochain import audio
 from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
+from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.channels import expand_channels
-from zerochain.corpora.tables import read_text
+from zerochain.corpora.kaldi_pipes import decoded_file
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
-from zerochain.formats.identity import check_same_ids, check_unique, utterance_id
+from zerochain.formats.identity import check_unique, utterance_id
+from zerochain.formats.lines import lines_of, read_text
+
+OVERSHOOT_S = 0.5
+"""How far a segment may reach beyond its recording; it is cut there. Kaldi's --max-overshoot."""
+_ROUNDING_S = 0.01
+_MISSING = "None"
+"""What lhotse writes for a speaker or a transcript that it doesn't know."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """An entry of wav.scp."""
+
+    path: Path
+    channel: int | None = None
+    """That its command takes, counted from 1."""
+    side: int | None = None
+    """That reco2file_and_channel names: of the call, and of the file only if it has several."""
+    rate: int | None = None
+    """That its command converts it to (Hz)."""
+
+    @cached_property
+    def header(self) -> audio.AudioInfo | None:
+        """None where it can't be read, as the decoder will say."""
+        try:
+            return audio.info(self.path)
+        except InputError:
+            return None
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A line of segments, or a whole recording."""
+
+    recording: str
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+    """Counted from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.start} … {'end' if self.end is None else self.end} s of {self.recording!r}"
 
 
 def import_kaldi(
@@ -39,8 +92,13 @@ def import_kaldi(
 ) -> Corpus:
     """Import a Kaldi data directory as a corpus.
 
+    A channel is chosen by the command in wav.scp, the fifth column of segments (counted from 0)
+    or, of a file that has several, reco2file_and_channel. Segments that reach beyond their
+    recording are cut, up to `OVERSHOOT_S`.
+
     Args:
-        folder: holds wav.scp (plain paths) and optionally utt2spk, segments and text.
+        folder: holds wav.scp and optionally segments, utt2spk, text, reco2file_and_channel and
+            reco2dur.
         out: the corpus's folder.
         recordings: where the relative paths in wav.scp start; `folder` by default.
         split: of all its utterances, since Kaldi has a directory for each.
@@ -48,33 +106,50 @@ def import_kaldi(
             channel, skip_bad, copy, jobs: as for a folder.
 
     Raises:
-        InputError: as for a folder; pipes in wav.scp; ids that one file has and another lacks.
+        InputError: as for a folder; commands that do more than decode a file, and segments
+            outside of their recording, both as unusable utterances; a malformed line; a text or
+            utt2spk of other utterances altogether.
     """
-    paths = _wavs(folder / "wav.scp", (recordings or folder).absolute())
-    utterances = _utterances(folder, list(paths))
-    root = Path(os.path.commonpath([path.parent for path in paths.values()]))
-    speakers = _optional(folder / "utt2spk", [u.id for u in utterances])
-    texts = _optional(folder / "text", [u.id for u in utterances])
+    entries = _recordings(folder, (recordings or folder).absolute())
+    segments = _segments(folder / "segments", entries)
+    notes: list[str] = []
+    speakers = _column(folder / "utt2spk", segments, "speaker", notes)
+    texts = _column(folder / "text", segments, "text", notes)
+    placed, bad, n_cut = [], [], 0
+    for one, segment in segments.items():
+        try:
+            recording = _entry(entries, segment.recording)
+            within = _within(segment, recording)
+            placed.append((utterance_id(one), recording, within))
+            n_cut += within != segment and _overshoot(segment, recording) > _ROUNDING_S
+        except InputError as error:
+            bad.append(Bad(one, error.found, one))
+    if n_cut:
+        notes.append(f"cut at the end of their recording: {n_cut} of {len(segments)} segments")
+    notes += _unused(entries, segments) + _other_lengths(folder / "reco2dur", entries)
+    files = [entry.path for entry in entries.values() if isinstance(entry, _Recording)]
+    root = Path(os.path.commonpath([p.parent for p in files] or [folder.absolute()]))
     draft = Corpus(
         name=name or out.absolute().name,
         utterances=tuple(
             Utterance(
-                id=u.id,
-                audio=paths[u.audio].relative_to(root).as_posix(),
+                id=one,
+                audio=recording.path.relative_to(root).as_posix(),
                 duration=UNKNOWN,
-                speaker=speakers.get(u.id),
-                start=u.start,
-                end=u.end,
+                speaker=speakers.get(one) or None,
+                start=segment.start,
+                end=segment.end,
                 split=split,
-                text=texts.get(u.id),
+                text=texts.get(one),
+                channel=segment.channel,
             )
-            for u in utterances
+            for one, recording, segment in placed
         ),
         audio_root=str(root),
         language=language,
         licence=licence,
         source=source,
-        record={"kaldi": str(folder)},
+        record={"kaldi": str(folder), "notes": notes},
     )
     draft = replace(draft, utterances=expand_channels(draft.utterances, root, channel))
     align = None
@@ -85,64 +160,220 @@ def import_kaldi(
             tier=tier,
             times=alignment_times,
             strip_word_positions=strip_word_positions,
-            recordings={path.relative_to(root).as_posix(): name for name, path in paths.items()},
+            recordings={utterance_id(one): s.recording for one, s in segments.items()},
         )
-    return build_corpus(out, draft, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
+    return build_corpus(out, draft, bad=bad, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
 
-def _wavs(scp: Path, start: Path) -> dict[str, Path]:
-    entries = _read(scp)
-    pipes = [name for name, value in entries.items() if value.endswith("|")]
-    if pipes:
+def _recordings(folder: Path, start: Path) -> dict[str, _Recording | InputError]:
+    """The entries of wav.scp by recording, or why one can't be used."""
+    sides = folder / "reco2file_and_channel"
+    channels = _read(sides) if sides.exists() else {}
+    found: dict[str, _Recording | InputError] = {}
+    for name, value in _read(folder / "wav.scp", needed=True).items():
+        try:
+            side = _side(channels[name], name, sides) if name in channels else None
+            found[name] = replace(_recording(value, start), side=side)
+        except InputError as error:
+            found[name] = error
+    return found
+
+
+def _recording(value: str, start: Path) -> _Recording:
+    if re.search(r"\.ark:\d+$", value):
+        raise InputError("lies in one of Kaldi's archives: write it to a file of its own")
+    if not value.endswith("|"):
+        return _Recording(_located(start, value))
+    decoded = decoded_file(value[:-1])
+    recording = _Recording(_located(start, decoded.file), decoded.channel, rate=decoded.rate)
+    lowest = min(audio.SAMPLE_RATE, recording.header.sample_rate if recording.header else 0)
+    if decoded.rate is not None and decoded.rate < lowest:
         raise InputError(
-            f"{len(pipes)} recordings are pipes, commands to be run by a shell: {listed(pipes)}",
-            path=scp,
-            cause="the recipe decodes them on the fly, from SPHERE for example",
-            remedy="zerochain runs no commands from files: convert the recordings once "
-            "(Kaldi's wav-copy does it) and list the plain paths",
+            f"a command that lowers its rate to {decoded.rate} Hz: write its output to a file and "
+            "list that"
         )
-    return {name: Path(os.path.normpath(start / value)) for name, value in entries.items()}
+    return recording
 
 
-def _utterances(folder: Path, recordings: list[str]) -> list[Utterance]:
-    """Ids and times, `audio` being the recording's id."""
-    path = folder / "segments"
+def _located(start: Path, value: str) -> Path:
+    """The path of a file, whichever way its name is composed on disk."""
+    path = start / value
+    if ".." in path.parts:  # as the system takes it: beyond a link it is another folder
+        path = path.parent.resolve() / path.name
+    forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    return next((p for p in (path, *forms) if p.exists()), path)
+
+
+def _side(value: str, name: str, path: Path) -> int:
+    """The channel, counted from 1, in 'file channel': A, B, … or 1, 2, …"""
+    channel = [*value.split(), ""][1]
+    if re.fullmatch("[1-9][0-9]?", channel):
+        return int(channel)
+    if re.fullmatch("[A-Za-z]", channel):
+        return ord(channel.upper()) - ord("A") + 1
+    raise InputError(f"'file channel' expected in {path.name}, found {value!r}")
+
+
+def _segments(path: Path, entries: Mapping[str, _Recording | InputError]) -> dict[str, _Segment]:
+    """By utterance: the lines of segments or, without any, whole recordings."""
     if not path.exists():
-        return [Utterance(utterance_id(name), name, UNKNOWN) for name in recordings]
-    utterances = []
-    for name, value in _read(path).items():
-        recording, start, end = _segment(value, name, path)
-        utterances.append(Utterance(utterance_id(name), recording, UNKNOWN, start=start, end=end))
-    check_same_ids([u.audio for u in utterances], recordings, "segments", "wav.scp")
-    return utterances
+        return {name: _Segment(name) for name in entries}
+    return {name: _segment(line, name, path) for name, line in _read(path, needed=True).items()}
 
 
-def _segment(value: str, name: str, path: Path) -> tuple[str, float, float | None]:
+def _segment(value: str, name: str, path: Path) -> _Segment:
     try:
-        recording, start, end = value.split()
-        times = float(start), float(end)
+        recording, start, end, *more = value.split()
+        channel = int(more[0]) if more else -1
+        if len(more) > 1 or channel < -1:
+            raise ValueError
+        return _Segment(
+            _composed(recording),
+            float(start),
+            None if float(end) == -1 else float(end),
+            None if channel == -1 else channel + 1,
+        )
     except ValueError as error:
         raise InputError(
-            f"{name!r}: 'recording start end' expected, found {value!r}",
+            f"{name!r}: 'recording start end' expected, and maybe a channel from 0, found "
+            f"{value!r}",
             path=path,
-            remedy="mend the line",
+            remedy="fix the line",
         ) from error
-    return recording, times[0], None if times[1] == -1 else times[1]
 
 
-def _optional(path: Path, ids: list[str]) -> Mapping[str, str]:
+def _entry(entries: Mapping[str, _Recording | InputError], name: str) -> _Recording:
+    entry = entries.get(name, InputError(f"its recording {name!r} is missing in wav.scp"))
+    if isinstance(entry, InputError):
+        raise entry
+    return entry
+
+
+def _within(segment: _Segment, recording: _Recording) -> _Segment:
+    """A segment as it can be read: cut at the recording's end, and of one of its channels.
+
+    Raises:
+        InputError: it lies outside of the recording.
+    """
+    end = segment.end
+    if segment.start is not None:
+        last = math.inf if end is None else end
+        if not 0 <= segment.start < last or end == math.inf:
+            raise InputError(f"{segment}: it doesn't end after it starts")
+        if recording.header is not None:
+            duration = recording.header.duration_s
+            if segment.start >= duration or _overshoot(segment, recording) > OVERSHOOT_S:
+                raise InputError(f"{segment}, which lasts {duration:.3f} s")
+            end = None if last >= duration else end
+    return replace(segment, end=end, channel=_channel(segment, recording))
+
+
+def _overshoot(segment: _Segment, recording: _Recording) -> float:
+    """How far a segment reaches beyond its recording (s)."""
+    if segment.end is None or recording.header is None:
+        return 0.0
+    return segment.end - recording.header.duration_s
+
+
+def _channel(segment: _Segment, recording: _Recording) -> int | None:
+    header, asked = recording.header, segment.channel
+    n_channels = None if header is None else header.n_channels
+    if recording.channel is not None:
+        if asked not in {None, 1, recording.channel}:  # one is left, the first
+            raise InputError(f"channel {asked} asked for, and wav.scp takes {recording.channel}")
+        channel: int | None = recording.channel
+    elif asked is None and n_channels != 1:
+        channel = recording.side
+    else:
+        channel = asked
+    if n_channels is not None and channel is not None and channel > n_channels:
+        raise InputError(f"channel {channel} asked for, but the file has {n_channels}")
+    return None if n_channels == 1 else channel
+
+
+def _column(path: Path, ids: Collection[str], what: str, notes: list[str]) -> dict[str, str]:
+    """Speakers or texts of those utterances that have one; what is missing or too much is noted."""
     if not path.exists():
         return {}
     entries = _read(path)
-    check_same_ids(ids, list(entries), "utterances", path.name)
-    check_same_ids(list(entries), ids, path.name, "utterances")
-    return entries
+    kept = {one: value for one, value in entries.items() if one in ids}
+    if entries and not kept:
+        raise InputError(
+            f"none of its {len(entries)} ids is an utterance's: {listed(list(entries), 3)}; "
+            f"utterances are {listed(list(ids), 3)}",
+            path=path,
+            cause="it is of another data directory, or wav.scp lists recordings and the file with "
+            "their segments is missing",
+            remedy="copy the whole directory",
+        )
+    absent = [one for one, value in kept.items() if value == _MISSING]
+    if absent:
+        notes.append(
+            f"taken for a missing {what}, which lhotse writes as {_MISSING!r}: {len(absent)} of "
+            f"{len(entries)} entries of {path.name} ({listed(absent, 3)})"
+        )
+    if len(entries) > len(kept):
+        others = [one for one in entries if one not in ids]
+        notes.append(
+            f"of no utterance: {len(others)} of {len(entries)} entries of {path.name} "
+            f"({listed(others, 3)})"
+        )
+    if lacking := [one for one in ids if one not in kept]:
+        some = listed(lacking, 3)
+        notes.append(f"without a {what}: {len(lacking)} of {len(ids)} utterances ({some})")
+    return {one: _composed(value) for one, value in kept.items() if value != _MISSING}
 
 
-def _read(path: Path) -> dict[str, str]:
-    """`id value` a line; the value may be empty (an utterance without a word)."""
-    lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
-    check_unique((line[0] for line in lines), path)
-    if not lines:
+def _unused(
+    entries: Mapping[str, _Recording | InputError], segments: Mapping[str, _Segment]
+) -> list[str]:
+    used = {segment.recording for segment in segments.values()}
+    unused = [name for name in entries if name not in used]
+    if not unused:
+        return []
+    some = listed(unused, 3)
+    return [f"without a segment, so left out: {len(unused)} of {len(entries)} recordings ({some})"]
+
+
+def _other_lengths(path: Path, entries: Mapping[str, _Recording | InputError]) -> list[str]:
+    """Recordings that don't last as long as reco2dur has it.
+
+    lhotse writes the lengths and segments of speech that it perturbed, and the paths of the files
+    as they were before.
+    """
+    if not path.exists():
+        return []
+    differ = []
+    for name, value in _read(path).items():
+        entry = entries.get(name)
+        if not isinstance(entry, _Recording) or entry.header is None:
+            continue
+        try:
+            claimed = float(value)
+        except ValueError:
+            continue
+        if abs(claimed - entry.header.duration_s) > max(0.1, 0.02 * claimed):
+            differ.append(f"{name} lasts {entry.header.duration_s:.2f} s, not {claimed:.2f} s")
+    if not differ:
+        return []
+    return [
+        f"longer or shorter than in reco2dur, so that times of segments may be wrong: "
+        f"{len(differ)} of {len(entries)} recordings ({listed(differ, 3)}); lhotse writes such "
+        "directories of speech whose speed it changed, with the unchanged files"
+    ]
+
+
+def _read(path: Path, *, needed: bool = False) -> dict[str, str]:
+    """`id value` a line, ids composed; the value may be empty (an utterance without a word)."""
+    lines = [line.strip(" \t") for line in lines_of(read_text(path))]
+    rows = [[*re.split("[ \t]+", line, maxsplit=1), ""] for line in lines if line]
+    ids = [_composed(row[0]) for row in rows]
+    check_unique(ids, path)
+    if needed and not rows:
         raise InputError("is empty", path=path, remedy="check the data directory")
-    return {line[0]: line[1].strip() if len(line) == 2 else "" for line in lines}
+    return {one: row[1] for one, row in zip(ids, rows, strict=True)}
+
+
+def _composed(text: str) -> str:
+    """Words in Unicode's composed form with one space between them."""
+    return re.sub("[ \t]+", " ", unicodedata.normalize("NFC", text))

@@ -48,7 +48,7 @@ def plan_folder(recordings: Path, *, skip_bad: bool = False) -> Plan:
         try:
             utterances.append(Utterance(utterance_id(stem(file)), file, UNKNOWN))
         except InputError as error:
-            bad.append(Bad(printable(file), error.found))
+            bad.append(Bad(printable(file), f"{error.found}: {_odd(file)}"))
     why = "two files differ only in their suffix, or in how Unicode writes a letter"
     kept, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
     return Plan(kept, (*bad, *clashes), frozenset(), sounds.record)
@@ -210,6 +210,15 @@ def _part_id(file: str, start: float | None, end: float | None, channel: int | N
         last = "end" if end is None else f"{round(end * 1000):08d}"
         name = f"{name}_{round((start or 0.0) * 1000):08d}-{last}"
     return suffixed(name, channel)
+
+
+def _odd(name: str) -> str:
+    """Why a file's name can't be an id."""
+    if any("\udc80" <= c <= "\udcff" for c in name):  # how Python keeps bytes that are no text
+        return "the name's bytes are not UTF-8"
+    if not name.isprintable():
+        return "the name holds a control character"
+    return "it begins or ends with a space, or holds a backslash"
 
 
 def _leaves(file: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.lines import lines_of, read_text
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     A .csv may quote its values; in a tab-separated table a quotation mark is just a character.
 
     Raises:
-        InputError: missing, not UTF-8, no header, a column of `required` missing or twice, rows
-            of another length than the header, or no row.
+        InputError: missing, in another encoding, no header, a column of `required` missing, any
+            twice, rows of another length than the header, or no row.
     """
-    lines = read_text(path).splitlines(keepends=True)
+    lines = lines_of(read_text(path), keep_ends=True)
     quoted = path.suffix.lower() == ".csv"
     reader = csv.reader(
         lines,
@@ -39,10 +41,15 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
         table = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise InputError(
-            f"line {reader.line_num}: {error}", path=path, remedy="mend the quotation marks"
+            f"line {reader.line_num}: {error}", path=path, remedy="fix the quotation marks"
         ) from error
     columns = [name.strip() for name in table[0][1]] if table else []
+    while columns and not columns[-1]:  # as spreadsheets leave them
+        columns.pop()
     _check_columns(columns, required, path, "commas" if quoted else "tabs")
+    for _, row in table[1:]:
+        while len(row) > len(columns) and not row[-1].strip():
+            row.pop()
     ragged = [str(line) for line, row in table[1:] if len(row) != len(columns)]
     if ragged:
         raise InputError(
@@ -57,27 +64,6 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     return columns, [Row(line, _values(columns, row)) for line, row in table[1:]]
 
 
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte-order mark.
-
-    Raises:
-        InputError: missing, or in another encoding.
-    """
-    if not path.is_file():
-        raise InputError("no such file", path=path, remedy="check the path")
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"line {line} is not UTF-8 (byte 0x{data[error.start]:02x})",
-            path=path,
-            cause="it was saved in another encoding, by a spreadsheet for example",
-            remedy="save it as UTF-8",
-        ) from error
-
-
 def _check_columns(
     columns: list[str], required: Collection[str], path: Path, separator: str
 ) -> None:
@@ -90,9 +76,12 @@ def _check_columns(
             cause=f"no header line, or columns that are not separated by {separator}",
             remedy="name the columns in the first line; .csv means commas, anything else tabs",
         )
-    if len(set(columns)) < len(columns):
+    twice = [repr(name) for name, count in Counter(columns).items() if count > 1]
+    if twice:
         raise InputError(
-            f"has a column twice; its columns are {there}", path=path, remedy="rename one"
+            f"has a column twice: {listed(twice)}; its columns are {there}",
+            path=path,
+            remedy="rename one",
         )
 
 

@@ -23,6 +23,7 @@ TIERS = ("phones", "phone", "phonemes", "phoneme")
 """Tiers that are taken for phones unless another one is named; "ana - phones" is one, too."""
 _AS_WELL = ("mau", "ph@*")
 _OVERLAP_S = 0.015
+_OWN = "of several speakers' the one named after the utterance's was taken"
 
 
 class Numbered(NamedTuple):
@@ -81,17 +82,17 @@ def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = Non
         return Chosen(list(exact[0].tier.intervals), f"{exact[0]} was taken, {listed(others)} not")
     own = [one for one in full if speaker and _names(one.tier.name, speaker)]
     if len(own) == 1:
-        return Chosen(list(own[0].tier.intervals), is_own=True)
+        return Chosen(list(own[0].tier.intervals), _OWN, is_own=True)
     return _joined(full)
 
 
 def _matching(grid: TextGrid, wanted: str | None) -> list[Numbered]:
     numbered = [Numbered(i, tier) for i, tier in enumerate(grid.tiers, 1)]
     tiers = [one for one in numbered if not one.tier.has_points]
-    for rule in _rules(wanted):
-        found = [one for one in tiers if rule(one)]
-        if found:
-            return found
+    by_rule = [[one for one in tiers if rule(one)] for rule in _rules(wanted)]
+    by_rule = [found for found in by_rule if found]
+    if by_rule:
+        return next((f for f in by_rule if any(one.tier.intervals for one in f)), by_rule[0])
     named = "named phones" if wanted is None else repr(wanted)
     names = list(dict.fromkeys(one.tier.name for one in tiers))
     points = [one for one in numbered if one.tier.has_points]
@@ -153,5 +154,4 @@ def _joined(tiers: Sequence[Numbered]) -> Chosen:
                 remedy=f"name one, --tier {tiers[0].tier.name!r}, or import with speakers that are "
                 "called as in the tiers' names",
             )
-    names = listed([str(one) for one in tiers])
-    return Chosen(spoken, f"{names} were joined, without their silences")
+    return Chosen(spoken, "those of several speakers were joined, without their silences")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zerochain.discovery.kmeans import nearest
-from zerochain.discovery.mixture import Components, Doubles, Space, Statistics, Sums, chunks
+from zerochain.discovery.mixture import Components, Doubles, Part, Space, Statistics, Sums, chunks
 from zerochain.discovery.model import Frames
+from zerochain.discovery.steady import in_order
 from zerochain.features.normalisation import Moments
 from zerochain.progress import track
 
@@ -83,15 +84,19 @@ def expectation(
     """The E-step: statistics by the posteriors of the components, and the log-likelihood."""
     space = Space(moments, device)
     densities = space.densities(components)
-    sums = Sums(len(components.means), space)
-    for points in chunks(frames, device):
+
+    def part(points: Tensor) -> Part:
         design = space.design(points)
         logs = design @ densities
         highest = logs.amax(dim=1, keepdim=True)
         shares = logs.sub_(highest).clamp_(min=_LOWEST).softmax(dim=1)
         # The highest share is 1 / Σ exp(log − highest): the likelihood needs no second sum.
         likelihoods = highest.flatten() - shares.amax(dim=1).log()
-        sums.add(design, shares, likelihoods)
+        return Part.of(design, shares, likelihoods)
+
+    sums = Sums(len(components.means), space)
+    for one in in_order(part, chunks(frames, device), device):
+        sums.add(one)
     return sums.statistics()
 
 
@@ -100,11 +105,15 @@ def clusters(
 ) -> Statistics:
     """Statistics of the frames nearest to each centroid, (K, D): where EM starts."""
     space, centroids = Space(moments, device), centroids.to(device)
-    sums = Sums(len(centroids), space)
-    for points in chunks(frames, device):
+
+    def part(points: Tensor) -> Part:
         units, _ = nearest(points, centroids)
         shares = torch.nn.functional.one_hot(units, len(centroids)).to(points)
-        sums.add(space.design(points), shares)
+        return Part.of(space.design(points), shares)
+
+    sums = Sums(len(centroids), space)
+    for one in in_order(part, chunks(frames, device), device):
+        sums.add(one)
     return sums.statistics()
 
 
@@ -127,14 +136,20 @@ def assign(
     space = Space(moments, device)
     densities = space.densities(components)
     constants = torch.from_numpy(components.constants).to(device)
-    counts = torch.zeros(len(constants), dtype=torch.int64, device=device)
-    likelihood = distance = torch.zeros((), dtype=torch.float64, device=device)
-    for points in chunks(frames, device):
+
+    def part(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logs = space.design(points) @ densities
         highest, chosen = logs.max(dim=1)
-        counts += torch.bincount(chosen, minlength=len(counts))
-        likelihood = likelihood + logs.logsumexp(dim=1).double().sum()
-        distance = distance + (constants[chosen] - highest).sum()
+        members = torch.bincount(chosen, minlength=len(constants))
+        away = (constants[chosen] - highest).sum()
+        return members, logs.logsumexp(dim=1).double().sum(), away
+
+    counts = torch.zeros(len(constants), dtype=torch.int64, device=device)
+    likelihood = distance = torch.zeros((), dtype=torch.float64, device=device)
+    for members, log_likelihood, away in in_order(part, chunks(frames, device), device):
+        counts += members
+        likelihood = likelihood + log_likelihood
+        distance = distance + away
     n = len(frames)
     return Assignment(counts.cpu().numpy(), float(likelihood) / n, max(float(distance) / n, 0.0))
 
@@ -143,5 +158,5 @@ def log_probabilities(points: Frames, components: Components, device: str = "cpu
     """log(weight · density) of frames (T, D) under every component: (T, K)."""
     space = Space(components.moments, device)
     densities = space.densities(components)
-    logs = [space.design(chunk) @ densities for chunk in chunks(points, device)]
-    return torch.cat(logs).cpu().numpy()
+    parts = in_order(lambda chunk: space.design(chunk) @ densities, chunks(points, device), device)
+    return torch.cat(list(parts)).cpu().numpy()

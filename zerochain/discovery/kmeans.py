@@ -13,6 +13,7 @@ from torch import Tensor
 from zerochain.discovery.frames import check_enough, sample_frames
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
+from zerochain.discovery.steady import in_order, one_thread
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
@@ -78,8 +79,9 @@ class KMeansUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
-        frames = sample_frames(features, front_end, self.max_frames, self.seed)
+        with one_thread():
+            front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
+            frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
         points = points_of(frames, self.device)
         start = draft(frames, self.n_units, self.seed, self.device)
@@ -181,8 +183,8 @@ def lloyd(
     inertia = previous = float("inf")
     iteration = 0
     for iteration in track(range(1, max_iterations + 1), "K-Means"):  # noqa: B007
-        sums, counts, distances = _round(points, norms, centroids)
-        inertia = float(distances.double().mean())
+        sums, counts, distances, total = _round(points, norms, centroids)
+        inertia = total / len(points)
         if previous - inertia <= tolerance * inertia:
             break
         previous = inertia
@@ -193,18 +195,34 @@ def lloyd(
     return centroids.cpu().numpy(), inertia, iteration
 
 
-def _round(points: Tensor, norms: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums (K, D) and counts (K,) of the clusters, squared distances (N,) of the points."""
+def _round(
+    points: Tensor, norms: Tensor, centroids: Tensor
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Sums (K, D) and counts (K,) of the clusters, squared distances (N,) and their sum."""
+
+    def summed(begin: int) -> tuple[Tensor, Tensor, Tensor, float]:
+        chunk = points[begin : begin + _CHUNK].to(centroids)
+        units, partial = nearest(chunk, centroids)
+        away = partial.to(norms).add_(norms[begin : begin + _CHUNK]).clamp_(min=0)
+        return (
+            torch.zeros_like(centroids).index_add_(0, units, chunk),
+            torch.bincount(units, minlength=len(centroids)),
+            away,
+            float(away.double().sum()),
+        )
+
     sums = torch.zeros_like(centroids, dtype=torch.float64)
     counts = torch.zeros(len(centroids), dtype=torch.int64, device=centroids.device)
     distances = torch.empty_like(norms)
-    for i in range(0, len(points), _CHUNK):
-        chunk = points[i : i + _CHUNK].to(centroids)
-        units, partial = nearest(chunk, centroids)
-        sums += torch.zeros_like(centroids).index_add_(0, units, chunk)
-        counts += torch.bincount(units, minlength=len(centroids))
-        distances[i : i + _CHUNK] = partial.to(norms)
-    return sums, counts, distances.add_(norms).clamp_(min=0)
+    total = 0.0
+    begins = range(0, len(points), _CHUNK)
+    chunks = in_order(summed, begins, centroids.device.type)
+    for begin, (part, members, away, far) in zip(begins, chunks, strict=True):
+        sums += part
+        counts += members
+        distances[begin : begin + _CHUNK] = away
+        total += far
+    return sums, counts, distances, total
 
 
 def _seeds(frames: Frames, k: int, seed: int) -> Tensor:
@@ -214,5 +232,6 @@ def _seeds(frames: Frames, k: int, seed: int) -> Tensor:
     rng = np.random.default_rng(seed)
     n = min(len(frames), max(k * _SEED_FRAMES_A_UNIT, 1024))
     subset = frames[rng.choice(len(frames), n, replace=False)]
-    centres, _ = kmeans_plusplus(subset, k, random_state=seed)
+    with one_thread():
+        centres, _ = kmeans_plusplus(subset, k, random_state=seed)
     return torch.from_numpy(centres)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -81,6 +82,24 @@ class Space:
         return torch.from_numpy(np.concatenate(rows).astype(np.float32)).to(self.device)
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a chunk of frames adds to `Sums`."""
+
+    moments: Tensor
+    """(1 + 2 D, K), rows of the design weighted by the posteriors."""
+    n_frames: int
+    log_likelihood: Tensor
+    """(), of all its frames."""
+
+    @classmethod
+    def of(cls, design: Tensor, shares: Tensor, likelihoods: Tensor | None = None) -> Self:
+        """Rows (n, 1 + 2 D), the posteriors (n, K) that they are weighted by, and (n,)."""
+        none = torch.zeros((), dtype=torch.float64, device=design.device)
+        total = none if likelihoods is None else likelihoods.double().sum()
+        return cls(design.T @ shares, len(design), total)
+
+
 class Sums:
     """Adds up chunks in double precision."""
 
@@ -91,12 +110,11 @@ class Sums:
         self._likelihood = torch.zeros((), dtype=torch.float64, device=device)
         self._n_frames = 0
 
-    def add(self, design: Tensor, shares: Tensor, likelihoods: Tensor | None = None) -> None:
-        """Rows (n, 1 + 2 D), the posteriors (n, K) that they are weighted by, and (n,)."""
-        self._total += design.T @ shares
-        self._n_frames += len(design)
-        if likelihoods is not None:
-            self._likelihood += likelihoods.double().sum()
+    def add(self, part: Part) -> None:
+        """Add what a chunk comes to."""
+        self._total += part.moments
+        self._n_frames += part.n_frames
+        self._likelihood += part.log_likelihood
 
     def statistics(self) -> Statistics:
         """The statistics, of frames that are no longer standardised."""

@@ -18,6 +18,7 @@ from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.kmeans import draft, lloyd, points_of
 from zerochain.discovery.mixture import Components
 from zerochain.discovery.model import Frames, UnitModel
+from zerochain.discovery.steady import one_thread
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import Bundle
@@ -104,8 +105,9 @@ class MixtureUnits(UnitModel):
         Raises:
             InputError: fewer frames than units.
         """
-        front_end = FrontEnd.fit(features, self.stride, self.options)
-        frames = sample_frames(features, front_end, self.max_frames, self.seed)
+        with one_thread():
+            front_end = FrontEnd.fit(features, self.stride, self.options)
+            frames = sample_frames(features, front_end, self.max_frames, self.seed)
         check_enough(frames, self.n_units, features, self.stride)
         self._fit(frames)
         self.front_end = front_end

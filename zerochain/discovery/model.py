@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
+from torch import Tensor
 
 from zerochain.discovery.front_end import FrontEnd
 from zerochain.discovery.segmentation import Segmentation, Segments, segment
+from zerochain.discovery.steady import in_order
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, pack, packed_id, write_bundle
 from zerochain.formats.features import Features
@@ -24,6 +26,7 @@ from zerochain.progress import track
 
 Frames = NDArray[np.float32]
 _BATCH_FRAMES = 16_384
+_CHUNK = 4096
 
 
 class UnitModel(ABC):
@@ -224,11 +227,16 @@ def squared_distances(
 ) -> list[Frames]:
     """‖x − e‖² of every frame x of each utterance (T, D) and every e of the codebook (K, D)."""
     centroids = torch.from_numpy(codebook).to(device)
+    norms = centroids.square().sum(dim=1)
+
+    def between(points: Tensor) -> Tensor:
+        distances = torch.addmm(norms, points, centroids.T, alpha=-2)
+        return distances.add_(points.square().sum(dim=1, keepdim=True)).clamp_(min=0)
+
     points = torch.from_numpy(np.concatenate(utterances)).to(device)
-    distances = torch.addmm(centroids.square().sum(dim=1), points, centroids.T, alpha=-2)
-    distances += points.square().sum(dim=1, keepdim=True)
+    distances = torch.cat(list(in_order(between, points.split(_CHUNK), device)))
     ends = np.cumsum([len(u) for u in utterances])[:-1]
-    return np.split(distances.clamp_(min=0).cpu().numpy(), ends)
+    return np.split(distances.cpu().numpy(), ends)
 
 
 def _batches(features: Features) -> Iterator[list[str]]:

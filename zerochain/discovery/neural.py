@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from zerochain.discovery.model import Frames, UnitModel, squared_distances
 from zerochain.discovery.segments import Speech
 from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
+from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import Bundle, within
 from zerochain.modules.weights import with_weights
 from zerochain.training.config import TrainingConfig
@@ -101,7 +101,7 @@ class NeuralUnits(UnitModel):
         if self.training_folder is not None:
             yield self.training_folder
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             yield Path(folder)
 
     @abstractmethod

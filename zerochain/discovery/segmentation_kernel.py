@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from zerochain.kernels import compiled
+
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
+_compiled = compiled(error_model="numpy", fastmath={"nnan", "nsz"})
 
 
 @_compiled

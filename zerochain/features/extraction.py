@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Extractor, F0Options
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.features.ssl import SslExtractor, SslOptions
+from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.progress import track
@@ -93,7 +93,7 @@ def extracted(
     jobs: int | None = None,
 ) -> Iterator[Features]:
     """Features of a corpus for as long as they are needed, on the disk rather than in memory."""
-    with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+    with scratch() as folder:
         yield extract(corpus, options, Path(folder) / "features", device=device, jobs=jobs)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from zerochain.kernels import compiled
 
 Floats = NDArray[np.float32]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def best_path(
     pitch: Floats, strength: Floats, unvoiced: Floats, jump_cost: float, switch_cost: float
 ) -> Floats:

@@ -15,6 +15,7 @@ from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.formats.identity import check_same_ids, foreign_id, ids_by_name
+from zerochain.formats.inside import files_inside
 from zerochain.formats.text_vectors import read_vectors
 from zerochain.progress import track
 
@@ -82,20 +83,19 @@ def import_features(
 
 
 def feature_files(folder: Path, folders: bool = True) -> tuple[dict[str, Path], Mapping[str, int]]:
-    """Id → file, sorted by path, and how many other files there are, by suffix."""
+    """Id → file, sorted by path, and how many other files there are, by suffix.
+
+    Raises:
+        InputError: as `files_inside`; no such folder, no file, or two of one id.
+    """
     if not folder.is_dir():
         raise InputError("no such folder", path=folder, remedy="check the path")
     files: dict[str, Path] = {}
     others = Counter[str]()
-    root = folder.resolve()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(files_inside(folder)):
         if path.suffix not in SUFFIXES:
             others[path.suffix or "without suffix"] += 1
             continue
-        if not path.resolve().is_relative_to(root):
-            raise InputError(
-                "is a link out of the folder", path=path, remedy="copy the file into the folder"
-            )
         relative = path.relative_to(folder).as_posix()
         name = foreign_id(relative, folders=folders, suffix=path.suffix)
         if name in files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import shutil
@@ -13,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zerochain.errors import InputError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from zerochain.formats.leftovers import REPLACED, SCRATCH, WRITING, clear_abandoned, hold, owned
+from zerochain.formats.refusals import FULL, refusal
 
 
 def sync(path: Path) -> None:
@@ -28,27 +27,13 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into an error that says the way out."""
+    """Turn the operating system's refusal to write into an error that says the fix."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL or "No space left" in str(error):
-            raise InputError(
-                "could not be written: the disk (or the quota) is full",
-                path=path,
-                remedy="free some space or choose another --out; nothing was left half-written",
-            ) from error
-        if isinstance(
-            error, (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
-        ):
-            name = error.filename2 or error.filename  # a rename has two: what is in the way counts
-            where = f" ({name})" if name else ""
-            raise InputError(
-                f"could not be written: {error.strerror}{where}",
-                path=path,
-                remedy="choose another --out, or mend the folder's permissions",
-            ) from error
+    except FileNotFoundError:  # of something that was to be read meanwhile
         raise
+    except OSError as error:
+        raise refusal(error, path, writing=True) from error
 
 
 @contextmanager
@@ -60,10 +45,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        clear_abandoned(path.parent)
+        handle, name = tempfile.mkstemp(prefix=owned(WRITING), suffix=path.suffix, dir=path.parent)
         temporary = Path(name)
         try:
+            hold(handle)
             yield temporary
             temporary.chmod(0o666 & ~_umask())
             sync(temporary)
@@ -71,6 +57,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+            os.close(handle)
 
 
 @contextmanager
@@ -87,8 +74,11 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
     with explained(path):
         check_replaceable(path, marker)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+        clear_abandoned(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=owned(WRITING), dir=path.parent))
+        handle = os.open(temporary, os.O_RDONLY)
         try:
+            hold(handle)
             yield temporary
             for file in sorted(temporary.rglob("*")):
                 sync(file)
@@ -102,6 +92,43 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
             raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            os.close(handle)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for as long as it is needed, in the folder for temporary files (TMPDIR).
+
+    Raises:
+        InputError: there is no such folder, or it is full.
+    """
+    remedy = "set TMPDIR to a folder that can be written and has more room"
+    try:
+        root = Path(tempfile.gettempdir())
+        clear_abandoned(root, SCRATCH)
+        place = Path(tempfile.mkdtemp(prefix=owned(SCRATCH), dir=root))
+    except OSError as error:
+        refused = refusal(error, writing=True)
+        raise InputError(
+            f"no folder for temporary files: {refused.found}", path=refused.path, remedy=remedy
+        ) from error
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        hold(handle)
+        yield place
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        full = refusal(error, place, writing=True)
+        raise InputError(full.found, path=root, remedy=remedy) from error
+    except InputError as error:
+        inside = error.path is not None and place in Path(error.path).parents
+        if inside and isinstance(error.__cause__, OSError):
+            raise InputError(error.found, path=root, remedy=remedy) from error
+        raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(handle)
 
 
 def check_replaceable(path: Path, marker: str) -> None:
@@ -129,8 +156,8 @@ def _swap_in(temporary: Path, path: Path) -> None:
     if not path.exists():
         temporary.rename(path)
     elif not _exchange(temporary, path):
-        retired = Path(tempfile.mkdtemp(prefix=".replaced-", dir=path.parent))
-        path.rename(retired / "old")
+        retired = Path(tempfile.mkdtemp(prefix=owned(REPLACED), dir=path.parent))
+        path.rename(retired / path.name)
         temporary.rename(path)
         shutil.rmtree(retired)
     sync(path.parent)

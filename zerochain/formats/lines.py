@@ -1,42 +1,45 @@
-"""Text files of other people's: UTF-8, composed, and lines that end where editors say they do."""
+"""Other people's text files: decoded strictly, and cut into lines where text editors cut them.
+
+A line ends at \\n, \\r\\n or \\r alone. `str.splitlines` also ends one at U+2028, U+0085, form
+feeds and the separators \\x1c … \\x1e, which stand inside of names and transcripts.
+"""
 
 from __future__ import annotations
 
+import codecs
 import re
-import unicodedata
 from pathlib import Path
 
 from zerochain.errors import InputError
 
-_LINE_END = re.compile(r"\r\n|\n|\r")
+_WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def split_lines(text: str) -> list[str]:
-    r"""Lines without their ends, which are \n, \r\n and \r alone.
-
-    `str.splitlines` also cuts at form feeds, U+0085 and U+2028, which may stand inside a label.
-    """
-    lines = _LINE_END.split(text)
-    return lines if lines[-1] else lines[:-1]
+def lines_of(text: str, *, keep_ends: bool = False) -> list[str]:
+    """The lines of a text, with or without their ends; none of an empty text."""
+    lines = _WITH_END.findall(text)
+    return lines if keep_ends else [line.rstrip("\r\n") for line in lines]
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8, with or without a byte-order mark, composed (NFC).
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte-order mark, or in UTF-16 with one.
 
     Raises:
-        InputError: missing, or in another encoding.
+        InputError: missing, or in another encoding; the message names the line.
     """
     if not path.is_file():
         raise InputError("no such file", path=path, remedy="check the path")
     data = path.read_bytes()
+    encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"  # spreadsheets' "Unicode"
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = len(split_lines(data[: error.start].decode("utf-8", "replace") + "x"))
+        line = len(lines_of(data[: error.start].decode(encoding, "ignore") + "\N{BULLET}"))
         raise InputError(
-            f"line {line} is not UTF-8 (byte 0x{data[error.start]:02x})",
+            f"line {line} is not {encoding.upper().removesuffix('-SIG')} "
+            f"(byte 0x{data[error.start]:02x})",
             path=path,
-            cause="it was saved in another encoding, by a spreadsheet or an old aligner",
+            cause="it was saved in another encoding, by a spreadsheet for example",
             remedy="save it as UTF-8",
         ) from error
-    return split_lines(unicodedata.normalize("NFC", text))

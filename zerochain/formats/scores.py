@@ -18,6 +18,7 @@ import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 from zerochain.formats.headers import json_object, validated
+from zerochain.formats.lines import lines_of, read_text
 
 _LIMITS = (
     (
@@ -74,7 +75,9 @@ def append_scores(path: Path, scores: Iterable[Score]) -> None:
     with _locked(path.parent):
         if path.exists():
             read_scores(path)
-        before = [line for line in _lines(path) if line.strip()] if path.exists() else []
+        before = (
+            [line for line in lines_of(read_text(path)) if line.strip()] if path.exists() else []
+        )
         with atomic_file(path) as temporary:
             text = "".join(f"{line}\n" for line in before + new)
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -89,7 +92,11 @@ def read_scores(path: Path) -> list[Score]:
     """
     if not path.is_file():
         raise InputError("no such file", path=path, remedy="run 'zerochain score …' first")
-    return [_score(line, f"{path}:{n}") for n, line in enumerate(_lines(path), 1) if line.strip()]
+    return [
+        _score(line, f"{path}:{n}")
+        for n, line in enumerate(lines_of(read_text(path)), 1)
+        if line.strip()
+    ]
 
 
 def _line(score: Score, path: Path) -> str:
@@ -105,19 +112,6 @@ def _line(score: Score, path: Path) -> str:
         ) from error
     _check_range(score, path)
     return text
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines; not str.splitlines, which also splits at U+2028 and its like inside a name."""
-    try:
-        return path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"is not UTF-8 ({error})",
-            path=path,
-            cause="it was edited in another encoding",
-            remedy="save it as UTF-8, or score again",
-        ) from error
 
 
 class _Line(BaseModel):

@@ -39,9 +39,10 @@ def scan_vectors(path: Path, *, single_spaces: bool = False) -> Iterator[Line]:
         single_spaces: refuse anything but one space between two numbers.
     """
     dim = None
-    with path.open("rb") as stream:
+    # Latin-1 keeps every byte, and text ends its lines at \n, \r\n and \r, which bytes don't.
+    with path.open(encoding="latin-1") as stream:
         for number, raw in enumerate(stream, 1):
-            line = _line(number, raw.rstrip(b"\r\n"), single_spaces)
+            line = _line(number, raw.rstrip("\n").encode("latin-1"), single_spaces)
             if not line.problem:
                 dim = dim or len(line.vector)
                 if len(line.vector) != dim:

@@ -1,9 +1,13 @@
 """Units as other programs write them: JSONL of DiscoPhon and fastabx, text of fairseq and textless.
 
-    {"file": "u1", "units": [12, 12, 33]}        jsonl
-    u1|12 12 33                                  fairseq
+    {"file": "u1", "audio": "u1.wav", "units": [12, 12, 33]}        jsonl
+    u1|12 12 33                                                     fairseq
 
 Neither has durations: a line says either a unit for every step, or segments without their times.
+
+JSONL has the keys of both its readers. DiscoPhon takes "file" as it is. fastabx takes "audio"
+(its default; "file" where DiscoPhon's ABX calls it) and cuts it to what stands between the last
+slash and the last dot, which is why "audio" carries a suffix: an id's own dot would be cut at.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import foreign_id
 
@@ -25,10 +29,32 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def write_unit_text(path: Path, kind: UnitText, units: Mapping[str, NDArray[np.int32]]) -> None:
-    """Write units atomically, one utterance a line, ids as they are."""
+    """Write units atomically, one utterance a line, names as they are."""
     line = _json_line if kind == "jsonl" else _fairseq_line
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(line(name, values.tolist()) + "\n" for name, values in units.items())
+
+
+def misread_by_fastabx(names: Iterable[str]) -> str:
+    """What fastabx and DiscoPhon's ABX make of names in JSONL that an .item file can't match.
+
+    Returns:
+        A sentence with the fix; "" where they find every utterance.
+    """
+    names = list(names)
+    nested = [name for name in names if "/" in name]
+    dotted = [name for name in names if "." in name.rpartition("/")[2]]
+    if nested:
+        return (
+            f"{len(nested)} names have folders ({listed(nested, 3)}): fastabx and DiscoPhon's ABX "
+            "keep what stands behind the last slash; write units and items with --ids name"
+        )
+    if dotted:
+        return (
+            f"{len(dotted)} names have a dot ({listed(dotted, 3)}): DiscoPhon's ABX cuts names at "
+            "the last dot and won't find them in its .item file; fastabx does, by 'audio'"
+        )
+    return ""
 
 
 def read_unit_text(
@@ -49,10 +75,12 @@ def read_unit_text(
     parse = _from_json if kind == "jsonl" else _from_fairseq
     units: dict[str, NDArray[np.int32]] = {}
     seen: dict[str, int] = {}
-    with path.open("rb") as stream:
+    # Undecodable bytes come through as surrogates, so that the line they stand in is refused.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         for number, raw in enumerate(stream, 1):
-            if raw.strip():
-                text, values = _parsed(raw, parse, f"{path}:{number}")
+            line = raw.rstrip("\n").removeprefix("\ufeff")
+            if line.strip():
+                text, values = _parsed(line, parse, f"{path}:{number}")
                 name = _named(text, f"{path}:{number}", folders, suffix)
                 if name in seen:
                     raise InputError(
@@ -68,7 +96,7 @@ def read_unit_text(
 
 
 def _json_line(name: str, units: list[int]) -> str:
-    return json.dumps({"file": name, "units": units}, ensure_ascii=False)
+    return json.dumps({"file": name, "audio": f"{name}.wav", "units": units}, ensure_ascii=False)
 
 
 def _fairseq_line(name: str, units: list[int]) -> str:
@@ -76,12 +104,13 @@ def _fairseq_line(name: str, units: list[int]) -> str:
 
 
 def _parsed(
-    raw: bytes, parse: Callable[[str], tuple[str, Iterable[Any]]], where: str
+    line: str, parse: Callable[[str], tuple[str, Iterable[Any]]], where: str
 ) -> tuple[str, NDArray[np.int32]]:
     try:
-        name, values = parse(raw.decode("utf-8-sig").rstrip("\r\n"))
+        line.encode()
+        name, values = parse(line)
         units = [_unit(value) for value in values]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"is no line of units ({error})",
             path=where,
@@ -112,11 +141,12 @@ def _named(text: str, where: str, folders: bool, suffix: str) -> str:
 
 def _from_json(line: str) -> tuple[str, list[Any]]:
     row = json.loads(line)
-    if not isinstance(row, dict) or not isinstance(row.get("file"), str):
-        raise ValueError('it has no text "file"')
+    name = row.get("file", row.get("audio")) if isinstance(row, dict) else None
+    if not isinstance(name, str):
+        raise ValueError('it has no text "file" or "audio"')
     if not isinstance(row.get("units"), list):
         raise ValueError('it has no list "units"')
-    return row["file"], row["units"]
+    return name, row["units"]
 
 
 def _from_fairseq(line: str) -> tuple[str, list[str]]:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from zerochain.inversion.spectrogram import SpectrogramOptions
+from zerochain.kernels import compiled
 
 _BLOCK = 64
 _THIN = 1e-3  # the least weight of windows that a sample is divided by
 Floats = NDArray[np.float32]
-_compiled = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}
-)
+_compiled = compiled(error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 
 
 class ShortTime:

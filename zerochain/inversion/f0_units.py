@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.cuts import Cuts
@@ -108,7 +108,7 @@ class F0Quantizer:
             "training": training.model_dump(),
             "data": [learned.digest, kept.digest],
         }
-        with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+        with nullcontext(folder) if folder else scratch() as place:
             trained = train(
                 task,
                 training,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.formats.atomic import scratch
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.contours import check_contour, resampled
@@ -87,7 +87,7 @@ def fit_prosody(
         "data": [*learned.digest, *kept.digest],
         "references": None if references is None else references.tolist(),
     }
-    with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+    with nullcontext(folder) if folder else scratch() as place:
         trained = train(
             ProsodyTask(network, learned, kept, training, device),
             training,

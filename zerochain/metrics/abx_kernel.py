@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
+
+from zerochain.kernels import compiled
 
 ANGULAR, EUCLIDEAN, KL, KL_SYMMETRIC, TABLE, IDENTICAL, LEVENSHTEIN = range(7)
 """Kinds of distance: between vectors, and from TABLE on between units."""
@@ -34,10 +35,10 @@ _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9 = _ARCSIN
 _HALF_PI = np.float32(math.pi / 2)
 _PER_PI = np.float32(2 / math.pi)
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_compiled = compiled(error_model="numpy", fastmath={"contract"})
 
 
-@compiled
+@_compiled
 def _to_angles(row: Floats, n: int) -> None:
     """Squared chords of unit vectors to angles / π, in place: 2·arcsin(chord / 2) / π.
 
@@ -61,7 +62,7 @@ def _to_angles(row: Floats, n: int) -> None:
         row[j] = (angle if h <= np.float32(0.5) else _HALF_PI - angle) * _PER_PI
 
 
-@compiled
+@_compiled
 def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Floats) -> None:
     """Distances of x's frames `first` … `first + n` to all of y's; x (R, S), y (R, T), out (n, T).
 
@@ -86,7 +87,7 @@ def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Fl
                 two[:] = np.sqrt(two)
 
 
-@compiled
+@_compiled
 def _squares(x_one: Floats, x_two: Floats, y: Floats, one: Floats, two: Floats) -> None:
     """Squared distances of two frames (R,) to all of y (R, T)."""
     one[:] = 0
@@ -101,7 +102,7 @@ def _squares(x_one: Floats, x_two: Floats, y: Floats, one: Floats, two: Floats) 
             two[j] += p * p + q * q
 
 
-@compiled
+@_compiled
 def _divergences(x: Floats, y: Floats, row: Floats) -> None:
     """Means of both divergences of a frame (2 D,) from all of y (2 D, T)."""
     row[:] = 0
@@ -115,7 +116,7 @@ def _divergences(x: Floats, y: Floats, row: Floats) -> None:
         row[j] *= np.float32(0.5)
 
 
-@compiled
+@_compiled
 def _unit_distances(x: Floats, first: int, n: int, y: Floats, table: Floats, out: Floats) -> None:
     """As `frame_distances`, for units: x (1, S), y (1, T) hold them as whole numbers."""
     for i in range(n):
@@ -124,7 +125,7 @@ def _unit_distances(x: Floats, first: int, n: int, y: Floats, table: Floats, out
             out[i, j] = line[int(y[0, j])]
 
 
-@compiled
+@_compiled
 def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float, float]:
     """DTW(rows, columns) and DTW(columns, rows) of the frame distances local[:n, first : first+m].
 
@@ -146,7 +147,7 @@ def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float
     return total / _path(cost, n, m, False), total / _path(cost, n, m, True)
 
 
-@compiled
+@_compiled
 def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
     """Cells on the backtracked path; of equal costs off the diagonal, `up_first` takes up."""
     i, j, length = n - 1, m - 1, 1
@@ -163,7 +164,7 @@ def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
     return length + i + j
 
 
-@compiled
+@_compiled
 def pack(frames: Floats, group_frames: Ints, packed: Floats) -> None:
     """Lay frames (T, R) out group by group, each group (R, its frames) contiguous, in `packed`."""
     n_rows = frames.shape[1]
@@ -175,7 +176,7 @@ def pack(frames: Floats, group_frames: Ints, packed: Floats) -> None:
         start += width
 
 
-@compiled
+@_compiled
 def group_distances(
     kind: int,
     packed: Floats,
@@ -232,7 +233,7 @@ def group_distances(
                     forward[at], backward[at] = back, there
 
 
-@compiled
+@_compiled
 def score_cells(
     xa: Ints, xb: Ints, same: NDArray[np.bool_], distances: Doubles, scores: Doubles
 ) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.metrics.abx_kernel import LEVENSHTEIN, Doubles, Ints, compiled
+from zerochain.kernels import compiled
+from zerochain.metrics.abx_kernel import LEVENSHTEIN, Doubles, Ints
 
 Cell = np.signedinteger[Any]
 Cells = NDArray[Cell]
 LANES = 64
+_compiled = compiled(error_model="numpy", fastmath={"contract"})
 _LAYOUTS = ((62, np.int16, 7), (8190, np.int32, 14), (1 << 29, np.int64, 30))
 """For strings up to so many units: the cell's type and the bits of its length."""
 _BUCKETS = 128
@@ -54,7 +56,7 @@ def string_distances(
     return both
 
 
-@compiled
+@_compiled
 def _string_distances(
     edits: bool,
     units: Cells,
@@ -94,7 +96,7 @@ def _string_distances(
                     forward[places[pair]], backward[places[pair]] = there, back
 
 
-@compiled
+@_compiled
 def _item_pairs(item_bounds: Ints, pairs: Ints, pair_bounds: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """Both items of every pair, where it goes, and where its mirror image goes within a group."""
     n = 0
@@ -117,7 +119,7 @@ def _item_pairs(item_bounds: Ints, pairs: Ints, pair_bounds: Ints) -> tuple[Ints
     return found[0], found[1], found[2], found[3]
 
 
-@compiled
+@_compiled
 def _by_length(starts: Ints, xs: Ints, ys: Ints, longest: int) -> Ints:
     """The pairs in an order that puts those of like lengths together: a counting sort."""
     bucket = 1 + longest // _BUCKETS
@@ -135,7 +137,7 @@ def _by_length(starts: Ints, xs: Ints, ys: Ints, longest: int) -> Ints:
     return order
 
 
-@compiled
+@_compiled
 def _fill(into: Cells, units: Cells, starts: Ints, items: Ints, lanes: Ints) -> tuple[int, int]:
     """Lay each lane's item down a column; returns the shortest and the longest item's length."""
     shortest, longest = len(into), 0
@@ -149,7 +151,7 @@ def _fill(into: Cells, units: Cells, starts: Ints, items: Ints, lanes: Ints) -> 
     return shortest, longest
 
 
-@compiled
+@_compiled
 def _begin(rows: Cells, edits: bool, never: int) -> None:
     """What stands above the first row: nothing can come from there but the first cell."""
     if edits:
@@ -160,7 +162,7 @@ def _begin(rows: Cells, edits: bool, never: int) -> None:
         rows[0, 0] = 0
 
 
-@compiled
+@_compiled
 def _dtw_row(rows: Cells, i: int, m: int, x: Cells, y_lanes: Cells, bits: int, never: int) -> None:
     """One frame of all x against all y; index 0 of a cell is DTW(x, y), 1 is DTW(y, x).
 
@@ -181,7 +183,7 @@ def _dtw_row(rows: Cells, i: int, m: int, x: Cells, y_lanes: Cells, bits: int, n
             )  # fmt: skip
 
 
-@compiled
+@_compiled
 def _dtw_cell(
     up: Cells, left: Cells, diagonal: Cells, out: Cells, x: Cells, y: Cells,
     left_rank: Cell, up_rank: Cell, keep: Cell, same: Cell, differs: Cell,
@@ -191,7 +193,7 @@ def _dtw_cell(
         out[k] = best + (differs if x[k] != y[k] else same)
 
 
-@compiled
+@_compiled
 def _edit_row(rows: Cells, i: int, m: int, x: Cells, y_lanes: Cells) -> None:
     one, none = rows.dtype.type(1), rows.dtype.type(0)
     old, new = rows[i & 1], rows[1 - (i & 1)]
@@ -200,7 +202,7 @@ def _edit_row(rows: Cells, i: int, m: int, x: Cells, y_lanes: Cells) -> None:
         _edit_cell(old[j + 1, 0], new[j, 0], old[j, 0], new[j + 1, 0], x, y_lanes[j], one, none)
 
 
-@compiled
+@_compiled
 def _edit_cell(
     up: Cells, left: Cells, diagonal: Cells, out: Cells, x: Cells, y: Cells, one: Cell, none: Cell
 ) -> None:
@@ -208,7 +210,7 @@ def _edit_cell(
         out[k] = min(diagonal[k] + (one if x[k] != y[k] else none), min(left[k], up[k]) + one)
 
 
-@compiled
+@_compiled
 def _distance(cell: int, edits: bool, bits: int) -> float:
     if edits:
         return float(cell)

@@ -7,8 +7,9 @@ single symbols and nothing for time, order or context: it is what a memoryless c
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from scipy import sparse
 from zerochain.errors import InputError
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.bootstrap import histogram_interval
+from zerochain.metrics.bootstrap import centred_interval, histogram_replicates
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def entropy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Entropy in bits of counts (…, V) along the last axis; unused symbols count nothing."""
     total = counts.sum(axis=-1)
     logs = np.log2(counts, out=np.zeros_like(counts), where=counts > 0)
-    return np.asarray(np.log2(total) - (counts * logs).sum(axis=-1) / total)
+    logs *= counts
+    return np.asarray(np.log2(total) - logs.sum(axis=-1) / total)
 
 
 def bitrate(
@@ -56,6 +58,195 @@ def bitrate(
     Raises:
         InputError: no symbol, an utterance without a duration, or a duration that isn't positive.
     """
+    seconds = _seconds(symbols, durations_s)
+    code: dict[Hashable, int] = {}
+    codes = [code.setdefault(s, len(code)) for line in symbols.values() for s in line]
+    lengths = np.array([len(line) for line in symbols.values()], np.int64)
+    histograms = histograms_of(np.array(codes, np.int64), lengths, len(code))
+    return _bitrates([histograms], seconds, [lambda drawn: [drawn]], seed)[0]
+
+
+@dataclass(frozen=True)
+class UnitBitrates:
+    """The bit rates of a unit file, whose intervals come from the same resampled utterances."""
+
+    units: Bitrate
+    """The challenge's: one symbol per unit, as the file holds them. Where units have durations,
+    that is one symbol per segment, whatever it lasts."""
+    segments: Bitrate
+    """Repeated units are merged, their durations not paid for. Not comparable with the
+    challenge's: a decoder would need the durations as well."""
+    timed_segments: Bitrate
+    """Segments with their durations: a symbol is a unit and its steps; a unit that lasts longer
+    is another symbol."""
+    factored_segments: Bitrate
+    """Units and durations coded apart: N / D · (H(u) + H(d)). Never below `timed_segments`, which
+    makes use of what a unit tells of its duration, but it has far fewer symbols to know the
+    frequencies of."""
+
+
+def unit_bitrates(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> UnitBitrates:
+    """All bit rates of a unit file.
+
+    Raises:
+        InputError: as `bitrate`.
+    """
+    seconds = _seconds(unit_file.units, durations_s)
+    units, steps, lengths = laid_out(unit_file)
+    found, codes = _numbered(units)
+    n_whole = len(found)
+    timed, unit_of, steps_of = _timed_histograms(codes, steps, lengths)
+    to_units, to_steps = _sums_by(unit_of), _sums_by(steps_of)
+    challenge, merged, together, apart = _bitrates(
+        [histograms_of(codes, lengths, n_whole), timed],
+        seconds,
+        [
+            lambda drawn: [drawn[:, :n_whole]],
+            lambda drawn: [drawn[:, n_whole:] @ to_units],
+            lambda drawn: [drawn[:, n_whole:]],
+            lambda drawn: [drawn[:, n_whole:] @ to_units, drawn[:, n_whole:] @ to_steps],
+        ],
+        seed,
+    )
+    return UnitBitrates(challenge, merged, together, apart)
+
+
+def unit_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """`UnitBitrates.units` alone."""
+    return unit_bitrates(unit_file, durations_s, seed=seed).units
+
+
+def segment_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """`UnitBitrates.segments` alone."""
+    return unit_bitrates(unit_file, durations_s, seed=seed).segments
+
+
+def timed_segment_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """`UnitBitrates.timed_segments` alone."""
+    return unit_bitrates(unit_file, durations_s, seed=seed).timed_segments
+
+
+def factored_segment_bitrate(
+    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
+) -> Bitrate:
+    """`UnitBitrates.factored_segments` alone."""
+    return unit_bitrates(unit_file, durations_s, seed=seed).factored_segments
+
+
+def laid_out(
+    unit_file: UnitFile,
+) -> tuple[NDArray[np.int32], NDArray[np.int32] | None, NDArray[np.int64]]:
+    """A file's units end to end (N,), their durations in steps or None, and units by utterance."""
+    lengths = np.array([len(units) for units in unit_file.units.values()], np.int64)
+    units = np.concatenate(list(unit_file.units.values()))
+    if unit_file.durations is None:
+        return units, None, lengths
+    return units, np.concatenate([unit_file.durations[name] for name in unit_file.units]), lengths
+
+
+def histograms_of(
+    codes: NDArray[np.integer[Any]],
+    lengths: NDArray[np.int64],
+    n_codes: int,
+    weights: NDArray[np.integer[Any]] | None = None,
+) -> sparse.csr_array:
+    """How often each utterance has each symbol: (n, V).
+
+    Args:
+        codes: symbols of all utterances, end to end (N,), each in 0 … V - 1.
+        lengths: how many of them each utterance has (n,).
+        weights: how often each counts (N,); None for once.
+    """
+    values = np.ones(len(codes), np.int32) if weights is None else weights.astype(np.int32)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.int32 if len(codes) < 2**31 else np.int64
+    histograms = sparse.csr_array(
+        (values, codes.astype(index), bounds.astype(index)), shape=(len(lengths), n_codes)
+    )
+    histograms.sum_duplicates()
+    return histograms
+
+
+Coding = Callable[[NDArray[np.float64]], list[NDArray[np.float64]]]
+"""Summed histograms (R, V) → the counts (R, …) of each symbol stream, which are coded apart."""
+
+
+def _bitrates(
+    histograms: Sequence[sparse.csr_array],
+    seconds: NDArray[np.float64],
+    codings: Sequence[Coding],
+    seed: int,
+) -> list[Bitrate]:
+    """One bit rate per coding of histograms side by side, all of the same resampled utterances."""
+
+    def rates(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Summed histograms and, in the last column, seconds (R, V + 1) → (R, codings)."""
+        streams = [coding(sums[:, :-1]) for coding in codings]
+        bits = [np.sum([entropy(counts) for counts in one], axis=0) for one in streams]
+        symbols = [one[0].sum(axis=1) for one in streams]
+        return np.stack(symbols, axis=1) / sums[:, -1:] * np.stack(bits, axis=1)
+
+    table = sparse.hstack([*histograms, sparse.csr_array(seconds[:, None])], "csr")
+    whole = np.asarray(table.sum(axis=0))[None]
+    values = rates(whole)[0]
+    replicates = histogram_replicates(table, rates, seed=seed) if len(seconds) > 1 else None
+    results = []
+    for i, coding in enumerate(codings):
+        streams = [counts[0] for counts in coding(whole[:, :-1])]
+        n_symbols = int(streams[0].sum())
+        results.append(
+            Bitrate(
+                value=float(values[i]),
+                interval=None
+                if replicates is None
+                else centred_interval(replicates[:, i], float(values[i])),
+                n_symbols=n_symbols,
+                n_distinct=sum(int(np.count_nonzero(counts)) for counts in streams),
+                entropy_bits=float(np.sum([entropy(counts) for counts in streams])),
+                duration_s=float(whole[0, -1]),
+                n_utterances=len(seconds),
+            )
+        )
+    return results
+
+
+def _timed_histograms(
+    codes: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
+) -> tuple[sparse.csr_array, NDArray[np.int64], NDArray[np.int64]]:
+    """How often each utterance has each segment, a unit with the steps it lasts.
+
+    Returns:
+        Histograms (n, V), and the number of the unit and of the duration of each column (V,).
+    """
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    starts, lasting = _segments(codes, steps, bounds[:-1][lengths > 0])
+    found, numbers = _numbered(lasting)
+    pairs, symbols = _numbered(codes[starts] * np.int64(len(found)) + numbers)
+    n_segments = np.diff(np.searchsorted(starts, bounds))
+    return histograms_of(symbols, n_segments, len(pairs)), *np.divmod(pairs, len(found))
+
+
+def _numbered(values: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Distinct values in ascending order, and the number of each (N,) among them."""
+    highest = int(values.max())
+    if highest > 4 * len(values) + 1024:
+        found, numbers = np.unique(values, return_inverse=True)
+        return found, numbers.ravel().astype(np.int32)
+    there = np.zeros(highest + 1, bool)  # a look-up takes a tenth of the time of a sort
+    there[values] = True
+    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[values]
+
+
+def _seconds(symbols: Mapping[str, Sized], durations_s: Mapping[str, float]) -> NDArray[np.float64]:
+    """Seconds of each utterance (n,); InputError where there are none, or no symbols."""
     check_same_ids(list(symbols), list(durations_s), "units", "durations")
     seconds = np.array([durations_s[name] for name in symbols], np.float64)
     if len(seconds) == 0 or not any(len(line) for line in symbols.values()):
@@ -64,108 +255,31 @@ def bitrate(
         raise InputError(
             "a duration is not a positive number of seconds", remedy="import the corpus again"
         )
-    histograms = _histograms(symbols)
-    counts = np.asarray(histograms.sum(axis=0))
-    value = float(counts.sum() / seconds.sum() * entropy(counts))
-    return Bitrate(
-        value=value,
-        interval=histogram_interval(
-            histograms,
-            lambda drawn, weights: drawn.sum(axis=1) / (weights @ seconds) * entropy(drawn),
-            value,
-            seed=seed,
-        ),
-        n_symbols=int(counts.sum()),
-        n_distinct=len(counts),
-        entropy_bits=float(entropy(counts)),
-        duration_s=float(seconds.sum()),
-        n_utterances=len(seconds),
+    return seconds
+
+
+def _segments(
+    units: NDArray[np.int32], steps: NDArray[np.int32] | None, begins: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`UnitFile.segments` of all utterances: where each starts, and how many steps it lasts.
+
+    Args:
+        units, steps: as `laid_out` gives them.
+        begins: where utterances begin.
+    """
+    new = np.ones(len(units), bool)
+    np.not_equal(units[1:], units[:-1], out=new[1:])
+    new[begins] = True
+    starts = np.flatnonzero(new)
+    if steps is None:
+        return starts, np.diff(starts, append=len(units))
+    return starts, np.add.reduceat(steps, starts, dtype=np.int64)
+
+
+def _sums_by(groups: NDArray[np.int64]) -> sparse.csr_array:
+    """What counts (R, V) are multiplied by to add up those of a group (V,): (V, groups)."""
+    found, group = np.unique(groups, return_inverse=True)
+    ones = np.ones(len(groups))
+    return sparse.csr_array(
+        (ones, (np.arange(len(groups)), group.ravel())), shape=(len(groups), len(found))
     )
-
-
-def unit_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """The challenge's bit rate of a unit file: one symbol a unit, as the file holds them.
-
-    Where units have durations, that is one symbol a segment, whatever it lasts.
-
-    Raises:
-        InputError: as `bitrate`.
-    """
-    return bitrate({k: v.tolist() for k, v in unit_file.units.items()}, durations_s, seed=seed)
-
-
-def segment_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """The same formula over segments: repeated units are merged, their durations not paid for.
-
-    Not comparable with the challenge's: a decoder would have to be told the durations as well.
-
-    Raises:
-        InputError: as `bitrate`.
-    """
-    merged = {name: unit_file.segments(name)[0].tolist() for name in unit_file.ids}
-    return bitrate(merged, durations_s, seed=seed)
-
-
-def timed_segment_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """The same formula over segments with their durations: a symbol is a unit and its steps.
-
-    What it costs to say what `UnitFile.steps` holds, segment by segment; a unit that lasts longer
-    is another symbol.
-
-    Raises:
-        InputError: as `bitrate`.
-    """
-    timed = {
-        name: list(zip(*(values.tolist() for values in unit_file.segments(name)), strict=True))
-        for name in unit_file.ids
-    }
-    return bitrate(timed, durations_s, seed=seed)
-
-
-def factored_segment_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """The rate of segments whose units and durations are coded apart: N / D · (H(u) + H(d)).
-
-    Never below `timed_segment_bitrate`, which makes use of what a unit tells of its duration, but
-    it has far fewer symbols to know the frequencies of.
-
-    Raises:
-        InputError: as `bitrate`.
-    """
-    segments = {name: unit_file.segments(name) for name in unit_file.ids}
-    codes = {k: u.tolist() for k, (u, _) in segments.items()}
-    units = bitrate(codes, durations_s, seed=seed)
-    lengths = {k: d.tolist() for k, (_, d) in segments.items()}
-    n_units, apart = units.n_distinct, _histograms(lengths)
-    both = sparse.hstack([_histograms(codes), apart], "csr")
-    seconds = np.array([durations_s[name] for name in segments], np.float64)
-
-    def rate(drawn: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        bits = entropy(drawn[:, :n_units]) + entropy(drawn[:, n_units:])
-        return np.asarray(drawn[:, :n_units].sum(axis=1) / (weights @ seconds) * bits)
-
-    every = np.ones((1, len(seconds)))
-    value = float(rate(np.asarray(both.sum(axis=0))[None], every)[0])
-    return replace(
-        units,
-        value=value,
-        interval=histogram_interval(both, rate, value, seed=seed),
-        n_distinct=n_units + apart.shape[1],
-        entropy_bits=value * units.duration_s / units.n_symbols,
-    )
-
-
-def _histograms(symbols: Mapping[str, Sequence[Hashable]]) -> sparse.csr_array:
-    """How often each utterance has each symbol: (utterances, symbols)."""
-    code: dict[Hashable, int] = {}
-    columns = [code.setdefault(s, len(code)) for line in symbols.values() for s in line]
-    rows = np.repeat(np.arange(len(symbols)), [len(line) for line in symbols.values()])
-    ones = np.ones(len(columns))
-    return sparse.csr_array((ones, (rows, columns)), shape=(len(symbols), len(code)))

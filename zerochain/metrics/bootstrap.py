@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +15,14 @@ REPLICATES = 1000
 SAMPLED = {"phone_a": "phone", "phone_b": "phone", "speaker": "speaker", "speaker_x": "speaker"}
 """Columns of ABX cells → what they are a sample of, the phones of A and B first."""
 _BLOCK = 4_000_000
-"""Rows times replicates that are held at once."""
+"""Numbers times replicates that are held at once."""
+_DRAWN = 1_000_000
+"""Utterances times replicates that are drawn at once: their weights stay in the cache."""
 
 
 def bootstrap_mean(values: Doubles, *, seed: int = 0) -> tuple[float, float] | None:
     """Percentile interval of the mean of values (n,), resampled; None for fewer than two."""
-    if len(values) < 2:
-        return None
-    weights = resample_weights(len(values), np.random.default_rng(seed))
-    return percentile_interval(weights @ values / len(values))
+    return sums_interval(values[:, None], lambda sums: sums[:, 0] / len(values), seed=seed)
 
 
 def resample_weights(n: int, rng: np.random.Generator, replicates: int = REPLICATES) -> Doubles:
@@ -33,7 +32,7 @@ def resample_weights(n: int, rng: np.random.Generator, replicates: int = REPLICA
 
 def histogram_interval(
     histograms: sparse.csr_array,
-    statistic: Callable[[Doubles, Doubles], Doubles],
+    statistic: Callable[[Doubles], Doubles],
     value: float,
     *,
     highest: float = np.inf,
@@ -55,22 +54,46 @@ def histogram_interval(
 
 
 def histogram_replicates(
-    histograms: sparse.csr_array, statistic: Callable[[Doubles, Doubles], Doubles], *, seed: int = 0
+    histograms: sparse.csr_array, statistic: Callable[[Doubles], Doubles], *, seed: int = 0
 ) -> Doubles:
     """What is computed from a set's histogram, for sets of resampled utterances: (1000, …).
 
     Args:
-        histograms: how often each utterance has each symbol, (n, V).
-        statistic: summed histograms (R, V) and draws of each utterance (R, n) → (R, …).
+        histograms: how often each utterance has each symbol, or what else is summed, (n, V).
+        statistic: summed histograms (R, V) → (R, …).
     """
     n, n_symbols = histograms.shape
     rng = np.random.default_rng(seed)
     drawn = []
-    per_block = max(1, min(REPLICATES, 2 * _BLOCK // n_symbols))
+    per_block = max(1, min(REPLICATES, _BLOCK // 2 // n_symbols))
     for done in range(0, REPLICATES, per_block):
-        weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
-        drawn.append(statistic(np.asarray((histograms.T @ weights.T).T), weights))
+        replicates = min(per_block, REPLICATES - done)
+        total = np.zeros((n_symbols, replicates))
+        for chunk, weights in _weights_by_chunk(n, rng, replicates):
+            total += histograms[chunk].T.tocsr() @ weights  # by symbol: its sums stay in the cache
+        drawn.append(statistic(np.ascontiguousarray(total.T)))
     return np.concatenate(drawn)
+
+
+def _weights_by_chunk(
+    n: int, rng: np.random.Generator, replicates: int
+) -> Iterator[tuple[slice, Doubles]]:
+    """`resample_weights` of many things, a chunk of them at a time: (chunk, replicates).
+
+    How many of a replicate's n draws fall into each chunk is multinomial, and within a chunk each
+    draw takes any of its things alike: together that is n draws with replacement.
+    """
+    size = max(1, _DRAWN // replicates)
+    starts = np.arange(0, n, size)
+    sizes = np.minimum(size, n - starts)
+    totals = rng.multinomial(n, sizes / n, size=replicates)
+    of_replicate = np.arange(replicates)
+    for start, length, counts in zip(starts, sizes, totals.T, strict=True):
+        places = rng.integers(length, size=counts.sum())
+        places *= replicates
+        places += np.repeat(of_replicate, counts)
+        weights = np.bincount(places, minlength=length * replicates)
+        yield slice(start, start + length), weights.reshape(length, replicates).astype(np.float64)
 
 
 def centred_interval(
@@ -86,7 +109,8 @@ def centred_interval(
         highest: what it can't exceed; 0 is what it can't fall below.
     """
     low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
-    return max(0.0, value + float(low)), min(highest, value + float(high))
+    low, high = min(float(low), 0.0), max(float(high), 0.0)  # whatever rounding makes of equals
+    return max(0.0, value + low), min(highest, value + high)
 
 
 def sums_interval(
@@ -104,11 +128,10 @@ def sums_interval(
     n = len(statistics)
     if n < 2:
         return None
-    rng, drawn, per_block = np.random.default_rng(seed), [], max(1, min(REPLICATES, _BLOCK // n))
-    for done in range(0, REPLICATES, per_block):
-        weights = resample_weights(n, rng, min(per_block, REPLICATES - done))
-        drawn.append(score(weights @ statistics))
-    return percentile_interval(np.concatenate(drawn))
+    total = np.zeros((REPLICATES, statistics.shape[1]))
+    for chunk, weights in _weights_by_chunk(n, np.random.default_rng(seed), REPLICATES):
+        total += weights.T @ statistics[chunk]
+    return percentile_interval(score(total))
 
 
 def percentile_interval(replicates: Doubles) -> tuple[float, float] | None:

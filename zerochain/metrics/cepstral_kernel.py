@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from zerochain.kernels import compiled
 
 Doubles = NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz"})
+@compiled(error_model="numpy", fastmath={"contract", "nnan", "nsz"})
 def mean_on_path(a: Doubles, b: Doubles) -> float:
     """Mean Euclidean distance along the path of the smallest sum.
 

@@ -6,6 +6,7 @@ Which frames are in an item is a `FrameRule`: unless said otherwise those whose 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.lines import read_lines
+from zerochain.formats.lines import lines_of, read_text
 from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.silences import SILENCES
 
@@ -127,10 +128,11 @@ def read_items(path: Path) -> list[Item]:
     Without a header the columns are file, onset, offset, phone, previous, next, speaker.
 
     Raises:
-        InputError: no such file, not UTF-8, no item, a line with too few columns or with times
-            that make no sense; the message names the line.
+        InputError: no such file, bytes that are no UTF-8, no item, a line with too few columns or
+            with times that make no sense; the message names the line.
     """
-    rows = [(n, line.split()) for n, line in enumerate(read_lines(path), 1) if line.strip()]
+    lines = enumerate(lines_of(unicodedata.normalize("NFC", read_text(path))), 1)
+    rows = [(n, line.split()) for n, line in lines if line.strip()]
     header = [name.lstrip("#") for name in rows[0][1]] if rows else []
     if set(COLUMNS) <= set(header):
         order = [header.index(name) for name in COLUMNS]

@@ -157,7 +157,7 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
     replicates = np.full((REPLICATES, len(_MEASURES)), np.nan)
     if len(aligned.phones) > 1:
         replicates = histogram_replicates(
-            within, lambda drawn, _: _measures(drawn.reshape(-1, n_phones, k)), seed=seed
+            within, lambda drawn: _measures(drawn.reshape(-1, n_phones, k)), seed=seed
         )
 
     def measure(i: int) -> Measure:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
+from zerochain.kernels import compiled
 from zerochain.metrics.bootstrap import bootstrap_mean
 
 Doubles = NDArray[np.float64]
@@ -164,7 +164,7 @@ def _expected(similarity: Doubles, flat: Ints, bounds: Ints) -> Doubles:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _fill_expected(
     similarity: Doubles, flat: Ints, bounds: Ints, recalls: Ints, out: Doubles
 ) -> None:

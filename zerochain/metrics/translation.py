@@ -6,6 +6,7 @@ codebook, so they compare only between systems that put out units of one unit mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,12 @@ Doubles = NDArray[np.float64]
 Sequences = Sequence[Sequence[Hashable]]
 References = Sequence[Sequence[Sequence[Hashable]]]
 """For each output one reference or several."""
+UNDEFINED_BLEU = (
+    "as BLEU is undefined where references are shorter than four words or units: no 4-gram can "
+    "match, and perfect outputs would score 0"
+)
+"""Why `bleu` gave no number, for people."""
+_ORDER = 4  # of BLEU's longest n-grams
 _FIRST_PRIVATE = 0xF0000  # 131,072 private characters: no spaces, no punctuation, no upper case
 _MOST_UNITS = 0x20000
 _BLOCK = 4_000_000
@@ -31,23 +38,34 @@ class Estimate:
     """A score of a set of outputs."""
 
     value: float
+    """NaN where it is undefined."""
     interval: tuple[float, float] | None
-    """95 %, over outputs; None for a single one."""
+    """95 %, over outputs; None for a single one, or where most resampled sets have no score."""
     n: int
     signature: str = ""
     """sacrebleu's, where the score is sacrebleu's."""
+
+    @property
+    def is_defined(self) -> bool:
+        return math.isfinite(self.value)
 
 
 def unit_bleu(hypotheses: Sequences, references: Sequences) -> float:
     """BLEU (0 … 100) of unit sequences with repeats merged, one reference each: sacrebleu's.
 
-    As `bleu` of units as words, without an interval: for early stopping.
+    As `bleu` of units as words, without an interval: for early stopping. Always defined: where
+    all references are shorter than four units, n-grams go up to the length of the longest.
 
     Raises:
         InputError: none, or unequal numbers of them.
     """
+    from sacrebleu.metrics.bleu import BLEU
+
     texts = [as_words(units) for units in hypotheses]
-    return bleu(texts, [[as_words(units)] for units in references], replicates=0).value
+    wanted = [[as_words(units)] for units in references]
+    order = max(1, min(_ORDER, max(map(len, references), default=_ORDER)))
+    metric = BLEU(tokenize="none", force=True, max_ngram_order=order)
+    return _by_sacrebleu(metric, texts, wanted, 0, 0).value
 
 
 def bleu(
@@ -61,7 +79,9 @@ def bleu(
     """Corpus BLEU (0 … 100) of texts, by sacrebleu: 1- to 4-grams, exponential smoothing.
 
     Without effective order, as is usual for a corpus: outputs that are all shorter than four
-    words score 0. Of several references the n-grams of all count, and the length of the nearest.
+    words score 0. Where the references are as short, so that 4-grams can't match and perfect
+    outputs would score 0 as well, it is undefined (NaN). Of several references the n-grams of all
+    count, and the length of the nearest.
 
     Raises:
         InputError: none, or unequal numbers of them, or an output without a reference.
@@ -69,7 +89,14 @@ def bleu(
     from sacrebleu.metrics.bleu import BLEU
 
     # `force`: texts here are tokenised on purpose.
-    return _by_sacrebleu(BLEU(tokenize=tokenize, force=True), outputs, references, seed, replicates)
+    metric = BLEU(tokenize=tokenize, force=True)
+    _check(outputs, references)
+    lengths = [[len(metric._preprocess_segment(text).split()) for text in r] for r in references]
+    may_match = [max(several) >= _ORDER for several in lengths]
+    must_match = [min(several) >= _ORDER for several in lengths]
+    return _by_sacrebleu(
+        metric, outputs, references, seed, replicates, np.column_stack([may_match, must_match])
+    )
 
 
 def chrf(
@@ -188,22 +215,32 @@ def _by_sacrebleu(
     references: Sequence[Sequence[str]],
     seed: int,
     replicates: int,
+    longest: NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """A metric of sacrebleu, with an interval from its statistics of each output.
 
     Its own bootstrap takes its seed from the environment.
+
+    Args:
+        longest: of BLEU, whether any and whether all references of each output (n, 2) have an
+            n-gram of the highest order.
     """
     _check(outputs, references)
     most = max(map(len, references))
     streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     statistics = np.array(metric._extract_corpus_statistics(outputs, streams), np.float64)
-    return _estimate(
-        statistics,
-        lambda s: float(metric._compute_score_from_stats(s.tolist()).score),
-        seed,
-        replicates,
-        str(metric.get_signature()),
-    )
+    n_own = statistics.shape[1]
+    if longest is not None:
+        statistics = np.column_stack([statistics, longest])
+
+    def score(sums: Doubles) -> float:
+        if longest is not None:
+            n_grams, (may_match, must_match) = sums[n_own - 1], sums[n_own:]  # of highest order
+            if not may_match or not (n_grams or must_match):
+                return np.nan
+        return float(metric._compute_score_from_stats(sums[:n_own].tolist()).score)
+
+    return _estimate(statistics, score, seed, replicates, str(metric.get_signature()))
 
 
 def _estimate(

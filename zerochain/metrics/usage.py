@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.bitrate import entropy
+from zerochain.metrics.bitrate import entropy, histograms_of, laid_out
 from zerochain.metrics.bootstrap import histogram_interval
 
 Interval = tuple[float, float] | None
@@ -37,19 +36,19 @@ def codebook_usage(unit_file: UnitFile, *, seed: int = 0) -> Usage:
     time; usage far below 1, of a codebook that has collapsed or is too large for the speech.
     """
     k = unit_file.n_units
-    rows = [np.bincount(unit_file.steps(name), minlength=k) for name in unit_file.ids]
-    histograms = sparse.csr_array(np.stack(rows).astype(np.float64))
-    counts = np.asarray(histograms.sum(axis=0))
+    units, steps, lengths = laid_out(unit_file)
+    histograms = histograms_of(units, lengths, k, steps)
+    counts = np.asarray(histograms.sum(axis=0), np.float64)
     n_used = int((counts > 0).sum())
     usage, perplexity = n_used / k, float(2 ** entropy(counts))
     return Usage(
         usage=usage,
         perplexity=perplexity,
         usage_interval=histogram_interval(
-            histograms, lambda drawn, _: (drawn > 0).mean(axis=1), usage, highest=1, seed=seed
+            histograms, lambda drawn: (drawn > 0).mean(axis=1), usage, highest=1, seed=seed
         ),
         perplexity_interval=histogram_interval(
-            histograms, lambda drawn, _: 2 ** entropy(drawn), perplexity, highest=k, seed=seed
+            histograms, lambda drawn: 2 ** entropy(drawn), perplexity, highest=k, seed=seed
         ),
         n_used=n_used,
         n_units=k,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from zerochain.formats.bundle import Bundle, read_bundle
+from zerochain.formats.csv_files import csv_text
 from zerochain.formats.fit import Fit, read_fit
 from zerochain.formats.scores import Score, read_scores
 from zerochain.report.figures import Point, front
@@ -164,17 +163,25 @@ def as_csv(systems: Sequence[System]) -> str:
     facts = ["corpus", "system", "kind", "method", "n_units", "stride", "penalty"]
     facts += ["features", "normalisation", "context"]
     costs = ["n_used", "fit_s", "device", "converged", "on_front"]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     ends = ("", "_low", "_high")
-    writer.writerow([*facts, *(f"{m}{end}" for m in metrics for end in ends), *costs])
+    header = [*facts, *(f"{m}{end}" for m in metrics for end in ends), *costs]
+    rows: list[list[object]] = []
     for s in systems:
         numbers = [cell for metric in metrics for cell in _numbers(s.scores.get(metric))]
         cost = [f"{s.fit.seconds:.1f}", s.fit.device] if s.fit else ["", ""]
-        row = [s.corpus, s.name, s.kind, s.method, s.n_units, s.stride, s.penalty, s.features]
+        row: list[object] = [
+            s.corpus,
+            s.name,
+            s.kind,
+            s.method,
+            s.n_units,
+            s.stride,
+            s.penalty,
+            s.features,
+        ]
         row += [s.normalisation, s.context, *numbers, s.n_used, *cost]
-        writer.writerow([*row, str(s.converged).lower(), str(s.on_front).lower()])
-    return stream.getvalue()
+        rows.append([*row, str(s.converged).lower(), str(s.on_front).lower()])
+    return csv_text(header, rows)
 
 
 def as_markdown(systems: Sequence[System], protocol: str) -> str:

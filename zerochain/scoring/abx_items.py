@@ -28,16 +28,26 @@ def export_items(
     protocol: Protocol = TRIPHONE,
     split: str | None = None,
     silences: Collection[str] = SILENCES,
+    folders: bool = True,
 ) -> tuple[int, Exclusions]:
     """Write what a protocol compares in a corpus to a ZeroSpeech .item file.
+
+    Args:
+        folders: files are named by whole ids; else by the last parts of them.
 
     Returns:
         How many items were written, and how many tokens were left out, by reason.
 
     Raises:
-        InputError: no gold phones, or an id that the format can't carry.
+        InputError: no gold phones, an id that the format can't carry, or, without folders, two
+            ids that end alike.
     """
-    tokens, excluded = gold_items(read_corpus(corpus), split, protocol, silences)
+    whole = read_corpus(corpus)
+    tokens, excluded = gold_items(whole, split, protocol, silences)
+    if not folders:
+        by_name = ids_by_name(dict.fromkeys(item.file for item in tokens), f"corpus {whole.name}")
+        names = {one: name for name, one in by_name.items()}
+        tokens = [item._replace(file=names[item.file]) for item in tokens]
     write_items(out, tokens)
     return len(tokens), excluded
 

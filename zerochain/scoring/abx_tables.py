@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError
 from zerochain.formats.abx_cells import CELLS_FILE, KEYS, SCHEMA, AbxCells, read_cells, write_cells
-from zerochain.formats.atomic import atomic_file
+from zerochain.formats.csv_files import write_csv
 from zerochain.formats.scores import Score
 from zerochain.metrics.abx import AbxResult
 from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
@@ -58,11 +57,11 @@ def write_abx_tables(
     write_cells(folder / CELLS_FILE, cells)
     header = ("error_%", "cells", "triples")
     phones = [row for mode in results for row in phone_errors(cells, mode)]
-    _write_csv(folder / PHONE_PAIRS, ("mode", *_PHONES, *header), phones)
+    write_csv(folder / PHONE_PAIRS, ("mode", *_PHONES, *header), phones)
     speakers = [
         row for mode in results for row in _pair_errors(cells, mode, _SPEAKERS, _BY_SPEAKERS)
     ]
-    _write_csv(folder / SPEAKER_PAIRS, ("mode", *_SPEAKERS, *header), speakers)
+    write_csv(folder / SPEAKER_PAIRS, ("mode", *_SPEAKERS, *header), speakers)
 
 
 def phone_errors(cells: AbxCells, mode: str) -> list[PairError]:
@@ -198,13 +197,3 @@ def _check_comparable(first: AbxCells, second: AbxCells, path: Path) -> None:
             cause="a difference would mix the systems with how they were scored",
             remedy="score both with the same options, on the same corpus",
         )
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with (
-        atomic_file(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

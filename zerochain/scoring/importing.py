@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from zerochain.errors import InputError, listed
 from zerochain.formats.features import FeaturesWriter, write_features
 from zerochain.formats.identity import file_id, foreign_id
-from zerochain.formats.submissions import zerospeech2019, zerospeech2021
-from zerochain.formats.text_vectors import read_vectors
+from zerochain.formats.inside import check_inside
+from zerochain.formats.submissions import abxls, zerospeech2019, zerospeech2021
 from zerochain.formats.unit_text import UnitText, read_unit_text
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.progress import track
@@ -62,7 +62,7 @@ def import_zerospeech2019(
     folder = zerospeech2019.vector_folder(root, language)
     metadata = zerospeech2019.read_metadata(root)
     return _import(
-        _files(folder, only),
+        _files(folder, root, only),
         out,
         line_timing(step_ms, corpus, spread, root),
         folders,
@@ -81,26 +81,37 @@ def import_zerospeech2021(
     folders: bool = True,
     system: str | None = None,
 ) -> Imported:
-    """Take one subset of a submission in; a line lasts the frame_shift of its meta.yaml.
+    """Take one subset of a submission in, of the layout of 2021's server or of abxLS.
+
+    A line lasts the frame_shift of meta.yaml, or the feature_size of params.yaml.
 
     Raises:
         InputError: as `import_zerospeech2019`.
     """
-    phonetic = zerospeech2021.read_metadata(root).get("parameters", {}).get("phonetic", {})
-    shift = phonetic.get("frame_shift")
+    if abxls.is_abxls(root):
+        parameters = abxls.read_parameters(root)
+        suffix, folder = abxls.file_type(parameters), root / subset
+        shift = parameters.get("feature_size")
+        metric = str(parameters.get("distance_mode", "")).replace("euclidian", "euclidean")
+        file, key = "params.yaml", "feature_size"
+    else:
+        phonetic = zerospeech2021.read_metadata(root).get("parameters", {}).get("phonetic", {})
+        suffix, folder = ".txt", zerospeech2021.vector_folder(root, subset)
+        shift, metric = phonetic.get("frame_shift"), str(phonetic.get("metric", ""))
+        file, key = "meta.yaml", "frame_shift"
     if not isinstance(shift, float) or not 0 < shift < 1:
         raise InputError(
-            "says no frame_shift in seconds",
-            path=root / "meta.yaml",
+            f"says no {key} in seconds",
+            path=root / file,
             remedy="'zerochain check zerospeech2021' lists what is wrong with it",
         )
     return _import(
-        _files(zerospeech2021.vector_folder(root, subset), only),
+        _files(folder, root, only, suffix),
         out,
         line_timing(round(shift * 1000, 6), corpus, False, root),
         folders,
         system or f"{root.resolve().name} {subset}",
-        str(phonetic.get("metric", "")),
+        metric,
     )
 
 
@@ -146,30 +157,31 @@ def import_units(
     return unit_file
 
 
-def _files(folder: Path, only: Collection[str] | None) -> dict[str, Path]:
-    """Id → its .txt file."""
+def _files(
+    folder: Path, root: Path, only: Collection[str] | None, suffix: str = ".txt"
+) -> dict[str, Path]:
+    """Id → its file of vectors in a folder of the submission `root`; `only` names them as .txt."""
     if not folder.is_dir():
         raise InputError(
             "no such folder",
             path=folder,
             cause="it is no submission, or lacks this part",
-            remedy="give the folder that holds metadata.yaml and 2019/, or meta.yaml and phonetic/",
+            remedy="give the folder that holds metadata.yaml and 2019/, or meta.yaml",
         )
-    there = {file.name: file for file in sorted(folder.glob("*.txt"))}
+    there = {f"{file.stem}.txt": file for file in sorted(folder.glob(f"*{suffix}"))}
     missing = sorted(name for name in only or () if name not in there and name.endswith(".txt"))
     if missing or not there:
         raise InputError(
             f"lacks {len(missing)} of the files listed: {listed(missing)}"
             if missing
-            else "holds no .txt file",
+            else f"holds no {suffix} file",
             path=folder,
             remedy="'zerochain check' lists everything that is missing",
         )
-    outside = [f for f in there.values() if not f.resolve().is_relative_to(folder.resolve())]
-    if outside:
-        raise InputError("is a link out of the submission", path=outside[0], remedy="copy the file")
+    for file in there.values():
+        check_inside(file, root, "submission")
     kept = [file for name, file in there.items() if only is None or name in only]
-    return {foreign_id(file.name, suffix=".txt"): file for file in kept}
+    return {foreign_id(file.name, suffix=suffix): file for file in kept}
 
 
 def _import(
@@ -193,7 +205,7 @@ def _import(
         corpus_id=timing.corpus_id,
     ) as writer:
         for name, file in track(files.items(), "reading vectors", len(files)):
-            vectors = read_vectors(file)
+            vectors = abxls.read_array(file)
             symbols.add(name, vectors)
             if timing.spread:
                 durations[name] = timing.durations(name, len(vectors))

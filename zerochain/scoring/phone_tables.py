@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from zerochain.formats.atomic import atomic_file
+from zerochain.formats.csv_files import write_csv
 from zerochain.metrics.phone_errors import PhoneMap
 from zerochain.metrics.quality import Aligned
 
@@ -23,11 +22,11 @@ def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> Non
     """
     names, table = [*aligned.names, NO_PHONE], aligned.table
     wide = [[name, *row.tolist()] for name, row in zip(names, table, strict=True)]
-    _write_csv(folder / "phone_by_unit.csv", ["phone", *range(aligned.n_units)], wide)
+    write_csv(folder / "phone_by_unit.csv", ["phone", *range(aligned.n_units)], wide)
     header = ["unit", "phone", "frames", "share"]
     header += [f"{word}_{i}" for i in range(2, _SHOWN + 1) for word in ("phone", "share")]
     rows = [_unit_row(aligned, mapping, names, unit) for unit in range(aligned.n_units)]
-    _write_csv(folder / "unit_to_phone.csv", header, rows)
+    write_csv(folder / "unit_to_phone.csv", header, rows)
 
 
 def _unit_row(aligned: Aligned, mapping: PhoneMap, names: Sequence[str], unit: int) -> list[object]:
@@ -42,13 +41,3 @@ def _unit_row(aligned: Aligned, mapping: PhoneMap, names: Sequence[str], unit: i
     for p in others:
         row += [names[p], f"{counts[p] / total:.4f}"]
     return row + [""] * (4 + 2 * (_SHOWN - 1) - len(row))
-
-
-def _write_csv(path: Path, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-    with (
-        atomic_file(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +13,14 @@ from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.recogniser import Recogniser
 from zerochain.features.text import NORMALISATION, plain
+from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.synthesis import MARKER, read_synthesis
-from zerochain.metrics.translation import Estimate, bleu, error_rate
+from zerochain.metrics.translation import UNDEFINED_BLEU, Estimate, bleu, error_rate
 from zerochain.progress import track
 from zerochain.scoring.command import parsed, transcribe_by
 from zerochain.scoring.parallel import scored_pairs
@@ -102,9 +102,12 @@ def score_recognition(
             {**options, "signature": result.signature} if result.signature else options,
         )
         for metric, result in {**_measured(heard, said, seed), **heard_by.own_errors}.items()
+        if result.is_defined
     ]
     left = len(spoken.ids) - len(names)
     notes = [f"{left} wavs of other splits or pairs are not scored"] if left else []
+    if "asr_bleu" not in {score.metric for score in scores}:
+        notes.append(f"asr_bleu: left out, {UNDEFINED_BLEU}")
     return Scored(scores, [*notes, *heard_by.notes])
 
 
@@ -252,7 +255,7 @@ class _Theirs:
         ]
 
     def texts(self, spoken: _Speech, names: Sequence[str]) -> Iterator[str]:
-        with tempfile.TemporaryDirectory(prefix="zerochain-") as folder:
+        with scratch() as folder:
             waves = None if spoken.corpus is None else spoken.waves(names)
             for name in track(names, "Recognising"):
                 wav = spoken.folder / f"{name}.wav"

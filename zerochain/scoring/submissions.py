@@ -15,7 +15,7 @@ from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.features import read_features
 from zerochain.formats.identity import ids_by_name
-from zerochain.formats.submissions import zerospeech2019, zerospeech2021
+from zerochain.formats.submissions import abxls, zerospeech2019, zerospeech2021
 from zerochain.formats.text_vectors import vector_text
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.progress import track
@@ -94,7 +94,7 @@ def export_zerospeech2021(
     gpu_budget: float = 0.0,
     code: Path | None = None,
 ) -> None:
-    """Write the phonetic part of a submission to ZeroSpeech 2021, atomically.
+    """Write the phonetic part of a submission to the server of ZeroSpeech 2021, atomically.
 
     Args:
         parts: subset ("dev-clean", …) → what it is made of; all of one step.
@@ -104,14 +104,6 @@ def export_zerospeech2021(
     Raises:
         InputError: as `export_zerospeech2019`; parts of different steps.
     """
-    steps = {subset: _opened(part)[1] for subset, part in parts.items()}
-    if len(set(steps.values())) > 1:
-        raise InputError(
-            f"the subsets have steps of {listed([f'{n}: {s:g} ms' for n, s in steps.items()])}",
-            cause="they were encoded by different models",
-            remedy="encode all of them with one; meta.yaml has one frame_shift",
-        )
-    shift = round(next(iter(steps.values())) / 1000, 9)
     meta = {
         "author": author,
         "affiliation": affiliation,
@@ -120,7 +112,7 @@ def export_zerospeech2021(
         "train_set": train_set,
         "gpu_budget": float(gpu_budget),
         "parameters": {
-            "phonetic": {"metric": metric, "frame_shift": float(shift)},
+            "phonetic": {"metric": metric, "frame_shift": _frame_shift_s(parts)},
             # There is no semantic part, but the challenge's validator wants these entries.
             "semantic": {"metric": "cosine", "pooling": "mean"},
         },
@@ -133,8 +125,87 @@ def export_zerospeech2021(
             _write_part(part, zerospeech2021.vector_folder(folder, subset), "step")
 
 
+def export_abxls(
+    out: Path,
+    parts: Mapping[str, Part],
+    *,
+    author: str,
+    affiliation: str,
+    description: str,
+    train_set: str,
+    metric: str,
+    year: int,
+    gpu_budget: float = 0.0,
+    code_url: str | None = None,
+) -> None:
+    """Write a submission to the benchmark abxLS of zerospeech-benchmarks, atomically.
+
+    Args:
+        parts, metric, gpu_budget: as for `export_zerospeech2021`.
+        year: of the publication.
+        code_url: where the source code is; with it the submission is open source.
+
+    Raises:
+        InputError: as `export_zerospeech2021`.
+    """
+    meta = {
+        "benchmark_name": abxls.NAME,
+        "model_info": {
+            "system_description": description,
+            "train_set": train_set,
+            "gpu_budget": f"{gpu_budget:g}",
+        },
+        "publication": {
+            "author_label": author,
+            "authors": author,
+            "institution": affiliation,
+            "publication_year": year,
+        },
+        "open_source": code_url is not None,
+        "code_url": code_url or "",
+    }
+    parameters = {
+        "feature_size": _frame_shift_s(parts),
+        "distance_mode": "euclidian" if metric == "euclidean" else metric,
+        "score_file_type": ".npy",
+    }
+    with atomic_folder(out, _MARKER) as folder:
+        _write_yaml(folder / "meta.yaml", meta)
+        _write_yaml(folder / "params.yaml", parameters)
+        for subset, part in parts.items():
+            texts, files = _texts(part)
+            (folder / subset).mkdir()
+            for name, one in track(files.items(), f"writing {subset}", len(files)):
+                array = np.array([line.split() for line in texts(one)], np.float64)
+                np.save(folder / subset / f"{name}.npy", array, allow_pickle=False)
+
+
+def _frame_shift_s(parts: Mapping[str, Part]) -> float:
+    """Seconds a line, the same for all parts."""
+    steps = {subset: _opened(part)[1] for subset, part in parts.items()}
+    if len(set(steps.values())) > 1:
+        raise InputError(
+            f"the subsets have steps of {listed([f'{n}: {s:g} ms' for n, s in steps.items()])}",
+            cause="they were encoded by different models",
+            remedy="encode all of them with one; a submission has one frame shift",
+        )
+    return round(next(iter(steps.values())) / 1000, 9)
+
+
 def _write_part(part: Part, target: Path, lines: Lines) -> None:
     target.mkdir(parents=True)
+    texts, files = _texts(part, lines)
+    for name, one in track(files.items(), f"writing {target.parent.name}", len(files)):
+        with (target / f"{name}.txt").open("w", encoding="ascii", newline="\n") as stream:
+            stream.writelines(line + "\n" for line in texts(one))
+    if part.wavs is not None:
+        _copy_wavs(part.wavs, target, files)
+
+
+def _texts(
+    part: Part, lines: Lines = "step"
+) -> tuple[Callable[[str], Iterator[str]], dict[str, str]]:
+    """What gives an utterance's lines, and name in the submission → id."""
     texts, _, ids = _opened(part, lines)
     nested = [name for name in ids if "/" in name]
     if nested and part.folders:
@@ -143,12 +214,7 @@ def _write_part(part: Part, target: Path, lines: Lines) -> None:
             path=part.source,
             remedy="leave the folders out with --ids name",
         )
-    files = ids_by_name(ids, f"file {part.source.name}")
-    for name, one in track(files.items(), f"writing {target.parent.name}", len(files)):
-        with (target / f"{name}.txt").open("w", encoding="ascii", newline="\n") as stream:
-            stream.writelines(line + "\n" for line in texts(one))
-    if part.wavs is not None:
-        _copy_wavs(part.wavs, target, files)
+    return texts, ids_by_name(ids, f"file {part.source.name}")
 
 
 def _opened(

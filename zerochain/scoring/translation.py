@@ -14,6 +14,7 @@ from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.units import read_units
 from zerochain.metrics.retrieval import Retrieval, edit_similarity, retrieval
 from zerochain.metrics.translation import (
+    UNDEFINED_BLEU,
     Estimate,
     as_characters,
     as_words,
@@ -84,14 +85,16 @@ def score_translation(
         },
     )
     found = retrieval(_similarity(parallel), parallel.right(), seed=seed)
+    overlaps, undefined = _overlaps(parallel, floor, floor_from, report, seed)
     scores = [
-        *_overlaps(parallel, floor, floor_from, report, seed),
+        *overlaps,
         *_lengths(parallel, report, seed),
         *_retrieved(found, report),
     ]
     left = len(table.pairs) - len(wanted.pairs)
     notes = [f"{left} of {len(table.pairs)} pairs are not scored: no output, or another split"]
-    return Scored(scores, [*(notes if left else []), *_warnings(parallel, scores, found)])
+    notes = [*(notes if left else []), *undefined, *_warnings(parallel, scores, found)]
+    return Scored(scores, notes)
 
 
 @dataclass(frozen=True)
@@ -121,16 +124,24 @@ class _Report:
 
 def _overlaps(
     parallel: Parallel, floor: list[Merged] | None, floor_from: str, report: _Report, seed: int
-) -> list[Score]:
-    """BLEU and chrF: of the outputs, of the same with shuffled sources, of random targets."""
+) -> tuple[list[Score], list[str]]:
+    """BLEU and chrF: of the outputs, of the same with shuffled sources, of random targets.
+
+    Returns:
+        Those that are defined, and a note on the others.
+    """
     outputs, wanted = list(parallel.outputs.values()), parallel.wanted()
     order = parallel.shuffled(seed)
+    undefined: list[str] = []
 
     def scores(suffix: str, made: list[Merged], said: list[list[Merged]], **options: Any) -> None:
         for metric, (measure, spelled) in _OVERLAPS.items():
             texts = [[spelled(units) for units in several] for several in said]
             result = measure([spelled(units) for units in made], texts, seed=seed)
-            rows.append(report.score(metric + suffix, result, **options))
+            if result.is_defined:
+                rows.append(report.score(metric + suffix, result, **options))
+            else:
+                undefined.append(metric + suffix)
 
     rows: list[Score] = []
     scores("", outputs, wanted)
@@ -138,7 +149,7 @@ def _overlaps(
         scores("_shuffled", outputs, [wanted[i] for i in order])
     if floor is not None:
         scores("_floor", floor, wanted, floor_from=floor_from)
-    return rows
+    return rows, [f"{', '.join(undefined)}: left out, {UNDEFINED_BLEU}"] if undefined else []
 
 
 def _lengths(parallel: Parallel, report: _Report, seed: int) -> list[Score]:
@@ -195,9 +206,14 @@ def _warnings(parallel: Parallel, scores: list[Score], found: Retrieval) -> list
             "hardly hears its input"
         )
     value = {score.metric: score.value for score in scores}
-    other = value.get("unit_bleu_shuffled")
-    if other is None:
+    if "unit_chrf_shuffled" not in value:
         notes.append("too few different references: nothing is scored with shuffled sources")
-    elif other >= value["unit_bleu"]:
-        notes.append("BLEU with shuffled sources is as high: the translator ignores its input")
+    for metric, name in {"unit_bleu": "BLEU", "unit_chrf": "chrF"}.items():
+        own, other = value.get(metric), value.get(f"{metric}_shuffled")
+        if own is not None and other is not None and max(own, other) > 0:  # else it tells nothing
+            if other >= own:
+                notes.append(
+                    f"{name} with shuffled sources is as high: the translator ignores its input"
+                )
+            break
     return notes

@@ -7,13 +7,7 @@ from pathlib import Path
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.scores import Score
 from zerochain.formats.units import read_units
-from zerochain.metrics.bitrate import (
-    Bitrate,
-    factored_segment_bitrate,
-    segment_bitrate,
-    timed_segment_bitrate,
-    unit_bitrate,
-)
+from zerochain.metrics.bitrate import Bitrate, unit_bitrates
 from zerochain.metrics.usage import codebook_usage
 from zerochain.scoring.result import Scored
 from zerochain.scoring.selection import selected_units
@@ -52,23 +46,18 @@ def score_bitrate(
             metric, result.value, result.interval, result.n_symbols, protocol, name, inputs, options
         )
 
+    rates = unit_bitrates(unit_file, durations, seed=seed)
     return Scored(
         [
-            score("bitrate_bit/s", "zs2019", unit_bitrate(unit_file, durations, seed=seed)),
+            score("bitrate_bit/s", "zs2019", rates.units),
+            score("segment_bitrate_bit/s", "repeats-merged", rates.segments),
             score(
-                "segment_bitrate_bit/s",
-                "repeats-merged",
-                segment_bitrate(unit_file, durations, seed=seed),
-            ),
-            score(
-                "timed_segment_bitrate_bit/s",
-                "repeats-merged with durations",
-                timed_segment_bitrate(unit_file, durations, seed=seed),
+                "timed_segment_bitrate_bit/s", "repeats-merged with durations", rates.timed_segments
             ),
             score(
                 "factored_segment_bitrate_bit/s",
                 "repeats-merged, durations apart",
-                factored_segment_bitrate(unit_file, durations, seed=seed),
+                rates.factored_segments,
             ),
         ],
         notes,

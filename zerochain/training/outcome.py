@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from zerochain.training.device import described
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -21,6 +23,9 @@ class Outcome:
     best_valid_loss: float
     converged: bool | None
     """None where nothing can say, as with an adversary."""
+    computed_on: str = ""
+    """"CPU, 2 threads": sums are rounded otherwise on others, so the same settings give another
+    model there, with another id. Empty in bundles of earlier versions."""
 
     @classmethod
     def of(cls, trained: Trained, network: nn.Module) -> Self:
@@ -31,12 +36,14 @@ class Outcome:
             best_step=int(trained.best["step"]),
             best_valid_loss=trained.best["valid_loss"],
             converged=trained.converged,
+            computed_on=described(next(network.parameters()).device.type),
         )
 
     def __str__(self) -> str:
+        where = f", computed on {self.computed_on}" if self.computed_on else ""
         return (
             f"{self.n_parameters:,} parameters, {self.steps} steps ({ending(self.converged)}), "
-            f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}"
+            f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}{where}"
         )
 
 

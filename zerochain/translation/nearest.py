@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids
+from zerochain.kernels import compiled
 from zerochain.metrics.abx_engine import prepared
 from zerochain.metrics.abx_kernel import ANGULAR, Doubles, Floats, Ints, dtw, frame_distances
 from zerochain.progress import track
@@ -82,7 +82,7 @@ def _packed(examples: Sequence[Floats]) -> tuple[Floats, Ints]:
     return np.concatenate([x.ravel() for x in examples]), bounds
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _distances(query: Floats, packed: Floats, bounds: Ints) -> Doubles:
     """DTW of a query (R, T) to each example."""
     n_rows, length = query.shape

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerochain.formats.inside import is_inside
 from zerochain.formats.text_vectors import scan_vectors
 from zerochain.formats.yaml_files import check_size
 from zerochain.progress import track
 
 Schema = Mapping[str, Any]
-"""Key of a YAML table → str, bool, float, a tuple of the texts allowed, or a table's schema."""
-_NAMES = {str: "a text that isn't empty", bool: "true or false", float: "a number like 1.0"}
+"""Key of a YAML table → str, bool, float, int, ANY, a tuple of texts, or a table's schema."""
+ANY = object
+"""In a schema: an entry that may hold anything."""
+_NAMES = {
+    str: "a text that isn't empty",
+    bool: "true or false",
+    float: "a number like 1.0",
+    int: "a whole number",
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Submission:
 
     def is_outside(self, path: Path) -> bool:
         """Whether a path leads, by a link, out of the submission."""
-        return not path.resolve().is_relative_to(self.root.resolve())
+        return not is_inside(path, self.root)
 
     def entries(
         self, folder: Path, required: Collection[str], optional: Collection[str] = ()
@@ -104,6 +112,8 @@ class Submission:
         self, path: Path, schema: Schema, optional: Collection[str] = ()
     ) -> tuple[dict[str, Any], list[Violation]]:
         """A YAML file's table, as far as it keeps to a schema, and where it doesn't.
+
+        Entries of inner tables are named "table/entry" in `optional`.
 
         A file that is missing or a link out of the submission is a matter of `entries`.
         """
@@ -182,19 +192,21 @@ def _table(
             found.append(Violation(where, f"entry {name!r} is not allowed", line))
         elif isinstance(schema[key], Mapping):
             inner = (loader, f"{name}/", where, found)
-            values[key] = _table(value_node, schema[key], (), *inner)
+            values[key] = _table(value_node, schema[key], optional, *inner)
         else:
             values[key] = loader.construct_object(value_node, deep=True)
             if wrong := _wrong(values[key], schema[key]):
                 found.append(Violation(where, f"entry {name!r} {wrong}", line))
     for key in schema:
-        if key not in values and key not in optional:
+        if key not in values and f"{prefix}{key}" not in optional:
             found.append(Violation(where, f"entry '{prefix}{key}' is missing"))
     return values
 
 
 def _wrong(value: object, expected: Any) -> str:
     """What is wrong with an entry; "" where nothing is."""
+    if expected is ANY:
+        return ""
     if isinstance(expected, tuple):
         return "" if value in expected else f"is {value!r}, not one of {', '.join(expected)}"
     if value is None:

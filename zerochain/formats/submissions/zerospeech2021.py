@@ -1,11 +1,12 @@
-"""Submissions to ZeroSpeech 2021, their phonetic part: a file of vectors for each recording.
+"""Submissions to the server of ZeroSpeech 2021, their phonetic part: vectors of each recording.
 
     meta.yaml
     code/                                                where there is any
     phonetic/{dev,test}-{clean,other}/<id>.txt           a frame a line
 
 The lexical, syntactic and semantic parts are of language models; they may be there and aren't
-checked. meta.yaml has to speak of the semantic part even where there is none.
+checked. meta.yaml has to speak of the semantic part even where there is none. The layout is that of
+the challenge and its tools (zerospeech2021-validate); what the successors take is in `abxls`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,64 @@
+"""The same speech, settings and seed give the same bundle on any number of threads."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from zerochain.discovery.steady import in_order, one_thread
+
+FIT = """
+import sys
+import numpy as np
+from zerochain.discovery.dpgmm import DPGMMUnits
+from zerochain.discovery.front_end import FrontEndOptions
+from zerochain.discovery.gmm import GMMUnits
+from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.formats.features import Features
+rng = np.random.default_rng(0)
+arrays = {f"u{i}": rng.normal(size=(5000, 39)).astype(np.float32) for i in range(8)}
+features = Features.from_arrays(arrays, extractor="array")
+options = FrontEndOptions(context=5, components=60)
+few = dict(options=options, max_iterations=3)
+for model in (KMeansUnits(100, **few), GMMUnits(24, **few), DPGMMUnits(24, **few)):
+    fitted = model.fit(features)
+    units = b"".join(line.tobytes() for line in fitted.encode(features).units.values())
+    print(fitted.id, hash(units))
+"""
+
+
+def test_the_same_bundle_whatever_the_threads() -> None:
+    said = set()
+    for n in ("1", "2", "3"):
+        threads = {f"{of}_NUM_THREADS": n for of in ("OMP", "MKL", "OPENBLAS")}
+        done = subprocess.run(
+            [sys.executable, "-c", FIT],
+            env={**os.environ, **threads, "PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.add(done.stdout)
+    assert len(said) == 1
+
+
+def test_results_come_in_order_and_torch_keeps_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert list(in_order(lambda n: (n, torch.get_num_threads()), range(50))) == [
+            (n, 1) for n in range(50)
+        ]
+        assert torch.get_num_threads() == 3
+        assert next(in_order(abs, iter([-4, -5]))) == 4  # and nobody reads on
+        assert torch.get_num_threads() == 3
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError):
+            list(in_order(lambda n: 1 / n, [1, 0]))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,77 @@
+"""Kernels compile wherever they are installed, and keep what they compiled where they can."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = """
+from zerochain.kernels import compiled
+
+@compiled(fastmath={"contract"})
+def twice(x):
+    return 2 * x
+
+@compiled()
+def thrice(x):
+    return 3 * x
+"""
+
+
+def run(folder: Path, **environment: str) -> str:
+    """Use both kernels in a process of its own; what it wrote to standard error."""
+    (folder / "some_kernels.py").write_text(SOURCE)
+    code = "from some_kernels import thrice, twice\nprint(twice(2.0), thrice(2.0))"
+    paths = os.pathsep.join([str(folder), *sys.path])
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA", "ZEROCHAIN"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "4.0 6.0\n"
+    return done.stderr
+
+
+def test_what_is_compiled_is_kept(tmp_path: Path) -> None:
+    assert run(tmp_path) == ""
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "__pycache__").glob("some_kernels.*.nb*")}
+    assert len(kept) == 4
+    assert run(tmp_path) == ""
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+def test_where_nothing_can_be_written_it_compiles_and_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").write_text("in the way, even of root")
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file" / "home")
+    said = run(tmp_path, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONDONTWRITEBYTECODE="1")
+    assert said.count("\n") == 1
+    assert "NUMBA_CACHE_DIR" in said
+    cache = tmp_path / "cache"
+    assert run(tmp_path, HOME=nowhere, XDG_CACHE_HOME=nowhere, NUMBA_CACHE_DIR=str(cache)) == ""
+    assert list(cache.rglob("some_kernels.*.nbc"))
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("content", [b"", b"cut", "half"])
+def test_a_damaged_cache_is_compiled_again(
+    tmp_path: Path, suffix: str, content: bytes | str
+) -> None:
+    run(tmp_path)
+    for path in (tmp_path / "__pycache__").glob(f"some_kernels.*.{suffix}"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    assert run(tmp_path) == ""
+
+
+def test_a_full_disk_is_no_reason_to_stop(tmp_path: Path) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+    (tmp_path / "sitecustomize.py").write_text(limited)
+    said = run(tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert said.count("\n") == 1
+    assert "File too large" in said

@@ -1,0 +1,55 @@
+"""Files of folders that somebody else made: a link in one may not lead out of it.
+
+Who hands in a folder chooses what its links point to, and whoever reads it may see more of the
+disk than they do. Only regular files count: to read a pipe would wait for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from zerochain.errors import InputError
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether a path, its links followed, lies in the folder `root`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def check_inside(path: Path, root: Path, what: str = "folder") -> None:
+    """Raise InputError where a path leads out of `root` by a link, or is no file or folder."""
+    if not is_inside(path, root):
+        raise InputError(
+            f"is a link out of the {what}",
+            path=path,
+            cause="who made the folder linked to a file of their own, or to one of yours",
+            remedy=f"copy what is meant into the {what}",
+        )
+    if not path.is_file() and not path.is_dir():
+        raise InputError(
+            "is neither a file nor a folder",
+            path=path,
+            cause="it is a link to nothing, a pipe or a device",
+            remedy="remove it",
+        )
+
+
+def files_inside(root: Path) -> Iterator[Path]:
+    """All files in a folder and its folders, sorted.
+
+    Raises:
+        InputError: one is a link out of the folder or a link to a folder, which could run in
+            circles; or neither a file nor a folder.
+    """
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        for name in (*subfolders, *sorted(names)):
+            path = Path(folder, name)
+            check_inside(path, root)
+            if path.is_symlink() and path.is_dir():
+                raise InputError(
+                    "is a link to a folder", path=path, remedy="copy the folder in its place"
+                )
+        yield from (Path(folder, name) for name in sorted(names))

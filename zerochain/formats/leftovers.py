@@ -1,0 +1,108 @@
+"""What killed runs left behind: temporary files and folders that nobody works on any more.
+
+A temporary name tells its owner's machine and process, and the owner holds a lock on it for as
+long as it lives. What has no lock, and whose process is gone, is cleared by the next writer in
+the same folder. Of another machine, as in a container of its own, only the lock and a day without
+any change can tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import stat
+import time
+from pathlib import Path
+
+WRITING, REPLACED, SCRATCH = ".writing-", ".replaced-", "zerochain-"
+_DAY_S = 86_400
+
+
+def owned(prefix: str) -> str:
+    """How the names of this process's temporary files begin."""
+    return f"{prefix}{_machine()}-{os.getpid()}-"
+
+
+def hold(handle: int) -> None:
+    """Lock an open file or folder until it is closed or this process ends."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # Windows, or a network share without locks
+        pass
+
+
+def clear_abandoned(folder: Path, *prefixes: str) -> None:
+    """Delete what killed runs of this user left in a folder; what can't be deleted stays."""
+    prefixes = prefixes or (WRITING, REPLACED)
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(prefixes)]
+    except OSError:
+        return
+    for name in names:
+        _clear(folder / name, name[len(next(p for p in prefixes if name.startswith(p))) :])
+
+
+def _clear(path: Path, owner: str) -> None:
+    try:
+        import fcntl
+
+        machine, pid, _ = owner.split("-", 2)
+        here = machine == _machine()
+        if here and _lives(int(pid)):
+            return
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (ImportError, ValueError, OSError):  # not ours to judge, a link, or gone already
+        return
+    try:
+        status = os.fstat(handle)
+        if status.st_uid != os.geteuid():
+            return
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not here and time.time() - _changed(path, status) < _DAY_S:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            if path.name.startswith(REPLACED):
+                _put_back(path)
+            shutil.rmtree(path, ignore_errors=True)
+        elif stat.S_ISREG(status.st_mode):
+            path.unlink(missing_ok=True)
+    except OSError:  # it is locked, so somebody works on it, or this folder gives no locks
+        return
+    finally:
+        os.close(handle)
+
+
+def _put_back(path: Path) -> None:
+    """Restore a folder whose writer was killed after it took it away, before it put in another."""
+    for old in path.iterdir():
+        if not os.path.lexists(path.parent / old.name):
+            old.rename(path.parent / old.name)
+
+
+def _changed(path: Path, status: os.stat_result) -> float:
+    """When a file, or anything in a folder, was last changed."""
+    inside = path.rglob("*") if stat.S_ISDIR(status.st_mode) else ()
+    return max([status.st_mtime, *(one.lstat().st_mtime for one in inside)])
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine runs; one that nobody has buried yet doesn't."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state not in {b"Z", b"X"}
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode("utf-8", "replace")).hexdigest()[:8]
