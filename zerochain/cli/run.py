@@ -178,7 +178,7 @@ def overlay(config: dict[str, Any], path: Path) -> None:
     """
     if not path.is_file():
         raise InputError(
-            "no such file",
+            "can't be read (no such file)",
             path=path,
             remedy="give a YAML file, or the name of one beside the pipeline's Snakefile",
         )

@@ -10,7 +10,7 @@ import click
 
 from zerochain.cli.common import PATH, Command
 from zerochain.cli.printing import plain, print_facts, print_table
-from zerochain.errors import listed
+from zerochain.errors import InputError, listed
 from zerochain.formats.identity import short
 
 _FIRST = 5
@@ -61,7 +61,7 @@ def print_file(path: Path) -> None:
 
 def _corpus(folder: Path) -> None:
     from zerochain.corpora.build import findings
-    from zerochain.formats.corpus import read_corpus
+    from zerochain.formats.corpus import MARKER, read_corpus
     from zerochain.formats.phones import PHONES_FILE
 
     corpus = read_corpus(folder)
@@ -92,7 +92,16 @@ def _corpus(folder: Path) -> None:
         for u in corpus.utterances[:_FIRST]
     ]
     print_table("first utterances", ["id", "speaker", "seconds", "text"], first)
-    for line in findings(corpus):
+    try:
+        noticed = findings(corpus)
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise InputError(
+            f"its record makes no sense ({type(error).__name__}: {error})",
+            path=folder / MARKER,
+            cause="it was edited by hand",
+            remedy="import the recordings again, or take the record out",
+        ) from error
+    for line in noticed:
         click.echo(f"noticed by the import: {plain(line)}")
     if (folder / PHONES_FILE).is_file():
         _phones(folder / PHONES_FILE)

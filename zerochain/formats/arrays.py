@@ -55,7 +55,7 @@ def mapped(path: Path) -> NDArray[Any]:
         BrokenArrayError: missing, cut short, no such file, or of Python objects.
     """
     with _as_broken():
-        return npy.open_memmap(path, mode="r")  # type: ignore[no-untyped-call,no-any-return]
+        return npy.open_memmap(path, mode="r")
 
 
 def from_archive(content: bytes, name: str) -> NDArray[Any]:
@@ -74,13 +74,13 @@ def from_archive(content: bytes, name: str) -> NDArray[Any]:
 def _parsed(content: bytes) -> NDArray[Any]:
     """The array in the bytes of a .npy file, whose header is held against their number."""
     stream = io.BytesIO(content)
-    version = npy.read_magic(stream)  # type: ignore[no-untyped-call]
+    version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran_order, dtype = read(stream)  # type: ignore[no-untyped-call]
+    shape, fortran_order, dtype = read(stream)
     data = content[stream.tell() :]
     if dtype.hasobject or min(shape, default=0) < 0:
         raise ValueError(f"holds {dtype} of shape {shape}")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"{dtype} of shape {shape} has not {len(data)} bytes")
-    order = "F" if fortran_order else "C"
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    values: NDArray[Any] = np.frombuffer(data, dtype)
+    return values.reshape(shape[::-1]).T if fortran_order else values.reshape(shape)

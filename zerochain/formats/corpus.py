@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from zerochain import audio
 from zerochain.audio import Part, Waveform
@@ -44,22 +44,6 @@ _SCHEMA = pa.schema(
 )
 
 
-class _Record(BaseModel):
-    """What an import writes down; others add what they like."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-
-    skipped: list[dict[str, Any]] = []
-    noticed: list[dict[str, Any]] = []
-    unread: dict[str, list[str]] = {}
-    links_passed_over: list[str] = []
-    links_to_nowhere: list[str] = []
-    notes: list[str] = []
-    unlisted: int = Field(0, ge=0)
-    hidden: int = Field(0, ge=0)
-    without_alignment: int = Field(0, ge=0)
-
-
 class _Header(Header):
     """People may edit it, and add what they like."""
 
@@ -68,7 +52,7 @@ class _Header(Header):
     language: str = ""
     licence: str = ""
     source: str = ""
-    record: _Record = _Record()
+    record: dict[str, Any] = Field(default_factory=dict)
 
 
 class _TableHeader(Header):
@@ -275,7 +259,7 @@ def _read(folder: Path) -> Corpus:
         language=header.language,
         licence=header.licence,
         source=header.source,
-        record=header.record.model_dump(exclude_unset=True),
+        record=header.record,
         folder=folder,
         version=identity(folder),
     )

@@ -321,7 +321,7 @@ def _read(folder: Path) -> Features:
     for name in features.ids:  # one pass over what may be gigabytes
         block = np.ascontiguousarray(features[name])
         check_frames(block, features.dim, name)
-        digest.update(block)
+        digest.update(block.data)
     if digest.hexdigest() != header.frames_sha256:
         raise InputError(
             f"are not the frames that {MARKER} was written with: their checksum is another's",
