@@ -126,7 +126,7 @@ def test_a_failing_step_says_why(
     error = run("run", "chain", "--out", "r", *settings(given), code=1).stderr
     assert "r: pipeline 'chain' failed" in error
     assert "the first error above" in error
-    assert f"Error: {broken}: the header promises " in capfd.readouterr().err
+    assert f"Error: {broken}: cut short: the header promises " in capfd.readouterr().err
     assert not Path("r/features").exists()
     assert Path("r/config.yaml").exists()
 
