@@ -280,7 +280,7 @@ def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
     end = n / rate if part.end is None else part.end
     if math.isfinite(start * rate) and math.isfinite(end * rate):
         first, last = round(start * rate), n if part.end is None else round(end * rate)
-        if 0 <= first < last <= n + rate // 100 and first < n:
+        if 0 <= first < last <= n + max(rate // 100, contents.block) and first < n:
             return first, min(last, n)
     raise unreadable(
         path,
