@@ -26,8 +26,8 @@ from zerochain.formats.atomic import atomic_file, explained
 
 SAMPLE_RATE = 16_000
 SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au"}
-    | {".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga", ".aif", ".aiff"}
+    | {".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
 )
 """Of the files that importing a folder takes for recordings."""
 _IN_MEMORY = 1 << 24
