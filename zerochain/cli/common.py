@@ -240,6 +240,17 @@ def seed_option(function: F) -> F:
     )(function)
 
 
+def channel_option(function: F) -> F:
+    """`--channel` of one recording."""
+    return click.option(
+        "--channel",
+        metavar="CHANNEL",
+        default="mix",
+        show_default=True,
+        help="Of the recording: mix, left, right or a number counted from 1.",
+    )(function)
+
+
 def jobs_option(function: F) -> F:
     """`--jobs`: processes."""
     return click.option(
