@@ -83,6 +83,22 @@ def test_fifty_files_without_the_tier_are_one_line(tmp_path: Path) -> None:
     assert len(phones(tmp_path / "c")) == 8
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_a_textgrid_of_another_recording_is_noticed(tmp_path: Path, table: bool) -> None:
+    for name, lasting in (("u", 2.0), ("v", 4.0)):
+        wav(tmp_path / "rec" / f"{name}.wav", 4)
+        textgrid(tmp_path / "rec" / f"{name}.TextGrid", lasting, "phones", [(0.5, 1.0, "a")])
+    rows = [f"{name}.wav\t{name}{i}\t{2 * i}\t{2 * i + 2.5 - i}" for name in "uv" for i in (0, 1)]
+    (tmp_path / "t.tsv").write_text("\n".join(["file\tid\tstart\tend", *rows]))
+    with pytest.warns(CorpusWarning, match=r"1 TextGrid of other length .*u.TextGrid \(2 s, not 4"):
+        import_folder(
+            tmp_path / "rec",
+            tmp_path / "c",
+            table=tmp_path / "t.tsv" if table else None,
+            alignments=tmp_path / "rec",
+        )
+
+
 def test_what_deserves_a_look_is_kept_and_said(tmp_path: Path) -> None:
     wav(tmp_path / "rec" / "u.wav", 1)
     (tmp_path / "u.phn").write_text("0 0 p\n0 0.5 <p:>\n")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zerochain.audio import SUFFIXES
 from zerochain.corpora.build import Span
 from zerochain.errors import InputError, listed
 
@@ -96,10 +97,12 @@ class Names:
         return {name: self._target(found) for name, found in fitting.items()}
 
     def _exact(self, name: str) -> str | None:
-        return next((one for one in (name, _last(name)) if one in self._known), None)
+        forms = (name, _last(name), _without_suffix(name), _without_suffix(_last(name)))
+        return next((one for one in forms if one in self._known), None)
 
     def _ending(self, name: str) -> list[str]:
         """Those whose last parts are the same, as many parts as possible."""
+        name = name if _last(name) in self._by_last else _without_suffix(name)
         alike = {one: _n_alike(one, name) for one in self._by_last.get(_last(name), ())}
         most = max(alike.values(), default=0)
         return sorted(one for one, n in alike.items() if n == most)
@@ -122,6 +125,12 @@ class Names:
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _without_suffix(name: str) -> str:
+    """The name without a sound file's suffix: call.wav.TextGrid is of call.wav."""
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
 
 
 def _n_alike(one: str, other: str) -> int:
