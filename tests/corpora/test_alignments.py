@@ -126,6 +126,16 @@ def test_matching_by_path_or_name(tmp_path: Path) -> None:
     assert set(phones.by_id) == {"anna/a", "b"}
 
 
+def test_a_ctm_may_be_of_more_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "all.ctm"
+    path.write_text("a 1 0.1 0.2 p\nx 1 0.1 0.2 t\ny 1 0.1 0.2 t\n")
+    phones, bad, notes = read_alignments(path, spans(a=1.0))
+    assert (set(phones.by_id), bad) == ({"a"}, [])
+    assert notes == ["2 alignments of a CTM belonging to no recording left out: x, y"]
+    with pytest.raises(InputError, match="3 of 3 alignments belong to no recording: a, x, y"):
+        read_alignments(path, spans(b=1.0))
+
+
 def test_alignments_without_a_recording_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b", "x", "y"):
         phn(tmp_path, name, "0.0 0.5 A")

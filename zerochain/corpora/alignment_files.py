@@ -8,7 +8,6 @@ CTM is NIST's and Kaldi's `id channel onset duration label`, a whole corpus in a
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,12 +16,11 @@ from pathlib import Path
 from zerochain.corpora.textgrid import Interval
 from zerochain.errors import InputError
 from zerochain.formats.identity import utterance_id
-from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.lines import fields_of, lines_of, read_text
 
 BEYOND_S = 0.05
 """Alignments may end so much later than their recording: the aligner's last frame is padded."""
 _TIMIT_RATE = 16_000
-_FIELD = re.compile(r"[ \t]+")  # str.split also cuts at no-break spaces, inside a label
 _WHOLE_SHARE = 0.75
 _NO_SAMPLES = {1000: "milliseconds", 200: "frames of 5 ms", 100: "frames of 10 ms",
                50: "frames of 20 ms", 10**7: "HTK's units of 100 ns"}  # fmt: skip
@@ -54,7 +52,7 @@ def read_phn(
         InputError: no label, a line of another form, samples that fit both rates, or whole numbers
             that count something else, such as milliseconds.
     """
-    lines = [(i, _fields(line)) for i, line in enumerate(_lines(path), 1)]
+    lines = [(i, fields_of(line)) for i, line in enumerate(_lines(path), 1)]
     lines = [(i, fields) for i, fields in lines if fields]
     if any(fields == ["#"] for _, fields in lines):
         return _xlabel(lines, path)
@@ -90,7 +88,7 @@ def read_ctm(path: Path) -> CtmLines:
     """
     by_id: CtmLines = defaultdict(lambda: defaultdict(list))
     for i, line in enumerate(_lines(path), 1):
-        fields = _fields(line)
+        fields = fields_of(line)
         if not fields or fields[0].startswith(";;"):
             continue
         if len(fields) not in _CTM_COLUMNS:
@@ -122,11 +120,6 @@ def time(text: str, line: int, path: Path) -> float:
 def _lines(path: Path) -> list[str]:
     """Composed (NFC), so that one letter is one phone however it was typed."""
     return lines_of(unicodedata.normalize("NFC", read_text(path)))
-
-
-def _fields(line: str) -> list[str]:
-    stripped = line.strip(" \t")
-    return _FIELD.split(stripped) if stripped else []
 
 
 def _refuse_other_units(last: float, lasting_s: Iterable[float], own: int, path: Path) -> None:

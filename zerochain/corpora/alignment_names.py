@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -51,7 +51,9 @@ class Names:
         for name in self._known:
             self._by_last[_last(name)].add(name)
 
-    def resolve(self, names: Sequence[str], path: Path) -> dict[str, Target | None]:
+    def resolve(
+        self, names: Sequence[str], path: Path, *, optional: Collection[str] = ()
+    ) -> dict[str, Target | None]:
         """Each alignment's name → whom it may belong to; None: to no utterance of the corpus.
 
         That is whoever bears the same name, folders and all; or the name alone; or the only one
@@ -60,6 +62,7 @@ class Names:
         Args:
             names: paths in the folder of alignments without their suffix, or a CTM's ids.
             path: of the alignments, for errors.
+            optional: names that may fit nobody, and are left out then, as long as another fits.
 
         Raises:
             InputError: names that fit nobody, or several.
@@ -71,6 +74,8 @@ class Names:
             for name, one in exact.items()
         }
         unknown = [name for name, found in fitting.items() if not found]
+        if len(unknown) < len(names):
+            unknown = [name for name in unknown if name not in optional]
         if unknown:
             raise InputError(
                 f"{len(unknown)} of {len(names)} alignments belong to no recording: "
@@ -94,7 +99,7 @@ class Names:
                 cause="recordings in different folders share a name",
                 remedy="place every alignment in a folder that is called like its recording's",
             )
-        return {name: self._target(found) for name, found in fitting.items()}
+        return {name: self._target(found) for name, found in fitting.items() if found}
 
     def _exact(self, name: str) -> str | None:
         forms = (name, _last(name), _without_suffix(name), _without_suffix(_last(name)))

@@ -30,6 +30,8 @@ class Notes:
     clipped: int = 0
     outside: int = 0
     hidden: int = 0
+    unknown: list[str] = field(default_factory=list)
+    """Names in CTMs that no recording has."""
     without_phone: list[str] = field(default_factory=list)
     """Files."""
     other_length: list[str] = field(default_factory=list)
@@ -49,6 +51,11 @@ class Notes:
             (self.overlaps, "overlap", "of up to 15 ms taken for rounding"),
             (self.clipped, "phone", "clipped at an utterance's edge"),
             (self.outside, "phone", "of whole recordings in no utterance"),
+            (
+                len(self.unknown),
+                "alignment",
+                f"of a CTM belonging to no recording left out: {listed(self.unknown, 3)}",
+            ),
             (
                 len(self.without_phone),
                 "alignment",

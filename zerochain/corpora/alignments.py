@@ -80,7 +80,8 @@ def read_alignments(
             sound files' paths without the suffix.
 
     Raises:
-        InputError: no alignment, alignments of unknown utterances, or several of one.
+        InputError: no alignment, alignments of unknown utterances (of a CTM, only such), or
+            several of one.
     """
     notes = Notes()
     bad: list[Bad] = []
@@ -91,11 +92,17 @@ def read_alignments(
             path=path,
             remedy="alignments are .phn, .phones, .TextGrid or .ctm files",
         )
-    targets = Names(spans, spare, recordings or {}).resolve([s.name for s in sources], path)
+    # A CTM is often of a whole corpus, of which the recordings are a part.
+    from_ctm = {source.name for source in sources if source.channels is not None}
+    targets = Names(spans, spare, recordings or {}).resolve(
+        [source.name for source in sources], path, optional=from_ctm
+    )
     reading = _Reading(tier, times, notes, bad)
     for source in sources:
-        target = targets[source.name]
-        if target is not None:
+        target = targets.get(source.name)
+        if source.name not in targets:
+            notes.unknown.append(source.name)
+        elif target is not None:
             _check_channels(source, target)
             reading.add(source, target)
     reading.settle()

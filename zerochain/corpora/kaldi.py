@@ -27,7 +27,7 @@ from zerochain.corpora.kaldi_pipes import decoded_file
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import check_unique, utterance_id
-from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.lines import fields_of, lines_of, read_text
 
 OVERSHOOT_S = 0.5
 """How far a segment may reach beyond its recording; it is cut there. Kaldi's --max-overshoot."""
@@ -210,7 +210,7 @@ def _located(start: Path, value: str) -> Path:
 
 def _side(value: str, name: str, path: Path) -> int:
     """The channel, counted from 1, in 'file channel': A, B, … or 1, 2, …"""
-    channel = [*value.split(), ""][1]
+    channel = [*fields_of(value), ""][1]
     if re.fullmatch("[1-9][0-9]?", channel):
         return int(channel)
     if re.fullmatch("[A-Za-z]", channel):
@@ -227,7 +227,7 @@ def _segments(path: Path, entries: Mapping[str, _Recording | InputError]) -> dic
 
 def _segment(value: str, name: str, path: Path) -> _Segment:
     try:
-        recording, start, end, *more = value.split()
+        recording, start, end, *more = fields_of(value)
         channel = int(more[0]) if more else -1
         if len(more) > 1 or channel < -1:
             raise ValueError
@@ -329,8 +329,7 @@ def _speakers_file(folder: Path) -> Path:
 
 def _inverted(path: Path) -> dict[str, str]:
     """Speakers by utterance, of lines with a speaker and all of its utterances."""
-    pairs = [(one, who) for who, said in _read(path).items() for one in _composed(said).split(" ")]
-    pairs = [(one, who) for one, who in pairs if one]
+    pairs = [(one, who) for who, said in _read(path).items() for one in fields_of(_composed(said))]
     check_unique([one for one, _ in pairs], path)
     return dict(pairs)
 
