@@ -1,5 +1,6 @@
 """Alignments through the imports: what comes in, what is said."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,28 @@ def test_a_textgrid_of_another_recording_is_noticed(tmp_path: Path, table: bool)
             table=tmp_path / "t.tsv" if table else None,
             alignments=tmp_path / "rec",
         )
+
+
+def test_paths_that_are_no_text(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    wav(tmp_path / "rec" / "u.wav", 1)
+    try:
+        textgrid(tmp_path / odd / "u.TextGrid", 1, "phones", [(0, 1, "SIL")])
+    except OSError:
+        pytest.skip("file names are text here")
+    textgrid(tmp_path / odd / f"{odd}.TextGrid", 1, "phones", [(0, 1, "a")])
+    with pytest.warns(CorpusWarning, match=r"caf\\udce9"):
+        corpus = import_folder(
+            tmp_path / "rec", tmp_path / odd / "c", alignments=tmp_path / odd, skip_bad=True
+        )
+    found = "".join(findings(corpus))
+    assert r"caf\udce9.TextGrid" in found  # can't be an id
+    assert r"caf\udce9/u.TextGrid" in found  # without a phone
+    (tmp_path / "rec" / "u.wav").rename(tmp_path / odd / "u.wav")
+    (tmp_path / odd / "wav.scp").write_text("u u.wav\n")
+    for make in (import_folder, import_kaldi):
+        with pytest.raises(InputError, match="the folder's path is no text"):
+            make(tmp_path / odd, tmp_path / "d")
 
 
 def test_what_deserves_a_look_is_kept_and_said(tmp_path: Path) -> None:
