@@ -17,7 +17,7 @@ import shlex
 import sys
 from pathlib import Path
 
-PY = [sys.executable]
+PY = [sys.executable, "-P"]  # without the modules that may lie in the folder of the run
 Z = [*PY, "-m", "zerochain"]
 
 shell.prefix("set -euo pipefail; ")

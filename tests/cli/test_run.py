@@ -302,3 +302,22 @@ def test_change(setting: str, expected: dict[str, Any]) -> None:
     change(config, setting)
     text = yaml.safe_dump(expected).replace("HERE", str(Path().absolute()))
     assert config == {**before, **yaml.safe_load(text)}
+
+
+def test_modules_in_the_folders_at_work_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake is started where the user stands, and the steps in the folder of the run."""
+    recipe, out = Path("greet"), Path("r")
+    for folder in (recipe, out):
+        folder.mkdir()
+    for name in ("snakemake", "random", "yaml", "zerochain", "click"):
+        for folder in (Path(), out):
+            (folder / f"{name}.py").write_text("raise SystemExit('run')")
+    (recipe / "config.yaml").write_text("")
+    (recipe / "Snakefile").write_text(
+        f"include: {str(resource('pipelines') / 'common.smk')!r}\n"
+        "rule all:\n    output: 'greeting'\n"
+        """    shell: "{PY:q} -c 'import yaml' && {Z:q} --version > {output:q}"\n"""
+    )
+    monkeypatch.setenv("PYTHONPATH", str(resource("zerochain").parent), prepend=os.pathsep)
+    assert "Done: " in run("run", recipe, "--out", out).stdout
+    assert (out / "greeting").read_text().startswith("zerochain")

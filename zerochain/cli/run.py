@@ -17,6 +17,7 @@ from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 from zerochain.formats.yaml_files import parse_yaml, read_yaml
+from zerochain.processes import users_environment
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
@@ -118,10 +119,11 @@ def run_pipeline(
         with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
+        snakefile = recipe / "Snakefile"
+        command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--configfile", str(frozen), "--directory", str(out), "--nolock"]
         command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**users_environment(), "PYTHONUNBUFFERED": "1"}
         result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
     if result.returncode:
         raise InputError(
