@@ -89,6 +89,13 @@ def lowercase(setting, names):
     return names
 
 
+def several(setting, value):
+    """A list of a table's entry, whose form nobody has looked at."""
+    if not isinstance(value, list):
+        refuse(f"{setting} is {value!r}, not a list: [{value}]")
+    return value
+
+
 def is_name(text):
     """Whether it is made of letters, digits and -, as the names of systems and datasets are."""
     return isinstance(text, str) and re.fullmatch(r"\w[\w-]*", text) is not None

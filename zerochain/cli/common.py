@@ -73,7 +73,7 @@ class Group(click.Group):
 
 
 class Program(Group):
-    """The whole command line: it prints on any terminal, and runs nothing of the folder it is in."""
+    """The whole command line: it prints on any terminal, and runs no module of where it stands."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
