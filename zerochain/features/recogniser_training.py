@@ -43,22 +43,17 @@ STRIDE = 2
 _VALID = 0.05
 
 
-@dataclass(frozen=True)
-class RecogniserTraining:
+@dataclass(frozen=True, kw_only=True)
+class RecogniserTraining(Outcome):
     """How a recogniser's training went, and how often it errs."""
 
-    n_parameters: int
     n_characters: int
     n_utterances: int
     """That it learned from."""
     minutes: float
     excluded: Mapping[str, int]
     """Why utterances were left out → how many."""
-    steps: int
     seconds: float
-    best_step: int
-    best_valid_loss: float
-    converged: bool | None
     cer: float
     """In %, on recordings held out from training and from the choice of when to stop."""
     cer_interval: tuple[float, float] | None

@@ -38,22 +38,17 @@ TRAINING = TrainingConfig(
 """An hour of speech in minutes on a CPU."""
 
 
-@dataclass(frozen=True)
-class SpeakerTraining:
+@dataclass(frozen=True, kw_only=True)
+class SpeakerTraining(Outcome):
     """How a speaker encoder's training went, and how good it is."""
 
-    n_parameters: int
     n_speakers: int
     """That it learned to tell."""
     n_utterances: int
     minutes: float
     excluded: Mapping[str, int]
     """Why utterances were left out → how many."""
-    steps: int
     seconds: float
-    best_step: int
-    best_valid_loss: float
-    converged: bool | None
     held: Held
     """What it was tested on: speakers that it never heard, or known ones' utterances."""
     held_speakers: tuple[str, ...]
