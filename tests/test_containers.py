@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sounds import ALL, chunk, mp3_in_wav, samples, sound, wav
 
+from sounds import ALL, chunk, mp3_in_wav, samples, sound, wav
 from zerochain import audio
 from zerochain.audio import Part
 from zerochain.containers import examine

@@ -47,6 +47,19 @@ def test_folder(recordings: Path, tmp_path: Path) -> None:
     assert corpus.audio_root == "audio"
 
 
+def test_what_scores_take_for_silence_is_said(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "anna" / "a.TextGrid").unlink()
+    labels = ["SIL", "a", "sp", "<p:>", "SIL", "@"]
+    lines = [f"{i / 20} {(i + 1) / 20} {label}\n" for i, label in enumerate(labels)]
+    (recordings / "anna" / "a.phn").write_text("".join(lines))
+    result = run(
+        "import", "folder", recordings, "--alignments", recordings, "--out", tmp_path / "c"
+    )
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "6 of 5 kinds, in 1 utterances; taken for silence: 'SIL' 2, 'sp' 1, '<p:>' 1" in said
+
+
 def test_options_from_a_file(recordings: Path, tmp_path: Path) -> None:
     config = tmp_path / "import.yaml"
     config.write_text("speaker-from: folder:1\nlanguage: Mboshi\n")

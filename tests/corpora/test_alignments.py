@@ -126,6 +126,16 @@ def test_matching_by_path_or_name(tmp_path: Path) -> None:
     assert set(phones.by_id) == {"anna/a", "b"}
 
 
+def test_a_ctm_may_be_of_more_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "all.ctm"
+    path.write_text("a 1 0.1 0.2 p\nx 1 0.1 0.2 t\ny 1 0.1 0.2 t\n")
+    phones, bad, notes = read_alignments(path, spans(a=1.0))
+    assert (set(phones.by_id), bad) == ({"a"}, [])
+    assert notes == ["2 alignments of a CTM belonging to no recording left out: x, y"]
+    with pytest.raises(InputError, match="3 of 3 alignments belong to no recording: a, x, y"):
+        read_alignments(path, spans(b=1.0))
+
+
 def test_alignments_without_a_recording_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b", "x", "y"):
         phn(tmp_path, name, "0.0 0.5 A")
@@ -233,6 +243,26 @@ def test_samples_that_fit_two_rates_are_refused(tmp_path: Path) -> None:
     assert "fits 4.000 s at 8000 Hz as well as at 16000 Hz" in bad[0].reason
 
 
+@pytest.mark.parametrize(
+    ("per_s", "said"),
+    [(1000, "milliseconds"), (200, "5 ms"), (100, "10 ms"), (50, "20 ms"), (10**7, "100 ns")],
+)
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_numbers_that_count_no_samples_are_refused(
+    tmp_path: Path, per_s: int, said: str, rate: int
+) -> None:
+    phn(tmp_path, "a", f"0 {per_s} A", f"{per_s} {2 * per_s - per_s // 50} B")
+    _, bad, _ = read_alignments(tmp_path, spans(a=2.0, rate=rate))
+    assert "neither seconds nor samples: they may be" in bad[0].reason
+    assert said in bad[0].reason
+
+
+def test_samples_of_labels_that_end_early_are_samples(tmp_path: Path) -> None:
+    phn(tmp_path, "a", "0 8000 A", "8000 16000 B")  # 1 s of 4 s
+    phones, _, _ = read_alignments(tmp_path, spans(a=4.0))
+    assert [p.offset for p in phones.by_id["a"]] == [0.5, 1]
+
+
 def test_buckeye_s_xlabel(tmp_path: Path) -> None:
     lines = ["signal a", "nfields 1", "#", "0.00 122 {B_TRANS}", " 0.25  122 s; glottal"]
     text = "\n".join([*lines, " 0.50  121", " 0.75 122 iy", ""])
@@ -268,12 +298,42 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     assert notes == ["1 hidden file among the alignments passed over"]
 
 
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    phn(tmp_path, "a", "0 1 A")
+    (tmp_path / "b.phn").symlink_to(tmp_path / "gone.phn")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    _, bad, _ = read_alignments(tmp_path, spans(a=1.0, b=1.0))
+    assert [one.file for one in bad] == ["b.phn"]
+
+
+def test_a_link_to_another_utterance_s_alignment_is_one(tmp_path: Path) -> None:
+    phn(tmp_path, "a", "0 1 A")
+    (tmp_path / "b.phn").symlink_to(tmp_path / "a.phn")
+    assert set(read_alignments(tmp_path, spans(a=1.0, b=1.0)).phones.by_id) == {"a", "b"}
+
+
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     phn(tmp_path / "disk", "a", "0 1 A")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "linked").symlink_to(tmp_path / "disk")
     (tmp_path / "disk" / "loop").symlink_to(tmp_path / "here")
     assert set(read_alignments(tmp_path / "here", spans(a=1.0)).phones.by_id) == {"a"}
+
+
+def test_names_may_keep_the_sound_s_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "all.ctm"
+    path.write_text(";; made by hand\n  ;; as well\na.wav 1 0.1 0.2 p\nx/b.FLAC 1 0.1 0.2 t\n")
+    assert set(read_alignments(path, {**spans(a=1.0), **spans({"y/b": 1.0})}).phones.by_id) == {
+        "a",
+        "y/b",
+    }
+
+
+def test_times_of_a_ctm_that_are_none_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "all.ctm"
+    path.write_text("a 1 * * <ALT_BEGIN>\n")
+    with pytest.raises(InputError, match=r"all\.ctm: line 1: '\*' is not a time"):
+        read_alignments(path, spans(a=1.0))
 
 
 def test_base_names_and_last_folders(tmp_path: Path) -> None:
@@ -475,6 +535,10 @@ def test_word_positions_are_noticed_and_can_go(tmp_path: Path) -> None:
     ("labels", "said"),
     [
         (["?", "a", "<cl>", "b"], "in brackets: '<cl>' (1 times), '?' (1 times)"),
+        (["1", "2", "a"], "'1' (1 times), '2' (1 times)"),
+        (["55", "˥", "@", "{", "a1"], "'55' (1 times), '˥' (1 times)"),
+        (["?", "@", "{", "}", "2:", "9~", "6", "&", "@\\", "3`"], ""),
+        (["!", "|", "||", "ǃ", "ǁ", "ʘ", "a˥˩", "a1"], ""),
         (["hello", "a", "b c"], "'b c' (1 times), 'hello' (1 times)"),
         (["t͡ɕʰʷː", "aɪ̯̃ː", "ax-h", "ʔ", "AA1", "<p:>", "****", "ŋ̊", "é"], ""),
     ],

@@ -1,5 +1,6 @@
 """Alignments through the imports: what comes in, what is said."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,44 @@ def test_fifty_files_without_the_tier_are_one_line(tmp_path: Path) -> None:
     assert "8 files: " in message
     import_folder(tmp_path / "rec", tmp_path / "c", alignments=tmp_path / "rec", tier="PHONEME-?")
     assert len(phones(tmp_path / "c")) == 8
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_textgrid_of_another_recording_is_noticed(tmp_path: Path, table: bool) -> None:
+    for name, lasting in (("u", 2.0), ("v", 4.0)):
+        wav(tmp_path / "rec" / f"{name}.wav", 4)
+        textgrid(tmp_path / "rec" / f"{name}.TextGrid", lasting, "phones", [(0.5, 1.0, "a")])
+    rows = [f"{name}.wav\t{name}{i}\t{2 * i}\t{2 * i + 2.5 - i}" for name in "uv" for i in (0, 1)]
+    (tmp_path / "t.tsv").write_text("\n".join(["file\tid\tstart\tend", *rows]))
+    with pytest.warns(CorpusWarning, match=r"1 TextGrid of other length .*u.TextGrid \(2 s, not 4"):
+        import_folder(
+            tmp_path / "rec",
+            tmp_path / "c",
+            table=tmp_path / "t.tsv" if table else None,
+            alignments=tmp_path / "rec",
+        )
+
+
+def test_paths_that_are_no_text(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    wav(tmp_path / "rec" / "u.wav", 1)
+    try:
+        textgrid(tmp_path / odd / "u.TextGrid", 1, "phones", [(0, 1, "SIL")])
+    except OSError:
+        pytest.skip("file names are text here")
+    textgrid(tmp_path / odd / f"{odd}.TextGrid", 1, "phones", [(0, 1, "a")])
+    with pytest.warns(CorpusWarning, match=r"caf\\udce9"):
+        corpus = import_folder(
+            tmp_path / "rec", tmp_path / odd / "c", alignments=tmp_path / odd, skip_bad=True
+        )
+    found = "".join(findings(corpus))
+    assert r"caf\udce9.TextGrid" in found  # can't be an id
+    assert r"caf\udce9/u.TextGrid" in found  # without a phone
+    (tmp_path / "rec" / "u.wav").rename(tmp_path / odd / "u.wav")
+    (tmp_path / odd / "wav.scp").write_text("u u.wav\n")
+    for make in (import_folder, import_kaldi):
+        with pytest.raises(InputError, match="the folder's path is no text"):
+            make(tmp_path / odd, tmp_path / "d")
 
 
 def test_what_deserves_a_look_is_kept_and_said(tmp_path: Path) -> None:

@@ -107,6 +107,16 @@ def test_texts_and_speakers_of_some_utterances(data: Path, tmp_path: Path) -> No
     assert [u.text for u in quiet(data, tmp_path / "out").utterances] == [None, None]
 
 
+def test_speakers_by_spk2utt(data: Path, tmp_path: Path) -> None:
+    (data / "utt2spk").unlink()
+    (data / "spk2utt").write_text("anna r1\t r2 r1-gone\n")
+    corpus = import_kaldi(data, tmp_path / "out")
+    assert [u.speaker for u in corpus.utterances] == ["anna", "anna"]
+    (data / "spk2utt").write_text("anna r1 r2\nbob r2\n")
+    with pytest.raises(InputError, match="1 duplicate ids: r2"):
+        import_kaldi(data, tmp_path / "again")
+
+
 def test_lines_end_where_editors_end_them(data: Path, tmp_path: Path) -> None:
     (data / "text").write_bytes("r1 a\u2028b\u3000c\rr2 d\x85e\r".encode())
     corpus = import_kaldi(data, tmp_path / "out")

@@ -25,6 +25,16 @@ def test_pairs_carry_the_ids_of_both_corpora(make_corpus: Make, tmp_path: Path) 
     assert (pairs.source_corpus, pairs.target_corpus) == (source.id, target.id)
 
 
+def test_columns_are_found_however_they_are_composed(make_corpus: Make, tmp_path: Path) -> None:
+    corpus = make_corpus(name="left")
+    nfc, nfd = "espa\u00f1ol", "espan\u0303ol"
+    for column, asked in ((nfc, nfd), (nfd, nfc)):
+        (tmp_path / "p.tsv").write_text(f"source\t{column}\nu0\tu1\n", encoding="utf-8")
+        out = tmp_path / "p.parquet"
+        import_pairs(tmp_path / "p.tsv", corpus, corpus, out, target_column=asked)
+        assert read_pairs(out, corpus, corpus).pairs == (("u0", "u1"),)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -124,6 +124,17 @@ def test_big_endian_as_praat_writes_it(tmp_path: Path) -> None:
     assert len(labels(path)) == 2
 
 
+def test_comments_behind_exclamation_marks_are_none_of_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_text(LONG, encoding="utf-8")
+    wanted = read_textgrid(path)
+    lines = [f'{line} ! 3 of "Ana" <exists>' for line in LONG.splitlines()]
+    path.write_text("\n".join([*lines, '! 7 "more"']), encoding="utf-8")
+    assert read_textgrid(path) == wanted
+    path.write_text('"ooTextFile" "TextGrid" 0 1. <exists> 1 "IntervalTier" "a" 0 1 1 .5 1 "! 2"')
+    assert read_textgrid(path).tiers[0].intervals[0][1:] == (0.5, 1, "! 2")
+
+
 def test_missing_tiers_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "a.TextGrid"
     path.write_text(LONG)

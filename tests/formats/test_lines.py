@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zerochain.corpora.alignments import read_ctm
 from zerochain.corpora.tables import read_rows
 from zerochain.errors import InputError
-from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.lines import fields_of, lines_of, read_text
 from zerochain.formats.text_vectors import read_vectors
 from zerochain.formats.unit_text import read_unit_text
 from zerochain.metrics.items import read_items
@@ -23,6 +23,14 @@ def test_lines_are_those_of_python_s_text_files(text: str) -> None:
     expected = [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
     assert lines_of(text) == expected
     assert "".join(lines_of(text, keep_ends=True)) == text
+
+
+def test_fields_end_at_spaces_and_tabs_only(tmp_path: Path) -> None:
+    assert fields_of(" \ta  b\tc\u00a0d \u2028") == ["a", "b", "c\u00a0d", "\u2028"]
+    assert fields_of(" \t") == fields_of("") == []
+    path = tmp_path / "x.item"
+    path.write_text("u 0 1 a\u00a0b p n s\n", encoding="utf-8")
+    assert read_items(path)[0][3:] == ("a\u00a0b", "p", "n", "s")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -47,6 +47,22 @@ def test_suffixes_and_folders_go_only_where_it_is_asked_for(tmp_path):
     assert list(read_unit_text(path, "fairseq", folders=False)) == ["a.wav"]
 
 
+def test_jsonl_as_data_frames_write_it(tmp_path):
+    path = tmp_path / "u.jsonl"
+    rows = ['{"file": null, "audio": "a", "units": [1.0, 2]}', '{"audio": "b", "units": [3]}']
+    path.write_text("\n".join([*rows, '{"file": "c", "audio": "d", "units": [4]}']))
+    read = read_unit_text(path, "jsonl")
+    assert {name: line.tolist() for name, line in read.items()} == {"a": [1, 2], "b": [3], "c": [4]}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "fairseq"])
+def test_undecodable_bytes_are_refused(tmp_path, kind):
+    path = tmp_path / "u"
+    path.write_bytes(f"{GOOD[kind]}\n{GOOD[kind].replace('a', 'é', 1)}\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"u:2: is no line of units \(it is not in UTF-8\)"):
+        read_unit_text(path, kind)
+
+
 GOOD = {"jsonl": '{"file": "a", "units": [1]}', "fairseq": "a|1"}
 
 
@@ -58,6 +74,8 @@ GOOD = {"jsonl": '{"file": "a", "units": [1]}', "fairseq": "a|1"}
         ("jsonl", '{"file": 3, "units": [1]}', 'no text "file"'),
         ("jsonl", '{"file": "b", "units": "1 2"}', 'no list "units"'),
         ("jsonl", '{"file": "b", "units": [1.5]}', "1.5 is no unit"),
+        ("jsonl", '{"file": "b", "units": [NaN]}', "nan is no unit"),
+        ("jsonl", '{"file": "b", "units": [-1.0]}', "-1.0 is no unit"),
         ("jsonl", '{"file": "b", "units": [true]}', "True is no unit"),
         ("jsonl", '{"file": "b", "units": [2147483648]}', "is no unit"),
         ("jsonl", '{"file": "b", "units": []}', "has no units"),

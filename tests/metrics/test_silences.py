@@ -4,7 +4,7 @@ import pytest
 
 from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.items import phone_items, triphone_items
-from zerochain.metrics.silences import SILENCES, chosen, without_position
+from zerochain.metrics.silences import SILENCES, chosen, recorded, without_position
 
 CONVENTIONS = {
     "TIMIT": ["h#", "pau", "epi"],
@@ -33,7 +33,9 @@ def test_symbols_of_phones_are_none(label: str) -> None:
 
 def test_a_list_of_one_s_own_is_taken_as_it_is() -> None:
     assert chosen(None) is SILENCES
-    assert chosen(sorted(SILENCES)) is SILENCES  # as a score's record has it
+    assert chosen(sorted(SILENCES)) is chosen(recorded(SILENCES)) is SILENCES
+    assert chosen(recorded({"b", "a"})) == {"a", "b"}
+    assert recorded({"b", "a"}) == ["a", "b"]
     assert len(list(SILENCES)) == len(SILENCES) == len(set(SILENCES))
     own = chosen("SIL,e\u0301")
     assert set(own) == {"SIL", "é"}

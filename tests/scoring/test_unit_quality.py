@@ -70,7 +70,7 @@ def test_units_that_are_phones_are_perfect(said, tmp_path):
     assert first.options["frames_without_phone"] == 12 * 2 * 10
     assert 0 < first.options["chance"] < 0.5
     assert first.inputs["corpus"] == said.id
-    assert first.options["silences"]
+    assert first.options["silences"] == "default"
 
 
 def test_silences_shift_and_split_are_used_and_stated(said, tmp_path):

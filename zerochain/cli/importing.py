@@ -12,6 +12,7 @@ import click
 
 from zerochain.cli.common import FILE, FOLDER, PATH, Command, Group, jobs_option, out_option
 from zerochain.cli.printing import print_facts
+from zerochain.errors import listed
 
 if TYPE_CHECKING:
     from zerochain.formats.corpus import Corpus
@@ -201,12 +202,15 @@ def _skipped(entries: Sequence[Mapping[str, str]]) -> str:
 
 
 def _phones(corpus: Corpus) -> str:
+    """How many labels there are, and which of them scores take for silence."""
     from zerochain.formats.phones import PHONES_FILE, read_phones
+    from zerochain.metrics.silences import SILENCES
 
     path = (corpus.folder or Path()) / PHONES_FILE
     if not path.exists():
         return ""
     by_id = read_phones(path).by_id
-    kinds = {phone.phone for line in by_id.values() for phone in line}
-    n_phones = sum(map(len, by_id.values()))
-    return f"{n_phones} of {len(kinds)} kinds, in {len(by_id)} utterances"
+    kinds = Counter(phone.phone for line in by_id.values() for phone in line)
+    silent = [f"{label!r} {n:,}" for label, n in kinds.most_common() if label in SILENCES]
+    taken = f"; taken for silence: {listed(silent)}" if silent else ""
+    return f"{kinds.total()} of {len(kinds)} kinds, in {len(by_id)} utterances{taken}"

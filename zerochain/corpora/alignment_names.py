@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zerochain.audio import SUFFIXES
 from zerochain.corpora.build import Span
 from zerochain.errors import InputError, listed
 
@@ -50,7 +51,9 @@ class Names:
         for name in self._known:
             self._by_last[_last(name)].add(name)
 
-    def resolve(self, names: Sequence[str], path: Path) -> dict[str, Target | None]:
+    def resolve(
+        self, names: Sequence[str], path: Path, *, optional: Collection[str] = ()
+    ) -> dict[str, Target | None]:
         """Each alignment's name → whom it may belong to; None: to no utterance of the corpus.
 
         That is whoever bears the same name, folders and all; or the name alone; or the only one
@@ -59,6 +62,7 @@ class Names:
         Args:
             names: paths in the folder of alignments without their suffix, or a CTM's ids.
             path: of the alignments, for errors.
+            optional: names that may fit nobody, and are left out then, as long as another fits.
 
         Raises:
             InputError: names that fit nobody, or several.
@@ -70,6 +74,8 @@ class Names:
             for name, one in exact.items()
         }
         unknown = [name for name, found in fitting.items() if not found]
+        if len(unknown) < len(names):
+            unknown = [name for name in unknown if name not in optional]
         if unknown:
             raise InputError(
                 f"{len(unknown)} of {len(names)} alignments belong to no recording: "
@@ -93,13 +99,15 @@ class Names:
                 cause="recordings in different folders share a name",
                 remedy="place every alignment in a folder that is called like its recording's",
             )
-        return {name: self._target(found) for name, found in fitting.items()}
+        return {name: self._target(found) for name, found in fitting.items() if found}
 
     def _exact(self, name: str) -> str | None:
-        return next((one for one in (name, _last(name)) if one in self._known), None)
+        forms = (name, _last(name), _without_suffix(name), _without_suffix(_last(name)))
+        return next((one for one in forms if one in self._known), None)
 
     def _ending(self, name: str) -> list[str]:
         """Those whose last parts are the same, as many parts as possible."""
+        name = name if _last(name) in self._by_last else _without_suffix(name)
         alike = {one: _n_alike(one, name) for one in self._by_last.get(_last(name), ())}
         most = max(alike.values(), default=0)
         return sorted(one for one, n in alike.items() if n == most)
@@ -122,6 +130,12 @@ class Names:
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _without_suffix(name: str) -> str:
+    """The name without a sound file's suffix: call.wav.TextGrid is of call.wav."""
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
 
 
 def _n_alike(one: str, other: str) -> int:

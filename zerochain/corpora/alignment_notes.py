@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from zerochain.errors import listed
@@ -15,6 +16,9 @@ _LONG = 5
 """Letters: a phone has fewer, whatever the alphabet; words often have as many."""
 _POSITIONED = 0.5
 _BRACKETS = ("<>", "[]", "{}", "()")
+_SAMPA = re.compile(r"(\|\||[@{}&?!|=<>1-9])\\?(_.|[@{}&?!1-9:~`\"^=])*")
+"""Phones of (X-)SAMPA that have no letter: @ for schwa, 2: and 9, { and }, ? for a glottal stop,
+clicks; and what may follow."""
 
 
 @dataclass
@@ -26,8 +30,12 @@ class Notes:
     clipped: int = 0
     outside: int = 0
     hidden: int = 0
+    unknown: list[str] = field(default_factory=list)
+    """Names in CTMs that no recording has."""
     without_phone: list[str] = field(default_factory=list)
     """Files."""
+    other_length: list[str] = field(default_factory=list)
+    """TextGrids, and how long they say that their recording lasts."""
     tiers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """What is odd about the choice of a tier → files."""
 
@@ -44,9 +52,20 @@ class Notes:
             (self.clipped, "phone", "clipped at an utterance's edge"),
             (self.outside, "phone", "of whole recordings in no utterance"),
             (
+                len(self.unknown),
+                "alignment",
+                f"of a CTM belonging to no recording left out: {listed(self.unknown, 3)}",
+            ),
+            (
                 len(self.without_phone),
                 "alignment",
                 f"without a phone: {listed(self.without_phone, 3)}",
+            ),
+            (
+                len(self.other_length),
+                "TextGrid",
+                "of other length than the recording, as if of another: "
+                f"{listed(self.other_length, 3)}",
             ),
         ]
         found = [f"{n:,} {one if n == 1 else one + 's'} {what}" for n, one, what in counts if n]
@@ -71,6 +90,7 @@ def label_notes(labels: Counter[str]) -> list[str]:
             "--strip-word-positions takes the endings away"
         )
     marks = [label for label in phones if not _letters(label) or _bracketed(label)]
+    marks = [label for label in marks if label not in _sampa(marks)]
     if marks:
         notes.append(
             f"labels without a letter, or in brackets: {_some(marks, phones)}; if they are pauses "
@@ -87,6 +107,14 @@ def label_notes(labels: Counter[str]) -> list[str]:
             "words, another tier or file holds the phones (--tier)"
         )
     return notes
+
+
+def _sampa(marks: Collection[str]) -> set[str]:
+    """Those that are phones in SAMPA; a single one, or numbers alone, may be anything."""
+    alike = {label for label in marks if _SAMPA.fullmatch(label) and not _bracketed(label)}
+    alike = {label for label in alike if len(label) == 1 or not label.isdecimal()}
+    signs = {label[0] for label in alike if not label[0].isdecimal()}
+    return alike if "@" in signs or len(signs) > 1 else set()
 
 
 def _letters(label: str) -> int:

@@ -6,11 +6,10 @@ clock an alignment's times are in `alignment_times`.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from zerochain.corpora.alignment_files import BEYOND_S, read_ctm, read_phn
 from zerochain.corpora.alignment_names import Names, Target
@@ -26,6 +25,7 @@ from zerochain.corpora.alignment_times import (
 )
 from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import Alignment, Span
+from zerochain.corpora.search import search
 from zerochain.corpora.textgrid import Interval, TextGrid, read_textgrid
 from zerochain.corpora.tiers import phones_of
 from zerochain.errors import InputError, listed
@@ -80,22 +80,29 @@ def read_alignments(
             sound files' paths without the suffix.
 
     Raises:
-        InputError: no alignment, alignments of unknown utterances, or several of one.
+        InputError: no alignment, alignments of unknown utterances (of a CTM, only such), or
+            several of one.
     """
     notes = Notes()
     bad: list[Bad] = []
     sources = list(_sources(path, notes, bad))
-    if not sources:
+    if not (sources or bad):
         raise InputError(
             "holds no alignment",
             path=path,
             remedy="alignments are .phn, .phones, .TextGrid or .ctm files",
         )
-    targets = Names(spans, spare, recordings or {}).resolve([s.name for s in sources], path)
+    # A CTM is often of a whole corpus, of which the recordings are a part.
+    from_ctm = {source.name for source in sources if source.channels is not None}
+    targets = Names(spans, spare, recordings or {}).resolve(
+        [source.name for source in sources], path, optional=from_ctm
+    )
     reading = _Reading(tier, times, notes, bad)
     for source in sources:
-        target = targets[source.name]
-        if target is not None:
+        target = targets.get(source.name)
+        if source.name not in targets:
+            notes.unknown.append(source.name)
+        elif target is not None:
             _check_channels(source, target)
             reading.add(source, target)
     reading.settle()
@@ -154,6 +161,7 @@ class _Reading:
         """Read an alignment; what makes it unusable goes to `bad`."""
         try:
             content = self._read(source, target)
+            self._check_length(content, target.spans)
             if target.utterance is None and len(target.of_recording) > 1:
                 self._cut(content, target.of_recording)
                 return
@@ -218,6 +226,17 @@ class _Reading:
             held = read_phn(source.path, lasting, recording_s=whole, sample_rate=rate)
         return _Content(source, held, self.tier, self.notes)
 
+    def _check_length(self, content: _Content, spans: Sequence[Span]) -> None:
+        """Note a TextGrid that is as long as neither the recording nor the utterance."""
+        if content.covered is None:
+            return
+        begin, end = content.covered
+        header = spans[0].header
+        lengths = [header.duration_s, *(span.utterance.duration for span in spans)]
+        if all(abs(end - x) > _near(x) < abs(end - begin - x) for x in lengths):
+            what = f"{content.source.path} ({end:g} s, not {header.duration_s:g} s)"
+            self.notes.other_length.append(what)
+
     def _place(self, content: _Content, target: Target, begin: Origin) -> None:
         if begin.clock == "recording":
             self._cut(content, target.of_recording or target.spans)
@@ -277,6 +296,11 @@ class _Reading:
         self.bad.append(_bad(source.path, error, source.name if source.channels else None))
 
 
+def _near(lasting_s: float) -> float:
+    """By how much the lengths of a recording and of its TextGrid may differ (s)."""
+    return max(0.1, 0.02 * lasting_s)
+
+
 def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
     found = error.found if name is None else f"{error.found} (in {name!r})"
     more = {"likely cause": error.cause, "fix": error.remedy}
@@ -287,7 +311,7 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
     if not path.exists():
         raise InputError("no such file or folder", path=path, remedy="check the path")
     root = path if path.is_dir() else path.parent
-    files = _files(path, notes) if path.is_dir() else [path]
+    files = _files(path, notes, bad) if path.is_dir() else [path]
     for file in files:
         try:
             if file.suffix.lower() == ".ctm":
@@ -301,26 +325,18 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
             bad.append(_bad(file, error))
 
 
-def _files(folder: Path, notes: Notes) -> list[Path]:
-    """Files of alignments, links to folders followed; hidden ones, as macOS leaves, are not."""
-    found: list[Path] = []
-    seen: set[str] = set()
+def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
+    """Files of alignments; a link to another of them may well be somebody else's alignment."""
+    found = search(folder, SUFFIXES)
+    bad += found.bad
+    hidden = [file for file in found.hidden if PurePosixPath(file).name.startswith(".")]
+    notes.hidden += sum(map(_is_alignment, hidden))
+    files = [file for file in (*found.files, *found.links) if _is_alignment(file)]
+    return sorted(folder / file for file in files if (folder / file).is_file())
 
-    def refuse(error: OSError) -> None:
-        raise _unreadable(error, Path(error.filename))
 
-    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:  # a link leads to where the search has been
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(where, name) for name in names]
-        files = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
-        notes.hidden += sum(file.name.startswith(".") for file in files)
-        found += [file for file in files if not file.name.startswith(".")]
-    return sorted(found)
+def _is_alignment(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in SUFFIXES
 
 
 def _check_channels(source: Source, target: Target) -> None:
@@ -346,10 +362,8 @@ def _check_end(intervals: Sequence[Interval], span: Span) -> None:
         )
 
 
-def _unreadable(error: OSError, path: Path | None = None) -> InputError:
-    return InputError(
-        f"can't be read ({error.strerror})", path=path, remedy="check who may read it"
-    )
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
 
 
 def _unclear(span: Span) -> InputError:

@@ -15,7 +15,7 @@ import joblib
 import zerochain
 from zerochain import audio
 from zerochain.cores import cores
-from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.bad import Bad, check_path, printable
 from zerochain.corpora.grouping import grouped
 from zerochain.corpora.measuring import Job, Measured, measure_file
 from zerochain.corpora.sounds import conversion
@@ -146,6 +146,8 @@ def _check_places(out: Path, draft: Corpus) -> None:
     check_replaceable(out.resolve(), MARKER)
     root = Path(draft.audio_root)
     folders = {root, *(draft.audio_path(u).parent for u in draft.utterances)}
+    for folder in sorted(folders):
+        check_path(folder)
     inside = [f for f in sorted(folders) if f.resolve().is_relative_to(out.resolve())]
     if inside:
         raise InputError(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from zerochain.corpora.alignment_times import Clock
 from zerochain.corpora.alignments import read_alignments
-from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.bad import Bad, check_path
 from zerochain.corpora.build import build_corpus
 from zerochain.corpora.channels import expand_channels
 from zerochain.corpora.patterns import hashed_split, labels_from
@@ -164,13 +164,7 @@ def _split_by_hash(
 def _check_options(recordings: Path, split_from: str | None, test_fraction: float | None) -> None:
     if not recordings.is_dir():
         raise InputError("no such folder", path=recordings, remedy="check the path")
-    if not str(recordings.absolute()).isprintable():
-        raise InputError(
-            "the folder's path is no text",
-            path=printable(str(recordings.absolute())),
-            cause="it was named in another encoding than UTF-8",
-            remedy="rename the folder",
-        )
+    check_path(recordings.absolute())
     if test_fraction is not None and split_from is not None:
         raise InputError("--split-from and --test-fraction are both given", remedy="choose one")
     if test_fraction is not None and not 0 < test_fraction < 1:

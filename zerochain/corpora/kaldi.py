@@ -27,11 +27,12 @@ from zerochain.corpora.kaldi_pipes import decoded_file
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import check_unique, utterance_id
-from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.lines import fields_of, lines_of, read_text
 
 OVERSHOOT_S = 0.5
 """How far a segment may reach beyond its recording; it is cut there. Kaldi's --max-overshoot."""
 _ROUNDING_S = 0.01
+_BY_SPEAKER = "spk2utt"
 _MISSING = "None"
 """What lhotse writes for a speaker or a transcript that it doesn't know."""
 
@@ -97,8 +98,8 @@ def import_kaldi(
     recording are cut, up to `OVERSHOOT_S`.
 
     Args:
-        folder: holds wav.scp and optionally segments, utt2spk, text, reco2file_and_channel and
-            reco2dur.
+        folder: holds wav.scp and optionally segments, utt2spk or spk2utt, text,
+            reco2file_and_channel and reco2dur.
         out: the corpus's folder.
         recordings: where the relative paths in wav.scp start; `folder` by default.
         split: of all its utterances, since Kaldi has a directory for each.
@@ -113,7 +114,7 @@ def import_kaldi(
     entries = _recordings(folder, (recordings or folder).absolute())
     segments = _segments(folder / "segments", entries)
     notes: list[str] = []
-    speakers = _column(folder / "utt2spk", segments, "speaker", notes)
+    speakers = _column(_speakers_file(folder), segments, "speaker", notes)
     texts = _column(folder / "text", segments, "text", notes)
     placed, bad, n_cut = [], [], 0
     for one, segment in segments.items():
@@ -204,12 +205,13 @@ def _located(start: Path, value: str) -> Path:
     if ".." in path.parts:  # as the system takes it: beyond a link it is another folder
         path = path.parent.resolve() / path.name
     forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
-    return next((p for p in (path, *forms) if p.exists()), path)
+    # Path.exists raises where a name is too long.
+    return next((p for p in (path, *forms) if os.path.exists(p)), path)  # noqa: PTH110
 
 
 def _side(value: str, name: str, path: Path) -> int:
     """The channel, counted from 1, in 'file channel': A, B, … or 1, 2, …"""
-    channel = [*value.split(), ""][1]
+    channel = [*fields_of(value), ""][1]
     if re.fullmatch("[1-9][0-9]?", channel):
         return int(channel)
     if re.fullmatch("[A-Za-z]", channel):
@@ -226,7 +228,7 @@ def _segments(path: Path, entries: Mapping[str, _Recording | InputError]) -> dic
 
 def _segment(value: str, name: str, path: Path) -> _Segment:
     try:
-        recording, start, end, *more = value.split()
+        recording, start, end, *more = fields_of(value)
         channel = int(more[0]) if more else -1
         if len(more) > 1 or channel < -1:
             raise ValueError
@@ -291,7 +293,7 @@ def _column(path: Path, ids: Collection[str], what: str, notes: list[str]) -> di
     """Speakers or texts of those utterances that have one; what is missing or too much is noted."""
     if not path.exists():
         return {}
-    entries = _read(path)
+    entries = _inverted(path) if path.name == _BY_SPEAKER else _read(path)
     kept = {one: value for one, value in entries.items() if one in ids}
     if entries and not kept:
         raise InputError(
@@ -318,6 +320,19 @@ def _column(path: Path, ids: Collection[str], what: str, notes: list[str]) -> di
         some = listed(lacking, 3)
         notes.append(f"without a {what}: {len(lacking)} of {len(ids)} utterances ({some})")
     return {one: _composed(value) for one, value in kept.items() if value != _MISSING}
+
+
+def _speakers_file(folder: Path) -> Path:
+    """utt2spk or, where it is missing, spk2utt, which says the same."""
+    files = [folder / "utt2spk", folder / _BY_SPEAKER]
+    return next((path for path in files if path.exists()), files[0])
+
+
+def _inverted(path: Path) -> dict[str, str]:
+    """Speakers by utterance, of lines with a speaker and all of its utterances."""
+    pairs = [(one, who) for who, said in _read(path).items() for one in fields_of(_composed(said))]
+    check_unique([one for one, _ in pairs], path)
+    return dict(pairs)
 
 
 def _unused(

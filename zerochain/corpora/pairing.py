@@ -7,7 +7,7 @@ from pathlib import Path
 from zerochain.corpora.tables import read_rows
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.identity import utterance_id
+from zerochain.formats.identity import composed, utterance_id
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 
 
@@ -26,7 +26,7 @@ def import_pairs(
         InputError: a missing column, an empty value, a pair listed twice, or ids that a corpus
             lacks (listed).
     """
-    columns = source_column, target_column
+    columns = composed(source_column), composed(target_column)
     _, rows = read_rows(table, required=columns)
     empty = [str(row.line) for row in rows if any(name not in row.values for name in columns)]
     if empty:

@@ -1,21 +1,17 @@
-"""The sound files of a folder: what is there, what can't be read, and where its links lead.
-
-A link to a folder is followed, since recordings often lie on another disk, but every folder is
-visited once: a link to where the search has been, or to a folder above, is passed over.
-"""
+"""The sound files of a folder: what is there, what can't be read, and where its links lead."""
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zerochain import audio
 from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.search import search
 from zerochain.errors import InputError, listed
 
 UNREAD = (
@@ -54,7 +50,7 @@ def sound_files(recordings: Path) -> Sounds:
     """
     if not recordings.is_dir():
         raise InputError("no such folder", path=recordings, remedy="check the path")
-    found = _Search(recordings).found()
+    found = search(recordings, audio.SUFFIXES | UNREAD)
     files = [file for file in found.files if _is_sound(recordings, file)]
     rest = sorted(set(found.files) - set(files))
     others = Counter(printable(PurePosixPath(file).suffix) for file in rest)
@@ -64,7 +60,7 @@ def sound_files(recordings: Path) -> Sounds:
     record = {
         "other_files": dict(sorted(others.items())),
         "unread": unread,
-        "hidden": found.n_hidden,
+        "hidden": len(found.hidden),
         "links_passed_over": sorted(map(printable, found.links)),
         "links_to_nowhere": sorted(map(printable, found.broken)),
     }
@@ -81,91 +77,6 @@ def conversion(file: str) -> str:
     return f"ffmpeg -i {shlex.quote(file)} {shlex.quote(str(Path(file).with_suffix('.wav')))}"
 
 
-@dataclass
-class _Found:
-    """What a search came across; paths are relative to where it began."""
-
-    files: list[str] = field(default_factory=list)
-    n_hidden: int = 0
-    bad: list[Bad] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-    """To what is found under its own name."""
-    broken: list[str] = field(default_factory=list)
-    """Links that lead nowhere, and are not named like sound."""
-
-
-class _Search:
-    """A walk through a folder; `real` are paths without links, which tell where it has been."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._home = os.path.realpath(root)
-        self._found = _Found()
-        self._folders = [("", self._home)]
-        self._been: set[str] = set()
-        self._files: set[str] = set()
-        self._folder_links: list[tuple[str, str, str]] = []
-        self._file_links: list[tuple[str, str]] = []
-
-    def found(self) -> _Found:
-        """All files but the hidden ones, sorted."""
-        while self._folders or self._folder_links:
-            # What has a name of its own goes by it, so links wait until there is nothing else.
-            if not self._folders:
-                self._follow(*self._folder_links.pop(0))
-            else:
-                self._visit(*self._folders.pop())
-                self._folder_links.sort()
-        for path, real in self._file_links:
-            (self._found.links if real in self._files else self._found.files).append(path)
-        self._found.files.sort()
-        return self._found
-
-    def _follow(self, path: str, real: str, holder: str) -> None:
-        above = any(Path(place).is_relative_to(real) for place in (holder, self._home))
-        if real in self._been or above:
-            self._found.links.append(path)
-        else:
-            self._folders.append((path, real))
-
-    def _visit(self, path: str, real: str) -> None:
-        if real in self._been:
-            return
-        self._been.add(real)
-        try:
-            with os.scandir(real) as entries:
-                for entry in entries:
-                    self._sort(f"{path}/{entry.name}" if path else entry.name, entry, real)
-        except OSError as error:
-            why = f"the folder can't be opened ({error.strerror})"
-            if not path:
-                raise InputError(why, path=self._root, remedy="ask for its permissions") from error
-            self._found.bad.append(Bad(printable(path), why))
-
-    def _sort(self, path: str, entry: os.DirEntry[str], holder: str) -> None:
-        if entry.name.startswith("."):
-            self._found.n_hidden += _n_files(entry)
-        elif entry.is_symlink():
-            self._sort_link(path, entry.path, holder)
-        elif entry.is_dir():
-            self._folders.append((path, entry.path))
-        elif entry.is_file():
-            self._found.files.append(path)
-            self._files.add(entry.path)
-
-    def _sort_link(self, path: str, link: str, holder: str) -> None:
-        real = os.path.realpath(link)
-        if Path(real).is_dir():
-            self._folder_links.append((path, real, holder))
-        elif Path(real).is_file():
-            self._file_links.append((path, real))
-        elif suffix(path) in audio.SUFFIXES | UNREAD:
-            why = f"a link to {printable(str(Path(link).readlink()))}, where there is no file"
-            self._found.bad.append(Bad(printable(path), why))
-        elif not Path(real).exists():
-            self._found.broken.append(path)
-
-
 def _is_sound(root: Path, file: str) -> bool:
     if suffix(file) in audio.SUFFIXES or suffix(file) not in _RARE:
         return suffix(file) in audio.SUFFIXES
@@ -174,12 +85,6 @@ def _is_sound(root: Path, file: str) -> bool:
     except InputError as error:  # a recording that is cut short or damaged is to be listed
         return not error.found.startswith(("not a readable sound file", "the file is empty"))
     return True
-
-
-def _n_files(hidden: os.DirEntry[str]) -> int:
-    if hidden.is_dir(follow_symlinks=False):
-        return sum(len(files) for _, _, files in os.walk(hidden.path))
-    return int(hidden.is_file())
 
 
 def _unread(files: Iterable[str], sounds: Collection[str]) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.identity import composed
 from zerochain.formats.lines import lines_of, read_text
 
 
@@ -22,6 +23,8 @@ class Row:
 
 def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Row]]:
     """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
+
+    Names of columns are in Unicode's composed form, those in `required` as well.
 
     A .csv may quote its values; in a tab-separated table a quotation mark is just a character.
 
@@ -43,7 +46,7 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
         raise InputError(
             f"line {reader.line_num}: {error}", path=path, remedy="fix the quotation marks"
         ) from error
-    columns = [name.strip() for name in table[0][1]] if table else []
+    columns = [composed(name.strip()) for name in table[0][1]] if table else []
     while columns and not columns[-1]:  # as spreadsheets leave them
         columns.pop()
     _check_columns(columns, required, path, "commas" if quoted else "tabs")

@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 from zerochain.errors import InputError
 
-# Praat reads free-standing numbers, strings and flags; all else ("xmin =", "item [1]:") is comment.
-_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\S)')
-_ENCODING = "neither UTF-8 nor UTF-16 with a byte-order mark"
+# Praat reads free-standing numbers, strings and flags; all else ("xmin =", "item [1]:") is comment,
+# and so is the rest of a line behind an exclamation mark that begins a word.
+_COMMENT = r"(?<!\S)![^\r\n]*"
+_STRING = r'"((?:[^"]|"")*)"'
+_NUMBER = r"(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
+_TOKEN = re.compile(f"{_COMMENT}|{_STRING}|{_NUMBER}")
 _FIX = 'open it in Praat and "Save as text file…"'
 
 
@@ -170,8 +173,11 @@ class _Reader:
 
 def _tokens(text: str) -> Iterator[str | float]:
     for match in _TOKEN.finditer(text):
-        number = match[2]
-        yield float(number) if number is not None else match[1].replace('""', '"')
+        label, number = match.groups()
+        if number is not None:
+            yield float(number)
+        elif label is not None:
+            yield label.replace('""', '"')
 
 
 def _text(path: Path) -> str:
@@ -182,12 +188,21 @@ def _text(path: Path) -> str:
     try:
         text = data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _damaged(path, _ENCODING) from error
+        raise _other_encoding(path) from error
     if "\0" in text:
-        raise _damaged(path, _ENCODING)
+        raise _other_encoding(path)
     if "Praat chronological TextGrid" in text[:100]:
         raise InputError("is a TextGrid in Praat's chronological format", path=path, remedy=_FIX)
     return unicodedata.normalize("NFC", text)
+
+
+def _other_encoding(path: Path) -> InputError:
+    return InputError(
+        "is neither UTF-8 nor UTF-16 with a byte-order mark",
+        path=path,
+        cause="an old Praat or a text editor saved it in another encoding, such as Latin-1",
+        remedy=_FIX,
+    )
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
@@ -20,6 +21,7 @@ from zerochain.formats.atomic import atomic_file
 VERSION = 1
 SEAL = "sha256"
 _DEEPEST = 50  # levels of lists and tables within each other; what people write has five
+_HALVES = re.compile("[\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -120,8 +122,13 @@ def explained_by(error: ValidationError) -> str:
     unknown = [_name(e["loc"]) for e in errors if e["type"] == "extra_forbidden"]
     if unknown:
         return f"has a key that nobody knows: {', '.join(unknown)}"
-    found = ", ".join(f"{_name(e['loc'])!r} is {_clipped(e['input'])}" for e in errors)
-    return f"makes no sense: {found}"
+    return f"makes no sense: {', '.join(map(_said, errors))}"
+
+
+def _said(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":  # of a validator of ours, which says it itself
+        return error["msg"].removeprefix("Value error, ")
+    return f"{_name(error['loc'])!r} is {_clipped(error['input'])}"
 
 
 def _name(place: tuple[int | str, ...]) -> str:
@@ -169,9 +176,15 @@ def check_version(version: object, path: Path) -> None:
         )
 
 
+def json_text(value: Any, **how: Any) -> str:
+    """JSON that UTF-8 can hold: bytes of paths that are no text are spelled out, caf\\udce9."""
+    text = json.dumps(value, ensure_ascii=False, **how)
+    return _HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
+
+
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """A header with its checksum, as JSON will give it back."""
-    plain = json.loads(json.dumps(value))
+    plain = json.loads(json_text(value))
     return {**plain, SEAL: _seal(plain)}
 
 
@@ -212,6 +225,6 @@ def write_json(path: Path, kind: str, value: dict[str, Any], *, editable: bool =
         editable: people may change it by hand, so it carries no checksum.
     """
     header = {"kind": kind, "version": VERSION, **value}
-    text = json.dumps(header if editable else sealed(header), ensure_ascii=False, indent=2)
+    text = json_text(header if editable else sealed(header), indent=2)
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 from zerochain.errors import InputError
 
 _WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+_SPACE = re.compile(r"[ \t]+")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -20,6 +21,12 @@ def lines_of(text: str, *, keep_ends: bool = False) -> list[str]:
     """The lines of a text, with or without their ends; none of an empty text."""
     lines = _WITH_END.findall(text)
     return lines if keep_ends else [line.rstrip("\r\n") for line in lines]
+
+
+def fields_of(line: str) -> list[str]:
+    """What spaces and tabs part; `str.split` also cuts at no-break spaces, inside labels."""
+    stripped = line.strip(" \t")
+    return _SPACE.split(stripped) if stripped else []
 
 
 def read_text(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
-from zerochain.formats.headers import json_object, validated
+from zerochain.formats.headers import json_object, json_text, validated
 from zerochain.formats.lines import lines_of, read_text
 
 _LIMITS = (
@@ -101,7 +100,7 @@ def read_scores(path: Path) -> list[Score]:
 
 def _line(score: Score, path: Path) -> str:
     try:
-        text = json.dumps(asdict(score), ensure_ascii=False, allow_nan=False)
+        text = json_text(asdict(score), allow_nan=False)
     except ValueError as error:
         raise InputError(
             f"{score.metric} of {score.system} is {score.value} with interval {score.interval} "

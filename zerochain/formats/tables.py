@@ -46,10 +46,10 @@ def write_table(path: Path, kind: str, table: pa.Table, metadata: dict[str, Any]
     """
     header = sealed({"kind": kind, "version": VERSION, **metadata})
     text = json.dumps(header, ensure_ascii=False, sort_keys=True).encode()
-    with atomic_file(path) as temporary:
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
         pq.write_table(
             table.replace_schema_metadata({_KEY: text}),
-            temporary,
+            stream,  # not the path: Arrow takes UTF-8 alone
             compression="zstd",
             write_page_checksum=True,
         )

@@ -13,6 +13,7 @@ slash and the last dot, which is why "audio" carries a suffix: an id's own dot w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import foreign_id
 
 UnitText = Literal["jsonl", "fairseq"]
+_UNDECODED = re.compile("[\udc80-\udcff]")
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -107,7 +109,8 @@ def _parsed(
     line: str, parse: Callable[[str], tuple[str, Iterable[Any]]], where: str
 ) -> tuple[str, NDArray[np.int32]]:
     try:
-        line.encode()
+        if _UNDECODED.search(line):
+            raise ValueError("it is not in UTF-8")
         name, values = parse(line)
         units = [_unit(value) for value in values]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -141,7 +144,8 @@ def _named(text: str, where: str, folders: bool, suffix: str) -> str:
 
 def _from_json(line: str) -> tuple[str, list[Any]]:
     row = json.loads(line)
-    name = row.get("file", row.get("audio")) if isinstance(row, dict) else None
+    names = [row.get(key) for key in ("file", "audio")] if isinstance(row, dict) else []
+    name = next((name for name in names if name is not None), None)  # polars writes null for none
     if not isinstance(name, str):
         raise ValueError('it has no text "file" or "audio"')
     if not isinstance(row.get("units"), list):
@@ -158,7 +162,8 @@ def _from_fairseq(line: str) -> tuple[str, list[str]]:
 
 def _unit(value: object) -> int:
     is_text = isinstance(value, str) and value.isascii() and value.isdigit()
-    if not is_text and (not isinstance(value, int) or isinstance(value, bool)):
+    is_whole = isinstance(value, float) and value.is_integer()  # as pandas writes 12
+    if not (is_text or is_whole) and (not isinstance(value, int) or isinstance(value, bool)):
         raise ValueError(f"{value!r} is no unit")
     number = int(value)  # type: ignore[call-overload]
     if not 0 <= number <= _LARGEST:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.lines import fields_of, lines_of, read_text
 from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.silences import SILENCES
 
@@ -132,7 +132,7 @@ def read_items(path: Path) -> list[Item]:
             with times that make no sense; the message names the line.
     """
     lines = enumerate(lines_of(unicodedata.normalize("NFC", read_text(path))), 1)
-    rows = [(n, line.split()) for n, line in lines if line.strip()]
+    rows = [(n, fields_of(line)) for n, line in lines if line.strip()]
     header = [name.lstrip("#") for name in rows[0][1]] if rows else []
     if set(COLUMNS) <= set(header):
         order = [header.index(name) for name in COLUMNS]

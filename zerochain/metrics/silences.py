@@ -62,12 +62,22 @@ SILENCES = Silences()
 """Labels that usually mean no phone: pauses, closures without a sound, noise."""
 
 
+DEFAULT = "default"
+"""What stands for `SILENCES` in records: the list is long."""
+
+
+def recorded(silences: Collection[str]) -> str | list[str]:
+    """Silences as a score's record has them: `chosen` gives them back."""
+    return DEFAULT if silences is SILENCES else sorted(silences)
+
+
 def chosen(names: str | Collection[str] | None) -> Collection[str]:
     """The silences of a user's list, with commas between them, or of a score's record.
 
-    None, or a record of `SILENCES`, is `SILENCES`. Any other list is taken as it is, case and all.
+    None, and whatever `recorded` gives for `SILENCES`, is `SILENCES`. Any other list is taken as it
+    is, case and all.
     """
-    if names is None:
+    if names is None or names == DEFAULT:
         return SILENCES
     listed = names.split(",") if isinstance(names, str) else names
     if sorted(listed) == list(SILENCES):

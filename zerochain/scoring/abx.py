@@ -24,7 +24,7 @@ from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import NoCellsError
 from zerochain.metrics.abx_protocol import TRIPHONE, Mode, Protocol
 from zerochain.metrics.items import Exclusions, Item
-from zerochain.metrics.silences import SILENCES
+from zerochain.metrics.silences import SILENCES, recorded
 from zerochain.scoring.abx_items import gold_items, listed_items, timed
 from zerochain.scoring.abx_tables import write_abx_tables
 from zerochain.scoring.result import Scored, exclusion_notes
@@ -82,7 +82,7 @@ def score_abx(
     options = {
         **asdict(protocol),
         "split": split,
-        "silences": None if items else sorted(silences),
+        "silences": None if items else recorded(silences),
         "step_ms": representation.step_ms,
         "normalise": normalise,
         "shift_ms": shift_ms,

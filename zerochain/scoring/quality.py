@@ -24,7 +24,7 @@ from zerochain.metrics.boundaries import (
 )
 from zerochain.metrics.phone_errors import PhoneMap, many_to_one, phone_error_rate
 from zerochain.metrics.quality import FRAME_MS, Quality, align_frames, unit_quality
-from zerochain.metrics.silences import SILENCES
+from zerochain.metrics.silences import SILENCES, recorded
 from zerochain.metrics.translation import Estimate
 from zerochain.scoring.phone_tables import write_phone_tables
 from zerochain.scoring.result import Scored, exclusion_notes
@@ -85,7 +85,7 @@ def score_quality(
         {"units": given.id, "corpus": whole.id, "phones": file_id(whole.home / PHONES_FILE)},
         {
             "split": split,
-            "silences": sorted(silences),
+            "silences": recorded(silences),
             "shift_ms": shift_ms,
             "step_ms": given.step_ms,
             "n_utterances": len(scored.units),
