@@ -17,7 +17,7 @@ import shlex
 import sys
 from pathlib import Path
 
-PY = [sys.executable]
+PY = [sys.executable, "-P"]  # without the modules that may lie in the folder of the run
 Z = [*PY, "-m", "zerochain"]
 
 shell.prefix("set -euo pipefail; ")
@@ -87,6 +87,13 @@ def lowercase(setting, names):
         if not isinstance(name, str) or not re.fullmatch("[a-z]+(-[a-z]+)*", name):
             refuse(f"{setting}: there is no {name!r}")
     return names
+
+
+def several(setting, value):
+    """A list of a table's entry, whose form nobody has looked at."""
+    if not isinstance(value, list):
+        refuse(f"{setting} is {value!r}, not a list: [{value}]")
+    return value
 
 
 def is_name(text):

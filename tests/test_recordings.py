@@ -10,6 +10,7 @@ from commands import leftovers, run
 from conftest import voice
 from inverters import three_voices, untrained_neural
 from zerochain import audio
+from zerochain.corpora.build import CorpusWarning
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
@@ -92,6 +93,22 @@ def test_recordings_of_any_kind(
     recorded = len(audio.read(Path(name))) / 16_000
     assert made.duration_s == pytest.approx(recorded, abs=0.021)
     assert np.isfinite(audio.read(Path("out.wav"))).all()
+
+
+def test_a_channel_of_a_call(prepared: Path, tmp_path: Path) -> None:
+    models = prepared / "flat", prepared / "km"
+    left = audio.read(stranger(tmp_path / "left.wav"))
+    right = np.random.default_rng(0).uniform(-0.3, 0.3, len(left))
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), 16_000)
+    made = [tmp_path / "made.wav", tmp_path / "expected.wav"]
+    convert(*models, tmp_path / "call.wav", made[0], Speaking("ana"), channel="left")
+    convert(*models, tmp_path / "left.wav", made[1], Speaking("ana"))
+    assert np.array_equal(*map(audio.read, made))
+    with pytest.warns(CorpusWarning, match=r"call\.wav: its channels differ"):
+        convert(*models, tmp_path / "call.wav", made[0], Speaking("ana"))
+    for channel, found in [("3", "channel 3 asked for, but it has 2"), ("each", "not a channel")]:
+        with pytest.raises(InputError, match=found):
+            convert(*models, tmp_path / "call.wav", made[0], Speaking("ana"), channel=channel)
 
 
 def test_silence(prepared: Path, tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ CLIENT = """
 """
 INTERPRETER = """\
 #!/bin/sh
-if [ "$1 $2" = "-m zerochain" ]; then
-    shift 2
+if [ "$1 $2 $3" = "-P -m zerochain" ]; then
+    shift 3
     exec '{python}' -S -E '{folder}/client.py' '{folder}/socket' "$@"
 fi
 exec '{python}' "$@"

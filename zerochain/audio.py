@@ -26,8 +26,8 @@ from zerochain.formats.atomic import atomic_file, explained
 
 SAMPLE_RATE = 16_000
 SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au"}
-    | {".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga", ".aif", ".aiff"}
+    | {".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
 )
 """Of the files that importing a folder takes for recordings."""
 _IN_MEMORY = 1 << 24
@@ -280,7 +280,7 @@ def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
     end = n / rate if part.end is None else part.end
     if math.isfinite(start * rate) and math.isfinite(end * rate):
         first, last = round(start * rate), n if part.end is None else round(end * rate)
-        if 0 <= first < last <= n + rate // 100 and first < n:
+        if 0 <= first < last <= n + max(rate // 100, contents.block) and first < n:
             return first, min(last, n)
     raise unreadable(
         path,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerochain import audio
+from zerochain.corpora.build import CorpusWarning
+from zerochain.corpora.channels import channel_of
+from zerochain.corpora.measuring import of_channels
 from zerochain.discovery.stage import encode
 from zerochain.errors import InputError, listed
 from zerochain.features.extraction import extract, options_of
@@ -49,6 +53,7 @@ def convert(
     out: Path,
     speaking: Speaking | None = None,
     *,
+    channel: str = "mix",
     device: str = "cpu",
 ) -> Conversion:
     """Speak what is said in a recording with an inverter, into the WAV `out`.
@@ -59,6 +64,7 @@ def convert(
         recording: of anybody, in any format that can be read.
         speaking: who is to speak, and how. A neural inverter takes the recording's own pitch,
             whatever `pitch_of` says.
+        channel: of the recording: mix, left, right or a number counted from 1.
 
     Raises:
         ModelMismatchError: the inverter was trained on units of another unit model.
@@ -69,7 +75,7 @@ def convert(
     neural = isinstance(load_inverter(inverter, device), NeuralInverter)
     with scratch() as place:
         corpus, units, wavs = (Path(place, name) for name in ("corpus", "units.parquet", "wavs"))
-        _write_corpus(corpus, recording)
+        _write_corpus(corpus, recording, channel)
         encode(unit_model, corpus, units, device=device)
         speaking = replace(speaking, pitch_of=corpus if neural else None)
         synthesize(inverter, units, wavs, speaking, device=device)
@@ -109,6 +115,7 @@ def translate(
     *,
     source_model: Path | None = None,
     search: Search | None = None,
+    channel: str = "mix",
     device: str = "cpu",
 ) -> Translation:
     """Speak the translation of a recording with an inverter, into the WAV `out`.
@@ -122,6 +129,7 @@ def translate(
         source_model: the bundle of the unit model whose units the translator listens to, where
             it listens to units.
         search: how units are found.
+        channel: of the recording: mix, left, right or a number counted from 1.
 
     Raises:
         ModelMismatchError: the inverter or the source model is of other units than the
@@ -140,7 +148,7 @@ def translate(
     with scratch() as place:
         corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
         with _timed(seconds, "listening"):
-            heard_s = _write_corpus(corpus, recording)
+            heard_s = _write_corpus(corpus, recording, channel)
             _check_length(heard_s, known.longest_s, recording)
             if source_model is not None:
                 encode(source_model, corpus, heard, device=device)
@@ -258,15 +266,17 @@ def _handed_over(wavs: Path, out: Path) -> float:
     return audio.info(made).duration_s
 
 
-def _write_corpus(folder: Path, recording: Path) -> float:
+def _write_corpus(folder: Path, recording: Path, channel: str) -> float:
     """Write a corpus of one recording, and return how many seconds it lasts."""
-    n_samples = 0
-    for block in audio.blocks(recording):
+    n_samples, part = 0, audio.Part(channel=channel_of(channel))
+    for block in audio.blocks(recording, [part]):
         if block.error is not None:
             raise block.error
         n_samples += len(block.wave)
+        for what in of_channels(block.levels) if block.levels else ():
+            warnings.warn(f"{recording}: {what}", CorpusWarning, stacklevel=3)
     duration_s = n_samples / audio.SAMPLE_RATE
-    utterance = Utterance(_NAME, recording.name, duration_s, speaker=_NAME)
+    utterance = Utterance(_NAME, recording.name, duration_s, speaker=_NAME, channel=part.channel)
     root = str(recording.absolute().parent)
     write_corpus(folder, Corpus(_NAME, (utterance,), audio_root=root))
     return duration_s

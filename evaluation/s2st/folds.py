@@ -49,7 +49,7 @@ def main() -> None:
 def translate(run: Path, settings: list[str], cores: int) -> None:
     """One fold."""
     options = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "zerochain", "run", "s2st", "--out", str(run)]
+    command = [sys.executable, "-P", "-m", "zerochain", "run", "s2st", "--out", str(run)]
     subprocess.run([*command, "--cores", str(cores), *options], check=True)
 
 

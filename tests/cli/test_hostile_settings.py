@@ -35,6 +35,8 @@ STAND_IN = """\
 #!{python} -SE
 import json, os, sys
 words = sys.argv[1:]
+if words[:1] == ["-P"]:
+    del words[0]
 if words[:1] == ["-m"] and words[1:2] != ["zerochain"]:
     os.execv({python!r}, [{python!r}, *words])
 with open({log!r}, "a") as stream:

@@ -126,7 +126,7 @@ def test_a_failing_step_says_why(
     error = run("run", "chain", "--out", "r", *settings(given), code=1).stderr
     assert "r: pipeline 'chain' failed" in error
     assert "the first error above" in error
-    assert f"Error: {broken}: the header promises " in capfd.readouterr().err
+    assert f"Error: {broken}: cut short: the header promises " in capfd.readouterr().err
     assert not Path("r/features").exists()
     assert Path("r/config.yaml").exists()
 
@@ -238,6 +238,10 @@ def test_settings_that_make_no_sense(setting: str, said: str) -> None:
         ("[1]", "settings that the pipeline doesn't have: [1]"),
         ("a: [", "is not YAML"),
         ("corpus: nowhere", "nowhere: corpus: there is no such folder"),
+        ("systems: 5", "over.yaml: systems can't be 5 in place of ["),
+        ("inverters: [a]", "over.yaml: inverters can't be ['a'] in place of {"),
+        ("inverters: {unit-means: [a]}", "inverters.unit-means can't be ['a'] in place of 'train"),
+        ("title: {a: b}", "title can't be {'a': 'b'} in place of"),
         (None, "can't be read"),
     ],
 )
@@ -249,11 +253,14 @@ def test_config_files_that_make_no_sense(text: str | None, said: str) -> None:
 
 
 def test_a_config_file_joins_tables_and_replaces_all_else() -> None:
-    config = {"systems": {"a": {"units": [1, 2]}}, "seed": 0, "copies": {"x": None}}
-    Path("over.yaml").write_text("systems: {a: {units: [3]}, b: {units: [4]}}\ncopies: {x: .}\n")
+    entries = {"a": {"units": [1, 2]}, "c": {"units": [1]}}
+    config = {"systems": entries, "seed": 0, "copies": {"x": None}}
+    Path("over.yaml").write_text(
+        "systems: {a: {units: [3]}, b: {units: [4]}, c: null}\ncopies: {x: .}\n"
+    )
     overlay(config, Path("over.yaml"))
     assert config == {
-        "systems": {"a": {"units": [3]}, "b": {"units": [4]}},
+        "systems": {"a": {"units": [3]}, "b": {"units": [4]}, "c": None},
         "seed": 0,
         "copies": {"x": str(Path().absolute())},
     }
@@ -263,6 +270,18 @@ def test_usage_errors_exit_with_2() -> None:
     assert "--out" in run("run", "chain", code=2).stderr
     assert "PIPELINE" in run("run", "--out", "r", code=2).stderr
     assert "--cores" in run("run", "chain", "--out", "r", "--cores", 0, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [1\n", "is not YAML"), ("- a\n", "holds no table"), (None, "can't be read")],
+)
+def test_a_pipeline_whose_settings_are_broken(text: str | None, said: str) -> None:
+    Path("mine").mkdir()
+    Path("mine/Snakefile").touch()
+    if text is not None:
+        Path("mine/config.yaml").write_text(text)
+    assert f"mine/config.yaml: {said}" in run("run", "mine", "--out", "r", code=1).stderr
 
 
 def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +303,8 @@ def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
         ("copies={y: ana, z: null}", {"copies": {"y": "HERE/ana", "z": None}}),
         ("corpus=ana", {"corpus": "HERE/ana"}),
         ("systems=[{units: 2}]", {"systems": [{"units": 2}]}),
+        ("copies.x=null", {"copies": {"x": None}}),
+        ("inverters.a=null", {"inverters": {"a": None}}),
         ("inverter.width=8", {"inverter": {"width": 8, "steps": 2}}),
     ],
 )
@@ -297,8 +318,28 @@ def test_change(setting: str, expected: dict[str, Any]) -> None:
         "copies": {"x": None},
         "systems": [],
         "inverter": {"width": 64, "steps": 2},
+        "inverters": {"a": {"steps": 2}},
     }
     before = dict(config)
     change(config, setting)
     text = yaml.safe_dump(expected).replace("HERE", str(Path().absolute()))
     assert config == {**before, **yaml.safe_load(text)}
+
+
+def test_modules_in_the_folders_at_work_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake is started where the user stands, and the steps in the folder of the run."""
+    recipe, out = Path("greet"), Path("r")
+    for folder in (recipe, out):
+        folder.mkdir()
+    for name in ("snakemake", "random", "yaml", "zerochain", "click"):
+        for folder in (Path(), out):
+            (folder / f"{name}.py").write_text("raise SystemExit('run')")
+    (recipe / "config.yaml").write_text("")
+    (recipe / "Snakefile").write_text(
+        f"include: {str(resource('pipelines') / 'common.smk')!r}\n"
+        "rule all:\n    output: 'greeting'\n"
+        """    shell: "{PY:q} -c 'import yaml' && {Z:q} --version > {output:q}"\n"""
+    )
+    monkeypatch.setenv("PYTHONPATH", str(resource("zerochain").parent), prepend=os.pathsep)
+    assert "Done: " in run("run", recipe, "--out", out).stdout
+    assert (out / "greeting").read_text().startswith("zerochain")

@@ -147,6 +147,10 @@ def test_every_setting_of_the_sweeps_is_understood() -> None:
             {"datasets": "{d: {fit: mine, fit_split: trian, test: mine, test_split: test}}"},
             "dataset d: corpus 'tones' has no utterance of split 'trian'",
         ),
+        ({"datasets": "{d: {test: mine}}"}, "datasets.d is {'test': 'mine'}: it needs fit"),
+        ({"datasets": "{d: mine}"}, "datasets.d is mine: it needs fit"),
+        ({"systems": "{km: {method: kmeans, units: 4}}"}, "systems.km.units is 4, not a list: [4]"),
+        ({"references": "[mfcc]"}, "references hold mfcc: each needs features"),
         ({"datasets": "{}"}, "nothing to do: give a copy of a corpus"),
     ],
 )

@@ -18,6 +18,14 @@ def test_numbers_and_names_make_no_other_cause() -> None:
     assert grouped([*bad, ("x", "other")]) == [first, "x: other"]
 
 
+def test_a_file_is_named_once() -> None:
+    lines = [("a.wav", f"line {i}: '{i}' is not a channel") for i in range(2, 7)]
+    assert grouped(lines) == ["a.wav: line 2: '2' is not a channel, and 4 more like it"]
+    assert grouped([*lines, ("b.wav", "line 8: '0' is not a channel")]) == [
+        "2 files, such as the first of them: line 2: '2' is not a channel (a.wav, b.wav)"
+    ]
+
+
 @given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from("abc")), max_size=30))
 def test_every_cause_is_shown(bad: list[tuple[str, str]]) -> None:
     lines = grouped(bad)

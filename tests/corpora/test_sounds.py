@@ -121,6 +121,18 @@ def test_formats(root: Path, touch: Touch) -> None:
     assert found.record["other_files"] == {".paf": 1, ".txt": 1}
 
 
+def test_a_rare_suffix_does_not_hide_a_recording_that_is_cut_short(root: Path) -> None:
+    whole = root / "whole.wav"
+    soundfile.write(whole, np.zeros(4000), 16_000)
+    for name in ("a.wave", "b.amb"):
+        (root / name).write_bytes(whole.read_bytes()[:-1000])
+    (root / "c.amb").write_text("no sound")
+    (root / "d.amb").touch()
+    assert sound_files(root).files == ["a.wave", "b.amb", "whole.wav"]
+    with pytest.raises(InputError, match=r"2 files can't be used:\s+a.wave: cut short"):
+        import_folder(root, root.parent / "corpus")
+
+
 def test_sound_of_other_formats_is_told_unless_it_was_converted(root: Path, touch: Touch) -> None:
     for name in ("a.wav", "a.m4a", "x/b c.m4a", "d.AMR", "notes.txt"):
         touch(name)

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edits import unsealed
 from safetensors.numpy import load_file, save_file
 
 from conftest import small_corpus
+from edits import unsealed
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.load import load_unit_model

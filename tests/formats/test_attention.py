@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edits import unsealed
 
 from commands import run
+from edits import unsealed
 from zerochain.errors import InputError
 from zerochain.formats.attention import read_attention, write_attention
 from zerochain.formats.kinds import find

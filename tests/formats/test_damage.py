@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from edits import unsealed
 from safetensors.numpy import load_file, save_file
 
+from edits import unsealed
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.load import load_unit_model
 from zerochain.errors import InputError

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from edits import unsealed
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from edits import unsealed
 from strategies import utterance_ids
 from zerochain.errors import InputError
 from zerochain.formats.features import Features, read_features, write_features

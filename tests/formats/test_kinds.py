@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from edits import unsealed
 
+from edits import unsealed
 from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.formats.abx_cells import SCHEMA, AbxCells, write_cells

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from edits import unsealed
 from languages import Languages, make_languages
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import bundle_id, write_bundle
@@ -380,6 +381,9 @@ def test_an_edited_bundle(languages: Languages, tmp_path: Path, before: str, aft
     text = config.read_text(encoding="utf-8")
     assert before in text
     config.write_text(text.replace(before, after), encoding="utf-8")
+    with pytest.raises(InputError, match="was changed since it was written"):
+        Translator.load(tmp_path / "x")
+    unsealed(config)
     with pytest.raises(InputError, match="is no translator that can be used"):
         Translator.load(tmp_path / "x")
 

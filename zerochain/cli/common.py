@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zerochain.errors import InputError
+from zerochain.processes import safe_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -72,7 +73,7 @@ class Group(click.Group):
 
 
 class Program(Group):
-    """The whole command line: it prints on any terminal."""
+    """The whole command line: it prints on any terminal, and runs no module of where it stands."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
@@ -80,7 +81,8 @@ class Program(Group):
             # Under LC_ALL=C the errors are "surrogateescape", which is as strict with letters.
             if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
                 stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **kwargs)
+        with safe_path():
+            return super().main(*args, **kwargs)
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -237,6 +239,17 @@ def seed_option(function: F) -> F:
         default=0,
         show_default=True,
         help="Random seed.",
+    )(function)
+
+
+def channel_option(function: F) -> F:
+    """`--channel` of one recording."""
+    return click.option(
+        "--channel",
+        metavar="CHANNEL",
+        default="mix",
+        show_default=True,
+        help="Of the recording: mix, left, right or a number counted from 1.",
     )(function)
 
 

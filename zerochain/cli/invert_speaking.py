@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, device_option, out_option, seed_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    channel_option,
+    device_option,
+    out_option,
+    seed_option,
+)
 from zerochain.cli.invert_neural import invert
 
 if TYPE_CHECKING:
@@ -122,10 +129,17 @@ def synthesize(inverter: Path, units: Path, out: Path, device: str, **values: An
 @click.argument("model", type=FOLDER)
 @click.argument("recording", type=FILE)
 @click.argument("out", type=FILE)
+@channel_option
 @speaking_options
 @device_option
 def convert(
-    inverter: Path, model: Path, recording: Path, out: Path, device: str, **values: Any
+    inverter: Path,
+    model: Path,
+    recording: Path,
+    out: Path,
+    channel: str,
+    device: str,
+    **values: Any,
 ) -> None:
     """Speak what a RECORDING says with an INVERTER, into the WAV called OUT.
 
@@ -137,7 +151,13 @@ def convert(
 
     speaking = _speaking(**values)
     made = convert_recording(
-        inverter, model, recording, out, speaking, device=resolve_device(device)
+        inverter,
+        model,
+        recording,
+        out,
+        speaking,
+        channel=channel,
+        device=resolve_device(device),
     )
     click.echo(
         f"{out}: {made.duration_s:.2f} s of speech in {made.seconds:.1f} s "

@@ -17,6 +17,7 @@ from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 from zerochain.formats.yaml_files import parse_yaml, read_yaml
+from zerochain.processes import users_environment
 from zerochain.resources import resource
 
 SETTINGS = "config.yaml"
@@ -106,7 +107,13 @@ def run_pipeline(
             "pipelines need Snakemake, which is not installed",
             remedy="pip install 'zerochain[pipelines]'",
         )
-    config = yaml.safe_load((recipe / SETTINGS).read_text(encoding="utf-8")) or {}
+    config = read_yaml(recipe / SETTINGS) or {}
+    if not isinstance(config, dict):
+        raise InputError(
+            "holds no table of settings",
+            path=recipe / SETTINGS,
+            remedy="write each setting as name: value",
+        )
     for name in configfiles:
         overlay(config, Path(name) if Path(name).exists() else recipe / name)
     for setting in settings:
@@ -118,10 +125,11 @@ def run_pipeline(
         with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(recipe / "Snakefile")]
+        snakefile = recipe / "Snakefile"
+        command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--configfile", str(frozen), "--directory", str(out), "--nolock"]
         command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**users_environment(), "PYTHONUNBUFFERED": "1"}
         result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
     if result.returncode:
         raise InputError(
@@ -192,7 +200,12 @@ def overlay(config: dict[str, Any], path: Path) -> None:
             remedy=f"the settings are {', '.join(config)}",
         )
     for name, value in values.items():
-        config[name] = _joined(config[name], _absolute(name, value))
+        try:
+            config[name] = _joined(name, config[name], _absolute(name, value))
+        except _OtherFormError as error:
+            raise InputError(
+                str(error), path=path, remedy="give it in the same form; lists stand in brackets"
+            ) from error
 
 
 def check_texts(value: Any, name: str = "") -> None:
@@ -225,10 +238,30 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def _joined(old: Any, new: Any) -> Any:
+class _OtherFormError(Exception):
+    """A table, a list or a plain value is given in place of something else."""
+
+
+def _check_form(name: str, old: Any, new: Any) -> None:
+    """Raise _OtherFormError; within a table, null stands for an entry that is left out."""
+    several = (dict, list)
+    if "." in name and (old is None or new is None):
+        return
+    if (isinstance(old, several) or isinstance(new, several)) and type(new) is not type(old):
+        raise _OtherFormError(f"{name} can't be {new!r} in place of {old!r}")
+
+
+def _joined(name: str, old: Any, new: Any) -> Any:
+    _check_form(name, old, new)
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
-    return {**old, **{name: _joined(old.get(name), value) for name, value in new.items()}}
+    return {
+        **old,
+        **{
+            key: _joined(f"{name}.{key}", old[key], value) if key in old else value
+            for key, value in new.items()
+        },
+    }
 
 
 def change(config: dict[str, Any], setting: str) -> None:
@@ -254,12 +287,13 @@ def change(config: dict[str, Any], setting: str) -> None:
             f"--set {setting}: the value {error.found}",
             remedy=f"put it into quotes: --set '{name}=\"…\"'",
         ) from error
-    several, old = (dict, list), table[last]
-    if (isinstance(old, several) or isinstance(value, several)) and type(value) is not type(old):
+    try:
+        _check_form(name, table[last], value)
+    except _OtherFormError as error:
         raise InputError(
-            f"--set {setting}: {name} can't be {value!r} in place of {old!r}",
+            f"--set {setting}: {error}",
             remedy=f"give it in the same form; a text with a colon needs quotes: '{name}=\"…\"'",
-        )
+        ) from error
     first = [*outer, last][0]
     if first in NAMES and value is not None and not isinstance(value, str | dict):
         value = text.strip()

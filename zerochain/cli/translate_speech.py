@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, device_option, seed_option
+from zerochain.cli.common import FILE, FOLDER, Command, channel_option, device_option, seed_option
 
 
 @click.command(
@@ -41,6 +41,7 @@ from zerochain.cli.common import FILE, FOLDER, Command, device_option, seed_opti
     show_default=True,
     help="Beginnings that are kept: 5 is better and slower.",
 )
+@channel_option
 @seed_option
 @device_option
 def speech(
@@ -54,6 +55,7 @@ def speech(
     speakers: Path | None,
     rate: float,
     beam: int,
+    channel: str,
     seed: int,
     device: str,
 ) -> None:
@@ -74,6 +76,7 @@ def speech(
         Speaking(voice, like, speakers, manner=Manner(rate=rate), seed=seed),
         source_model=source_model,
         search=Search(beam),
+        channel=channel,
         device=resolve_device(device),
     )
     click.echo(f"{out}: {made.n_units} units, {made.duration_s:.2f} s of speech")

@@ -18,12 +18,13 @@ from pathlib import Path
 
 from zerochain.containers import chunks, mpeg, plain, streams
 from zerochain.containers.reader import Reader
-from zerochain.containers.source import CUT_SHORT, File, Found, Piece, unreadable
+from zerochain.containers.source import CONVERT, CUT_SHORT, Begins, File, Found, Piece, unreadable
+from zerochain.containers.tags import behind_tags
 from zerochain.errors import InputError
 
 __all__ = ["Contents", "Reader", "Run", "examine", "unreadable"]
 
-_Parser = Callable[[File, int, Callable[[File, int], bool]], Found]
+_Parser = Callable[[File, int, Begins], Found]
 _MAGIC: list[tuple[re.Pattern[bytes], _Parser]] = [
     (re.compile(rb"(RIFF|RIFX|RF64|BW64)....WAVE", re.DOTALL), chunks.wav),
     (re.compile(rb"riff.{20}wave", re.DOTALL), chunks.w64),
@@ -99,6 +100,11 @@ class Contents:
         return (bare or self.container == "FLAC") and not self.is_counted
 
     @property
+    def block(self) -> int:
+        """Samples by which other programs may take it for longer than it is."""
+        return 320 if self.codec == "GSM610" else 1
+
+    @property
     def slack(self) -> int:
         """Samples that may be lacking at the end: MPEG frames have no exact length."""
         return 1152 if self.codec.startswith("MPEG") else 0
@@ -169,10 +175,12 @@ def _common(names: list[str]) -> str:
 
 
 def _walk(file: File) -> list[Found]:
-    """Everything in the file, container by container."""
+    """Everything in the file, container by container, but those without sound."""
     found: list[Found] = []
     at = 0
     while at < file.size:
+        if at > 0 and found[0].n_samples == 0 and file.size - at == found[0].stop:
+            break  # written to a pipe by libsndfile: the header once more before and behind
         parse = _parser(file, at)
         if parse is None and at == 0:
             _check_foreign(file)
@@ -187,7 +195,7 @@ def _walk(file: File) -> list[Found]:
         one = parse(file, at, _begins)
         found.append(one)
         at = max(one.stop, at + 1)
-    return found
+    return [one for one in found if one.n_samples != 0] or found
 
 
 def _check_foreign(file: File) -> None:
@@ -195,15 +203,13 @@ def _check_foreign(file: File) -> None:
     for name, place, magic in _FOREIGN:
         if head[place:].startswith(magic):
             raise file.refused(
-                f"{name}, which isn't read here",
-                "as telephones and web browsers record",
-                "convert it: 'ffmpeg -i OLD NEW.flac'",
+                f"{name}, which isn't read here", "as telephones and web browsers record", CONVERT
             )
 
 
 def _parser(file: File, at: int) -> _Parser | None:
     """What reads the container that begins at an offset; None where none is recognised."""
-    inner = mpeg.behind_tags(file, at)
+    inner = behind_tags(file, at)
     head = file.at(inner, 40)
     for magic, parser in _MAGIC:
         if magic.match(head):
@@ -247,6 +253,8 @@ def _opened(path: Path, piece: Piece, found: Found) -> Contents:
             n = 0
             while len(block := reader.read(1 << 16)):
                 n += len(block)
+        if found.at_most is not None:
+            n = min(n, found.at_most)
         return Contents(
             reader.container,
             reader.codec,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from zerochain.containers.mpeg import mpeg
 from zerochain.containers.sizes import Extent, extent, is_open, nothing_follows
-from zerochain.containers.source import File, Found, Piece, Raw
+from zerochain.containers.source import Begins, File, Found, Piece, Raw
 
 _MOST_CHUNKS = 10_000
 _KNOWN = set(
@@ -19,7 +19,7 @@ _KNOWN = set(
 ) | {b"id3 ", b"cue ", b"pad "}
 """Chunks that are no sound: of these, a copy that was cut short may have lost a part."""
 _MPEG = {0x50, 0x55}
-_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_PCM, _FLOAT, _ALAW, _ULAW, _GSM, _EXTENSIBLE = 1, 3, 6, 7, 0x31, 0xFFFE
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _RIFF_TAIL = bytes.fromhex("912ecf11a5d628db04c10000")
 _AIFC = {
@@ -51,8 +51,6 @@ class Chunk(NamedTuple):
 RIFF, RIFX = Layout(4, 4, "<", 2), Layout(4, 4, ">", 2)
 W64 = Layout(16, 8, "<", 8, counts_header=True)
 CAF = Layout(4, 8, ">", 1)
-Begins = Callable[[File, int], bool]
-"""Whether another container begins at an offset."""
 
 
 def chunks(file: File, layout: Layout, offset: int, base: int = 0) -> Iterator[Chunk]:
@@ -93,10 +91,10 @@ def after(file: File, layout: Layout, offset: int, begins: Begins, base: int) ->
 
 def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base: int) -> int | None:
     for _ in range(_MOST_CHUNKS):
-        if begins(file, place):
-            return place
         if (end := nothing_follows(file, place)) is not None:
             return end
+        if begins(file, place):
+            return place
         chunk = next(chunks(file, layout, place), None)
         if chunk is None or chunk.size < 0 or not _is_named(chunk.name):
             return None
@@ -172,14 +170,21 @@ def _riff_sound(
     raw = _riff_raw(tag, channels, block, bits, layout.order)
     unit = raw.n_bytes * channels if raw else max(block, 1)
     follows = _follows(file, layout, begins, at)
-    sound = extent(file, start, promised, follows, unit=unit, wraps=wraps)
+    if layout is RIFF and promised is not None and _counts_header(file, at, start, promised):
+        promised = None
+    sound = extent(
+        file, start, promised, follows, begins, magic=file.at(at, 4), unit=unit, wraps=wraps
+    )
     if tag in _MPEG:
         return _mpeg_inside(file, start, sound, begins)
     if raw:
         return _pcm(at, start, sound, raw, rate, channels)
+    at_most = None
+    if tag == _GSM:  # for a padding byte, libsndfile decodes a block of noise
+        at_most = (sound.stop - start) // 65 * 320
     if sound.is_right:
         piece = Piece(at, sound.stop if layout is W64 else sound.end)
-        return Found(piece, sound.end, rate, channels, note=sound.note)
+        return Found(piece, sound.end, rate, channels, note=sound.note, at_most=at_most)
     size = sound.stop - start
     if size + len(form) + 28 >= 1 << 32 or layout is RIFX:
         raise file.refused(
@@ -189,8 +194,14 @@ def _riff_sound(
         )
     return Found(
         Piece(start, sound.stop, prefix=_riff_header(form, size)),
-        sound.end, rate, channels, note=sound.note,
+        sound.end, rate, channels, note=sound.note, at_most=at_most,
     )  # fmt: skip
+
+
+def _counts_header(file: File, at: int, start: int, promised: int) -> bool:
+    """Whether the sound's size is that of the whole file, of which nothing is lacking."""
+    whole = file.number(at + 4, 4, "<") + 8
+    return whole == file.size - at and 0 < promised - (file.size - start) <= start - at
 
 
 def _mpeg_inside(file: File, start: int, sound: Extent, begins: Begins) -> Found:
@@ -249,7 +260,8 @@ def aiff(file: File, at: int, begins: Begins) -> Found:
         raise file.refused(
             f"cut short: the header promises {n_frames} samples, the sound has {promised // unit}"
         )
-    sound = extent(file, start, promised, _follows(file, RIFX, begins, at), unit=unit)
+    follows = _follows(file, RIFX, begins, at)
+    sound = extent(file, start, promised, follows, begins, magic=b"FORM", unit=unit)
     if raw:
         found = _pcm(at, start, sound, raw, rate, channels)
         if sound.is_right and 0 <= n_frames < (found.n_samples or 0) - 1:
@@ -291,7 +303,9 @@ def svx(file: File, at: int, begins: Begins) -> Found:
             rate = file.number(chunk.start + 12, 2, ">")
         elif chunk.name == b"BODY":
             follows = _follows(file, RIFX, begins, at)
-            sound = extent(file, chunk.start, chunk.size, follows, unit=width)
+            sound = extent(
+                file, chunk.start, chunk.size, follows, begins, magic=b"FORM", unit=width
+            )
             raw = Raw("PCM_S8" if width == 1 else "PCM_16", "BIG", width)
             return _pcm(at, chunk.start, sound, raw, rate, 1)
     raise _no_sound(file, "BODY")
@@ -310,7 +324,9 @@ def caf(file: File, at: int, begins: Begins) -> Found:
             raw = _caf_raw(kind, flags, bits, packet // channels if channels else 0)
             unit = raw.n_bytes * channels if raw else 1
             follows = _follows(file, CAF, begins, at)
-            sound = extent(file, start, promised, follows, unit=unit, wraps=False)
+            sound = extent(
+                file, start, promised, follows, begins, magic=file.at(at, 8), unit=unit, wraps=False
+            )
             if raw:
                 return _pcm(at, start, sound, raw, rate, channels)
             if sound.note:

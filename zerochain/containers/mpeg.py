@@ -7,19 +7,18 @@ walked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from zerochain.containers.source import File, Found, Piece
+from zerochain.containers.source import Begins, File, Found, Piece
 from zerochain.containers.streams import REMUX
+from zerochain.containers.tags import behind_tags
 
-Begins = Callable[[File, int], bool]
 _BLOCK = 1 << 20
 _RESYNC = 1 << 16
 _LONGEST_TABLE = 200
 _TAG = 512
-_MOST_TAGS = 1000
 _GAPS = 2 * 4095 + 1152
 """Samples that an encoder may have put before and behind the sound, and decoders take away."""
 _DELAY = 529
@@ -63,23 +62,6 @@ def frame(head: bytes) -> Frame | None:
     return Frame(n // 8 * bits // hertz + padding, n, hertz, layer)
 
 
-def id3v2_size(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that begins with these ten; 0 if there is none."""
-    if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) >= 0x80 or head[3] == 0xFF:
-        return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return size + (20 if head[5] & 0x10 else 10)
-
-
-def behind_tags(file: File, at: int) -> int:
-    """Where what follows the ID3v2 tags at an offset begins; the offset if there are none."""
-    for _ in range(_MOST_TAGS):
-        if not (size := id3v2_size(file.at(at, 10))):
-            break
-        at += size
-    return at
-
-
 def begins_at(file: File, at: int) -> bool:
     """Whether two MPEG frames of one kind begin at an offset."""
     first = frame(file.at(at, 3))
@@ -121,7 +103,10 @@ def mpeg(file: File, at: int, begins: Begins, limit: int | None = None) -> Found
     if promised and boundary is not None and n > promised + 1:
         n, end = promised, boundary
         note = f"its table of contents promises {promised} MPEG frames; more follow and were read"
-    stop = end if walk.is_joined or end == boundary else stop
+    if end == boundary:
+        stop = end
+    elif walk.joined_at is not None:
+        stop = walk.joined_at
     n_samples = n * head.n_samples
     if promised:
         least = max(0, n_samples - _GAPS)
@@ -161,7 +146,8 @@ class _Walk:
     def __init__(self, file: File, start: int, stop: int, head: Frame, begins: Begins) -> None:
         self._file, self._start, self._limit = file, start, stop
         self._head, self._begins = head, begins
-        self.stop, self.is_joined, self.note = start, False, ""
+        self.stop, self.note = start, ""
+        self.joined_at: int | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         place, data, base, first = self._start, b"", 0, True
@@ -176,7 +162,7 @@ class _Walk:
                 place = after
                 continue
             if not first and self._has_table(place, found):
-                self.is_joined = True
+                self.joined_at = place
                 return
             if place + found.n_bytes > self._limit:
                 raise self._file.refused(
@@ -196,7 +182,7 @@ class _Walk:
         file = self._file
         head = file.at(place, 32)
         if head[:3] == b"ID3" or (begins_at(file, place) and not self._alike_at(place)):
-            self.is_joined = True
+            self.joined_at = place
             return None
         if head[:8] == b"APETAGEX" and len(head) == 32:
             size = int.from_bytes(head[12:16], "little")
@@ -205,7 +191,7 @@ class _Walk:
             place += 227 if head[3:4] == b"+" else 128
             return place if place < self._limit else None
         if self._begins(file, place):
-            self.is_joined = True
+            self.joined_at = place
             return None
         further = _resynced(file, place, self._limit, self._head)
         if further >= 0:

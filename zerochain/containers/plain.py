@@ -7,13 +7,13 @@ import struct
 from collections.abc import Callable
 
 from zerochain.containers.sizes import extent, nothing_follows
-from zerochain.containers.source import File, Found, Piece, Raw
+from zerochain.containers.source import Begins, File, Found, Piece, Raw
 
-Begins = Callable[[File, int], bool]
 _AU = {1: ("ULAW", 1), 2: ("PCM_S8", 1), 3: ("PCM_16", 2), 4: ("PCM_24", 3), 5: ("PCM_32", 4),
        6: ("FLOAT", 4), 7: ("DOUBLE", 8), 27: ("ALAW", 1)}  # fmt: skip
 _SPHERE_FIELD = re.compile(rb"^(\w+) -(i|r|s\d+) (.*)$", re.MULTILINE)
 _LONGEST_HEADER = 1 << 16
+_LAST_VOC_BLOCK, _VOC_SOUND, _VOC_HEADER = 9, (1, 2, 3, 9), 16
 
 
 def au(file: File, at: int, begins: Begins) -> Found:
@@ -84,9 +84,11 @@ def _sound(
     begins: Begins,
 ) -> Found:
     def follows(offset: int) -> int | None:
-        return offset if begins(file, offset) else nothing_follows(file, offset)
+        end = nothing_follows(file, offset)
+        return offset if end is None and begins(file, offset) else end
 
-    sound = extent(file, start, promised, follows, unit=max(unit, 1))
+    magic = file.at(at, 8)  # the second four bytes of an AU are where its sound begins
+    sound = extent(file, start, promised, follows, begins, magic=magic, unit=max(unit, 1))
     if raw is None or channels == 0:
         return Found(Piece(at, sound.stop), sound.end, rate, channels, note=sound.note)
     n = (sound.stop - start) // unit
@@ -166,16 +168,25 @@ def _mat5(file: File, _: int) -> tuple[int, int]:
 
 
 def _voc(file: File, _: int) -> tuple[int, int]:
-    """The blocks of sound up to the terminator, which may be lacking: their sizes have 24 bits."""
+    """The block of sound and those behind it, up to the terminator, which may be lacking.
+
+    libsndfile takes all that follows the first block's header for sound.
+    """
     start = place = file.number(20, 2, "<")
-    for _ in range(_LONGEST_HEADER):
-        head = file.at(place, 4)
-        if head[:1] == b"\0":
-            return start, place + 1 - start
-        if len(head) < 4:
-            break
-        place += 4 + int.from_bytes(head[1:], "little")
-    return start, max(place - start, 0)
+    n_sounds = 0
+    while len(head := file.at(place, 4)) == 4 and 0 < head[0] <= _LAST_VOC_BLOCK:
+        behind = place + 4 + int.from_bytes(head[1:], "little")
+        n_sounds += head[0] in _VOC_SOUND
+        if n_sounds > 1:
+            raise file.refused(
+                "its sound is in several blocks, between which libsndfile doesn't tell",
+                "written by a program that records block by block",
+                "convert it: 'sox OLD NEW.flac'",
+            )
+        if head[0] in _VOC_SOUND and 0 <= file.size - behind <= _VOC_HEADER:
+            return start, file.size - start  # sox counts 8 bytes too few
+        place = behind
+    return start, max(place - start, 0) + (file.at(place, 1) == b"\0")
 
 
 _RARER: dict[str, Callable[[File, int], tuple[int, int]]] = {

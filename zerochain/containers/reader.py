@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from zerochain.containers.source import Piece, unreadable
+from zerochain.containers.source import CONVERT, Piece, unreadable
 
 RATES = (1_000, 1_000_000)
 """Hz. Below 1 kHz no speech is left; above 1 MHz nobody samples sound."""
@@ -87,7 +87,7 @@ class Reader:
         except _REFUSALS as error:
             self._handle.close()
             found = f"not a readable sound file ({_reason(error)})"
-            raise unreadable(path, found, "another format, or damaged") from error
+            raise unreadable(path, found, "another format, or damaged", CONVERT) from error
         self.container, self.codec = str(self._file.format), str(self._file.subtype)
         self.sample_rate, self.n_channels = int(self._file.samplerate), int(self._file.channels)
         n = int(self._file.frames)

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zerochain.containers.source import File
+from zerochain.containers.source import Begins, File
+from zerochain.containers.tags import behind_tags
 
 _WRAP = 1 << 32
 _NEAR = 1 << 13
+_SOX_AIFF = 0x7F000000
 _PADDING = 1 << 16
 """Recorders fill the last sector or cluster of a card with zeros."""
-
 Follows = Callable[[int], "int | None"]
 """Offset behind the sound → where the container ends; None where what follows is more sound."""
 
@@ -38,9 +39,10 @@ def is_open(size: int) -> bool:
     """Whether a 32-bit size only says "to the end", as programs write it to a pipe.
 
     They write the largest signed or unsigned number (ffmpeg, flac, mpg123, lame, arecord), less
-    some header or rounded down to a block (sox and espeak: 0x7FFFF000).
+    some header or rounded down to a block (sox and espeak: 0x7FFFF000; sox in AIFF: 0x7F000000).
     """
-    return _WRAP // 2 - _NEAR <= size <= _WRAP // 2 or _WRAP - _NEAR <= size < _WRAP
+    ends = (_WRAP // 2, _WRAP - 1, _SOX_AIFF)
+    return any(end - _NEAR <= size <= end for end in ends)
 
 
 def extent(
@@ -48,7 +50,9 @@ def extent(
     start: int,
     promised: int | None,
     follows: Follows,
+    begins: Begins,
     *,
+    magic: bytes,
     unit: int = 1,
     wraps: bool = True,
     what: str = "header",
@@ -58,6 +62,8 @@ def extent(
     Args:
         promised: bytes, by the header; None where it leaves the size open.
         follows: recognises what may come behind the sound.
+        begins: recognises the next container where the size is open.
+        magic: the container's first bytes.
         unit: bytes of a frame or block; what is left of one is no sound.
         wraps: the header's size has 32 bits.
 
@@ -66,7 +72,8 @@ def extent(
     """
     held = file.size - start
     if promised is None or (wraps and is_open(promised) and promised > held):
-        return Extent(file.size, file.size, is_right=False)
+        stop = _next_container(file, start, magic, begins)
+        return Extent(stop, stop, is_right=False)
     if promised > held:
         raise file.refused(
             f"cut short: the {what} promises {promised} bytes of sound, the file has {max(held, 0)}"
@@ -80,9 +87,18 @@ def extent(
         for stop in range(start + promised + _WRAP, file.size + 1, _WRAP):
             if (end := follows(stop)) is not None:
                 return Extent(stop, end, _told(promised, stop - start, "wrapped at 4 GiB"), False)
-    if promised == 0:
-        return Extent(file.size, file.size, is_right=False)
-    return Extent(file.size, file.size, _told(promised, held, "was never finished"), False)
+    stop = _next_container(file, start + promised, magic, begins)
+    note = _told(promised, stop - start, "was never finished") if promised else ""
+    return Extent(stop, stop, note, False)
+
+
+def _next_container(file: File, start: int, magic: bytes, begins: Begins) -> int:
+    """Where another container of the same kind begins that was joined, or the end of the file."""
+    while (start := file.find(magic, start)) >= 0:
+        if begins(file, start):
+            return start
+        start += 1
+    return file.size
 
 
 def nothing_follows(file: File, offset: int) -> int | None:
@@ -91,6 +107,8 @@ def nothing_follows(file: File, offset: int) -> int | None:
         return file.size
     tail = file.at(offset, 4)
     if file.size - offset == 128 and tail[:3] == b"TAG":  # ID3v1
+        return file.size
+    if behind_tags(file, offset) >= file.size:
         return file.size
     if file.size - offset <= _PADDING and file.is_zero(offset, file.size):
         return file.size

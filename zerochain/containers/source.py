@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from zerochain.errors import InputError
 
 _SCANNED = 1 << 20
 REPAIR = "fix or remove it (imports take --skip-bad)"
+CONVERT = "if it plays, convert it: 'ffmpeg -i OLD NEW.flac'"
 CUT_SHORT = "the file was cut short while it was copied"
 
 
@@ -57,6 +58,8 @@ class Found:
     """That the bytes hold, where they tell without being decoded."""
     promised: int = 0
     """The least number of samples that libsndfile has to find."""
+    at_most: int | None = None
+    """Samples there are, where libsndfile takes padding for more."""
     note: str = ""
     fallback: Piece | None = None
     """The same sound as bare samples, for where libsndfile reads the header otherwise."""
@@ -118,3 +121,7 @@ class File:
 
     def refused(self, found: str, cause: str = CUT_SHORT, remedy: str = REPAIR) -> InputError:
         return unreadable(self.path, found, cause, remedy)
+
+
+Begins = Callable[[File, int], bool]
+"""Whether another container begins at an offset."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from zerochain.containers.sizes import nothing_follows
-from zerochain.containers.source import CUT_SHORT, File, Found, Piece
+from zerochain.containers.source import CUT_SHORT, Begins, File, Found, Piece
 
-Begins = Callable[[File, int], bool]
 _STREAMINFO = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 _MOST_BLOCKS = 10_000
 _TAIL = 1 << 18
@@ -147,7 +146,7 @@ def ogg(file: File, at: int, begins: Begins) -> Found:
             "its last Ogg page is not marked as the last: the writer left the mark out, or the "
             "file was cut short just there"
         )
-    end = stop if file.at(stop, 4) == b"OggS" or begins(file, stop) else file.size
+    end = stop if nothing_follows(file, stop) is None else file.size
     return Found(Piece(at, stop), end, note=note)
 
 

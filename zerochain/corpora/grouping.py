@@ -32,7 +32,10 @@ def grouped(bad: Iterable[tuple[str, str]]) -> list[str]:
             lines += [f"{file}: {reason}" for file, reason in entries]
             continue
         same = len({reason for _, reason in entries}) == 1
-        files = listed([file for file, _ in entries], _SHOWN)
+        files = list(dict.fromkeys(file for file, _ in entries))
+        if len(files) == 1:
+            lines.append(f"{files[0]}: {entries[0][1]}, and {len(entries) - 1} more like it")
+            continue
         like = "" if same else ", such as the first of them"
-        lines.append(f"{len(entries)} files{like}: {entries[0][1]} ({files})")
+        lines.append(f"{len(files)} files{like}: {entries[0][1]} ({listed(files, _SHOWN)})")
     return lines

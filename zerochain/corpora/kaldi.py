@@ -205,7 +205,8 @@ def _located(start: Path, value: str) -> Path:
     if ".." in path.parts:  # as the system takes it: beyond a link it is another folder
         path = path.parent.resolve() / path.name
     forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
-    return next((p for p in (path, *forms) if p.exists()), path)
+    # Path.exists raises where a name is too long.
+    return next((p for p in (path, *forms) if os.path.exists(p)), path)  # noqa: PTH110
 
 
 def _side(value: str, name: str, path: Path) -> int:

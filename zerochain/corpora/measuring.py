@@ -182,7 +182,7 @@ class Meter:
         """
         if header.note:
             yield header.note
-        yield from _of_channels(levels) if levels is not None else ()
+        yield from of_channels(levels) if levels is not None else ()
         if self.peak < _SILENT:
             yield "silent (never above -60 dB)"
         noisy_s, begin_s = self._noise.found()
@@ -203,7 +203,7 @@ class Meter:
             yield f"lasts {self.duration:.3f} s, the table says {claimed:.3f} s"
 
 
-def _of_channels(levels: audio.ChannelLevels) -> Iterator[str]:
+def of_channels(levels: audio.ChannelLevels) -> Iterator[str]:
     """Whether channels were mixed that shouldn't be."""
     loudest, quietest = max(levels.rms), min(levels.rms)
     independent = math.hypot(*levels.rms) / len(levels.rms)

@@ -23,9 +23,10 @@ UNREAD = (
 )
 """Suffixes of sound, and of film with sound, that libsndfile doesn't read."""
 _RARE = frozenset(
-    {".wave", ".wv1", ".wv2", ".wve", ".avr", ".pvf", ".paf", ".svx", ".8svx", ".iff"}
-) | {".sds", ".sf", ".ircam", ".xi", ".htk", ".sd2", ".mp1", ".mpga", ".amb", ".bwf", ".snd"}
-"""Suffixes of sound, but of other things as well: libsndfile has to open such a file."""
+    {".wv1", ".wv2", ".avr", ".pvf", ".paf", ".svx", ".8svx", ".iff"}
+    | {".sds", ".sf", ".ircam", ".xi", ".htk", ".sd2", ".mp1", ".amb"}
+)
+"""Suffixes of sound, but of other things as well: such a file has to begin like sound."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ def _is_sound(root: Path, file: str) -> bool:
     if suffix(file) in audio.SUFFIXES or suffix(file) not in _RARE:
         return suffix(file) in audio.SUFFIXES
     try:
-        return audio.info(root / file).n_samples > 0
-    except (InputError, OSError):
-        return False
+        audio.info(root / file)
+    except InputError as error:  # a recording that is cut short or damaged is to be listed
+        return not error.found.startswith(("not a readable sound file", "the file is empty"))
+    return True
 
 
 def _unread(files: Iterable[str], sounds: Collection[str]) -> dict[str, list[str]]:

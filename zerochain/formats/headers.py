@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
@@ -121,8 +122,13 @@ def explained_by(error: ValidationError) -> str:
     unknown = [_name(e["loc"]) for e in errors if e["type"] == "extra_forbidden"]
     if unknown:
         return f"has a key that nobody knows: {', '.join(unknown)}"
-    found = ", ".join(f"{_name(e['loc'])!r} is {_clipped(e['input'])}" for e in errors)
-    return f"makes no sense: {found}"
+    return f"makes no sense: {', '.join(map(_said, errors))}"
+
+
+def _said(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":  # of a validator of ours, which says it itself
+        return error["msg"].removeprefix("Value error, ")
+    return f"{_name(error['loc'])!r} is {_clipped(error['input'])}"
 
 
 def _name(place: tuple[int | str, ...]) -> str:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from zerochain.errors import InputError
+from zerochain.processes import users_environment
 
 PLACE = "{wav}"
 _MOST_SHOWN = 500
@@ -39,7 +40,12 @@ def transcribe_by(words: list[str], wav: Path, timeout_s: float) -> str:
     called = [words[0], *(word.replace(PLACE, str(wav)) for word in words[1:])]
     try:
         done = subprocess.run(
-            called, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
+            called,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            env=users_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise InputError(
