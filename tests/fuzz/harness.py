@@ -51,8 +51,21 @@ class _TookTooLongError(BaseException):
     pass
 
 
-def fuzz(reader: Reader, first: int, n: int, seed: int, note: Callable[[int], None]) -> Counts:
-    """Read `n` damaged files, from number `first` on; each depends on its number and the seed."""
+def fuzz(
+    reader: Reader,
+    first: int,
+    n: int,
+    seed: int,
+    note: Callable[[int], None],
+    extra_gb: int = 0,
+) -> Counts:
+    """Read `n` damaged files, from number `first` on; each depends on its number and the seed.
+
+    Args:
+        extra_gb: of addresses, that reading may take beyond what whole files and imports did, of
+            which a torch with CUDA takes many; 0 sets no limit.
+    """
+    _limit_addresses(0)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "x")
         folder.mkdir()
@@ -60,6 +73,7 @@ def fuzz(reader: Reader, first: int, n: int, seed: int, note: Callable[[int], No
         files = sorted(f for f in folder.rglob("*") if f.suffix in reader.suffixes and f.is_file())
         contents = {file: file.read_bytes() for file in files}
         whole = fingerprint(reader.read(folder))
+        _limit_addresses(extra_gb)
         signal.signal(signal.SIGVTALRM, _too_long)
         n_read, n_refused, failures = 0, 0, []
         most = _megabytes() + MOST_MB
@@ -99,6 +113,15 @@ def fuzz(reader: Reader, first: int, n: int, seed: int, note: Callable[[int], No
 
 def _too_long(*_: object) -> None:
     raise _TookTooLongError
+
+
+def _limit_addresses(extra_gb: int) -> None:
+    """Let the process grow by so much and no more; 0 takes the limit away."""
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + extra_gb * (1 << 30)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most if extra_gb else hard, hard))
 
 
 def _megabytes() -> float:
@@ -148,13 +171,6 @@ def run(readers: list[Reader], n: int, seed: int, first: int, report: Path, extr
             stream.flush()
 
         for reader in readers:
-            if extra_gb and sys.platform == "linux":
-                size = int(Path("/proc/self/statm").read_text().split()[0])
-                size *= resource.getpagesize()
-                most = size + extra_gb * (1 << 30)
-                _, hard = resource.getrlimit(resource.RLIMIT_AS)
-                resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-            counts = fuzz(
-                reader, first, n, seed, partial(_mark, report.with_suffix(".at"), reader.name)
-            )
+            mark = partial(_mark, report.with_suffix(".at"), reader.name)
+            counts = fuzz(reader, first, n, seed, mark, extra_gb)
             say(reader=reader.name, **counts._asdict())
