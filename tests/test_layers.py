@@ -11,7 +11,7 @@ import zerochain
 
 PACKAGE = Path(zerochain.__file__).parent
 LAYERS = [
-    {"cores", "errors", "kernels", "leftovers", "processes", "progress", "resources"},
+    {"caches", "cores", "errors", "kernels", "leftovers", "processes", "progress", "resources"},
     {"formats", "audio", "containers"},
     {"modules", "metrics", "training"},
     {"corpora", "features"},

@@ -8,19 +8,16 @@ kept in a temporary folder for as long as the program runs.
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import numba
 
-from zerochain.leftovers import SCRATCH, clear_abandoned, hold, owned
+from zerochain.caches import temporary_cache, writable
 
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config  # its settings are made as it loads
@@ -61,30 +58,18 @@ def allow_kernels_of(package: str) -> None:
         folders = [Path(f) for f in (spec and spec.submodule_search_locations) or ()]
         places = [*(f / "core" / "__pycache__" for f in folders)]
         places.append(Path(appdirs.AppDirs(appname="numba", appauthor=False).user_cache_dir))
-    if not any(map(_writable, places)):
+    if not any(map(writable, places)):
         _keep_for_now()
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
 
 
 def _keep_for_now() -> bool:
     """Have numba keep compiled code in a temporary folder of this program and those it starts."""
     _note("no folder for compiled code can be written")
     try:
-        clear_abandoned(Path(tempfile.gettempdir()), SCRATCH)
-        folder = tempfile.mkdtemp(prefix=owned(SCRATCH))
+        folder = temporary_cache() / "numba"
     except OSError:
         return False
-    hold(os.open(folder, os.O_RDONLY))  # until this process ends
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
+    _config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+from zerochain.caches import home_for_caches
 from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained, scratch
@@ -119,6 +121,7 @@ def run_pipeline(
         change(config, setting)
     check_texts(config)
     out = out.absolute()
+    environment = _environment()
     with _alone(out) as lock, scratch() as planning:
         frozen = planning / SETTINGS if PLANS & set(extra) else out / SETTINGS
         with atomic_file(frozen) as temporary:
@@ -128,7 +131,6 @@ def run_pipeline(
         command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--configfile", str(frozen), "--directory", str(out), "--nolock"]
         command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
-        environment = {**users_environment(), "PYTHONUNBUFFERED": "1"}
         result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
     if result.returncode:
         raise InputError(
@@ -137,6 +139,17 @@ def run_pipeline(
             cause="the first error above says which step and why",
             remedy="mend it and give the same command again: finished steps are kept",
         )
+
+
+def _environment() -> dict[str, str]:
+    """Snakemake's: it stops where it has no folder for its cache or finds no user's name."""
+    home_for_caches()
+    environment = {**users_environment(), "PYTHONUNBUFFERED": "1"}
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # in a container that was started for a user it doesn't know
+        environment["LOGNAME"] = f"uid-{os.getuid()}"
+    return environment
 
 
 @contextmanager

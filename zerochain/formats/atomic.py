@@ -115,9 +115,9 @@ def scratch() -> Iterator[Path]:
         clear_abandoned(root, SCRATCH)
         place = Path(tempfile.mkdtemp(prefix=owned(SCRATCH), dir=root))
     except OSError as error:
-        refused = refusal(error, writing=True)
+        why = error.strerror or error
         raise InputError(
-            f"no folder for temporary files: {refused.found}", path=refused.path, remedy=remedy
+            f"no folder for temporary files: {why}", path=error.filename, remedy=remedy
         ) from error
     handle = os.open(place, os.O_RDONLY)
     try:

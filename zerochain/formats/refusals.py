@@ -66,6 +66,12 @@ def refusal(error: OSError, path: Path | None = None, *, writing: bool | None = 
             cause=f"it writes to {place}" if (place := _elsewhere(named, where)) else None,
             remedy="free some space or choose another --out; nothing was left half-written",
         )
+    if "No usable temporary directory" in str(error):  # tempfile's, with the number of "not found"
+        return InputError(
+            "no folder for temporary files can be written",
+            cause="neither TMPDIR nor /tmp nor the current folder can be",
+            remedy="set TMPDIR to a folder that can be written",
+        )
     cause, remedy = _FIXES.get(error.errno or 0, (None, "check the path, its disk and its rights"))
     also = f" ({named})" if path is not None and named else ""
     return InputError(

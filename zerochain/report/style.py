@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from zerochain.caches import spare_matplotlib_the_search
 from zerochain.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ _SETTINGS: Any = {
 
 
 def require_report_extra() -> None:
-    """Raise InputError unless the packages of the extra `report` are there."""
+    """Raise InputError unless the packages of the extra `report` are there.
+
+    Raises:
+        OSError: there is no folder, not even a temporary one, for what matplotlib keeps.
+    """
+    spare_matplotlib_the_search()
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
