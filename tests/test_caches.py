@@ -1,13 +1,16 @@
 """Libraries that keep something find a place for it, whatever of the user's can't be written."""
 
+import importlib
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+import zerochain
 from zerochain.caches import home_for_caches, spare_matplotlib_the_search, temporary_cache
 from zerochain.cli.run import _environment
 from zerochain.formats.refusals import refusal
@@ -75,6 +78,16 @@ def test_snakemake_finds_a_name_for_a_user_without_one(
 
     monkeypatch.setattr("getpass.getuser", unknown)
     assert _environment()["LOGNAME"] == f"uid-{os.getuid()}"
+
+
+def test_a_user_without_any_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.delenv("HOME")
+    importlib.reload(zerochain)
+    assert Path.home() == Path("/")
 
 
 def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:

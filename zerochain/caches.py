@@ -66,6 +66,6 @@ def home_for_caches() -> None:
 
 
 def _home(variable: str, otherwise: str) -> Path:
-    """One of the user's folders; what stands for none where the user has no home."""
-    named = os.environ.get(variable, "").strip() or os.path.expanduser(f"~/{otherwise}")
-    return Path(os.devnull if named.startswith("~") else named)
+    """One of the user's folders."""
+    named = os.environ.get(variable, "").strip()
+    return Path(named) if named else Path.home() / otherwise
