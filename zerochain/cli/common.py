@@ -35,7 +35,7 @@ class Command(click.Command):
         self.params.append(
             click.Option(
                 ["--config"],
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                type=PathType(exists=True, folders=False),
                 is_eager=True,
                 expose_value=False,
                 callback=_read_config,
@@ -120,6 +120,12 @@ def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
                 "true and false unless they are in quotes)"
             )
     texts = [str(one) for one in several]
+    for text in texts:
+        if "\0" in text or not is_unicode(text):
+            raise click.BadParameter(
+                f"{path}: {option.opts[0]} can't be {text!a}: it holds a NUL character or half of "
+                "a character"
+            )
     return texts if option.multiple else texts[0]
 
 
@@ -135,10 +141,32 @@ def checked(model: type[M], **values: Any) -> M:
         raise click.BadParameter(": ".join([*map(str, first["loc"]), message])) from error
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class PathType(click.Path):
+    """A path, which an unset variable of the shell is not: "" would be the folder at hand."""
+
+    def __init__(self, *, exists: bool = False, files: bool = True, folders: bool = True) -> None:
+        super().__init__(exists=exists, file_okay=files, dir_okay=folders, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, unless it is empty."""
+        if not str(value):
+            self.fail("an empty text is no path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 FEATURES = ("mfcc", "log-mel")
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-PATH = click.Path(path_type=Path)
+FOLDER = PathType(files=False)
+FILE = PathType(folders=False)
+PATH = PathType()
 
 
 def layer_option(function: F) -> F:

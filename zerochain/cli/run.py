@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from zerochain.caches import home_for_caches
-from zerochain.cli.common import Command, out_option
+from zerochain.cli.common import Command, is_unicode, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained, scratch
 from zerochain.formats.yaml_files import parse_yaml, read_yaml
@@ -239,15 +239,6 @@ def check_texts(value: Any, name: str = "") -> None:
             cause="it holds a NUL character, or bytes that aren't UTF-8",
             remedy="write it without them",
         )
-
-
-def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it: half a surrogate pair is no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class _OtherFormError(Exception):

@@ -23,6 +23,7 @@ from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.identity import composed
+from zerochain.formats.inside import resolved
 from zerochain.formats.phones import Phones
 from zerochain.progress import track
 
@@ -143,12 +144,12 @@ def findings(corpus: Corpus) -> list[str]:
 
 def _check_places(out: Path, draft: Corpus) -> None:
     """Writing replaces `out`, recordings and all if they lie in it."""
-    check_replaceable(out.resolve(), MARKER)
+    check_replaceable(resolved(out), MARKER)
     root = Path(draft.audio_root)
     folders = {root, *(draft.audio_path(u).parent for u in draft.utterances)}
     for folder in sorted(folders):
         check_path(folder)
-    inside = [f for f in sorted(folders) if f.resolve().is_relative_to(out.resolve())]
+    inside = [f for f in sorted(folders) if resolved(f).is_relative_to(resolved(out))]
     if inside:
         raise InputError(
             f"the recordings lie in {inside[0]}, inside the corpus to be written",

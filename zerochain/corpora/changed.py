@@ -13,6 +13,7 @@ from zerochain.corpora.changes import Change
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.inside import resolved
 from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
 from zerochain.progress import track
 
@@ -33,11 +34,11 @@ def change_corpus(
     """
     whole = read_corpus(corpus)
     part = whole.select(split=split)
-    if any(path.resolve().is_relative_to(out.resolve()) for path in (corpus, _root(whole))):
+    if any(resolved(path).is_relative_to(resolved(out)) for path in (corpus, _root(whole))):
         raise InputError(
             "would replace the corpus or its recordings", path=out, remedy="choose another --out"
         )
-    check_replaceable(out.resolve(), MARKER)
+    check_replaceable(resolved(out), MARKER)
     record = {"change": asdict(change), "of_corpus": whole.id, "seed": seed}
     with atomic_folder(out, MARKER) as temporary:
         recordings = zip(part.utterances, part.waves(), strict=True)

@@ -27,6 +27,7 @@ from zerochain.corpora.kaldi_pipes import decoded_file
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import check_unique, utterance_id
+from zerochain.formats.inside import resolved
 from zerochain.formats.lines import fields_of, lines_of, read_text
 
 OVERSHOOT_S = 0.5
@@ -203,7 +204,7 @@ def _located(start: Path, value: str) -> Path:
     """The path of a file, whichever way its name is composed on disk."""
     path = start / value
     if ".." in path.parts:  # as the system takes it: beyond a link it is another folder
-        path = path.parent.resolve() / path.name
+        path = resolved(path.parent) / path.name
     forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
     # Path.exists raises where a name is too long.
     return next((p for p in (path, *forms) if os.path.exists(p)), path)  # noqa: PTH110

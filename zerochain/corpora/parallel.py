@@ -16,6 +16,7 @@ from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids, short
+from zerochain.formats.inside import resolved
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
 
@@ -114,7 +115,7 @@ def _oriented(pairs: Pairs, source: Corpus, target: Corpus) -> Pairs:
 
 
 def _written(folder: Path, corpus: Corpus, splits: Mapping[str, str]) -> Corpus:
-    audio_root = str((corpus.home / corpus.audio_root).resolve())
+    audio_root = str(resolved(corpus.home / corpus.audio_root))
     utterances = tuple(replace(u, split=splits[u.id]) for u in corpus.utterances)
     phones = corpus.home / PHONES_FILE
     folder.mkdir()

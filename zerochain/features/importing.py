@@ -15,7 +15,7 @@ from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.formats.identity import check_same_ids, foreign_id, ids_by_name
-from zerochain.formats.inside import files_inside
+from zerochain.formats.inside import files_inside, resolved
 from zerochain.formats.text_vectors import read_vectors
 from zerochain.progress import track
 
@@ -57,7 +57,7 @@ def import_features(
             by_name = ids_by_name(whole.ids, where)
             files = {by_name.get(name, name): file for name, file in files.items()}
         check_same_ids(list(files), whole.ids, "features", where)
-    name = extractor or folder.resolve().name
+    name = extractor or resolved(folder).name
     options: dict[str, Any] = {"imported": True}
     corpus_id = "" if whole is None else whole.id
     with write_features(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zerochain.errors import InputError
+from zerochain.formats.inside import resolved
 from zerochain.formats.refusals import FULL, refusal
 from zerochain.leftovers import REPLACED, SCRATCH, WRITING, clear_abandoned, hold, owned
 
@@ -77,7 +78,7 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
     Raises:
         InputError: `path` is something else, the disk is full or the folder can't be written.
     """
-    path = path.resolve()
+    path = resolved(path)
     with explained(path):
         check_replaceable(path, marker)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +143,10 @@ def check_replaceable(path: Path, marker: str) -> None:
     """Refuse to replace anything but a folder without files or with zerochain's `marker`."""
     if path.is_dir() and (_is_ours(path / marker) or all(p.is_dir() for p in path.rglob("*"))):
         return
+    if resolved(path).is_symlink():
+        raise InputError(
+            "is a link that leads back to itself", path=path, remedy="remove it, or choose another"
+        )
     if path.exists():
         raise InputError(
             f"exists and is not a folder that zerochain made (it has no {marker})",

@@ -13,9 +13,17 @@ from pathlib import Path
 from zerochain.errors import InputError
 
 
+def resolved(path: Path) -> Path:
+    """The whole path, its links followed; of links that lead in a circle one is left.
+
+    Path.resolve raises a RuntimeError at those before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def is_inside(path: Path, root: Path) -> bool:
     """Whether a path, its links followed, lies in the folder `root`."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+    return resolved(path).is_relative_to(resolved(root))
 
 
 def check_inside(path: Path, root: Path, what: str = "folder") -> None:

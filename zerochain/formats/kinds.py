@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from zerochain.errors import InputError
 from zerochain.formats import attention, bundle, corpus, features, synthesis, training_log
 from zerochain.formats.headers import Header, parse_json, read_header
+from zerochain.formats.inside import resolved
 from zerochain.formats.tables import table_header
 
 Kind = Literal[
@@ -104,8 +105,8 @@ def _walk(path: Path, findings: Findings, seen: set[Path]) -> None:
                 return
         except InputError as error:
             findings.passed_over.append((marked[0] if marked else path, error.found))
-    if path.is_dir() and path.resolve() not in seen:  # links may run in circles
-        seen.add(path.resolve())
+    if path.is_dir() and resolved(path) not in seen:  # links may run in circles
+        seen.add(resolved(path))
         for child in sorted(path.iterdir()):
             if not child.name.startswith("."):
                 _walk(child, findings, seen)

@@ -16,6 +16,7 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import read_features_header
 from zerochain.formats.fit import Fit, read_fit
 from zerochain.formats.identity import file_id
+from zerochain.formats.inside import resolved
 from zerochain.formats.kinds import Kind, find
 from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -72,11 +73,11 @@ def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
     findings = find(root)
     by_kind: dict[str, list[Path]] = {"corpora": list(corpora)}
     passed_over = list(findings.passed_over)
-    inside = {path.resolve() for path in by_kind["corpora"]}
+    inside = {resolved(path) for path in by_kind["corpora"]}
     for path, kind in findings.found:
         if kind not in _KINDS:
             passed_over.append((path, f"{kind}: not part of a report"))
-        elif path.resolve() not in inside:
+        elif resolved(path) not in inside:
             by_kind.setdefault(_KINDS[kind], []).append(path)
     if not {"scores", "units", "syntheses", "trainings"} & by_kind.keys():
         raise InputError(

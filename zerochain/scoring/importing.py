@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zerochain.errors import InputError, listed
 from zerochain.formats.features import FeaturesWriter, write_features
 from zerochain.formats.identity import file_id, foreign_id
-from zerochain.formats.inside import check_inside
+from zerochain.formats.inside import check_inside, resolved
 from zerochain.formats.submissions import abxls, zerospeech2019, zerospeech2021
 from zerochain.formats.unit_text import UnitText, read_unit_text
 from zerochain.formats.units import UnitFile, write_units
@@ -66,7 +66,7 @@ def import_zerospeech2019(
         out,
         line_timing(step_ms, corpus, spread, root),
         folders,
-        system or f"{root.resolve().name} {language}",
+        system or f"{resolved(root).name} {language}",
         str(metadata.get("abx distance", "")),
     )
 
@@ -110,7 +110,7 @@ def import_zerospeech2021(
         out,
         line_timing(round(shift * 1000, 6), corpus, False, root),
         folders,
-        system or f"{root.resolve().name} {subset}",
+        system or f"{resolved(root).name} {subset}",
         metric,
     )
 
