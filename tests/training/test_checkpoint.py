@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
+from zerochain.leftovers import WRITING, owned
 from zerochain.training.checkpoint import (
     _put_tensors,
     _take_tensors,
@@ -40,6 +41,13 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c", {"fingerprint": "one"})
     with pytest.raises(InputError, match=r"other data or other settings(.|\n)*--restart"):
         load_checkpoint(tmp_path / "c", "two")
+
+
+def test_what_a_killed_run_left_beside_it_is_cleared(tmp_path: Path) -> None:
+    nobodys = f"{owned(WRITING).rsplit('-', 2)[0]}-{2**22 + 1}-x.safetensors"
+    (tmp_path / nobodys).write_bytes(b"half of it")
+    save_checkpoint(tmp_path / "c.safetensors", {"fingerprint": "f"})
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])
