@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,11 @@ def test_bundle(tmp_path: Path) -> None:
         assert part in text
     assert "trained on corpus" in text
     assert "abababababab" in text
+    assert "computed on" not in text
+    many = {f"a{i:02}": i for i in range(60)}  # so that what follows them is not printed
+    trained = {**many, "training": {"outcome": {"computed_on": "CPU, 2 threads"}}}
+    write_bundle(tmp_path / "t", "selftrain", trained, tensors, {"corpus": "ab" * 32})
+    assert re.search("computed on +CPU, 2 threads", shown(tmp_path / "t"))
 
 
 def test_features(tmp_path: Path) -> None:

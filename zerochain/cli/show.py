@@ -173,13 +173,16 @@ def _bundle(folder: Path) -> None:
     from zerochain.formats.bundle import read_bundle
 
     bundle = read_bundle(folder)
+    options = sorted(_flat(bundle.config))
+    places = {text for name, text in options if name.endswith("computed_on")} - {""}
     facts = {
         **model_facts(bundle, folder),
+        **({"computed on": "; ".join(sorted(places))} if places else {}),
         **{f"trained on {name}": short(identity) for name, identity in bundle.trained_on.items()},
         "id": short(bundle.id),
     }
     print_facts(f"model of kind {bundle.model!r}", facts)
-    print_table("configuration", ["option", "value"], sorted(_flat(bundle.config)), _MOST_ROWS)
+    print_table("configuration", ["option", "value"], options, _MOST_ROWS)
     tensors = [
         [name, " × ".join(map(str, tensor.shape)) or "1", str(tensor.dtype)]
         for name, tensor in sorted(bundle.tensors.items())

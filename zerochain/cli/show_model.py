@@ -61,8 +61,7 @@ def _training(report: Mapping[str, Any]) -> str:
     speech = f"on {report['minutes']:.1f} min of speech"
     if "steps" not in report:
         return speech
-    where = f", computed on {report['computed_on']}" if report.get("computed_on") else ""
     return (
         f"{speech}, {report['steps']} steps ({ending(report['converged'])}); validation loss "
-        f"{report['best_valid_loss']:.4f} at step {report['best_step']}{where}"
+        f"{report['best_valid_loss']:.4f} at step {report['best_step']}"
     )
