@@ -6,11 +6,26 @@ disk than they do. Only regular files count: to read a pipe would wait for ever.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from zerochain.errors import InputError
+
+
+def file_content(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: it can't be read; FileNotFoundError too where it is a pipe or a device, which may
+            have no end.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FileNotFoundError(errno.ENOENT, "is neither a file nor a folder", str(path))
+    return path.read_bytes()
 
 
 def is_inside(path: Path, root: Path) -> bool:
