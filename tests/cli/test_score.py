@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from zerochain import audio
 from zerochain.cli import main
 from zerochain.cli.common import Group
+from zerochain.errors import InputError
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import write_corpus
 from zerochain.formats.features import write_features
@@ -313,3 +314,15 @@ def test_help_and_options_from_a_file(spoken, run, tmp_path):
     (tmp_path / "c.yaml").write_text(json.dumps({"corpus": str(spoken.folder), "mode": "across"}))
     run("abx", "units.parquet", "--config", "c.yaml", "--out", "s.jsonl")
     assert [s.metric for s in read_scores_here()] == ["abx_across_%"]
+
+
+def test_what_stands_beside_is_known_before_scores_are_appended(spoken, run, monkeypatch):
+    def fail(*_):
+        raise InputError("the published results can't be read", remedy="install zerochain again")
+
+    monkeypatch.setattr("zerochain.report.beside.published_systems", fail)
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    run("abx", "units.parquet", *common)
+    before = Path("s.jsonl").read_bytes()
+    run("bitrate", "units.parquet", *common, "--beside", "published", code=1)
+    assert Path("s.jsonl").read_bytes() == before

@@ -262,7 +262,9 @@ from zerochain.training.device import is_main_process
 model = fitted(speech(), config=TINY.model_copy(update={{"restart_below": 0.3}}),
                training=SHORT.model_copy(update={{"max_steps": 12, "validate_every": 6}}),
                folder=Path({out!r}) / "training")
-(Path({out!r}) / f"{{is_main_process()}}.txt").write_text(str(model.codebook.tolist()))
+(Path({out!r}) / f"{{is_main_process()}}.txt").write_text(
+    str((model.outcome.computed_on, model.codebook.tolist()))
+)
 """
 
 
@@ -277,3 +279,34 @@ def test_two_processes_train_one_codebook(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     codebooks = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]
     assert codebooks[0] == codebooks[1]
+    assert codebooks[0].startswith("('CPU, 1 thread, 2 processes', ")
+
+
+ON_THREADS = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_vqvae import SHORT, TINY, fitted, speech
+
+model = fitted(speech(), config=TINY, training=SHORT)
+print(model.id, model.outcome.computed_on)
+"""
+
+
+def test_an_id_tells_on_how_many_threads_a_network_was_trained() -> None:
+    script = ON_THREADS.format(tests=str(Path(__file__).parent))
+    said = []
+    for n in ("1", "2", "2"):
+        threads = {f"{of}_NUM_THREADS": n for of in ("OMP", "MKL", "OPENBLAS")}
+        environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**environment, "PYTHONPATH": ":".join(sys.path)},
+        )
+        said.append(done.stdout.strip().split(" ", 1))
+    (one, on_one), (two, on_two), again = said
+    assert one != two
+    assert (on_one, on_two) == ("CPU, 1 thread", "CPU, 2 threads")
+    assert again == [two, on_two]

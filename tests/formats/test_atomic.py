@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from children import exit_code
 from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.formats import atomic
+from zerochain.formats.atomic import atomic_file
 from zerochain.formats.bundle import read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.features import read_features, write_features
@@ -290,4 +292,12 @@ def test_a_refusal_to_read_something_else_names_it(tmp_path: Path) -> None:
         copy("/elsewhere/secret")
     with pytest.raises(FileNotFoundError), atomic.atomic_file(tmp_path / "new"):
         (tmp_path / "none").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said_whichever_library_meets_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"disk.*is full"), atomic_file(tmp_path / "a"):
+        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+    with pytest.raises(SafetensorError, match="other"), atomic_file(tmp_path / "a"):
+        raise SafetensorError("other")
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from zerochain.errors import InputError
 from zerochain.formats.units import UnitFile
+from zerochain.metrics import bitrate as bitrate_module
 from zerochain.metrics.bitrate import (
     bitrate,
     factored_segment_bitrate,
@@ -142,3 +143,16 @@ def test_all_rates_are_those_of_the_symbols_one_by_one(symbols, lasting, factor)
         assert found.interval == (
             None if slow.interval is None else pytest.approx(slow.interval, abs=1e-9)
         )
+
+
+@given(lines, st.booleans())
+def test_some_utterances_at_a_time_come_to_the_same(symbols, lasting):
+    units = {name: np.array(line, np.int32) for name, line in symbols.items()}
+    durations = {name: 1 + line % 3 for name, line in units.items()} if lasting else None
+    made = UnitFile(units, 1 + max(map(max, symbols.values())), 10, "m", "x", durations=durations)
+    seconds = dict.fromkeys(units, 1.5)
+    with pytest.MonkeyPatch.context() as patch:
+        whole = unit_bitrates(made, seconds)
+        patch.setattr(bitrate_module, "_UNITS_AT_ONCE", 3)
+        patch.setattr(bitrate_module, "_ROWS_AT_ONCE", 2)
+        assert unit_bitrates(made, seconds) == whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 
 from zerochain.cli.common import Command, out_option
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.atomic import atomic_file, explained, scratch
 from zerochain.formats.yaml_files import parse_yaml, read_yaml
 from zerochain.processes import users_environment
 from zerochain.resources import resource
@@ -120,8 +119,8 @@ def run_pipeline(
         change(config, setting)
     check_texts(config)
     out = out.absolute()
-    with _alone(out) as lock, tempfile.TemporaryDirectory() as planning:
-        frozen = Path(planning, SETTINGS) if PLANS & set(extra) else out / SETTINGS
+    with _alone(out) as lock, scratch() as planning:
+        frozen = planning / SETTINGS if PLANS & set(extra) else out / SETTINGS
         with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ from zerochain.cli.common import (
     seed_option,
 )
 from zerochain.cli.score_beside import beside as beside_command
-from zerochain.cli.score_beside import beside_option, show_beside
+from zerochain.cli.score_beside import beside_option, text_beside
 
 if TYPE_CHECKING:
     from zerochain.formats.scores import Score
@@ -62,9 +62,7 @@ def bitrate(beside: str | None, out: Path, **options: Any) -> None:
     """
     from zerochain.scoring.units import score_bitrate
 
-    scored = score_bitrate(**options)
-    save_scores(scored, out)
-    show_beside(out, beside, scored.scores[0].system)
+    save_scores(score_bitrate(**options), out, beside)
 
 
 @score.command(example="zerochain score usage units.parquet --out scores.jsonl")
@@ -164,10 +162,13 @@ def speakers(out: Path, device: str, **options: Any) -> None:
 score.add_command(beside_command)
 
 
-def save_scores(scored: Scored, out: Path) -> None:
+def save_scores(scored: Scored, out: Path, beside: str | None = None) -> None:
     """Append the scores to the file and show them.
 
-    The table is made first: where that fails nothing is appended, and afterwards all is.
+    All that is shown is made first: where that fails nothing is appended, and afterwards all is.
+
+    Args:
+        beside: `--beside`, the published systems that they are shown among.
     """
     from rich.console import Console
     from rich.table import Table
@@ -188,11 +189,13 @@ def save_scores(scored: Scored, out: Path) -> None:
     console = Console()
     with console.capture() as captured:
         console.print(table)
+    published = text_beside(out, beside, scored.scores)
     append_scores(out, scored.scores)
     click.echo(captured.get(), nl=False)
     for note in scored.notes:
         click.echo(note)
     click.echo(f"appended to {out}")
+    click.echo(published, nl=False)
 
 
 def _interval(low: float, high: float) -> str:

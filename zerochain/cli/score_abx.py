@@ -17,7 +17,7 @@ from zerochain.cli.score import (
     split_option,
     system_option,
 )
-from zerochain.cli.score_beside import beside_option, show_beside
+from zerochain.cli.score_beside import beside_option
 
 __all__ = ["score"]
 DISTANCES = ("angular", "euclidean", "kl", "kl_symmetric", "identical", "levenshtein")
@@ -138,9 +138,7 @@ def abx(
     options["silences"] = chosen_silences(silence)
     chosen = variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing)
     options["distance"] = ALIASES.get(distance or "", distance)
-    scored = score_abx(protocol=chosen, folders=ids == "path", **options)
-    save_scores(scored, out)
-    show_beside(out, beside, scored.scores[0].system)
+    save_scores(score_abx(protocol=chosen, folders=ids == "path", **options), out, beside)
 
 
 @score.command(example="zerochain score compare tables/km256 tables/gmm256")

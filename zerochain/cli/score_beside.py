@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,7 @@ import click
 from zerochain.cli.common import FILE, Command
 
 if TYPE_CHECKING:
+    from zerochain.formats.scores import Score
     from zerochain.report.beside import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,19 +28,28 @@ def beside_option(function: F) -> F:
     )(function)
 
 
-def show_beside(out: Path, beside: str | None, system: str) -> None:
-    """Show a system that was just scored among the published ones, if that is asked for."""
+def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
+    """A system's place among the published ones, if that is asked for.
+
+    Args:
+        out: the scores.jsonl, which may hold other scores of the system and may not exist yet.
+        scores: of the system, to be appended to it.
+
+    Raises:
+        InputError: `out` or the published results can't be read.
+    """
     from zerochain.formats.scores import read_scores
     from zerochain.report.beside import places
 
     if beside is None:
-        return
-    mine = [score for score in read_scores(out) if score.system == system]
-    found = places(mine, PUBLISHED[beside])
-    for place in found:
-        _show(place, PUBLISHED[beside])
+        return ""
+    system = scores[0].system
+    there = read_scores(out) if out.exists() else []
+    mine = [score for score in there if score.system == system]
+    found = places([*mine, *scores], PUBLISHED[beside])
     if not found:
-        click.echo(f"--beside: {out} has not yet both ABX and bit rate of {system!r}")
+        return f"--beside: {out} has not yet both ABX and bit rate of {system!r}\n"
+    return "".join(_text(place, PUBLISHED[beside]) for place in found)
 
 
 @click.command(cls=Command, example="zerochain score beside scores.jsonl --system 'kmeans K=256'")
@@ -69,10 +79,10 @@ def beside(scores: Path, system: str | None, among: str) -> None:
             remedy="run 'zerochain score abx' and 'zerochain score bitrate' with the same --system",
         )
     for place in found:
-        _show(place, PUBLISHED[among])
+        click.echo(_text(place, PUBLISHED[among]), nl=False)
 
 
-def _show(place: Place, language: str) -> None:
+def _text(place: Place, language: str) -> str:
     from rich.console import Console
     from rich.table import Table
 
@@ -92,9 +102,10 @@ def _show(place: Place, language: str) -> None:
         style = "bold reverse" if is_ours else None
         cells = [str(rank), f"▶ {name}" if is_ours else name, year, f"{abx:.2f}", f"{bits:.2f}"]
         table.add_row(*cells, how, style=style)
-    Console(highlight=False, markup=False).print(table)
-    for line in summary(place):
-        click.echo(line)
+    console = Console(highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get() + "".join(f"{line}\n" for line in summary(place))
 
 
 def summary(place: Place) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise refusal(error, path, writing=True) from error
+    except Exception as error:  # safetensors has an error of its own for what the disk refuses
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None or isinstance(error, InputError):
+            raise
+        refused = OSError(int(number[1]), os.strerror(int(number[1])))
+        raise refusal(refused, path, writing=True) from error
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from zerochain.formats.identity import (
     check_unique,
     short,
 )
+from zerochain.formats.sequences import LIST, Sequences
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "units"
@@ -32,8 +33,8 @@ _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("speaker", pa.string()),
-        pa.field("units", pa.list_(pa.int32()), nullable=False),
-        pa.field("durations", pa.list_(pa.int32())),
+        pa.field("units", LIST, nullable=False),
+        pa.field("durations", LIST),
     ]
 )
 
@@ -85,8 +86,8 @@ class UnitFile:
         durations = self.durations
         return replace(
             self,
-            units={name: self.units[name] for name in names},
-            durations=None if durations is None else {name: durations[name] for name in names},
+            units=Sequences.of(self.units).restrict(names),
+            durations=None if durations is None else Sequences.of(durations).restrict(names),
         )
 
     def steps(self, name: str) -> NDArray[np.int32]:
@@ -149,15 +150,18 @@ def write_units(path: Path, unit_file: UnitFile) -> None:
         InputError: as `read_units`.
     """
     _check(unit_file, path)
-    rows = [
-        {
-            "id": name,
-            "speaker": unit_file.speakers.get(name),
-            "units": units,
-            "durations": None if unit_file.durations is None else unit_file.durations[name],
-        }
-        for name, units in unit_file.units.items()
-    ]
+    units, durations = Sequences.of(unit_file.units), unit_file.durations
+    table = pa.Table.from_arrays(
+        [
+            pa.array(units.ids, pa.string()),
+            pa.array([unit_file.speakers.get(name) for name in units], pa.string()),
+            units.column(),
+            pa.nulls(len(units), LIST)
+            if durations is None
+            else Sequences.of(durations).restrict(units.ids).column(),
+        ],
+        schema=_SCHEMA,
+    )
     header = {
         "model_id": unit_file.model_id,
         "n_units": unit_file.n_units,
@@ -165,7 +169,7 @@ def write_units(path: Path, unit_file: UnitFile) -> None:
         "method": unit_file.method,
         "corpus_id": unit_file.corpus_id,
     }
-    write_table(path, KIND, pa.Table.from_pylist(rows, schema=_SCHEMA), header)
+    write_table(path, KIND, table, header)
 
 
 def read_units(path: Path) -> UnitFile:
@@ -187,29 +191,29 @@ def read_units(path: Path) -> UnitFile:
             remedy="encode all utterances with one model",
         )
     unit_file = UnitFile(
-        units=dict(zip(ids, _arrays(table["units"], path), strict=True)),
+        units=_sequences(ids, table["units"], path),
         n_units=header.n_units,
         step_ms=header.step_ms,
         model_id=header.model_id,
         method=header.method,
         speakers=dict(zip(ids, table["speaker"].to_pylist(), strict=True)),
-        durations=dict(zip(ids, _arrays(table["durations"], path), strict=True))
-        if has_durations
-        else None,
+        durations=_sequences(ids, table["durations"], path) if has_durations else None,
         corpus_id=header.corpus_id,
         id=identity,
     )
     _check(unit_file, path)
+    del table
+    pa.default_memory_pool().release_unused()
     return unit_file
 
 
-def _arrays(column: pa.ChunkedArray, path: Path) -> list[NDArray[np.int32]]:
-    flat = column.combine_chunks()
-    if flat.flatten().null_count:
-        raise InputError("a unit is null", path=path, remedy="encode the recordings again")
-    values = flat.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
-    lengths = flat.value_lengths().to_numpy(zero_copy_only=False)
-    return np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
+def _sequences(ids: list[str], column: pa.ChunkedArray, path: Path) -> Sequences:
+    try:
+        return Sequences.of_column(ids, column)
+    except ValueError as error:
+        raise InputError(
+            "a unit is null", path=path, remedy="encode the recordings again"
+        ) from error
 
 
 def _check(unit_file: UnitFile, path: Path) -> None:
@@ -222,7 +226,8 @@ def _check(unit_file: UnitFile, path: Path) -> None:
             remedy="encode the recordings again",
         )
     check_ids(unit_file.ids, path)
-    empty = [name for name, units in unit_file.units.items() if len(units) == 0]
+    units = Sequences.of(unit_file.units)
+    empty = _names(units, units.lengths == 0)
     if empty:
         raise InputError(
             f"{len(empty)} utterances have no units: {listed(empty)}",
@@ -230,27 +235,32 @@ def _check(unit_file: UnitFile, path: Path) -> None:
             cause="they were cut to nothing by another program",
             remedy="leave them out, with their recordings, or encode again",
         )
-    wrong = [
-        name
-        for name, units in unit_file.units.items()
-        if units.min() < 0 or units.max() >= unit_file.n_units
-    ]
+    least, most = units.extremes()
+    wrong = _names(units, (least < 0) | (most >= unit_file.n_units))
     if wrong:
         raise InputError(
             f"{len(wrong)} utterances have units outside 0 … {unit_file.n_units - 1}: "
             f"{listed(wrong)}",
             path=path,
             cause="the units count from 1, or are of a model with more units",
-            remedy="mend n_units, or encode the recordings again",
+            remedy="fix n_units, or encode the recordings again",
         )
     if unit_file.durations is None:
         return
     check_same_ids(unit_file.ids, unit_file.durations, "units", "durations")
-    for name, durations in unit_file.durations.items():
-        if len(durations) != len(unit_file.units[name]) or durations.min() < 1:
-            raise InputError(
-                f"utterance {name!r}: {len(unit_file.units[name])} units, {len(durations)} "
-                "durations, or one below one step",
-                path=path,
-                remedy="encode the recordings again",
-            )
+    durations = Sequences.of(unit_file.durations).restrict(units.ids)
+    unfit = units.lengths != durations.lengths
+    if not unfit.any():
+        unfit = durations.extremes()[0] < 1
+    for name in _names(units, unfit)[:1]:
+        raise InputError(
+            f"utterance {name!r}: {len(units[name])} units, {len(durations[name])} "
+            "durations, or one below one step",
+            path=path,
+            remedy="encode the recordings again",
+        )
+
+
+def _names(units: Sequences, chosen: NDArray[np.bool_]) -> list[str]:
+    ids = units.ids
+    return [ids[row] for row in np.flatnonzero(chosen)]

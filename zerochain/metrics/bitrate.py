@@ -7,9 +7,10 @@ single symbols and nothing for time, order or context: it is what a memoryless c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,12 @@ from scipy import sparse
 
 from zerochain.errors import InputError
 from zerochain.formats.identity import check_same_ids
+from zerochain.formats.sequences import Sequences
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bootstrap import centred_interval, histogram_replicates
+
+_UNITS_AT_ONCE = 1_000_000
+_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -95,18 +100,27 @@ def unit_bitrates(
     """
     seconds = _seconds(unit_file.units, durations_s)
     units, steps, lengths = laid_out(unit_file)
-    found, codes = _numbered(units)
-    n_whole = len(found)
-    timed, unit_of, steps_of = _timed_histograms(codes, steps, lengths)
+    timed, unit_of, steps_of = _timed_histograms(units, steps, lengths)
+    n_timed = len(unit_of)
     to_units, to_steps = _sums_by(unit_of), _sums_by(steps_of)
+    tables = [timed]
+    if steps is not None:
+        found, codes = _numbered(units)
+        tables.append(histograms_of(codes, lengths, len(found)))
+    to_whole = sparse.diags_array(steps_of.astype(np.float64)) @ to_units
+
+    def whole(drawn: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Units as the file holds them: without durations, as many as a segment lasts steps."""
+        return [drawn @ to_whole if steps is None else drawn[:, n_timed:]]
+
     challenge, merged, together, apart = _bitrates(
-        [histograms_of(codes, lengths, n_whole), timed],
+        tables,
         seconds,
         [
-            lambda drawn: [drawn[:, :n_whole]],
-            lambda drawn: [drawn[:, n_whole:] @ to_units],
-            lambda drawn: [drawn[:, n_whole:]],
-            lambda drawn: [drawn[:, n_whole:] @ to_units, drawn[:, n_whole:] @ to_steps],
+            whole,
+            lambda drawn: [drawn[:, :n_timed] @ to_units],
+            lambda drawn: [drawn[:, :n_timed]],
+            lambda drawn: [drawn[:, :n_timed] @ to_units, drawn[:, :n_timed] @ to_steps],
         ],
         seed,
     )
@@ -145,11 +159,11 @@ def laid_out(
     unit_file: UnitFile,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None, NDArray[np.int64]]:
     """A file's units end to end (N,), their durations in steps or None, and units by utterance."""
-    lengths = np.array([len(units) for units in unit_file.units.values()], np.int64)
-    units = np.concatenate(list(unit_file.units.values()))
+    units = Sequences.of(unit_file.units)
     if unit_file.durations is None:
-        return units, None, lengths
-    return units, np.concatenate([unit_file.durations[name] for name in unit_file.units]), lengths
+        return units.end_to_end(), None, units.lengths
+    durations = Sequences.of(unit_file.durations).restrict(units.ids)
+    return units.end_to_end(), durations.end_to_end(), units.lengths
 
 
 def histograms_of(
@@ -194,10 +208,10 @@ def _bitrates(
         symbols = [one[0].sum(axis=1) for one in streams]
         return np.asarray(np.stack(symbols, axis=1) / sums[:, -1:] * np.stack(bits, axis=1))
 
-    table = sparse.hstack([*histograms, sparse.csr_array(seconds[:, None])], "csr")
-    whole = np.asarray(table.sum(axis=0))[None]
+    tables = [*histograms, sparse.csr_array(seconds[:, None])]
+    whole = np.concatenate([_column_sums(one) for one in tables])[None]
     values = rates(whole)[0]
-    replicates = histogram_replicates(table, rates, seed=seed) if len(seconds) > 1 else None
+    replicates = histogram_replicates(tables, rates, seed=seed) if len(seconds) > 1 else None
     results = []
     for i, coding in enumerate(codings):
         streams = [counts[0] for counts in coding(whole[:, :-1])]
@@ -219,19 +233,77 @@ def _bitrates(
 
 
 def _timed_histograms(
-    codes: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
+    units: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
 ) -> tuple[sparse.csr_array, NDArray[np.int64], NDArray[np.int64]]:
     """How often each utterance has each segment, a unit with the steps it lasts.
 
+    Some utterances at a time, and twice: what it takes for all at once is several times the units.
+
+    Args:
+        units, steps, lengths: as `laid_out` gives them.
+
     Returns:
-        Histograms (n, V), and the number of the unit and of the duration of each column (V,).
+        Histograms (n, V), and the unit and the duration of each column (V,).
     """
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    starts, lasting = _segments(codes, steps, bounds[:-1][lengths > 0])
-    found, numbers = _numbered(lasting)
-    pairs, symbols = _numbered(codes[starts] * np.int64(len(found)) + numbers)
-    n_segments = np.diff(np.searchsorted(starts, bounds))
-    return histograms_of(symbols, n_segments, len(pairs)), *np.divmod(pairs, len(found))
+    firsts = np.unique(np.searchsorted(bounds, np.arange(0, len(units), _UNITS_AT_ONCE)))
+    firsts = firsts[bounds[firsts] < len(units)]
+
+    def parts() -> Iterator[_Segments]:
+        for first, last in pairwise([*firsts.tolist(), len(lengths)]):
+            here = slice(bounds[first], bounds[last])
+            some = None if steps is None else steps[here]
+            yield _segments_of(units[here], some, lengths[first:last])
+
+    found = [(part.keys, len(part.symbols)) for part in parts()]
+    keys = np.unique(np.concatenate([one for one, _ in found]))
+    n_most = sum(n for _, n in found)
+    index = np.int32 if n_most < 2**31 else np.int64  # of one kind, or scipy copies all
+    counts, columns = np.empty(n_most, np.int32), np.empty(n_most, index)
+    ends = [np.zeros(1, index)]
+    for part in parts():
+        of_symbol = np.searchsorted(keys, part.keys)
+        some = histograms_of(of_symbol[part.symbols], part.lengths, len(keys))
+        end = int(ends[-1][-1])
+        counts[end : end + some.nnz], columns[end : end + some.nnz] = some.data, some.indices
+        ends.append((some.indptr[1:] + end).astype(index))
+    end = int(ends[-1][-1])
+    histograms = sparse.csr_array(
+        (counts[:end], columns[:end], np.concatenate(ends)), shape=(len(lengths), len(keys))
+    )
+    return histograms, keys >> 32, keys & (2**32 - 1)
+
+
+def _column_sums(table: sparse.csr_array) -> NDArray[np.float64]:
+    """Sums over utterances (V,), some at a time: scipy copies what it sums."""
+    total = np.zeros(table.shape[1])
+    for first in range(0, table.shape[0], _ROWS_AT_ONCE):
+        total += table[first : first + _ROWS_AT_ONCE].sum(axis=0)
+    return total
+
+
+class _Segments(NamedTuple):
+    """Segments of some utterances, end to end."""
+
+    symbols: NDArray[np.int32]
+    """Which of `keys` each segment is (M,)."""
+    lengths: NDArray[np.int64]
+    """Segments of each utterance (n,)."""
+    keys: NDArray[np.int64]
+    """A unit times 2³² plus the steps that it lasts, of all segments there are; ascending."""
+
+
+def _segments_of(
+    units: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
+) -> _Segments:
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    starts, lasting = _segments(units, steps, bounds[:-1][lengths > 0])
+    found, codes = _numbered(units[starts])
+    durations, numbers = _numbered(lasting)
+    pairs, symbols = _numbered(codes * np.int64(len(durations)) + numbers)
+    code_of, number_of = np.divmod(pairs, len(durations))
+    keys = (found[code_of].astype(np.int64) << 32) + durations[number_of]
+    return _Segments(symbols, np.diff(np.searchsorted(starts, bounds)), keys)
 
 
 def _numbered(values: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int32]]:

@@ -41,7 +41,7 @@ def histogram_interval(
     """95 % interval of what is computed from a set's histogram, over the choice of utterances.
 
     Args:
-        histograms, statistic, seed: as `histogram_replicates`.
+        histograms, statistic, seed: as `histogram_replicates`, of one table.
         value, highest: as `centred_interval`.
 
     Returns:
@@ -54,23 +54,31 @@ def histogram_interval(
 
 
 def histogram_replicates(
-    histograms: sparse.csr_array, statistic: Callable[[Doubles], Doubles], *, seed: int = 0
+    histograms: sparse.csr_array | Sequence[sparse.csr_array],
+    statistic: Callable[[Doubles], Doubles],
+    *,
+    seed: int = 0,
 ) -> Doubles:
     """What is computed from a set's histogram, for sets of resampled utterances: (1000, …).
 
     Args:
-        histograms: how often each utterance has each symbol, or what else is summed, (n, V).
+        histograms: how often each utterance has each symbol, or what else is summed, (n, V), or
+            several such tables that are taken side by side.
         statistic: summed histograms (R, V) → (R, …).
     """
-    n, n_symbols = histograms.shape
+    tables = [histograms] if isinstance(histograms, sparse.csr_array) else list(histograms)
+    n = tables[0].shape[0]
+    ends = np.cumsum([table.shape[1] for table in tables]).tolist()
     rng = np.random.default_rng(seed)
     drawn = []
-    per_block = max(1, min(REPLICATES, _BLOCK // 2 // n_symbols))
+    per_block = max(1, min(REPLICATES, _BLOCK // 4 // ends[-1]))
     for done in range(0, REPLICATES, per_block):
         replicates = min(per_block, REPLICATES - done)
-        total = np.zeros((n_symbols, replicates))
+        total = np.zeros((ends[-1], replicates))
         for chunk, weights in _weights_by_chunk(n, rng, replicates):
-            total += histograms[chunk].T.tocsr() @ weights  # by symbol: its sums stay in the cache
+            for table, end in zip(tables, ends, strict=True):
+                by_symbol = table[chunk].T.tocsr()  # its sums stay in the cache
+                total[end - table.shape[1] : end] += by_symbol @ weights
         drawn.append(statistic(np.ascontiguousarray(total.T)))
     return np.concatenate(drawn)
 

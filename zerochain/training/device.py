@@ -28,13 +28,20 @@ def resolve_device(name: str) -> str:
 
 
 def described(device: str) -> str:
-    """ "cpu" or "cuda" as people know it: "CPU, 2 threads", "NVIDIA H100"."""
+    """ "cpu" or "cuda" as people know it: "CPU, 2 threads", "NVIDIA H100, 2 processes"."""
     import torch
 
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    n_threads = torch.get_num_threads()
-    return f"CPU, {n_threads} thread{'' if n_threads == 1 else 's'}"
+    parts = [str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"]
+    if device != "cuda":
+        parts.append(_number(torch.get_num_threads(), "thread", "threads"))
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
+    if n_processes > 1:
+        parts.append(_number(n_processes, "process", "processes"))
+    return ", ".join(parts)
+
+
+def _number(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
 
 
 def is_main_process() -> bool:

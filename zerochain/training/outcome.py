@@ -24,8 +24,9 @@ class Outcome:
     converged: bool | None
     """None where nothing can say, as with an adversary."""
     computed_on: str = ""
-    """"CPU, 2 threads": sums are rounded otherwise on others, so the same settings give another
-    model there, with another id. Empty in bundles of earlier versions."""
+    """"CPU, 2 threads" and, under torchrun, how many processes: sums are rounded otherwise on
+    others, so the same settings give another model there, with another id. Empty in bundles of
+    earlier versions."""
 
     @classmethod
     def of(cls, trained: Trained, network: nn.Module) -> Self:
