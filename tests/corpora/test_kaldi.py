@@ -216,7 +216,7 @@ def test_commands_that_decode_a_file_are_not_run(call: Path, tmp_path: Path) -> 
 
 
 def test_a_directory_as_lhotse_writes_it(call: Path, tmp_path: Path) -> None:
-    """Recorded from lhotse 1.33.0, see findings/lhotse-kaldi-export.sh."""
+    """Recorded from lhotse 1.33.0, see findings/lhotse_kaldi_export.sh."""
     ffmpeg = (
         "ffmpeg -threads 1 -i a call.wav -ar 16000 -map_channel 0.0.{}  -f wav -threads 1 pipe:1 |"
     )

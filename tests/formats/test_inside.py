@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from zerochain.errors import InputError
-from zerochain.formats.inside import files_inside, is_inside
+from zerochain.formats.corpus import read_corpus
+from zerochain.formats.inside import file_content, files_inside, is_inside
 
 
 @pytest.fixture
@@ -54,3 +55,13 @@ def test_pipes_are_not_waited_for(root: Path) -> None:
     os.mkfifo(root / "b" / "x.txt")
     with pytest.raises(InputError, match="is neither a file nor a folder"):
         list(files_inside(root))
+
+
+def test_a_header_that_is_a_pipe_is_not_waited_for(root: Path) -> None:
+    (root / "b" / "x").write_bytes(b"y")
+    assert file_content(root / "b" / "x") == b"y"
+    os.mkfifo(root / "corpus.json")
+    with pytest.raises(FileNotFoundError, match="neither a file nor a folder"):
+        file_content(root / "corpus.json")
+    with pytest.raises(InputError, match="is not a corpus"):
+        read_corpus(root)

@@ -14,7 +14,7 @@ from zerochain.formats.unit_text import misread_by_fastabx, read_unit_text, writ
 from zerochain.metrics.items import frame_span, read_items
 from zerochain.scoring.abx_items import export_items
 
-# What fastabx 0.9.0 makes of a name, as findings/fastabx-unit-names.sh shows.
+# What fastabx 0.9.0 makes of a name, as findings/fastabx_unit_names.sh shows.
 RECORDED = {"u1": "u1", "a-b_c": "a-b_c", "x/u1": "u1", "s01.u1": "s01", "x.y/u1": "u1"}
 UNITS = {"u1": [1, 2, 3, 4, 5], "bé": [5, 4, 3], "s01.u1": [7, 7, 8]}
 

@@ -17,6 +17,7 @@ from zerochain.formats.arrays import BrokenArrayError, from_archive
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids
+from zerochain.formats.inside import file_content
 from zerochain.formats.units import Units
 
 KIND, MARKER = "attention", "attention.json"
@@ -56,11 +57,11 @@ class Attention:
         """
         path = self.folder / f"{name}.npz"
         try:
-            content = path.read_bytes()
+            found = file_content(path)
             expected = self.maps_sha256.get(name)
-            if expected not in (None, hashlib.sha256(content).hexdigest()):
+            if expected not in (None, hashlib.sha256(found).hexdigest()):
                 raise BrokenArrayError("its checksum is another's")
-            return _checked(from_archive(content, "attention"))
+            return _checked(from_archive(found, "attention"))
         except (OSError, BrokenArrayError) as error:
             raise InputError(
                 f"holds no attention map ({error})",

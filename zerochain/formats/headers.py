@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.inside import file_content
 
 VERSION = 1
 SEAL = "sha256"
@@ -201,14 +202,14 @@ def read_header(path: Path, kind: str, model: type[H]) -> H:
         InputError: missing, unreadable, damaged, or of another kind or version.
     """
     try:
-        content = path.read_bytes()
+        found = file_content(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(
             f"no such file, so {path.parent} is not a {kind}",
             path=path,
             remedy="check the path; 'zerochain show FOLDER' says what a folder is",
         ) from error
-    return check_header(json_object(content, path), kind, model, path)
+    return check_header(json_object(found, path), kind, model, path)
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:

@@ -6,7 +6,9 @@ disk than they do. Only regular files count: to read a pipe would wait for ever.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,19 @@ def resolved(path: Path) -> Path:
     Path.resolve raises a RuntimeError at those before Python 3.13.
     """
     return Path(os.path.realpath(path))
+
+
+def file_content(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: it can't be read; FileNotFoundError too where it is a pipe or a device, which may
+            have no end.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FileNotFoundError(errno.ENOENT, "is neither a file nor a folder", str(path))
+    return path.read_bytes()
 
 
 def is_inside(path: Path, root: Path) -> bool:
