@@ -1,5 +1,6 @@
 """A reader beside a writer: every file of a folder is of one version, or there is an error."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,10 @@ def test_a_broken_folder_is_refused_for_what_it_is(tmp_path: Path) -> None:
         read_bundle(tmp_path / "x")
     write_model(tmp_path, 1)
     assert read_bundle(tmp_path / "x").id == bundle_id(tmp_path / "x")
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_corpus, read_features, read_bundle):
+        with pytest.raises(InputError):
+            read(tmp_path / "pipe")

@@ -47,7 +47,8 @@ def _held(folder: Path) -> Iterator[Callable[[], bool]]:
     It is held open, so that the system gives its number to no other folder.
     """
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        # O_DIRECTORY, since to open a pipe waits until somebody writes to it.
+        handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except OSError:  # there is none, or the system opens no folders
         handle = None
     try:
