@@ -5,7 +5,6 @@ pyarrow's), which may hold locks that nobody lets go of in the child.
 """
 
 import multiprocessing
-import pickle
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
@@ -33,4 +32,4 @@ def exit_code(task: Callable[[], object]) -> int:
 
 
 def _call(task: bytes) -> None:
-    pickle.loads(task)()
+    cloudpickle.loads(task)()
