@@ -37,7 +37,7 @@ $(NEWEST)/.installed: pyproject.toml setup.py
 	$(NEWEST)/bin/python -m pip install --quiet --editable '.[all,dev,peers]'
 	touch $@
 
-# 10,000 damaged files for every reader, which takes an hour; `make test` reads 200
+# 10,000 damaged files for every reader, which takes some 20 minutes; `make test` reads 200
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/fuzz -n 10000
 
