@@ -42,9 +42,9 @@ def _inverter(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
     sample = folder / SAMPLE
     return {
         "speaks": f"{config['n_units']} units of {config['step_ms']:g} ms",
-        "unit model": short(config["unit_model"]),
+        "unit model": short(str(config["unit_model"])),
         "voices": listed(list(_voices(config))),
-        "speaker encoder": short(config["speaker_encoder_id"]),
+        "speaker encoder": short(str(config["speaker_encoder_id"])),
         "trained": _training(config["training"]),
         "sample": str(sample) if sample.is_file() else "",
     }
