@@ -71,7 +71,7 @@ def test_each_channel_is_an_utterance_and_a_speaker(calls: Path, tmp_path: Path)
     np.testing.assert_allclose(waves["one_ch2"], BOB, atol=1e-4)
     np.testing.assert_allclose(waves["two_ch2"], ANA, atol=1e-4)
     splits = {u.id: u.split for u in corpus.utterances}
-    assert splits["one_ch1"] == splits["one_ch2"]  # they hear each other
+    assert splits["one_ch1"] == splits["one_ch2"]  # both microphones pick up both voices
     known = import_folder(calls, tmp_path / "known", channel="each", speaker_from="name:eva")
     assert known.speakers == ["eva", "eva_ch1", "eva_ch2"]
 

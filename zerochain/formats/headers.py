@@ -184,9 +184,13 @@ def json_text(value: Any, **how: Any) -> str:
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
-    """A header with its checksum, as JSON will give it back."""
+    """A header with its checksum, as JSON will give it back.
+
+    The checksum comes first but for the kind: a cut that takes it out takes part of the kind or of
+    the next key with it. At the end, the text before it would pass for an older version's header.
+    """
     plain = json.loads(json_text(value))
-    return {**plain, SEAL: _seal(plain)}
+    return {"kind": plain.pop("kind"), SEAL: _seal({"kind": value["kind"], **plain}), **plain}
 
 
 def _seal(value: dict[str, Any]) -> str:
