@@ -59,7 +59,7 @@ def ours(kind, made):
     from zerochain.formats.features import Features
     from zerochain.formats.units import UnitFile
     from zerochain.metrics.abx import abx
-    from zerochain.metrics.abx_protocol import Protocol
+    from zerochain.metrics.abx_plan import Protocol
     from zerochain.metrics.items import Item
 
     items, arrays = [], {}

@@ -212,7 +212,7 @@ def ours(folder, one):
     from zerochain.formats.features import Features
     from zerochain.formats.units import UnitFile
     from zerochain.metrics.abx import abx
-    from zerochain.metrics.abx_protocol import ZS2021, variant
+    from zerochain.metrics.abx_plan import ZS2021, variant
     from zerochain.metrics.items import read_items
 
     librilight = one["peer"] != "fastabx"

@@ -36,7 +36,7 @@ def generator(name):
 
 
 def discriminator(name, width):
-    from zerochain.modules import wave_discriminators
+    from zerochain.modules import discriminators as wave_discriminators
 
     return getattr(wave_discriminators, name)(width=width)
 
@@ -66,7 +66,7 @@ def training(model, options):
     """Seconds a step."""
     import torch
 
-    from zerochain.modules.spectral_losses import MelLoss, multi_resolution_loss
+    from zerochain.modules.discriminators import MelLoss, multi_resolution_loss
 
     arguments, mel = inputs(BATCH, FRAMES), MelLoss()
     real = 0.1 * torch.randn(BATCH, FRAMES * HOP)
@@ -86,7 +86,7 @@ def judging(model, options):
     """Seconds that a discriminator adds to a step."""
     import torch
 
-    from zerochain.modules.adversarial import (
+    from zerochain.modules.discriminators import (
         discriminator_loss,
         feature_matching_loss,
         generator_loss,

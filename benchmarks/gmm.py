@@ -35,9 +35,8 @@ def points(n):
 def zerochain(x, variational=False):
     import torch
 
-    from zerochain.discovery.dpgmm import DirichletProcess
     from zerochain.discovery.em import clusters, em
-    from zerochain.discovery.gmm import MaximumLikelihood
+    from zerochain.discovery.mixtures import DirichletProcess, MaximumLikelihood
     from zerochain.features.normalisation import Moments
 
     moments, floor = Moments.of(np.array_split(x, 10)), np.full(DIM, FLOOR)

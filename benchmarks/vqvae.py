@@ -70,7 +70,7 @@ def in_one_dimension(module):
 
 
 def ours(steps, device):
-    from zerochain.discovery.vqvae_training import VqvaeTask
+    from zerochain.discovery.vqvae import VqvaeTask
     from zerochain.training.config import TrainingConfig
     from zerochain.training.loop import train
 

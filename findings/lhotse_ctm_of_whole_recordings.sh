@@ -8,7 +8,7 @@
 #     both.
 # zerochain tells utterance ids from recordings and their clocks by names and times, and refuses
 # what fits both; a label at an edge goes to the side that has most of it; channels always count,
-# and several without --channel are refused (zerochain/corpora/alignments.py, alignment_times.py).
+# and several without --channel are refused (zerochain/exchange/alignments.py, alignment_times.py).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -10,7 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from zerochain.cli import main
-from zerochain.formats.fit import read_fit
+from zerochain.formats.bundle import read_fit
 
 
 def run(*arguments: object, code: int = 0) -> Result:

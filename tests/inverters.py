@@ -10,12 +10,13 @@ from conftest import small_corpus
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.features.f0 import F0Statistics
-from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.features.spectral import SpectralOptions
-from zerochain.inversion.f0_units import F0Quantizer
-from zerochain.inversion.neural import Method, NeuralInverter, hop_of_frames, make_generator
-from zerochain.inversion.neural_stage import train_neural_inverter
+from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.prosody import Prosody
+from zerochain.inversion.stage import train_neural_inverter
+from zerochain.inversion.waveform import NeuralInverter, hop_of_frames, make_generator
+from zerochain.inversion.waveform import WaveformMethod as Method
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.convnext import SourceFilterGenerator
 from zerochain.modules.f0_vqvae import F0Vqvae, F0VqvaeConfig
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet

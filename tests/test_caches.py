@@ -11,9 +11,9 @@ from typing import NoReturn
 import pytest
 
 import zerochain
-from zerochain.caches import home_for_caches, spare_matplotlib_the_search, temporary_cache
 from zerochain.cli.run import _environment
-from zerochain.formats.refusals import refusal
+from zerochain.errors import refusal
+from zerochain.machine import home_for_caches, spare_matplotlib_the_search, temporary_cache
 
 VARIABLES = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 

@@ -11,16 +11,19 @@ import zerochain
 
 PACKAGE = Path(zerochain.__file__).parent
 LAYERS = [
-    {"caches", "cores", "errors", "kernels", "leftovers", "processes", "progress", "resources"},
+    {"errors", "kernels", "leftovers", "machine", "progress"},
     {"formats", "audio", "containers"},
     {"modules", "metrics", "training"},
-    {"corpora", "features"},
-    {"discovery", "inversion", "translation", "scoring"},
+    {"features"},
+    {"corpora", "exchange"},
+    {"listeners"},
+    {"discovery", "inversion", "translation"},
+    {"scoring"},
     {"report", "recordings"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-STAGES = {"discovery", "inversion", "translation", "scoring"}
+STAGES = {"discovery", "inversion", "translation"}
 HEAVY = {"torch", "accelerate", "sklearn", "librosa", "matplotlib", "numba"}
 SLOW = HEAVY | {"numpy", "pyarrow", "soundfile", "scipy", "pydantic", "yaml", "rich"}
 
@@ -41,7 +44,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-LIGHT_PLACES = {"formats", "cli", "errors", "progress", "resources", "audio", "containers"}
+LIGHT_PLACES = {"formats", "cli", "errors", "progress", "machine", "audio", "containers"}
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem != "__init__"]
 LIGHT = [p for p in FILES if place(p) in LIGHT_PLACES]
 

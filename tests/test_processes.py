@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tones import phone_corpus
-from zerochain.processes import safe_path, users_environment
+from zerochain.machine import safe_path, users_environment
 
 NAME = "PYTHONSAFEPATH"
 

@@ -19,8 +19,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.units import read_units
-from zerochain.inversion.manner import Manner
-from zerochain.inversion.speaking import Speaking, synthesize
+from zerochain.inversion.speaking import Manner, Speaking, synthesize
 from zerochain.inversion.stage import train_inverter
 from zerochain.recordings import convert, respeak
 

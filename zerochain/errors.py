@@ -1,9 +1,15 @@
-"""The one way zerochain refuses bad input: say what was found, where, why, and the way out."""
+"""The one way zerochain refuses bad input: say what was found, where, why, and the way out.
+
+What the operating system refuses, as an error that says the likely cause and the fix.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import partial
 from os import PathLike
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -49,3 +55,81 @@ def listed(names: list[str], limit: int = 10) -> str:
     """The first names of a list, and how many more there are: 'a, b, c and 4 more'."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FIXES: dict[int, tuple[str | None, str]] = {
+    errno.EROFS: (
+        "it is on a disk or in a container that is mounted read-only",
+        "choose a folder that can be written",
+    ),
+    errno.EACCES: (
+        "it belongs to somebody else",
+        "choose another path, or fix the permissions of the file and its folders (chmod, chown)",
+    ),
+    errno.EPERM: ("the file system or a sandbox forbids it", "choose another path"),
+    errno.ENAMETOOLONG: (
+        "an id or a path of more than 255 bytes, which non-Latin letters reach sooner",
+        "give it a shorter name",
+    ),
+    errno.EMFILE: (
+        "too many files are open at once in this process",
+        "raise the limit ('ulimit -n 4096') or ask for fewer --jobs",
+    ),
+    errno.ENFILE: ("too many files are open on this machine", "close other programs"),
+    errno.EIO: (
+        "the disk, the network share or the cable is failing",
+        "copy the file from its source again, and check the disk",
+    ),
+    errno.ESTALE: ("the network share was mounted anew", "give the same command again"),
+    errno.ELOOP: ("links that lead to each other", "give the path of the file itself"),
+    errno.EISDIR: ("a folder was given where a file is meant", "give the path of a file"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
+    errno.ENOENT: ("it was moved, or the path is mistyped", "check the path"),
+    errno.EEXIST: ("something of this name is in the way", "choose another path"),
+    errno.EBUSY: ("another program holds it", "close that program, or choose another path"),
+    errno.EXDEV: ("it is on another disk", "choose a folder on the same disk"),
+    errno.ENOMEM: ("there is too little memory", "close other programs, or ask for fewer --jobs"),
+    errno.ENOLCK: (
+        "the network share gives no locks",
+        "write to a disk of this machine and copy the result",
+    ),
+}
+
+
+def refusal(error: OSError, path: Path | None = None, *, writing: bool | None = None) -> InputError:
+    """An operating system's error as one that says the cause and the fix.
+
+    Args:
+        path: what the work was on; None takes the path that the error names.
+        writing: whether `path` was being written; None where nobody knows.
+    """
+    named = error.filename2 or error.filename  # a rename has two: what is in the way counts
+    named = os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else None
+    what = {True: "could not be written", False: "can't be read", None: "can't be used"}[writing]
+    where = path if path is not None else named
+    if error.errno in FULL or "No space left" in str(error):
+        return InputError(
+            "could not be written: the disk (or the quota) is full",
+            path=where,
+            cause=f"it writes to {place}" if (place := _elsewhere(named, where)) else None,
+            remedy="free some space or choose another --out; nothing was left half-written",
+        )
+    if "No usable temporary directory" in str(error):  # tempfile's, with the number of "not found"
+        return InputError(
+            "no folder for temporary files can be written",
+            cause="neither TMPDIR nor /tmp nor the current folder can be",
+            remedy="set TMPDIR to a folder that can be written",
+        )
+    cause, remedy = _FIXES.get(error.errno or 0, (None, "check the path, its disk and its rights"))
+    also = f" ({named})" if path is not None and named else ""
+    return InputError(
+        f"{what}: {error.strerror or error}{also}", path=where, cause=cause, remedy=remedy
+    )
+
+
+def _elsewhere(named: str | None, path: str | Path | None) -> str | None:
+    """The file that an error names, if it lies elsewhere than what the work was on."""
+    if named is None or path is None or Path(named).parent == Path(path).parent:
+        return None
+    return named if Path(path) not in Path(named).parents else None

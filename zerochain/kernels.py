@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import numba
 
-from zerochain.caches import temporary_cache, writable
+from zerochain.machine import temporary_cache, writable
 
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config  # its settings are made as it loads

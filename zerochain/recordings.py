@@ -22,8 +22,8 @@ from zerochain.formats.bundle import bundle_id, opened_as, read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.inversion.neural import NeuralInverter
 from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
+from zerochain.inversion.waveform import NeuralInverter
 from zerochain.progress import track
 from zerochain.translation.source import SourceKind
 from zerochain.translation.stage import translate as translate_files

@@ -9,13 +9,13 @@ import click
 
 from zerochain.cli.common import FOLDER, Command, out_option
 from zerochain.cli.importing import report
-from zerochain.corpora.alignments import read_alignments
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.sounds import sound_files
 from zerochain.errors import InputError
+from zerochain.exchange.alignments import read_alignments
 from zerochain.formats.corpus import Corpus, Utterance
-from zerochain.formats.lines import read_text
+from zerochain.formats.text_files import read_text
 
 ABOUT = {
     "language": "Mboshi",

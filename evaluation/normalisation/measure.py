@@ -21,9 +21,9 @@ from zerochain.features.extraction import extract
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import read_corpus
-from zerochain.formats.csv_files import write_csv
 from zerochain.formats.scores import Score, append_scores, read_scores
-from zerochain.metrics.abx_protocol import PHONE, TRIPHONE
+from zerochain.formats.text_files import write_csv
+from zerochain.metrics.abx_plan import PHONE, TRIPHONE
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.units import score_bitrate
 

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from zerochain.formats.corpus import read_corpus
-from zerochain.formats.csv_files import write_csv
 from zerochain.formats.pairs import read_pairs
+from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import read_units
 from zerochain.metrics.retrieval import (
     Found,

@@ -24,14 +24,14 @@ import numpy as np
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import read_corpus
-from zerochain.formats.csv_files import write_csv
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.scores import append_scores, read_scores
+from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import read_units, write_units
 from zerochain.scoring.translation import score_translation
 from zerochain.training.config import TrainingConfig
 from zerochain.translation.baselines import nearest_baseline
-from zerochain.translation.parallel import Parallel, Part, oriented
+from zerochain.translation.data import Parallel, Part, oriented
 from zerochain.translation.pretraining import pretrain
 from zerochain.translation.pseudo import Pseudo
 from zerochain.translation.source import read_source

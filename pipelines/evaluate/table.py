@@ -8,10 +8,9 @@ import click
 
 from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.csv_files import write_csv
 from zerochain.formats.scores import Score, read_scores
-from zerochain.report.columns import Column
-from zerochain.report.score_tables import Cell, ScoreTable, score_table
+from zerochain.formats.text_files import write_csv
+from zerochain.report.score_tables import Cell, Column, ScoreTable, score_table
 from zerochain.report.sweep import markdown_table
 
 NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher; the best is bold. Chance is what

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zerochain.features.text import plain
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.units import UnitFile, write_units
+from zerochain.metrics.text import plain
 
 STEP_MS = 50.0  # of a character, roughly: how long a text may be goes by it
 

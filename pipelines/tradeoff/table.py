@@ -11,9 +11,16 @@ from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
 from zerochain.report import figures, style
 from zerochain.report.drawings import write_figure
-from zerochain.report.paper_tables import paper_tables
 from zerochain.report.published import published_systems, tjandra2019
-from zerochain.report.sweep import System, as_csv, as_markdown, of_features, of_model, with_fronts
+from zerochain.report.sweep import (
+    System,
+    as_csv,
+    as_markdown,
+    of_features,
+    of_model,
+    paper_tables,
+    with_fronts,
+)
 
 SIZE_PX = (1100, 700)
 

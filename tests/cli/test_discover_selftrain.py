@@ -9,10 +9,9 @@ from click.testing import CliRunner
 
 from commands import leftovers, run
 from zerochain.cli import main
-from zerochain.discovery.self_training_task import FrameTask
-from zerochain.formats.bundle import bundle_id, read_bundle
+from zerochain.discovery.self_training import FrameTask
+from zerochain.formats.bundle import bundle_id, read_bundle, read_fit
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.fit import read_fit
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
 

@@ -9,7 +9,7 @@ from commands import jobs, run, settings
 from tones import phone_corpus
 from warm import warm
 from zerochain.formats.scores import Score, read_scores
-from zerochain.report.columns import split_unit
+from zerochain.report.score_tables import split_unit
 
 SYSTEMS = "{a: kmeans --units 4 --context 0, b: kmeans --units 6 --context 0 --stride 2}"
 PARTS = "fit_split: train, test: mine, test_split: test, sentences: false"

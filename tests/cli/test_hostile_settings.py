@@ -26,7 +26,7 @@ from zerochain.cli.run import check_texts
 from zerochain.errors import InputError
 from zerochain.formats.corpus import write_corpus
 from zerochain.formats.phones import read_phones
-from zerochain.resources import resource
+from zerochain.machine import resource
 
 PIPELINES = resource("pipelines")
 SNAKEFILES = sorted(PIPELINES.glob("*/Snakefile"))

@@ -16,7 +16,7 @@ from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
 
-pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.quantizer.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 QUICK = ("--steps", 4, "--validate-every", 2, "--batch-size", 2, "--width", 8)
 QUICK = (*QUICK, "--f0-steps", 2, "--prosody-steps", 2)
 

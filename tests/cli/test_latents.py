@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commands import run
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.stage import load_unit_model
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import read_features

@@ -25,7 +25,7 @@ from zerochain.formats.phones import read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
-from zerochain.resources import resource
+from zerochain.machine import resource
 
 
 @pytest.fixture(autouse=True)

@@ -320,7 +320,7 @@ def test_what_stands_beside_is_known_before_scores_are_appended(spoken, run, mon
     def fail(*_):
         raise InputError("the published results can't be read", remedy="install zerochain again")
 
-    monkeypatch.setattr("zerochain.report.beside.published_systems", fail)
+    monkeypatch.setattr("zerochain.report.published.published_systems", fail)
     common = ("--corpus", spoken.folder, "--out", "s.jsonl")
     run("abx", "units.parquet", *common)
     before = Path("s.jsonl").read_bytes()

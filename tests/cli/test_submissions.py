@@ -10,10 +10,10 @@ import yaml
 from commands import leftovers, run
 from zerochain.cli.check import expected_names
 from zerochain.errors import InputError
+from zerochain.exchange.zerospeech2019 import vector_folder
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.phones import Phone, Phones
-from zerochain.formats.submissions.zerospeech2019 import vector_folder
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.items import read_items
 

@@ -7,8 +7,7 @@ import pytest
 
 from conftest import voice
 from zerochain import audio
-from zerochain.corpora.changed import change_corpus
-from zerochain.corpora.changes import KINDS, Change
+from zerochain.corpora.changes import KINDS, Change, change_corpus
 from zerochain.errors import InputError
 from zerochain.formats.corpus import read_corpus, write_corpus
 from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones

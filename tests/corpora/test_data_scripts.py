@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from conftest import voice
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import Phone, read_phones
-from zerochain.resources import resource
+from zerochain.machine import resource
 
 
 def run(name: str, *arguments: object) -> Result:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from zerochain.corpora.grammar import Sentence, draw, sentences
+from zerochain.corpora.demo import Sentence, draw, sentences
 from zerochain.errors import InputError
 
 FEMININE = {

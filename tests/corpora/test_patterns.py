@@ -2,7 +2,7 @@
 
 import pytest
 
-from zerochain.corpora.patterns import hashed_split, labels_from
+from zerochain.corpora.folder import hashed_split, labels_from
 from zerochain.errors import InputError
 
 

@@ -10,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import run
-from zerochain.discovery.codebook import CollapseWarning
-from zerochain.discovery.cpc import CPCUnits
-from zerochain.discovery.cpc_config import CPCConfig
-from zerochain.discovery.cpc_training import groups_of
+from zerochain.discovery.cpc import CPCConfig, CPCUnits, groups_of
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.neural import CollapseWarning
 from zerochain.discovery.segments import Speech
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions
@@ -175,7 +173,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
     options = {"warm_up_steps": warm_up_steps, "augmentation": AugmentationOptions()}
     whole = make(steps=20, every=5, **options).fit(features)
 
-    from zerochain.discovery.cpc_training import CpcTask
+    from zerochain.discovery.cpc import CpcTask
 
     step, count = CpcTask.training_step, 0
 

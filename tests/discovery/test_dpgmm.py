@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.mixture import BayesianGaussianMixture
 
-from zerochain.discovery.dpgmm import DirichletProcess, DPGMMUnits
 from zerochain.discovery.em import clusters, em, log_probabilities
 from zerochain.discovery.front_end import FrontEndOptions
+from zerochain.discovery.mixtures import DirichletProcess, DPGMMUnits
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.features import Features

@@ -4,9 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zerochain.discovery import frames as module
-from zerochain.discovery.frames import sample_frames
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
+from zerochain.discovery import front_end as module
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, sample_frames
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.errors import InputError
 from zerochain.formats.features import Features

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, average
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.features.projection import stacked
 from zerochain.features.spectral import SpectralOptions

@@ -10,16 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from zerochain.discovery import frames as frames_module
-from zerochain.discovery.dpgmm import DPGMMUnits
-from zerochain.discovery.em import assign, clusters, em, expectation, log_probabilities
+from zerochain.discovery import front_end as frames_module
+from zerochain.discovery.em import (
+    Components,
+    Statistics,
+    assign,
+    clusters,
+    em,
+    expectation,
+    log_probabilities,
+)
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.gmm import GMMUnits, MaximumLikelihood
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.load import load_unit_model
-from zerochain.discovery.mixture import Components, Statistics
-from zerochain.discovery.mixture_units import MixtureUnits
+from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits, MaximumLikelihood, MixtureUnits
 from zerochain.discovery.segmentation import Segmentation
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import bundle_id

@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits, lloyd, nearest
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.formats.features import Features

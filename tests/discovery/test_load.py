@@ -10,7 +10,7 @@ from conftest import small_corpus
 from edits import unsealed
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralOptions

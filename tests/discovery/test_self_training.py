@@ -14,13 +14,17 @@ from torch import Tensor, nn
 
 from zerochain.discovery import self_training
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.load import load_unit_model
 from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.segments import NO_LABEL, Speech
-from zerochain.discovery.self_training import SelfTrainedUnits
-from zerochain.discovery.self_training_config import SelfTrainingConfig
-from zerochain.discovery.self_training_task import FrameClassifier, FrameTask
-from zerochain.discovery.teacher import first_teacher, labels_of
+from zerochain.discovery.self_training import (
+    FrameClassifier,
+    FrameTask,
+    SelfTrainedUnits,
+    SelfTrainingConfig,
+    first_teacher,
+    labels_of,
+)
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions

@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 
-from zerochain.discovery.steady import in_order, one_thread
+from zerochain.discovery.model import in_order, one_thread
 
 FIT = """
 import sys
 import numpy as np
-from zerochain.discovery.dpgmm import DPGMMUnits
+from zerochain.discovery.mixtures import DPGMMUnits
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.gmm import GMMUnits
+from zerochain.discovery.mixtures import GMMUnits
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.formats.features import Features
 rng = np.random.default_rng(0)

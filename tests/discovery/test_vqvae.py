@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from zerochain.discovery import vqvae as module
-from zerochain.discovery.codebook import CollapseWarning
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.neural import CollapseWarning
 from zerochain.discovery.segments import Speech, held_out
-from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
-from zerochain.discovery.vqvae_training import VqvaeTask, squared_error
+from zerochain.discovery.stage import load_unit_model
+from zerochain.discovery.vqvae import VQVAEConfig, VqvaeTask, VQVAEUnits, squared_error
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.features import Features

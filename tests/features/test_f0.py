@@ -13,8 +13,7 @@ from scipy.signal import lfilter
 from zerochain import audio
 from zerochain.cli import main
 from zerochain.errors import InputError
-from zerochain.features.f0 import F0Options, F0Statistics, track_f0
-from zerochain.features.f0_kernel import best_path
+from zerochain.features.f0 import F0Options, F0Statistics, best_path, track_f0
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import read_features
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zerochain.errors import InputError
-from zerochain.features.speaker_attenuation import attenuation, covariances
+from zerochain.features.projection import attenuation, covariances
 
 
 def speech(

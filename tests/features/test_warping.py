@@ -5,7 +5,7 @@ from scipy.fft import dct
 
 from zerochain.audio import SAMPLE_RATE
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
-from zerochain.features.warping import warp_matrix, warped_hz
+from zerochain.features.vtln import warp_matrix, warped_hz
 
 LOG_MEL = SpectralOptions(kind="log-mel")
 FACTORS = (0.84, 0.9, 0.98, 1.0, 1.02, 1.1, 1.16)

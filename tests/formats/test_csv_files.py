@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.formats.csv_files import csv_text, inert, plain, write_csv
+from zerochain.formats.text_files import csv_text, inert, plain, write_csv
 
 ROOT = Path(__file__).parents[2]
 texts = st.text(st.sampled_from("=+-@'\t\r\n ＝1.e5ab"), max_size=6) | st.text()
@@ -55,4 +55,4 @@ def test_nobody_else_writes_csv() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in writers
     }
-    assert found == {"zerochain/formats/csv_files.py", "zerochain/training/loop.py"}
+    assert found == {"zerochain/formats/text_files.py", "zerochain/training/loop.py"}

@@ -14,9 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from edits import unsealed
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.load import load_unit_model
+from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
-from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.abx_cells import KEYS, SCHEMA, AbxCells, read_cells, write_cells
 from zerochain.formats.attention import read_attention, write_attention
 from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
@@ -24,9 +23,10 @@ from zerochain.formats.features import Features, read_features, write_features
 from zerochain.formats.headers import read_json, write_json
 from zerochain.formats.scores import Score, append_scores, limits, read_scores
 from zerochain.formats.tables import table_header
+from zerochain.formats.text_files import parse_yaml
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.formats.yaml_files import parse_yaml
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from zerochain.errors import InputError
-from zerochain.formats.bundle import bundle_id, write_bundle
-from zerochain.formats.fit import Fit, read_fit, write_fit
+from zerochain.formats.bundle import Fit, bundle_id, read_fit, write_bundle, write_fit
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, refusal
 from zerochain.formats.headers import write_json
-from zerochain.formats.refusals import refusal
 
 CODES = [
     "EROFS",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.formats.sequences import LIST, Sequences
+from zerochain.formats.arrays import LIST, Sequences
 
 numbers = st.dictionaries(st.text(), st.lists(st.integers(-(2**31), 2**31 - 1)), min_size=1)
 

@@ -156,13 +156,13 @@ def _read_synthesis(folder: Path) -> Any:
 
 
 def _fit(folder: Path) -> None:
-    from zerochain.formats.fit import Fit, write_fit
+    from zerochain.formats.bundle import Fit, write_fit
 
     write_fit(folder, Fit(12.5, "CPU, 2 threads"))
 
 
 def _read_fit(folder: Path) -> Any:
-    from zerochain.formats.fit import read_fit
+    from zerochain.formats.bundle import read_fit
 
     return read_fit(folder)
 
@@ -226,10 +226,9 @@ def _show(folder: Path) -> None:
 
 def _unit_model(folder: Path, kind: str) -> None:
     from zerochain.discovery.cpc import CPCConfig, CPCUnits
-    from zerochain.discovery.dpgmm import DPGMMUnits
     from zerochain.discovery.front_end import FrontEndOptions
-    from zerochain.discovery.gmm import GMMUnits
     from zerochain.discovery.kmeans import KMeansUnits
+    from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits
     from zerochain.discovery.self_training import SelfTrainedUnits, SelfTrainingConfig
     from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
     from zerochain.formats.features import Features
@@ -263,7 +262,7 @@ def _unit_model(folder: Path, kind: str) -> None:
 
 
 def _read_unit_model(folder: Path) -> Any:
-    from zerochain.discovery.load import load_unit_model
+    from zerochain.discovery.stage import load_unit_model
     from zerochain.formats.bundle import pack
 
     model = load_unit_model(folder / "m")
@@ -275,9 +274,9 @@ def _inverter(folder: Path, method: str) -> None:
 
     from inverters import untrained_neural
     from zerochain.features.f0 import F0Statistics
-    from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
-    from zerochain.inversion.inverter import Inverter
+    from zerochain.inversion.spectral import Inverter
     from zerochain.inversion.spectrogram import SpectrogramOptions
+    from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 
     if method in ("convnext", "hifigan"):
         untrained_neural(method).save(folder / "m", {}, {"minutes": 1.0})
@@ -324,7 +323,7 @@ def _read_translator(folder: Path) -> Any:
 
 
 def _recogniser(folder: Path) -> None:
-    from zerochain.features.recogniser import Recogniser
+    from zerochain.listeners.recogniser import Recogniser
     from zerochain.modules.encoder import Encoder, EncoderConfig
 
     network = Encoder(EncoderConfig(n_in=80, width=8, n_blocks=1, dim=4, stride=2, tail="gru"))
@@ -332,7 +331,7 @@ def _recogniser(folder: Path) -> None:
 
 
 def _read_recogniser(folder: Path) -> Any:
-    from zerochain.features.recogniser import Recogniser
+    from zerochain.listeners.recogniser import Recogniser
 
     model = Recogniser.load(folder / "m")
     return [model.characters, model.options, dict(model.network.state_dict())]
@@ -345,7 +344,7 @@ def _speakers(folder: Path) -> None:
 
 
 def _read_speakers(folder: Path) -> Any:
-    from zerochain.features.speaker_encoder import SpeakerEncoder
+    from zerochain.listeners.speaker_encoder import SpeakerEncoder
 
     model = SpeakerEncoder.load(folder / "m")
     return [model.options, dict(model.network.state_dict())]
@@ -353,13 +352,13 @@ def _read_speakers(folder: Path) -> Any:
 
 def _f0(folder: Path) -> None:
     from inverters import f0_vqvae
-    from zerochain.inversion.f0_units import F0Quantizer
+    from zerochain.inversion.pitch import F0Quantizer
 
     F0Quantizer(f0_vqvae(), 5.0, {"voiced": 1.0, "n_used": 20}).save(folder / "m", {})
 
 
 def _read_f0(folder: Path) -> Any:
-    from zerochain.inversion.f0_units import F0Quantizer
+    from zerochain.inversion.pitch import F0Quantizer
 
     model = F0Quantizer.load(folder / "m")
     return [model.step_ms, model.report, dict(model.network.state_dict())]
@@ -419,7 +418,7 @@ def _alignments(folder: Path, name: str) -> Any:
 
 
 def _unit_text(folder: Path, kind: str) -> Any:
-    from zerochain.formats.unit_text import read_unit_text
+    from zerochain.exchange.unit_text import read_unit_text
 
     return read_unit_text(folder / "units.txt", kind)  # type: ignore[arg-type]
 
@@ -431,7 +430,7 @@ def _items(folder: Path) -> Any:
 
 
 def _vectors(folder: Path) -> Any:
-    from zerochain.features.importing import read_frames
+    from zerochain.exchange.feature_files import read_frames
 
     return read_frames(folder / "v.txt")
 
@@ -441,13 +440,13 @@ def _npy(folder: Path) -> None:
 
 
 def _read_npy(folder: Path) -> Any:
-    from zerochain.features.importing import read_frames
+    from zerochain.exchange.feature_files import read_frames
 
     return read_frames(folder / "v.npy")
 
 
 def _read_yaml(folder: Path) -> Any:
-    from zerochain.formats.yaml_files import read_yaml
+    from zerochain.formats.text_files import read_yaml
 
     value = read_yaml(folder / "config.yaml")
     repr(value)
@@ -481,13 +480,13 @@ def _import_table(folder: Path) -> Any:
 
 
 def _import_kaldi(folder: Path) -> Any:
-    from zerochain.corpora.kaldi import import_kaldi
+    from zerochain.exchange.kaldi import import_kaldi
 
     return import_kaldi(folder, folder / "out", jobs=1).utterances
 
 
 def _submission(folder: Path) -> None:
-    from zerochain.formats.submissions import zerospeech2021
+    from zerochain.exchange import zerospeech2021
 
     cosine = {"metric": "cosine"}
     parameters = {
@@ -504,7 +503,7 @@ def _submission(folder: Path) -> None:
 
 
 def _check_submission(folder: Path) -> Any:
-    from zerochain.formats.submissions import zerospeech2021
+    from zerochain.exchange import zerospeech2021
 
     if violations := list(zerospeech2021.check(folder)):
         raise InputError(str(violations[0]))

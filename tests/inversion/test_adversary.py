@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from zerochain.inversion.adversary import (
+from zerochain.inversion.code2spec import (
     AdversaryOptions,
     AdversaryWarning,
     AdversaryWatch,
+    Code2SpecTask,
     complaints,
 )
-from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.train import Code2SpecTask
 from zerochain.inversion.voice_data import VoiceData
+from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Row, Trained, train
 

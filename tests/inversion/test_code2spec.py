@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
-from zerochain.modules.convolutions import MultiScaleConv1d
+from zerochain.modules.code2spec import REACH, Code2Spec, Code2SpecConfig
+from zerochain.modules.encoder import MultiScaleConv1d
 
 
 def network(width: int = 16) -> Code2Spec:

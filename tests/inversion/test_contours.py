@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
-from zerochain.inversion.contours import resampled
+from zerochain.inversion.pitch import resampled
 
 VOICED = np.float32([100, 200, 0, 0, 150, 300])
 

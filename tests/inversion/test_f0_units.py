@@ -8,10 +8,9 @@ from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.units import read_units, write_units
-from zerochain.inversion.f0_training import F0Task
-from zerochain.inversion.f0_units import F0Quantizer
+from zerochain.inversion.pitch import F0Quantizer, F0Task
 from zerochain.modules.f0_vqvae import STRIDE, F0VqvaeConfig
-from zerochain.modules.quantizer import CollapseWarning
+from zerochain.modules.vqvae import CollapseWarning
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch
 

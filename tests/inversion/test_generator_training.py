@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
-from zerochain.inversion.generator_training import (
+from zerochain.inversion.waveform import (
     Adversary,
     Generator,
     GeneratorLosses,
     GeneratorTask,
     Utterance,
     training_cuts,
-    unit_means,
 )
+from zerochain.inversion.waveform import mean_spectra as unit_means
 from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
 from zerochain.training.config import TrainingConfig

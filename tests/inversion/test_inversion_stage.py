@@ -21,9 +21,9 @@ from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.inversion.adversary import AdversaryOptions
-from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.code2spec import AdversaryOptions
 from zerochain.inversion.speaking import synthesize
+from zerochain.inversion.spectral import Inverter
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import voice_data
@@ -84,7 +84,7 @@ def test_what_was_trained_survives_a_disk_that_is_full_at_the_end(
         raise InputError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zerochain.inversion.inverter.write_bundle", full)
+        patch.setattr("zerochain.inversion.spectral.write_bundle", full)
         with pytest.raises(InputError, match="full"):
             trained(prepared, tmp_path / "x")
     checkpoint = tmp_path / "x.training" / "checkpoint.safetensors"
@@ -202,7 +202,7 @@ def test_killed_training_goes_on_to_the_same_inverter(
         import os, signal
         from pathlib import Path
         from zerochain.inversion import stage, train
-        from zerochain.inversion.adversary import AdversaryOptions
+        from zerochain.inversion.code2spec import AdversaryOptions
         from zerochain.training.config import TrainingConfig
         batch = train.Code2SpecTask.batch
         def deadly(self, step, process):

@@ -9,8 +9,7 @@ from inverters import N_UNITS, untrained_neural
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics, track_f0
 from zerochain.formats.units import run_lengths
-from zerochain.inversion.manner import Manner, aligned, at_rate, moved
-from zerochain.inversion.speaking import Pitch, Speaking, speech
+from zerochain.inversion.speaking import Manner, Pitch, Speaking, aligned, at_rate, moved, speech
 from zerochain.inversion.voices import Voice
 
 ANA, BEA = F0Statistics(math.log(100), 0.1, 1), F0Statistics(math.log(210), 0.25, 1)

@@ -13,20 +13,19 @@ from conftest import small_corpus
 from inverters import VOICES, speaker_encoder, three_voices
 from zerochain import audio
 from zerochain.errors import InputError, ModelMismatchError
-from zerochain.features.speaker_encoder import SpeakerEncoder, mean_voice
 from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
-from zerochain.inversion.adversary import AdversaryOptions
-from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
-from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.code2spec import AdversaryOptions
 from zerochain.inversion.speaking import Speaking, synthesize
+from zerochain.inversion.spectral import Inverter
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.stage import train_inverter
-from zerochain.inversion.timeline import Timeline
-from zerochain.inversion.voice_data import chosen_voices, spoken_by, voice_data
-from zerochain.inversion.voice_profiles import read_contours, reference_vectors, statistics_of
+from zerochain.inversion.voice_data import Timeline, chosen_voices, spoken_by, voice_data
+from zerochain.inversion.voices import read_contours, reference_vectors, statistics_of
+from zerochain.listeners.speaker_encoder import SpeakerEncoder, mean_voice
+from zerochain.modules.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.training.config import TrainingConfig
 
 QUICK = TrainingConfig(max_steps=30, validate_every=15, batch_size=4)

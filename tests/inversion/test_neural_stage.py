@@ -20,14 +20,13 @@ from zerochain.formats.bundle import bundle_id, read_bundle, within
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units, write_units
-from zerochain.inversion import neural_stage
-from zerochain.inversion.generator_training import GeneratorLosses, GeneratorTask
-from zerochain.inversion.neural import NeuralInverter
-from zerochain.inversion.neural_stage import train_neural_inverter
-from zerochain.modules.quantizer import CollapseWarning
+from zerochain.inversion import stage as neural_stage
+from zerochain.inversion.stage import train_neural_inverter
+from zerochain.inversion.waveform import GeneratorLosses, GeneratorTask, NeuralInverter
+from zerochain.modules.vqvae import CollapseWarning
 from zerochain.training.loop import Batch, Trained, Update, train
 
-pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.quantizer.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 AGAINST = GeneratorLosses(adversary="multi-resolution", adversary_width=0.125, adversary_from=2)
 
 

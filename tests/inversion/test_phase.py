@@ -12,9 +12,14 @@ from reference import phase_by_heap
 from spectra import SMALL, magnitude
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.inversion.consistency import ShortTime
-from zerochain.inversion.pghi import integrate_phase
-from zerochain.inversion.phase import PHASES, Phase, reconstruct, reconstruct_batch
+from zerochain.inversion.phase import (
+    PHASES,
+    Phase,
+    ShortTime,
+    integrate_phase,
+    reconstruct,
+    reconstruct_batch,
+)
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.metrics.resynthesis import estoi
 

@@ -10,8 +10,7 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.prosody import Prosody, whole_steps
-from zerochain.inversion.prosody_fit import fit_prosody
-from zerochain.inversion.prosody_training import ProsodyTask
+from zerochain.inversion.prosody_training import ProsodyTask, fit_prosody
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch
 

@@ -13,20 +13,19 @@ from inverters import VOICES, speaker_encoder, three_voices, trained_neural, unt
 from zerochain import audio
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.f0 import F0Statistics, track_f0
-from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units, write_units
-from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.manner import Manner, moved
-from zerochain.inversion.neural import NeuralInverter
-from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
+from zerochain.inversion.speaking import Manner, Speaking, load_inverter, moved, synthesize
+from zerochain.inversion.spectral import Inverter
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voices import Voice
+from zerochain.inversion.waveform import NeuralInverter
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.training.config import TrainingConfig
 
-pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.quantizer.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from conftest import voice
 from spectra import SMALL, magnitude
 from zerochain.inversion import phase
-from zerochain.inversion.code2spec import Code2Spec, Code2SpecConfig
-from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.phase import Phase, reconstruct, stream
+from zerochain.inversion.spectral import Inverter
+from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 
 N_UNITS = 10
 

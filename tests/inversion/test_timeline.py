@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.inversion.code2spec import REACH
 from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.timeline import Timeline
+from zerochain.inversion.voice_data import Timeline
+from zerochain.modules.code2spec import REACH
 
 OPTIONS = SpectrogramOptions(n_fft=512, n_window=400)
 NOTHING = 9

@@ -12,8 +12,7 @@ from zerochain.formats.units import UnitFile
 from zerochain.metrics import abx_engine, abx_kernel
 from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import distance_table
-from zerochain.metrics.abx_plan import NoCellsError
-from zerochain.metrics.abx_protocol import PHONE, TRIPHONE, Protocol
+from zerochain.metrics.abx_plan import PHONE, TRIPHONE, NoCellsError, Protocol
 from zerochain.metrics.items import Item
 
 ANY = Protocol("any", span="phone", context="any")

@@ -19,7 +19,7 @@ from zerochain.formats.features import Features
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.metrics.abx import abx
-from zerochain.metrics.abx_protocol import ZS2021, variant
+from zerochain.metrics.abx_plan import ZS2021, variant
 from zerochain.metrics.items import item_frames, read_items
 
 HERE = Path(__file__).parent / "abx_peers"

@@ -13,14 +13,14 @@ from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.abx import abx, abx_on
 from zerochain.metrics.abx_engine import distance_table
-from zerochain.metrics.abx_plan import NoCellsError
-from zerochain.metrics.abx_protocol import (
+from zerochain.metrics.abx_plan import (
     PHONE,
     PROTOCOLS,
     TRIPHONE,
     ZS2019,
     ZS2021,
     Conditions,
+    NoCellsError,
     variant,
 )
 from zerochain.metrics.items import Item, item_frames

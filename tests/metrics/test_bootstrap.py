@@ -6,7 +6,7 @@ from scipy import sparse
 
 import reference
 from zerochain.metrics import bootstrap
-from zerochain.metrics.abx_protocol import COLLAPSE_2019, COLLAPSE_2021
+from zerochain.metrics.abx_plan import COLLAPSE_2019, COLLAPSE_2021
 from zerochain.metrics.bootstrap import (
     bootstrap_mean,
     centred_interval,

@@ -6,8 +6,9 @@ import pytest
 from conftest import voice
 from reference import freqt, mean_on_path
 from zerochain.errors import InputError
-from zerochain.metrics import cepstral, cepstral_kernel
-from zerochain.metrics.cepstral import freqt_matrix, mcd_sp2mc24, sp2mc
+from zerochain.metrics import resynthesis as cepstral
+from zerochain.metrics import resynthesis as cepstral_kernel
+from zerochain.metrics.resynthesis import freqt_matrix, mcd_sp2mc24, sp2mc
 
 
 @pytest.fixture(scope="module")

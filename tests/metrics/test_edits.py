@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import reference
 from zerochain.errors import InputError
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.edits import robustness, sentence_distance
+from zerochain.metrics.robustness import robustness, sentence_distance
 
 
 def unit_file(units, **changes):

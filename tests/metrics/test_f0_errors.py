@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
-from zerochain.metrics.f0 import (
+from zerochain.metrics.resynthesis import (
     f0_correlation,
     f0_frame_error,
     log_f0_rmse,

@@ -3,7 +3,7 @@ import pytest
 
 from zerochain.errors import InputError
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.leakage import speaker_probe, unit_histograms
+from zerochain.metrics.speakers import speaker_probe, unit_histograms
 
 RNG = np.random.default_rng(0)
 SPEAKERS = ["ana"] * 30 + ["béa"] * 20 + ["cleo"] * 10

@@ -7,8 +7,7 @@ from strategies import aligned_frames
 from zerochain.errors import InputError
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.phone_errors import many_to_one, phone_error_rate
-from zerochain.metrics.quality import align_frames
+from zerochain.metrics.quality import align_frames, many_to_one, phone_error_rate
 
 
 def unit_file(units, n_units=6):

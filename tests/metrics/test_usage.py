@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.usage import codebook_usage
+from zerochain.metrics.bitrate import codebook_usage
 
 
 def unit_file(units, n_units, durations=None):

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_curve
 
 from reference import eer_by_thresholds
 from zerochain.errors import InputError
-from zerochain.metrics.verification import equal_error_rate, verify
+from zerochain.metrics.speakers import equal_error_rate, verify
 
 scores = arrays(np.float64, st.integers(1, 30), elements=st.integers(-6, 6).map(float))
 

@@ -3,11 +3,8 @@ import torch
 from torch import nn
 
 from zerochain.errors import InputError
-from zerochain.modules.decoder import Decoder
-from zerochain.modules.encoder import Encoder, EncoderConfig
-from zerochain.modules.published_vqvae import PublishedDecoder, PublishedEncoder
-from zerochain.modules.quantizer import Quantizer
-from zerochain.modules.vqvae import ConditionalVqvae
+from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig
+from zerochain.modules.vqvae import ConditionalVqvae, PublishedDecoder, PublishedEncoder, Quantizer
 
 STRIDES = [1, 2, 4, 8]
 

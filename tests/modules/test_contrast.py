@@ -9,7 +9,7 @@ from torch import nn
 
 from zerochain.discovery.neural import encoded
 from zerochain.modules.cpc import ContextEncoder, Cpc, NarrowEncoder, Predicted, contrast
-from zerochain.modules.quantizer import Quantizer
+from zerochain.modules.vqvae import Quantizer
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -1,8 +1,12 @@
 import pytest
 import torch
 
-from zerochain.modules.adversarial import Judgement, discriminator_loss
-from zerochain.modules.patch_discriminator import REACH, PatchDiscriminator
+from zerochain.modules.discriminators import (
+    REACH,
+    Judgement,
+    PatchDiscriminator,
+    discriminator_loss,
+)
 
 
 def judge(spectrum: torch.Tensor, network: PatchDiscriminator) -> Judgement:

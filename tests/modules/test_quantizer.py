@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from zerochain.modules.quantizer import Quantizer, jittered
+from zerochain.modules.vqvae import Quantizer, jittered
 
 K, D = 6, 3
 

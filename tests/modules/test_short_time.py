@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.modules.short_time import ShortTime
+from zerochain.modules.convnext import ShortTime
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.modules.spectral_losses import MelLoss, multi_resolution_loss
+from zerochain.modules.discriminators import MelLoss, multi_resolution_loss
 
 LOSSES = pytest.mark.parametrize("loss", [MelLoss(), multi_resolution_loss])
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zerochain.modules.attention import Attention, rotated, sinusoids
-from zerochain.modules.unit_decoder import begin_of, select
+from zerochain.modules.conformer import Attention, rotated, sinusoids
+from zerochain.modules.unit_decoders import begin_of, select
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
 
 SMALL = {"width": 16, "n_heads": 2, "n_encoder_layers": 3, "n_decoder_layers": 2, "n_units": 7}

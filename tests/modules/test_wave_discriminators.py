@@ -1,16 +1,14 @@
 import pytest
 import torch
 
-from zerochain.modules.adversarial import (
-    discriminator_loss,
-    feature_matching_loss,
-    generator_loss,
-)
-from zerochain.modules.wave_discriminators import (
+from zerochain.modules.discriminators import (
     Discriminators,
     MultiPeriodDiscriminator,
     MultiResolutionDiscriminator,
     MultiScaleDiscriminator,
+    discriminator_loss,
+    feature_matching_loss,
+    generator_loss,
 )
 
 ALL = (MultiPeriodDiscriminator, MultiScaleDiscriminator, MultiResolutionDiscriminator)

@@ -2,8 +2,7 @@ import pytest
 
 from zerochain.errors import InputError
 from zerochain.formats.scores import Score
-from zerochain.report.beside import places
-from zerochain.report.published import published_systems
+from zerochain.report.published import places, published_systems
 
 
 def scores(abx, bitrate, *, system="ours", split=None, protocol="triphone", distance="angular"):

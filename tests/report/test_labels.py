@@ -5,8 +5,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from zerochain.report import style
-from zerochain.report.figures import Point, tradeoff
-from zerochain.report.labels import Label, place_labels
+from zerochain.report.figures import Label, Point, place_labels, tradeoff
 from zerochain.report.published import published_systems
 
 STYLE = {"color": style.INK, "size": 9}

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.report.pareto import pareto_front
+from zerochain.report.figures import pareto_front
 
 points = st.lists(st.tuples(*[st.integers(0, 12) | st.floats(0, 1e6)] * 2), max_size=40)
 

@@ -3,8 +3,8 @@ import csv
 import pytest
 
 from zerochain.errors import InputError
+from zerochain.machine import resource
 from zerochain.report.published import published_systems, tjandra2019
-from zerochain.resources import resource
 
 
 @pytest.mark.parametrize("language", ["english", "surprise"])

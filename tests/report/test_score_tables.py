@@ -3,8 +3,7 @@ import pytest
 
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
-from zerochain.report.columns import Column, split_unit
-from zerochain.report.score_tables import group_of, number, score_table
+from zerochain.report.score_tables import Column, group_of, number, score_table, split_unit
 
 
 def score(metric: str, value: float, system: str = "a", **changes: object) -> Score:

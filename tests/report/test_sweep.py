@@ -10,11 +10,9 @@ from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralOptions
-from zerochain.formats.bundle import Bundle
-from zerochain.formats.fit import Fit, write_fit
+from zerochain.formats.bundle import Bundle, Fit, write_fit
 from zerochain.formats.scores import Score, append_scores
 from zerochain.report import figures, style
-from zerochain.report.paper_tables import paper_tables
 from zerochain.report.published import tjandra2019
 from zerochain.report.sweep import (
     System,
@@ -23,6 +21,7 @@ from zerochain.report.sweep import (
     has_converged,
     of_features,
     of_model,
+    paper_tables,
     with_fronts,
 )
 

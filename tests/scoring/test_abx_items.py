@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 
 from zerochain.errors import InputError
-from zerochain.features.importing import import_features
+from zerochain.exchange.feature_files import import_features
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features, write_features
 from zerochain.formats.phones import Phone, Phones
-from zerochain.metrics.abx_protocol import PHONE, ZS2019
+from zerochain.metrics.abx_plan import PHONE, ZS2019
 from zerochain.metrics.items import Item, read_items, write_items
-from zerochain.scoring.abx import score_abx
-from zerochain.scoring.abx_items import export_items
+from zerochain.scoring.abx import export_items, score_abx
 
 LINE = "abacabcb" * 3
 NAMES = {f"in/u{i}": ("ana", "béa")[i // 2] for i in range(4)}

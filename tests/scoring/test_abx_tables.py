@@ -11,7 +11,7 @@ from zerochain.formats.abx_cells import CELLS_FILE, read_cells, write_cells
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import write_features
 from zerochain.formats.phones import Phone, Phones
-from zerochain.metrics.abx_protocol import PHONE, ZS2019
+from zerochain.metrics.abx_plan import PHONE, ZS2019
 from zerochain.metrics.items import Item, write_items
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.abx_tables import compare_abx

@@ -12,15 +12,14 @@ import torch
 from commands import run
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.features.recogniser import Recogniser
 from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.listeners.recogniser import Recogniser
 from zerochain.metrics.translation import bleu, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
-from zerochain.scoring.command import parsed, transcribe_by
-from zerochain.scoring.recognition import score_recognition
+from zerochain.scoring.recognition import parsed, score_recognition, transcribe_by
 
 TEXTS = {"a": "Das rote Haus.", "b": "Ein Hund, der schläft!", "c": "Das Haus schläft nicht?"}
 PYTHON = shlex.quote(sys.executable)

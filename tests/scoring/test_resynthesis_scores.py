@@ -11,10 +11,8 @@ from zerochain.formats.corpus import Corpus
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance
-from zerochain.report.columns import Column
-from zerochain.report.score_tables import group_of
-from zerochain.scoring.resynthesis import score_resyntheses
-from zerochain.scoring.resynthesis_measures import METRICS, measure
+from zerochain.report.score_tables import Column, group_of
+from zerochain.scoring.resynthesis import METRICS, measure, score_resyntheses
 
 VOICE = ("ana", "béa")
 

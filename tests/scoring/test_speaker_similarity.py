@@ -8,12 +8,12 @@ import torch
 
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
-from zerochain.scoring.result import Scored
+from zerochain.scoring.selection import Scored
 from zerochain.scoring.speakers import score_speakers
 
 

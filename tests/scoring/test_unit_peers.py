@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zerochain.exchange.unit_text import misread_by_fastabx, read_unit_text, write_unit_text
 from zerochain.formats.corpus import Corpus, write_corpus
 from zerochain.formats.phones import Phone, Phones
-from zerochain.formats.unit_text import misread_by_fastabx, read_unit_text, write_unit_text
 from zerochain.metrics.items import frame_span, read_items
-from zerochain.scoring.abx_items import export_items
+from zerochain.scoring.abx import export_items
 
 # What fastabx 0.9.0 makes of a name, as findings/fastabx_unit_names.sh shows.
 RECORDED = {"u1": "u1", "a-b_c": "a-b_c", "x/u1": "u1", "s01.u1": "s01", "x.y/u1": "u1"}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from commands import run
-from zerochain.corpora.changed import change_corpus
-from zerochain.corpora.changes import Change
+from zerochain.corpora.changes import Change, change_corpus
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
@@ -17,9 +16,9 @@ from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.scoring.leakage import score_leakage
 from zerochain.scoring.quality import score_quality
 from zerochain.scoring.robustness import score_robustness, score_sentences
+from zerochain.scoring.units import score_leakage
 
 SAID = ["SIL", "k", "a", "t", "a", "SIL"]
 LABELS = ["SIL", "a", "k", "t"]

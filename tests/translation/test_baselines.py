@@ -12,9 +12,12 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import Features, write_features
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.translation.baselines import frequent_baseline, nearest_baseline
-from zerochain.translation.frequent import most_frequent
-from zerochain.translation.nearest import nearest_sources
+from zerochain.translation.baselines import (
+    frequent_baseline,
+    most_frequent,
+    nearest_baseline,
+    nearest_sources,
+)
 
 RNG = np.random.default_rng(0)
 

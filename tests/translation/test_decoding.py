@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerochain.modules.unit_decoder import begin_of
+from zerochain.modules.unit_decoders import begin_of
 from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
 from zerochain.translation.decoding import (
     Hypothesis,

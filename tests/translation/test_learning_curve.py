@@ -18,7 +18,7 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features, write_features
 from zerochain.formats.pairs import read_pairs, write_pairs
 from zerochain.formats.units import read_units, write_units
-from zerochain.resources import resource
+from zerochain.machine import resource
 
 FEW = "--steps 2 --validate-every 2 --width 8 --layers 1 --batch-size 4 --cap 20"
 

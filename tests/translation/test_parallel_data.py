@@ -17,14 +17,15 @@ from zerochain.translation.data import (
     IGNORED,
     Buckets,
     Pair,
+    Parallel,
     collated,
     held_out,
     joined,
     merged,
+    read_parallel,
     steps_needed,
     taught,
 )
-from zerochain.translation.parallel import Parallel, read_parallel
 
 
 def pair(source: str, target: str) -> Pair:

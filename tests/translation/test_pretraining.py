@@ -17,8 +17,8 @@ from zerochain.formats.bundle import read_bundle
 from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
 from zerochain.training.config import TrainingConfig
-from zerochain.translation.parallel import Parallel
-from zerochain.translation.pretrained import DENOISER, read_start
+from zerochain.translation.data import Parallel
+from zerochain.translation.fitting import DENOISER, read_start
 from zerochain.translation.pretraining import DenoisingTask, infilled, pretrain
 from zerochain.translation.source import SourceKind, read_source
 from zerochain.translation.stage import train_translator

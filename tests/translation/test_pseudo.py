@@ -20,14 +20,11 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
 from zerochain.modules.unit_translator import UnitTranslator, tag_of
 from zerochain.training.config import TrainingConfig
-from zerochain.translation.config import TranslationConfig
-from zerochain.translation.data import Pair, held_out
-from zerochain.translation.network import network_config
-from zerochain.translation.parallel import Material, Parallel, read_parallel
+from zerochain.translation.data import Material, Pair, Parallel, held_out, read_parallel
 from zerochain.translation.pseudo import Added, Pseudo, mixed, read_pseudo
 from zerochain.translation.stage import train_translator, translate
-from zerochain.translation.task import TranslationTask
-from zerochain.translation.translator import Search
+from zerochain.translation.task import TranslationConfig, TranslationTask
+from zerochain.translation.translator import Search, network_config
 
 TINY = {"width": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.0}
 QUICK = TrainingConfig(max_steps=2, validate_every=2, batch_size=8)

@@ -10,9 +10,8 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile
-from zerochain.translation.augmentation import SourceAugmentation, bands_masked
-from zerochain.translation.config import TranslationConfig
 from zerochain.translation.source import SourceKind
+from zerochain.translation.task import SourceAugmentation, TranslationConfig, bands_masked
 
 RNG = np.random.default_rng(0)
 LOG_MEL = SpectralOptions(kind="log-mel", n_mels=20)

@@ -21,10 +21,9 @@ from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
 from zerochain.training.config import TrainingConfig
-from zerochain.translation.config import TranslationConfig
-from zerochain.translation.parallel import Parallel, Part
+from zerochain.translation.data import Parallel, Part
 from zerochain.translation.stage import train_translator, translate
-from zerochain.translation.task import TranslationTask
+from zerochain.translation.task import TranslationConfig, TranslationTask
 from zerochain.translation.translator import Search, Translator
 
 TINY = {"width": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.1}

@@ -11,7 +11,7 @@ import click
 from zerochain.cli.common import FOLDER, Group
 
 if TYPE_CHECKING:
-    from zerochain.formats.submissions.rules import Violation
+    from zerochain.exchange.submission_rules import Violation
 
 F = TypeVar("F", bound=Callable[..., object])
 LANGUAGES = ("english", "surprise")
@@ -48,7 +48,7 @@ def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
     below zero under KL and links out of the folder. The list of files is the challenge's
     (share/2019/<language>/required_filelist.txt of its tools).
     """
-    from zerochain.formats.submissions.zerospeech2019 import check as violations
+    from zerochain.exchange.zerospeech2019 import check as violations
 
     names = {name: expected_names(path) for name, path in expected.items()}
     report(_folder(submission), violations(submission, names))
@@ -73,8 +73,8 @@ def zerospeech2021(submission: Path, expected: dict[str, Path], subsets: tuple[s
     of zerospeech-benchmarks, today's toolkit (dev-clean/….npy, params.yaml). The lexical,
     syntactic and semantic parts come from language models and aren't looked at.
     """
-    from zerochain.formats.submissions import abxls
-    from zerochain.formats.submissions import zerospeech2021 as of_2021
+    from zerochain.exchange import abxls
+    from zerochain.exchange import zerospeech2021 as of_2021
 
     names = {name: expected_names(path) for name, path in expected.items()}
     folder = _folder(submission)
@@ -101,7 +101,7 @@ def expected_names(path: Path) -> Collection[str]:
     """Names of files: of a list (first column), of recordings in a folder, or of a corpus."""
     from zerochain.errors import InputError
     from zerochain.formats.corpus import MARKER, read_corpus
-    from zerochain.formats.lines import lines_of, read_text
+    from zerochain.formats.text_files import lines_of, read_text
 
     if (path / MARKER).is_file():
         corpus = read_corpus(path)

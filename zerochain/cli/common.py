@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zerochain.errors import InputError
-from zerochain.processes import safe_path
+from zerochain.machine import safe_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -52,7 +52,7 @@ class Command(click.Command):
         except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
             raise
         except OSError as error:
-            from zerochain.formats.refusals import refusal
+            from zerochain.errors import refusal
 
             click.echo(f"Error: {refusal(error)}", err=True)
         except MemoryError as error:
@@ -88,7 +88,7 @@ class Program(Group):
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    from zerochain.formats.yaml_files import read_yaml
+    from zerochain.formats.text_files import read_yaml
 
     try:
         values = read_yaml(path) or {}

@@ -126,7 +126,6 @@ def change(
     Ids, speakers, splits, texts and gold phones stay. Encode it, and compare the units with those
     of CORPUS: 'zerochain score robustness'.
     """
-    from zerochain.corpora.changed import change_corpus
-    from zerochain.corpora.changes import Change
+    from zerochain.corpora.changes import Change, change_corpus
 
     summarise(change_corpus(source, out, Change.of(kind, amount), split=split, seed=seed))

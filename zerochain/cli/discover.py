@@ -208,7 +208,7 @@ def gmm(
     **rest: Any,
 ) -> None:
     """Gaussian mixture: a unit is the most probable of K components, with posteriors."""
-    from zerochain.discovery.gmm import GMMUnits
+    from zerochain.discovery.mixtures import GMMUnits
     from zerochain.training.device import resolve_device
 
     model = GMMUnits(
@@ -243,7 +243,7 @@ def dpgmm(
     **rest: Any,
 ) -> None:
     """Dirichlet-process mixture: as gmm, but finds out how many of at most K components to use."""
-    from zerochain.discovery.dpgmm import DPGMMUnits
+    from zerochain.discovery.mixtures import DPGMMUnits
     from zerochain.training.device import resolve_device
 
     model = DPGMMUnits(

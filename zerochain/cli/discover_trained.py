@@ -191,8 +191,7 @@ def vqcpc(
     <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
     the same command is given again.
     """
-    from zerochain.discovery.cpc import CPCUnits
-    from zerochain.discovery.cpc_config import CPCConfig
+    from zerochain.discovery.cpc import CPCConfig, CPCUnits
     from zerochain.features.augmentation import AugmentationOptions
     from zerochain.training.device import resolve_device
 
@@ -269,8 +268,7 @@ def selftrain(units: int, stride: int, augment: bool, seed: int, device: str, **
     <out>.training/round-N gets checkpoint and log.csv of each round. Interrupted, it goes on
     where it stopped when the same command is given again.
     """
-    from zerochain.discovery.self_training import SelfTrainedUnits
-    from zerochain.discovery.self_training_config import SelfTrainingConfig
+    from zerochain.discovery.self_training import SelfTrainedUnits, SelfTrainingConfig
     from zerochain.training.device import resolve_device
 
     given = {name: rest.pop(name) for name in SelfTrainingConfig.model_fields if name in rest}

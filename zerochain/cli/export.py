@@ -42,9 +42,9 @@ def items(
     fastabx and DiscoPhon know a recording by its name without folders: give --ids name here and
     to 'export units' where ids have some, and call the file .item.
     """
-    from zerochain.metrics.abx_protocol import PROTOCOLS
+    from zerochain.metrics.abx_plan import PROTOCOLS
     from zerochain.metrics.silences import chosen
-    from zerochain.scoring.abx_items import export_items
+    from zerochain.scoring.abx import export_items
 
     silences = chosen(silence)
     n_items, excluded = export_items(
@@ -68,7 +68,7 @@ def items(
 @out_option("<id>.TextGrid", FOLDER)
 def textgrid(units: Path, corpus: Path, split: str | None, out: Path) -> None:
     """Write UNITS beside gold phones as Praat TextGrids; repeated units are merged."""
-    from zerochain.corpora.unit_textgrids import export_textgrids
+    from zerochain.exchange.textgrid import export_textgrids
 
     n_files, n_aligned = export_textgrids(units, corpus, out, split=split)
     click.echo(f"{out}: {n_files} TextGrids, {n_aligned} of them with gold phones")

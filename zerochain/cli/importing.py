@@ -116,7 +116,7 @@ def kaldi(data: Path, out: Path, **options: Any) -> None:
     ffmpeg, flac, …) the file and the channel are taken; nothing is run. Channels are those of
     segments' fifth column (from 0) and reco2file_and_channel.
     """
-    from zerochain.corpora.kaldi import import_kaldi
+    from zerochain.exchange.kaldi import import_kaldi
 
     report(lambda: import_kaldi(data, out, **options))
 
@@ -136,7 +136,7 @@ def pairs(
     table: Path, source: Path, target: Path, out: Path, source_column: str, target_column: str
 ) -> None:
     """Import a TABLE (TSV or CSV) of utterance ids that say the same in two corpora."""
-    from zerochain.corpora.pairing import import_pairs
+    from zerochain.corpora.tables import import_pairs
     from zerochain.formats.corpus import read_corpus
 
     made = import_pairs(

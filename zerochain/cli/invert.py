@@ -22,7 +22,7 @@ from zerochain.cli.common import (
 from zerochain.cli.printing import training_text
 
 if TYPE_CHECKING:
-    from zerochain.inversion.adversary import AdversaryOptions
+    from zerochain.inversion.code2spec import AdversaryOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -127,7 +127,7 @@ def adversary_options(function: F) -> F:
 
 def _adversary(values: dict[str, Any]) -> AdversaryOptions:
     """Take the values of `adversary_options` out of a command's."""
-    from zerochain.inversion.adversary import AdversaryOptions
+    from zerochain.inversion.code2spec import AdversaryOptions
 
     return checked(
         AdversaryOptions,
@@ -211,7 +211,7 @@ def train(
     Interrupted, it goes on where it stopped when the same command is given again. With an
     adversary it takes all its steps; without one it stops when it no longer improves.
     """
-    from zerochain.inversion.prosody_fit import TRAINING
+    from zerochain.inversion.prosody_training import TRAINING
     from zerochain.inversion.stage import train_inverter
     from zerochain.training.device import is_main_process, resolve_device
 

@@ -111,9 +111,9 @@ def train_neural(
     what any other said, at any pitch and rate ('invert synthesize'). Interrupted, it goes on where
     it stopped when the same command is given again.
     """
-    from zerochain.inversion import f0_units, prosody_fit
-    from zerochain.inversion.generator_training import GeneratorLosses
-    from zerochain.inversion.neural_stage import train_neural_inverter
+    from zerochain.inversion import pitch, prosody_training
+    from zerochain.inversion.stage import train_neural_inverter
+    from zerochain.inversion.waveform import GeneratorLosses
     from zerochain.training.device import is_main_process, resolve_device
 
     losses = checked(
@@ -132,8 +132,10 @@ def train_neural(
         split=values.pop("split"),
         width=width,
         losses=losses,
-        f0=f0_units.TRAINING.model_copy(update={"max_steps": f0_steps, "seed": seed}),
-        prosody=prosody_fit.TRAINING.model_copy(update={"max_steps": prosody_steps, "seed": seed}),
+        f0=pitch.TRAINING.model_copy(update={"max_steps": f0_steps, "seed": seed}),
+        prosody=prosody_training.TRAINING.model_copy(
+            update={"max_steps": prosody_steps, "seed": seed}
+        ),
         training=training_config(values, seed),
         device=resolve_device(device),
         restart=restart,

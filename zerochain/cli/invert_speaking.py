@@ -79,8 +79,7 @@ def speaking_options(function: F) -> F:
 
 def _speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
     """The values of `speaking_options`."""
-    from zerochain.inversion.manner import Manner
-    from zerochain.inversion.speaking import Speaking
+    from zerochain.inversion.speaking import Manner, Speaking
 
     voice, like, speakers = (values.pop(name) for name in ("voice", "like", "speakers"))
     if (like is None) != (speakers is None) or (like is not None and voice is not None):

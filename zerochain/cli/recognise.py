@@ -21,7 +21,7 @@ from zerochain.cli.common import (
 from zerochain.cli.printing import print_facts, training_text
 
 if TYPE_CHECKING:
-    from zerochain.features.recogniser_training import RecogniserTraining
+    from zerochain.listeners.recogniser import RecogniserTraining
 
 
 @click.group(cls=Group)
@@ -75,7 +75,7 @@ def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> No
     compared in lower case and without punctuation; digits are not spelled out. Interrupted, it
     goes on where it stopped when the same command is given again.
     """
-    from zerochain.features.recogniser_training import train_recogniser
+    from zerochain.listeners.recogniser import train_recogniser
     from zerochain.training.device import is_main_process, resolve_device
 
     training = training_config(options, seed)

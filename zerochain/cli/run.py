@@ -13,13 +13,11 @@ from typing import Any
 
 import click
 
-from zerochain.caches import home_for_caches
 from zerochain.cli.common import Command, is_unicode, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained, scratch
-from zerochain.formats.yaml_files import parse_yaml, read_yaml
-from zerochain.processes import users_environment
-from zerochain.resources import resource
+from zerochain.formats.text_files import parse_yaml, read_yaml
+from zerochain.machine import home_for_caches, resource, users_environment
 
 SETTINGS = "config.yaml"
 FOLDERS = {"corpus", "corpora", "copies", "source", "target"}  # settings that name folders
@@ -72,7 +70,7 @@ def run(
 
     What is already made and still up to date is kept. Options after -- go to Snakemake.
     """
-    from zerochain.cores import cores as all_cores
+    from zerochain.machine import cores as all_cores
 
     run_pipeline(
         pipeline, out, settings, cores or all_cores(), snakemake_options, configfiles=configfiles

@@ -131,7 +131,7 @@ def abx(
     Units are compared as "the same or not" or, with --model, by their codebook vectors. Silences
     are never compared, and a triphone beside one is left out; what is left out is counted.
     """
-    from zerochain.metrics.abx_protocol import PROTOCOLS, variant
+    from zerochain.metrics.abx_plan import PROTOCOLS, variant
     from zerochain.metrics.silences import chosen as chosen_silences
     from zerochain.scoring.abx import score_abx
 

@@ -12,7 +12,7 @@ from zerochain.cli.common import FILE, Command
 
 if TYPE_CHECKING:
     from zerochain.formats.scores import Score
-    from zerochain.report.beside import Place
+    from zerochain.report.published import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
 PUBLISHED = {"published": "english", "published-surprise": "surprise"}
@@ -39,7 +39,7 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
         InputError: `out` or the published results can't be read.
     """
     from zerochain.formats.scores import read_scores
-    from zerochain.report.beside import places
+    from zerochain.report.published import places
 
     if beside is None:
         return ""
@@ -66,7 +66,7 @@ def beside(scores: Path, system: str | None, among: str) -> None:
     """Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020."""
     from zerochain.errors import InputError
     from zerochain.formats.scores import read_scores
-    from zerochain.report.beside import places
+    from zerochain.report.published import places
 
     rows = [score for score in read_scores(scores) if system in {None, score.system}]
     found = places(rows, PUBLISHED[among])

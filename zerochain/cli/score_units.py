@@ -98,7 +98,7 @@ def leakage(out: Path, **options: Any) -> None:
     Logistic regression, stratified folds of utterances. Chance: the most frequent speaker's share.
     Where speakers say different things, what they say gives them away as well.
     """
-    from zerochain.scoring.leakage import score_leakage
+    from zerochain.scoring.units import score_leakage
 
     save_scores(score_leakage(**options), out)
 

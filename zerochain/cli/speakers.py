@@ -22,7 +22,7 @@ from zerochain.cli.common import (
 from zerochain.cli.printing import print_facts, training_text
 
 if TYPE_CHECKING:
-    from zerochain.features.speaker_training import SpeakerTraining
+    from zerochain.listeners.speaker_encoder import SpeakerTraining
 
 
 @click.group(cls=Group)
@@ -71,7 +71,7 @@ def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> No
     Score an inverter that is conditioned by an encoder with another one: train it with another
     --seed.
     """
-    from zerochain.features.speaker_training import train_speaker_encoder
+    from zerochain.listeners.speaker_encoder import train_speaker_encoder
     from zerochain.training.device import is_main_process, resolve_device
 
     training = training_config(options, seed)

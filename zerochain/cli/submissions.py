@@ -15,8 +15,8 @@ from zerochain.cli.export import export, ids_option
 from zerochain.cli.importing import import_group
 
 if TYPE_CHECKING:
-    from zerochain.formats.submissions.rules import Violation
-    from zerochain.scoring.importing import Imported
+    from zerochain.exchange.importing import Imported
+    from zerochain.exchange.submission_rules import Violation
 
 F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["export", "import_group"]
@@ -63,8 +63,8 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     Units are written as their model's codebook vectors, or one-hot where no model is given;
     features as they are. Every utterance of a unit file goes in: encode the test split alone.
     """
-    from zerochain.formats.submissions.zerospeech2019 import check as violations
-    from zerochain.scoring.submissions import Part, export_zerospeech2019
+    from zerochain.exchange.submissions import Part, export_zerospeech2019
+    from zerochain.exchange.zerospeech2019 import check as violations
 
     parts = {}
     for language in LANGUAGES:
@@ -138,8 +138,8 @@ def export_2021(
     zerospeech-benchmarks, the challenges' toolkit today, takes --layout abxLS. The default is the
     layout of the server of 2021.
     """
-    from zerochain.formats.submissions import abxls, zerospeech2021
-    from zerochain.scoring.submissions import Part, export_abxls, export_zerospeech2021
+    from zerochain.exchange import abxls, zerospeech2021
+    from zerochain.exchange.submissions import Part, export_abxls, export_zerospeech2021
 
     made = {subset: Part(path, model, None, ids == "path") for subset, path in parts.items()}
     if layout == "abxLS":
@@ -191,7 +191,7 @@ def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -
     segments, give no --corpus here and any --step-ms, and score features/ by it; --spread is for
     all else.
     """
-    from zerochain.scoring.importing import import_zerospeech2019
+    from zerochain.exchange.importing import import_zerospeech2019
 
     names = None if only is None else expected_names(only)
     made = import_zerospeech2019(submission, only=names, folders=ids == "path", **options)
@@ -211,7 +211,7 @@ def import_2021(submission: Path, only: Path | None, ids: str, **options: Any) -
 
     It has the layout of 2021's server (phonetic/), or that of zerospeech-benchmarks (abxLS).
     """
-    from zerochain.scoring.importing import import_zerospeech2021
+    from zerochain.exchange.importing import import_zerospeech2021
 
     names = None if only is None else expected_names(only)
     made = import_zerospeech2021(submission, only=names, folders=ids == "path", **options)

@@ -23,7 +23,7 @@ from zerochain.cli.common import (
 from zerochain.cli.printing import training_text
 
 if TYPE_CHECKING:
-    from zerochain.translation.parallel import Parallel, Part
+    from zerochain.translation.data import Parallel, Part
 
 corpus_option = click.option(
     "--corpus",
@@ -181,9 +181,9 @@ def train(
       then --pseudo en near.es.parquet, the baseline to beat
     """
     from zerochain.training.device import is_main_process, resolve_device
-    from zerochain.translation.config import TranslationConfig
     from zerochain.translation.pseudo import Pseudo
     from zerochain.translation.stage import train_translator
+    from zerochain.translation.task import TranslationConfig
 
     training = training_config(options, seed)
     flags = {name: options.pop(name) for name in ("restart", "tensorboard")}
@@ -227,7 +227,7 @@ def say_training(report: Mapping[str, Any]) -> None:
 
 
 def _files(sides: list[tuple[Path, Path, Path]], source_units: tuple[Path, ...]) -> list[Parallel]:
-    from zerochain.translation.parallel import Parallel
+    from zerochain.translation.data import Parallel
 
     if source_units and len(source_units) != len(sides):
         raise click.BadParameter(
@@ -239,7 +239,7 @@ def _files(sides: list[tuple[Path, Path, Path]], source_units: tuple[Path, ...])
 
 def part_of(corpora: tuple[Path, ...], split: str | None) -> Part | None:
     """What --corpus and --split name; None without them."""
-    from zerochain.translation.parallel import Part
+    from zerochain.translation.data import Part
 
     if bool(corpora) != (split is not None):
         raise click.BadParameter("--split and --corpus go together: whose split is it?")

@@ -60,8 +60,7 @@ def speech(
     device: str,
 ) -> None:
     """Speak the translation of a RECORDING with an INVERTER, into the WAV called OUT."""
-    from zerochain.inversion.manner import Manner
-    from zerochain.inversion.speaking import Speaking
+    from zerochain.inversion.speaking import Manner, Speaking
     from zerochain.recordings import translate as translate_recording
     from zerochain.training.device import resolve_device
     from zerochain.translation.translator import Search

@@ -51,8 +51,8 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
     fastabx and DiscoPhon's ABX know a recording by its name without folders: give --ids name
     here and to 'export items' where ids have some.
     """
+    from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
     from zerochain.formats.identity import ids_by_name
-    from zerochain.formats.unit_text import misread_by_fastabx, write_unit_text
     from zerochain.formats.units import read_units
 
     unit_file = read_units(units)
@@ -86,7 +86,7 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
 @out_option("the units.parquet", FILE)
 def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> None:
     """Take units of a FILE of other programs in, one unit a step; names stay as they are."""
-    from zerochain.scoring.importing import import_units as take_in
+    from zerochain.exchange.importing import import_units as take_in
 
     made = take_in(file, out, kind, folders=ids == "path", **options)
     count = sum(len(line) for line in made.units.values())
@@ -111,7 +111,7 @@ def import_features(out: Path, ids: str, **options: Any) -> None:
 
     .txt files are those of ZeroSpeech 2021 and Libri-Light: numbers with spaces between them.
     """
-    from zerochain.features.importing import import_features as take_in
+    from zerochain.exchange.feature_files import import_features as take_in
 
     made, others = take_in(out=out, folders=ids == "path", **options)
     click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} × {made.dim}")

@@ -18,8 +18,16 @@ from pathlib import Path
 
 from zerochain.containers import chunks, mpeg, plain, streams
 from zerochain.containers.reader import Reader
-from zerochain.containers.source import CONVERT, CUT_SHORT, Begins, File, Found, Piece, unreadable
-from zerochain.containers.tags import behind_tags
+from zerochain.containers.source import (
+    CONVERT,
+    CUT_SHORT,
+    Begins,
+    File,
+    Found,
+    Piece,
+    behind_tags,
+    unreadable,
+)
 from zerochain.errors import InputError
 
 __all__ = ["Contents", "Reader", "Run", "examine", "unreadable"]

@@ -9,8 +9,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from zerochain.containers.mpeg import mpeg
-from zerochain.containers.sizes import Extent, extent, is_open, nothing_follows
-from zerochain.containers.source import Begins, File, Found, Piece, Raw
+from zerochain.containers.source import (
+    Begins,
+    Extent,
+    File,
+    Found,
+    Piece,
+    Raw,
+    extent,
+    is_open,
+    nothing_follows,
+)
 
 _MOST_CHUNKS = 10_000
 _KNOWN = set(

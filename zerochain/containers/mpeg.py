@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from zerochain.containers.source import Begins, File, Found, Piece
+from zerochain.containers.source import Begins, File, Found, Piece, behind_tags
 from zerochain.containers.streams import REMUX
-from zerochain.containers.tags import behind_tags
 
 _BLOCK = 1 << 20
 _RESYNC = 1 << 16

@@ -6,8 +6,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from zerochain.containers.sizes import extent, nothing_follows
-from zerochain.containers.source import Begins, File, Found, Piece, Raw
+from zerochain.containers.source import Begins, File, Found, Piece, Raw, extent, nothing_follows
 
 _AU = {1: ("ULAW", 1), 2: ("PCM_S8", 1), 3: ("PCM_16", 2), 4: ("PCM_24", 3), 5: ("PCM_32", 4),
        6: ("FLOAT", 4), 7: ("DOUBLE", 8), 27: ("ALAW", 1)}  # fmt: skip

@@ -6,8 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zerochain.containers.sizes import nothing_follows
-from zerochain.containers.source import CUT_SHORT, Begins, File, Found, Piece
+from zerochain.containers.source import CUT_SHORT, Begins, File, Found, Piece, nothing_follows
 
 _STREAMINFO = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 _MOST_BLOCKS = 10_000

@@ -14,9 +14,7 @@ import joblib
 
 import zerochain
 from zerochain import audio
-from zerochain.cores import cores
-from zerochain.corpora.bad import Bad, check_path, printable
-from zerochain.corpora.grouping import grouped
+from zerochain.corpora.bad import Bad, check_path, grouped, printable
 from zerochain.corpora.measuring import Job, Measured, measure_file
 from zerochain.corpora.sounds import conversion
 from zerochain.errors import InputError, listed
@@ -25,6 +23,7 @@ from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, rea
 from zerochain.formats.identity import composed
 from zerochain.formats.inside import resolved
 from zerochain.formats.phones import Phones
+from zerochain.machine import cores
 from zerochain.progress import track
 
 UNKNOWN = math.nan

@@ -1,22 +1,324 @@
-"""Import a folder of recordings, all of it or what a table lists."""
+"""Import a folder of recordings, all of it or what a table lists.
+
+Speakers and splits that stand in the files' names or folders.
+
+What a folder of recordings, or a table about them, says there is to import.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
-from zerochain.corpora.alignment_times import Clock
-from zerochain.corpora.alignments import read_alignments
-from zerochain.corpora.bad import Bad, check_path
-from zerochain.corpora.build import build_corpus
-from zerochain.corpora.channels import expand_channels
-from zerochain.corpora.patterns import hashed_split, labels_from
-from zerochain.corpora.plan import plan_folder, plan_table, stem, with_own_ids
-from zerochain.errors import InputError
+from zerochain.corpora.bad import Bad, check_path, printable
+from zerochain.corpora.build import UNKNOWN, build_corpus
+from zerochain.corpora.channels import channel_of, expand_channels, suffixed
+from zerochain.corpora.sounds import UNREAD, Sounds, conversion, sound_files, suffix
+from zerochain.corpora.tables import Row, read_rows
+from zerochain.errors import InputError, listed
+from zerochain.exchange.alignment_times import Clock
+from zerochain.exchange.alignments import read_alignments
 from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.formats.identity import composed, utterance_id
+
+
+def labels_from(
+    pattern: str, ids: Sequence[str], what: str, *, skip_bad: bool = False
+) -> list[str | None]:
+    """The speaker (`what`) of every id, an id being a path without its suffix.
+
+    `name:ana` says that all are ana. `folder:1` takes the name of the first folder, `folder:-1`
+    that of the innermost. Anything else is a regular expression whose group named `what` (or
+    whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the
+    beginning of the file's name, or of the whole path if the pattern has a slash. Names and
+    pattern are compared in Unicode's composed form, and labels are returned in it.
+
+    Args:
+        skip_bad: give None for an id that the pattern doesn't match, as long as it matches one.
+
+    Raises:
+        InputError: a bad pattern, or ids that it doesn't match, which are listed.
+    """
+    pattern, ids = composed(pattern), [composed(name) for name in ids]
+    found: list[str | None]
+    if pattern.startswith("name:"):
+        found = [pattern.removeprefix("name:").strip() or None] * len(ids)
+    elif pattern.startswith("folder:"):
+        found = [_folder(name, _level(pattern, what)) for name in ids]
+    else:
+        expression, group = _compile(pattern, what)
+        whole = "/" in pattern
+        matches = [expression.match(name if whole else name.split("/")[-1]) for name in ids]
+        found = [match[group] if match else None for match in matches]
+    unmatched = [printable(name) for name, label in zip(ids, found, strict=True) if not label]
+    if unmatched and not (skip_bad and len(unmatched) < len(ids)):
+        raise InputError(
+            f"--{what}-from {pattern!r} finds no {what} in {len(unmatched)} of {len(ids)} files: "
+            f"{listed(unmatched)}",
+            cause="it is matched from the beginning of the file's name, or of the path within the "
+            "recordings' folder if the pattern has a slash",
+            remedy=f"fix the pattern, or give a --table with a column {what!r}",
+        )
+    return [label or None for label in found]
+
+
+def hashed_split(name: str, test_fraction: float) -> str:
+    """ "test" for that fraction of ids, else "train"; more recordings don't move the others."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return "test" if int.from_bytes(digest[:8], "big") < test_fraction * 2**64 else "train"
+
+
+def _level(pattern: str, what: str) -> int:
+    try:
+        level = int(pattern.removeprefix("folder:"))
+    except ValueError:
+        level = 0
+    if level == 0:
+        raise InputError(
+            f"--{what}-from {pattern!r} is not a folder's level",
+            remedy="folder:1 is the first folder below the recordings, folder:-1 the innermost",
+        )
+    return level
+
+
+def _folder(name: str, level: int) -> str | None:
+    folders = name.split("/")[:-1]
+    if not 1 <= abs(level) <= len(folders):
+        return None
+    return folders[level - 1 if level > 0 else level]
+
+
+def _compile(pattern: str, what: str) -> tuple[re.Pattern[str], str | int]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(
+            f"--{what}-from {pattern!r} is not a regular expression: {error}",
+            remedy=f"for example '(?P<{what}>[^_]+)_', or folder:1",
+        ) from error
+    if what in expression.groupindex:
+        return expression, what
+    if expression.groups != 1:
+        raise InputError(
+            f"--{what}-from {pattern!r} has {expression.groups} groups and none is named {what!r}",
+            remedy=f"put (?P<{what}>…) around the {what}",
+        )
+    return expression, 1
+
+
+_COLUMNS = {
+    "file", "id", "speaker", "start", "end", "channel", "split", "text", "seconds", "duration",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The utterances to be imported, what is already known to be unusable, what to record."""
+
+    utterances: tuple[Utterance, ...]
+    bad: tuple[Bad, ...]
+    unlisted: frozenset[str]
+    record: dict[str, Any]
+
+
+def plan_folder(recordings: Path, *, skip_bad: bool = False) -> Plan:
+    """Every sound file of a folder and its subfolders, in the order of their paths.
+
+    Args:
+        skip_bad: files that would share an id are unusable, all of them, instead of an error.
+
+    Raises:
+        InputError: no such folder, no sound file, or files that would share an id.
+    """
+    sounds = sound_files(recordings)
+    utterances, bad = [], list(sounds.bad)
+    for file in sounds.files:
+        try:
+            utterances.append(Utterance(utterance_id(stem(file)), file, UNKNOWN))
+        except InputError as error:
+            bad.append(Bad(printable(file), f"{error.found}: {_odd(file)}"))
+    why = "two files differ only in their suffix, or in how Unicode writes a letter"
+    kept, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
+    return Plan(kept, (*bad, *clashes), frozenset(), sounds.record)
+
+
+def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan:
+    """The utterances that a table lists.
+
+    A file's name is found in whichever of Unicode's forms the disk has it.
+
+    Args:
+        skip_bad: rows whose path leaves the folder, or that would share an id, are unusable
+            instead of an error.
+
+    Raises:
+        InputError: an unreadable table, paths that leave the folder, or duplicate ids.
+    """
+    columns, rows = read_rows(table, required=["file"])
+    sounds = sound_files(recordings)
+    strays = [file for row in rows if _leaves(file := row.values.get("file", ""))]
+    if strays and not skip_bad:
+        raise InputError(
+            f"{len(strays)} paths leave the recordings' folder: {listed(strays)}",
+            path=table,
+            remedy="write paths relative to the recordings' folder",
+        )
+    names = _Names(sounds)
+    planned = [_planned(row, names) for row in rows]
+    utterances = [item for item in planned if isinstance(item, Utterance)]
+    why = "the file is listed twice without an id or start and end"
+    kept, clashes = with_own_ids(utterances, table, why, skip_bad=skip_bad)
+    unlisted = sorted(set(sounds.files) - names.asked)
+    record = {
+        **sounds.record,
+        "table": str(table),
+        "ignored_columns": sorted(set(columns) - _COLUMNS),
+        "unlisted": len(unlisted),
+    }
+    bad = [item for item in planned if isinstance(item, Bad)]
+    return Plan(kept, (*bad, *clashes), frozenset(map(stem, unlisted)), record)
+
+
+def stem(file: str) -> str:
+    """A path without its suffix: the id of a whole recording."""
+    return PurePosixPath(file).with_suffix("").as_posix()
+
+
+def with_own_ids(
+    utterances: Iterable[Utterance], path: Path, cause: str, *, skip_bad: bool
+) -> tuple[tuple[Utterance, ...], list[Bad]]:
+    """The utterances whose id no other has; with `skip_bad` the others are returned as unusable.
+
+    Raises:
+        InputError: ids that are given twice, unless `skip_bad`.
+    """
+    by_id: dict[str, list[Utterance]] = defaultdict(list)
+    for u in utterances:
+        by_id[u.id].append(u)
+    clashes = [group for group in by_id.values() if len(group) > 1]
+    if clashes and not skip_bad:
+        names = [" and ".join(printable(u.audio) for u in group) for group in clashes]
+        raise InputError(
+            f"{len(clashes)} ids would be given twice: {listed(names)}",
+            path=path,
+            cause=cause,
+            remedy="rename or remove one of each, or give ids of your own in a --table",
+        )
+    bad = [
+        Bad(u.audio, f"{len(group)} utterances would have the id {u.id!r}: {cause}", u.id)
+        for group in clashes
+        for u in group
+    ]
+    return tuple(group[0] for group in by_id.values() if len(group) == 1), bad
+
+
+class _Names:
+    """Files' names as the disk has them, by their names in Unicode's composed form."""
+
+    def __init__(self, sounds: Sounds) -> None:
+        self._there = set(sounds.files)
+        self._unreachable = {bad.file: bad.reason for bad in sounds.bad}
+        self._by_form: dict[str, list[str]] = defaultdict(list)
+        for file in sounds.files:
+            self._by_form[composed(file)].append(file)
+        self.asked: set[str] = set()
+
+    def find(self, name: str) -> str:
+        """The file of this name, or the name itself where there is none.
+
+        Raises:
+            InputError: several files have this name, each written in another form; it is a link
+                that leads nowhere, or of a format that isn't read.
+        """
+        plain = PurePosixPath(name).as_posix()
+        if plain in self._unreachable:
+            raise InputError(self._unreachable[plain])
+        if suffix(plain) in UNREAD:
+            raise InputError(f"{suffix(plain)} files aren't read: {conversion(plain)} converts it")
+        forms = [plain] if plain in self._there else self._by_form.get(composed(plain), [plain])
+        if len(forms) > 1:
+            written = " and ".join(ascii(form) for form in forms)
+            raise InputError(f"{len(forms)} files have this name, written differently: {written}")
+        self.asked.add(forms[0])
+        return forms[0]
+
+
+def _planned(row: Row, names: _Names) -> Utterance | Bad:
+    get = row.values.get
+    file = get("file")
+    if file is None:
+        return Bad(f"line {row.line}", "the column 'file' is empty", get("id", ""))
+    if _leaves(file):
+        return Bad(file, f"line {row.line}: the path leaves the recordings' folder", get("id", ""))
+    try:
+        start, end = _seconds(row, "start"), _seconds(row, "end")
+        claimed = _seconds(row, "seconds" if "seconds" in row.values else "duration")
+        channel = channel_of(get("channel", "mix"))
+        if end is not None and end <= (start or 0.0):
+            raise InputError(f"ends at {end} s, before it starts")
+        return Utterance(
+            id=utterance_id(get("id") or _part_id(file, start, end, channel)),
+            audio=names.find(file),
+            duration=UNKNOWN if claimed is None else claimed,
+            speaker=_label(row, "speaker"),
+            start=start,
+            end=end,
+            channel=channel,
+            split=_label(row, "split"),
+            text=get("text"),
+        )
+    except InputError as error:
+        return Bad(file, f"line {row.line}: {error.found}", get("id", ""))
+
+
+def _seconds(row: Row, column: str) -> float | None:
+    text = row.values.get(column)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{column} {text!r} is not a time in seconds")
+    return value
+
+
+def _label(row: Row, column: str) -> str | None:
+    text = row.values.get(column)
+    if text is not None and not text.isprintable():
+        raise InputError(f"{column} {text!r} holds control characters")
+    return text
+
+
+def _part_id(file: str, start: float | None, end: float | None, channel: int | None) -> str:
+    """The file's path without its suffix; with the segment's milliseconds and the channel."""
+    name = stem(file)
+    if start is not None or end is not None:
+        last = "end" if end is None else f"{round(end * 1000):08d}"
+        name = f"{name}_{round((start or 0.0) * 1000):08d}-{last}"
+    return suffixed(name, channel)
+
+
+def _odd(name: str) -> str:
+    """Why a file's name can't be an id."""
+    if any("\udc80" <= c <= "\udcff" for c in name):  # how Python keeps bytes that are no text
+        return "the name's bytes are not UTF-8"
+    if not name.isprintable():
+        return "the name holds a control character"
+    return "it begins or ends with a space, or holds a backslash"
+
+
+def _leaves(file: str) -> bool:
+    path = PurePosixPath(file.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts
 
 
 def import_folder(
@@ -53,9 +355,9 @@ def import_folder(
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
             seconds (checked against the recording), channel (left, right, A, B or a number
             counted from 1); only its recordings are imported.
-        speaker_from, split_from: see `zerochain.corpora.patterns.labels_from`.
+        speaker_from, split_from: see `zerochain.corpora.folder.labels_from`.
         test_fraction: the share of utterances in split "test", chosen by a hash of the id.
-        alignments: gold phones, see `zerochain.corpora.alignments.read_alignments`.
+        alignments: gold phones, see `zerochain.exchange.alignments.read_alignments`.
         tier: the TextGrids' tier of phones: a name, a pattern, or "#2" for the second.
         alignment_times: whether alignments of cut utterances have the utterance's times or the
             recording's, where that can't be told.

@@ -11,7 +11,6 @@ import numpy as np
 
 import zerochain
 from zerochain.errors import InputError
-from zerochain.features.text import plain
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
@@ -19,6 +18,7 @@ from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.inside import resolved
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.metrics.text import plain
 
 MARKER, KIND = "parallel.json", "parallel"
 SOURCE, TARGET, PAIRS_FILE = "source", "target", "pairs.parquet"

@@ -1,18 +1,131 @@
-"""The sound files of a folder: what is there, what can't be read, and where its links lead."""
+"""The sound files of a folder: what is there, what can't be read, and where its links lead.
+
+All files of a folder, wherever its links lead.
+
+A link to a folder is followed, since recordings often lie on another disk, but every folder is
+visited once: a link to where the search has been, or to a folder above, is passed over. So are
+hidden files, as macOS leaves them beside every file on other systems' disks (._a.wav).
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zerochain import audio
 from zerochain.corpora.bad import Bad, printable
-from zerochain.corpora.search import search
 from zerochain.errors import InputError, listed
+
+
+@dataclass
+class Found:
+    """What a search came across; paths are relative to where it began."""
+
+    files: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    """Folders that can't be opened, and links named like what is wanted that lead nowhere."""
+    links: list[str] = field(default_factory=list)
+    """To what is found under its own name."""
+    broken: list[str] = field(default_factory=list)
+    """Other links that lead nowhere."""
+
+
+def search(folder: Path, wanted: Collection[str]) -> Found:
+    """What is in a folder and in its subfolders, links to folders among them.
+
+    Args:
+        wanted: suffixes in lower case; of links that lead nowhere, those to such files are bad.
+
+    Raises:
+        InputError: the folder can't be opened.
+    """
+    return _Search(folder, wanted).found()
+
+
+class _Search:
+    """A walk through a folder; `real` are paths without links, which tell where it has been."""
+
+    def __init__(self, root: Path, wanted: Collection[str]) -> None:
+        self._root, self._wanted = root, wanted
+        self._home = os.path.realpath(root)
+        self._found = Found()
+        self._folders = [("", self._home)]
+        self._been: set[str] = set()
+        self._files: set[str] = set()
+        self._folder_links: list[tuple[str, str, str]] = []
+        self._file_links: list[tuple[str, str]] = []
+
+    def found(self) -> Found:
+        """All files but the hidden ones, sorted."""
+        while self._folders or self._folder_links:
+            # What has a name of its own goes by it, so links wait until there is nothing else.
+            if not self._folders:
+                self._follow(*self._folder_links.pop(0))
+            else:
+                self._visit(*self._folders.pop())
+                self._folder_links.sort()
+        for path, real in self._file_links:
+            (self._found.links if real in self._files else self._found.files).append(path)
+        self._found.files.sort()
+        return self._found
+
+    def _follow(self, path: str, real: str, holder: str) -> None:
+        above = any(Path(place).is_relative_to(real) for place in (holder, self._home))
+        if real in self._been or above:
+            self._found.links.append(path)
+        else:
+            self._folders.append((path, real))
+
+    def _visit(self, path: str, real: str) -> None:
+        if real in self._been:
+            return
+        self._been.add(real)
+        try:
+            with os.scandir(real) as entries:
+                for entry in entries:
+                    self._sort(f"{path}/{entry.name}" if path else entry.name, entry, real)
+        except OSError as error:
+            why = f"the folder can't be opened ({error.strerror})"
+            if not path:
+                raise InputError(why, path=self._root, remedy="ask for its permissions") from error
+            self._found.bad.append(Bad(printable(path), why))
+
+    def _sort(self, path: str, entry: os.DirEntry[str], holder: str) -> None:
+        if entry.name.startswith("."):
+            self._found.hidden += _files(path, entry)
+        elif entry.is_symlink():
+            self._sort_link(path, entry.path, holder)
+        elif entry.is_dir():
+            self._folders.append((path, entry.path))
+        elif entry.is_file():
+            self._found.files.append(path)
+            self._files.add(entry.path)
+
+    def _sort_link(self, path: str, link: str, holder: str) -> None:
+        real = os.path.realpath(link)
+        if Path(real).is_dir():
+            self._folder_links.append((path, real, holder))
+        elif Path(real).is_file():
+            self._file_links.append((path, real))
+        elif PurePosixPath(path).suffix.lower() in self._wanted:
+            why = f"a link to {printable(str(Path(link).readlink()))}, where there is no file"
+            self._found.bad.append(Bad(printable(path), why))
+        elif not Path(real).exists():
+            self._found.broken.append(path)
+
+
+def _files(path: str, hidden: os.DirEntry[str]) -> list[str]:
+    """A hidden file, or all files of a hidden folder."""
+    if not hidden.is_dir(follow_symlinks=False):
+        return [path] if hidden.is_file() else []
+    return [f"{path}/{name}" for _, _, names in os.walk(hidden.path) for name in names]
+
 
 UNREAD = (
     frozenset({".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp", ".3gpp", ".3g2", ".amr"})

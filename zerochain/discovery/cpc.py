@@ -1,32 +1,269 @@
-"""VQ-CPC units: codes from which what comes next is told from what the same speaker says else."""
+"""VQ-CPC units: codes from which what comes next is told from what the same speaker says else.
+
+Train contrastive predictive coding on prepared speech.
+
+What VQ-CPC is built from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
 
-from zerochain.discovery.augmentation import augmentation_of
-from zerochain.discovery.codebook import COLLAPSED, collapse, start_codebook
-from zerochain.discovery.cpc_config import CPCConfig
-from zerochain.discovery.cpc_training import CpcTask
-from zerochain.discovery.frames import check_enough
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.neural import NeuralUnits
-from zerochain.discovery.segments import Speech, held_out
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, augmentation_of, check_enough
+from zerochain.discovery.neural import (
+    COLLAPSED,
+    CollapseWatch,
+    NeuralUnits,
+    collapse,
+    start_codebook,
+)
+from zerochain.discovery.segments import Groups, Speech, held_out
 from zerochain.errors import InputError
-from zerochain.features.augmentation import Augmentation
+from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.formats.features import Features
-from zerochain.modules.cpc import Cpc
+from zerochain.modules.cpc import ContextEncoder, Contrast, Cpc, NarrowEncoder, Predicted, contrast
+from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.modules.vqvae import Quantizer
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import is_main_process
-from zerochain.training.loop import CHECKPOINT, Trained, train
+from zerochain.training.loop import CHECKPOINT, Batch, Trained, Update, train
 from zerochain.training.outcome import Outcome
+
+Negatives = Literal["speaker", "utterance", "any"]
+_MOST_VALIDATIONS = 16  # batches
+
+
+class CpcTask:
+    """InfoNCE, and the quantizer's commitment loss if there is one.
+
+    Args:
+        negatives: where what might have come is from.
+        n_per_group: segments of a batch that take their negatives from each other.
+        n_negatives: against which each prediction is told.
+        n_frames: length of a training segment.
+        augmentation: makes two views of each segment: the past of one predicts the other's
+            future. None predicts a segment from itself.
+    """
+
+    def __init__(
+        self,
+        network: Cpc,
+        train: Speech,
+        valid: Speech,
+        config: TrainingConfig,
+        *,
+        stride: int,
+        negatives: Negatives,
+        n_per_group: int,
+        n_negatives: int,
+        n_frames: int,
+        augmentation: Augmentation | None,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"cpc": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "cpc": torch.optim.Adam(network.parameters(), config.learning_rate)
+        }
+        self._config, self._augmentation, self._device = config, augmentation, device
+        self._n_groups, self._n_per_group = config.batch_size // n_per_group, n_per_group
+        self._n_negatives, self._n_frames = n_negatives, n_frames
+        shortest = network.n_steps * stride + 1
+        self._train, self._valid = (
+            (speech, groups_of(speech, negatives, shortest)) for speech in (train, valid)
+        )
+        self._n_validations = min(
+            _MOST_VALIDATIONS, -(-len(valid.frames) // (config.batch_size * n_frames))
+        )
+        self._n_units = 0 if network.quantizer is None else len(network.quantizer.usage)
+        self._watch, self._n_used = CollapseWatch(), torch.tensor(self._n_units)
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Segments of several groups, the same number of each."""
+        return self._batch(*self._train, (self._config.seed, step, process))
+
+    def _batch(self, speech: Speech, groups: Groups, seed: Sequence[int]) -> Batch:
+        batch = speech.group_segments(
+            groups, self._n_groups, self._n_per_group, self._n_frames, seed
+        )
+        # From the same numbers, so that a resumed run draws the same negatives on any device.
+        batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        return batch
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of all parts."""
+        generator = _generator(batch)
+        x, other = batch["x"], None
+        if self._augmentation is not None:
+            x, other = (self._augmentation(x, batch["lengths"], generator) for _ in range(2))
+        made: Predicted = networks["cpc"](x, batch["lengths"], other)
+        result = self._contrast(made, generator)
+        error = result.loss / result.n.sum().clamp(min=1)
+        accuracies = result.correct / result.n.clamp(min=1)
+        losses = {
+            "contrast": error,
+            **{f"accuracy_{k}": value for k, value in enumerate(accuracies, start=1)},
+        }
+        if made.quantized is None:
+            update("cpc", error)
+            return {"train_loss": error, **losses}
+        loss = error + made.quantized.loss
+        update("cpc", loss)
+        self._n_used = made.quantized.n_used
+        return {
+            "train_loss": loss,
+            **losses,
+            "quantization": made.quantized.loss,
+            "perplexity": made.quantized.perplexity,
+            "n_used": made.quantized.n_used,
+        }
+
+    def validate(self, network: nn.Module) -> float:
+        """InfoNCE of held-out utterances, always with the same segments and negatives."""
+        total, n = 0.0, 0
+        for i in range(self._n_validations):
+            batch = self._batch(*self._valid, (self._config.seed, 0, i))
+            here = {name: value.to(self._device) for name, value in batch.items()}
+            made: Predicted = network(here["x"], here["lengths"])
+            result = self._contrast(made, _generator(here))
+            total, n = total + float(result.loss), n + int(result.n.sum())
+        self._watch(int(self._n_used), self._n_units)
+        return total / n
+
+    def _contrast(self, made: Predicted, generator: Generator) -> Contrast:
+        return contrast(made, self._n_groups, self._n_negatives, generator)
+
+
+def groups_of(speech: Speech, negatives: Negatives, shortest: int) -> Groups:
+    """Utterances that negatives may come from together.
+
+    Whoever speaks in an utterance of an unknown speaker, it is one person: such an utterance is
+    a group of its own.
+
+    Raises:
+        InputError: no utterance has `shortest` frames.
+    """
+    own = len(speech.speaker_names) + np.arange(len(speech.speakers))
+    numbers: NDArray[np.int64]
+    match negatives:
+        case "speaker":
+            known = speech.speakers < len(speech.speaker_names)
+            numbers = np.where(known, speech.speakers, own)
+        case "utterance":
+            numbers = own
+        case "any":
+            numbers = np.zeros_like(own)
+    groups = speech.groups(numbers, shortest)
+    if not len(groups.utterances):
+        raise InputError(
+            f"no utterance of {len(speech.speakers)} lasts {shortest} frames, which predicting "
+            "takes",
+            cause="the recordings were cut into words or phones",
+            remedy="predict fewer steps ahead, take a smaller stride, or give longer recordings",
+        )
+    return groups
+
+
+def _generator(batch: Batch) -> Generator:
+    return torch.Generator(batch["x"].device).manual_seed(int(batch["seed"]))
+
+
+class CPCConfig(BaseModel):
+    """What VQ-CPC is built from and trained by, but for the training loop's own settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    encoder: Literal["narrow", "conv"] = "narrow"
+    """Whether a latent sees hardly more than its own frames, or its neighbours as well."""
+    width: int = Field(256, ge=1, le=65_536)
+    n_layers: int = Field(4, ge=0, le=256)
+    """Layers of one step each, or residual blocks of two convolutions."""
+    codebook_dim: int = Field(64, ge=1, le=65_536)
+    context_dim: int = Field(256, ge=1, le=4096)
+    n_predictions: int = Field(6, ge=1, le=128)
+    """Steps ahead that are predicted."""
+    negatives: Negatives = "speaker"
+    """Where negatives are from: those of another speaker would teach who speaks."""
+    n_negatives: int = Field(17, ge=1)
+    n_per_group: int = Field(8, ge=1)
+    """Segments of a batch that take negatives from each other."""
+    quantise: bool = True
+    """Whether codes or latents are predicted; without, K-Means makes the codebook in the end."""
+    warm_up_steps: int = Field(0, ge=0)
+    """Of training without quantisation, after which K-Means makes the first codebook."""
+    decay: float = Field(0.99, gt=0, lt=1)
+    commitment: float = Field(0.25, ge=0)
+    restart_below: float = Field(0.03, ge=0, lt=1)
+    latents: Literal["encoder", "context"] = "encoder"
+    """What units are found in: a step's latent, or the causal network's view of all so far."""
+    codebook_from: Literal["training", "kmeans"] = "training"
+    """Whether K-Means on the latents replaces the codebook in the end; on contexts it always
+    makes it."""
+    augmentation: AugmentationOptions | None = None
+    """Makes the past and the future of each segment sound like two speakers."""
+    n_frames: int = Field(128, ge=1)
+    """Length of a training segment."""
+
+    @classmethod
+    def published(cls) -> Self:
+        """The network of van Niekerk et al. 2020, there with 512 units, stride 2 and log-mel.
+
+        They had an LSTM, and a codebook that began at random."""
+        return cls(width=512, decay=0.999, restart_below=0)
+
+    @property
+    def codebook_made_by(self) -> Literal["training", "kmeans"]:
+        """Where the units' codebook is really from: contexts and plain latents were given none."""
+        trained = self.quantise and self.latents == "encoder"
+        return self.codebook_from if trained else "kmeans"
+
+    def encoder_of(self, n_in: int, stride: int) -> nn.Module:
+        """An encoder of features of `n_in` dimensions."""
+        if self.encoder == "narrow":
+            return NarrowEncoder(n_in, self.width, self.n_layers, self.codebook_dim, stride)
+        config = EncoderConfig(
+            n_in=n_in,
+            width=self.width,
+            n_blocks=self.n_layers,
+            dim=self.codebook_dim,
+            stride=stride,
+        )
+        return Encoder(config)
+
+    def network_of(self, n_in: int, n_units: int, stride: int, *, quantise: bool) -> Cpc:
+        """The whole network, with a quantizer or without."""
+        quantizer = Quantizer(
+            n_units,
+            self.codebook_dim,
+            decay=self.decay,
+            commitment=self.commitment,
+            restart_below=self.restart_below,
+        )
+        return Cpc(
+            self.encoder_of(n_in, stride),
+            quantizer if quantise else None,
+            self.codebook_dim,
+            self.context_dim,
+            self.n_predictions,
+        )
+
+    def deployed(self, network: Cpc) -> nn.Module:
+        """The part of a network that encoding takes."""
+        if self.latents == "encoder":
+            return network.encoder
+        return ContextEncoder(network.encoder, network.quantizer, network.context)
+
 
 _WARM_UP = "warm-up"  # its folder
 

@@ -1,8 +1,14 @@
-"""What lies between features and units: which features, normalised how, averaged over what."""
+"""What lies between features and units: which features, normalised how, averaged over what.
+
+Augmentation of what a front end prepares.
+
+The frames that a unit model is fitted on, in memory or, where they are many, on the disk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from zerochain.discovery.warp_choice import Warping
 from zerochain.errors import InputError
+from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.normalisation import (
+    Moments,
     Normalisation,
     NormalisationKind,
     default_normalisation,
 )
-from zerochain.features.projection import Projection
-from zerochain.features.speaker_attenuation import attenuation
+from zerochain.features.projection import Projection, attenuation
+from zerochain.features.vtln import Warping
 from zerochain.formats.features import Features
+from zerochain.progress import track
 
 _CONTEXT, _COMPONENTS = 4, 40
 _ATTENUATION_FRAMES = 200_000  # that the directions are found on
@@ -242,3 +250,97 @@ def average(frames: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     starts = np.arange(0, len(frames), stride)
     counts = np.diff(np.append(starts, len(frames)))[:, None]
     return np.asarray(np.add.reduceat(frames, starts, axis=0) / counts, np.float32)
+
+
+def augmentation_of(
+    front_end: FrontEnd, features: Features, options: AugmentationOptions, device: str = "cpu"
+) -> Augmentation:
+    """Augmentation of these features, as a front end of stride 1 gives them.
+
+    Speakers have deviations of their own; augmentation takes the mean of all.
+
+    Raises:
+        InputError: the features are neither MFCC nor log-mel.
+    """
+    moments = list(front_end.normalisation.moments.values())
+    if not moments and front_end.normalisation.kind != "none":  # by utterance
+        moments = [Moments.of(features[name] for name in features.ids)]
+    deviation = np.stack([m.deviation for m in moments]).mean(axis=0) if moments else None
+    extractor, made = front_end.extractor, front_end.options
+    augmentation = Augmentation.of(options, extractor, made, deviation, device)
+    if front_end.projection is None:
+        return augmentation
+    return augmentation.through(front_end.projection.matrix)
+
+
+IN_MEMORY_BYTES = 1 << 29
+"""Frames beyond this size lie in a temporary file: a fit reads them from there every round."""
+
+
+def sample_frames(
+    features: Features, front_end: FrontEnd, max_frames: int, seed: int
+) -> NDArray[np.float32]:
+    """All frames after the front end, or a random `max_frames` of them, in order: (N, D).
+
+    Where they are large they are a memory-mapped file in the folder for temporary files
+    (TMPDIR), which is gone from the disk once nobody holds the array any more.
+
+    Raises:
+        InputError: no space left for that file.
+    """
+    lengths = [front_end.n_steps(n) for _, n in features.index.values()]
+    n_frames, dim = min(sum(lengths), max_frames), front_end.dim(features.dim)
+    blocks = _blocks(features, front_end, _masks(lengths, n_frames, seed))
+    if n_frames * dim * 4 > IN_MEMORY_BYTES:
+        return _on_disk(blocks, n_frames, dim)
+    frames = np.empty((n_frames, dim), np.float32)
+    row = 0
+    for block in blocks:
+        frames[row : row + len(block)] = block
+        row += len(block)
+    return frames
+
+
+def _masks(lengths: list[int], n_frames: int, seed: int) -> list[NDArray[np.bool_]]:
+    """Which frames of each utterance to keep, `n_frames` of all of them."""
+    keep = np.ones(sum(lengths), bool)
+    if len(keep) > n_frames:
+        keep[np.random.default_rng(seed).permutation(len(keep))[n_frames:]] = False
+    return np.split(keep, np.cumsum(lengths)[:-1])
+
+
+def _blocks(
+    features: Features, front_end: FrontEnd, masks: list[NDArray[np.bool_]]
+) -> Iterator[NDArray[np.float32]]:
+    for name, mask in zip(track(features.ids, "Reading features"), masks, strict=True):
+        if mask.any():
+            yield front_end(features, name)[mask]
+
+
+def _on_disk(blocks: Iterator[NDArray[np.float32]], n_frames: int, dim: int) -> NDArray[np.float32]:
+    """The blocks as one array, mapped from a file without a name: a killed process leaves none."""
+    try:  # around the whole: closing the file writes what is left, and can fail as well
+        with tempfile.TemporaryFile(prefix="zerochain-") as file:
+            for block in blocks:
+                file.write(block.tobytes())
+            file.flush()
+            return np.memmap(file, np.float32, mode="r+", shape=(n_frames, dim))
+    except OSError as error:
+        raise InputError(
+            f"{n_frames} frames can't be written ({error.strerror})",
+            path=tempfile.gettempdir(),
+            cause=f"they need {n_frames * dim * 4 / 1e9:.1f} GB on the disk while they last",
+            remedy="set TMPDIR to a folder with more room, or lower --max-frames",
+        ) from error
+
+
+def check_enough(
+    frames: NDArray[np.float32], n_units: int, features: Features, stride: int
+) -> None:
+    """Raise InputError where there are fewer frames than units."""
+    if len(frames) < n_units:
+        raise InputError(
+            f"{n_units} units can't be found in {len(frames)} frames",
+            cause=f"{len(features)} utterances at stride {stride} are too little speech",
+            remedy=f"give more recordings, or ask for at most {len(frames)} units",
+        )

@@ -10,10 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from zerochain.discovery.frames import check_enough, sample_frames
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.model import Frames, UnitModel, squared_distances
-from zerochain.discovery.steady import in_order, one_thread
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough, sample_frames
+from zerochain.discovery.model import Frames, UnitModel, in_order, one_thread, squared_distances
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features

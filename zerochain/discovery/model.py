@@ -1,13 +1,23 @@
-"""What every unit model has in common: encode features into units, save, load."""
+"""What every unit model has in common: encode features into units, save, load.
+
+The same numbers on any number of threads, so that the same speech gives the same bundle.
+
+A library that cuts one sum up among its threads rounds it otherwise on two threads than on four.
+Here each operation has a thread of its own: many of them run side by side, and what they give is
+added up in a fixed order.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +27,48 @@ from torch import Tensor
 
 from zerochain.discovery.front_end import FrontEnd
 from zerochain.discovery.segmentation import Segmentation, Segments, segment
-from zerochain.discovery.steady import in_order
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, pack, packed_id, write_bundle
 from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile
 from zerochain.progress import track
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch, BLAS and OpenMP compute on one thread for as long as this lasts."""
+    from threadpoolctl import threadpool_limits
+
+    n_threads = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+def in_order(function: Callable[[A], B], items: Iterable[A], device: str = "cpu") -> Iterator[B]:
+    """`map` on as many threads as torch may use, each operation of it on one; a GPU has one."""
+    n_threads = torch.get_num_threads()
+    if device != "cpu":
+        yield from map(function, items)
+        return
+    ahead: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > n_threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:  # torch takes what the last thread has set for every thread to come
+            torch.set_num_threads(n_threads)
+
 
 Frames = NDArray[np.float32]
 _BATCH_FRAMES = 16_384

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zerochain.discovery.frames import sample_frames
-from zerochain.discovery.front_end import FrontEnd
+from zerochain.discovery.front_end import FrontEnd, sample_frames
 from zerochain.formats.features import Features
 from zerochain.training.loop import Batch
 from zerochain.training.split import validation_ids

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
-from zerochain.features.warping import warp_matrix
+from zerochain.features.vtln import warp_matrix
 
 _N_WARPS = 33  # of a grid: nobody hears more
 

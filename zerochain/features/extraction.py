@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain import audio
-from zerochain.cores import cores
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Extractor, F0Options
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
@@ -24,6 +23,7 @@ from zerochain.features.ssl import SslExtractor, SslOptions
 from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features, read_features, write_features
+from zerochain.machine import cores
 from zerochain.progress import track
 
 _SHARD_S = 60.0  # seconds of speech that a process takes at a time

@@ -1,4 +1,7 @@
-"""numpy's own format, read without believing a word of it."""
+"""numpy's own format, read without believing a word of it.
+
+Numbers of many utterances as one array, by utterance: a hundred bytes less for each of them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -84,3 +88,99 @@ def _parsed(content: bytes) -> NDArray[Any]:
         raise ValueError(f"{dtype} of shape {shape} has not {len(data)} bytes")
     values: NDArray[Any] = np.frombuffer(data, dtype)
     return values.reshape(shape[::-1]).T if fortran_order else values.reshape(shape)
+
+
+LIST = pa.list_(pa.int32())
+
+
+class Sequences(Mapping[str, NDArray[np.int32]]):
+    """Utterance id → its numbers (N,), a view of all of them.
+
+    Args:
+        ids: of the utterances.
+        values: numbers of all of them.
+        starts, lengths: where those of each utterance begin, and how many there are (n,).
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        values: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> None:
+        self._rows = {name: row for row, name in enumerate(ids)}
+        self._values, self._starts, self.lengths = values, starts, lengths
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, NDArray[np.int32]]) -> Sequences:
+        """The numbers of any mapping, end to end."""
+        if isinstance(numbers, cls):
+            return numbers
+        lengths = np.fromiter(map(len, numbers.values()), np.int64, len(numbers))
+        values = np.concatenate(list(numbers.values())) if numbers else np.zeros(0, np.int32)
+        return cls(list(numbers), values, np.cumsum(lengths) - lengths, lengths)
+
+    @classmethod
+    def of_column(cls, ids: Sequence[str], column: pa.ChunkedArray) -> Sequences:
+        """The numbers of a table's column of lists, without copying them where that is possible.
+
+        Raises:
+            ValueError: one of them is null.
+        """
+        lists = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        flat = lists.flatten()
+        if flat.null_count:
+            raise ValueError("a number is null")
+        lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+        values = np.zeros(0, np.int32)
+        if len(flat):  # to_numpy() would forbid to write to it
+            buffer, begin = flat.buffers()[1], flat.offset * values.itemsize
+            values = np.frombuffer(buffer, np.int32, len(flat), begin)
+        if not values.flags.writeable:
+            values = values.copy()
+        return cls(ids, values, np.cumsum(lengths) - lengths, lengths)
+
+    def __getitem__(self, name: str) -> NDArray[np.int32]:
+        row = self._rows[name]
+        start = int(self._starts[row])
+        return self._values[start : start + int(self.lengths[row])]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._rows)
+
+    def restrict(self, names: Sequence[str]) -> Sequences:
+        """Those of these utterances, in the order given; the numbers stay shared."""
+        rows = np.array([self._rows[name] for name in names], np.int64)
+        return Sequences(names, self._values, self._starts[rows], self.lengths[rows])
+
+    def end_to_end(self) -> NDArray[np.int32]:
+        """The numbers of all utterances, one after the other (N,)."""
+        follow = np.cumsum(self.lengths) - self.lengths
+        if np.array_equal(self._starts, follow) and len(self._values) == self.lengths.sum():
+            return self._values
+        return np.concatenate([self._values[:0], *self.values()])
+
+    def column(self) -> pa.Array:
+        """A column of lists for a table."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        if offsets[-1] >= 2**31:
+            return pa.array(self.values(), LIST)
+        values = pa.array(self.end_to_end(), pa.int32())
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=LIST)
+
+    def extremes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The least and the greatest number of each utterance (n,), none of which is empty."""
+        values = self.end_to_end()
+        begins = np.cumsum(self.lengths) - self.lengths
+        return np.minimum.reduceat(values, begins), np.maximum.reduceat(values, begins)

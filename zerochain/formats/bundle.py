@@ -1,4 +1,9 @@
-"""A bundle: a fitted model as `config.json` and `weights.safetensors`, everything to use it."""
+"""A bundle: a fitted model as `config.json` and `weights.safetensors`, everything to use it.
+
+`fit.json`, in a model's bundle: how long its fit took, and on what.
+
+It is no part of the bundle's id: the same model can be fitted faster elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +11,21 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 import zerochain
 from zerochain.errors import InputError
-from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.headers import VERSION, Header, explained_by, read_header, sealed
+from zerochain.formats.atomic import atomic_folder, one_version
+from zerochain.formats.headers import VERSION, Header, explained_by, read_header, sealed, write_json
 from zerochain.formats.identity import file_id
-from zerochain.formats.one_version import one_version
 
 KIND = "bundle"
 MARKER = "config.json"
@@ -205,3 +209,47 @@ def _check_finite(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
             cause="training diverged",
             remedy="train again with a lower learning rate",
         )
+
+
+FIT_KIND = "fit"
+FIT_FILE = "fit.json"
+
+
+class _FitHeader(Header):
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: float = Field(ge=0)
+    device: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the fit of a model took, without extracting features."""
+
+    seconds: float
+    """Of wall time, of all runs if it was interrupted."""
+    device: str
+    """In a few words for people: "CPU, 2 threads", "NVIDIA H100"."""
+
+
+def timeless(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training is recorded by in a bundle's configuration, and so in its id."""
+    return {name: value for name, value in report.items() if name != "seconds"}
+
+
+def write_fit(bundle: Path, fit: Fit) -> None:
+    """Write it into the folder of a bundle."""
+    write_json(bundle / FIT_FILE, FIT_KIND, asdict(fit))
+
+
+def read_fit(bundle: Path) -> Fit | None:
+    """What the fit of a bundle took; None where nobody wrote it down.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    path = bundle / FIT_FILE
+    if not path.is_file():
+        return None
+    header = read_header(path, FIT_KIND, _FitHeader)
+    return Fit(header.seconds, header.device)

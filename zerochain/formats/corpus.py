@@ -20,10 +20,9 @@ from pydantic import ConfigDict, Field
 from zerochain import audio
 from zerochain.audio import Part, Waveform
 from zerochain.errors import InputError, listed
-from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.atomic import atomic_folder, identity, one_version
 from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids, check_same_ids, file_id, same_name
-from zerochain.formats.one_version import identity, one_version
 from zerochain.formats.phones import PHONES_FILE, Phones, write_phones
 from zerochain.formats.tables import read_table, write_table
 

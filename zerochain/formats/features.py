@@ -20,10 +20,9 @@ from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.arrays import BrokenArrayError, mapped
-from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.atomic import atomic_folder, one_version
 from zerochain.formats.headers import Header, read_header, write_json
 from zerochain.formats.identity import check_ids, check_same_ids, file_id
-from zerochain.formats.one_version import one_version
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "features"

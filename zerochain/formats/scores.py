@@ -17,7 +17,7 @@ import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 from zerochain.formats.headers import json_object, json_text, validated
-from zerochain.formats.lines import lines_of, read_text
+from zerochain.formats.text_files import lines_of, read_text
 
 _LIMITS = (
     (

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, ModelMismatchError, listed
+from zerochain.formats.arrays import LIST, Sequences
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
     check_ids,
@@ -20,7 +21,6 @@ from zerochain.formats.identity import (
     check_unique,
     short,
 )
-from zerochain.formats.sequences import LIST, Sequences
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "units"

@@ -30,8 +30,17 @@ from zerochain.metrics.abx_engine import (
     distance_table,
     score_plan,
 )
-from zerochain.metrics.abx_plan import Ints, Labels, Plan, plan
-from zerochain.metrics.abx_protocol import TRIPHONE, Conditions, Levels, Mode, Protocol
+from zerochain.metrics.abx_plan import (
+    TRIPHONE,
+    Conditions,
+    Ints,
+    Labels,
+    Levels,
+    Mode,
+    Plan,
+    Protocol,
+    plan,
+)
 from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
 from zerochain.metrics.items import Exclusions, FrameRule, Item, item_frames
 

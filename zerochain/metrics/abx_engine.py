@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.cores import cores
 from zerochain.errors import InputError
+from zerochain.machine import cores
 from zerochain.metrics import abx_kernel as kernel
 from zerochain.metrics.abx_kernel import Doubles, Floats, Ints
 from zerochain.metrics.abx_lanes import string_distances

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
-from zerochain.formats.lines import fields_of, lines_of, read_text
 from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.text_files import fields_of, lines_of, read_text
 from zerochain.metrics.silences import SILENCES
 
 EDGE = "#"

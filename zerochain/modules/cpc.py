@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from zerochain.modules.convolutions import TimeLayer
-from zerochain.modules.encoder import as_image, as_sequence, halved, image_mask, mask_of
-from zerochain.modules.quantizer import Quantized, Quantizer
+from zerochain.modules.encoder import TimeLayer, as_image, as_sequence, halved, image_mask, mask_of
+from zerochain.modules.vqvae import Quantized, Quantizer
 
 
 class NarrowEncoder(nn.Module):

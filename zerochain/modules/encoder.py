@@ -1,16 +1,94 @@
 """The encoder of learned units: convolutions over time, wide enough to see a phone and its
-neighbours."""
+neighbours.
+
+Convolutions over time.
+
+Layers of many channels see time as the width of an image one pixel high, (B, C, 1, T), laid out
+with channels last: that is what (B, T, C) is in memory, and the fastest form on a CPU.
+
+The decoder of our own VQ-VAE: the encoder's mirror image.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from zerochain.modules.convolutions import ResidualBlock, TimeLayer
+
+class MultiScaleConv1d(nn.Module):
+    """Convolutions of several kernel sizes over the same input, their outputs side by side.
+
+    Every kernel gives the same share of the output channels; then batch normalisation and
+    LeakyReLU. Tensors are (B, C, T); time keeps its length ("same" zero padding).
+
+    Args:
+        n_in, n_out: channels; `n_out` is the total over all kernels and divisible by their number.
+        kernels: odd kernel sizes.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        if n_out % len(kernels):
+            raise ValueError(f"{n_out} channels can't be shared by {len(kernels)} kernels")
+        share = n_out // len(kernels)
+        self.scales = nn.ModuleList(
+            nn.Conv1d(n_in, share, kernel, padding=kernel // 2, bias=False) for kernel in kernels
+        )
+        self.norm = nn.BatchNorm1d(n_out)
+        self.activation = nn.LeakyReLU(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, n_in, T) → (B, n_out, T)."""
+        y: Tensor = self.activation(self.norm(torch.cat([scale(x) for scale in self.scales], 1)))
+        return y
+
+
+class TimeLayer(nn.Module):
+    """Convolution, batch norm, LeakyReLU; (B, C, 1, T) → (B, C', 1, ⌈T / stride⌉).
+
+    Args:
+        n_in, n_out: channels C, C'.
+        kernel: kernel − stride must be even, so that both edges get the same zeros.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        padding, odd = divmod(kernel - stride, 2)
+        if odd or padding < 0:
+            raise ValueError(f"a kernel of {kernel} with a stride of {stride} is not symmetric")
+        self.stride = stride
+        self.conv = nn.Conv2d(n_in, n_out, (1, kernel), (1, stride), (0, padding), bias=False)
+        self.norm = nn.BatchNorm2d(n_out)
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What lies beyond the end of x is taken as zero."""
+        missing = -x.shape[-1] % self.stride
+        if missing:
+            x = nn.functional.pad(x, (0, missing))
+        y: Tensor = self.activation(self.norm(self.conv(x)))
+        return y
+
+
+class ResidualBlock(nn.Module):
+    """x plus two convolutions of it, masked by mask (B, 1, 1, T)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TimeLayer(width, width, 3) for _ in range(2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, C, 1, T) → (B, C, 1, T)."""
+        y = x
+        for layer in self.layers:
+            y = layer(y) * mask
+        return x + y
+
 
 Tail = Literal["none", "gru", "transformer"]
 
@@ -166,3 +244,50 @@ def _tail(config: EncoderConfig) -> nn.Module | None:
             return _Transformer(config.width)
         case _:
             return None
+
+
+class Decoder(nn.Module):
+    """Codes (B, T', C) and their lengths (B,) → features (B, T' · stride, D).
+
+    Residual blocks at the rate of the codes, then one doubling for each of the encoder's
+    halvings.
+
+    Args:
+        n_in, n_out: C, D.
+        width: channels of a layer.
+        n_blocks: residual blocks.
+        stride: frames a step, a power of two.
+    """
+
+    def __init__(self, n_in: int, n_out: int, width: int, n_blocks: int, stride: int) -> None:
+        super().__init__()
+        self.first = TimeLayer(n_in, width, 3)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(n_blocks))
+        self.doublings = nn.ModuleList(_Doubling(width) for _ in range(int(math.log2(stride))))
+        self.last = nn.Linear(width, n_out)
+
+    def forward(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        """What is beyond the end of each utterance is zero until the last layer."""
+        mask = image_mask(lengths, codes.shape[1])
+        y = self.first(as_image(codes) * mask) * mask
+        for block in self.blocks:
+            y = block(y, mask)
+        for doubling in self.doublings:
+            mask = mask.repeat_interleave(2, dim=-1)
+            y = doubling(y) * mask
+        x: Tensor = self.last(as_sequence(y))
+        return x
+
+
+class _Doubling(nn.Module):
+    """Twice as many steps: (B, C, 1, T) → (B, C, 1, 2T)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(width, width, (1, 4), (1, 2), (0, 1), bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.activation(self.norm(self.conv(x)))
+        return y

@@ -8,9 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from zerochain.modules.decoder import Decoder
-from zerochain.modules.encoder import Encoder, EncoderConfig, mask_of
-from zerochain.modules.quantizer import Quantized, Quantizer
+from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, mask_of
+from zerochain.modules.vqvae import Quantized, Quantizer
 
 STRIDE = 16
 """Frames that one F0 unit lasts: 80 ms of frames of 5 ms."""

@@ -9,8 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from zerochain.modules.conditioning import VoiceEmbedding
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.voice_embedding import VoiceEmbedding
 
 
 class ProsodyConfig(BaseModel):

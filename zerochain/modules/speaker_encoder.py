@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, normalize
 
-from zerochain.modules.convolutions import ResidualBlock, TimeLayer
-from zerochain.modules.encoder import as_image, halved, image_mask
+from zerochain.modules.encoder import ResidualBlock, TimeLayer, as_image, halved, image_mask
 
 _DB = 10.0  # one unit of the network's input
 

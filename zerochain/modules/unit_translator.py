@@ -7,11 +7,14 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from zerochain.modules.attention import attention_mask
-from zerochain.modules.conformer import ConformerBlock, ConformerEncoder, Subsampling
+from zerochain.modules.conformer import (
+    ConformerBlock,
+    ConformerEncoder,
+    Subsampling,
+    attention_mask,
+)
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.recurrent_translator import RecurrentDecoder, RecurrentEncoder
-from zerochain.modules.unit_decoder import TransformerDecoder
+from zerochain.modules.unit_decoders import RecurrentDecoder, RecurrentEncoder, TransformerDecoder
 
 Architecture = Literal["conformer", "rnn", "ctc"]
 Auxiliary = Literal["none", "ce", "ctc"]

@@ -1,14 +1,186 @@
-"""The conditional VQ-VAE: an encoder, a quantizer, and a decoder that is told who speaks."""
+"""The conditional VQ-VAE: an encoder, a quantizer, and a decoder that is told who speaks.
+
+Vector quantisation: latents become the nearest vectors of a learned codebook.
+
+Encoder and decoder of Tjandra et al. 2019 (their figure 3): 2-D convolutions, time × frequency.
+
+Our reading of the figure, in which all shapes close: frequency goes 39→39→20→10→5→3→1→1 into the
+codes, the fifth and sixth layers being unpadded, then through a projection that is the encoder's
+last layer; and 1→1→3→5→10→20→40→39 out of them. The figure shows a stride of 4. For 2 the third
+layer, for 1 the second as well doesn't stride in time; for 8 the fourth does so too; and the
+decoder mirrors that. What lies beyond an utterance's end is kept at zero.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from zerochain.modules.encoder import mask_of
-from zerochain.modules.quantizer import Quantized, Quantizer
+from zerochain.errors import InputError
+from zerochain.modules.encoder import halved, mask_of
+
+_USED = 0.01  # of the mean share: what a code that nothing falls on is below after 5 decay times
+_SMOOTHING = 1e-5  # of usage, whose mean is 1: a code that nothing fell on keeps its place
+
+
+class CollapseWarning(UserWarning):
+    """Most of a codebook is not in use."""
+
+
+class Quantized(NamedTuple):
+    """What a quantizer makes of latents (B, T, D)."""
+
+    vectors: Tensor
+    """(B, T, D): codes, through which gradients pass straight; jittered while training."""
+    units: Tensor
+    """(B, T): the number of the nearest code."""
+    loss: Tensor
+    """Codebook loss and γ · commitment loss, () mean over real steps and dimensions."""
+    perplexity: Tensor
+    """Of the codes' shares in the last 1 / (1 − decay) training steps, ()."""
+    n_used: Tensor
+    """Codes in use in those steps, ()."""
+
+
+class Quantizer(nn.Module):
+    """A codebook of K vectors in D dimensions (van den Oord et al. 2017).
+
+    The loss is ‖sg(ẑ) − e‖² + γ·‖ẑ − sg(e)‖²; its first term goes where `ema` holds, and the
+    codebook then follows the mean of the latents that fall on each code. While training, a code
+    that almost nothing falls on is replaced by a random latent of the batch, and a step's code
+    is by chance replaced by its neighbour's (time jitter; Chorowski et al. 2019).
+
+    Every state is a tensor of floats in `state_dict`, random numbers come from torch's global
+    generators, and with torch.distributed all processes keep the same codebook.
+
+    Args:
+        n_units, dim: K, D.
+        ema: let the codebook follow moving averages rather than gradients.
+        decay: of the moving averages, of usage in any case.
+        commitment: γ.
+        restart_below: share of a code, in mean shares 1/K, below which it is replaced; 0 never.
+        jitter: probability that a step takes a neighbour's code.
+    """
+
+    codebook: Tensor
+    """(K, D): a parameter, or a buffer where `ema` holds."""
+    usage: Tensor
+    """(K,) moving average of each code's share of the real steps, in mean shares 1/K."""
+    sums: Tensor
+    """(K, D) moving average of the sum of the latents on each code, on the scale of `usage`."""
+
+    def __init__(
+        self,
+        n_units: int,
+        dim: int,
+        *,
+        ema: bool = True,
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        restart_below: float = 0.03,
+        jitter: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.ema, self.decay, self.commitment = ema, decay, commitment
+        self.restart_below, self.jitter = restart_below, jitter
+        codebook = torch.randn(n_units, dim) / dim**0.5
+        if ema:
+            self.register_buffer("codebook", codebook)
+            self.register_buffer("sums", codebook.clone())
+        else:
+            self.codebook = nn.Parameter(codebook)
+        self.register_buffer("usage", torch.ones(n_units))
+
+    @torch.no_grad()
+    def start(self, codebook: Tensor) -> None:
+        """Begin with these vectors (K, D), each in use: centroids of latents, for instance."""
+        self._place(codebook.to(self.codebook), torch.ones_like(self.usage).bool())
+
+    def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
+        """Quantise latents (B, T, D); `mask` (B, T) holds where steps are real, else all are."""
+        real = torch.ones_like(latents[..., 0]) if mask is None else mask.to(latents)
+        with torch.autocast(latents.device.type, enabled=False):  # distances cancel in bf16
+            z, weights = latents.float().flatten(0, 1), real.float().flatten()
+            if self.training and self.restart_below > 0:
+                self._restart(z.detach(), weights)
+            units = nearest_codes(z.detach(), self.codebook.detach())
+            codes = self.codebook[units]
+            loss = self._loss(z, codes, weights)
+            if self.training:
+                self._follow(z.detach(), units, weights)
+        vectors = (z + (codes - z).detach()).view(latents.shape).to(latents.dtype)
+        if self.training and self.jitter > 0:
+            vectors = jittered(vectors, real, self.jitter)
+        p = self.usage / self.usage.sum()
+        perplexity = torch.special.entr(p).sum().exp()
+        n_used = (self.usage >= _USED).sum()
+        return Quantized(vectors, units.view(real.shape), loss, perplexity, n_used)
+
+    def _loss(self, z: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
+        commitment = _mean((z - codes.detach()).square(), weights)
+        if self.ema:
+            return self.commitment * commitment
+        return _mean((z.detach() - codes).square(), weights) + self.commitment * commitment
+
+    @torch.no_grad()
+    def _restart(self, z: Tensor, weights: Tensor) -> None:
+        """Put unused codes where latents are. Nothing here waits for a GPU."""
+        chosen = torch.multinomial(weights, len(self.usage), replacement=True)
+        candidates = z[chosen]
+        if _is_distributed():
+            distributed.broadcast(candidates, 0)
+        self._place(candidates, self.usage < self.restart_below)
+
+    @torch.no_grad()
+    def _follow(self, z: Tensor, units: Tensor, weights: Tensor) -> None:
+        """Move the averages, and a codebook that is made of them, by one step."""
+        k = len(self.usage)
+        # One-hot products, since a GPU's scattered sums differ from run to run.
+        hits = nn.functional.one_hot(units, k).float() * weights[:, None]
+        totals = torch.cat([hits.sum(dim=0)[:, None], hits.T @ z], dim=1)
+        if _is_distributed():
+            distributed.all_reduce(totals)
+        totals *= k / totals[:, 0].sum().clamp(min=1)
+        self.usage.lerp_(totals[:, 0], 1 - self.decay)
+        if self.ema:
+            self.sums.lerp_(totals[:, 1:], 1 - self.decay)
+            smoothed = (self.usage + _SMOOTHING) / (1 + _SMOOTHING)
+            self.codebook.copy_(self.sums / smoothed[:, None])
+
+    def _place(self, vectors: Tensor, where: Tensor) -> None:
+        self.codebook.copy_(torch.where(where[:, None], vectors, self.codebook))
+        self.usage.masked_fill_(where, 1.0)
+        if self.ema:
+            self.sums.copy_(torch.where(where[:, None], vectors, self.sums))
+
+
+def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
+    """The number of the code (K, D) that is nearest to each of z (N, D): (N,)."""
+    return torch.addmm(codebook.square().sum(dim=1), z, codebook.T, alpha=-2).argmin(dim=1)
+
+
+def jittered(vectors: Tensor, real: Tensor, probability: float) -> Tensor:
+    """Vectors (B, T, D) in which steps take the one before or after with equal probability.
+
+    Neighbours beyond the ends of what is `real` (B, T) are not taken.
+    """
+    n = vectors.shape[1]
+    steps = torch.arange(n, device=vectors.device)
+    dice = torch.rand(real.shape, device=vectors.device)
+    move = (dice < probability).long() - 2 * (dice < probability / 2).long()
+    source = (steps + move).clamp(0, n - 1)
+    source = torch.where(real.gather(1, source) > 0, source, steps)
+    return vectors.gather(1, source[..., None].expand_as(vectors))
+
+
+def _mean(errors: Tensor, weights: Tensor) -> Tensor:
+    return errors.mean(dim=-1) @ weights / weights.sum().clamp(min=1)
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 class Reconstruction(NamedTuple):
@@ -54,3 +226,105 @@ class ConditionalVqvae(nn.Module):
         speaker = self.speakers(speakers)[:, None].expand(-1, latents.shape[1], -1)
         decoded = self.decoder(torch.cat([quantized.vectors, speaker], dim=2), steps)
         return Reconstruction(decoded[:, : x.shape[1]], quantized)
+
+
+_N_STRIDING = {1: 0, 2: 1, 4: 2, 8: 3}
+N_IN = 39
+
+
+class PublishedEncoder(nn.Module):
+    """Features (B, T, 39) and lengths (B,) → latents (B, ⌈T / stride⌉, dim).
+
+    Raises:
+        InputError: features of other than 39 dimensions.
+    """
+
+    def __init__(self, n_in: int, dim: int, stride: int, width: int = 256) -> None:
+        super().__init__()
+        _check(n_in)
+        n = _N_STRIDING[stride]
+        # kernel, stride, padding: each (time, frequency)
+        self.layers = nn.ModuleList(
+            [
+                _layer(1, width, (3, 3), (1, 1), (1, 1)),
+                _layer(width, width, (3, 3), (1 + (n > 0), 2), (1, 1)),
+                _layer(width, width, (1, 3), (1 + (n > 1), 2), (0, 1)),
+                _layer(width, width, (1, 3), (1 + (n > 2), 2), (0, 1)),
+                _layer(width, width, (1, 3), (1, 1), (0, 0)),
+                _layer(width, width, (1, 3), (1, 1), (0, 0)),
+                _layer(width, width, (1, 3), (1, 1), (0, 1)),
+            ]
+        )
+        self.last = nn.Linear(width, dim)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Latents, zero beyond the end of each utterance."""
+        real = mask_of(lengths, x.shape[1])[:, None, :, None]
+        y = x[:, None] * real
+        for layer in self.layers:
+            before, y = y.shape[2], layer(y)
+            if y.shape[2] != before:
+                lengths = halved(lengths)
+                real = mask_of(lengths, y.shape[2])[:, None, :, None]
+            y = y * real
+        latents: Tensor = self.last(y[..., 0].transpose(1, 2)) * real[:, 0]
+        return latents
+
+
+class PublishedDecoder(nn.Module):
+    """Codes with the speaker beside (B, T', C) and lengths (B,) → features (B, T' · stride, 39).
+
+    Raises:
+        InputError: features of other than 39 dimensions.
+    """
+
+    def __init__(self, n_in: int, n_out: int, stride: int, width: int = 256) -> None:
+        super().__init__()
+        _check(n_out)
+        n = _N_STRIDING[stride]
+        self.layers = nn.ModuleList(
+            [
+                _transposed(n_in, width, (1, 1), (1, 1), (0, 0)),
+                _transposed(width, width, (1, 3), (1, 1), (0, 0)),
+                _transposed(width, width, (1, 3), (1, 1), (0, 0)),
+                _transposed(width, width, (3, 3), (1 + (n > 2), 2), (1, 1)),
+                _transposed(width, width, (3, 3), (1 + (n > 1), 2), (1, 1)),
+                _transposed(width, width, (3, 3), (1 + (n > 0), 2), (1, 1)),
+            ]
+        )
+        self.last = nn.ConvTranspose2d(width, 1, (1, 2), padding=(0, 1))
+
+    def forward(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        """What is beyond the end of each utterance is zero until the last layer."""
+        real = mask_of(lengths, codes.shape[1])[:, None, :, None]
+        y = codes.transpose(1, 2)[..., None] * real
+        for layer in self.layers:
+            before, y = y.shape[2], layer(y)
+            real = real.repeat_interleave(y.shape[2] // before, dim=2)
+            y = y * real
+        x: Tensor = self.last(y)
+        return x[:, 0]
+
+
+_Pair = tuple[int, int]
+
+
+def _layer(n_in: int, n_out: int, kernel: _Pair, stride: _Pair, padding: _Pair) -> nn.Module:
+    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.LeakyReLU(0.2, inplace=True))
+
+
+def _transposed(n_in: int, n_out: int, kernel: _Pair, stride: _Pair, padding: _Pair) -> nn.Module:
+    """A stride of 2 exactly doubles."""
+    more = (stride[0] - 1, stride[1] - 1)
+    conv = nn.ConvTranspose2d(n_in, n_out, kernel, stride, padding, more, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.LeakyReLU(0.2, inplace=True))
+
+
+def _check(n: int) -> None:
+    if n != N_IN:
+        raise InputError(
+            f"the published VQ-VAE takes features of {N_IN} dimensions, these have {n}",
+            cause="its layers halve 39 to 20, 10 and 5 and then take 2 away twice",
+            remedy="use --features mfcc, --components 39, or --encoder conv",
+        )

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from zerochain.formats.training_log import TrainingLog
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.usage import codebook_usage
+from zerochain.metrics.bitrate import codebook_usage
 from zerochain.report import figures, style
-from zerochain.report.columns import Column
 from zerochain.report.figures import Point
 from zerochain.report.published import published_systems
-from zerochain.report.score_tables import Row, ScoreTable
+from zerochain.report.score_tables import Column, Row, ScoreTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,9 +9,9 @@ from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.units import UnitFile
 from zerochain.progress import track
 from zerochain.report import style, utterances
-from zerochain.report.players import LONGEST_S, Player, players
 from zerochain.report.run import Run
 from zerochain.report.score_tables import ScoreTable
+from zerochain.report.utterances import LONGEST_S, Player, players
 
 Named = tuple[str, UnitFile]
 _MOST_BYTES = 5_000_000

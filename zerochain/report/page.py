@@ -14,9 +14,8 @@ from zerochain.formats.headers import write_json
 from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
 from zerochain.report import drawings, style
-from zerochain.report.abx_maps import abx_maps
 from zerochain.report.examples import examples, scored_units
-from zerochain.report.phone_maps import phone_maps
+from zerochain.report.maps import abx_maps, phone_maps
 from zerochain.report.run import Run, RunFiles, read_run
 from zerochain.report.score_tables import Group, ScoreTable, group_of, score_table
 from zerochain.report.sweep import has_converged

@@ -11,10 +11,9 @@ from zerochain.errors import InputError, listed
 from zerochain.formats.abx_cells import AbxCells, read_cells
 from zerochain.formats.attention import MARKER as ATTENTION_MARKER
 from zerochain.formats.attention import Attention, read_attention
-from zerochain.formats.bundle import Bundle, read_bundle
+from zerochain.formats.bundle import Bundle, Fit, read_bundle, read_fit
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import read_features_header
-from zerochain.formats.fit import Fit, read_fit
 from zerochain.formats.identity import file_id
 from zerochain.formats.inside import resolved
 from zerochain.formats.kinds import Kind, find

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from zerochain.caches import spare_matplotlib_the_search
 from zerochain.errors import InputError
+from zerochain.machine import spare_matplotlib_the_search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.units import UnitFile
 from zerochain.progress import track
 from zerochain.report import style, utterances
-from zerochain.report.players import Player, Sound, played, start
 from zerochain.report.run import Run
 from zerochain.report.score_tables import group_of
+from zerochain.report.utterances import Player, Sound, played, start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError
 from zerochain.formats.abx_cells import CELLS_FILE, KEYS, SCHEMA, AbxCells, read_cells, write_cells
-from zerochain.formats.csv_files import write_csv
 from zerochain.formats.scores import Score
+from zerochain.formats.text_files import write_csv
 from zerochain.metrics.abx import AbxResult
 from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
 

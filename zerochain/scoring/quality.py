@@ -1,8 +1,11 @@
-"""Units beside gold phones: what `zerochain score quality` does."""
+"""Units beside gold phones: what `zerochain score quality` does.
+
+Tables of phones by units, for people and for other programs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,7 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import file_id
 from zerochain.formats.phones import PHONES_FILE, Phones
 from zerochain.formats.scores import Score
+from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.boundaries import (
     TOLERANCE_MS,
@@ -22,13 +26,53 @@ from zerochain.metrics.boundaries import (
     change_times,
     phone_boundaries,
 )
-from zerochain.metrics.phone_errors import PhoneMap, many_to_one, phone_error_rate
-from zerochain.metrics.quality import FRAME_MS, Quality, align_frames, unit_quality
+from zerochain.metrics.quality import (
+    FRAME_MS,
+    Aligned,
+    PhoneMap,
+    Quality,
+    align_frames,
+    many_to_one,
+    phone_error_rate,
+    unit_quality,
+)
 from zerochain.metrics.silences import SILENCES, recorded
 from zerochain.metrics.translation import Estimate
-from zerochain.scoring.phone_tables import write_phone_tables
-from zerochain.scoring.result import Scored, exclusion_notes
-from zerochain.scoring.selection import gold_phones, selected_units
+from zerochain.scoring.selection import Scored, exclusion_notes, gold_phones, selected_units
+
+NO_PHONE = "(no phone)"
+_SHOWN = 3
+
+
+def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> None:
+    """Write two files into a folder, each atomically.
+
+    phone_by_unit.csv holds frames, a row a phone and a column a unit; unit_to_phone.csv the phone
+    that each unit stands for, its share of the unit's frames, and the next most frequent ones.
+    Frames in silences and gaps count as phone "(no phone)".
+    """
+    names, table = [*aligned.names, NO_PHONE], aligned.table
+    wide = [[name, *row.tolist()] for name, row in zip(names, table, strict=True)]
+    write_csv(folder / "phone_by_unit.csv", ["phone", *range(aligned.n_units)], wide)
+    header = ["unit", "phone", "frames", "share"]
+    header += [f"{word}_{i}" for i in range(2, _SHOWN + 1) for word in ("phone", "share")]
+    rows = [_unit_row(aligned, mapping, names, unit) for unit in range(aligned.n_units)]
+    write_csv(folder / "unit_to_phone.csv", header, rows)
+
+
+def _unit_row(aligned: Aligned, mapping: PhoneMap, names: Sequence[str], unit: int) -> list[object]:
+    """A unit, the phone it stands for, its frames, and its most frequent other phones."""
+    counts, chosen = aligned.table[:, unit], int(mapping.of_unit[unit])
+    total = int(counts.sum())
+    stands_for = [*mapping.names, NO_PHONE][chosen] if unit not in mapping.unseen else ""
+    order = [int(p) for p in (-counts).argsort(kind="stable") if counts[p] > 0]
+    others = [p for p in order if names[p] != stands_for][: _SHOWN - 1]
+    share = sum(int(counts[p]) for p in order if names[p] == stands_for) / max(total, 1)
+    row: list[object] = [unit, stands_for, total, f"{share:.4f}" if total else ""]
+    for p in others:
+        row += [names[p], f"{counts[p] / total:.4f}"]
+    return row + [""] * (4 + 2 * (_SHOWN - 1) - len(row))
+
 
 _QUALITY = ("pnmi", "v_measure", "completeness", "phone_purity", "cluster_purity")
 _BOUNDARIES = {

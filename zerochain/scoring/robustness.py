@@ -15,15 +15,14 @@ import numpy as np
 
 from zerochain.corpora.changes import Change
 from zerochain.errors import InputError, ModelMismatchError
-from zerochain.features.text import plain
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.metrics.edits import Distance, robustness, sentence_distance
-from zerochain.scoring.result import Scored, exclusion_notes
-from zerochain.scoring.selection import selected_units
+from zerochain.metrics.robustness import Distance, robustness, sentence_distance
+from zerochain.metrics.text import plain
+from zerochain.scoring.selection import Scored, exclusion_notes, selected_units
 
 _MOST_PAIRS = 5000
 

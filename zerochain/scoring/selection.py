@@ -1,12 +1,36 @@
-"""The units of a part of a corpus, and what of the corpus they leave out."""
+"""The units of a part of a corpus, and what of the corpus they leave out.
+
+What scoring gives: scores, and what a person should know beside them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores, and what a person should know beside them."""
+
+    scores: list[Score]
+    notes: list[str] = field(default_factory=list)
+
+
+def exclusion_notes(scores: list[Score]) -> list[str]:
+    """One line for each exclusion, said once."""
+    lines = {
+        f"left out: {count} {why.replace('_', ' ')}": None
+        for score in scores
+        for why, count in score.options.get("exclusions", {}).items()
+    }
+    return list(lines)
 
 
 def selected_units(

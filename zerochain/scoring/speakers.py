@@ -12,14 +12,14 @@ import numpy as np
 
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.features.speaker_encoder import SpeakerEncoder, Vectors, mean_voice, unusable
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import MARKER, Synthesis, read_synthesis
+from zerochain.listeners.speaker_encoder import SpeakerEncoder, Vectors, mean_voice, unusable
 from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.progress import track
-from zerochain.scoring.result import Scored, exclusion_notes
+from zerochain.scoring.selection import Scored, exclusion_notes
 
 _MOST_RECORDINGS = 200  # of one speaker, drawn at random
 

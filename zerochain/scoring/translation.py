@@ -25,7 +25,7 @@ from zerochain.metrics.translation import (
     length_ratio,
 )
 from zerochain.scoring.parallel import Merged, Parallel, join, random_targets, scored_pairs
-from zerochain.scoring.result import Scored
+from zerochain.scoring.selection import Scored
 
 _OVERLAPS = {"unit_bleu": (bleu, as_words), "unit_chrf": (chrf, as_characters)}
 """Metric → the measure of texts, and how units are spelled for it."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerochain.modules.unit_decoder import begin_of, end_of, select
+from zerochain.modules.unit_decoders import begin_of, end_of, select
 from zerochain.modules.unit_translator import Heard, UnitTranslator
 
 Choose = Callable[[Tensor, int], Tensor]

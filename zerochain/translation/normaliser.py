@@ -27,13 +27,11 @@ from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.training.config import TrainingConfig
-from zerochain.translation.config import TranslationConfig
-from zerochain.translation.data import Pair, held_out
+from zerochain.translation.data import Material, Pair, held_out
 from zerochain.translation.fitting import Running, fit, keep
-from zerochain.translation.network import network_config
-from zerochain.translation.parallel import Material
 from zerochain.translation.source import SourceKind, arrays
-from zerochain.translation.translator import Translator, check_lengths
+from zerochain.translation.task import TranslationConfig
+from zerochain.translation.translator import Translator, check_lengths, network_config
 
 NORMALISER = "normaliser"
 NETWORK = {"width": 128, "n_encoder_layers": 3, "n_decoder_layers": 1}

@@ -21,15 +21,11 @@ from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import hidden_of
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Row
-from zerochain.translation.config import TranslationConfig
-from zerochain.translation.data import Pair, held_out
-from zerochain.translation.fitting import Running, fit, keep
-from zerochain.translation.network import network_config
-from zerochain.translation.parallel import Material
-from zerochain.translation.pretrained import DENOISER
+from zerochain.translation.data import Material, Pair, held_out
+from zerochain.translation.fitting import DENOISER, Running, fit, keep
 from zerochain.translation.source import Array, SourceKind
-from zerochain.translation.task import TranslationTask
-from zerochain.translation.translator import Translator, check_lengths
+from zerochain.translation.task import TranslationConfig, TranslationTask
+from zerochain.translation.translator import Translator, check_lengths, network_config
 
 HIDDEN = 0.3
 """Part of the units that is hidden (Popuri et al. 2022)."""

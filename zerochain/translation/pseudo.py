@@ -19,8 +19,7 @@ from zerochain.errors import InputError
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.translation.data import Pair
-from zerochain.translation.parallel import Material
+from zerochain.translation.data import Material, Pair
 from zerochain.translation.source import arrays, read_source
 
 CAP = 2.0

@@ -19,15 +19,12 @@ from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import described
-from zerochain.translation.config import TranslationConfig
-from zerochain.translation.data import held_out
-from zerochain.translation.fitting import Running, fit, keep
-from zerochain.translation.network import network_config
-from zerochain.translation.parallel import Material, Parallel, Part, read_parallel
-from zerochain.translation.pretrained import read_start
+from zerochain.translation.data import Material, Parallel, Part, held_out, read_parallel
+from zerochain.translation.fitting import Running, fit, keep, read_start
 from zerochain.translation.pseudo import CAP, Pseudo, mixed, read_pseudo
 from zerochain.translation.source import Array, arrays, read_source
-from zerochain.translation.translator import Search, Translator, check_lengths
+from zerochain.translation.task import TranslationConfig
+from zerochain.translation.translator import Search, Translator, check_lengths, network_config
 
 
 def train_translator(

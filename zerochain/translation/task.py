@@ -1,25 +1,120 @@
-"""What the training loop trains: a translator, from batches of pairs."""
+"""What the training loop trains: a translator, from batches of pairs.
+
+How a translator is trained, beside what the training loop is told.
+
+What the source of a pair goes through in training: SpecAugment, warps, hidden units.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
+from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
 from zerochain.features.batching import like_lengths
+from zerochain.features.normalisation import Moments
 from zerochain.metrics.translation import unit_bleu
-from zerochain.modules.unit_decoder import end_of
-from zerochain.modules.unit_translator import Predicted, UnitTranslator, tag_of
+from zerochain.modules.unit_decoders import end_of
+from zerochain.modules.unit_translator import Predicted, UnitTranslator, hidden_of, tag_of
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import Batch, Row, Update
-from zerochain.translation.augmentation import SourceAugmentation
-from zerochain.translation.config import TranslationConfig
 from zerochain.translation.data import IGNORED, Buckets, Pair, collated, joined, taught
 from zerochain.translation.decoding import ctc_best, greedy, most_units
 from zerochain.translation.source import Array, SourceKind
+
+
+class TranslationConfig(BaseModel):
+    """Losses and augmentation. 0 leaves an augmentation out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    label_smoothing: float = Field(0.2, ge=0, lt=1)
+    """Of the units that are said one after the other; CTC has none."""
+    auxiliary_weight: float = Field(8.0, ge=0)
+    """Of the loss that predicts the source's own units (Lee et al. 2022: 8)."""
+    concatenated: float = Field(0.25, ge=0, le=1)
+    """Part of the pairs that are followed by another one."""
+    warp: float = Field(0.1, ge=0, lt=1)
+    """Frequencies are multiplied by up to 1 + this, or divided by it (log-mel and MFCC)."""
+    tilt_db: float = Field(1.5, ge=0)
+    """Standard deviation of an utterance's gain, and of its top band over its lowest."""
+    n_time_masks: int = Field(2, ge=0)
+    time_mask: int = Field(20, ge=1)
+    """The most frames that one of them hides."""
+    n_band_masks: int = Field(2, ge=0)
+    band_mask: int = Field(12, ge=1)
+    """The most bands that one of them hides (log-mel alone)."""
+    hidden_units: float = Field(0.1, ge=0, lt=1)
+    """Part of the source units that are hidden, where it listens to units."""
+    longest_s: float = Field(60.0, gt=0)
+    """Longer utterances are refused, in training and after it: attention takes memory."""
+    validation: float = Field(0.05, gt=0, lt=1)
+    """Part of the pairs that is held out to see when to stop."""
+
+
+_SPECTRAL = ("mfcc", "log-mel")
+_MEASURED = 200  # utterances
+
+
+@dataclass(frozen=True, eq=False)
+class SourceAugmentation:
+    """Random changes to a batch of prepared sources."""
+
+    config: TranslationConfig
+    source: SourceKind
+    spectral: Augmentation | None
+    """Where it is known which frequencies features hold."""
+
+    @classmethod
+    def of(
+        cls, config: TranslationConfig, source: SourceKind, frames: Sequence[Array], device: str
+    ) -> SourceAugmentation:
+        """For sources such as these, before normalisation."""
+        if source.name not in _SPECTRAL or source.hears_units:
+            return cls(config, source, None)
+        measured = [Moments.of([array]).deviation for array in frames[:_MEASURED]]
+        options = AugmentationOptions(
+            warp=config.warp,
+            tilt_db=config.tilt_db,
+            noise=0.0,
+            n_masks=config.n_time_masks,
+            mask_frames=config.time_mask,
+        )
+        deviation = np.mean(measured, axis=0)
+        spectral = Augmentation.of(options, source.name, source.options, deviation, device)
+        return cls(config, source, spectral)
+
+    def __call__(self, x: Tensor, lengths: Tensor, generator: Generator) -> Tensor:
+        """x (B, T, D) or units (B, T), changed."""
+        config = self.config
+        if self.source.hears_units:
+            dice = torch.rand(x.shape, generator=generator, device=x.device)
+            return torch.where(dice < config.hidden_units, hidden_of(self.source.n_in), x)
+        if self.spectral is None:
+            return masked(x, lengths, config.n_time_masks, config.time_mask, generator)
+        x = self.spectral(x, lengths, generator)
+        if self.source.name != "log-mel":
+            return x
+        return bands_masked(x, config.n_band_masks, config.band_mask, generator)
+
+
+def bands_masked(x: Tensor, n_masks: int, most: int, generator: Generator) -> Tensor:
+    """x (B, T, D), normalised, with up to `most` neighbouring bands at zero (Park et al. 2019)."""
+    bands = torch.arange(x.shape[2], device=x.device)
+    for _ in range(n_masks):
+        dice = torch.rand(2, len(x), 1, generator=generator, device=x.device)
+        size = (dice[0] * (min(most, x.shape[2]) + 1)).floor()
+        start = (dice[1] * (x.shape[2] - size + 1)).floor()
+        inside = (bands >= start) & (bands < start + size)
+        x = x.masked_fill(inside[:, None], 0.0)
+    return x
+
 
 _DECODED = 200  # held-out pairs at most: they are translated again and again
 _VALIDATION_STEPS = 12_000  # of a padded batch

@@ -1,0 +1,73 @@
+"""Units beside phones as TextGrids, read back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zerochain.errors import InputError
+from zerochain.exchange.textgrid import export_textgrids, phones_of, read_textgrid, textgrid_text
+from zerochain.formats.corpus import write_corpus
+from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.units import UnitFile, write_units
+
+
+@pytest.fixture
+def made(make_corpus, tmp_path):
+    """A corpus of which one utterance is aligned, and its units of 20 ms."""
+    corpus = make_corpus(n_utterances=3)
+    line = [Phone(0.1, 0.4, 'say "a"'), Phone(0.5, 1.0, "ŋ")]
+    corpus = write_corpus(corpus.folder, corpus, Phones({corpus.ids[0]: line}))
+    units = {
+        u.id: np.arange(round(u.duration / 0.02), dtype=np.int32) // 5 for u in corpus.utterances
+    }
+    write_units(tmp_path / "u.parquet", UnitFile(units, 99, 20.0, "m", "x", corpus_id=corpus.id))
+    return corpus
+
+
+def test_tiers_come_back(made, tmp_path):
+    assert export_textgrids(tmp_path / "u.parquet", made.folder, tmp_path / "tg") == (3, 1)
+    file = tmp_path / "tg" / "u0.TextGrid"
+    phones = phones_of(read_textgrid(file)).intervals
+    assert [(i.onset, i.offset, i.label) for i in phones] == [
+        (0.1, 0.4, 'say "a"'),
+        (0.5, 1.0, "ŋ"),
+    ]
+    units = phones_of(read_textgrid(file), "units").intervals
+    assert [i.label for i in units] == [str(i) for i in range(len(units))]
+    assert units[0].offset == units[1].onset == pytest.approx(0.1)
+    assert units[-1].offset <= made.utterances[0].duration + 1e-6
+    with pytest.raises(InputError, match="its interval tiers are 'units'"):
+        phones_of(read_textgrid(tmp_path / "tg" / "u1.TextGrid"))
+
+
+def test_a_split_and_what_doesn_t_join(made, tmp_path):
+    n, aligned = export_textgrids(
+        tmp_path / "u.parquet", made.folder, tmp_path / "tg", split="test"
+    )
+    assert (n, aligned) == (1, 0)
+    other = replace(made, utterances=made.utterances[1:], folder=None)
+    write_corpus(tmp_path / "other", other)
+    with pytest.raises(InputError, match="missing in the corpus tiny: u0"):
+        export_textgrids(tmp_path / "u.parquet", tmp_path / "other", tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+segments = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=6)
+
+
+@given(segments, st.integers(1, 60), st.sampled_from(["a", "", 'q"', "ŋ\tx"]))
+def test_intervals_cover_the_recording_without_gap_or_overlap(pieces, length, label):
+    at, line = 0, []
+    for gap, lasts in pieces:
+        line.append(((at + gap) / 10, (at + gap + lasts) / 10, label))
+        at += gap + lasts
+    text = textgrid_text(length / 10, {"x": line})
+    lines = [row.split(" = ") for row in text.splitlines() if row.startswith("            x")]
+    times = [float(value) for _, value in lines]
+    assert times[0] == 0
+    assert times[-1] == pytest.approx(length / 10)
+    assert times[1:-1:2] == times[2::2]
+    assert all(a < b for a, b in zip(times[::2], times[1::2], strict=True))

@@ -1,0 +1,179 @@
+"""The formats of alignments but TextGrid: .phn and .phones, a label a line, and CTM.
+
+.phn is TIMIT's `onset offset label`, in samples there and in seconds elsewhere; .phones may be the
+same or Buckeye's, as ESPS xlabel writes it: a header that ends with "#", then `offset color label`.
+CTM is NIST's and Kaldi's `id channel onset duration label`, a whole corpus in a file.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from zerochain.errors import InputError
+from zerochain.exchange.textgrid import Interval
+from zerochain.formats.identity import utterance_id
+from zerochain.formats.text_files import fields_of, lines_of, read_text
+
+BEYOND_S = 0.05
+"""Alignments may end so much later than their recording: the aligner's last frame is padded."""
+_TIMIT_RATE = 16_000
+_WHOLE_SHARE = 0.75
+_NO_SAMPLES = {1000: "milliseconds", 200: "frames of 5 ms", 100: "frames of 10 ms",
+               50: "frames of 20 ms", 10**7: "HTK's units of 100 ns"}  # fmt: skip
+"""What other whole numbers count, by how many make a second."""
+_CTM_COLUMNS = range(5, 9)  # confidence, type and speaker may follow the label
+
+CtmLines = dict[str, dict[str, list[Interval]]]
+"""Intervals by id and channel."""
+
+
+def read_phn(
+    path: Path,
+    duration_s: float,
+    *,
+    recording_s: float | None = None,
+    sample_rate: int = _TIMIT_RATE,
+) -> list[Interval]:
+    """`onset offset label` a line, in seconds or in samples; or an ESPS xlabel file.
+
+    Times are samples if all are whole numbers and the last is more than 100 times the duration:
+    samples at the recording's own rate or, as TIMIT's, at 16 kHz, whichever fits.
+
+    Args:
+        duration_s: of the utterance.
+        recording_s: of the recording that it is cut from, if it is.
+        sample_rate: of the recording, as its file has it.
+
+    Raises:
+        InputError: no label, a line of another form, samples that fit both rates, or whole numbers
+            that count something else, such as milliseconds.
+    """
+    lines = [(i, fields_of(line)) for i, line in enumerate(_lines(path), 1)]
+    lines = [(i, fields) for i, fields in lines if fields]
+    if any(fields == ["#"] for _, fields in lines):
+        return _xlabel(lines, path)
+    if not lines:
+        raise InputError("holds no phone", path=path)
+    for i, fields in lines:
+        if len(fields) != 3:
+            raise InputError(
+                f"line {i}: 'onset offset phone' expected, found {' '.join(fields)!r}", path=path
+            )
+    times = [(time(fields[0], i, path), time(fields[1], i, path)) for i, fields in lines]
+    whole = all(text.isdecimal() for _, fields in lines for text in fields[:2])
+    total_s = max(duration_s, recording_s or 0.0)
+    last = max(offset for _, offset in times)
+    scale = 1.0
+    if whole and last > total_s + BEYOND_S:
+        _refuse_other_units(last, (duration_s, total_s), sample_rate, path)
+        if last > 100 * duration_s:
+            scale = 1 / _rate(last, duration_s, total_s, sample_rate, path)
+    return [
+        Interval(f"line {i}", onset * scale, offset * scale, fields[2])
+        for (i, fields), (onset, offset) in zip(lines, times, strict=True)
+    ]
+
+
+def read_ctm(path: Path) -> CtmLines:
+    """`id channel onset duration label` a line, in seconds, in the order of onsets.
+
+    A confidence, NIST's type and a speaker may follow. Channels are as the file writes them.
+
+    Raises:
+        InputError: a line of another form.
+    """
+    by_id: CtmLines = defaultdict(lambda: defaultdict(list))
+    for i, line in enumerate(_lines(path), 1):
+        fields = fields_of(line)
+        if not fields or fields[0].startswith(";;"):
+            continue
+        if len(fields) not in _CTM_COLUMNS:
+            raise InputError(
+                f"line {i}: 'id channel onset duration phone' expected, found {line!r}",
+                path=path,
+                remedy="fix the line",
+            )
+        onset, lasting = time(fields[2], i, path), time(fields[3], i, path)
+        interval = Interval(f"line {i}", onset, round(onset + lasting, 9), fields[4])
+        by_id[utterance_id(fields[0])][fields[1]].append(interval)
+    for channels in by_id.values():
+        for intervals in channels.values():
+            intervals.sort(key=lambda one: (one.onset, one.offset))
+    return by_id
+
+
+def time(text: str, line: int, path: Path) -> float:
+    """A finite number of seconds or samples."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"line {line}: {text!r} is not a time", path=path)
+    return value
+
+
+def _lines(path: Path) -> list[str]:
+    """Composed (NFC), so that one letter is one phone however it was typed."""
+    return lines_of(unicodedata.normalize("NFC", read_text(path)))
+
+
+def _refuse_other_units(last: float, lasting_s: Iterable[float], own: int, path: Path) -> None:
+    """Raise InputError where the last number ends the recording as another unit, not as samples."""
+
+    def ends(per_s: int) -> bool:
+        return any(_ends(last / per_s, one) for one in lasting_s)
+
+    units = [name for per_s, name in _NO_SAMPLES.items() if ends(per_s)]
+    if units and not (ends(own) or ends(_TIMIT_RATE)):
+        raise InputError(
+            f"its times are whole numbers up to {last:g}, neither seconds nor samples: they may be "
+            f"{units[0]}",
+            path=path,
+            remedy="write the times in seconds",
+        )
+
+
+def _ends(last_s: float, lasting_s: float) -> bool:
+    """Whether a last label that ends there may well be the last of so long a recording."""
+    return _WHOLE_SHARE * lasting_s <= last_s <= lasting_s + BEYOND_S
+
+
+def _rate(last: float, duration_s: float, total_s: float, own: int, path: Path) -> int:
+    """The sample rate at which the last sample lies in the recording."""
+    rates = sorted({own, _TIMIT_RATE})
+    fitting = [rate for rate in rates if last / rate <= total_s + BEYOND_S]
+    if len(fitting) < 2:
+        return fitting[0] if fitting else own
+    # At the lower rate it lasts longer; what labels but half of a recording is unlikely.
+    ends = last / fitting[0]
+    if any(_ends(ends, one) for one in (duration_s, total_s)):
+        return fitting[0]
+    raise InputError(
+        f"counts samples, the last is {last:g}, and that fits {duration_s:.3f} s at "
+        f"{' Hz as well as at '.join(map(str, fitting))} Hz",
+        path=path,
+        remedy="write the times in seconds",
+    )
+
+
+def _xlabel(lines: list[tuple[int, list[str]]], path: Path) -> list[Interval]:
+    """Buckeye's and ESPS's labels; each begins where the one before it ends."""
+    begin = next(k for k, (_, fields) in enumerate(lines) if fields == ["#"]) + 1
+    intervals: list[Interval] = []
+    onset = 0.0
+    for i, fields in lines[begin:]:
+        if len(fields) < 2:
+            raise InputError(f"line {i}: 'offset color phone' expected", path=path)
+        offset = time(fields[0], i, path)
+        label = " ".join(fields[2:]).split(";")[0].strip()  # Buckeye's comments follow a semicolon
+        if label:
+            intervals.append(Interval(f"line {i}", onset, offset, label))
+        onset = offset
+    if not intervals:
+        raise InputError("holds no phone", path=path)
+    return intervals

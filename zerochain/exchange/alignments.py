@@ -1,0 +1,527 @@
+"""Which utterances an alignment may belong to, by its name.
+
+Other people's alignments of phones: which file or line belongs to which utterance.
+
+The formats are in `alignment_files` and `textgrid`, a TextGrid's tiers in `tiers`, and on whose
+clock an alignment's times are in `alignment_times`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from zerochain.audio import SUFFIXES
+from zerochain.corpora.bad import Bad
+from zerochain.corpora.build import Alignment, Span
+from zerochain.corpora.sounds import search
+from zerochain.errors import InputError, listed
+from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
+from zerochain.exchange.alignment_times import (
+    Clock,
+    Evidence,
+    Notes,
+    Origin,
+    cut,
+    origin,
+    overlapping,
+    phones_in,
+)
+from zerochain.exchange.textgrid import Interval, TextGrid, phones_of, read_textgrid
+from zerochain.formats.identity import utterance_id
+from zerochain.formats.phones import Phone, Phones
+from zerochain.metrics.silences import SILENCES, without_position
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom an alignment may belong to: the utterance whose id it bears, and those that are cut
+    from the recording whose name it bears."""
+
+    utterance: Span | None
+    of_recording: tuple[Span, ...]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return (self.utterance,) if self.utterance is not None else self.of_recording
+
+
+class Names:
+    """What utterances and recordings are called.
+
+    Args:
+        spans: the utterances by id.
+        spare: ids and recordings that are not in the corpus but may well have an alignment.
+        recordings: names of their recordings by the utterances' ids; by default those are the
+            sound files' paths without the suffix.
+    """
+
+    def __init__(
+        self, spans: Mapping[str, Span], spare: Iterable[str], recordings: Mapping[str, str]
+    ) -> None:
+        self._spans = spans
+        self._cut_from: dict[str, list[Span]] = defaultdict(list)
+        for span in spans.values():
+            path = PurePosixPath(span.utterance.audio).with_suffix("")
+            name = recordings.get(span.utterance.id) or path.as_posix()
+            self._cut_from[unicodedata.normalize("NFC", name)].append(span)
+        spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
+        self._known = spans.keys() | self._cut_from.keys() | spare
+        self._by_last: dict[str, set[str]] = defaultdict(set)
+        for name in self._known:
+            self._by_last[_last(name)].add(name)
+
+    def resolve(
+        self, names: Sequence[str], path: Path, *, optional: Collection[str] = ()
+    ) -> dict[str, Target | None]:
+        """Each alignment's name → whom it may belong to; None: to no utterance of the corpus.
+
+        That is whoever bears the same name, folders and all; or the name alone; or the only one
+        whose name ends in it, of several the one whose last folders are the same, too.
+
+        Args:
+            names: paths in the folder of alignments without their suffix, or a CTM's ids.
+            path: of the alignments, for errors.
+            optional: names that may fit nobody, and are left out then, as long as another fits.
+
+        Raises:
+            InputError: names that fit nobody, or several.
+        """
+        exact = {name: self._exact(name) for name in names}
+        taken = set(exact.values())
+        fitting = {
+            name: [one] if one is not None else [n for n in self._ending(name) if n not in taken]
+            for name, one in exact.items()
+        }
+        unknown = [name for name, found in fitting.items() if not found]
+        if len(unknown) < len(names):
+            unknown = [name for name in unknown if name not in optional]
+        if unknown:
+            raise InputError(
+                f"{len(unknown)} of {len(names)} alignments belong to no recording: "
+                f"{listed(unknown)}",
+                path=path,
+                cause="the folders of recordings and alignments are laid out differently; "
+                f"recordings are called {listed(list(self._spans), 3)}",
+                remedy="name and place every alignment like its recording, but for the suffix",
+            )
+        unclear = [
+            f"{name} ({' or '.join(found)})"
+            for name, found in fitting.items()
+            if len(set().union(*map(self._files, found))) > 1
+            or sum(one in self._spans for one in found) > 1
+        ]
+        if unclear:
+            raise InputError(
+                f"{len(unclear)} of {len(names)} alignments fit several recordings: "
+                f"{listed(unclear)}",
+                path=path,
+                cause="recordings in different folders share a name",
+                remedy="place every alignment in a folder that is called like its recording's",
+            )
+        return {name: self._target(found) for name, found in fitting.items() if found}
+
+    def _exact(self, name: str) -> str | None:
+        forms = (name, _last(name), _without_suffix(name), _without_suffix(_last(name)))
+        return next((one for one in forms if one in self._known), None)
+
+    def _ending(self, name: str) -> list[str]:
+        """Those whose last parts are the same, as many parts as possible."""
+        name = name if _last(name) in self._by_last else _without_suffix(name)
+        alike = {one: _n_alike(one, name) for one in self._by_last.get(_last(name), ())}
+        most = max(alike.values(), default=0)
+        return sorted(one for one, n in alike.items() if n == most)
+
+    def _files(self, name: str) -> set[str]:
+        """The sound files behind an id and a recording's name; one name may be both."""
+        spans = [*self._cut_from.get(name, ())]
+        if name in self._spans:
+            spans.append(self._spans[name])
+        return {span.utterance.audio for span in spans} or {name}
+
+    def _target(self, names: Sequence[str]) -> Target | None:
+        """Names of one sound file: an id of its utterances, its own, or both."""
+        utterances = [self._spans[name] for name in names if name in self._spans]
+        cut_from = [span for name in names for span in self._cut_from.get(name, ())]
+        if not utterances and not cut_from:
+            return None
+        return Target(utterances[0] if len(utterances) == 1 else None, tuple(cut_from))
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _without_suffix(name: str) -> str:
+    """The name without a sound file's suffix: call.wav.TextGrid is of call.wav."""
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
+
+
+def _n_alike(one: str, other: str) -> int:
+    """How many of their last parts are the same."""
+    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
+    n = 0
+    for a, b in pairs:
+        if a != b:
+            break
+        n += 1
+    return n
+
+
+ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm"})
+_CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
+"""How a CTM names the channels of a recording, in lower case."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An alignment: a file of its own, or what a CTM holds under one name."""
+
+    path: Path
+    name: str
+    channels: Mapping[str, list[Interval]] | None = None
+    """Of a CTM, by channel."""
+
+
+def read_alignments(
+    path: Path,
+    spans: Mapping[str, Span],
+    spare: frozenset[str] = frozenset(),
+    *,
+    tier: str | None = None,
+    times: Clock | None = None,
+    strip_word_positions: bool = False,
+    recordings: Mapping[str, str] | None = None,
+) -> Alignment:
+    """The phones of a corpus's utterances, from a folder of alignments or a single file.
+
+    A file or line of a CTM belongs to the utterance of that id, or to all utterances cut from the
+    recording of that name; the folders before the name count only where they have to. Times are the
+    utterance's or the whole recording's, whichever fits; where both do, it is an error, unless
+    others beside it tell, or it bears the utterance's id and not the recording's name: then they
+    are the utterance's, as Kaldi's are. What a cut goes through belongs to the side that has most
+    of it. Gaps are fine, and so is an utterance without an alignment. Overlaps of up to 15 ms are
+    rounding and repaired, labels without length are left out, and phones that end up to 50 ms
+    after the utterance are cut off there; anything worse makes the file unusable.
+
+    Args:
+        path: a folder with .phn, .phones, .TextGrid or .ctm files, or one such file.
+        spans: the utterances by id.
+        spare: ids of recordings that are not utterances but may well have an alignment.
+        tier: the TextGrids' tier; see `zerochain.exchange.textgrid.phones_of`.
+        times: whose clock all alignments of cut utterances go by, where that can't be told.
+        strip_word_positions: take Kaldi's endings away, AA1_B → AA1.
+        recordings: names of their recordings, by the utterances' ids, where those are not the
+            sound files' paths without the suffix.
+
+    Raises:
+        InputError: no alignment, alignments of unknown utterances (of a CTM, only such), or
+            several of one.
+    """
+    notes = Notes()
+    bad: list[Bad] = []
+    sources = list(_sources(path, notes, bad))
+    if not (sources or bad):
+        raise InputError(
+            "holds no alignment",
+            path=path,
+            remedy="alignments are .phn, .phones, .TextGrid or .ctm files",
+        )
+    # A CTM is often of a whole corpus, of which the recordings are a part.
+    from_ctm = {source.name for source in sources if source.channels is not None}
+    targets = Names(spans, spare, recordings or {}).resolve(
+        [source.name for source in sources], path, optional=from_ctm
+    )
+    reading = _Reading(tier, times, notes, bad)
+    for source in sources:
+        target = targets.get(source.name)
+        if source.name not in targets:
+            notes.unknown.append(source.name)
+        elif target is not None:
+            _check_channels(source, target)
+            reading.add(source, target)
+    reading.settle()
+    reading.refuse_twice(path)
+    by_id = {name: phones for name, phones in reading.by_id.items() if phones}
+    if strip_word_positions:
+        by_id = {name: _stripped(line) for name, line in by_id.items()}
+    return Alignment(Phones(by_id, source=str(path)), reading.bad, notes.lines(by_id.values()))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What an alignment holds, before it is known whose it is."""
+
+    source: Source
+    held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
+    tier: str | None
+    notes: Notes
+
+    @property
+    def covered(self) -> tuple[float, float] | None:
+        """From where to where a TextGrid says that it goes (s)."""
+        held = self.held
+        return (held.start_s, held.end_s) if isinstance(held, TextGrid) else None
+
+    def of(self, span: Span) -> tuple[list[Interval], bool]:
+        """The labels for an utterance, and whether they are its own channel's or speaker's."""
+        if isinstance(self.held, TextGrid):
+            intervals, note, is_own = phones_of(self.held, self.tier, span.utterance.speaker)
+            if note and str(self.source.path) not in self.notes.tiers[note][-1:]:
+                self.notes.tiers[note].append(str(self.source.path))
+            return intervals, is_own
+        if isinstance(self.held, list):
+            return self.held, False
+        channel, only = span.utterance.channel, next(iter(self.held))
+        if channel is None:
+            return self.held[only], False
+        names = _CHANNELS.get(channel, (str(channel),))
+        found = [line for name, line in self.held.items() if name.lower() in names]
+        if found or len(self.held) > 1 or only.isalpha():  # Kaldi writes 1 for any
+            return [one for line in found for one in line], True
+        return self.held[only], False
+
+
+class _Reading:
+    """Reads one alignment after the other, and keeps those that can't be told for the end."""
+
+    def __init__(self, tier: str | None, times: Clock | None, notes: Notes, bad: list[Bad]) -> None:
+        self.tier, self.times, self.notes, self.bad = tier, times, notes, bad
+        self.by_id: dict[str, list[Phone]] = {}
+        self._undecided: list[tuple[_Content, Target]] = []
+        self._proven: set[Clock] = set()
+        self._files: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, source: Source, target: Target) -> None:
+        """Read an alignment; what makes it unusable goes to `bad`."""
+        try:
+            content = self._read(source, target)
+            self._check_length(content, target.spans)
+            if target.utterance is None and len(target.of_recording) > 1:
+                self._cut(content, target.of_recording)
+                return
+            span = target.spans[0]
+            intervals, _ = content.of(span)
+            evidence = Evidence.of(
+                intervals,
+                content.covered,
+                names_utterance=target.utterance is not None,
+                names_recording=bool(target.of_recording),
+            )
+            begin = origin(span, evidence, self.times)
+            if begin is None:
+                self._undecided.append((content, target))
+                return
+            if begin.is_proven and target.utterance is not None:
+                self._proven.add(begin.clock)
+            self._place(content, target, begin)
+        except InputError as error:
+            self._refuse(source, error)
+        except OSError as error:
+            self._refuse(source, _unreadable(error))
+
+    def settle(self) -> None:
+        """Those whose times fit both clocks: as the others beside them, or as Kaldi's."""
+        for content, target in self._undecided:
+            span = target.spans[0]
+            by_name: set[Clock] = set() if target.of_recording else {"utterance"}
+            known = self._proven or by_name
+            try:
+                if len(known) != 1:
+                    raise _unclear(span)
+                at_start = Origin(span.utterance.start or 0.0, "recording")
+                is_recording = "recording" in known
+                self._place(content, target, at_start if is_recording else Origin(0, "utterance"))
+            except InputError as error:
+                self._refuse(content.source, error)
+
+    def refuse_twice(self, path: Path) -> None:
+        """Raise InputError where an utterance has several alignments."""
+        twice = {name: files for name, files in self._files.items() if len(files) > 1}
+        if twice:
+            files = next(iter(twice.values()))
+            raise InputError(
+                f"{len(twice)} utterances have two alignments: {listed(list(twice))}",
+                path=path,
+                cause=f"formats are mixed in the folder, or copies: {listed(files)}",
+                remedy="leave one alignment for every utterance",
+            )
+
+    def _read(self, source: Source, target: Target) -> _Content:
+        held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
+        if source.channels is not None:
+            held = source.channels
+        elif source.path.suffix.lower() == ".textgrid":
+            held = read_textgrid(source.path)
+        else:
+            span = target.spans[0]
+            whole = span.header.duration_s
+            lasting = whole if target.utterance is None else span.utterance.duration
+            rate = span.header.sample_rate
+            held = read_phn(source.path, lasting, recording_s=whole, sample_rate=rate)
+        return _Content(source, held, self.tier, self.notes)
+
+    def _check_length(self, content: _Content, spans: Sequence[Span]) -> None:
+        """Note a TextGrid that is as long as neither the recording nor the utterance."""
+        if content.covered is None:
+            return
+        begin, end = content.covered
+        header = spans[0].header
+        lengths = [header.duration_s, *(span.utterance.duration for span in spans)]
+        if all(abs(end - x) > _near(x) < abs(end - begin - x) for x in lengths):
+            what = f"{content.source.path} ({end:g} s, not {header.duration_s:g} s)"
+            self.notes.other_length.append(what)
+
+    def _place(self, content: _Content, target: Target, begin: Origin) -> None:
+        if begin.clock == "recording":
+            self._cut(content, target.of_recording or target.spans)
+            return
+        span = target.spans[0]
+        intervals, _ = content.of(span)
+        shifted = [
+            one._replace(onset=one.onset - begin.seconds, offset=one.offset - begin.seconds)
+            for one in intervals
+        ]
+        self._keep(content, [(span, shifted if begin.seconds else intervals)])
+        self._check_phones(content, intervals)
+
+    def _cut(self, content: _Content, spans: Sequence[Span]) -> None:
+        """Cut an alignment of a whole recording along its utterances."""
+        if self.times == "utterance" and len(spans) > 1:
+            raise InputError(
+                f"belongs to {len(spans)} utterances, so its times can't be those of one",
+                remedy="leave --alignment-times out",
+            )
+        shared = overlapping(spans)
+        every: dict[str, Interval] = {}
+        within: set[str] = set()
+        shares: list[tuple[Span, list[Interval]]] = []
+        for span in spans:
+            intervals, is_own = content.of(span)
+            if shared is not None and span in shared and not is_own:
+                raise _shared(*shared)
+            _check_end(intervals, span)
+            u = span.utterance
+            kept = cut(intervals, u.start or 0.0, u.duration, self.notes)
+            every.update((one.place, one) for one in intervals)
+            within.update(one.place for one in kept)
+            shares.append((span, kept))
+        self._keep(content, shares)
+        left = [one for place, one in every.items() if place not in within]
+        self.notes.outside += sum(one.label not in SILENCES for one in left)
+        self._check_phones(content, every.values())
+
+    def _keep(self, content: _Content, shares: Sequence[tuple[Span, list[Interval]]]) -> None:
+        """All utterances' shares of an alignment, or none."""
+        found = {
+            span.utterance.id: phones_in(intervals, span.utterance.duration, self.notes)
+            for span, intervals in shares
+        }
+        self.by_id.update(found)
+        for name in found:
+            self._files[name].append(str(content.source.path))
+
+    def _check_phones(self, content: _Content, intervals: Iterable[Interval]) -> None:
+        if all(one.label in SILENCES or one.offset <= one.onset for one in intervals):
+            source = content.source
+            place = f"{source.path} ({source.name})" if source.channels else str(source.path)
+            self.notes.without_phone.append(place)
+
+    def _refuse(self, source: Source, error: InputError) -> None:
+        self.bad.append(_bad(source.path, error, source.name if source.channels else None))
+
+
+def _near(lasting_s: float) -> float:
+    """By how much the lengths of a recording and of its TextGrid may differ (s)."""
+    return max(0.1, 0.02 * lasting_s)
+
+
+def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
+    found = error.found if name is None else f"{error.found} (in {name!r})"
+    more = {"likely cause": error.cause, "fix": error.remedy}
+    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
+
+
+def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
+    if not path.exists():
+        raise InputError("no such file or folder", path=path, remedy="check the path")
+    root = path if path.is_dir() else path.parent
+    files = _files(path, notes, bad) if path.is_dir() else [path]
+    for file in files:
+        try:
+            if file.suffix.lower() == ".ctm":
+                ctm = read_ctm(file)
+                yield from (Source(file, name, channels) for name, channels in ctm.items())
+            else:
+                yield Source(file, utterance_id(file.relative_to(root).with_suffix("").as_posix()))
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            bad.append(_bad(file, error))
+
+
+def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
+    """Files of alignments; a link to another of them may well be somebody else's alignment."""
+    found = search(folder, ALIGNMENT_SUFFIXES)
+    bad += found.bad
+    hidden = [file for file in found.hidden if PurePosixPath(file).name.startswith(".")]
+    notes.hidden += sum(map(_is_alignment, hidden))
+    files = [file for file in (*found.files, *found.links) if _is_alignment(file)]
+    return sorted(folder / file for file in files if (folder / file).is_file())
+
+
+def _is_alignment(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in ALIGNMENT_SUFFIXES
+
+
+def _check_channels(source: Source, target: Target) -> None:
+    """Raise InputError where a CTM has several channels and the utterance is of none of them."""
+    if source.channels is None or len(source.channels) == 1:
+        return
+    if any(span.utterance.channel is None for span in target.spans):
+        second = list(source.channels.values())[1][0]
+        raise InputError(
+            f"{second.place}: {source.name!r} has several channels",
+            path=source.path,
+            cause="both sides of a telephone call",
+            remedy="import each channel as utterances of its own",
+        )
+
+
+def _check_end(intervals: Sequence[Interval], span: Span) -> None:
+    last = max(intervals, key=lambda one: one.offset, default=None)
+    if last is not None and last.offset > span.header.duration_s + BEYOND_S:
+        raise InputError(
+            f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
+            f"{span.header.duration_s:.3f} s"
+        )
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
+
+
+def _unclear(span: Span) -> InputError:
+    u = span.utterance
+    return InputError(
+        f"utterance {u.id!r} begins at {u.start:g} s of its recording, and the alignment's times "
+        "fit both",
+        remedy="say whose they are: --alignment-times utterance, or recording",
+    )
+
+
+def _shared(one: Span, other: Span) -> InputError:
+    return InputError(
+        f"{one.utterance.id!r} and {other.utterance.id!r} are at the same time in the recording, "
+        "and nothing says which of them a phone belongs to",
+        remedy="give each an alignment of its own, a CTM with channels, or tiers named after "
+        "speakers",
+    )
+
+
+def _stripped(line: list[Phone]) -> list[Phone]:
+    return [phone._replace(phone=without_position(phone.phone)) for phone in line]

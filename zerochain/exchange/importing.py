@@ -1,0 +1,356 @@
+"""The lines of somebody's submission: how long each lasts, and which are the same unit.
+
+Units and vectors of others, from submissions and text, as files that scoring takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError, listed
+from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.exchange.unit_text import UnitText, read_unit_text
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import FeaturesWriter, write_features
+from zerochain.formats.identity import check_same_ids, file_id, foreign_id, ids_by_name
+from zerochain.formats.inside import check_inside, resolved
+from zerochain.formats.units import UnitFile, write_units
+from zerochain.progress import track
+
+SPREAD_STEP_MS = 10.0
+"""What durations are counted in where lines share their recording evenly."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long lines last."""
+
+    step_ms: float
+    spread: bool
+    corpus: Corpus | None
+    root: Path
+
+    @property
+    def corpus_id(self) -> str:
+        return "" if self.corpus is None else self.corpus.id
+
+    def ids(self, names: Iterable[str], folders: bool) -> dict[str, str]:
+        """Name → id: the same or, without folders, the corpus's id that ends with the name.
+
+        Raises:
+            InputError: listing the ids that the corpus lacks.
+        """
+        ids = {name: name for name in names}
+        if self.corpus is None:
+            return ids
+        where = f"corpus {self.corpus.name}"
+        if not folders:
+            by_name = ids_by_name(self.corpus.ids, where)
+            ids = {name: by_name.get(name, name) for name in ids}
+        check_same_ids(list(ids.values()), self.corpus.ids, f"files in {self.root}", where)
+        return ids
+
+    def speakers(self, ids: Collection[str]) -> dict[str, str | None]:
+        """The speakers of utterances; None where no corpus tells."""
+        by_id = {} if self.corpus is None else self.corpus.by_id
+        return {name: by_id[name].speaker if name in by_id else None for name in ids}
+
+    def durations(self, name: str, n_lines: int) -> NDArray[np.int32]:
+        """Steps that each of an utterance's lines lasts, where they share it evenly."""
+        assert self.corpus is not None
+        steps = round(self.corpus.by_id[name].duration * 1000 / self.step_ms)
+        if n_lines > steps:
+            raise InputError(
+                f"{name!r} has {n_lines} lines in {steps} steps of {self.step_ms:g} ms",
+                path=self.root,
+                cause="its lines are no segments",
+                remedy="say what a line lasts with --step-ms instead of --spread",
+            )
+        return np.diff(np.round(np.linspace(0, steps, n_lines + 1))).astype(np.int32)
+
+    def check_lengths(self, unit_file: UnitFile) -> None:
+        """Raise InputError unless the lines last as long as the recordings."""
+        if self.corpus is None:
+            return
+        seconds = {u.id: u.duration for u in self.corpus.utterances}
+        try:
+            unit_file.check_durations(seconds, f"corpus {self.corpus.name}")
+        except InputError as error:
+            raise InputError(
+                error.found,
+                path=self.root,
+                cause="--step-ms is wrong, or repeats were merged and a line is a segment",
+                remedy="give the right --step-ms; segments come in from a submission, by --spread",
+            ) from error
+
+
+def line_timing(step_ms: float | None, corpus: Path | None, spread: bool, root: Path) -> Timing:
+    """How long the lines of `root` last: a step each, or an even share of their recording.
+
+    Raises:
+        InputError: both or neither, or no corpus to share out.
+    """
+    if spread and corpus is None:
+        raise InputError("--spread needs the recordings' lengths", remedy="give --corpus")
+    if spread == (step_ms is not None):
+        raise InputError(
+            "a submission doesn't say how long a line lasts",
+            path=root,
+            remedy="give either --step-ms or, where lines are segments, --spread",
+        )
+    whole = None if corpus is None else read_corpus(corpus)
+    return Timing(step_ms or SPREAD_STEP_MS, spread, whole, root)
+
+
+class Symbols:
+    """Lines as units: equal vectors are the same one, numbered as they first occur."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, NDArray[np.int32]] = {}
+        self.codes: dict[bytes, int] = {}
+        self.digest = hashlib.sha256()
+        self.dim = 0
+        self.first = ""
+
+    def add(self, name: str, vectors: NDArray[np.float64]) -> None:
+        """Number an utterance's lines (T, D)."""
+        # + 0.0: a negative zero is the same number. Keys of 16 bytes: vectors may be long.
+        keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in vectors + 0.0]
+        codes = [self.codes.setdefault(key, len(self.codes)) for key in keys]
+        self.units[name] = np.array(codes, np.int32)
+        for key in keys:
+            self.digest.update(key)
+        self.dim, self.first = self.dim or vectors.shape[1], self.first or name
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import."""
+
+    unit_file: UnitFile
+    dim: int
+    distance: str
+    """What the submission asks to be scored by; "" where it doesn't say."""
+    missing: tuple[str, ...] = ()
+    """Utterances of the corpus that it lacks."""
+
+
+def import_zerospeech2019(
+    root: Path,
+    out: Path,
+    language: str,
+    *,
+    step_ms: float | None = None,
+    corpus: Path | None = None,
+    spread: bool = False,
+    only: Collection[str] | None = None,
+    folders: bool = True,
+    system: str | None = None,
+) -> Imported:
+    """Take one language of a submission in: `out`/units.parquet and `out`/features.
+
+    A unit is a line: equal lines are one unit, as the challenge's bit rate counts them.
+
+    Args:
+        step_ms: what a line lasts.
+        corpus: the recordings; gives speakers, and the lengths that lines are checked against.
+        spread: the lines share their recording evenly instead, as segments of unknown times do.
+        only: the names of the files to take ("….txt"), rather than all.
+        folders: names are the corpus's ids; else the last parts of them.
+
+    Raises:
+        InputError: no step, or lines that don't last their recording; a file that breaks the
+            rules, with its line; files that `only` lists and aren't there.
+    """
+    folder = zerospeech2019.vector_folder(root, language)
+    metadata = zerospeech2019.read_metadata(root)
+    return _import(
+        _files(folder, root, only),
+        out,
+        line_timing(step_ms, corpus, spread, root),
+        folders,
+        system or f"{resolved(root).name} {language}",
+        str(metadata.get("abx distance", "")),
+    )
+
+
+def import_zerospeech2021(
+    root: Path,
+    out: Path,
+    subset: str,
+    *,
+    corpus: Path | None = None,
+    only: Collection[str] | None = None,
+    folders: bool = True,
+    system: str | None = None,
+) -> Imported:
+    """Take one subset of a submission in, of the layout of 2021's server or of abxLS.
+
+    A line lasts the frame_shift of meta.yaml, or the feature_size of params.yaml.
+
+    Raises:
+        InputError: as `import_zerospeech2019`.
+    """
+    if abxls.is_abxls(root):
+        parameters = abxls.read_parameters(root)
+        suffix, folder = abxls.file_type(parameters), root / subset
+        shift = parameters.get("feature_size")
+        metric = str(parameters.get("distance_mode", "")).replace("euclidian", "euclidean")
+        file, key = "params.yaml", "feature_size"
+    else:
+        phonetic = zerospeech2021.read_metadata(root).get("parameters", {}).get("phonetic", {})
+        suffix, folder = ".txt", zerospeech2021.vector_folder(root, subset)
+        shift, metric = phonetic.get("frame_shift"), str(phonetic.get("metric", ""))
+        file, key = "meta.yaml", "frame_shift"
+    if not isinstance(shift, float) or not 0 < shift < 1:
+        raise InputError(
+            f"says no {key} in seconds",
+            path=root / file,
+            remedy="'zerochain check zerospeech2021' lists what is wrong with it",
+        )
+    return _import(
+        _files(folder, root, only, suffix),
+        out,
+        line_timing(round(shift * 1000, 6), corpus, False, root),
+        folders,
+        system or f"{resolved(root).name} {subset}",
+        metric,
+    )
+
+
+def import_units(
+    path: Path,
+    out: Path,
+    kind: UnitText,
+    *,
+    step_ms: float,
+    n_units: int | None = None,
+    corpus: Path | None = None,
+    folders: bool = True,
+    suffix: str = "",
+    system: str | None = None,
+) -> UnitFile:
+    """Take units in from JSONL or fairseq's text, one unit a step.
+
+    Args:
+        n_units: None takes the highest unit plus one.
+        corpus: gives the speakers, and the lengths that units are checked against.
+        folders, suffix: as `foreign_id` takes them; names without folders are the last parts of
+            the corpus's ids.
+
+    Raises:
+        InputError: as `read_unit_text`; utterances that the corpus lacks or of another length.
+    """
+    units = read_unit_text(path, kind, folders=folders, suffix=suffix)
+    timing = line_timing(step_ms, corpus, False, path)
+    ids = timing.ids(units, folders)
+    units = {ids[name]: line for name, line in units.items()}
+    highest = max(int(values.max()) for values in units.values())
+    unit_file = UnitFile(
+        units,
+        n_units or highest + 1,
+        step_ms,
+        file_id(path),
+        system or f"imported {path.name}",
+        timing.speakers(units),
+        corpus_id=timing.corpus_id,
+    )
+    timing.check_lengths(unit_file)
+    write_units(out, unit_file)
+    return unit_file
+
+
+def _files(
+    folder: Path, root: Path, only: Collection[str] | None, suffix: str = ".txt"
+) -> dict[str, Path]:
+    """Id → its file of vectors in a folder of the submission `root`; `only` names them as .txt."""
+    if not folder.is_dir():
+        raise InputError(
+            "no such folder",
+            path=folder,
+            cause="it is no submission, or lacks this part",
+            remedy="give the folder that holds metadata.yaml and 2019/, or meta.yaml",
+        )
+    there = {f"{file.stem}.txt": file for file in sorted(folder.glob(f"*{suffix}"))}
+    missing = sorted(name for name in only or () if name not in there and name.endswith(".txt"))
+    if missing or not there:
+        raise InputError(
+            f"lacks {len(missing)} of the files listed: {listed(missing)}"
+            if missing
+            else f"holds no {suffix} file",
+            path=folder,
+            remedy="'zerochain check' lists everything that is missing",
+        )
+    for file in there.values():
+        check_inside(file, root, "submission")
+    kept = [file for name, file in there.items() if only is None or name in only]
+    return {foreign_id(file.name, suffix=suffix): file for file in kept}
+
+
+def _import(
+    files: Mapping[str, Path],
+    out: Path,
+    timing: Timing,
+    folders: bool,
+    system: str,
+    distance: str,
+) -> Imported:
+    ids = timing.ids(files, folders)
+    files = {ids[name]: file for name, file in files.items()}
+    speakers, symbols = timing.speakers(files), Symbols()
+    durations: dict[str, NDArray[np.int32]] = {}
+    features = out / "features"
+    with write_features(
+        features,
+        extractor=system,
+        options={"imported": True},
+        step_ms=timing.step_ms,
+        corpus_id=timing.corpus_id,
+    ) as writer:
+        for name, file in track(files.items(), "reading vectors", len(files)):
+            vectors = abxls.read_array(file)
+            symbols.add(name, vectors)
+            if timing.spread:
+                durations[name] = timing.durations(name, len(vectors))
+                vectors = np.repeat(vectors, durations[name], axis=0)
+            _add(writer, name, vectors, speakers[name], file, symbols)
+        unit_file = UnitFile(
+            symbols.units,
+            len(symbols.codes),
+            timing.step_ms,
+            symbols.digest.hexdigest(),
+            system,
+            speakers,
+            durations if timing.spread else None,
+            timing.corpus_id,
+        )
+        if not timing.spread:
+            timing.check_lengths(unit_file)
+    write_units(out / "units.parquet", unit_file)
+    missing = [] if timing.corpus is None else [n for n in timing.corpus.ids if n not in files]
+    return Imported(unit_file, symbols.dim, distance, tuple(missing))
+
+
+def _add(
+    writer: FeaturesWriter,
+    name: str,
+    vectors: NDArray[np.float64],
+    speaker: str | None,
+    file: Path,
+    symbols: Symbols,
+) -> None:
+    if vectors.shape[1] != symbols.dim:
+        raise InputError(
+            f"has {vectors.shape[1]} numbers a line, and {symbols.first!r} has {symbols.dim}",
+            path=file,
+            cause="outputs of two systems were mixed",
+            remedy="write all of them with one",
+        )
+    with np.errstate(over="ignore"):
+        writer.add(name, vectors.astype(np.float32), speaker)

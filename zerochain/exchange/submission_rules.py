@@ -1,0 +1,216 @@
+"""What the rules of all submissions have in common; each violation says its file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zerochain.exchange.feature_files import scan_vectors
+from zerochain.formats.inside import is_inside
+from zerochain.formats.text_files import check_size
+from zerochain.progress import track
+
+Schema = Mapping[str, Any]
+"""Key of a YAML table → str, bool, float, int, ANY, a tuple of texts, or a table's schema."""
+ANY = object
+"""In a schema: an entry that may hold anything."""
+_NAMES = {
+    str: "a text that isn't empty",
+    bool: "true or false",
+    float: "a number like 1.0",
+    int: "a whole number",
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that a submission breaks."""
+
+    path: str
+    """Inside the submission, with slashes."""
+    found: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path}:{self.line}"
+        return f"{where}: {self.found}"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A submission's folder; `where` names what is in it."""
+
+    root: Path
+
+    def where(self, path: Path) -> str:
+        """A path as violations name it."""
+        return path.relative_to(self.root).as_posix()
+
+    def is_outside(self, path: Path) -> bool:
+        """Whether a path leads, by a link, out of the submission."""
+        return not is_inside(path, self.root)
+
+    def entries(
+        self, folder: Path, required: Collection[str], optional: Collection[str] = ()
+    ) -> Iterator[Violation]:
+        """A folder holds all that is required, and nothing beyond what is optional."""
+        if not folder.is_dir():
+            yield Violation(self.where(folder), "is missing")
+            return
+        there = {path.name: path for path in folder.iterdir()}
+        for name in sorted(set(required) - there.keys()):
+            yield Violation(self.where(folder / name), "is missing")
+        for name in sorted(there.keys() - set(required) - set(optional)):
+            yield Violation(self.where(there[name]), "may not be there")
+        for name in sorted(there):
+            if self.is_outside(there[name]):
+                yield Violation(self.where(there[name]), "is a link out of the submission")
+
+    def vectors(
+        self,
+        folder: Path,
+        expected: Collection[str] | None,
+        *,
+        suffixes: Collection[str] = (".txt",),
+        only_expected: bool = False,
+        single_spaces: bool = False,
+        min_lines: int = 1,
+        negative: str = "",
+    ) -> Iterator[Violation]:
+        """A folder's .txt files hold vectors of one dimension, two at least.
+
+        Args:
+            expected: the names of files that have to be there; None where nobody knows.
+            suffixes: of the files that may be there.
+            only_expected: files that aren't expected may not be there.
+            negative: why no number may be below zero; "" where one may.
+        """
+        if not folder.is_dir():
+            yield Violation(self.where(folder), "is missing")
+            return
+        files = sorted(folder.iterdir())
+        names = {file.name for file in files}
+        for name in sorted(set(expected or ()) - names):
+            yield Violation(self.where(folder / name), "is missing")
+        if expected is None and not any(name.endswith(".txt") for name in names):
+            yield Violation(self.where(folder), "holds no .txt file")
+        dims: dict[int, str] = {}
+        for file in track(files, f"checking {folder.name}"):
+            where = self.where(file)
+            if self.is_outside(file):
+                yield Violation(where, "is a link out of the submission")
+            elif file.suffix not in suffixes or not file.is_file():
+                yield Violation(where, "may not be there")
+            elif only_expected and expected is not None and file.name not in expected:
+                yield Violation(where, "belongs to no recording of the data set")
+            elif file.suffix == ".txt":
+                yield from _vector_file(file, where, dims, single_spaces, min_lines, negative)
+
+    def metadata(
+        self, path: Path, schema: Schema, optional: Collection[str] = ()
+    ) -> tuple[dict[str, Any], list[Violation]]:
+        """A YAML file's table, as far as it keeps to a schema, and where it doesn't.
+
+        Entries of inner tables are named "table/entry" in `optional`.
+
+        A file that is missing or a link out of the submission is a matter of `entries`.
+        """
+        import yaml
+
+        where = self.where(path)
+        if not path.is_file() or self.is_outside(path):
+            return {}, []
+        try:
+            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            node = loader.get_single_node()
+            check_size(node)
+            found: list[Violation] = []
+            values = _table(node, schema, optional, loader, "", where, found)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            line = None if mark is None else mark.line + 1
+            return {}, [Violation(where, f"is not YAML: {error.problem}", line)]
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8, a bad date, …
+            return {}, [Violation(where, f"is not YAML: {str(error).splitlines()[0]}")]
+        return values, found
+
+
+def _vector_file(
+    file: Path,
+    where: str,
+    dims: dict[int, str],
+    single_spaces: bool,
+    min_lines: int,
+    negative: str,
+) -> Iterator[Violation]:
+    n_lines, dim = 0, 0
+    for number, vector, problem in scan_vectors(file, single_spaces=single_spaces):
+        n_lines = number
+        if problem:
+            yield Violation(where, problem, number)
+        elif negative and vector.min() < 0:
+            yield Violation(where, f"holds a number below zero, {negative}", number)
+        dim = dim or len(vector)
+    if n_lines == 0:
+        yield Violation(where, "is empty")
+    elif n_lines < min_lines:
+        yield Violation(where, f"has {n_lines} line, and the challenge reads {min_lines} or more")
+    if dim == 1:
+        yield Violation(where, "has one number a line, which the challenge doesn't read", 1)
+    if dim:
+        dims.setdefault(dim, where)
+        other, first = next(iter(dims.items()))
+        if dim != other:
+            yield Violation(where, f"has {dim} numbers a line, {first} has {other}", 1)
+
+
+def _table(
+    node: Any,
+    schema: Schema,
+    optional: Collection[str],
+    loader: Any,
+    prefix: str,
+    where: str,
+    found: list[Violation],
+) -> dict[str, Any]:
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        line = None if node is None else node.start_mark.line + 1
+        found.append(Violation(where, f"{prefix or 'the file'} holds no table of entries", line))
+        return {}
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
+        name = f"{prefix}{key}"
+        if key in values:
+            found.append(Violation(where, f"entry {name!r} stands twice", line))
+        elif key not in schema:
+            found.append(Violation(where, f"entry {name!r} is not allowed", line))
+        elif isinstance(schema[key], Mapping):
+            inner = (loader, f"{name}/", where, found)
+            values[key] = _table(value_node, schema[key], optional, *inner)
+        else:
+            values[key] = loader.construct_object(value_node, deep=True)
+            if wrong := _wrong(values[key], schema[key]):
+                found.append(Violation(where, f"entry {name!r} {wrong}", line))
+    for key in schema:
+        if key not in values and f"{prefix}{key}" not in optional:
+            found.append(Violation(where, f"entry '{prefix}{key}' is missing"))
+    return values
+
+
+def _wrong(value: object, expected: Any) -> str:
+    """What is wrong with an entry; "" where nothing is."""
+    if expected is ANY:
+        return ""
+    if isinstance(expected, tuple):
+        return "" if value in expected else f"is {value!r}, not one of {', '.join(expected)}"
+    if value is None:
+        return "is empty"
+    if type(value) is not expected or value == "":
+        return f"is {value!r}, not {_NAMES[expected]}"
+    return ""

@@ -1,0 +1,296 @@
+"""Submissions to challenges: made from our units and features, and taken in to be scored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from zerochain.errors import InputError, listed
+from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.exchange.feature_files import vector_text
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.bundle import read_bundle
+from zerochain.formats.features import read_features
+from zerochain.formats.identity import ids_by_name
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.progress import track
+
+Lines = Literal["step", "unit"]
+"""A line for every step, or for every unit of the file, whatever it lasts."""
+_MARKER = "zerochain.json"
+"""No submission has one, so that no folder of somebody's is ever replaced."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one language or subset of a submission is made of."""
+
+    source: Path
+    """units.parquet or a features folder; every utterance of it goes in."""
+    model: Path | None = None
+    """The units' model: lines are its vectors; without it they are one-hot."""
+    wavs: Path | None = None
+    """A folder of <id>.wav, the resynthesised speech."""
+    folders: bool = True
+    """Whether ids with folders are refused, as a submission has none; else they lose them."""
+
+
+def export_zerospeech2019(
+    out: Path,
+    parts: Mapping[str, Part],
+    *,
+    author: str,
+    affiliation: str,
+    description: str,
+    distance: str,
+    parallel_train: bool = False,
+    external_data: bool = False,
+    code: Path | None = None,
+    lines: Lines = "step",
+) -> None:
+    """Write a submission to ZeroSpeech 2019 in the layout of 2020, atomically.
+
+    Args:
+        parts: language ("english", "surprise") → what it is made of.
+        distance: "dtw_cosine", "dtw_kl" or "levenshtein": what the challenge scores ABX by.
+        code: the source code's folder; with it the submission is open source.
+
+    Raises:
+        InputError: `out` exists; ids with folders; wavs of other utterances; a source that can't
+            be read or is of another model.
+    """
+    top = {"author": author, "affiliation": affiliation, "open source": code is not None}
+    metadata = {
+        "abx distance": distance,
+        "system description": description,
+        "using parallel train": parallel_train,
+        "using external data": external_data,
+    }
+    with atomic_folder(out, _MARKER) as folder:
+        (folder / "2019").mkdir()
+        _write_yaml(folder / "metadata.yaml", top)
+        _write_yaml(folder / "2019" / "metadata.yaml", metadata)
+        if code is not None:
+            _copy_code(code, folder / "2019" / "code")
+        for language, part in parts.items():
+            target = zerospeech2019.vector_folder(folder, language)
+            _write_part(part, target, lines)
+
+
+def export_zerospeech2021(
+    out: Path,
+    parts: Mapping[str, Part],
+    *,
+    author: str,
+    affiliation: str,
+    description: str,
+    train_set: str,
+    metric: str,
+    gpu_budget: float = 0.0,
+    code: Path | None = None,
+) -> None:
+    """Write the phonetic part of a submission to the server of ZeroSpeech 2021, atomically.
+
+    Args:
+        parts: subset ("dev-clean", …) → what it is made of; all of one step.
+        metric: "cosine", "euclidean", "kl" or "kl_symmetric".
+        gpu_budget: hours of training on a GPU.
+
+    Raises:
+        InputError: as `export_zerospeech2019`; parts of different steps.
+    """
+    meta = {
+        "author": author,
+        "affiliation": affiliation,
+        "description": description,
+        "open_source": code is not None,
+        "train_set": train_set,
+        "gpu_budget": float(gpu_budget),
+        "parameters": {
+            "phonetic": {"metric": metric, "frame_shift": _frame_shift_s(parts)},
+            # There is no semantic part, but the challenge's validator wants these entries.
+            "semantic": {"metric": "cosine", "pooling": "mean"},
+        },
+    }
+    with atomic_folder(out, _MARKER) as folder:
+        _write_yaml(folder / "meta.yaml", meta)
+        if code is not None:
+            _copy_code(code, folder / "code")
+        for subset, part in parts.items():
+            _write_part(part, zerospeech2021.vector_folder(folder, subset), "step")
+
+
+def export_abxls(
+    out: Path,
+    parts: Mapping[str, Part],
+    *,
+    author: str,
+    affiliation: str,
+    description: str,
+    train_set: str,
+    metric: str,
+    year: int,
+    gpu_budget: float = 0.0,
+    code_url: str | None = None,
+) -> None:
+    """Write a submission to the benchmark abxLS of zerospeech-benchmarks, atomically.
+
+    Args:
+        parts, metric, gpu_budget: as for `export_zerospeech2021`.
+        year: of the publication.
+        code_url: where the source code is; with it the submission is open source.
+
+    Raises:
+        InputError: as `export_zerospeech2021`.
+    """
+    meta = {
+        "benchmark_name": abxls.NAME,
+        "model_info": {
+            "system_description": description,
+            "train_set": train_set,
+            "gpu_budget": f"{gpu_budget:g}",
+        },
+        "publication": {
+            "author_label": author,
+            "authors": author,
+            "institution": affiliation,
+            "publication_year": year,
+        },
+        "open_source": code_url is not None,
+        "code_url": code_url or "",
+    }
+    parameters = {
+        "feature_size": _frame_shift_s(parts),
+        "distance_mode": "euclidian" if metric == "euclidean" else metric,
+        "score_file_type": ".npy",
+    }
+    with atomic_folder(out, _MARKER) as folder:
+        _write_yaml(folder / "meta.yaml", meta)
+        _write_yaml(folder / "params.yaml", parameters)
+        for subset, part in parts.items():
+            texts, files = _texts(part)
+            (folder / subset).mkdir()
+            for name, one in track(files.items(), f"writing {subset}", len(files)):
+                array = np.array([line.split() for line in texts(one)], np.float64)
+                np.save(folder / subset / f"{name}.npy", array, allow_pickle=False)
+
+
+def _frame_shift_s(parts: Mapping[str, Part]) -> float:
+    """Seconds a line, the same for all parts."""
+    steps = {subset: _opened(part)[1] for subset, part in parts.items()}
+    if len(set(steps.values())) > 1:
+        raise InputError(
+            f"the subsets have steps of {listed([f'{n}: {s:g} ms' for n, s in steps.items()])}",
+            cause="they were encoded by different models",
+            remedy="encode all of them with one; a submission has one frame shift",
+        )
+    return round(next(iter(steps.values())) / 1000, 9)
+
+
+def _write_part(part: Part, target: Path, lines: Lines) -> None:
+    target.mkdir(parents=True)
+    texts, files = _texts(part, lines)
+    for name, one in track(files.items(), f"writing {target.parent.name}", len(files)):
+        with (target / f"{name}.txt").open("w", encoding="ascii", newline="\n") as stream:
+            stream.writelines(line + "\n" for line in texts(one))
+    if part.wavs is not None:
+        _copy_wavs(part.wavs, target, files)
+
+
+def _texts(
+    part: Part, lines: Lines = "step"
+) -> tuple[Callable[[str], Iterator[str]], dict[str, str]]:
+    """What gives an utterance's lines, and name in the submission → id."""
+    texts, _, ids = _opened(part, lines)
+    nested = [name for name in ids if "/" in name]
+    if nested and part.folders:
+        raise InputError(
+            f"{len(nested)} ids have folders, and a submission has none: {listed(nested, 3)}",
+            path=part.source,
+            remedy="leave the folders out with --ids name",
+        )
+    return texts, ids_by_name(ids, f"file {part.source.name}")
+
+
+def _opened(
+    part: Part, lines: Lines = "step"
+) -> tuple[Callable[[str], Iterator[str]], float, list[str]]:
+    """What gives an utterance's lines, milliseconds a line, and the ids."""
+    if part.source.is_dir():
+        if part.model is not None:
+            raise InputError(
+                "a model gives units their vectors, and these are features",
+                path=part.source,
+                remedy="leave the model out, or export a unit file",
+            )
+        features = read_features(part.source)
+        return lambda name: map(vector_text, features[name]), features.step_ms, features.ids
+    unit_file = read_units(part.source)
+    table = _vector_table(unit_file, part.model)
+    units: Callable[[str], Any] = unit_file.steps if lines == "step" else unit_file.units.get
+    return lambda name: (table[u] for u in units(name)), unit_file.step_ms, unit_file.ids
+
+
+def _vector_table(unit_file: UnitFile, model: Path | None) -> list[str]:
+    """The line of every unit: its codebook vector, or a one among zeros."""
+    if model is None:
+        n = unit_file.n_units
+        return [" ".join(["0"] * u + ["1"] + ["0"] * (n - 1 - u)) for u in range(n)]
+    bundle = read_bundle(model)
+    unit_file.check_model(bundle.id, "model given")
+    if "codebook" not in bundle.tensors:
+        raise InputError(
+            f"a {bundle.model} has no codebook",
+            path=model,
+            remedy="leave the model out: units are then written one-hot",
+        )
+    table = [vector_text(vector) for vector in bundle.tensors["codebook"].astype(np.float32)]
+    used = np.unique(np.concatenate(list(unit_file.units.values())))
+    if len({table[u] for u in used}) < len(used):
+        raise InputError(
+            f"{len(used)} units have {len({table[u] for u in used})} different vectors",
+            path=model,
+            cause="codes of the codebook are equal, and a submission tells them by their vectors",
+            remedy="leave the model out: units are then written one-hot",
+        )
+    return table
+
+
+def _copy_wavs(wavs: Path, target: Path, files: Mapping[str, str]) -> None:
+    """Copy what there is of `<id>.wav`, by name → id, and refuse what is of no id."""
+    sounds = {f.relative_to(wavs).with_suffix("").as_posix(): f for f in wavs.rglob("*.wav")}
+    strange = sorted(sounds.keys() - set(files.values()))
+    if strange or not sounds:
+        raise InputError(
+            f"{len(strange)} of {len(sounds)} wavs are of no utterance that is exported: "
+            f"{listed(strange)}",
+            path=wavs,
+            cause="they were made from other units",
+            remedy="synthesise the units that are exported",
+        )
+    for name, one in files.items():
+        if one in sounds:
+            shutil.copyfile(sounds[one], target / f"{name}.wav")
+
+
+def _copy_code(code: Path, target: Path) -> None:
+    links = [path for path in code.rglob("*") if path.is_symlink()]
+    if links or not code.is_dir() or not any(code.iterdir()):
+        raise InputError(
+            f"holds the link {links[0].name}" if links else "is no folder with code in it",
+            path=code,
+            remedy="give a folder of source files",
+        )
+    shutil.copytree(code, target)
+
+
+def _write_yaml(path: Path, values: Mapping[str, object]) -> None:
+    import yaml
+
+    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,424 @@
+"""Praat TextGrids: read all tiers, write several; `zerochain.exchange.textgrid` chooses among them.
+
+Which tier of a TextGrid holds the phones: by its name, a pattern, or its place.
+
+Aligners name tiers differently: MFA "phones" or, with several speakers in a file, "ana - phones";
+WebMAUS "MAU"; DoReCo "ph@ana". A name in the right case comes first, then one in another case,
+then a pattern as of file names ("* - phones").
+
+Units beside gold phones as TextGrids, to be looked at in Praat.
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import itertools
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from zerochain.errors import InputError, listed
+from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.corpus import read_corpus
+from zerochain.formats.headers import write_json
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.metrics.silences import SILENCES
+from zerochain.progress import track
+
+# Praat reads free-standing numbers, strings and flags; all else ("xmin =", "item [1]:") is comment,
+# and so is the rest of a line behind an exclamation mark that begins a word.
+_COMMENT = r"(?<!\S)![^\r\n]*"
+_STRING = r'"((?:[^"]|"")*)"'
+_NUMBER = r"(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
+_TOKEN = re.compile(f"{_COMMENT}|{_STRING}|{_NUMBER}")
+_FIX = 'open it in Praat and "Save as text file…"'
+
+
+class Interval(NamedTuple):
+    """One interval, in seconds; `place` says where it stands, for errors."""
+
+    place: str
+    onset: float
+    offset: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One tier; a point tier has no intervals, since points last no time."""
+
+    name: str
+    intervals: tuple[Interval, ...]
+    """The labelled ones: an empty label is a gap."""
+    has_points: bool = False
+
+
+@dataclass(frozen=True)
+class TextGrid:
+    """All tiers of a file, in its order, and the time that it covers (s)."""
+
+    start_s: float
+    end_s: float
+    tiers: tuple[Tier, ...]
+
+
+def read_textgrid(path: Path) -> TextGrid:
+    """All of a TextGrid in Praat's long or short text format, UTF-8 or UTF-16.
+
+    Labels and names are composed (NFC); white space within them, line ends included, is a space.
+
+    Raises:
+        InputError: not such a TextGrid, or damaged: what a tier declares it holds, and nothing is
+            left over behind it.
+    """
+    reader = _Reader(_tokens(_text(path)))
+    try:
+        if (next(reader.tokens), next(reader.tokens)) != ("ooTextFile", "TextGrid"):
+            raise ValueError("it is no TextGrid")
+        start_s, end_s = reader.number(), reader.number()
+        tiers = [reader.tier(i) for i in range(1, reader.count() + 1)]
+        reader.end(tiers)
+    except StopIteration as error:
+        raise _damaged(path, f"it ends in the middle of {reader.place}") from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    return TextGrid(start_s, end_s, tuple(tiers))
+
+
+Segment = tuple[float, float, str]
+"""From, to (seconds), label."""
+
+
+def textgrid_text(duration_s: float, tiers: Mapping[str, Sequence[Segment]]) -> str:
+    """A TextGrid in Praat's long text format.
+
+    Args:
+        duration_s: of the recording; what lies beyond it is cut off.
+        tiers: name → segments in the order of time; gaps between them get an empty label.
+    """
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", f"xmax = {duration_s:.6f}", "tiers? <exists>", f"size = {len(tiers)}"]
+    lines.append("item []:")
+    for number, (name, segments) in enumerate(tiers.items(), 1):
+        filled = _filled(segments, duration_s)
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"']
+        lines += [f"        name = {_quoted(name)}", "        xmin = 0"]
+        lines += [f"        xmax = {duration_s:.6f}", f"        intervals: size = {len(filled)}"]
+        for i, (onset, offset, label) in enumerate(filled, 1):
+            lines += [f"        intervals [{i}]:", f"            xmin = {onset:.6f}"]
+            lines += [f"            xmax = {offset:.6f}", f"            text = {_quoted(label)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _filled(segments: Sequence[Segment], duration_s: float) -> list[Segment]:
+    """Segments without gaps between 0 and the end, to a microsecond."""
+    filled: list[Segment] = []
+    reached, end = 0.0, round(duration_s, 6)
+    for onset, offset, label in segments:
+        start, stop = max(round(onset, 6), reached), min(round(offset, 6), end)
+        if start >= stop:
+            continue
+        if start > reached:
+            filled.append((reached, start, ""))
+        filled.append((start, stop, label))
+        reached = stop
+    if reached < end:
+        filled.append((reached, end, ""))
+    return filled
+
+
+def _quoted(label: str) -> str:
+    doubled = label.replace('"', '""')
+    return f'"{doubled}"'
+
+
+class _Reader:
+    """Takes the tokens of a TextGrid one after the other, and knows where it is."""
+
+    def __init__(self, tokens: Iterator[str | float]) -> None:
+        self.tokens = tokens
+        self.place = "its header"
+
+    def number(self) -> float:
+        token = next(self.tokens)
+        if not isinstance(token, float):
+            raise ValueError(f"{token!r} stands where a number belongs, in {self.place}")
+        return token
+
+    def count(self) -> int:
+        value = self.number()
+        if not (value >= 0 and value.is_integer()):
+            raise ValueError(f"{value:g} stands where a number of things belongs, in {self.place}")
+        return int(value)
+
+    def string(self) -> str:
+        token = next(self.tokens)
+        if not isinstance(token, str):
+            raise ValueError(f"{token:g} stands where a label belongs, in {self.place}")
+        return " ".join(token.split())
+
+    def tier(self, number: int) -> Tier:
+        if number > 1:
+            self.place = f"the beginning of tier {number}, behind {self.place}"
+        kind, name = self.string(), self.string()
+        self.place = f"tier {number} {name!r}"
+        if kind not in {"IntervalTier", "TextTier"}:
+            raise ValueError(f"{self.place} is of an unknown class, {kind!r}")
+        self.number(), self.number()
+        n_items = self.count()
+        items: list[Interval] = []
+        for i in range(1, n_items + 1):
+            self.place = f"tier {number} {name!r}, which declares {n_items} and reached {i - 1}"
+            onset = self.number()
+            offset = self.number() if kind == "IntervalTier" else onset
+            items.append(Interval(f"tier {number}, interval {i}", onset, offset, self.string()))
+        self.place = f"tier {number} {name!r}, which declares {n_items}"
+        if kind == "TextTier":
+            return Tier(name, (), has_points=True)
+        return Tier(name, tuple(item for item in items if item.label))
+
+    def end(self, tiers: Sequence[Tier]) -> None:
+        n_left = sum(1 for _ in self.tokens)
+        if n_left:
+            where = self.place if tiers else "its header, which declares no tier"
+            raise ValueError(f"{n_left} more numbers and labels stand behind {where}")
+
+
+def _tokens(text: str) -> Iterator[str | float]:
+    for match in _TOKEN.finditer(text):
+        label, number = match.groups()
+        if number is not None:
+            yield float(number)
+        elif label is not None:
+            yield label.replace('""', '"')
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if data.startswith(b"ooBinaryFile"):
+        raise InputError("is a TextGrid in Praat's binary format", path=path, remedy=_FIX)
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _other_encoding(path) from error
+    if "\0" in text:
+        raise _other_encoding(path)
+    if "Praat chronological TextGrid" in text[:100]:
+        raise InputError("is a TextGrid in Praat's chronological format", path=path, remedy=_FIX)
+    return unicodedata.normalize("NFC", text)
+
+
+def _other_encoding(path: Path) -> InputError:
+    return InputError(
+        "is neither UTF-8 nor UTF-16 with a byte-order mark",
+        path=path,
+        cause="an old Praat or a text editor saved it in another encoding, such as Latin-1",
+        remedy=_FIX,
+    )
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"is not a TextGrid that can be read: {reason}",
+        path=path,
+        cause="it was cut short, joined to another, or edited without its counts",
+        remedy=_FIX,
+    )
+
+
+TIERS = ("phones", "phone", "phonemes", "phoneme")
+"""Tiers that are taken for phones unless another one is named; "ana - phones" is one, too."""
+_AS_WELL = ("mau", "ph@*")
+_OVERLAP_S = 0.015
+_OWN = "of several speakers' the one named after the utterance's was taken"
+
+
+class Numbered(NamedTuple):
+    """A tier and its place in the file, counted from 1 as Praat does."""
+
+    number: int
+    tier: Tier
+
+    def __str__(self) -> str:
+        return f"{self.tier.name!r} (tier {self.number})"
+
+
+class Chosen(NamedTuple):
+    """The labelled intervals of the tier that holds the phones, and what is odd about it."""
+
+    intervals: list[Interval]
+    note: str = ""
+    is_own: bool = False
+    """Whether it is named after the speaker, beside others that are not."""
+
+
+def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = None) -> Chosen:
+    """The labelled intervals of the tier of phones; an empty label is a gap.
+
+    Where several tiers are meant, empty ones don't count; the one named after the speaker is
+    taken, or else they are joined if no two phones are at the same time, without their silences.
+
+    Args:
+        tier: a name, in any case, or a pattern such as "* - phones", or "#2" for the second tier;
+            None: one whose name is, or ends in, phones, phone, phonemes or phoneme.
+        speaker: of the utterance.
+
+    Raises:
+        InputError: no such tier (its tiers are listed, and the nearest one is offered), or several
+            tiers hold phones at the same time.
+    """
+    found = _matching(grid, tier)
+    full = [one for one in found if one.tier.intervals]
+    if not full:
+        return Chosen([])
+    empty = [str(one) for one in found if not one.tier.intervals]
+    note = f"{listed(empty)} is empty; {full[0]} was taken" if empty and len(full) == 1 else ""
+    if len(full) == 1:
+        return Chosen(list(full[0].tier.intervals), note)
+    names = {one.tier.name for one in full}
+    if len(names) == 1:
+        raise InputError(
+            f"has {len(full)} tiers named {full[0].tier.name!r} that hold labels: "
+            f"tiers {listed([str(one.number) for one in full])}",
+            cause="a tier was copied to be corrected",
+            remedy=f"choose one by its place, --tier '#{full[0].number}', or rename the other",
+        )
+    exact = [one for one in full if one.tier.name.lower() in TIERS]
+    if tier is None and exact:  # as "phones" beside "phonemes", the canonical ones
+        others = [str(one) for one in full if one is not exact[0]]
+        return Chosen(list(exact[0].tier.intervals), f"{exact[0]} was taken, {listed(others)} not")
+    own = [one for one in full if speaker and _names(one.tier.name, speaker)]
+    if len(own) == 1:
+        return Chosen(list(own[0].tier.intervals), _OWN, is_own=True)
+    return _joined(full)
+
+
+def _matching(grid: TextGrid, wanted: str | None) -> list[Numbered]:
+    numbered = [Numbered(i, tier) for i, tier in enumerate(grid.tiers, 1)]
+    tiers = [one for one in numbered if not one.tier.has_points]
+    by_rule = [[one for one in tiers if rule(one)] for rule in _rules(wanted)]
+    by_rule = [found for found in by_rule if found]
+    if by_rule:
+        return next((f for f in by_rule if any(one.tier.intervals for one in f)), by_rule[0])
+    named = "named phones" if wanted is None else repr(wanted)
+    names = list(dict.fromkeys(one.tier.name for one in tiers))
+    points = [one for one in numbered if one.tier.has_points]
+    points = [one for one in points if any(rule(one) for rule in _rules(wanted))]
+    raise InputError(
+        f"has no interval tier {named}; its interval tiers are "
+        f"{listed([repr(name) for name in names]) or 'none'}",
+        cause=f"{points[0]} is a point tier: its labels last no time" if points else None,
+        remedy=_offer(wanted, names),
+    )
+
+
+def _rules(wanted: str | None) -> list[Callable[[Numbered], bool]]:
+    if wanted is None:
+        return [
+            lambda one: one.tier.name.lower() in TIERS,
+            lambda one: one.tier.name.lower().endswith(TIERS),
+            lambda one: any(fnmatchcase(one.tier.name.lower(), name) for name in _AS_WELL),
+        ]
+    name = " ".join(unicodedata.normalize("NFC", wanted).split())
+    return [
+        lambda one: one.tier.name == name,
+        lambda one: one.tier.name.casefold() == name.casefold(),
+        lambda one: fnmatchcase(one.tier.name, name),
+        lambda one: fnmatchcase(one.tier.name.casefold(), name.casefold()),
+        lambda one: name == f"#{one.number}",
+    ]
+
+
+def _offer(wanted: str | None, names: Sequence[str]) -> str:
+    _, dash, ending = (wanted or "").rpartition(" - ")
+    if dash and any(name.endswith(dash + ending) for name in names):
+        return f"take it of every speaker: --tier {'*' + dash + ending!r}"
+    by_case = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches((wanted or "phones").casefold(), by_case, 1)
+    likely = by_case[near[0]] if near else names[0] if len(names) == 1 else None
+    if likely is None:
+        return "name the one that holds the phones with --tier"
+    return f"name the one that holds the phones: --tier {likely!r}?"
+
+
+def _names(tier: str, speaker: str) -> bool:
+    """Whether a tier is named after a speaker: "ana - phones", "ph@ana"."""
+    kind = "|".join(TIERS)
+    rest = re.sub(rf"^(?:ph@|(?:{kind})\b)|(?:{kind})$", "", tier.casefold())
+    return rest.strip(" -_:/.()@") == speaker.casefold().strip()
+
+
+def _joined(tiers: Sequence[Numbered]) -> Chosen:
+    """Tiers of several speakers as one; their silences go, for each is silent in others' turns."""
+    spoken = [i for one in tiers for i in one.tier.intervals if i.label not in SILENCES]
+    spoken.sort(key=lambda interval: interval.onset)
+    for before, after in itertools.pairwise(spoken):
+        if before.offset - after.onset > _OVERLAP_S:
+            raise InputError(
+                f"has {len(tiers)} tiers of phones, {listed([str(one) for one in tiers])}, and two "
+                "speak at once",
+                cause="it holds several speakers, and nothing says which is the utterance's",
+                remedy=f"name one, --tier {tiers[0].tier.name!r}, or import with speakers that are "
+                "called as in the tiers' names",
+            )
+    return Chosen(spoken, "those of several speakers were joined, without their silences")
+
+
+MARKER = "textgrids.json"
+
+
+def export_textgrids(
+    units: Path, corpus: Path, out: Path, *, split: str | None = None
+) -> tuple[int, int]:
+    """Write `out`/<id>.TextGrid for every utterance, with tiers "units" and "phones".
+
+    Repeated units are merged. An utterance without gold phones has no tier "phones".
+
+    Args:
+        split: only this split, all of which has to have units; None: all utterances that have.
+
+    Returns:
+        How many were written, and how many of them have phones.
+
+    Raises:
+        InputError: units that the corpus lacks or that are longer or shorter than its recordings,
+            a split without units, or `out` is somebody else's folder.
+    """
+    unit_file, whole = read_units(units), read_corpus(corpus)
+    check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
+    durations = {u.id: u.duration for u in whole.utterances}
+    unit_file.check_durations(durations, f"corpus {whole.name}")
+    names = unit_file.ids if split is None else whole.select(split=split).ids
+    check_same_ids(names, unit_file.ids, f"split {split!r}", "unit file")
+    path = whole.home / PHONES_FILE
+    phones = read_phones(path) if path.is_file() else Phones({})
+    with atomic_folder(out, MARKER) as temporary:
+        for name in track(names, "Writing TextGrids"):
+            tiers = {"units": _unit_segments(unit_file, name)}
+            if name in phones.by_id:
+                tiers["phones"] = [(p.onset, p.offset, p.phone) for p in phones.by_id[name]]
+            file = temporary / f"{name}.TextGrid"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textgrid_text(durations[name], tiers), encoding="utf-8")
+        inputs = {"units": unit_file.id, "corpus": whole.id}
+        write_json(temporary / MARKER, "textgrids", inputs)
+    return len(names), sum(name in phones.by_id for name in names)
+
+
+def _unit_segments(unit_file: UnitFile, name: str) -> list[Segment]:
+    units, lasting = unit_file.segments(name)
+    times = np.append(0, np.cumsum(lasting)) * unit_file.step_ms / 1000
+    return [
+        (float(onset), float(offset), str(unit))
+        for onset, offset, unit in zip(times[:-1], times[1:], units.tolist(), strict=True)
+    ]

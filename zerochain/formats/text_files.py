@@ -1,0 +1,175 @@
+"""Other people's text files: decoded strictly, and cut into lines where text editors cut them.
+
+A line ends at \n, \r\n or \r alone. `str.splitlines` also ends one at U+2028, U+0085, form
+feeds and the separators \x1c … \x1e, which stand inside of names and transcripts.
+
+CSV files for people and other programs, which a spreadsheet opens without running anything.
+
+A spreadsheet takes a cell that begins with = + - or @ for a formula, and a formula can run
+programs or send cells away; speakers, labels and systems are named by whoever made the data. Such
+a text is written with an apostrophe before it, as spreadsheets mark text themselves. Numbers stay
+as they are. `plain` gives the text back, so that nothing is lost to programs that read the file.
+
+YAML as people write it, and nothing that grows when it is read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zerochain.errors import InputError
+from zerochain.formats.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from yaml import Node
+
+_WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+_SPACE = re.compile(r"[ \t]+")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def lines_of(text: str, *, keep_ends: bool = False) -> list[str]:
+    """The lines of a text, with or without their ends; none of an empty text."""
+    lines = _WITH_END.findall(text)
+    return lines if keep_ends else [line.rstrip("\r\n") for line in lines]
+
+
+def fields_of(line: str) -> list[str]:
+    """What spaces and tabs part; `str.split` also cuts at no-break spaces, inside labels."""
+    stripped = line.strip(" \t")
+    return _SPACE.split(stripped) if stripped else []
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte-order mark, or in UTF-16 with one.
+
+    Raises:
+        InputError: missing, or in another encoding; the message names the line.
+    """
+    if not path.is_file():
+        raise InputError("no such file", path=path, remedy="check the path")
+    data = path.read_bytes()
+    encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"  # spreadsheets' "Unicode"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = len(lines_of(data[: error.start].decode(encoding, "ignore") + "\N{BULLET}"))
+        raise InputError(
+            f"line {line} is not {encoding.upper().removesuffix('-SIG')} "
+            f"(byte 0x{data[error.start]:02x})",
+            path=path,
+            cause="it was saved in another encoding, by a spreadsheet for example",
+            remedy="save it as UTF-8",
+        ) from error
+
+
+# Blanks before the sign are skipped by some programs; the wide forms count in East Asian locales.
+_FORMULA = re.compile(r"('*)[\s\x00]*[=+\-@＝＋－＠]|('*)[\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
+
+
+def inert(value: object) -> object:
+    """A cell as it is written: `value`, unless it is a text that a spreadsheet would run."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value) or not _FORMULA.match(value):
+        return value
+    return "'" + value
+
+
+def plain(cell: str) -> str:
+    """The text that a cell was written for; the inverse of `inert`."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV with inert cells, its lines ended by a line feed."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (header, *rows):
+        cells = [inert(cell) for cell in row]
+        returns = any("\r" in cell for cell in cells if isinstance(cell, str))
+        (quoting if returns else writer).writerow(cells)  # Python 3.11 leaves a bare \r unquoted
+    return stream.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV with inert cells, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(csv_text(header, rows), encoding="utf-8", newline="")
+
+
+_MOST_VALUES = 100_000
+_DEEPEST = 50
+
+
+def parse_yaml(content: bytes | str, path: Path | str | None = None) -> Any:
+    """The value in a YAML text; None where there is none.
+
+    Raises:
+        InputError: not YAML or not UTF-8, or aliases that stand for more than anybody writes.
+    """
+    import yaml
+
+    try:
+        loader = yaml.SafeLoader(content.decode() if isinstance(content, bytes) else content)
+        node = loader.get_single_node()
+        check_size(node)
+        return None if node is None else loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        raise InputError(
+            f"is not YAML ({str(error).partition(chr(10))[0]})",
+            path=path,
+            cause="a quote, an indentation or a colon is missing, or the file was damaged",
+            remedy="fix it",
+        ) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """The value in a YAML file.
+
+    Raises:
+        InputError: as `parse_yaml`, or it can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"can't be read ({error.strerror})", path=path, remedy="check the path"
+        ) from error
+    return parse_yaml(content, path)
+
+
+def check_size(node: Node | None) -> None:
+    """Raise ValueError where a text stands for too much.
+
+    A few lines of aliases of aliases are billions of values once they are written out, and an
+    alias within itself has no end.
+    """
+    if node is not None and _n_values(node, {}, 0) > _MOST_VALUES:
+        raise ValueError(f"stands for more than {_MOST_VALUES} values")
+
+
+def _n_values(node: Node, known: dict[int, int | None], depth: int) -> int:
+    import yaml
+
+    if depth > _DEEPEST:
+        raise ValueError(f"more than {_DEEPEST} levels within each other")
+    if id(node) in known:
+        counted = known[id(node)]
+        if counted is None:
+            raise ValueError("an alias stands within itself")
+        return counted
+    known[id(node)] = None
+    inner: list[Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    elif isinstance(node, yaml.MappingNode):
+        inner = [one for pair in node.value for one in pair]
+    known[id(node)] = n = 1 + sum(_n_values(one, known, depth + 1) for one in inner)
+    return n

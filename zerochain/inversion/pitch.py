@@ -1,0 +1,433 @@
+"""F0 contours between steps: checked, and resampled from one step to another.
+
+Train an F0 VQ-VAE, and measure it.
+
+F0 units: what a voice's pitch does, free of who speaks, in 20 units at 12.5 Hz.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from zerochain.errors import InputError
+from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.formats.atomic import scratch
+from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
+from zerochain.formats.units import UnitFile
+from zerochain.inversion.cuts import Cuts
+from zerochain.modules.encoder import mask_of
+from zerochain.modules.f0_vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig, n_units_of
+from zerochain.modules.vqvae import CollapseWarning
+from zerochain.modules.weights import weights_of, with_weights
+from zerochain.training.checkpoint import fingerprint
+from zerochain.training.config import TrainingConfig
+from zerochain.training.loop import Batch, Trained, Update, train
+from zerochain.training.outcome import Outcome
+from zerochain.training.split import validation_ids
+
+
+def check_contour(f0: Contour, name: str) -> None:
+    """Raise InputError unless `f0` is Hz (T ≥ 1,), 0 where unvoiced.
+
+    Args:
+        name: of the utterance, for the error.
+    """
+    if f0.ndim != 1 or len(f0) == 0 or not np.isfinite(f0).all() or f0.min() < 0:
+        raise InputError(
+            f"the F0 of utterance {name!r} has shape {f0.shape}, and NaN, negative values or no "
+            "frame",
+            cause="it was not made by zerochain's tracker, which gives Hz, and 0 where unvoiced",
+            remedy="track F0 again, and put 0 where a frame is unvoiced",
+        )
+
+
+def resampled(f0: Contour, step_ms: float, new_step_ms: float, n_frames: int) -> Contour:
+    """F0 at another step: frame i of either contour is centred at i steps.
+
+    A frame is voiced where the nearest of the old frames is. Between two voiced frames log F0 is
+    linear; beside an unvoiced one the voiced frame's value holds, and so does the last frame's
+    beyond the end.
+
+    Args:
+        f0: Hz (T ≥ 1,), 0 where unvoiced.
+        step_ms, new_step_ms: the step that it has, and the one that it gets.
+        n_frames: that the new contour has.
+
+    Returns:
+        Hz (n_frames,), 0 where unvoiced.
+    """
+    check_contour(f0, "given")
+    place = np.minimum(np.arange(n_frames) * (new_step_ms / step_ms), len(f0) - 1)
+    left = place.astype(np.int64)
+    right = np.minimum(left + 1, len(f0) - 1)
+    part = place - left
+    nearest = f0[np.where(part < 0.5, left, right)]
+    both = (f0[left] > 0) & (f0[right] > 0)
+    between = np.exp((1 - part) * _log(f0[left]) + part * _log(f0[right]))
+    return np.asarray(np.where(both, between, nearest), np.float32)
+
+
+def _log(f0: Contour) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.where(f0 > 0, f0, 1).astype(np.float64)))
+
+
+_CUT_FRAMES = 256  # 1.3 s: longer than what a unit sees
+_LONG_CUTS, _LONG_CUT = 16, 2048
+
+
+class F0Task:
+    """Error of z and of voicing, each a mean over what is voiced or real, and the quantizer's."""
+
+    def __init__(
+        self, network: F0Vqvae, learned: Cuts, kept: Cuts, config: TrainingConfig, device: str
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"f0": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "f0": torch.optim.Adam(network.parameters(), config.learning_rate)
+        }
+        self._learned, self._kept, self._config, self._device = learned, kept, config, device
+        self._start(network)
+
+    def _start(self, network: F0Vqvae) -> None:
+        """Codes begin where latents are, so that all are of use from the first step on."""
+        batch = self.batch(0, 0)  # step 0 is no step of the training
+        with torch.no_grad():
+            latents = network.train().latents(batch["z"], batch["voiced"], batch["lengths"])
+        flat = latents.flatten(0, 1)
+        chosen = torch.randint(len(flat), (network.config.n_units,))
+        network.quantizer.start(flat[chosen])
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Random cuts of the training utterances."""
+        seed = (self._config.seed, step, process)
+        return self._learned.random(self._config.batch_size, _CUT_FRAMES, seed)
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of all parts."""
+        made = networks["f0"](batch["z"], batch["voiced"], batch["lengths"])
+        errors = _errors(made.z, made.voicing, batch)
+        loss = errors.loss + made.quantized.loss
+        update("f0", loss)
+        return {
+            "train_loss": loss,
+            "z": errors.z / errors.n_voiced.clamp(min=1),
+            "voicing": errors.voicing / errors.n_real,
+            "perplexity": made.quantized.perplexity,
+            "n_used": made.quantized.n_used,
+        }
+
+    def validate(self, network: nn.Module) -> float:
+        """Error of z and voicing of the held-out utterances."""
+        total: F0Errors | None = None
+        for batch in _batches(self._kept, self._device):
+            made = network(batch["z"], batch["voiced"], batch["lengths"])
+            errors = _errors(made.z, made.voicing, batch)
+            total = errors if total is None else total + errors
+        assert total is not None
+        return float(total.loss)
+
+
+def frames_of(f0: Contour, statistics: F0Statistics, name: str) -> dict[str, NDArray[np.float32]]:
+    """What the network sees of a contour: "z" and "voiced", (T,) each; `name` is for errors."""
+    check_contour(f0, name)
+    return {"z": statistics.normalised(f0), "voiced": (f0 > 0).astype(np.float32)}
+
+
+def _errors(z: Tensor, voicing: Tensor, batch: Batch) -> F0Errors:
+    real = mask_of(batch["lengths"], batch["z"].shape[1])
+    return F0Errors.of(z, voicing, batch["z"], batch["voiced"], real)
+
+
+def measured(
+    network: F0Vqvae, learned: Cuts, kept: Cuts, trained: Trained, device: str
+) -> dict[str, Any]:
+    """How training went, what codes training speech uses, and what they keep of the held-out."""
+    counts = np.zeros(network.config.n_units, np.int64)
+    wrong = squares = 0.0
+    with torch.inference_mode():
+        for batch in _batches(learned, device):
+            units = network.encode(batch["z"], batch["voiced"], batch["lengths"])
+            real = mask_of(n_units_of(batch["lengths"]), units.shape[1]) > 0
+            counts += np.bincount(units[real].cpu().numpy(), minlength=len(counts))
+        for batch in _batches(kept, device):
+            made = network(batch["z"], batch["voiced"], batch["lengths"])
+            real = mask_of(batch["lengths"], batch["z"].shape[1]) > 0
+            said, voiced = made.voicing > 0, batch["voiced"] > 0
+            wrong += float(((said != voiced) & real).sum())
+            squares += float((made.z - batch["z"])[voiced].square().sum())
+    shares = counts[counts > 0] / counts.sum()
+    n_voiced = float(kept.arrays["voiced"].sum())
+    return {
+        **asdict(Outcome.of(trained, network)),
+        "voiced": float(learned.arrays["voiced"].mean()),
+        "n_used": len(shares),
+        "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
+        "held_out_voicing_error": wrong / len(kept.arrays["voiced"]),
+        "held_out_z_rmse": (squares / n_voiced) ** 0.5 if n_voiced else None,
+    }
+
+
+def _batches(cuts: Cuts, device: str) -> Iterator[Batch]:
+    """Everything once, in long cuts."""
+    for batch in cuts.all(_LONG_CUTS, _LONG_CUT):
+        yield {name: value.to(device) for name, value in batch.items()}
+
+
+MODEL = "f0-vqvae"
+TRAINING = TrainingConfig(max_steps=1500, batch_size=32, ema_decay=0.99)
+_COLLAPSED = 0.25  # the part of the codes in use below which pitch is hardly told
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    voiced: float = Field(ge=0)
+    n_used: int = Field(ge=0)
+
+
+class _Settings(BaseModel):
+    """What a bundle says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    network: F0VqvaeConfig
+    step_ms: float = Field(gt=0, allow_inf_nan=False)
+    report: _Report
+
+
+@dataclass(frozen=True, eq=False)
+class F0Quantizer:
+    """F0 contours ↔ F0 units, of any voice whose F0 statistics are known.
+
+    Attributes:
+        step_ms: of a frame of F0; a unit lasts 16 frames.
+        report: how it was trained, and what its units keep of held-out utterances.
+    """
+
+    network: F0Vqvae
+    step_ms: float
+    report: Mapping[str, Any]
+
+    @classmethod
+    def fit(
+        cls,
+        f0: Mapping[str, Contour],
+        voices: Mapping[str, int],
+        statistics: Sequence[F0Statistics],
+        *,
+        config: F0VqvaeConfig | None = None,
+        training: TrainingConfig = TRAINING,
+        step_ms: float = 5.0,
+        folder: Path | None = None,
+        device: str = "cpu",
+        restart: bool = False,
+        tensorboard: bool = False,
+    ) -> Self:
+        """Learn F0 units.
+
+        Args:
+            f0: contours of the training speech, Hz (T,) each, 0 where unvoiced.
+            voices: of the same utterances, the number of who speaks.
+            statistics: of each voice, by its number.
+            folder: of this fit's own, for the checkpoint and log.csv; None: nothing is kept, and
+                an interrupted fit starts anew.
+
+        Raises:
+            InputError: fewer than two utterances, a contour with NaN, or divergence.
+        """
+        utterances = {
+            name: frames_of(contour, statistics[voices[name]], name) for name, contour in f0.items()
+        }
+        held_out = validation_ids(list(f0))
+        sides = [i for i in f0 if i not in held_out], [i for i in f0 if i in held_out]
+        learned, kept = (
+            Cuts.of([utterances[i] for i in ids], [voices[i] for i in ids]) for ids in sides
+        )
+        config = config or F0VqvaeConfig()
+        torch.manual_seed(training.seed)
+        network = F0Vqvae(config)
+        task = F0Task(network, learned, kept, training, device)
+        settings = {
+            "network": config.model_dump(),
+            "training": training.model_dump(),
+            "data": [learned.digest, kept.digest],
+        }
+        with nullcontext(folder) if folder else scratch() as place:
+            trained = train(
+                task,
+                training,
+                Path(place),
+                fingerprint=fingerprint(settings),
+                device=device,
+                restart=restart,
+                tensorboard=tensorboard,
+            )
+        network.load_state_dict(trained.weights)
+        network.to(device).eval()
+        report = measured(network, learned, kept, trained, device)
+        quantizer = cls(network, step_ms, report)
+        for finding in quantizer.findings:
+            warnings.warn(finding, CollapseWarning, stacklevel=2)
+        return quantizer
+
+    @property
+    def n_units(self) -> int:
+        return self.network.config.n_units
+
+    @property
+    def unit_step_ms(self) -> float:
+        """How long a unit lasts: 80 ms."""
+        return STRIDE * self.step_ms
+
+    @property
+    def findings(self) -> list[str]:
+        """What deserves a look."""
+        if self.report["voiced"] == 0:
+            return [
+                "no frame of the training speech is voiced (whispered, or silent): F0 units say "
+                "nothing, and all contours come back unvoiced"
+            ]
+        if self.report["n_used"] < _COLLAPSED * self.n_units:
+            return [_collapse(self.report["n_used"], self.n_units)]
+        return []
+
+    def units(self, f0: Contour, statistics: F0Statistics) -> NDArray[np.int32]:
+        """The F0 units of an utterance.
+
+        Args:
+            f0: Hz (T,), 0 where unvoiced.
+            statistics: of whoever speaks.
+
+        Returns:
+            (⌈T / 16⌉,)
+
+        Raises:
+            InputError: no frame, or NaN.
+        """
+        frames = frames_of(f0, statistics, "given")
+        z, voiced = (torch.from_numpy(frames[n])[None].to(self._device) for n in ("z", "voiced"))
+        with torch.inference_mode():
+            return self.network.encode(z, voiced)[0].cpu().numpy().astype(np.int32)
+
+    def contour(
+        self, units: NDArray[np.int32], statistics: F0Statistics, n_frames: int | None = None
+    ) -> Contour:
+        """F0 in the voice that has these statistics.
+
+        Args:
+            units: (N ≥ 1,).
+            n_frames: at most 16 · N, which is the default.
+
+        Returns:
+            Hz (n_frames,), 0 where unvoiced.
+
+        Raises:
+            InputError: no unit, one out of range, or more frames than the units last.
+        """
+        n_frames = STRIDE * len(units) if n_frames is None else n_frames
+        self._check(units, n_frames)
+        with torch.inference_mode():
+            codes = torch.from_numpy(units.astype(np.int64))[None].to(self._device)
+            z, voiced = (x[0, :n_frames].cpu().numpy() for x in self.network.decode(codes))
+        # Where nothing voiced was ever seen, what the network says of voicing is chance.
+        return statistics.restored(z, (voiced > 0.5) & (self.report["voiced"] > 0))
+
+    def encode(
+        self,
+        f0: Mapping[str, Contour],
+        voices: Mapping[str, int],
+        statistics: Sequence[F0Statistics],
+        model_id: str,
+        *,
+        speakers: Mapping[str, str | None] | None = None,
+        corpus_id: str = "",
+    ) -> UnitFile:
+        """The F0 units of many utterances as a unit file; `model_id` is the quantizer's bundle."""
+        return UnitFile(
+            units={name: self.units(f0[name], statistics[voices[name]]) for name in f0},
+            n_units=self.n_units,
+            step_ms=self.unit_step_ms,
+            model_id=model_id,
+            method=f"{MODEL} K={self.n_units}",
+            speakers=speakers or {},
+            corpus_id=corpus_id,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What `from_tensors` needs beside the tensors."""
+        return {
+            "network": self.network.config.model_dump(),
+            "step_ms": self.step_ms,
+            "report": dict(self.report),
+        }
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The network's weights, for a bundle."""
+        return weights_of(self.network)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        settings: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+        device: str = "cpu",
+    ) -> Self:
+        """What `settings` and `tensors` were taken from."""
+        known = _Settings.model_validate(settings)
+        network = with_weights(lambda: F0Vqvae(known.network), tensors, device)
+        return cls(network, known.step_ms, settings["report"])
+
+    def save(self, folder: Path, trained_on: Mapping[str, str]) -> str:
+        """Write a bundle of its own and return its id."""
+        return write_bundle(folder, MODEL, self.settings(), self.tensors(), trained_on)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        """The quantizer that `save` wrote.
+
+        Raises:
+            InputError: not a bundle of an F0 quantizer.
+        """
+        bundle = read_bundle(folder, MODEL)
+        with opened_as("F0 quantizer", folder, "train it again"):
+            return cls.from_tensors(bundle.config, bundle.tensors, device)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.quantizer.codebook.device
+
+    def _check(self, units: NDArray[np.int32], n_frames: int) -> None:
+        if len(units) == 0 or units.min() < 0 or units.max() >= self.n_units:
+            raise InputError(
+                f"{len(units)} F0 units, or some outside 0 … {self.n_units - 1}",
+                cause="they are units of content, or of another F0 quantizer",
+                remedy="make them with this quantizer",
+            )
+        if not 1 <= n_frames <= STRIDE * len(units):
+            raise InputError(
+                f"{len(units)} F0 units last {STRIDE * len(units)} frames of {self.step_ms:g} ms, "
+                f"but {n_frames} were asked for",
+                cause="the units are of another utterance",
+                remedy="make the F0 units of this utterance",
+            )
+
+
+def _collapse(n_used: int, n_units: int) -> str:
+    return (
+        f"the codebook of F0 has collapsed: {n_used} of {n_units} units are in use. Way out: more "
+        "or livelier speech, F0 that is tracked better (look at some contours), a lower learning "
+        "rate, or fewer units"
+    )

@@ -1,0 +1,1 @@
+"""Trained judges of speech: a recogniser of characters and a speaker encoder."""

@@ -1,0 +1,459 @@
+"""A recogniser of characters, to say how intelligible speech is: connectionist temporal
+classification (Graves et al. 2006), decoded greedily and without a language model, which would
+mend what it is there to count.
+
+Train a network to write what is said, by connectionist temporal classification.
+
+Train a recogniser on a corpus with transcripts, and say how often it errs on real speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn.functional import ctc_loss
+
+from zerochain.audio import Waveform
+from zerochain.errors import InputError
+from zerochain.features.augmentation import Augmentation, AugmentationOptions
+from zerochain.features.batching import like_lengths, padded
+from zerochain.features.extraction import extracted
+from zerochain.features.normalisation import Moments
+from zerochain.features.spectral import SpectralExtractor, SpectralOptions
+from zerochain.formats.atomic import check_replaceable
+from zerochain.formats.bundle import MARKER, opened_as, read_bundle, timeless, write_bundle
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import Features
+from zerochain.metrics.text import NORMALISATION, plain
+from zerochain.metrics.translation import Estimate, error_rate
+from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.modules.weights import weights_of, with_weights
+from zerochain.training.checkpoint import fingerprint
+from zerochain.training.config import TrainingConfig
+from zerochain.training.device import is_main_process
+from zerochain.training.loop import CHECKPOINT, Batch, Row, Trained, Update, train, training_folder
+from zerochain.training.outcome import Outcome
+from zerochain.training.split import validation_ids
+
+MODEL = "recogniser"
+SPEECH = SpectralOptions(kind="log-mel")
+_BATCH_FRAMES = 16_384
+Frames = NDArray[np.float32]
+
+
+class _Config(BaseModel):
+    """What a bundle says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    network: EncoderConfig
+    features: SpectralOptions
+    characters: str
+    training: dict[str, Any]
+
+
+class Recogniser:
+    """Recordings → text, as `text.plain` writes it.
+
+    Log-mel frames whose mean and variance are taken out over each utterance, so that neither
+    level nor channel matters, convolutions, a bidirectional GRU.
+
+    Attributes:
+        network: frames → scores of the blank, which is 0, and the characters from 1 on.
+        characters: those that it knows, each once.
+        id: of the bundle that it was read from or written to; "" before that.
+        report: how it was trained, and how often it errs on real speech.
+    """
+
+    def __init__(
+        self,
+        network: Encoder,
+        characters: str,
+        options: SpectralOptions = SPEECH,
+        device: str = "cpu",
+    ) -> None:
+        self.network, self.device = network.to(device).eval(), device
+        self.characters, self.options = characters, options
+        self.id = ""
+        self.trained_on: Mapping[str, str] = {}
+        self.report: Mapping[str, Any] = {}
+
+    def transcribe(self, waves: Sequence[Waveform]) -> list[str]:
+        """The text of each recording, mono at 16 kHz; "" where nothing is recognised.
+
+        Raises:
+            InputError: an empty recording, or NaN in it.
+        """
+        for wave in waves:
+            if len(wave) == 0 or not np.isfinite(wave).all():
+                raise InputError(
+                    f"a recording of {len(wave)} samples, "
+                    f"{int((~np.isfinite(wave)).sum())} of them NaN, can't be recognised",
+                    cause="what made it failed",
+                )
+        extractor = SpectralExtractor(self.options, self.device)
+        return self.transcribe_frames([extractor([wave])[0] for wave in waves])
+
+    def transcribe_frames(self, utterances: Sequence[Frames]) -> list[str]:
+        """The same from log-mel frames in dB, (T, n_mels) each."""
+        texts = [""] * len(utterances)
+        with torch.inference_mode():
+            for group in like_lengths([len(frames) for frames in utterances], _BATCH_FRAMES):
+                x, lengths = padded([prepared(utterances[i]) for i in group])
+                scores = self.network(x.to(self.device), lengths.to(self.device))
+                n_steps = output_lengths(lengths, self.network.config.stride)
+                for i, path, n in zip(group, scores.argmax(dim=-1).cpu(), n_steps, strict=True):
+                    texts[i] = spelled(path[:n].numpy(), self.characters)
+        return texts
+
+    def save(self, folder: Path, trained_on: Mapping[str, str], report: Mapping[str, Any]) -> str:
+        """Write a bundle and return its id."""
+        config = {
+            "network": self.network.config.model_dump(),
+            "features": self.options.model_dump(),
+            "characters": self.characters,
+            "training": dict(report),
+        }
+        self.id = write_bundle(folder, MODEL, config, weights_of(self.network), trained_on)
+        self.trained_on, self.report = trained_on, report
+        return self.id
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        """The recogniser that `save` wrote.
+
+        Raises:
+            InputError: not the bundle of a recogniser.
+        """
+        bundle = read_bundle(folder, MODEL)
+        with opened_as("recogniser", folder, "train the recogniser again"):
+            known = _Config.model_validate(bundle.config)
+            sizes, n_characters = known.network, len(known.characters)
+            if (sizes.n_in, sizes.dim) != (known.features.dim, n_characters + 1):
+                raise ValueError("its network is of other features or characters than it says")
+            network = with_weights(lambda: Encoder(sizes), bundle.tensors, device)
+            recogniser = cls(network, known.characters, known.features, device)
+            recogniser.report = known.training
+        recogniser.id, recogniser.trained_on = bundle.id, bundle.trained_on
+        return recogniser
+
+
+def prepared(frames: Frames) -> Frames:
+    """Frames (T, D) with the utterance's own mean and variance taken out."""
+    return Moments.of([frames]).apply(frames)
+
+
+def output_lengths(lengths: torch.Tensor, stride: int) -> torch.Tensor:
+    """Steps that the network makes of so many frames: ⌈length / stride⌉."""
+    return torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+
+
+def spelled(path: NDArray[np.int64], characters: str) -> str:
+    """A path through blanks (0) and characters (from 1) as text: repeats merged, blanks dropped."""
+    kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
+    return " ".join("".join(characters[i - 1] for i in kept if i).split())
+
+
+AUGMENTATION = AugmentationOptions(warp=0.1, tilt_db=0, noise=0.1, n_masks=2, mask_frames=10)
+"""Other vocal tracts, noise, gaps; the utterances' own normalisation takes tilts out already."""
+_POOL = 8  # batches of like lengths are drawn from so many times their size
+
+
+@dataclass(frozen=True, eq=False)
+class Transcribed:
+    """Utterances with their texts, as `text.plain` writes them."""
+
+    features: Features
+    texts: Mapping[str, str]
+    characters: str
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """From the shortest to the longest."""
+        return sorted(self.texts, key=lambda name: (self.features.index[name][1], name))
+
+    def batch(self, ids: Sequence[str]) -> Batch:
+        """ "x" (B, T, D), "lengths" (B,), "characters" of all (N,), and "counts" of each (B,)."""
+        x, lengths = padded([prepared(self.features[name]) for name in ids])
+        place = {character: i for i, character in enumerate(self.characters, start=1)}
+        written = [[place[c] for c in self.texts[name]] for name in ids]
+        return {
+            "x": x,
+            "lengths": lengths,
+            "characters": torch.tensor([i for one in written for i in one]),
+            "counts": torch.tensor([len(one) for one in written]),
+        }
+
+    def random_ids(self, n: int, rng: np.random.Generator) -> list[str]:
+        """Utterances of like length, so that little is padded."""
+        ids = self.ids
+        size = min(len(ids), _POOL * n)
+        start = int(np.clip(rng.integers(len(ids)) - size // 2, 0, len(ids) - size))
+        return [ids[start + i] for i in rng.choice(size, min(n, size), replace=False)]
+
+
+class RecogniserTask:
+    """Connectionist temporal classification; validated on utterances held out."""
+
+    def __init__(
+        self,
+        network: Encoder,
+        train: Transcribed,
+        valid: Transcribed,
+        config: TrainingConfig,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"recogniser": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "recogniser": torch.optim.AdamW(
+                network.parameters(), config.learning_rate, weight_decay=0.01
+            )
+        }
+        self._train, self._valid, self._config, self._device = train, valid, config, device
+        self._stride = network.config.stride
+        self._augment = Augmentation.of(AUGMENTATION, SPEECH.kind, SPEECH.model_dump())
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Random utterances of like length, each changed at random."""
+        seeds = (self._config.seed, step, process)
+        rng = np.random.default_rng(seeds)
+        batch = self._train.batch(self._train.random_ids(self._config.batch_size, rng))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        return {**batch, "x": self._augment(batch["x"], batch["lengths"], generator)}
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step on the loss for each character."""
+        loss = self._losses(networks["recogniser"], batch).sum() / batch["counts"].sum()
+        update("recogniser", loss)
+        return {"train_loss": loss}
+
+    def validate(self, network: nn.Module) -> Row:
+        """The same loss on the utterances held out, and the character error rate in %."""
+        total, valid = 0.0, self._valid
+        heard: dict[str, str] = {}
+        for group in like_lengths([valid.features.index[n][1] for n in valid.ids], _BATCH_FRAMES):
+            names = [valid.ids[i] for i in group]
+            batch = {k: v.to(self._device) for k, v in valid.batch(names).items()}
+            scores = network(batch["x"], batch["lengths"])
+            total += float(self._ctc(scores, batch).sum())
+            steps = output_lengths(batch["lengths"], self._stride)
+            for name, path, n in zip(names, scores.argmax(dim=-1).cpu(), steps, strict=True):
+                heard[name] = spelled(path[:n].numpy(), valid.characters)
+        wrong = error_rate([heard[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids])
+        n_characters = sum(map(len, valid.texts.values()))
+        return {"valid_loss": total / n_characters, "valid_cer_%": wrong.value}
+
+    def _losses(self, network: nn.Module, batch: Batch) -> Tensor:
+        return self._ctc(network(batch["x"], batch["lengths"]), batch)
+
+    def _ctc(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Each utterance's loss, (B,)."""
+        return ctc_loss(
+            scores.float().log_softmax(dim=-1).transpose(0, 1),
+            batch["characters"],
+            output_lengths(batch["lengths"], self._stride),
+            batch["counts"],
+            reduction="none",
+        )
+
+
+def n_steps_needed(text: str) -> int:
+    """The least steps in which a text can be written: a blank parts equal neighbours."""
+    codes = np.array([ord(c) for c in text], np.int64)
+    return len(text) + int((np.diff(codes) == 0).sum())
+
+
+def possible(features: Features, texts: Mapping[str, str], stride: int) -> NDArray[np.bool_]:
+    """Which utterances are long enough for their texts, in the order of `texts`."""
+    return np.array(
+        [-(-features.index[n][1] // stride) >= n_steps_needed(t) for n, t in texts.items()], bool
+    )
+
+
+TRAINING = TrainingConfig(
+    max_steps=2000,
+    batch_size=16,
+    learning_rate=2e-3,
+    annealing="cosine",
+    ema_decay=0.99,
+    validate_every=200,
+    patience=5,
+)
+"""An hour of read speech in minutes on a CPU."""
+STRIDE = 2
+"""20 ms: people write up to 20 characters a second, and equal neighbours need a blank between."""
+_VALID = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecogniserTraining(Outcome):
+    """How a recogniser's training went, and how often it errs."""
+
+    n_characters: int
+    n_utterances: int
+    """That it learned from."""
+    minutes: float
+    excluded: Mapping[str, int]
+    """Why utterances were left out → how many."""
+    seconds: float
+    cer: float
+    """In %, on recordings held out from training and from the choice of when to stop."""
+    cer_interval: tuple[float, float] | None
+    wer: float
+    n_held_out: int
+    """Utterances that `cer` and `wer` rest on: speakers may be known, what is said is not."""
+
+
+def train_recogniser(
+    corpus: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    held_out: float = 0.1,
+    width: int = 192,
+    n_blocks: int = 2,
+    training: TrainingConfig = TRAINING,
+    device: str = "cpu",
+    restart: bool = False,
+    tensorboard: bool = False,
+) -> RecogniserTraining:
+    """Train a recogniser of characters on a corpus's texts and save it as the bundle `out`.
+
+    The checkpoint and log.csv stand beside it in `<out>.training`; called again after it was
+    interrupted, training goes on from there with the same result.
+
+    Args:
+        split: train and test on this split alone.
+        held_out: part of the different texts that the error rates are measured on; another
+            twentieth says when to stop. All recordings of a text are held out together.
+        width, n_blocks: channels of a layer, residual blocks of two convolutions.
+
+    Raises:
+        InputError: no transcripts, fewer than three different texts, or divergence.
+    """
+    check_replaceable(out, MARKER)  # now rather than after minutes
+    whole = read_corpus(corpus)
+    part = whole if split is None else whole.select(split=split)
+    texts, without = _texts(part)
+    characters = "".join(sorted(set("".join(texts.values()))))
+    config = EncoderConfig(
+        n_in=SPEECH.dim,
+        width=width,
+        n_blocks=n_blocks,
+        dim=1 + len(characters),
+        stride=STRIDE,
+        tail="gru",
+    )
+    settings = {
+        "network": config.model_dump(),
+        "training": training.model_dump(),
+        "split": split,
+        "held_out": held_out,
+        "text": NORMALISATION,
+    }
+    mark = fingerprint({**settings, "corpus": whole.id, "texts": texts})
+    with extracted(part.restrict(list(texts)), SPEECH, device=device) as features:
+        texts, short = _possible(features, texts)
+        parts = _divided(features, texts, characters, held_out)
+        recogniser, trained = _trained(
+            config, parts, training, training_folder(out), mark,
+            device=device, restart=restart, tensorboard=tensorboard,
+        )  # fmt: skip
+        cer, wer = _errors(recogniser, parts["test"])
+    report = RecogniserTraining(
+        **asdict(Outcome.of(trained, recogniser.network)),
+        n_characters=len(characters),
+        n_utterances=len(parts["train"].texts),
+        minutes=sum(features.index[n][1] for n in parts["train"].texts) * SPEECH.step_ms / 60_000,
+        excluded={k: n for k, n in {"without_text": without, "too_short": short}.items() if n},
+        seconds=trained.seconds,
+        cer=cer.value,
+        cer_interval=cer.interval,
+        wer=wer.value,
+        n_held_out=cer.n,
+    )
+    if is_main_process():
+        said = timeless(asdict(report))
+        recogniser.save(out, {"corpus": whole.id}, {**settings, **said})  # one id, resumed or not
+        (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
+    return report
+
+
+def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
+    """The texts of the utterances that have one, and how many have none."""
+    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
+    known = {name: text for name, text in texts.items() if text}
+    if not known:
+        raise InputError(
+            f"corpus {corpus.name!r} has no transcripts, so nothing to recognise",
+            path=corpus.folder,
+            cause="it was imported without a table, or its column 'text' is empty",
+            remedy="import it again with a table that has a column 'text'",
+        )
+    return known, len(texts) - len(known)
+
+
+def _possible(features: Features, texts: Mapping[str, str]) -> tuple[dict[str, str], int]:
+    """Without utterances that are too short for their texts, and how many those are."""
+    fits = possible(features, texts, STRIDE)
+    kept = {name: text for (name, text), fit in zip(texts.items(), fits, strict=True) if fit}
+    return kept, len(texts) - len(kept)
+
+
+def _divided(
+    features: Features, texts: Mapping[str, str], characters: str, held_out: float
+) -> dict[str, Transcribed]:
+    """Training, validation and test, of different texts."""
+    said = sorted(set(texts.values()))
+    if len(said) < 3:
+        raise InputError(
+            f"{len(said)} different texts in {len(texts)} utterances that are long enough for them",
+            cause="training, its end and the test each need a text of their own; or the texts "
+            "belong to other recordings",
+            remedy="give more recordings, with their own texts",
+        )
+    test = validation_ids(said, held_out)
+    rest = [text for text in said if text not in test]
+    valid = validation_ids(rest, _VALID)
+    of = {"test": test, "valid": valid, "train": set(rest) - valid}
+    return {
+        name: Transcribed(features, {n: t for n, t in texts.items() if t in own}, characters)
+        for name, own in of.items()
+    }
+
+
+def _trained(
+    config: EncoderConfig,
+    parts: Mapping[str, Transcribed],
+    training: TrainingConfig,
+    folder: Path,
+    mark: str,
+    *,
+    device: str,
+    **options: Any,
+) -> tuple[Recogniser, Trained]:
+    torch.manual_seed(training.seed)
+    network = Encoder(config)
+    task = RecogniserTask(network, parts["train"], parts["valid"], training, device)
+    trained = train(task, training, folder, fingerprint=mark, device=device, **options)
+    network.load_state_dict(trained.weights)
+    return Recogniser(network, parts["train"].characters, SPEECH, device), trained
+
+
+def _errors(recogniser: Recogniser, test: Transcribed) -> tuple[Estimate, Estimate]:
+    """Character and word error rates."""
+    heard = recogniser.transcribe_frames([test.features[name] for name in test.ids])
+    said = [test.texts[name] for name in test.ids]
+    words = error_rate([text.split() for text in heard], [[text.split()] for text in said])
+    return error_rate(heard, [[text] for text in said]), words

@@ -1,0 +1,96 @@
+"""The multi-scale Code2Spec network (Tjandra et al., Interspeech 2019, section 3)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from zerochain.modules.conditioning import VoiceEmbedding
+from zerochain.modules.encoder import MultiScaleConv1d
+
+_SCALES = ((1, 3, 5, 7, 9, 11, 13, 15), (1, 3, 5, 7), (1, 3, 5, 7), (1, 3), (1,), (1,))
+REACH = sum(max(kernels) // 2 for kernels in _SCALES)
+"""Frames to either side that one frame's output depends on: 14."""
+
+
+class Code2SpecConfig(BaseModel):
+    """Sizes of the network. The published one has width 1024: 14 million parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_units: int = Field(ge=1, le=2**20)
+    n_bins: int = Field(1025, ge=1, le=65_536)
+    width: int = Field(256, ge=8, multiple_of=8, le=65_536)
+    """Channels of a layer, the total over its kernels; the default suits CPUs."""
+    n_embedding: int = Field(64, ge=1, le=65_536)
+    correct_means: bool = True
+    """Whether the network only corrects each unit's mean spectrum; the published one doesn't."""
+    n_voices: int = Field(1, ge=1, le=2**20)
+    n_reference: int = Field(0, ge=0, le=65_536)
+    """Dimensions of a speaker encoder's vectors, from which voices are known; 0: by their number.
+    """
+
+    @property
+    def has_voices(self) -> bool:
+        """Whether it is told who speaks."""
+        return self.n_voices > 1 or self.n_reference > 0
+
+
+class Code2Spec(nn.Module):
+    """Unit of each frame → normalised spectrum of each frame.
+
+    Departs from the paper in two things. A unit's vector is learned rather than copied from the
+    unit model's codebook, so that any unit file will do, of K-Means or of anything else. And,
+    unless `correct_means` is off, each unit's mean spectrum is added to the output, so that
+    training starts from the unit-means baseline instead of finding it first. Where there are
+    several voices, the vector of the one that speaks is added to each unit's.
+
+    The unit `n_units` stands for "nothing": what lies before and after an utterance. With `REACH`
+    of them on both sides an utterance's spectrum doesn't depend on what else is in the batch.
+    """
+
+    def __init__(self, config: Code2SpecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(
+            config.n_units + 1, config.n_embedding, padding_idx=config.n_units
+        )
+        if config.has_voices:
+            self.voice = VoiceEmbedding(config.n_voices, config.n_embedding, config.n_reference)
+        sizes = [config.n_embedding] + [config.width] * len(_SCALES)
+        self.layers = nn.Sequential(
+            *(MultiScaleConv1d(sizes[i], sizes[i + 1], k) for i, k in enumerate(_SCALES))
+        )
+        self.output = nn.Conv1d(config.width, config.n_bins, 1)
+        if config.correct_means:
+            self.means = nn.Embedding(config.n_units + 1, config.n_bins)
+            nn.init.zeros_(self.means.weight)
+
+    def start_from(self, means: Tensor) -> None:
+        """Start from each unit's mean spectrum, (n_units + 1, n_bins), with no correction."""
+        if self.config.correct_means:
+            self.means.weight.data.copy_(means)
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
+
+    def forward(self, units: Tensor, voices: Tensor | None = None) -> Tensor:
+        """units (B, T) → spectrum (B, T, n_bins).
+
+        Args:
+            voices: who speaks, where there are several: numbers of an utterance (B,) or of each
+                frame (B, T), or a speaker encoder's vectors (B, n_reference).
+        """
+        x = self.embedding(units)
+        if self.config.has_voices:
+            x = x + self._voice_vectors(units, voices)
+        y: Tensor = self.output(self.layers(x.transpose(1, 2))).transpose(1, 2)
+        return y + self.means(units) if self.config.correct_means else y
+
+    def _voice_vectors(self, units: Tensor, voices: Tensor | None) -> Tensor:
+        """(B, T, n_embedding). Nothing has no voice: utterances don't hear their neighbours'."""
+        if voices is None:
+            raise ValueError("a network of several voices has to be told which one speaks")
+        vectors: Tensor = self.voice(voices)
+        if len(vectors.shape) == 2:
+            vectors = vectors[:, None]
+        return vectors * (units != self.config.n_units)[..., None]

@@ -1,0 +1,266 @@
+"""A Transformer that says units one after the other, attending to what an encoder heard.
+
+Tokens are the units 0 … K - 1; in front of all stands K + 1, and K, the end, follows the last.
+
+The encoder and decoder of Tjandra, Sakti and Nakamura (2020): LSTMs and MLP attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from zerochain.modules.conformer import Attention, FeedForward, attention_mask, sinusoids
+from zerochain.modules.encoder import halved, mask_of
+
+State = Mapping[str, Tensor]
+"""What a decoder remembers of what it has said so far: tensors (B, …)."""
+
+
+def select(state: State, rows: Tensor) -> State:
+    """The state of these rows, some of them more than once, as beams want it."""
+    return {name: value[rows] for name, value in state.items()}
+
+
+def end_of(n_units: int) -> int:
+    """The token that follows an utterance's last unit; for CTC the blank."""
+    return n_units
+
+
+def begin_of(n_units: int) -> int:
+    """The token in front of an utterance's first unit."""
+    return n_units + 1
+
+
+class DecoderLayer(nn.Module):
+    """Attention over what was said, over what was heard, and a feed-forward layer."""
+
+    def __init__(
+        self, width: int, memory_width: int, n_heads: int, factor: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.said_norm, self.heard_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.said = Attention(width, n_heads)
+        self.heard = Attention(width, n_heads, memory_width)
+        self.feed_forward = FeedForward(width, factor, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def over_said(self, x: Tensor) -> Tensor:
+        """x (B, U, W) after causal attention over itself."""
+        y: Tensor = x + self.dropout(self.said(self.said_norm(x), causal=True))
+        return y
+
+    def over_heard(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """x (B, U, W) after attention over the memory's keys and values, and all else."""
+        q = self.heard.queries(self.heard_norm(x))
+        x = x + self.dropout(self.heard.attend(q, k, v, mask))
+        y: Tensor = x + self.feed_forward(x)
+        return y
+
+    def over_cached(self, x: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`over_said` for the newest token alone, (B, 1, W), and all keys and values so far."""
+        y = self.said_norm(x)
+        first = k.shape[2]
+        new_k, new_v = self.said.keys_values(y, first)
+        k, v = torch.cat([k, new_k], dim=2), torch.cat([v, new_v], dim=2)
+        return x + self.dropout(self.said.attend(self.said.queries(y, first), k, v)), k, v
+
+
+class TransformerDecoder(nn.Module):
+    """Tokens (B, U) and a memory (B, S, M) → scores of what follows each token (B, U, K + 1).
+
+    Args:
+        n_units: K.
+        width: of its layers.
+        memory_width: M.
+    """
+
+    def __init__(
+        self,
+        n_units: int,
+        width: int,
+        memory_width: int,
+        *,
+        n_layers: int,
+        n_heads: int,
+        factor: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_units + 2, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.scale = width**0.5
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, memory_width, n_heads, factor, dropout) for _ in range(n_layers)
+        )
+        self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
+        self.output = nn.Linear(width, n_units + 1)
+
+    def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
+        """Scores, all at once, of what follows each token; `lengths` (B,) are the memory's."""
+        x, mask = self._embedded(tokens), attention_mask(lengths, memory.shape[1])
+        for layer in self._layers:
+            x = layer.over_heard(layer.over_said(x), *layer.heard.keys_values(memory), mask)
+        return self._scores(x)
+
+    def begin(self, memory: Tensor, lengths: Tensor) -> State:
+        """The state before the first token."""
+        heard = [layer.heard.keys_values(memory) for layer in self._layers]
+        nothing = torch.stack([k[:, :, :0] for k, _ in heard], dim=1)
+        return {
+            "mask": attention_mask(lengths, memory.shape[1]),
+            "heard_keys": torch.stack([k for k, _ in heard], dim=1),
+            "heard_values": torch.stack([v for _, v in heard], dim=1),
+            "keys": nothing,
+            "values": nothing,
+        }
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores (B, K + 1) of what follows the newest tokens (B,), and the state after them."""
+        x = self._embedded(tokens[:, None], first=state["keys"].shape[3])
+        keys, values = [], []
+        for i, layer in enumerate(self._layers):
+            x, k, v = layer.over_cached(x, state["keys"][:, i], state["values"][:, i])
+            heard = state["heard_keys"][:, i], state["heard_values"][:, i]
+            x = layer.over_heard(x, *heard, state["mask"])
+            keys.append(k)
+            values.append(v)
+        said = {"keys": torch.stack(keys, dim=1), "values": torch.stack(values, dim=1)}
+        return self._scores(x)[:, 0], {**state, **said}
+
+    def attention(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
+        """How much of each memory step it attends to after each token: (B, U, S).
+
+        The mean over layers and heads.
+        """
+        x, mask = self._embedded(tokens), attention_mask(lengths, memory.shape[1])
+        maps = []
+        for layer in self._layers:
+            x = layer.over_said(x)
+            maps.append(layer.heard.weights(layer.heard_norm(x), memory, mask))
+            x = layer.over_heard(x, *layer.heard.keys_values(memory), mask)
+        return torch.stack(maps).mean(dim=0)
+
+    @property
+    def _layers(self) -> Sequence[DecoderLayer]:
+        return cast("Sequence[DecoderLayer]", self.layers)
+
+    def _embedded(self, tokens: Tensor, first: int = 0) -> Tensor:
+        x = self.scale * self.embedding(tokens)
+        positions = sinusoids(tokens.shape[1], x.shape[2], first, x.device)
+        y: Tensor = self.dropout(x + positions.to(x.dtype))
+        return y
+
+    def _scores(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.output(self.norm(x))
+        return scores
+
+
+class RecurrentEncoder(nn.Module):
+    """Frames (B, T, D) or units (B, T) → (B, ⌈T / factor⌉, 2 · width).
+
+    Bidirectional LSTMs; after each of the first log2(factor) ones only every second step is kept.
+
+    Args:
+        first: what makes frames of the input: an embedding of units, or a layer over frames.
+        n_in: channels of what `first` makes.
+        width: of each direction.
+        factor: a power of two, at most 2 ** n_layers.
+    """
+
+    def __init__(
+        self, first: nn.Module, n_in: int, width: int, *, n_layers: int, factor: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.first, self.dropout = first, nn.Dropout(dropout)
+        widths = [n_in, *[2 * width] * (n_layers - 1)]
+        self.layers = nn.ModuleList(
+            nn.LSTM(n, width, batch_first=True, bidirectional=True) for n in widths
+        )
+        self.n_halvings = factor.bit_length() - 1
+        self.middle = (n_layers + 1) // 2
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The last layer's output, the middle one's as the last one's steps, and their lengths."""
+        y = self.first(x)
+        middle = y
+        for i, layer in enumerate(self.layers, start=1):
+            packed = pack_padded_sequence(y, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            y, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=y.shape[1])
+            y = self.dropout(y)
+            middle = y if i == self.middle else middle
+            if i <= self.n_halvings:
+                y, lengths = y[:, ::2], halved(lengths)
+                middle = middle[:, ::2] if i >= self.middle else middle
+        return y, middle, lengths
+
+
+class RecurrentDecoder(nn.Module):
+    """Tokens (B, U) and a memory (B, S, M) → scores of what follows each token (B, U, K + 1).
+
+    One LSTM is fed the token and what was attended to last; its state asks the memory by an MLP.
+
+    Args:
+        n_units: K.
+        width: of the LSTM.
+        memory_width: M.
+        embedding: dimensions of a token.
+    """
+
+    def __init__(
+        self, n_units: int, width: int, memory_width: int, *, embedding: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.embedding = nn.Embedding(n_units + 2, embedding)
+        self.cell = nn.LSTMCell(embedding + memory_width, width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(memory_width, width, bias=False)
+        self.energy = nn.Linear(width, 1, bias=False)
+        self.mixed = nn.Linear(width + memory_width, width)
+        self.output = nn.Linear(width, n_units + 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
+        """Scores of what follows each token; `lengths` (B,) are the memory's."""
+        return self._run(tokens, memory, lengths)[0]
+
+    def attention(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
+        """How much of each memory step it attends to after each token: (B, U, S)."""
+        return self._run(tokens, memory, lengths)[1]
+
+    def begin(self, memory: Tensor, lengths: Tensor) -> State:
+        """The state before the first token."""
+        nothing = memory.new_zeros(len(memory), self.width)
+        return {
+            "memory": memory,
+            "keys": self.key(memory),
+            "mask": mask_of(lengths, memory.shape[1]),
+            "hidden": nothing,
+            "cell": nothing,
+            "context": memory.new_zeros(len(memory), memory.shape[2]),
+            "attention": memory.new_zeros(memory.shape[:2]),
+        }
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores (B, K + 1) of what follows the newest tokens (B,), and the state after them."""
+        x = torch.cat([self.dropout(self.embedding(tokens)), state["context"]], dim=1)
+        hidden, cell = self.cell(x, (state["hidden"], state["cell"]))
+        energies = self.energy(torch.tanh(state["keys"] + self.query(hidden)[:, None]))[..., 0]
+        attention = energies.masked_fill(state["mask"] == 0, -torch.inf).softmax(dim=1)
+        context = torch.einsum("bs,bsm->bm", attention, state["memory"])
+        mixed = torch.tanh(self.mixed(torch.cat([hidden, context], dim=1)))
+        new = {"hidden": hidden, "cell": cell, "context": context, "attention": attention}
+        return self.output(self.dropout(mixed)), {**state, **new}
+
+    def _run(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        state, scores, maps = self.begin(memory, lengths), [], []
+        for column in tokens.unbind(dim=1):
+            score, state = self.step(column, state)
+            scores.append(score)
+            maps.append(state["attention"])
+        return torch.stack(scores, dim=1), torch.stack(maps, dim=1)
