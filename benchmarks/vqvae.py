@@ -26,14 +26,14 @@ WARM_UP = 5
 def speech():
     import numpy as np
 
-    from zerochain.discovery.segments import Speech
+    from zerochain.training.crops import Crops
 
     rng = np.random.default_rng(0)
     lengths = rng.integers(200, 900, 400)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     frames = rng.normal(size=(bounds[-1], DIM)).astype(np.float32)
     speakers = rng.integers(SPEAKERS, size=len(lengths))
-    return Speech(frames, bounds, speakers, tuple(map(str, range(SPEAKERS))))
+    return Crops({"x": frames}, bounds, {"speakers": speakers})
 
 
 def network():
@@ -101,7 +101,7 @@ def ours(steps, device):
 def plain(model, steps, device):
     import torch
 
-    batch = speech().random_segments(BATCH, FRAMES, (0,))
+    batch = speech().random(BATCH, FRAMES, (0,))
     x, lengths, speakers = (batch[name].to(device) for name in ("x", "lengths", "speakers"))
     model.to(device).train()
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
@@ -123,7 +123,7 @@ def encoding(steps, device):
     from zerochain.discovery.neural import encoded
 
     data = speech()
-    utterances = data.sample(steps * 4000, seed=0)
+    utterances = [data.utterance("x", u) for u in data.sample(steps * 4000, seed=0)]
     encoder = network().encoder
     encoded(encoder, utterances[:8], STRIDE, device)
     begun = time.perf_counter()
@@ -135,7 +135,7 @@ def loading(steps, device):
     data = speech()
     begun = time.perf_counter()
     for step in range(10 * steps):
-        data.random_segments(BATCH, FRAMES, (0, step))
+        data.random(BATCH, FRAMES, (0, step))
     return 10 * steps / (time.perf_counter() - begun)
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from commands import run
 from zerochain.discovery.cpc import CPCConfig, CPCUnits, groups_of
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.neural import CollapseWarning
-from zerochain.discovery.segments import Speech
+from zerochain.discovery.neural import CollapseWarning, prepared, speakers_of
 from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.features.augmentation import AugmentationOptions
@@ -22,6 +21,7 @@ from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features
 from zerochain.formats.units import read_units
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 
 SMALL = {"width": 16, "n_layers": 1, "n_per_group": 4, "context_dim": 16, "n_frames": 48}
 SPECTRAL = {"extractor": "mfcc", "options": SpectralOptions().model_dump()}
@@ -60,8 +60,9 @@ def make(
     return CPCUnits(n_units, stride, config=CPCConfig(**{**SMALL, **config}), training=training)
 
 
-def speech_of(features: Features) -> Speech:
-    return Speech.of(features, FrontEnd.fit(features, 1, FrontEndOptions(normalisation="none")))
+def speech_of(features: Features) -> Crops:
+    front_end = FrontEnd.fit(features, 1, FrontEndOptions(normalisation="none"))
+    return prepared(features, front_end, speakers_of(features))
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,8 +83,8 @@ def test_segments_of_a_group_are_of_one_speaker(
     arrays["u0"] = np.stack([np.zeros(20), np.arange(20)], axis=1).astype(np.float32)
     owners = {f"u{i}": speaker for i, speaker in enumerate(speakers)}
     speech = speech_of(Features.from_arrays(arrays, speakers=owners))
-    groups = groups_of(speech, negatives, 7)
-    batch = speech.group_segments(groups, 5, 3, 16, (seed,))
+    groups = groups_of(speech, len({*speakers} - {None}), negatives, 7)
+    batch = speech.grouped(groups, 5, 3, 16, (seed,))
     for group in range(5):
         rows = range(3 * group, 3 * group + 3)
         used = [int(batch["utterances"][row]) for row in rows]
@@ -100,7 +101,7 @@ def test_segments_of_a_group_are_of_one_speaker(
             found = {speakers[u] for u in used}
             assert len(found) == 1
             assert found != {None} or len(set(used)) == 1
-    again = speech.group_segments(groups, 5, 3, 16, (seed,))
+    again = speech.grouped(groups, 5, 3, 16, (seed,))
     assert all(torch.equal(batch[name], again[name]) for name in batch)
 
 
@@ -109,9 +110,9 @@ def test_every_frame_is_as_likely_to_be_in_a_segment() -> None:
     arrays = {name: np.full((n, 1), n, np.float32) for name, n in sizes.items()}
     owners = {"u0": "ana", "u1": "ana", "u2": "béa"}
     speech = speech_of(Features.from_arrays(arrays, speakers=owners))
-    groups = groups_of(speech, "speaker", 1)
+    groups = groups_of(speech, 2, "speaker", 1)
     drawn = np.concatenate(
-        [speech.group_segments(groups, 50, 4, 5, (i,))["utterances"].numpy() for i in range(20)]
+        [speech.grouped(groups, 50, 4, 5, (i,))["utterances"].numpy() for i in range(20)]
     )
     np.testing.assert_allclose(np.bincount(drawn) / len(drawn), [0.3, 0.1, 0.6], atol=0.05)
 

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 
 from zerochain.discovery import self_training
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
+from zerochain.discovery.neural import NO_LABEL, prepared
 from zerochain.discovery.segmentation import Segmentation
-from zerochain.discovery.segments import NO_LABEL, Speech
 from zerochain.discovery.self_training import (
     FrameClassifier,
     FrameTask,
@@ -31,6 +30,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.formats.headers import read_json
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 
 SMALL = {
     "rounds": 2,
@@ -83,27 +83,27 @@ def make(
     return model
 
 
-def numbered(lengths: list[int]) -> Speech:
+def numbered(lengths: list[int]) -> Crops:
     """Speech whose frames hold their own numbers, labelled with those."""
     arrays = {f"u{i}": np.zeros((n, 1), np.float32) for i, n in enumerate(lengths)}
     features = Features.from_arrays(arrays)
-    speech = Speech.of(features, FrontEnd.fit(features, 1, AS_IT_IS))
-    numbers = np.arange(len(speech.frames))
-    return replace(speech, frames=numbers[:, None].astype(np.float32), labels=numbers)
+    speech = prepared(features, FrontEnd.fit(features, 1, AS_IT_IS), [])
+    numbers = np.arange(speech.bounds[-1])
+    frames = speech.with_array("x", numbers[:, None].astype(np.float32))
+    return frames.with_array("labels", numbers, NO_LABEL)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 20), st.integers(0, 99))
 def test_labels_are_cut_with_their_frames(lengths: list[int], n_frames: int, seed: int) -> None:
     speech = numbered(lengths)
-    batches = [speech.random_segments(5, n_frames, (seed,)), *speech.all_segments(3, n_frames)]
+    batches = [speech.random(5, n_frames, (seed,)), *speech.all(3, n_frames)]
     for batch in batches:
-        real = torch.arange(n_frames) < batch["lengths"][:, None]
+        real = torch.arange(batch["labels"].shape[1]) < batch["lengths"][:, None]
         assert torch.equal(batch["labels"][real], batch["x"][..., 0][real].long())
         assert (batch["labels"][~real] == NO_LABEL).all()
     seen = torch.cat([batch["labels"].flatten() for batch in batches[1:]])
-    assert seen[seen != NO_LABEL].tolist() == list(range(sum(lengths)))
-    assert "labels" not in replace(speech, labels=None).random_segments(5, n_frames, (seed,))
+    assert sorted(seen[seen != NO_LABEL].tolist()) == list(range(sum(lengths)))
 
 
 class Clairvoyant(nn.Module):

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from zerochain.discovery import vqvae as module
-from zerochain.discovery.neural import CollapseWarning
-from zerochain.discovery.segments import Speech, held_out
+from zerochain.discovery.neural import CollapseWarning, held_out, prepared, speakers_of
 from zerochain.discovery.stage import load_unit_model
 from zerochain.discovery.vqvae import VQVAEConfig, VqvaeTask, VQVAEUnits, squared_error
 from zerochain.errors import InputError
@@ -237,8 +236,9 @@ def test_kmeans_of_the_latents_lowers_the_distortion() -> None:
 def test_segments_are_cut_from_what_the_front_end_prepared() -> None:
     features = speech(5)
     model = fitted(features)
-    data = Speech.of(features, model.front_end)
-    batch = data.random_segments(50, 40, (0, 1, 2))
+    speakers = speakers_of(features)
+    data = prepared(features, model.front_end, speakers)
+    batch = data.random(50, 40, (0, 1, 2))
     assert batch["x"].shape == (50, 40, 6)
     for x, utterance, speaker in zip(
         batch["x"], batch["utterances"], batch["speakers"], strict=True
@@ -246,8 +246,8 @@ def test_segments_are_cut_from_what_the_front_end_prepared() -> None:
         frames = model.front_end(features, features.ids[utterance])
         starts = [s for s in range(len(frames) - 39) if np.array_equal(frames[s : s + 40], x)]
         assert len(starts) == 1
-        assert data.speaker_names[speaker] == features.speakers[features.ids[utterance]]
-    assert sum(map(len, data.sample(10**9, seed=0))) == len(features.frames)
+        assert speakers[speaker] == features.speakers[features.ids[utterance]]
+    assert sum(data.lengths[data.sample(10**9, seed=0)]) == len(features.frames)
     assert len(data.sample(1, seed=0)) == 1
 
 

@@ -15,7 +15,7 @@ from zerochain.inversion.waveform import (
     GeneratorLosses,
     GeneratorTask,
     Utterance,
-    training_cuts,
+    training_crops,
 )
 from zerochain.inversion.waveform import mean_spectra as unit_means
 from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
@@ -69,7 +69,7 @@ def task(
     data: Mapping[str, Utterance] | None = None,
 ) -> GeneratorTask:
     generator = generator or source_filter()
-    learned, kept = training_cuts(data or speech(), HOP)
+    learned, kept = training_crops(data or speech(), HOP)
     if isinstance(generator, SourceFilterGenerator):
         generator.start_from(unit_means(generator, learned))
     losses = losses or GeneratorLosses()
@@ -104,7 +104,7 @@ class Recorder:
 def test_training_comes_closer_to_the_recordings(tmp_path: Path) -> None:
     """Even from nothing: the units' means are a start, not the end."""
     config = CONFIG.model_copy(update={"max_steps": 20, "validate_every": 5})
-    learned, kept = training_cuts(speech(), HOP)
+    learned, kept = training_crops(speech(), HOP)
     made = GeneratorTask(
         source_filter(), learned, kept, GeneratorLosses(), config, n_frames=20, device="cpu"
     )
@@ -217,7 +217,7 @@ def test_an_adversary_that_would_never_begin_is_refused() -> None:
 
 def test_unit_means_are_means() -> None:
     generator, data = source_filter(), speech()
-    learned, _ = training_cuts(data, HOP)
+    learned, _ = training_crops(data, HOP)
     means = unit_means(generator, learned)
     assert means.shape == (N_UNITS + 1, 257)
     spectra: dict[int, list[Tensor]] = {unit: [] for unit in range(N_UNITS)}
@@ -294,7 +294,7 @@ def test_validation_hears_all_that_was_held_out() -> None:
     watched = Watched(made.networks["generator"]).eval()
     with torch.no_grad():
         assert np.isfinite(made.validate(watched))
-    _, kept = training_cuts(speech() | {"long": utterance(7, 900)}, HOP)
+    _, kept = training_crops(speech() | {"long": utterance(7, 900)}, HOP)
     n_frames = sum(int((units < N_UNITS).sum()) for units, _, _ in watched.seen)
     assert n_frames == kept.bounds[-1]
 
@@ -312,7 +312,7 @@ def test_a_recording_is_cut_or_filled_to_its_units() -> None:
 
 def test_one_utterance_is_too_little() -> None:
     with pytest.raises(InputError, match="1 utterance"):
-        training_cuts({"u": utterance(0, 20)}, HOP)
+        training_crops({"u": utterance(0, 20)}, HOP)
 
 
 @pytest.mark.parametrize("generator", [source_filter, hifigan])

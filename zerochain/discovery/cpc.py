@@ -24,9 +24,11 @@ from zerochain.discovery.neural import (
     CollapseWatch,
     NeuralUnits,
     collapse,
+    held_out,
+    prepared,
+    speakers_of,
     start_codebook,
 )
-from zerochain.discovery.segments import Groups, Speech, held_out
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.formats.features import Features
@@ -35,6 +37,7 @@ from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.modules.vqvae import Quantizer
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops, Groups
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Batch, Trained, Update, train
 from zerochain.training.outcome import Outcome
@@ -58,11 +61,12 @@ class CpcTask:
     def __init__(
         self,
         network: Cpc,
-        train: Speech,
-        valid: Speech,
+        train: Crops,
+        valid: Crops,
         config: TrainingConfig,
         *,
         stride: int,
+        n_speakers: int,
         negatives: Negatives,
         n_per_group: int,
         n_negatives: int,
@@ -79,10 +83,11 @@ class CpcTask:
         self._n_negatives, self._n_frames = n_negatives, n_frames
         shortest = network.n_steps * stride + 1
         self._train, self._valid = (
-            (speech, groups_of(speech, negatives, shortest)) for speech in (train, valid)
+            (speech, groups_of(speech, n_speakers, negatives, shortest))
+            for speech in (train, valid)
         )
         self._n_validations = min(
-            _MOST_VALIDATIONS, -(-len(valid.frames) // (config.batch_size * n_frames))
+            _MOST_VALIDATIONS, -(-valid.bounds[-1] // (config.batch_size * n_frames))
         )
         self._n_units = 0 if network.quantizer is None else len(network.quantizer.usage)
         self._watch, self._n_used = CollapseWatch(), torch.tensor(self._n_units)
@@ -91,10 +96,8 @@ class CpcTask:
         """Segments of several groups, the same number of each."""
         return self._batch(*self._train, (self._config.seed, step, process))
 
-    def _batch(self, speech: Speech, groups: Groups, seed: Sequence[int]) -> Batch:
-        batch = speech.group_segments(
-            groups, self._n_groups, self._n_per_group, self._n_frames, seed
-        )
+    def _batch(self, speech: Crops, groups: Groups, seed: Sequence[int]) -> Batch:
+        batch = speech.grouped(groups, self._n_groups, self._n_per_group, self._n_frames, seed)
         # From the same numbers, so that a resumed run draws the same negatives on any device.
         batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         return batch
@@ -145,7 +148,7 @@ class CpcTask:
         return contrast(made, self._n_groups, self._n_negatives, generator)
 
 
-def groups_of(speech: Speech, negatives: Negatives, shortest: int) -> Groups:
+def groups_of(speech: Crops, n_speakers: int, negatives: Negatives, shortest: int) -> Groups:
     """Utterances that negatives may come from together.
 
     Whoever speaks in an utterance of an unknown speaker, it is one person: such an utterance is
@@ -154,12 +157,13 @@ def groups_of(speech: Speech, negatives: Negatives, shortest: int) -> Groups:
     Raises:
         InputError: no utterance has `shortest` frames.
     """
-    own = len(speech.speaker_names) + np.arange(len(speech.speakers))
+    speakers = speech.numbers["speakers"]
+    own = n_speakers + np.arange(len(speech))
     numbers: NDArray[np.int64]
     match negatives:
         case "speaker":
-            known = speech.speakers < len(speech.speaker_names)
-            numbers = np.where(known, speech.speakers, own)
+            known = speakers < n_speakers
+            numbers = np.where(known, speakers, own)
         case "utterance":
             numbers = own
         case "any":
@@ -167,8 +171,7 @@ def groups_of(speech: Speech, negatives: Negatives, shortest: int) -> Groups:
     groups = speech.groups(numbers, shortest)
     if not len(groups.utterances):
         raise InputError(
-            f"no utterance of {len(speech.speakers)} lasts {shortest} frames, which predicting "
-            "takes",
+            f"no utterance of {len(speech)} lasts {shortest} frames, which predicting takes",
             cause="the recordings were cut into words or phones",
             remedy="predict fewer steps ahead, take a smaller stride, or give longer recordings",
         )
@@ -311,15 +314,16 @@ class CPCUnits(NeuralUnits):
         """
         front_end = FrontEnd.fit(features, 1, self.options)
         learned, kept = held_out(features)
-        speech = Speech.of(learned, front_end)
-        check_enough(speech.frames[:: self.stride], self.n_units, features, self.stride)
-        valid = Speech.of(kept, front_end, speech.speaker_names)
+        speakers = speakers_of(learned)
+        speech = prepared(learned, front_end, speakers)
+        check_enough(speech.arrays["x"][:: self.stride], self.n_units, features, self.stride)
+        valid = prepared(kept, front_end, speakers)
         augmentation = None
         if self.config.augmentation is not None:
             augmentation = augmentation_of(
                 front_end, features, self.config.augmentation, self.device
             )
-        self.n_in, self.n_speakers = speech.frames.shape[1], len(speech.speaker_names)
+        self.n_in, self.n_speakers = speech.arrays["x"].shape[1], len(speakers)
         mark = {"features": features.id, "ids": features.ids}
         network = self._trained(speech, valid, augmentation, mark)
         self.encoder, self.codebook = self.config.deployed(network), None
@@ -332,8 +336,8 @@ class CPCUnits(NeuralUnits):
 
     def _trained(
         self,
-        speech: Speech,
-        valid: Speech,
+        speech: Crops,
+        valid: Crops,
         augmentation: Augmentation | None,
         mark: Mapping[str, Any],
     ) -> Cpc:
@@ -369,8 +373,8 @@ class CPCUnits(NeuralUnits):
     def _task(
         self,
         network: Cpc,
-        speech: Speech,
-        valid: Speech,
+        speech: Crops,
+        valid: Crops,
         augmentation: Augmentation | None,
         training: TrainingConfig,
     ) -> CpcTask:
@@ -380,6 +384,7 @@ class CPCUnits(NeuralUnits):
             valid,
             training,
             stride=self.stride,
+            n_speakers=self.n_speakers,
             negatives=self.config.negatives,
             n_per_group=self.config.n_per_group,
             n_negatives=self.config.n_negatives,

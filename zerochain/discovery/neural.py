@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -18,23 +18,26 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
+from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, sample_frames
 from zerochain.discovery.kmeans import draft, lloyd, points_of
 from zerochain.discovery.model import Frames, UnitModel, squared_distances
-from zerochain.discovery.segments import Speech
 from zerochain.errors import InputError
-from zerochain.features.batching import like_lengths, padded
 from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import Bundle, within
+from zerochain.formats.features import Features
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.vqvae import CollapseWarning, Quantizer
 from zerochain.modules.weights import with_weights
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops, bounds_of, like_lengths, padded
 from zerochain.training.loop import Batch
 from zerochain.training.outcome import Outcome
+from zerochain.training.split import validation_ids
 
 COLLAPSED = 0.1
 """The part of the codes in use below which a codebook has collapsed."""
+NO_LABEL = -100
+"""Of what lies beyond an utterance's end."""
 _LATENTS_A_UNIT = 64  # that the codebook's first k-means looks at
 
 
@@ -88,6 +91,7 @@ def start_codebook(
 
 
 _STRIDES = (1, 2, 4, 8)
+_VALIDATION_FRAMES = 60_000
 _BATCH_FRAMES = 8_192  # of a padded batch: activations of 256 channels take 8 MB a layer
 _MEASURED_FRAMES = 300_000  # of training speech, on which usage and distortion are measured
 _ENCODER = "encoder"
@@ -231,13 +235,15 @@ class NeuralUnits(UnitModel):
         return encoded(self.encoder, utterances, self.stride, self.device)
 
     def _measure(
-        self, speech: Speech, seed: int, codebook_from: Literal["training", "kmeans"]
+        self, speech: Crops, seed: int, codebook_from: Literal["training", "kmeans"]
     ) -> None:
         """How many codes training speech uses, how evenly, and at which mean distance.
 
         Before that, K-Means on the latents may replace the codebook, or make the first one.
         """
-        latents = self.latents_of(speech.sample(_MEASURED_FRAMES, seed))
+        latents = self.latents_of(
+            [speech.utterance("x", u) for u in speech.sample(_MEASURED_FRAMES, seed)]
+        )
         if codebook_from == "kmeans":
             self.codebook = self._reestimated(np.concatenate(latents), seed)
         assert self.codebook is not None
@@ -281,3 +287,46 @@ def encoded(encoder: nn.Module, utterances: list[Frames], stride: int, device: s
             for row, i in enumerate(batch):
                 results[i] = y[row, : -(-len(utterances[i]) // stride)]
     return [r for r in results if r is not None]
+
+
+def prepared(features: Features, front_end: FrontEnd, speakers: Sequence[str]) -> Crops:
+    """All utterances as the front end prepares them, for training.
+
+    Args:
+        speakers: those that are told apart; "speakers" numbers them, and any other is their count.
+
+    Returns:
+        crops of "x" (N, D), with "speakers" (U,).
+    """
+    number: dict[str | None, int] = {name: i for i, name in enumerate(speakers)}
+    lengths = [front_end.n_steps(n) for _, n in features.index.values()]
+    return Crops(
+        {"x": sample_frames(features, front_end, sum(lengths), seed=0)},
+        bounds_of(lengths),
+        {
+            "speakers": np.array(
+                [number.get(features.speakers[n], len(speakers)) for n in features.ids], np.int64
+            )
+        },
+    )
+
+
+def speakers_of(features: Features) -> list[str]:
+    """The names of the known speakers, sorted."""
+    return sorted({s for s in features.speakers.values() if s is not None})
+
+
+def held_out(features: Features) -> tuple[Features, Features]:
+    """What to train on, and the utterances by which to see when training is done.
+
+    Those are a twentieth of all, and less of a large corpus: they are looked at many times.
+
+    Raises:
+        InputError: fewer than two utterances.
+    """
+    n_frames = sum(n for _, n in features.index.values())
+    ids = validation_ids(features.ids, min(0.05, _VALIDATION_FRAMES / n_frames))
+    return (
+        features.restrict([name for name in features.ids if name not in ids]),
+        features.restrict([name for name in features.ids if name in ids]),
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -28,15 +28,15 @@ from torch.nn.functional import cross_entropy
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, augmentation_of, check_enough
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import Frames, UnitModel
-from zerochain.discovery.neural import NeuralUnits
+from zerochain.discovery.neural import NO_LABEL, NeuralUnits, held_out, prepared
 from zerochain.discovery.segmentation import Segmentation
-from zerochain.discovery.segments import NO_LABEL, Speech, held_out
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.formats.features import Features
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Batch, Update, train
 from zerochain.training.outcome import Outcome
@@ -111,8 +111,8 @@ class FrameTask:
     def __init__(
         self,
         network: FrameClassifier,
-        train: Speech,
-        valid: Speech,
+        train: Crops,
+        valid: Crops,
         config: TrainingConfig,
         *,
         stride: int,
@@ -135,7 +135,7 @@ class FrameTask:
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
         seed = (self.config.seed, step, process)
-        batch = self._train.random_segments(self.config.batch_size, self._n_frames, seed)
+        batch = self._train.random(self.config.batch_size, self._n_frames, seed)
         # From the same numbers, so that a resumed run hears the same voices on any device.
         batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         return batch
@@ -160,7 +160,7 @@ class FrameTask:
     def validate(self, network: nn.Module) -> float:
         """Cross-entropy of held-out utterances, in nats."""
         total, n = 0.0, 0
-        for batch in self._valid.all_segments(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
+        for batch in self._valid.all(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
             here = {name: value.to(self._device) for name, value in batch.items()}
             scores = network(here["x"], here["lengths"]).flatten(0, 1).float()
             labels = self._labels(here)
@@ -358,9 +358,9 @@ class SelfTrainedUnits(NeuralUnits):
         front_end = FrontEnd.fit(features, 1, self.options)
         augmentation = self._augmentation(front_end, features)
         learned, kept = held_out(features)
-        speech, valid = (Speech.of(part, front_end) for part in (learned, kept))
-        check_enough(speech.frames[:: self.stride], self.n_units, features, self.stride)
-        self.n_in, self.front_end = speech.frames.shape[1], front_end
+        speech, valid = (prepared(part, front_end, []) for part in (learned, kept))
+        check_enough(speech.arrays["x"][:: self.stride], self.n_units, features, self.stride)
+        self.n_in, self.front_end = speech.arrays["x"].shape[1], front_end
         self.trained_on = {"corpus": features.corpus_id, "features": features.id}
         seed, mark = self.training.seed, {"features": features.id, "ids": features.ids}
         teacher: UnitModel = first_teacher(
@@ -374,8 +374,8 @@ class SelfTrainedUnits(NeuralUnits):
                     checkpoint.unlink()
             for number in range(1, self.config.rounds + 1):
                 penalty = self.config.teacher_penalty
-                speech = replace(speech, labels=labels_of(teacher, learned, penalty))
-                valid = replace(valid, labels=labels_of(teacher, kept, penalty))
+                speech = speech.with_array("labels", labels_of(teacher, learned, penalty), NO_LABEL)
+                valid = valid.with_array("labels", labels_of(teacher, kept, penalty), NO_LABEL)
                 task = self._task(speech, valid, teacher.n_units, augmentation, number)
                 pupil = self._pupil(task, number, folder / f"round-{number}", mark)
                 pupil._measure(speech, seed, "kmeans")
@@ -393,8 +393,8 @@ class SelfTrainedUnits(NeuralUnits):
 
     def _task(
         self,
-        speech: Speech,
-        valid: Speech,
+        speech: Crops,
+        valid: Crops,
         n_targets: int,
         augmentation: Augmentation | None,
         number: int,

@@ -19,9 +19,11 @@ from zerochain.discovery.neural import (
     CollapseWatch,
     NeuralUnits,
     collapse,
+    held_out,
+    prepared,
+    speakers_of,
     start_codebook,
 )
-from zerochain.discovery.segments import Speech, held_out
 from zerochain.formats.features import Features
 from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, Tail, check_tail, mask_of
 from zerochain.modules.vqvae import (
@@ -33,6 +35,7 @@ from zerochain.modules.vqvae import (
 )
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 from zerochain.training.loop import Batch, Update, train
 from zerochain.training.outcome import Outcome
 
@@ -52,8 +55,8 @@ class VqvaeTask:
     def __init__(
         self,
         network: ConditionalVqvae,
-        train: Speech,
-        valid: Speech,
+        train: Crops,
+        valid: Crops,
         config: TrainingConfig,
         *,
         n_frames: int,
@@ -70,7 +73,7 @@ class VqvaeTask:
 
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
-        return self._train.random_segments(
+        return self._train.random(
             self._config.batch_size, self._n_frames, (self._config.seed, step, process)
         )
 
@@ -95,7 +98,7 @@ class VqvaeTask:
     def validate(self, network: nn.Module) -> float:
         """Mean squared error of the held-out utterances."""
         total, n = 0.0, 0.0
-        for batch in self._valid.all_segments(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
+        for batch in self._valid.all(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
             here = {name: value.to(self._device) for name, value in batch.items()}
             made: Reconstruction = network(here["x"], here["lengths"], here["speakers"])
             part, count = squared_error(made.x, here)
@@ -227,10 +230,11 @@ class VQVAEUnits(NeuralUnits):
         """
         front_end = FrontEnd.fit(features, 1, self.options)
         learned, kept = held_out(features)
-        speech = Speech.of(learned, front_end)
-        check_enough(speech.frames[:: self.stride], self.n_units, features, self.stride)
-        valid = Speech.of(kept, front_end, speech.speaker_names)
-        self.n_speakers = len(speech.speaker_names)
+        speakers = speakers_of(learned)
+        speech = prepared(learned, front_end, speakers)
+        check_enough(speech.arrays["x"][:: self.stride], self.n_units, features, self.stride)
+        valid = prepared(kept, front_end, speakers)
+        self.n_speakers = len(speakers)
         network = self._train(features, speech, valid)
         self.encoder = network.encoder
         self.codebook = network.quantizer.codebook.detach().cpu().numpy()
@@ -239,9 +243,9 @@ class VQVAEUnits(NeuralUnits):
         self._measure(speech, self.training.seed, self.config.codebook_from)
         return self
 
-    def _train(self, features: Features, speech: Speech, valid: Speech) -> ConditionalVqvae:
+    def _train(self, features: Features, speech: Crops, valid: Crops) -> ConditionalVqvae:
         torch.manual_seed(self.training.seed)
-        self.n_in = speech.frames.shape[1]
+        self.n_in = speech.arrays["x"].shape[1]
         network = self.config.network_of(self.n_in, self.n_speakers, self.n_units, self.stride)
         task = VqvaeTask(
             network,

@@ -25,13 +25,13 @@ from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
 from zerochain.formats.units import UnitFile
-from zerochain.inversion.cuts import Cuts
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.f0_vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig, n_units_of
 from zerochain.modules.vqvae import CollapseWarning
 from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 from zerochain.training.loop import Batch, Trained, Update, train
 from zerochain.training.outcome import Outcome
 from zerochain.training.split import validation_ids
@@ -82,15 +82,15 @@ def _log(f0: Contour) -> NDArray[np.float64]:
     return np.asarray(np.log(np.where(f0 > 0, f0, 1).astype(np.float64)))
 
 
-_CUT_FRAMES = 256  # 1.3 s: longer than what a unit sees
-_LONG_CUTS, _LONG_CUT = 16, 2048
+_CROP_FRAMES = 256  # 1.3 s: longer than what a unit sees
+_LONG_CROPS, _LONG_CROP = 16, 2048
 
 
 class F0Task:
     """Error of z and of voicing, each a mean over what is voiced or real, and the quantizer's."""
 
     def __init__(
-        self, network: F0Vqvae, learned: Cuts, kept: Cuts, config: TrainingConfig, device: str
+        self, network: F0Vqvae, learned: Crops, kept: Crops, config: TrainingConfig, device: str
     ) -> None:
         self.networks: dict[str, nn.Module] = {"f0": network}
         self.optimisers: dict[str, torch.optim.Optimizer] = {
@@ -109,9 +109,9 @@ class F0Task:
         network.quantizer.start(flat[chosen])
 
     def batch(self, step: int, process: int) -> Batch:
-        """Random cuts of the training utterances."""
+        """Random crops of the training utterances."""
         seed = (self._config.seed, step, process)
-        return self._learned.random(self._config.batch_size, _CUT_FRAMES, seed)
+        return self._learned.random(self._config.batch_size, _CROP_FRAMES, seed)
 
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
@@ -152,7 +152,7 @@ def _errors(z: Tensor, voicing: Tensor, batch: Batch) -> F0Errors:
 
 
 def measured(
-    network: F0Vqvae, learned: Cuts, kept: Cuts, trained: Trained, device: str
+    network: F0Vqvae, learned: Crops, kept: Crops, trained: Trained, device: str
 ) -> dict[str, Any]:
     """How training went, what codes training speech uses, and what they keep of the held-out."""
     counts = np.zeros(network.config.n_units, np.int64)
@@ -180,9 +180,9 @@ def measured(
     }
 
 
-def _batches(cuts: Cuts, device: str) -> Iterator[Batch]:
-    """Everything once, in long cuts."""
-    for batch in cuts.all(_LONG_CUTS, _LONG_CUT):
+def _batches(crops: Crops, device: str) -> Iterator[Batch]:
+    """Everything once, in long crops."""
+    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
         yield {name: value.to(device) for name, value in batch.items()}
 
 
@@ -254,7 +254,7 @@ class F0Quantizer:
         held_out = validation_ids(list(f0))
         sides = [i for i in f0 if i not in held_out], [i for i in f0 if i in held_out]
         learned, kept = (
-            Cuts.of([utterances[i] for i in ids], [voices[i] for i in ids]) for ids in sides
+            Crops.of([utterances[i] for i in ids], voices=[voices[i] for i in ids]) for ids in sides
         )
         config = config or F0VqvaeConfig()
         torch.manual_seed(training.seed)

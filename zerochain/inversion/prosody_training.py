@@ -21,7 +21,6 @@ from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.atomic import scratch
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
-from zerochain.inversion.cuts import Cuts
 from zerochain.inversion.pitch import check_contour, resampled
 from zerochain.inversion.prosody import Prosody, frames_a_step
 from zerochain.modules.encoder import mask_of
@@ -29,21 +28,22 @@ from zerochain.modules.f0_vqvae import F0Errors
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 from zerochain.training.loop import Batch, Update, train
 from zerochain.training.outcome import Outcome
 from zerochain.training.split import validation_ids
 
-_CUT_UNITS, _CUT_FRAMES = 128, 384
-_LONG_CUTS, _LONG_CUT = 16, 1024
+_CROP_UNITS, _CROP_FRAMES = 128, 384
+_LONG_CROPS, _LONG_CROP = 16, 1024
 
 
 @dataclass(frozen=True, eq=False)
 class ProsodyData:
     """The same utterances as merged units and as frames."""
 
-    units: Cuts
+    units: Crops
     """ "units" and "log_durations": log(duration + 1), durations in steps."""
-    frames: Cuts
+    frames: Crops
     """ "frames": the unit of each; "z" and "voiced" of its F0."""
 
     @property
@@ -69,10 +69,10 @@ class ProsodyTask:
         self._learned, self._kept, self._config, self._device = learned, kept, config, device
 
     def batch(self, step: int, process: int) -> Batch:
-        """Random cuts of the training utterances, of units and, other ones, of frames."""
+        """Random crops of the training utterances, of units and, other ones, of frames."""
         n, seed = self._config.batch_size, (self._config.seed, step, process)
-        units = self._learned.units.random(n, _CUT_UNITS, seed)
-        frames = self._learned.frames.random(n, _CUT_FRAMES, (*seed, 1))
+        units = self._learned.units.random(n, _CROP_UNITS, seed)
+        frames = self._learned.frames.random(n, _CROP_FRAMES, (*seed, 1))
         return {
             **{f"units.{name}": value for name, value in units.items()},
             **{f"frames.{name}": value for name, value in frames.items()},
@@ -122,9 +122,9 @@ class ProsodyTask:
         return total / n + float(errors.loss)
 
 
-def batches(cuts: Cuts, device: str) -> Iterator[Batch]:
-    """Everything once, in long cuts."""
-    for batch in cuts.all(_LONG_CUTS, _LONG_CUT):
+def batches(crops: Crops, device: str) -> Iterator[Batch]:
+    """Everything once, in long crops."""
+    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
         yield {name: value.to(device) for name, value in batch.items()}
 
 
@@ -357,4 +357,4 @@ def _data(
             }
         )
     numbers = [voices[name] for name in f0]
-    return ProsodyData(Cuts.of(merged, numbers), Cuts.of(framed, numbers))
+    return ProsodyData(Crops.of(merged, voices=numbers), Crops.of(framed, voices=numbers))

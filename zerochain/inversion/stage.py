@@ -51,7 +51,7 @@ from zerochain.inversion.waveform import (
     hop_of_frames,
     make_generator,
     mean_spectra,
-    training_cuts,
+    training_crops,
 )
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.code2spec import Code2SpecConfig
@@ -422,7 +422,7 @@ def _train(
     tensorboard: bool,
 ) -> Trained:
     hop = generator.config.hop
-    learned, kept = training_cuts(data, hop)
+    learned, kept = training_crops(data, hop)
     if isinstance(generator, SourceFilterGenerator):
         generator.start_from(mean_spectra(generator, learned))
     n_frames = round(_N_FRAMES_S * audio.SAMPLE_RATE / hop)

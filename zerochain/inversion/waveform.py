@@ -24,7 +24,6 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, timeless, within, write_bundle
-from zerochain.inversion.cuts import Cuts
 from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, frames_a_step
 from zerochain.inversion.voices import InverterConfig, Voice, check_n_reference, check_vector, named
@@ -46,13 +45,14 @@ from zerochain.modules.f0_vqvae import STRIDE
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
 from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import Crops
 from zerochain.training.loop import Batch, Update
 from zerochain.training.split import validation_ids
 
 Generator = SourceFilterGenerator | HiFiGANGenerator
 Adversary = Literal["none", "multi-resolution", "multi-period"]
 _BETAS = (0.8, 0.99)  # of AdamW, as published for HiFi-GAN
-_LONG_CUTS, _LONG_CUT = 8, 400
+_LONG_CROPS, _LONG_CROP = 8, 400
 _EDGE_FRAMES = 4  # of a cut, whose neighbours the generator doesn't see
 
 
@@ -108,7 +108,7 @@ class Utterance:
     voice: int
 
     def arrays(self, hop: int) -> dict[str, NDArray[np.generic]]:
-        """What `Cuts` lays end to end; samples are rows of `hop`."""
+        """What `Crops` lays end to end; samples are rows of `hop`."""
         n = len(self.units) * hop
         wave = np.zeros(n, np.float32)
         wave[: len(self.wave)] = self.wave[:n]
@@ -120,7 +120,7 @@ class Utterance:
         }
 
 
-def training_cuts(utterances: Mapping[str, Utterance], hop: int) -> tuple[Cuts, Cuts]:
+def training_crops(utterances: Mapping[str, Utterance], hop: int) -> tuple[Crops, Crops]:
     """What to train on, and what to validate on.
 
     Raises:
@@ -131,16 +131,18 @@ def training_cuts(utterances: Mapping[str, Utterance], hop: int) -> tuple[Cuts, 
         [u for name, u in utterances.items() if name not in held_out],
         [u for name, u in utterances.items() if name in held_out],
     )
-    learned, kept = (Cuts.of([u.arrays(hop) for u in s], [u.voice for u in s]) for s in sides)
+    learned, kept = (
+        Crops.of([u.arrays(hop) for u in s], voices=[u.voice for u in s]) for s in sides
+    )
     return learned, kept
 
 
-def mean_spectra(generator: SourceFilterGenerator, cuts: Cuts) -> Tensor:
+def mean_spectra(generator: SourceFilterGenerator, crops: Crops) -> Tensor:
     """Each unit's mean log spectrum, (n_units + 1, n_bins): of all frames where it never occurs."""
     n_units = generator.config.n_units
     sums = torch.zeros(n_units + 1, generator.transform.n_bins, dtype=torch.float64)
     counts = torch.zeros(n_units + 1, dtype=torch.float64)
-    for batch in cuts.all(_LONG_CUTS, _LONG_CUT):
+    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
         units, real = _units(batch, n_units)
         spectra = generator.log_magnitude(batch["waves"].flatten(1))[real].double()
         sums.index_add_(0, units[real], spectra)
@@ -158,8 +160,8 @@ class GeneratorTask:
     def __init__(
         self,
         generator: Generator,
-        learned: Cuts,
-        kept: Cuts,
+        learned: Crops,
+        kept: Crops,
         losses: GeneratorLosses,
         config: TrainingConfig,
         *,
@@ -183,7 +185,7 @@ class GeneratorTask:
         self._mel = MelLoss().to(device)
 
     def batch(self, step: int, process: int) -> Batch:
-        """Random cuts of the training utterances, and where their excitation starts."""
+        """Random crops of the training utterances, and where their excitation starts."""
         seed = (self._config.seed, step, process)
         batch = self._learned.random(self._config.batch_size, self._n_frames, seed)
         start = Start.random(len(batch["voices"]), int(np.random.default_rng(seed).integers(2**31)))
@@ -206,7 +208,7 @@ class GeneratorTask:
     def validate(self, network: nn.Module) -> float:
         """The spectral loss on the held-out utterances."""
         total, n = 0.0, 0
-        for batch in self._kept.all(_LONG_CUTS, _LONG_CUT):
+        for batch in self._kept.all(_LONG_CROPS, _LONG_CROP):
             here = {name: value.to(self._device) for name, value in batch.items()}
             made, real = self._made(network, here)
             size = int(batch["lengths"].sum())
@@ -230,7 +232,7 @@ class GeneratorTask:
         return adversarial + self._losses.feature_matching_weight * matching, values
 
     def _made(self, generator: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the generator makes of a batch, and the recordings, but for the cuts' edges."""
+        """What the generator makes of a batch, and the recordings, but for the crops' edges."""
         units, _ = _units(batch, self._nothing)
         start = Start(batch["phase"], batch["noise"]) if "phase" in batch else None
         f0_units = batch["f0_units"] if self._has_f0_units else None

@@ -25,7 +25,6 @@ from torch.nn.functional import ctc_loss
 from zerochain.audio import Waveform
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
-from zerochain.features.batching import like_lengths, padded
 from zerochain.features.extraction import extracted
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
@@ -39,6 +38,7 @@ from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import like_lengths, padded
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Batch, Row, Trained, Update, train, training_folder
 from zerochain.training.outcome import Outcome

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
-from zerochain.features.batching import like_lengths, padded
 from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.formats.atomic import check_replaceable
@@ -34,6 +33,7 @@ from zerochain.modules.speaker_encoder import SpeakerClassifier, SpeakerNet, Spe
 from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import like_lengths, padded
 from zerochain.training.device import is_main_process
 from zerochain.training.loop import CHECKPOINT, Batch, Trained, Update, train, training_folder
 from zerochain.training.outcome import Outcome

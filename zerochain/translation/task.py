@@ -17,12 +17,12 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
-from zerochain.features.batching import like_lengths
 from zerochain.features.normalisation import Moments
 from zerochain.metrics.translation import unit_bleu
 from zerochain.modules.unit_decoders import end_of
 from zerochain.modules.unit_translator import Predicted, UnitTranslator, hidden_of, tag_of
 from zerochain.training.config import TrainingConfig
+from zerochain.training.crops import like_lengths
 from zerochain.training.loop import Batch, Row, Update
 from zerochain.translation.data import IGNORED, Buckets, Pair, collated, joined, taught
 from zerochain.translation.decoding import ctc_best, greedy, most_units

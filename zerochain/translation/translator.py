@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zerochain.errors import InputError, listed
-from zerochain.features.batching import like_lengths
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, write_bundle
 from zerochain.formats.units import Units
 from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
 from zerochain.modules.weights import weights_of, with_weights
 from zerochain.progress import track
+from zerochain.training.crops import like_lengths
 from zerochain.translation.data import Material, Pair, padded, steps_needed, taught
 from zerochain.translation.decoding import (
     Hypothesis,

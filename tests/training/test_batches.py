@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.features.batching import like_lengths, padded
+from zerochain.training.crops import like_lengths, padded
 
 
 @given(st.lists(st.integers(1, 50)), st.integers(1, 120))

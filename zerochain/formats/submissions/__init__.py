@@ -1,1 +1,0 @@
-"""Submissions to the ZeroSpeech challenges: how they are laid out, and what breaks their rules."""

@@ -1,0 +1,188 @@
+"""Batches of utterances of any length: random crops for training, everything once for validation.
+
+`Crops` holds many utterances end to end, as memory-mapped or plain arrays over one time axis, so
+that a crop is a slice. A crop never reaches into the next utterance; what is shorter than the crop
+is padded. Each batch follows from its seed alone, so that a resumed training sees the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Utterances sorted by group, their frames numbered from the first group to the last."""
+
+    utterances: NDArray[np.int64]
+    """(U',)"""
+    ends: NDArray[np.int64]
+    """(U',): where each utterance ends."""
+    bounds: NDArray[np.int64]
+    """(G + 1,): where groups begin and end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Utterances end to end, each of several arrays over the same time.
+
+    A batch of crops holds every array by its name, (B, T, …), padded beyond an utterance's end;
+    every number of the utterances by its name, (B,); "lengths" and "utterances", (B,).
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    """Name → (N, …), all utterances one after the other."""
+    bounds: NDArray[np.int64]
+    """(U + 1,): utterance u is `bounds[u]:bounds[u + 1]`."""
+    numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Name → (U,), a number of each utterance: who speaks, say."""
+    padding: Mapping[str, int] = field(default_factory=dict)
+    """Name of an array → the value beyond an utterance's end, if that is not 0."""
+
+    @classmethod
+    def of(cls, utterances: Sequence[Mapping[str, NDArray[Any]]], **numbers: Sequence[int]) -> Self:
+        """Lay utterances end to end; within each, all arrays have one length."""
+        names = list(utterances[0])
+        return cls(
+            {name: np.concatenate([u[name] for u in utterances]) for name in names},
+            bounds_of([len(u[names[0]]) for u in utterances]),
+            {name: np.asarray(values, np.int64) for name, values in numbers.items()},
+        )
+
+    def __len__(self) -> int:
+        """How many utterances there are."""
+        return len(self.bounds) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(U,)."""
+        return np.diff(self.bounds)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything: a checkpoint of other data belongs to another training."""
+        total = hashlib.sha256()
+        for values in (*self.arrays.values(), self.bounds, *self.numbers.values()):
+            total.update(np.ascontiguousarray(values).tobytes())
+        return total.hexdigest()
+
+    def with_array(self, name: str, values: NDArray[Any], padding: int = 0) -> Self:
+        """The same utterances with one more array over their time, or another of that name."""
+        return replace(
+            self,
+            arrays={**self.arrays, name: values},
+            padding={**self.padding, name: padding},
+        )
+
+    def utterance(self, name: str, u: int) -> NDArray[Any]:
+        """One utterance of the array `name`, (T, …)."""
+        return self.arrays[name][self.bounds[u] : self.bounds[u + 1]]
+
+    def sample(self, n_frames: int, seed: int) -> list[int]:
+        """Random utterances, each whole, until they have `n_frames` or there are no more."""
+        chosen = np.random.default_rng(seed).permutation(len(self))
+        before = np.concatenate([[0], np.cumsum(self.lengths[chosen])[:-1]])
+        return [int(u) for u in np.sort(chosen[before < n_frames])]
+
+    def random(self, n: int, longest: int, seed: Sequence[int]) -> Batch:
+        """`n` crops of at most `longest`, every frame as likely as another to be in one.
+
+        The same for the same seed, whatever came before.
+        """
+        rng = np.random.default_rng(list(seed))
+        chosen = rng.choice(len(self), n, p=self.lengths / self.lengths.sum())
+        return self._crop(chosen, self._starts(rng, chosen, longest), longest)
+
+    def all(self, n: int, longest: int) -> Iterator[Batch]:
+        """Everything once, in batches of at most `n` crops of like lengths."""
+        crops = [
+            (u, start)
+            for u in np.argsort(self.lengths, kind="stable")
+            for start in range(self.bounds[u], self.bounds[u + 1], longest)
+        ]
+        for first in range(0, len(crops), n):
+            part = np.array(crops[first : first + n])
+            yield self._crop(part[:, 0], part[:, 1], longest)
+
+    def groups(self, numbers: NDArray[np.int64], shortest: int = 1) -> Groups:
+        """Utterances of at least `shortest` frames, grouped by a number of each, (U,)."""
+        kept = np.flatnonzero(self.lengths >= shortest)
+        utterances = kept[np.argsort(numbers[kept], kind="stable")]
+        ends = np.cumsum(self.lengths[utterances])
+        last = np.flatnonzero(np.diff(numbers[utterances], append=-1))
+        return Groups(utterances, ends, np.concatenate([[0], ends[last]]))
+
+    def grouped(
+        self, groups: Groups, n_groups: int, n_per_group: int, longest: int, seed: Sequence[int]
+    ) -> Batch:
+        """Crops as `random` gives them, those of a group one after the other.
+
+        Groups are drawn in proportion to their frames, and a group's crops from all over it.
+        """
+        rng = np.random.default_rng(list(seed))
+        total = groups.bounds[-1]
+        group = np.searchsorted(groups.bounds, rng.integers(0, total, n_groups), "right") - 1
+        place = (np.arange(n_per_group) + rng.random((n_groups, n_per_group))) / n_per_group
+        first, last = groups.bounds[group][:, None], groups.bounds[group + 1][:, None]
+        frames = (first + place * (last - first)).astype(np.int64).ravel()
+        chosen = groups.utterances[np.searchsorted(groups.ends, frames, "right")]
+        return self._crop(chosen, self._starts(rng, chosen, longest), longest)
+
+    def _starts(
+        self, rng: np.random.Generator, utterances: NDArray[np.int64], longest: int
+    ) -> NDArray[np.int64]:
+        slack = np.maximum(self.lengths[utterances] - longest, 0)
+        return self.bounds[utterances] + rng.integers(0, slack + 1)
+
+    def _crop(
+        self, utterances: NDArray[np.int64], starts: NDArray[np.int64], longest: int
+    ) -> Batch:
+        lengths = np.minimum(self.bounds[utterances + 1] - starts, longest)
+        batch = {
+            "lengths": torch.from_numpy(lengths),
+            "utterances": torch.from_numpy(np.asarray(utterances, np.int64)),
+            **{name: torch.from_numpy(v[utterances]) for name, v in self.numbers.items()},
+        }
+        for name, values in self.arrays.items():
+            shape = (len(starts), lengths.max(), *values.shape[1:])
+            crops = np.full(shape, self.padding.get(name, 0), values.dtype)
+            for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+                crops[row, :length] = values[start : start + length]
+            batch[name] = torch.from_numpy(crops)
+        return batch
+
+
+def bounds_of(lengths: Sequence[int]) -> NDArray[np.int64]:
+    """Where utterances of these lengths, (U,), begin and end when laid end to end: (U + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def like_lengths(lengths: Sequence[int], n_frames: int) -> Iterator[list[int]]:
+    """Indices in groups of like lengths, each of at most `n_frames` frames with padding."""
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if group and lengths[i] * (len(group) + 1) > n_frames:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def padded(utterances: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Utterances (T, D) as (B, longest T, D), zero beyond their ends, and their lengths (B,)."""
+    lengths = torch.tensor([len(frames) for frames in utterances])
+    x = torch.zeros(len(utterances), int(lengths.max()), utterances[0].shape[1])
+    for row, frames in enumerate(utterances):
+        x[row, : len(frames)] = torch.from_numpy(np.array(frames))
+    return x, lengths
