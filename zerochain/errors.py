@@ -1,4 +1,4 @@
-"""The one way zerochain refuses bad input: say what was found, where, why, and the way out.
+"""The one way zerochain refuses bad input: what was found, where, the likely cause, and the fix.
 
 What the operating system refuses, as an error that says the likely cause and the fix.
 """
@@ -19,7 +19,7 @@ class InputError(ValueError):
         found: what was found, as a clause without a full stop.
         path: the file or folder it was found in.
         cause: the likeliest cause.
-        remedy: the way out.
+        remedy: how to fix it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class InputError(ValueError):
         if self.cause:
             text += f"\n  likely cause: {self.cause}"
         if self.remedy:
-            text += f"\n  way out: {self.remedy}"
+            text += f"\n  fix: {self.remedy}"
         return text
 
 
@@ -55,6 +55,11 @@ def listed(names: list[str], limit: int = 10) -> str:
     """The first names of a list, and how many more there are: 'a, b, c and 4 more'."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def counted(n: int, one: str, several: str = "") -> str:
+    """A number and its noun: "1 unit", "2,400 units", "2 boxes" (of "box", "boxes")."""
+    return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -211,7 +211,7 @@ def test_recordings_that_broke_after_the_import(
         error = run(*command, code=1).stderr
         assert error.startswith(f"Error: {broken}: ")
         assert found in error
-        assert "way out: " in error
+        assert "fix: " in error
     assert not Path("new").exists()
     assert before == (Path("u.parquet").read_bytes(), bundle_id(Path("km")))
     assert not leftovers(tmp_path)

@@ -407,7 +407,7 @@ def test_swapped_and_broken_arguments(prepared: Prepared) -> None:
     for bad in ("empty.parquet", "none.parquet", corpus / "utterances.parquet"):
         error = run(*speak, inverter, bad, "--out", "w", code=1).stderr
         assert Path(bad).name in error
-        assert "way out" in error or "no such file" in error
+        assert "fix:" in error or "no such file" in error
     assert not Path("w").exists()
 
 

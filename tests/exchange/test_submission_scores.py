@@ -143,7 +143,7 @@ def test_segments_go_out_step_by_step_or_one_a_line(spoken: Spoken, tmp_path: Pa
     assert abx(tmp_path / "a" / "features", corpus) == abx(units, corpus, model=model)
 
     export_zerospeech2019(tmp_path / "units", part, distance="dtw_cosine", lines="unit", **ABOUT)
-    with pytest.raises(InputError, match="way out: give the right --step-ms; segments"):
+    with pytest.raises(InputError, match="fix: give the right --step-ms; segments"):
         import_zerospeech2019(
             tmp_path / "units", tmp_path / "b", "english", step_ms=STEP_MS, corpus=corpus.folder
         )

@@ -143,7 +143,7 @@ def test_what_is_complained_of(
     assert set(said) == found
     for text in said.values():
         assert f"at step {10 * (len(before) + len(after))}" in text
-        assert "Way out: " in text
+        assert "Fix: " in text
 
 
 def test_it_warns_once_of_each() -> None:

@@ -57,7 +57,7 @@ class CollapseWatch:
 def collapse(n_used: int, n_units: int) -> str:
     """What to say of a codebook that has collapsed."""
     return (
-        f"the codebook has collapsed: {n_used} of {n_units} units are in use. Way out: a moving-"
+        f"the codebook has collapsed: {n_used} of {n_units} units are in use. Fix: a moving-"
         "average codebook that restarts (--ema, --restart-below), a lower learning rate, or fewer "
         "units"
     )

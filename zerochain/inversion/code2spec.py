@@ -109,7 +109,7 @@ def complaints(history: Sequence[Row]) -> dict[str, str]:
         found["won"] = (
             f"at step {step} the discriminator has won: for {_RECENT} validations it has told at "
             f"least {math.floor(100 * min(recent))} % of the patches rightly, so that the inverter "
-            "learns little from it. Way out: a narrower one (--adversary-width), a later one "
+            "learns little from it. Fix: a narrower one (--adversary-width), a later one "
             "(--adversary-from), more speech, or --adversary none"
         )
     # The mean spectrum, for every frame the same, has an error of 1.
@@ -119,7 +119,7 @@ def complaints(history: Sequence[Row]) -> dict[str, str]:
         found["error"] = (
             f"at step {step} the adversary has driven the error on held-out speech to {now:.3f}, "
             f"more than twice the {least:.3f} before it: the inverter no longer follows its units. "
-            "Way out: a larger --alpha, a lower --learning-rate, or --adversary none"
+            "Fix: a larger --alpha, a lower --learning-rate, or --adversary none"
         )
     return found
 

@@ -427,7 +427,7 @@ class F0Quantizer:
 
 def _collapse(n_used: int, n_units: int) -> str:
     return (
-        f"the codebook of F0 has collapsed: {n_used} of {n_units} units are in use. Way out: more "
+        f"the codebook of F0 has collapsed: {n_used} of {n_units} units are in use. Fix: more "
         "or livelier speech, F0 that is tracked better (look at some contours), a lower learning "
         "rate, or fewer units"
     )
