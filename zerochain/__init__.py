@@ -1,7 +1,12 @@
-"""Discover, score, invert and translate discrete units of speech, without transcripts."""
+"""Discover, score, invert and translate discrete units of speech, without transcripts.
+
+`from zerochain import KMeansUnits, read_features`: what is public stands in __init__.pyi.
+"""
 
 import os
 from pathlib import Path
+
+import lazy_loader
 
 # OpenMP threads that spin while they wait ruin a busy machine with few cores; both variables
 # are read once, when the runtime loads, so they are set before torch or numba can be imported.
@@ -16,3 +21,5 @@ except RuntimeError:
     os.environ["HOME"] = os.sep
 
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
