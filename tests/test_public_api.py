@@ -12,8 +12,6 @@ import zerochain
 STUB = ast.parse(Path(zerochain.__file__).with_suffix(".pyi").read_text())
 IMPORTS = [node for node in STUB.body if isinstance(node, ast.ImportFrom)]
 NAMES = [alias.name for node in IMPORTS for alias in node.names]
-    alias.name for node in STUB.body if isinstance(node, ast.ImportFrom) for alias in node.names
-]
 
 
 def test_all_names_what_the_stub_names() -> None:
