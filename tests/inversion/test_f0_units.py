@@ -127,7 +127,7 @@ def test_a_collapsed_codebook_is_reported() -> None:
     """One endless tone: there is nothing to tell apart but its beginning and its end."""
     f0 = {f"u{i}": np.full(3000, 120, np.float32) for i in range(4)}
     statistics = [F0Statistics.of(f0.values())]
-    with pytest.warns(CollapseWarning, match=r"[1-4] of 20 units are in use. Way out"):
+    with pytest.warns(CollapseWarning, match=r"[1-4] of 20 units are in use. Fix"):
         quantizer = F0Quantizer.fit(
             f0, dict.fromkeys(f0, 0), statistics, config=SMALL, training=VERY_QUICK
         )
