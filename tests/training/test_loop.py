@@ -12,7 +12,9 @@ from zerochain.errors import InputError
 from zerochain.formats.training_log import read_training_log
 from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
 from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import Batch, Trained, Update, _accelerator, _Run, train
+from zerochain.training.device import accelerator_of
+from zerochain.training.loop import Batch, Trained, Update, train
+from zerochain.training.state import TrainingState
 
 CONFIG = TrainingConfig(
     max_steps=60, validate_every=10, learning_rate=0.05, patience=100, ema_decay=0.9
@@ -183,14 +185,14 @@ def test_restart_ignores_the_checkpoint(tmp_path: Path) -> None:
 
 def test_the_scale_of_fp16_and_the_random_state_are_kept(tmp_path: Path) -> None:
     task = Regression(CONFIG)
-    one, two = (_Run(task, CONFIG, _accelerator("cpu", "no")) for _ in range(2))
+    one, two = (TrainingState(task, CONFIG, accelerator_of("cpu", "no")) for _ in range(2))
     for run_, scale in ((one, 3.0), (two, 7.0)):
         run_.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     one.advance(1)
     state = one.state()
     torch.manual_seed(99)
     save_checkpoint(tmp_path / "c", {"fingerprint": "f", **state})
-    two.restore(load_checkpoint(tmp_path / "c", "f"))
+    two.restore(load_checkpoint(tmp_path / "c"))
     assert two.accelerator.scaler.get_scale() == 3.0
     assert torch.equal(torch.get_rng_state(), state["random"][0])
 
