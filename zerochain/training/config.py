@@ -55,4 +55,4 @@ class Recipe(BaseModel):
 
 
 TrainingConfig = Recipe
-"""The name until 0.x; callers move to `Recipe`."""
+"""Its former name, for callers that still use it."""

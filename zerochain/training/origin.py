@@ -29,7 +29,7 @@ from zerochain.training.config import Recipe
 _LONGEST = 4000  # characters of JSON of an input that is held as it is
 _SHOWN = 60  # characters of a value that an error shows
 _LONG = "sha256"
-_ABSENT = "absent"
+_ABSENT = object()
 _MAX_STEPS = "max_steps"
 
 
@@ -120,28 +120,32 @@ def _recorded(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    """The settings that differ, in words: "batch_size 16 → 32"."""
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> Iterator[str]:
+    """The settings that differ, as arguments: "batch_size=16 → 32", "width=8 → 4 (of network)"."""
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
         if old == new:
             continue
-        if _is_digest(old) and _is_digest(new):
-            yield f"{within}{name} ({old['n']} → {new['n']} of them)"
-        elif (
-            isinstance(old, dict)
-            and isinstance(new, dict)
-            and not (_is_digest(old) or _is_digest(new))
-        ):
-            yield from _changes(old, new, f"{within}{name}.")
+        if _is_table(old) and _is_table(new):
+            yield from _changes(old, new, f" (of {name})")
+        elif _is_digest(old) and _is_digest(new):
+            yield f"{name} ({old['n']} → {new['n']} of them){of}"
+        elif old is _ABSENT:
+            yield f"{name}={_shown(new)} is new{of}"
+        elif new is _ABSENT:
+            yield f"{name}={_shown(old)} is gone{of}"
         else:
-            yield f"{within}{name} {_shown(old)} → {_shown(new)}"
+            yield f"{name}={_shown(old)} → {_shown(new)}{of}"
 
 
 def _is_digest(value: Any) -> bool:
     return isinstance(value, dict) and _LONG in value
 
 
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and _LONG not in value
+
+
 def _shown(value: Any) -> str:
-    text = f"{value['n']} of them" if _is_digest(value) else str(value)
+    text = f"{value['n']} of them" if _is_digest(value) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

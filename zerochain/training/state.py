@@ -105,8 +105,8 @@ class TrainingState:
                 raise InputError(
                     f"training diverged at step {step}: {wrong[0]} is {row[wrong[0]]}",
                     cause="too high a learning rate, or a recording that isn't speech",
-                    remedy="lower the argument 'learning_rate'; the last good checkpoint is kept, "
-                    "and restart=True starts anew",
+                    remedy=f"lower learning_rate={self.recipe.learning_rate:g}; the last good "
+                    "checkpoint is kept, and restart=True starts anew",
                 )
         self.norms = []
 
