@@ -273,7 +273,7 @@ def test_a_part_starts_anew_when_an_earlier_one_changed(
     assert "was finished" in capsys.readouterr().err
     more, _ = fitted(tmp_path, LONGER, follows={"f0": "two"})
     assert (more.outcome.steps, more.outcome.extended_at) == (100, ())
-    assert f"starts anew, as an earlier part of it has changed since its checkpoint (" in (
+    assert "starts anew, as an earlier part of it has changed since its checkpoint (" in (
         capsys.readouterr().err
     )
     with pytest.raises(InputError, match="batch_size"):
