@@ -270,7 +270,7 @@ def test_a_part_starts_anew_when_an_earlier_one_changed(
     fitted(tmp_path, follows={"f0": "one"})
     capsys.readouterr()
     fitted(tmp_path, follows={"f0": "one"}, break_at=60)
-    assert "was finished" in capsys.readouterr().err
+    assert "is already finished" in capsys.readouterr().err
     more, _ = fitted(tmp_path, LONGER, follows={"f0": "two"})
     assert (more.outcome.steps, more.outcome.extended_at) == (100, ())
     assert "starts anew, as an earlier part of it has changed since its checkpoint (" in (
@@ -405,8 +405,8 @@ def test_two_processes_train_one_model_and_one_writes_it(tmp_path: Path) -> None
     assert read_fit(tmp_path / "model")
     told = [line for line in done.stderr.splitlines() if line.startswith("Training")]
     assert sum("step 10 of 20" in line for line in told) == 1
-    assert sum("was finished at step 20" in line for line in told) == 1
-    assert sum("goes on from step 20 of 30" in line for line in told) == 1
+    assert sum("is already finished at step 20" in line for line in told) == 1
+    assert sum("continues from step 20 of 30" in line for line in told) == 1
 
 
 def test_weights_have_an_id() -> None:
@@ -433,7 +433,7 @@ def test_without_a_terminal_it_prints_lines(
     assert [line and line[1] for line in lines] == ["10", "20", "30"]
     fitted(tmp_path)
     first, *rest = capsys.readouterr().err.splitlines()
-    assert first == f"Training goes on from step 30 of 60 ({tmp_path / CHECKPOINT})"
+    assert first == f"Training continues from step 30 of 60 ({tmp_path / CHECKPOINT})"
     lines = [LINE.fullmatch(line) for line in rest]
     assert [line and line[1] for line in lines] == ["40", "50", "60"]
     assert [bool(line and line[2]) for line in lines] == [True, True, False]

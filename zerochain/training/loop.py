@@ -1,6 +1,6 @@
 """The one training loop: any task, any device, exact resume, averaged weights, early stop.
 
-Read `train` from top to bottom: it goes on from a checkpoint or starts, does steps, and every
+Read `train` from top to bottom: it starts or continues from a checkpoint, does steps, and every
 `validate_every` of them measures the loss on held-out utterances, keeps the weights if they are
 the best, and writes a checkpoint. Methods call it through `zerochain.training.run.fit`.
 
@@ -84,9 +84,9 @@ def train(
 ) -> Trained:
     """Train until validation stops improving, or for `recipe.max_steps`.
 
-    Where `folder` holds a checkpoint, training goes on from there, to bit-identical weights. A
+    Where `folder` holds a checkpoint, training continues from there, to bit-identical weights. A
     finished training with the same `max_steps` does no further step and returns the same. With
-    another one it goes on to the new last step, and `extended_at` records where; a learning rate
+    another one it continues to the new last step, and `extended_at` records where; a learning rate
     that is annealed then follows the new schedule from the step that was reached, so it may rise
     again. A training that had stopped improving stays stopped.
 
@@ -115,12 +115,12 @@ def train(
     run = TrainingState(task, recipe, accelerator)
     checkpoint = folder / CHECKPOINT
     record = origin.record()
-    goes_on = ""
+    resumed = ""
     if checkpoint.exists() and not restart:
-        goes_on = _resume(run, origin, checkpoint)
+        resumed = _resume(run, origin, checkpoint)
     display = Display(name, run.step, recipe.max_steps, mute=not accelerator.is_main_process)
-    if goes_on:
-        display.tell(f"{goes_on} ({checkpoint})")
+    if resumed:
+        display.tell(f"{resumed} ({checkpoint})")
     steps = range(run.step + 1, recipe.max_steps + 1)
     for step in track(() if run.stopped else steps, display.label, total=len(steps)):
         run.advance(step)
@@ -142,7 +142,7 @@ def train(
 
 
 def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
-    """Go on from a checkpoint, or from step 0 where an earlier part changed; says which."""
+    """Continue from a checkpoint, or not where an earlier part changed; returns which, in words."""
     state = load_checkpoint(checkpoint)
     origin.check(state, checkpoint)
     if not origin.still_follows(state):
@@ -162,5 +162,5 @@ def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
     if last != before:
         run.extended_at.append(run.step)
     if run.step == last:
-        return f"was finished at step {last}"
-    return f"goes on from step {run.step} of {last}"
+        return f"is already finished at step {last}"
+    return f"continues from step {run.step} of {last}"

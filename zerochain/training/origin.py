@@ -97,7 +97,7 @@ def _other(changes: str, path: Path, cause: str) -> InputError:
         f"is the checkpoint of a training with other data or other settings{changes}",
         path=path,
         cause=cause,
-        remedy="use the same again to go on, or restart=True to start anew",
+        remedy="use the same again to continue, or restart=True to start anew",
     )
 
 
