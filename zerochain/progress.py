@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
 _PATIENCE_S = 2.0
 
 
-def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items, drawing a bar with the time left once they have taken two seconds."""
+def track(
+    items: Iterable[T], what: str | Callable[[], str], total: int | None = None
+) -> Iterator[T]:
+    """Yield the items, drawing a bar with the time left once they have taken two seconds.
+
+    Args:
+        what: the bar's label, or a function that gives the newest one after each item.
+    """
     if not sys.stderr.isatty():
         yield from items
         return
@@ -36,14 +42,15 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task(what, total=total)
+    label = what if callable(what) else lambda: what
+    task = bar.add_task(label(), total=total)
     begun = time.monotonic()
     try:
         for item in items:
             if not bar.live.is_started and time.monotonic() - begun > _PATIENCE_S:
                 bar.start()
             yield item
-            bar.advance(task)
+            bar.update(task, advance=1, description=label())
     finally:
         if bar.live.is_started:
             bar.stop()

@@ -52,7 +52,7 @@ def corpus(make_corpus: Callable[..., Corpus]) -> Corpus:
 def test_discover_and_encode(
     corpus: Corpus, options: tuple[object, ...], stride: int, n_rounds: int
 ) -> None:
-    said = run("discover", "selftrain", corpus.folder, *QUICK, *options, "--out", "m").output
+    said = run("discover", "selftrain", corpus.folder, *QUICK, *options, "--out", "m").stdout
     assert said.startswith(f"m: selftrain K=16 {stride}T ")
     assert f" of {n_rounds} kept: " in said
     assert "6 steps (NOT CONVERGED: steps ran out)" in said

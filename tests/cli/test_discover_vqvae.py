@@ -41,7 +41,7 @@ def corpus(make_corpus: Callable[..., Corpus]) -> Corpus:
     ],
 )
 def test_discover_and_encode(corpus: Corpus, options: tuple[object, ...], stride: int) -> None:
-    said = run("discover", "vqvae", corpus.folder, *QUICK, *options, "--out", "m").output
+    said = run("discover", "vqvae", corpus.folder, *QUICK, *options, "--out", "m").stdout
     assert said.startswith(f"m: vqvae K=16 {stride}T ")
     assert "2 speakers" in said
     assert "6 steps (NOT CONVERGED: steps ran out)" in said

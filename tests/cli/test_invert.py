@@ -86,7 +86,7 @@ def train(prepared: Prepared, *options: object, code: int = 0) -> Any:
 )
 def test_train_and_synthesize(prepared: Prepared, options: tuple[str, ...]) -> None:
     network = "unit-means" not in options
-    said = train(prepared, *options, *QUICK, "--out", "i").output
+    said = train(prepared, *options, *QUICK, "--out", "i").stdout
     assert said.startswith(f"i: {'code2spec' if network else 'unit-means'} from ")
     assert ("NOT CONVERGED: steps ran out" in said) == network
     bundle = read_bundle(Path("i"))

@@ -54,7 +54,7 @@ def speak(prepared: Path, *options: object, code: int = 0) -> Any:
 
 
 def test_train_says_how_it_went(prepared: Path) -> None:
-    said = train(prepared, "--voice", "ana", *QUICK, "--out", "i").output
+    said = train(prepared, "--voice", "ana", *QUICK, "--out", "i").stdout
     assert said.startswith("i: convnext from 0.0 min of speech\n")
     assert "4 steps in " in said
     assert "NOT CONVERGED: steps ran out" in said
@@ -67,7 +67,7 @@ def test_train_says_how_it_went(prepared: Path) -> None:
 def test_train_hifigan_against_its_adversary(prepared: Path) -> None:
     options = ("--generator", "hifigan", "--width", 32, "--adversary", "multi-period")
     options = (*options, "--adversary-width", 0.03, "--adversary-from", 2, "--split", "train")
-    said = train(prepared, "--voice", "ana", *QUICK, *options, "--out", "i").output
+    said = train(prepared, "--voice", "ana", *QUICK, *options, "--out", "i").stdout
     assert said.startswith("i: hifigan from ")
     assert "all steps, as an adversary has no end of its own" in said
     log = read_training_log(Path("i.training"))

@@ -223,7 +223,7 @@ def test_a_rate_that_is_too_high_is_an_error(tmp_path: Path) -> None:
     training = SHORT.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match="training diverged at step") as caught:
         fitted(speech(), training=training, folder=tmp_path)
-    assert "--learning-rate" in str(caught.value)
+    assert "learning_rate" in str(caught.value)
 
 
 def test_kmeans_of_the_latents_lowers_the_distortion() -> None:

@@ -207,7 +207,7 @@ def _checkpoint(folder: Path) -> None:
 def _read_checkpoint(folder: Path) -> Any:
     from zerochain.training.checkpoint import load_checkpoint
 
-    state = load_checkpoint(folder / "checkpoint.safetensors", "f")
+    state = load_checkpoint(folder / "checkpoint.safetensors")
     weights = state["networks"]["main"]
     return {**state, "networks": {n: w.float() for n, w in weights.items()}}
 

@@ -6,55 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from regression import RECIPE, Regression, run
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
 from zerochain.formats.training_log import read_training_log
 from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
-from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import Batch, Trained, Update, _accelerator, _Run, train
-
-CONFIG = TrainingConfig(
-    max_steps=60, validate_every=10, learning_rate=0.05, patience=100, ema_decay=0.9
-)
-
-
-class Regression:
-    """Learn y = x·w with a network that has dropout and batch normalisation in it."""
-
-    def __init__(self, config: TrainingConfig, break_at: int = -1, poison_at: int = -1) -> None:
-        torch.manual_seed(1)
-        network = nn.Sequential(
-            nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 1)
-        )
-        self.networks: dict[str, nn.Module] = {"regression": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "regression": torch.optim.Adam(network.parameters(), config.learning_rate)
-        }
-        self.break_at, self.poison_at = break_at, poison_at
-
-    def batch(self, step: int, process: int) -> Batch:
-        if step == self.break_at:
-            raise KeyboardInterrupt
-        x = torch.randn(32, 4, generator=torch.Generator().manual_seed(1000 * process + step))
-        y = (x @ torch.tensor([1.0, -2, 3, 0.5]))[:, None]
-        return {"x": x, "y": y * (math.nan if step == self.poison_at else 1)}
-
-    def training_step(
-        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
-    ) -> Mapping[str, Tensor]:
-        loss = (networks["regression"](batch["x"]) - batch["y"]).square().mean()
-        update("regression", loss)
-        return {"train_loss": loss}
-
-    def validate(self, network: nn.Module) -> float:
-        batch = Regression.batch(self, 10_000, 0)
-        with torch.no_grad():
-            return float((network(batch["x"]) - batch["y"]).square().mean())
-
-
-def run(folder: Path, config: TrainingConfig = CONFIG, **kwargs: int) -> Trained:
-    return train(Regression(config, **kwargs), config, folder, fingerprint="regression")
+from zerochain.training.config import Recipe
+from zerochain.training.device import accelerator_of
+from zerochain.training.loop import Batch, Update, train
+from zerochain.training.state import TrainingState
 
 
 def test_it_learns_and_logs(tmp_path: Path) -> None:
@@ -85,14 +46,14 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, break_at: int) -> None:
 
 def test_returned_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
     trained = run(tmp_path)
-    task = Regression(CONFIG)
+    task = Regression(RECIPE)
     network = task.networks["regression"]
     network.load_state_dict(trained.weights)
     assert task.validate(network.eval()) == pytest.approx(trained.best["valid_loss"])
 
 
 def test_it_stops_early_and_says_so(tmp_path: Path) -> None:
-    config = TrainingConfig(max_steps=5000, validate_every=5, learning_rate=0.05, patience=3)
+    config = Recipe(max_steps=5000, validate_every=5, learning_rate=0.05, patience=3)
     trained = run(tmp_path, config)
     assert trained.converged
     assert trained.history[-1]["step"] < 5000
@@ -101,7 +62,7 @@ def test_it_stops_early_and_says_so(tmp_path: Path) -> None:
 
 
 def test_the_last_weights_are_kept_where_validation_is_no_judge(tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"patience": 1, "keep": "last", "max_steps": 45})
+    config = RECIPE.model_copy(update={"patience": 1, "keep": "last", "max_steps": 45})
     seen = []
 
     class Worsening(Regression):
@@ -131,8 +92,8 @@ def test_losses_that_come_later_are_empty_cells_before(tmp_path: Path) -> None:
 
     lengths = []
     train(
-        Later(CONFIG),
-        CONFIG,
+        Later(RECIPE),
+        RECIPE,
         tmp_path,
         fingerprint="x",
         watch=lambda history: lengths.append(len(history)),
@@ -154,7 +115,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("step", [1, 24, 25, 26, 60])
 def test_the_step_that_diverged_is_named(tmp_path: Path, step: int) -> None:
-    config = CONFIG.model_copy(update={"validate_every": 60})
+    config = RECIPE.model_copy(update={"validate_every": 60})
     with pytest.raises(InputError, match=f"diverged at step {step}: train_loss is nan"):
         run(tmp_path, config, poison_at=step)
 
@@ -171,26 +132,26 @@ def test_a_gradient_that_is_not_finite_stops_it(tmp_path: Path) -> None:
             return {"train_loss": loss}
 
     with pytest.raises(InputError, match="step 1: the gradient of regression is nan"):
-        train(Steep(CONFIG), CONFIG, tmp_path, fingerprint="x")
+        train(Steep(RECIPE), RECIPE, tmp_path, fingerprint="x")
 
 
 def test_restart_ignores_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, break_at=25)
-    other = train(Regression(CONFIG), CONFIG, tmp_path, fingerprint="another", restart=True)
+    other = train(Regression(RECIPE), RECIPE, tmp_path, fingerprint="another", restart=True)
     assert other.history[0]["step"] == 10
 
 
 def test_the_scale_of_fp16_and_the_random_state_are_kept(tmp_path: Path) -> None:
-    task = Regression(CONFIG)
-    one, two = (_Run(task, CONFIG, _accelerator("cpu", "no")) for _ in range(2))
+    task = Regression(RECIPE)
+    one, two = (TrainingState(task, RECIPE, accelerator_of("cpu", "no")) for _ in range(2))
     for run_, scale in ((one, 3.0), (two, 7.0)):
         run_.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     one.advance(1)
     state = one.state()
     torch.manual_seed(99)
     save_checkpoint(tmp_path / "c", {"fingerprint": "f", **state})
-    two.restore(load_checkpoint(tmp_path / "c", "f"))
+    two.restore(load_checkpoint(tmp_path / "c"))
     assert two.accelerator.scaler.get_scale() == 3.0
     assert torch.equal(torch.get_rng_state(), state["random"][0])
 
@@ -199,7 +160,7 @@ def test_two_networks_with_an_optimiser_each(tmp_path: Path) -> None:
     """The adversary's place: a second network that is updated in the same step."""
 
     class Adversarial(Regression):
-        def __init__(self, config: TrainingConfig) -> None:
+        def __init__(self, config: Recipe) -> None:
             super().__init__(config)
             critic = nn.Linear(1, 1)
             self.networks["critic"] = critic
@@ -213,17 +174,17 @@ def test_two_networks_with_an_optimiser_each(tmp_path: Path) -> None:
             update("critic", critique)
             return {**losses, "critic_loss": critique}
 
-    trained = train(Adversarial(CONFIG), CONFIG, tmp_path, fingerprint="x")
+    trained = train(Adversarial(RECIPE), RECIPE, tmp_path, fingerprint="x")
     assert trained.history[-1]["critic_loss"] < trained.history[0]["critic_loss"]
     assert trained.history[-1]["valid_loss"] < trained.history[0]["valid_loss"]
 
 
-ANNEALED = CONFIG.model_copy(update={"annealing": "cosine"})
+ANNEALED = RECIPE.model_copy(update={"annealing": "cosine"})
 
 
 @pytest.mark.parametrize("max_steps", [1, 7, 100, 150, 1000, 3000])
 def test_annealing_falls_to_nothing_after_its_warm_up(max_steps: int) -> None:
-    config = TrainingConfig(max_steps=max_steps, annealing="cosine")
+    config = Recipe(max_steps=max_steps, annealing="cosine")
     rates = [config.rate(step) for step in range(1, max_steps + 1)]
     assert all(0 < rate <= 1 for rate in rates)
     fall = rates[100:]
@@ -233,7 +194,7 @@ def test_annealing_falls_to_nothing_after_its_warm_up(max_steps: int) -> None:
         assert max(rates) > 0.97
         assert rates[-1] < 1e-4
         assert rates[:90] == sorted(rates[:90])
-    plain = TrainingConfig(max_steps=max_steps)
+    plain = Recipe(max_steps=max_steps)
     assert {plain.rate(step) for step in range(1, max_steps + 1)} == {1}
 
 
@@ -274,7 +235,7 @@ def test_validation_may_measure_more_than_its_loss(tmp_path: Path) -> None:
             return {"root": math.sqrt(loss), "valid_loss": loss}
 
     plain = run(tmp_path / "plain")
-    more = train(Measured(CONFIG), CONFIG, tmp_path / "more", fingerprint="regression")
+    more = train(Measured(RECIPE), RECIPE, tmp_path / "more", fingerprint="regression")
     for before, now in zip(plain.history, more.history, strict=True):
         assert now["valid_loss"] == before["valid_loss"]
         assert now["root"] == math.sqrt(now["valid_loss"])

@@ -1,7 +1,7 @@
 """Checkpoints from which training goes on as if it had never stopped: safetensors and JSON.
 
 A checksum of all that they hold stands beside it: training that goes on from damaged numbers would
-come to something else without a word.
+give another model without any error.
 """
 
 from __future__ import annotations
@@ -20,12 +20,20 @@ from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.headers import parse_json
 
+CHECKPOINT = "checkpoint.safetensors"
+"""Its name in a training's folder. It stays there once training is finished, so that more steps
+can be asked for."""
 _STATE, _SUM = "state", "sha256"
 _BROKEN = (AttributeError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
+def training_folder(out: Path) -> Path:
+    """Where the checkpoint and the log of what becomes `out` are kept: beside it."""
+    return out.parent / f"{out.name}.training"
+
+
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """SHA-256 of settings and ids: what a checkpoint belongs to."""
+    """SHA-256 of settings and ids."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -37,33 +45,28 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_take_tensors(state, tensors))
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata={_STATE: text, _SUM: _digest(text, tensors)})
+        save_file(tensors, temporary, metadata={_STATE: text, _SUM: digest_of(tensors, text)})
 
 
-def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
-    """Read a checkpoint of the run with this fingerprint.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote.
 
     Raises:
-        InputError: it can't be read, is damaged, or belongs to a run with other data or settings.
+        InputError: it can't be read or is damaged.
     """
     state = _read(path)
-    if not isinstance(state, dict) or state.get("fingerprint") != fingerprint:
-        raise InputError(
-            "is the checkpoint of a training with other data or other settings",
-            path=path,
-            cause="the units, the corpus or an option changed since it was interrupted",
-            remedy="use the same again to go on, or --restart to start anew",
-        )
+    if not isinstance(state, dict):
+        raise damaged(path, f"it holds a {type(state).__name__}")
     return state
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """What to say of a checkpoint from which training can't go on."""
+    """The error for a checkpoint that can't be used."""
     return InputError(
         f"can't be read ({why})",
         path=path,
         cause="it was damaged while it was copied, or another version wrote it",
-        remedy="remove it or give --restart, and training starts again",
+        remedy="remove it or use restart=True, and training starts again",
     )
 
 
@@ -74,20 +77,20 @@ def _read(path: Path) -> Any:
             metadata = file.metadata() or {}
         text = metadata[_STATE]
         state = _put_tensors(parse_json(text, path), tensors)
-        found = _digest(text, tensors)
+        found = digest_of(tensors, text)
     except (SafetensorError, *_BROKEN) as error:
         raise damaged(path, str(error).partition("\n")[0]) from error
     # Older versions wrote no checksum; nothing else was in the metadata then.
     if metadata.get(_SUM) != found and metadata.keys() != {_STATE}:
-        raise damaged(path, "its checksum is another's")
+        raise damaged(path, "its checksum is wrong")
     return state
 
 
-def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the state and of all tensors' names, types, shapes and numbers."""
-    digest = hashlib.sha256(state.encode())
+def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """SHA-256 of a text and of all tensors' names, types, shapes and numbers."""
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
+        tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(uint8).numpy().data)
     return digest.hexdigest()

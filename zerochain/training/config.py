@@ -1,4 +1,8 @@
-"""How long and how to train."""
+"""A recipe: how long and how to train, the same fields for every method.
+
+Each trainable method has a `RECIPE`, an instance with the values that suit it. The command line
+takes its options, their help and their defaults from there: a field's docstring is the help text.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,45 @@ from pydantic import BaseModel, ConfigDict, Field
 _WARM_UP_STEPS = 100
 
 
-class TrainingConfig(BaseModel):
-    """Settings of the one training loop."""
+class Recipe(BaseModel):
+    """Settings of the training loop. Bundles record them by these names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     max_steps: int = Field(3000, ge=1)
+    """Steps after which training ends at the latest. Raised later, training goes on."""
     batch_size: int = Field(16, ge=1)
+    """Examples per step and process."""
     learning_rate: float = Field(1e-3, gt=0)
+    """Learning rate of the main network's optimiser, at its highest."""
     annealing: Literal["none", "cosine"] = "none"
-    """Whether the learning rate falls to nothing at the last step, after a warm-up."""
+    """Whether the learning rate is constant, or rises for 100 steps and falls along a cosine to 0
+    at the last step."""
     validate_every: int = Field(100, ge=1)
+    """Steps between two validations; each writes a checkpoint and a row of log.csv."""
     patience: int = Field(8, ge=1)
-    """Validations without a better loss after which training stops."""
+    """Validations without a better loss before training stops."""
     keep: Literal["best", "last"] = "best"
-    """Which weights: those of the lowest validation loss, or, where that can't tell when to stop,
-    those of the last step; `patience` then counts for nothing."""
+    """Which weights are kept: those of the lowest validation loss, or those of the last step,
+    where that loss can't decide; `patience` is then ignored."""
     ema_decay: float = Field(0.999, ge=0, lt=1)
+    """Decay per step of the moving average of the weights that is validated and kept."""
     max_gradient_norm: float = Field(1.0, gt=0)
+    """Norm to which larger gradients are clipped."""
     precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision: none, bfloat16, or float16, which needs a GPU."""
     seed: int = 0
+    """Random seed of initial weights, batches and dropout."""
 
     def rate(self, step: int) -> float:
-        """The part of the learning rate that holds at a step, from 1 to `max_steps`."""
+        """The factor of the learning rate at a step, from 1 to `max_steps`."""
         if self.annealing == "none":
             return 1.0
         warm_up = min(1.0, step / min(_WARM_UP_STEPS, self.max_steps))
         return warm_up * 0.5 * (1 + math.cos(math.pi * (step - 1) / self.max_steps))
+
+
+TrainingConfig = Recipe
+"""Its former name, for callers that still use it."""

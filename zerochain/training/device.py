@@ -1,10 +1,17 @@
-"""Where to compute."""
+"""Where to compute: CPU or GPU, one process or several that torchrun started."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from typing import TYPE_CHECKING
 
 from zerochain.errors import InputError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_TRAININGS = itertools.count()  # of this process, numbered alike in all that torchrun started
 
 
 def resolve_device(name: str) -> str:
@@ -20,9 +27,9 @@ def resolve_device(name: str) -> str:
         return "cuda" if available else "cpu"
     if name == "cuda" and not available:
         raise InputError(
-            "--device cuda was asked for, but torch sees no GPU",
+            "device='cuda' was asked for, but torch sees no GPU",
             cause="no NVIDIA driver, or torch's CPU build",
-            remedy="use --device auto or cpu, or install torch's CUDA build",
+            remedy="use device='auto' or device='cpu', or install torch's CUDA build",
         )
     return name
 
@@ -34,7 +41,7 @@ def described(device: str) -> str:
     parts = [str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"]
     if device != "cuda":
         parts.append(_number(torch.get_num_threads(), "thread", "threads"))
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
+    n_processes = _n_processes()
     if n_processes > 1:
         parts.append(_number(n_processes, "process", "processes"))
     return ", ".join(parts)
@@ -44,6 +51,52 @@ def _number(n: int, one: str, several: str) -> str:
     return f"{n} {one if n == 1 else several}"
 
 
+def _n_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes; under torchrun only the first does."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def accelerator_of(device: str, precision: str) -> Accelerator:
+    """The accelerator of one training, joined with torchrun's other processes.
+
+    Args:
+        device: "cpu" or "cuda".
+        precision: "no", "bf16" or "fp16".
+
+    Raises:
+        InputError: fp16 without a GPU.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    if precision == "fp16" and device == "cpu":
+        raise InputError(
+            "precision='fp16' needs a GPU",
+            remedy="use precision='no' or precision='bf16', or device='cuda'",
+        )
+    # Its state is global to the process: that of an earlier training has another device, maybe.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    if _n_processes() > 1:
+        _join_others(device)
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+
+
+def _join_others(device: str) -> None:
+    """Form the group of torchrun's processes, under names of this training's own.
+
+    What an earlier training left in their common store would be taken for this one's.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore, init_process_group
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, n_processes = next(rendezvous("env://"))
+    init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=PrefixStore(f"training-{next(_TRAININGS)}", store),
+        rank=rank,
+        world_size=n_processes,
+    )

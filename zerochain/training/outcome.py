@@ -22,11 +22,15 @@ class Outcome:
     best_step: int
     best_valid_loss: float
     converged: bool | None
-    """None where nothing can say, as with an adversary."""
+    """None where validation can't decide, as with an adversary."""
     computed_on: str = ""
     """"CPU, 2 threads" and, under torchrun, how many processes: sums are rounded otherwise on
     others, so the same settings give another model there, with another id. Empty in bundles of
     earlier versions."""
+    extended_at: tuple[int, ...] = ()
+    """Steps at which another number of steps was asked for. The learning rate and the early stop
+    were other ones than in a training with that number from the start, so the model has another
+    id as well."""
 
     @classmethod
     def of(cls, trained: Trained, network: nn.Module) -> Self:
@@ -38,12 +42,16 @@ class Outcome:
             best_valid_loss=trained.best["valid_loss"],
             converged=trained.converged,
             computed_on=described(next(network.parameters()).device.type),
+            extended_at=trained.extended_at,
         )
 
     def __str__(self) -> str:
         where = f", computed on {self.computed_on}" if self.computed_on else ""
+        steps = ", ".join(map(str, self.extended_at))
+        extended = f", extended at step {steps}" if steps else ""
         return (
-            f"{self.n_parameters:,} parameters, {self.steps} steps ({ending(self.converged)}), "
+            f"{self.n_parameters:,} parameters, {self.steps} steps{extended} "
+            f"({ending(self.converged)}), "
             f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}{where}"
         )
 

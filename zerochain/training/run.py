@@ -1,0 +1,185 @@
+"""The one service that trains: what every trainable method calls, and no other way.
+
+A method has a task (`zerochain.training.task.Task`), a `RECIPE` and a model. It trains by
+
+    torch.manual_seed(recipe.seed)  # of the initial weights
+    network = Encoder(config)
+    task = RecogniserTask(network, train, valid, recipe, running.device)
+    inputs = {"network": config.model_dump(), "corpus": corpus.id, "texts": texts}
+    fitted = fit(task, recipe, running, inputs=inputs)
+
+after which `network` has the kept weights. A stage (files → files) says where the training is
+kept, and writes what was trained:
+
+    running = running.beside(out)  # the folder <out>.training; refuses an `out` of somebody else's
+    fitted = fit(task, recipe, running, inputs=inputs)
+    finish(fitted, out, lambda: model.save(out, trained_on, {**settings, **asdict(fitted.outcome)}))
+
+Called again with the same recipe and inputs, `fit` goes on where it was interrupted, or, finished,
+returns the same at once; with a larger `max_steps` it goes on to that. Anything else is refused by
+name, unless `restart` is asked for (see `zerochain.training.origin`). A setting that is derived
+from `max_steps`, such as the step at which an adversary begins, belongs among the inputs.
+
+A training of several parts gives each a folder of its own. What a part is trained on and an
+earlier part made is named in `follows`, so that it starts anew when that changes:
+
+    running.discard()
+    f0 = fit(f0_task, f0_recipe, running.part("f0"), inputs=f0_inputs)
+    whole = fit(task, recipe, running, inputs=inputs, follows={"f0": weights_id(f0_network)})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from torch import nn
+
+from zerochain.formats.atomic import check_replaceable, scratch
+from zerochain.formats.bundle import MARKER
+from zerochain.formats.fit import Fit, write_fit
+from zerochain.training.checkpoint import CHECKPOINT, digest_of, training_folder
+from zerochain.training.config import Recipe
+from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.log import check_tensorboard
+from zerochain.training.loop import train
+from zerochain.training.outcome import Outcome
+from zerochain.training.task import Row, Task
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a training is run. None of it changes what is trained, or is part of a model's id.
+
+    Raises:
+        InputError: device="cuda" without a GPU, or no package tensorboard.
+    """
+
+    device: str = "auto"
+    """"auto", "cpu" or "cuda" when it is made; "cpu" or "cuda" from then on."""
+    restart: bool = False
+    """Ignore a checkpoint, and start anew."""
+    tensorboard: bool = False
+    """Log for TensorBoard as well as to log.csv."""
+    folder: Path | None = None
+    """For the checkpoint and log.csv, which stay there; None is a temporary one, so that an
+    interrupted training starts anew."""
+    name: str = "Training"
+    """What people are told is going on."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", resolve_device(self.device))
+        if self.tensorboard:
+            check_tensorboard()
+
+    def beside(self, out: Path) -> Self:
+        """The training of what will be the bundle `out`: its folder is `<out>.training`.
+
+        Raises:
+            InputError: `out` is there and no bundle, which is better said before training.
+        """
+        check_replaceable(out, MARKER)
+        return replace(self, folder=training_folder(out))
+
+    def part(self, name: str) -> Self:
+        """One of several trainings that belong together, in a folder `name` inside this one's."""
+        folder = None if self.folder is None else self.folder / name
+        return replace(self, folder=folder, name=f"{self.name} {name}")
+
+    def discard(self) -> None:
+        """With `restart`, remove the checkpoints of this training and of all its parts.
+
+        For a training of several parts, before the first: one that is interrupted again leaves
+        no checkpoint of a later part behind that belongs to the training before.
+        """
+        if self.restart and self.folder is not None and is_main_process():
+            for checkpoint in self.folder.rglob(CHECKPOINT):
+                checkpoint.unlink()
+
+    @contextmanager
+    def place(self) -> Iterator[Path]:
+        """The folder, or a temporary one."""
+        if self.folder is not None:
+            yield self.folder
+            return
+        with scratch() as folder:
+            yield folder
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training went; the weights are in the task's first network."""
+
+    outcome: Outcome
+    history: list[Row]
+    """One row a validation."""
+    best: Row
+    """The validation whose weights were kept."""
+    seconds: float
+    """Wall time of all runs, if it was interrupted."""
+
+
+def fit(
+    task: Task,
+    recipe: Recipe,
+    running: Running,
+    *,
+    inputs: Mapping[str, Any],
+    follows: Mapping[str, Any] | None = None,
+    watch: Callable[[list[Row]], None] | None = None,
+) -> Fitted:
+    """Train a task, and leave the kept weights in its first network, in evaluation mode.
+
+    Args:
+        inputs: whatever the weights depend on beside the recipe, as JSON values by name.
+        follows: digests of what earlier parts of the same training made.
+        watch: is given the history after each validation, to warn of what goes wrong.
+
+    Raises:
+        InputError: as `train`.
+    """
+    with running.place() as folder:
+        trained = train(
+            task,
+            recipe,
+            folder,
+            inputs=inputs,
+            follows=follows,
+            device=running.device,
+            restart=running.restart,
+            tensorboard=running.tensorboard,
+            watch=watch,
+            name=running.name,
+        )
+    network = next(iter(task.networks.values()))
+    network.load_state_dict(trained.weights)
+    network.eval()
+    outcome = Outcome.of(trained, network)
+    return Fitted(outcome, trained.history, trained.best, trained.seconds)
+
+
+def finish(
+    fitted: Fitted, out: Path, write: Callable[[], object], *, seconds: float | None = None
+) -> None:
+    """Write the bundle of what was trained, and its fit.json: in the main process alone.
+
+    The checkpoint stays in the training's folder, so that more steps can be asked for; were the
+    disk full now, the same call again would write the bundle without training.
+
+    Args:
+        write: saves the bundle `out`.
+        seconds: that all of the fit took, where it was more than this training.
+    """
+    if not is_main_process():
+        return
+    write()
+    took = fitted.seconds if seconds is None else seconds
+    write_fit(out, Fit(took, fitted.outcome.computed_on))
+
+
+def weights_id(network: nn.Module) -> str:
+    """SHA-256 of a network's weights, by which a later part tells that an earlier one changed."""
+    return digest_of(network.state_dict())

@@ -1,0 +1,233 @@
+"""Everything that changes while training, and that a checkpoint therefore holds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from zerochain.errors import InputError
+from zerochain.training.config import Recipe
+from zerochain.training.log import columns_of
+from zerochain.training.task import Row, Task, Update
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_CHECK_EVERY = 25  # steps; reading a number makes a GPU wait for it
+
+
+class TrainingState:
+    """A training at one step, which it can go on from.
+
+    Attributes:
+        ema: moving average of the main network's weights.
+        step, seconds: done so far, in all runs of this training.
+        misses: validations since the best one.
+        history: one row a validation.
+        extended_at: steps at which another `max_steps` was asked for.
+        losses, norms: of the steps since they were last read; on the device until then.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, accelerator: Accelerator) -> None:
+        torch.manual_seed(recipe.seed)
+        self.task, self.recipe, self.accelerator = task, recipe, accelerator
+        names = list(task.networks)
+        prepared = accelerator.prepare(
+            *task.networks.values(), *(task.optimisers[name] for name in names)
+        )
+        self.networks = dict(zip(names, prepared[: len(names)], strict=True))
+        self.optimisers = dict(zip(names, prepared[len(names) :], strict=True))
+        self.rates = {
+            name: [group["lr"] for group in optimiser.param_groups]
+            for name, optimiser in self.optimisers.items()
+        }
+        self.update = Update(accelerator, self.networks, self.optimisers, recipe.max_gradient_norm)
+        main = accelerator.unwrap_model(self.networks[names[0]])
+        self.main = main
+        self.ema = AveragedModel(main, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
+        self.step, self.seconds, self.misses = 0, 0.0, 0
+        self.best, self.best_weights = math.inf, _on_cpu(main.state_dict())
+        self.history: list[Row] = []
+        self.extended_at: list[int] = []
+        self.losses: list[dict[str, Tensor]] = []
+        self.norms: list[dict[str, Tensor]] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether validation has stopped improving."""
+        return self.recipe.keep == "best" and self.misses >= self.recipe.patience
+
+    @property
+    def kept(self) -> Row:
+        """The row of the weights that are kept."""
+        if self.recipe.keep == "last":
+            return self.history[-1]
+        return min(self.history, key=lambda row: row["valid_loss"])
+
+    def advance(self, step: int) -> None:
+        """Do one step."""
+        begun = time.monotonic()
+        for network in self.networks.values():
+            network.train()
+        for name, optimiser in self.optimisers.items():
+            for group, rate in zip(optimiser.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * self.recipe.rate(step)
+        batch = self.task.batch(step, self.accelerator.process_index)
+        batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
+        with self.accelerator.autocast():
+            losses = self.task.training_step(self.networks, batch, self.update)
+        self.ema.update_parameters(self.main)
+        self.losses.append({name: value.detach() for name, value in losses.items()})
+        self.norms.append(dict(self.update.norms))
+        self.step = step
+        if step % _CHECK_EVERY == 0:
+            self.check()
+        self.seconds += time.monotonic() - begun
+
+    def check(self) -> None:
+        """Raise InputError where a loss or a gradient of the steps since was not finite."""
+        # A scaled fp16 gradient may overflow: its step is then skipped and the scale lowered.
+        overflows = self.recipe.precision == "fp16"
+        newest = self.losses[len(self.losses) - len(self.norms) :]
+        rows = [
+            {**losses, **({} if overflows else norms)}
+            for losses, norms in zip(newest, self.norms, strict=True)
+        ]
+        for step, row in enumerate(_read(rows), start=self.step - len(rows) + 1):
+            wrong = [name for name, value in row.items() if not math.isfinite(value)]
+            if wrong:
+                raise InputError(
+                    f"training diverged at step {step}: {wrong[0]} is {row[wrong[0]]}",
+                    cause="too high a learning rate, or a recording that isn't speech",
+                    remedy=f"lower learning_rate={self.recipe.learning_rate:g}; the last good "
+                    "checkpoint is kept, and restart=True starts anew",
+                )
+        self.norms = []
+
+    def validate(self) -> None:
+        """Add a row to the history, and keep the weights if they are the best so far."""
+        begun = time.monotonic()
+        self.check()
+        self.ema.eval()
+        with torch.inference_mode():
+            found = self.task.validate(self.ema.module)
+        measured = dict(found) if isinstance(found, Mapping) else {"valid_loss": found}
+        loss = measured["valid_loss"] = self._agreed(measured["valid_loss"])
+        rows = _read(self.losses)
+        names = columns_of(rows)
+        means = {name: _mean([row[name] for row in rows if name in row]) for name in names}
+        self.losses = []
+        better = loss < self.best
+        if better:
+            self.best, self.misses = loss, 0
+        else:
+            self.misses += 1
+        if better or self.recipe.keep == "last":
+            self.best_weights = _on_cpu(self.ema.module.state_dict())
+        self.seconds += time.monotonic() - begun
+        row = {"step": self.step, "seconds": self.seconds, **means, **measured}
+        self.history.append(row)
+
+    def _agreed(self, loss: float) -> float:
+        """The main process's loss: all have to stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return loss
+        from accelerate.utils import broadcast
+
+        mine = torch.tensor(loss, dtype=torch.float32, device=self.accelerator.device)
+        return float(broadcast(mine))
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, to go on as if training had never stopped."""
+        return {
+            "networks": {n: self.accelerator.unwrap_model(m).state_dict() for n, m in self._nets},
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "ema": self.ema.state_dict(),
+            "best_weights": self.best_weights,
+            "random": _random_states(self.accelerator.device),
+            "scaler": {} if self._scaler is None else self._scaler.state_dict(),
+            "history": self.history,
+            "extended_at": self.extended_at,
+            "progress": [self.step, self.seconds, self.misses, self.best],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        for name, network in self._nets:
+            self.accelerator.unwrap_model(network).load_state_dict(state["networks"][name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.ema.load_state_dict(state["ema"])
+        self.best_weights, self.history = state["best_weights"], state["history"]
+        self.step, self.seconds, self.misses, self.best = state["progress"]
+        self.extended_at = list(state.get("extended_at", []))  # older versions couldn't extend
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"][0])
+        if len(state["random"]) > 1:
+            torch.cuda.set_rng_state(state["random"][1], self.accelerator.device)
+
+    def end(self) -> None:
+        """Part from the other processes: one that holds on to those who left would hang."""
+        self._share_best_weights()
+        self.accelerator.wait_for_everyone()
+        self.networks.clear()
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
+
+    def _share_best_weights(self) -> None:
+        """All take the main process's: the running means of normalisations are each one's own."""
+        if self.accelerator.num_processes == 1:
+            return
+        from accelerate.utils import broadcast
+
+        device = self.accelerator.device
+        mine = {name: w.to(device).contiguous() for name, w in self.best_weights.items()}
+        self.best_weights = _on_cpu(broadcast(mine))
+
+    @property
+    def _scaler(self) -> Any:
+        """fp16's scale of the loss; None in other precisions."""
+        return self.accelerator.scaler
+
+    @property
+    def _nets(self) -> list[tuple[str, nn.Module]]:
+        return list(self.networks.items())
+
+
+def _ema(decay: float) -> Any:
+    """An exponential moving average that starts as a plain one, so that early weights fade."""
+
+    def average(averaged: Any, current: Any, n: Tensor | int) -> None:
+        step_decay = min(decay, (1 + int(n)) / (10 + int(n)))
+        get_ema_multi_avg_fn(step_decay)(averaged, current, n)  # type: ignore[no-untyped-call]
+
+    return average
+
+
+def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    """The CPU's, and the GPU's where there is one in use."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _read(rows: list[dict[str, Tensor]]) -> list[Row]:
+    """Tensors as numbers, read all at once."""
+    if not rows:
+        return []
+    values = iter(torch.stack([v.float() for row in rows for v in row.values()]).tolist())
+    return [{name: next(values) for name in row} for row in rows]
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
