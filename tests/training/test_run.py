@@ -17,8 +17,7 @@ from regression import RECIPE, Regression
 from torch import Tensor
 
 from zerochain.errors import InputError
-from zerochain.formats.bundle import bundle_id, write_bundle
-from zerochain.formats.fit import read_fit
+from zerochain.formats.bundle import bundle_id, read_fit, write_bundle
 from zerochain.formats.training_log import read_training_log
 from zerochain.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from zerochain.training.config import Recipe

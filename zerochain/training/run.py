@@ -39,8 +39,7 @@ from typing import Any, Self
 from torch import nn
 
 from zerochain.formats.atomic import check_replaceable, scratch
-from zerochain.formats.bundle import MARKER
-from zerochain.formats.fit import Fit, write_fit
+from zerochain.formats.bundle import MARKER, Fit, write_fit
 from zerochain.training.checkpoint import CHECKPOINT, digest_of, training_folder
 from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process, resolve_device
