@@ -148,6 +148,21 @@ def test_fewer_steps_than_were_done_are_refused(tmp_path: Path) -> None:
     assert result.outcome.extended_at == ()
 
 
+@pytest.mark.parametrize("change", [{"max_steps": 40}, {"batch_size": 8}, {}])
+def test_restart_where_something_changed(
+    tmp_path: Path, change: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(tmp_path, 55)
+    recipe = RECIPE.model_copy(update=change)
+    result, weights = fitted(tmp_path, recipe, restart="changed")
+    said = capsys.readouterr().err
+    assert ("starts anew" in said) == bool(change)
+    assert ("continues from step 50" in said) != bool(change)
+    alone, same_weights = fitted(None, recipe)
+    assert (result.outcome, steps_of(result)) == (alone.outcome, steps_of(alone))
+    assert same(weights, same_weights)
+
+
 def test_fewer_steps_than_were_asked_for_are_a_change_as_well(tmp_path: Path) -> None:
     interrupted(tmp_path, 25)
     fewer = RECIPE.model_copy(update={"max_steps": 40})

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
-from zerochain.errors import InputError
 from zerochain.progress import track
 from zerochain.training.checkpoint import (
     CHECKPOINT,
@@ -28,7 +27,7 @@ from zerochain.training.checkpoint import (
 from zerochain.training.config import Recipe
 from zerochain.training.device import accelerator_of
 from zerochain.training.log import Display, check_tensorboard, write_log
-from zerochain.training.origin import Origin
+from zerochain.training.origin import Origin, OtherTrainingError
 from zerochain.training.state import TrainingState
 from zerochain.training.task import Batch, Row, Task, Update
 
@@ -77,7 +76,7 @@ def train(
     follows: Mapping[str, Any] | None = None,
     fingerprint: str | None = None,
     device: str = "cpu",
-    restart: bool = False,
+    restart: bool | Literal["changed"] = False,
     tensorboard: bool = False,
     watch: Callable[[list[Row]], None] | None = None,
     name: str = "Training",
@@ -98,7 +97,8 @@ def train(
             is ignored.
         fingerprint: in place of `inputs`, of callers that have a hash alone.
         device: "cpu" or "cuda".
-        restart: ignore a checkpoint.
+        restart: ignore a checkpoint; "changed" ignores one of other settings or data, which is
+            otherwise refused.
         watch: is given the history after each validation, to warn of what goes wrong.
         name: what people are told is being trained.
 
@@ -116,8 +116,13 @@ def train(
     checkpoint = folder / CHECKPOINT
     record = origin.record()
     resumed = ""
-    if checkpoint.exists() and not restart:
-        resumed = _resume(run, origin, checkpoint)
+    if checkpoint.exists() and restart is not True:
+        try:
+            resumed = _resume(run, origin, checkpoint)
+        except OtherTrainingError as error:
+            if not restart:
+                raise
+            resumed = f"starts anew: {error.found}"
     display = Display(name, run.step, recipe.max_steps, mute=not accelerator.is_main_process)
     if resumed:
         display.tell(f"{resumed} ({checkpoint})")
@@ -147,15 +152,16 @@ def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
     origin.check(state, checkpoint)
     if not origin.still_follows(state):
         return "starts anew, as an earlier part of it has changed since its checkpoint"
-    run.restore(state)
     before, last = origin.max_steps_of(state), origin.recipe.max_steps
-    if run.step > last:
-        raise InputError(
-            f"is the checkpoint of a training that has done {run.step} steps, and max_steps={last}",
+    done = int(state["progress"][0])
+    if done > last:
+        raise OtherTrainingError(
+            f"is the checkpoint of a training that has done {done} steps, and max_steps={last}",
             path=checkpoint,
             cause="fewer steps are asked for than before",
-            remedy=f"use max_steps={run.step} or more, or restart=True to start anew",
+            remedy=f"use max_steps={done} or more, or restart=True to start anew",
         )
+    run.restore(state)
     if run.stopped:
         more = f", so the {last - run.step} more steps are not done" if last > before else ""
         return f"had stopped improving before step {run.step}{more}"

@@ -33,6 +33,10 @@ _ABSENT = object()
 _MAX_STEPS = "max_steps"
 
 
+class OtherTrainingError(InputError):
+    """A checkpoint is of a training with other settings or other data, or of more steps."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a training is made from, and what its checkpoint therefore belongs to."""
@@ -52,7 +56,7 @@ class Origin:
         }
 
     def check(self, state: Mapping[str, Any], path: Path) -> None:
-        """Raise InputError where the state of a checkpoint belongs to another training.
+        """Raise OtherTrainingError where the state of a checkpoint belongs to another training.
 
         Neither `max_steps` nor `follows` matter.
         """
@@ -93,7 +97,7 @@ class Origin:
 
 
 def _other(changes: str, path: Path, cause: str) -> InputError:
-    return InputError(
+    return OtherTrainingError(
         f"is the checkpoint of a training with other data or other settings{changes}",
         path=path,
         cause=cause,

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import nn
 
@@ -59,8 +59,9 @@ class Running:
 
     device: str = "auto"
     """"auto", "cpu" or "cuda" when it is made; "cpu" or "cuda" from then on."""
-    restart: bool = False
-    """Ignore a checkpoint, and start anew."""
+    restart: bool | Literal["changed"] = False
+    """Ignore a checkpoint and start anew; "changed" does so where settings or data differ from the
+    checkpoint's, which is otherwise refused."""
     tensorboard: bool = False
     """Log for TensorBoard as well as to log.csv."""
     folder: Path | None = None
@@ -94,7 +95,7 @@ class Running:
         For a training of several parts, before the first: one that is interrupted again leaves
         no checkpoint of a later part behind that belongs to the training before.
         """
-        if self.restart and self.folder is not None and is_main_process():
+        if self.restart is True and self.folder is not None and is_main_process():
             for checkpoint in self.folder.rglob(CHECKPOINT):
                 checkpoint.unlink()
 
