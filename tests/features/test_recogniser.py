@@ -11,7 +11,7 @@ from commands import run
 from zerochain.errors import InputError
 from zerochain.features.recogniser import SPEECH, Recogniser, output_lengths, spelled
 from zerochain.features.recogniser_task import RecogniserTask, Transcribed, n_steps_needed
-from zerochain.features.recogniser_training import train_recogniser
+from zerochain.features.recogniser_training import RecogniserConfig, train_recogniser
 from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import Features
@@ -29,7 +29,7 @@ QUICK = TrainingConfig(
     validate_every=20,
     ema_decay=0.9,
 )
-TINY = {"width": 16, "n_blocks": 0}
+TINY = RecogniserConfig(width=16, n_blocks=0)
 
 
 def say(text: str, rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +170,8 @@ def test_validation_is_the_loss_a_character_whatever_the_grouping(monkeypatch: A
 def test_it_learns_to_spell_tones(toned: Any, tmp_path: Path) -> None:
     corpus = toned(80)
     longer = QUICK.model_copy(update={"max_steps": 120, "learning_rate": 2e-2})
-    report = train_recogniser(corpus.folder, tmp_path / "r", training=longer, width=32, n_blocks=0)
+    config = RecogniserConfig(width=32, n_blocks=0)
+    report = train_recogniser(corpus.folder, tmp_path / "r", config=config, recipe=longer)
     assert report.cer < 25
     assert report.n_held_out == round(0.1 * len(corpus.utterances))
     assert report.excluded == {}
@@ -192,7 +193,7 @@ def test_what_has_no_text_or_too_much_of_it_is_left_out_and_counted(
 
     corpus = toned(30, change)
     quick = QUICK.model_copy(update={"max_steps": 1})
-    report = train_recogniser(corpus.folder, tmp_path / "r", training=quick, **TINY)
+    report = train_recogniser(corpus.folder, tmp_path / "r", config=TINY, recipe=quick)
     assert report.excluded == {"without_text": 2, "too_short": 1}
     assert report.n_utterances + report.n_held_out < len(corpus.utterances) - 3
 
@@ -201,7 +202,8 @@ def test_interrupted_training_goes_on_to_the_same_recogniser(
     toned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = toned(20)
-    options = {"training": QUICK.model_copy(update={"max_steps": 6, "validate_every": 2}), **TINY}
+    recipe = QUICK.model_copy(update={"max_steps": 6, "validate_every": 2})
+    options: Any = {"config": TINY, "recipe": recipe}
     train_recogniser(corpus.folder, tmp_path / "whole", **options)
     batch = RecogniserTask.batch
 
@@ -215,8 +217,9 @@ def test_interrupted_training_goes_on_to_the_same_recogniser(
         train_recogniser(corpus.folder, tmp_path / "r", **options)
     monkeypatch.undo()
     assert not (tmp_path / "r").exists()
+    other = TINY.model_copy(update={"held_out": 0.2})
     with pytest.raises(InputError, match="other data or other settings"):
-        train_recogniser(corpus.folder, tmp_path / "r", held_out=0.2, **options)
+        train_recogniser(corpus.folder, tmp_path / "r", config=other, recipe=recipe)
     train_recogniser(corpus.folder, tmp_path / "r", **options)
     assert bundle_id(tmp_path / "r") == bundle_id(tmp_path / "whole")
 
@@ -224,7 +227,7 @@ def test_interrupted_training_goes_on_to_the_same_recogniser(
 def test_recordings_of_one_text_are_held_out_together(toned: Any, tmp_path: Path) -> None:
     corpus = toned(30, lambda i, text: LETTERS[i % 4])
     quick = QUICK.model_copy(update={"max_steps": 1})
-    report = train_recogniser(corpus.folder, tmp_path / "r", training=quick, **TINY)
+    report = train_recogniser(corpus.folder, tmp_path / "r", config=TINY, recipe=quick)
     n = len(corpus.utterances)
     assert report.n_held_out in {n // 4, n // 4 + 1}
 
@@ -237,7 +240,7 @@ def test_a_corpus_that_teaches_nothing_is_refused(
     toned: Any, tmp_path: Path, change: Any, found: str
 ) -> None:
     with pytest.raises(InputError, match=found):
-        train_recogniser(toned(8, change).folder, tmp_path / "r", training=QUICK, **TINY)
+        train_recogniser(toned(8, change).folder, tmp_path / "r", config=TINY, recipe=QUICK)
     assert not (tmp_path / "r").exists()
 
 

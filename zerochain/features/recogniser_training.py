@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.extraction import extracted
 from zerochain.features.recogniser import SPEECH, Recogniser
@@ -28,7 +30,7 @@ from zerochain.training.loop import CHECKPOINT, Trained, train, training_folder
 from zerochain.training.outcome import Outcome
 from zerochain.training.split import validation_ids
 
-TRAINING = TrainingConfig(
+RECIPE = TrainingConfig(
     max_steps=2000,
     batch_size=16,
     learning_rate=2e-3,
@@ -41,6 +43,20 @@ TRAINING = TrainingConfig(
 STRIDE = 2
 """20 ms: people write up to 20 characters a second, and equal neighbours need a blank between."""
 _VALID = 0.05
+
+
+class RecogniserConfig(Config):
+    """What a recogniser is built from, and what it is tested on."""
+
+    held_out: float = Field(0.1, gt=0, le=0.5)
+    """Part of the different texts that its error rates are measured on. All recordings of a text
+    are held out together.
+
+    Another twentieth of the texts decides when training stops."""
+    width: int = Field(192, ge=2)
+    """Channels of a layer."""
+    n_blocks: int = Field(2, ge=0)
+    """Residual blocks of two convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +83,8 @@ def train_recogniser(
     out: Path,
     *,
     split: str | None = None,
-    held_out: float = 0.1,
-    width: int = 192,
-    n_blocks: int = 2,
-    training: TrainingConfig = TRAINING,
+    config: RecogniserConfig | None = None,
+    recipe: TrainingConfig = RECIPE,
     device: str = "cpu",
     restart: bool = False,
     tensorboard: bool = False,
@@ -82,39 +96,38 @@ def train_recogniser(
 
     Args:
         split: train and test on this split alone.
-        held_out: part of the different texts that the error rates are measured on; another
-            twentieth says when to stop. All recordings of a text are held out together.
-        width, n_blocks: channels of a layer, residual blocks of two convolutions.
+        config: None is the default one.
 
     Raises:
         InputError: no transcripts, fewer than three different texts, or divergence.
     """
     check_replaceable(out, MARKER)  # now rather than after minutes
+    config = config or RecogniserConfig()
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
     texts, without = _texts(part)
     characters = "".join(sorted(set("".join(texts.values()))))
-    config = EncoderConfig(
+    network = EncoderConfig(
         n_in=SPEECH.dim,
-        width=width,
-        n_blocks=n_blocks,
+        width=config.width,
+        n_blocks=config.n_blocks,
         dim=1 + len(characters),
         stride=STRIDE,
         tail="gru",
     )
     settings = {
-        "network": config.model_dump(),
-        "training": training.model_dump(),
+        "network": network.model_dump(),
+        "training": recipe.model_dump(),
         "split": split,
-        "held_out": held_out,
+        "held_out": config.held_out,
         "text": NORMALISATION,
     }
     mark = fingerprint({**settings, "corpus": whole.id, "texts": texts})
     with extracted(part.restrict(list(texts)), SPEECH, device=device) as features:
         texts, short = _possible(features, texts)
-        parts = _divided(features, texts, characters, held_out)
+        parts = _divided(features, texts, characters, config.held_out)
         recogniser, trained = _trained(
-            config, parts, training, training_folder(out), mark,
+            network, parts, recipe, training_folder(out), mark,
             device=device, restart=restart, tensorboard=tensorboard,
         )  # fmt: skip
         cer, wer = _errors(recogniser, parts["test"])
@@ -183,17 +196,17 @@ def _divided(
 def _trained(
     config: EncoderConfig,
     parts: Mapping[str, Transcribed],
-    training: TrainingConfig,
+    recipe: TrainingConfig,
     folder: Path,
     mark: str,
     *,
     device: str,
     **options: Any,
 ) -> tuple[Recogniser, Trained]:
-    torch.manual_seed(training.seed)
+    torch.manual_seed(recipe.seed)
     network = Encoder(config)
-    task = RecogniserTask(network, parts["train"], parts["valid"], training, device)
-    trained = train(task, training, folder, fingerprint=mark, device=device, **options)
+    task = RecogniserTask(network, parts["train"], parts["valid"], recipe, device)
+    trained = train(task, recipe, folder, fingerprint=mark, device=device, **options)
     network.load_state_dict(trained.weights)
     return Recogniser(network, parts["train"].characters, SPEECH, device), trained
 
