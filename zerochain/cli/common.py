@@ -112,14 +112,16 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
             f"{path}: unknown option {unknown[0]!r}; there are {', '.join(flags)}"
         )
     typed = {
-        str(known[name].name): _as_typed(known[name], value, path) for name, value in values.items()
+        str(known[name].name): _as_typed(known[name], value, path)
+        for name, value in values.items()
+        if value is not None  # null is the default
     }
     context.default_map = {**(context.default_map or {}), **typed}
 
 
 def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
     """A YAML value as the command line would give it, so that click checks it in the same way."""
-    if value is None or (option.is_flag and isinstance(value, bool)):
+    if option.is_flag and isinstance(value, bool):
         return value
     several = value if option.multiple and isinstance(value, list) else [value]
     for one in several:

@@ -132,10 +132,10 @@ class _Field:
             return click.Choice([str(choice) for choice in self.choices])
         if self.kind is bool or self.is_switch:
             return None
-        numbers = {int: (click.INT, click.IntRange), float: (click.FLOAT, click.FloatRange)}
-        if self.kind in numbers:
-            plain, ranged = numbers[self.kind]
-            return ranged(**self.bounds) if self.bounds else plain
+        if self.kind is int:
+            return click.IntRange(**self.bounds) if self.bounds else click.INT
+        if self.kind is float:
+            return click.FloatRange(**self.bounds) if self.bounds else click.FLOAT
         if self.kind in {str, Path}:
             return click.STRING if self.kind is str else PathType()
         raise TypeError(f"{self.flags} can't be an option: it is of type {self.info.annotation}")
@@ -268,7 +268,8 @@ def _extra(info: FieldInfo) -> dict[str, Any]:
 
 def _flags(name: str, info: FieldInfo) -> str | None:
     """A field's option, by the rule or as the field says; None for none."""
-    flag = _extra(info).get("option", "--" + name.removeprefix("n_").replace("_", "-"))
+    rule = "--" + name.removeprefix("n_").replace("_", "-")
+    flag: str | None = _extra(info).get("option", rule)
     field = _Field(str(flag), None, info)
     if flag is None or "/" in flag or not (field.kind is bool or field.is_switch):
         return flag
