@@ -11,7 +11,7 @@ from commands import run
 from zerochain.errors import InputError
 from zerochain.features.recogniser import SPEECH, Recogniser, output_lengths, spelled
 from zerochain.features.recogniser_task import RecogniserTask, Transcribed, n_steps_needed
-from zerochain.features.recogniser_training import RecogniserConfig, train_recogniser
+from zerochain.features.recogniser_training import RECIPE, RecogniserConfig, train_recogniser
 from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import Features
@@ -255,6 +255,10 @@ def test_the_command_says_how_often_it_errs(toned: Any, tmp_path: Path) -> None:
         " │ │ │ ", " "
     )
     assert "recogniser" in run("show", out).output
+    recipe = Recogniser.load(out).report["training"]
+    asked_for = {"max_steps": 2, "validate_every": 1}
+    assert recipe == {**RECIPE.model_dump(), **asked_for}
+    assert recipe["ema_decay"] == 0.99
     run("recognise", "train", tmp_path / "nowhere", "--out", out, code=1)
 
 
