@@ -5,16 +5,15 @@ Nothing is registered for it. Commands carry what of them is derived (`Command.d
 
 import inspect
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 import pytest
 from click.core import ParameterSource
 
-from zerochain.cli import main
+from commands import every_command
 from zerochain.cli.common import Command
-from zerochain.cli.options import Derived, Unset
+from zerochain.cli.options import Derived
 from zerochain.discovery import vqvae
 from zerochain.discovery.cpc import CPCUnits
 from zerochain.discovery.dpgmm import DPGMMUnits
@@ -49,17 +48,7 @@ NOT_YET = {
 """Whose options are still written by hand. It only ever gets shorter."""
 
 
-def commands(group: click.Group, *names: str) -> Iterator[tuple[str, Command]]:
-    """All commands, by all their names."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, *names, name)
-        else:
-            assert isinstance(command, Command)
-            yield " ".join((*names, name)), command
-
-
-COMMANDS = dict(commands(main))  # type: ignore[arg-type]
+COMMANDS = {" ".join(names): command for names, command in every_command()}
 DERIVED = [
     pytest.param(command, derived, id=f"{name}-{derived.into}")
     for name, command in COMMANDS.items()
@@ -86,7 +75,7 @@ def test_an_option_s_default_is_its_field_s(command: Command, derived: Derived) 
     context = unasked(command)
     options = {option.name: option for option in command.params}
     for name, field in derived.fields.items():
-        if field.default is Unset.UNSET:
+        if field.required:
             assert options[field.param].required
             continue
         is_recipe = not isinstance(derived.base, type)

@@ -30,6 +30,19 @@ class Inner(Config):
     n_masks: int = 2
 
 
+class Published(Config):
+    """A config with a flag that stands for a whole system."""
+
+    published: bool = False
+    """All of the paper."""
+    decay: float = 0.99
+    """Decay."""
+    inner: Inner | None = Field(Inner(n_masks=5), json_schema_extra={"option": "--augment"})
+    """Augmentation."""
+
+    presets: ClassVar = {("published", True): {"decay": 0.9, "inner": None}}
+
+
 class Toy(Config):
     """A config with a field of each kind."""
 
@@ -129,6 +142,18 @@ def test_a_choice_brings_its_own_defaults_and_what_is_given_stays() -> None:
     given = asked("--method", "rnn", "--layers", 4, "--ema")["config"]
     assert (given.n_layers, given.ema) == (4, True)
     assert Toy(method="rnn").model_dump() == Toy(**Toy(method="rnn").model_dump()).model_dump()
+
+
+def test_a_flag_can_stand_for_a_whole_system() -> None:
+    only = (options_of(Published),)
+    assert asked(decorators=only)["config"].inner == Inner(n_masks=5)
+    assert asked("--augment", decorators=only)["config"].inner == Inner(n_masks=5)
+    assert asked("--no-augment", decorators=only)["config"].inner is None
+    made = asked("--published", decorators=only)["config"]
+    assert made == Published(published=True, decay=0.9, inner=None)
+    rows = {row.option: row.default for row in options_table(Published)}
+    assert rows["--decay"] == "0.99; published: 0.9"
+    assert rows["--augment / --no-augment"] == "augment; published: no-augment"
 
 
 def test_a_recipe_keeps_what_the_command_line_does_not_ask_for() -> None:

@@ -22,7 +22,6 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -52,12 +51,6 @@ RECIPE_OPTIONS = {
 """What of every recipe is asked for. The rest is a method's own choice, and its seed `--seed`."""
 
 
-class Unset(Enum):
-    """What a field has for a default that has none."""
-
-    UNSET = 0
-
-
 @dataclass(frozen=True)
 class Row:
     """An option, as a table in the docs has it."""
@@ -70,15 +63,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Field:
+class Setting:
     """A field of a config, and what a command makes of it."""
 
     flags: str
     """"--width" or "--ema/--no-ema"."""
     default: Any
     info: FieldInfo
-    presets: tuple[tuple[Any, Any], ...] = ()
-    """(choice, default under it)."""
+    required: bool = False
+    presets: tuple[tuple[str, Any], ...] = ()
+    """(choice in words, default under it)."""
 
     @property
     def param(self) -> str:
@@ -170,10 +164,6 @@ class _Field:
 
     def option(self) -> Callable[[F], F]:
         """The decorator."""
-        if self.default is Unset.UNSET:
-            return click.option(
-                self.flags, self.param, type=self.type, required=True, help=self.words
-            )
         default = self.default
         if self.is_switch:
             default = default is not None
@@ -186,15 +176,16 @@ class _Field:
             self.flags,
             self.param,
             type=self.type,
-            default=default,
+            required=self.required,
             show_default=not in_words,
             help=text.strip(),
+            **({} if self.required else {"default": default}),
         )
 
     def taken(self, value: Any) -> Any:
         """What click gives, as the config takes it."""
         if self.is_switch:
-            return {} if value else None
+            return (self.default or {}) if value else None
         return next((choice for choice in self.choices if str(choice) == value), value)
 
 
@@ -209,7 +200,7 @@ class Derived:
     """
 
     base: type[BaseModel] | BaseModel
-    fields: Mapping[str, _Field]
+    fields: Mapping[str, Setting]
     into: str
 
     @property
@@ -270,7 +261,7 @@ def _flags(name: str, info: FieldInfo) -> str | None:
     """A field's option, by the rule or as the field says; None for none."""
     rule = "--" + name.removeprefix("n_").replace("_", "-")
     flag: str | None = _extra(info).get("option", rule)
-    field = _Field(str(flag), None, info)
+    field = Setting(str(flag), None, info)
     if flag is None or "/" in flag or not (field.kind is bool or field.is_switch):
         return flag
     return f"{flag}/--no-{flag.removeprefix('--')}"
@@ -285,17 +276,24 @@ def _derived(
     config = base if isinstance(base, type) else type(base)
     presets: Mapping[tuple[str, Any], Mapping[str, Any]] = getattr(config, "presets", {})
     if isinstance(base, type):
+        required = {name for name, info in config.model_fields.items() if info.is_required()}
         defaults = {
-            name: Unset.UNSET if info.is_required() else info.get_default(call_default_factory=True)
+            name: None if name in required else info.get_default(call_default_factory=True)
             for name, info in config.model_fields.items()
         }
     else:
-        defaults, presets = {name: getattr(base, name) for name in config.model_fields}, {}
+        required, presets = set(), {}
+        defaults = {name: getattr(base, name) for name in config.model_fields}
     fields = {}
     for name, flag in flags.items():
         if flag is not None and name not in without:
-            others = [(c, set_[name]) for (_, c), set_ in presets.items() if name in set_]
-            fields[name] = _Field(flag, defaults[name], config.model_fields[name], tuple(others))
+            others = [
+                (field if choice is True else str(choice), under[name])
+                for (field, choice), under in presets.items()
+                if name in under
+            ]
+            info = config.model_fields[name]
+            fields[name] = Setting(flag, defaults[name], info, name in required, tuple(others))
     return Derived(base, fields, into)
 
 
