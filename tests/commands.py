@@ -5,12 +5,27 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 from click.testing import CliRunner, Result
 
 from zerochain.cli import main
+from zerochain.cli.common import Command
 from zerochain.formats.bundle import read_fit
+
+
+def every_command(
+    group: click.Group = main, *names: str
+) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """All commands of a group and of the groups in it, with their names."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, *names, name)
+        else:
+            assert isinstance(command, Command)
+            yield (*names, name), command
 
 
 def run(*arguments: object, code: int = 0) -> Result:

@@ -1,27 +1,18 @@
 """Every command, given a path that can't be what it should: a message, and never a traceback."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from commands import every_command
 from zerochain.cli import main
 from zerochain.formats.corpus import Corpus
 
-
-def commands(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """All commands with their names."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, *names, name)
-        else:
-            yield (*names, name), command
-
-
-COMMANDS = dict(commands(main))  # type: ignore[arg-type]
+COMMANDS = dict(every_command())
 
 
 @pytest.fixture(scope="module")

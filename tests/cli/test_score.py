@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from zerochain import audio
 from zerochain.cli import main
-from zerochain.cli.common import Group
+from zerochain.cli.lazy import LazyGroup
 from zerochain.errors import InputError
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import write_corpus
@@ -296,7 +296,7 @@ def test_published_numbers_are_whole_on_a_narrow_terminal(spoken, run, monkeypat
 def test_whoever_stops_reading_is_told_nothing():
     """As of `zerochain … | head -3`."""
 
-    @click.group(cls=Group)
+    @click.group(cls=LazyGroup)
     def group():
         pass
 

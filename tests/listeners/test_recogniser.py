@@ -13,8 +13,10 @@ from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import Features
 from zerochain.listeners.recogniser import (
+    RECIPE,
     SPEECH,
     Recogniser,
+    RecogniserConfig,
     RecogniserTask,
     Transcribed,
     n_steps_needed,
@@ -36,7 +38,7 @@ QUICK = TrainingConfig(
     validate_every=20,
     ema_decay=0.9,
 )
-TINY = {"width": 16, "n_blocks": 0}
+TINY = RecogniserConfig(width=16, n_blocks=0)
 
 
 def say(text: str, rng: np.random.Generator) -> np.ndarray:
@@ -177,7 +179,8 @@ def test_validation_is_the_loss_a_character_whatever_the_grouping(monkeypatch: A
 def test_it_learns_to_spell_tones(toned: Any, tmp_path: Path) -> None:
     corpus = toned(80)
     longer = QUICK.model_copy(update={"max_steps": 120, "learning_rate": 2e-2})
-    report = train_recogniser(corpus.folder, tmp_path / "r", training=longer, width=32, n_blocks=0)
+    config = RecogniserConfig(width=32, n_blocks=0)
+    report = train_recogniser(corpus.folder, tmp_path / "r", config=config, recipe=longer)
     assert report.cer < 25
     assert report.n_held_out == round(0.1 * len(corpus.utterances))
     assert report.excluded == {}
@@ -188,7 +191,7 @@ def test_it_learns_to_spell_tones(toned: Any, tmp_path: Path) -> None:
     texts = ["dab cad", "bad cab", "cc dd"]
     heard = recogniser.transcribe([say(text, rng) for text in texts])
     assert error_rate(heard, [[text] for text in texts]).value < 40
-    assert not (tmp_path / "r.training" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "r.training" / "checkpoint.safetensors").exists()
 
 
 def test_what_has_no_text_or_too_much_of_it_is_left_out_and_counted(
@@ -199,7 +202,7 @@ def test_what_has_no_text_or_too_much_of_it_is_left_out_and_counted(
 
     corpus = toned(30, change)
     quick = QUICK.model_copy(update={"max_steps": 1})
-    report = train_recogniser(corpus.folder, tmp_path / "r", training=quick, **TINY)
+    report = train_recogniser(corpus.folder, tmp_path / "r", config=TINY, recipe=quick)
     assert report.excluded == {"without_text": 2, "too_short": 1}
     assert report.n_utterances + report.n_held_out < len(corpus.utterances) - 3
 
@@ -208,7 +211,8 @@ def test_interrupted_training_goes_on_to_the_same_recogniser(
     toned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = toned(20)
-    options = {"training": QUICK.model_copy(update={"max_steps": 6, "validate_every": 2}), **TINY}
+    recipe = QUICK.model_copy(update={"max_steps": 6, "validate_every": 2})
+    options: Any = {"config": TINY, "recipe": recipe}
     train_recogniser(corpus.folder, tmp_path / "whole", **options)
     batch = RecogniserTask.batch
 
@@ -222,8 +226,9 @@ def test_interrupted_training_goes_on_to_the_same_recogniser(
         train_recogniser(corpus.folder, tmp_path / "r", **options)
     monkeypatch.undo()
     assert not (tmp_path / "r").exists()
+    other = TINY.model_copy(update={"held_out": 0.2})
     with pytest.raises(InputError, match="other data or other settings"):
-        train_recogniser(corpus.folder, tmp_path / "r", held_out=0.2, **options)
+        train_recogniser(corpus.folder, tmp_path / "r", config=other, recipe=recipe)
     train_recogniser(corpus.folder, tmp_path / "r", **options)
     assert bundle_id(tmp_path / "r") == bundle_id(tmp_path / "whole")
 
@@ -231,7 +236,7 @@ def test_interrupted_training_goes_on_to_the_same_recogniser(
 def test_recordings_of_one_text_are_held_out_together(toned: Any, tmp_path: Path) -> None:
     corpus = toned(30, lambda i, text: LETTERS[i % 4])
     quick = QUICK.model_copy(update={"max_steps": 1})
-    report = train_recogniser(corpus.folder, tmp_path / "r", training=quick, **TINY)
+    report = train_recogniser(corpus.folder, tmp_path / "r", config=TINY, recipe=quick)
     n = len(corpus.utterances)
     assert report.n_held_out in {n // 4, n // 4 + 1}
 
@@ -244,7 +249,7 @@ def test_a_corpus_that_teaches_nothing_is_refused(
     toned: Any, tmp_path: Path, change: Any, found: str
 ) -> None:
     with pytest.raises(InputError, match=found):
-        train_recogniser(toned(8, change).folder, tmp_path / "r", training=QUICK, **TINY)
+        train_recogniser(toned(8, change).folder, tmp_path / "r", config=TINY, recipe=QUICK)
     assert not (tmp_path / "r").exists()
 
 
@@ -259,6 +264,10 @@ def test_the_command_says_how_often_it_errs(toned: Any, tmp_path: Path) -> None:
         " │ │ │ ", " "
     )
     assert "recogniser" in run("show", out).output
+    recipe = Recogniser.load(out).report["training"]
+    asked_for = {"max_steps": 2, "validate_every": 1}
+    assert recipe == {**RECIPE.model_dump(), **asked_for}
+    assert recipe["ema_decay"] == 0.99
     run("recognise", "train", tmp_path / "nowhere", "--out", out, code=1)
 
 

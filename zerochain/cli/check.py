@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from zerochain.cli.common import FOLDER, Group
+from zerochain.cli.common import FOLDER, Command
 
 if TYPE_CHECKING:
     from zerochain.exchange.submission_rules import Violation
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 LANGUAGES = ("english", "surprise")
 SUBSETS = ("dev-clean", "dev-other", "test-clean", "test-other")
-
-
-@click.group(cls=Group)
-def check() -> None:
-    """Check other people's formats: every violation, with its file and line."""
 
 
 def expected_option(what: str, names: tuple[str, ...]) -> Callable[[F], F]:
@@ -35,9 +30,10 @@ def expected_option(what: str, names: tuple[str, ...]) -> Callable[[F], F]:
     )
 
 
-@check.command(
+@click.command(
+    cls=Command,
     example="zerochain check zerospeech2019 submission/\n"
-    "zerochain check zerospeech2019 submission/ --expected english=required_filelist.txt"
+    "zerochain check zerospeech2019 submission/ --expected english=required_filelist.txt",
 )
 @click.argument("submission", type=FOLDER)
 @expected_option("language", LANGUAGES)
@@ -54,8 +50,9 @@ def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
     report(_folder(submission), violations(submission, names))
 
 
-@check.command(
-    example="zerochain check zerospeech2021 submission/ --expected dev-clean=data/dev-clean"
+@click.command(
+    cls=Command,
+    example="zerochain check zerospeech2021 submission/ --expected dev-clean=data/dev-clean",
 )
 @click.argument("submission", type=FOLDER)
 @expected_option("subset", SUBSETS)

@@ -1,26 +1,32 @@
-"""What every command shares: options from a YAML file, an example, device, seed, paths."""
+"""What every command shares: options from a YAML file, an example, device, seed, paths, errors."""
 
 from __future__ import annotations
 
-import io
+import re
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from zerochain.errors import InputError
-from zerochain.machine import safe_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from zerochain.cli.options import Derived
     from zerochain.discovery.penalty import SegmentationOptions
     from zerochain.features.extraction import Options
     from zerochain.training.config import TrainingConfig
 
 _MORE = "close other programs, ask for fewer --jobs or shorter recordings, or use a larger machine"
+_ARGUMENT = re.compile(
+    r"""(?<![\w/.-])(?P<name>[a-z_]\w*)=(?P<value>'[^'\n]*'|"[^"\n]*"|-?\w+(?:\.\w+)*)?"""
+)
+DERIVED = "__zerochain_derived__"
+"""The attribute of a command's function that holds what of it is derived from configs."""
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
@@ -42,13 +48,29 @@ class Command(click.Command):
                 help="YAML file with the same names as the options; the command line wins.",
             )
         )
+        self.derived: tuple[Derived, ...] = getattr(self.callback, DERIVED, ())
+        """What of it is derived from configs, by `options.options_of`."""
+
+    @property
+    def options(self) -> dict[str, click.Option]:
+        """Its options by every name that may stand for them.
+
+        Those are the option's own with "_" for "-", the parameter's, and the name of the field
+        that it is derived from, unless two configs share that.
+        """
+        mine = [p for p in self.params if isinstance(p, click.Option) and p.name != "config"]
+        names = {str(p.name): p for p in mine}
+        fields = [(field, names[name]) for d in self.derived for field, name in d.params.items()]
+        shared = {field for field, n in Counter(field for field, _ in fields).items() if n > 1}
+        own = {flag.lstrip("-").replace("-", "_"): p for p in mine for flag in p.opts}
+        return {**{f: p for f, p in fields if f not in shared}, **names, **own}
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; bad input and refusals of the operating system exit with code 1."""
         try:
             return super().invoke(context)
         except InputError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {self.in_options(error)}", err=True)
         except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
             raise
         except OSError as error:
@@ -60,29 +82,13 @@ class Command(click.Command):
             click.echo(f"Error: {InputError(f'too little memory{what}', remedy=_MORE)}", err=True)
         sys.exit(1)
 
-
-class Group(click.Group):
-    """A group whose commands are `Command`s, listed in the order they were added."""
-
-    command_class = Command
-    group_class = type
-
-    def list_commands(self, _: click.Context) -> list[str]:
-        """The order of the work rather than of the alphabet."""
-        return list(self.commands)
-
-
-class Program(Group):
-    """The whole command line: it prints on any terminal, and runs no module of where it stands."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
-        for stream in (sys.stdout, sys.stderr):
-            # Under LC_ALL=C the errors are "surrogateescape", which is as strict with letters.
-            if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
-                stream.reconfigure(errors="backslashreplace")
-        with safe_path():
-            return super().main(*args, **kwargs)
+    def in_options(self, error: InputError) -> InputError:
+        """The same error, which speaks of arguments, in the words of the command line."""
+        found, *rest = (
+            text and as_options(text, self.options)
+            for text in (error.found, error.cause, error.remedy)
+        )
+        return InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -97,20 +103,25 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if not isinstance(values, dict):
         raise click.BadParameter(f"{path} holds no table of options")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
-    known = {str(p.name): p for p in context.command.params if isinstance(p, click.Option)}
-    del known["config"]
+    assert isinstance(context.command, Command)
+    known = context.command.options
     unknown = sorted(values.keys() - known.keys())
     if unknown:
+        flags = sorted({option.opts[0].lstrip("-") for option in known.values()})
         raise click.BadParameter(
-            f"{path}: unknown option {unknown[0]!r}; there are {', '.join(sorted(known))}"
+            f"{path}: unknown option {unknown[0]!r}; there are {', '.join(flags)}"
         )
-    typed = {name: _as_typed(known[name], value, path) for name, value in values.items()}
+    typed = {
+        str(known[name].name): _as_typed(known[name], value, path)
+        for name, value in values.items()
+        if value is not None  # null is the default
+    }
     context.default_map = {**(context.default_map or {}), **typed}
 
 
 def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
     """A YAML value as the command line would give it, so that click checks it in the same way."""
-    if value is None or (option.is_flag and isinstance(value, bool)):
+    if option.is_flag and isinstance(value, bool):
         return value
     several = value if option.multiple and isinstance(value, list) else [value]
     for one in several:
@@ -127,6 +138,30 @@ def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
                 "a character"
             )
     return texts if option.multiple else texts[0]
+
+
+def as_options(text: str, options: Mapping[str, click.Option]) -> str:
+    """What the library says of arguments, said of the command's options.
+
+    The library writes an argument as in Python, `name=value`: "precision='fp16' needs a GPU" is
+    "--precision fp16 needs a GPU" here, "restart=True" is "--restart" and "ema=False" "--no-ema".
+    What is no argument of the command stays as it is.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"] or ""
+        known = options.get(name) or options.get(name.removeprefix("n_"))
+        if known is None:
+            return match[0]
+        flag = max(known.opts, key=len)
+        if known.is_flag and value in {"True", "False"}:
+            off = known.secondary_opts[0] if known.secondary_opts else f"no {flag}"
+            return flag if value == "True" else off
+        if value == "None":
+            return f"no {flag}"
+        return f"{flag} {value.strip(chr(39) + chr(34))}".rstrip()
+
+    return _ARGUMENT.sub(option, text)
 
 
 def checked(model: type[M], **values: Any) -> M:

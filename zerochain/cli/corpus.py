@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, Group, out_option, seed_option, split_option
+from zerochain.cli.common import FILE, FOLDER, Command, out_option, seed_option, split_option
 from zerochain.cli.importing import summarise
 
 if TYPE_CHECKING:
     from zerochain.corpora.changes import Kind
 
 
-@click.group(cls=Group)
-def corpus() -> None:
-    """Make a corpus."""
-
-
-@corpus.command(cls=Command, example="zerochain corpus demo --out corpora/demo")
+@click.command(cls=Command, example="zerochain corpus demo --out corpora/demo")
 @out_option("the two corpora and their pairs")
 @click.option("--pairs", type=int, default=240, show_default=True, help="Sentences a language.")
 @click.option("--voices", type=int, default=8, show_default=True, help="Speakers a language.")
@@ -46,7 +41,7 @@ def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> Non
     click.echo(f"{out / PAIRS_FILE}: {len(made.pairs)} pairs")
 
 
-@corpus.command(
+@click.command(
     cls=Command,
     example="zerochain corpus parallel corpora/en corpora/es pairs.parquet --out parallel\n"
     "zerochain corpus parallel corpora/en corpora/es pairs.parquet --folds 5 --fold 0 --out fold0",
@@ -97,8 +92,9 @@ def parallel(
     click.echo(f"{out}: {n} pairs, {n_train} to train on")
 
 
-@corpus.command(
-    cls=Command, example="zerochain corpus change corpora/mine --by noise --out corpora/noisy"
+@click.command(
+    cls=Command,
+    example="zerochain corpus change corpora/mine --by noise --out corpora/noisy",
 )
 @click.argument("source", metavar="CORPUS", type=FOLDER)
 @click.option(

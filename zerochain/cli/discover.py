@@ -10,7 +10,7 @@ import click
 
 from zerochain.cli.common import (
     FOLDER,
-    Group,
+    Command,
     asked_segmentation,
     checked,
     device_option,
@@ -38,7 +38,7 @@ max_frames_option = click.option(
 
 
 def discovery_options(function: F) -> F:
-    """What every way to discover units takes."""
+    """What every way to discover units takes, but for `--seed` and `--device`."""
     options = [
         click.argument("corpus", type=FOLDER),
         click.option(
@@ -98,8 +98,6 @@ def discovery_options(function: F) -> F:
         segmentation_options,
         split_option,
         out_option("the unit model"),
-        seed_option,
-        device_option,
         jobs_option,
     ]
     for option in reversed(options):
@@ -156,15 +154,13 @@ def fit_and_say(
         click.echo(f"Warning: {line}", err=True)
 
 
-@click.group(cls=Group)
-def discover() -> None:
-    """Discover units: fit a unit model on a corpus."""
-
-
-@discover.command(
-    example="zerochain discover kmeans corpora/mine --units 256 --stride 4 --out models/km256"
+@click.command(
+    cls=Command,
+    example="zerochain discover kmeans corpora/mine --units 256 --stride 4 --out models/km256",
 )
 @discovery_options
+@seed_option
+@device_option
 @max_frames_option
 def kmeans(units: int, stride: int, max_frames: int, seed: int, device: str, **rest: Any) -> None:
     """K-Means: a unit is the nearest of K centroids."""
@@ -191,11 +187,14 @@ variance_floor_option = click.option(
 )
 
 
-@discover.command(
+@click.command(
+    cls=Command,
     example="zerochain discover gmm corpora/mine --units 256 --out models/gmm256\n"
-    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/"
+    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/",
 )
 @discovery_options
+@seed_option
+@device_option
 @max_frames_option
 @variance_floor_option
 def gmm(
@@ -223,8 +222,12 @@ def gmm(
     fit_and_say(model, **rest)
 
 
-@discover.command(example="zerochain discover dpgmm corpora/mine --units 500 --out models/dpgmm")
+@click.command(
+    cls=Command, example="zerochain discover dpgmm corpora/mine --units 500 --out models/dpgmm"
+)
 @discovery_options
+@seed_option
+@device_option
 @max_frames_option
 @variance_floor_option
 @click.option(

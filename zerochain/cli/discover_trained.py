@@ -6,108 +6,63 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import checked, training_config, training_options
-from zerochain.cli.discover import discover, discovery_options, fit_and_say, front_end_options
+from zerochain.cli.common import (
+    Command,
+    checked,
+    device_option,
+    seed_option,
+    training_config,
+    training_options,
+)
+from zerochain.cli.discover import discovery_options, fit_and_say, front_end_options
+from zerochain.cli.options import options_of, running_options
+from zerochain.discovery.vqvae import RECIPE as VQVAE
+from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
+from zerochain.training.config import TrainingConfig
+from zerochain.training.run import Running
 
-__all__ = ["discover"]
 
-
-@discover.command(
+@click.command(
+    cls=Command,
     example="zerochain discover vqvae corpora/mine --units 256 --out models/vq256",
     context_settings={"default_map": {"stride": 4}},
 )
 @discovery_options
-@click.option(
-    "--encoder",
-    type=click.Choice(["conv", "published"]),
-    default="conv",
-    show_default=True,
-    help="Ours, or all of Tjandra et al. 2019: no EMA, restarts, jitter or k-means then.",
-)
-@click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 256]")
-@click.option(
-    "--blocks",
-    "n_blocks",
-    type=click.IntRange(min=0),
-    help="Residual blocks of encoder and decoder (conv).  [default: 4]",
-)
-@click.option(
-    "--tail",
-    type=click.Choice(["none", "gru", "transformer"]),
-    help="What sees the whole segment after the convolutions (conv).  [default: none]",
-)
-@click.option(
-    "--instance-norm/--no-instance-norm",
-    default=None,
-    help="Take mean and variance over the utterance out of the latents (conv).  [default: no]",
-)
-@click.option("--codebook-dim", type=click.IntRange(min=1), help="[default: 64]")
-@click.option(
-    "--speaker-dim", type=click.IntRange(min=1), help="Of the speaker embedding.  [default: 32]"
-)
-@click.option(
-    "--ema/--no-ema",
-    default=None,
-    help="A codebook of moving averages, or one that gradients move.  [default: ema]",
-)
-@click.option("--decay", type=float, help="Of the moving averages.  [default: 0.99]")
-@click.option("--commitment", type=float, help="Weight of that loss.  [default: 0.25]")
-@click.option(
-    "--restart-below",
-    type=float,
-    help="Share of a unit, in mean shares, below which it begins again.  [default: 0.03]",
-)
-@click.option(
-    "--jitter",
-    type=float,
-    help="Chance that a step takes its neighbour's code in training.  [default: 0.3]",
-)
-@click.option(
-    "--kmeans-start/--random-start",
-    default=None,
-    help="Where the codebook begins.  [default: kmeans-start]",
-)
-@click.option(
-    "--codebook-from",
-    type=click.Choice(["training", "kmeans"]),
-    help="The codebook in the end: as trained, or K-Means of the latents.  [default: training]",
-)
-@click.option(
-    "--segment-frames",
-    "n_frames",
-    type=click.IntRange(min=1),
-    help="Length of a training segment.  [default: 128]",
-)
-@training_options(steps=10_000, batch_size=32, learning_rate=5e-4, validate_every=200, patience=10)
-def vqvae(units: int, stride: int, encoder: str, seed: int, device: str, **rest: Any) -> None:
+@options_of(VQVAEConfig, VQVAE)
+@running_options
+def vqvae(
+    units: int,
+    stride: int,
+    config: VQVAEConfig,
+    recipe: TrainingConfig,
+    running: Running,
+    **rest: Any,
+) -> None:
     """Conditional VQ-VAE: codes from which a decoder that knows the speaker rebuilds the features.
 
     <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
     the same command is given again.
     """
-    from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
-    from zerochain.training.device import resolve_device
-
-    base = VQVAEConfig.published() if encoder == "published" else VQVAEConfig()
-    given = {name: rest.pop(name) for name in VQVAEConfig.model_fields if name in rest}
-    chosen = {name: value for name, value in given.items() if value is not None}
     model = VQVAEUnits(
         units,
         stride,
         options=front_end_options(rest),
-        config=checked(VQVAEConfig, **{**base.model_dump(), **chosen}),
-        training=training_config(rest, seed),
-        device=resolve_device(device),
+        config=config,
+        training=recipe,
+        device=running.device,
     )
-    model.restart, model.tensorboard = rest.pop("restart"), rest.pop("tensorboard")
+    model.restart, model.tensorboard = running.restart, running.tensorboard
     fit_and_say(model, **rest)
 
 
-@discover.command(
+@click.command(
+    cls=Command,
     example="zerochain discover vqcpc corpora/mine --features log-mel --units 512 --stride 2 "
-    "--out models/cpc512"
+    "--out models/cpc512",
 )
 @discovery_options
+@seed_option
+@device_option
 @click.option("--published", is_flag=True, help="The network of van Niekerk et al. 2020.")
 @click.option(
     "--encoder",
@@ -212,11 +167,14 @@ def vqcpc(
     fit_and_say(model, **rest)
 
 
-@discover.command(
+@click.command(
+    cls=Command,
     example="zerochain discover selftrain corpora/mine --units 256 --bitrate 150 --out models/self",
     context_settings={"default_map": {"normalisation": "utterance"}},
 )
 @discovery_options
+@seed_option
+@device_option
 @click.option("--width", type=click.IntRange(min=1), help="Channels of a layer.  [default: 128]")
 @click.option(
     "--blocks", "n_blocks", type=click.IntRange(min=0), help="Residual blocks.  [default: 4]"

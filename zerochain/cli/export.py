@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Group, out_option
+from zerochain.cli.common import FILE, FOLDER, Command, out_option
 from zerochain.cli.score import corpus_option, silence_option, split_option
 
 ids_option = click.option(
@@ -18,13 +18,9 @@ ids_option = click.option(
 )
 
 
-@click.group(cls=Group)
-def export() -> None:
-    """Write other people's formats."""
-
-
-@export.command(
-    example="zerochain export items corpora/mine --protocol triphone --split test --out test.item"
+@click.command(
+    cls=Command,
+    example="zerochain export items corpora/mine --protocol triphone --split test --out test.item",
 )
 @click.argument("corpus", type=FOLDER)
 @click.option(
@@ -59,8 +55,9 @@ def items(
     click.echo(f"{out}: {n_items} items" + (f"; left out: {left_out}" if left_out else ""))
 
 
-@export.command(
-    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/"
+@click.command(
+    cls=Command,
+    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/",
 )
 @click.argument("units", type=FILE)
 @corpus_option

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, Command, Group, jobs_option, out_option
+from zerochain.cli.common import FILE, FOLDER, PATH, Command, jobs_option, out_option
 from zerochain.cli.printing import print_facts
 from zerochain.errors import listed
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from zerochain.formats.corpus import Corpus
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@click.group("import", cls=Group)
-def import_group() -> None:
-    """Take in recordings as a corpus, and units, features and submissions of others."""
 
 
 def corpus_options(function: F) -> F:
@@ -64,7 +59,7 @@ def corpus_options(function: F) -> F:
     return function
 
 
-@import_group.command(
+@click.command(
     cls=Command,
     example="zerochain import folder recordings/ --out corpora/mine --speaker-from folder:1\n"
     "zerochain import folder recordings/ --out corpora/mine --table utterances.tsv "
@@ -101,8 +96,9 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     report(lambda: import_folder(recordings, out, **options))
 
 
-@import_group.command(
-    cls=Command, example="zerochain import kaldi data/train --out corpora/train --split train"
+@click.command(
+    cls=Command,
+    example="zerochain import kaldi data/train --out corpora/train --split train",
 )
 @click.argument("data", type=FOLDER)
 @corpus_options
@@ -121,7 +117,7 @@ def kaldi(data: Path, out: Path, **options: Any) -> None:
     report(lambda: import_kaldi(data, out, **options))
 
 
-@import_group.command(
+@click.command(
     cls=Command,
     example="zerochain import pairs pairs.tsv --source corpora/en --target corpora/es "
     "--out pairs.parquet",

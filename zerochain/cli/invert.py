@@ -11,7 +11,7 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
-    Group,
+    Command,
     checked,
     device_option,
     out_option,
@@ -139,13 +139,9 @@ def _adversary(values: dict[str, Any]) -> AdversaryOptions:
     )
 
 
-@click.group(cls=Group)
-def invert() -> None:
-    """Turn units back into speech, in the voice of one speaker."""
-
-
-@invert.command(
-    example="zerochain invert train units.parquet corpora/mine --voice abiayi --out inverters/x"
+@click.command(
+    cls=Command,
+    example="zerochain invert train units.parquet corpora/mine --voice abiayi --out inverters/x",
 )
 @click.argument("units", type=FILE)
 @click.argument("corpus", type=FOLDER)

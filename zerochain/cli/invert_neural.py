@@ -10,6 +10,7 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
+    Command,
     checked,
     device_option,
     out_option,
@@ -17,13 +18,12 @@ from zerochain.cli.common import (
     training_config,
     training_options,
 )
-from zerochain.cli.invert import asked_voices, invert, said_of_training, voice_options
-
-__all__ = ["invert"]
+from zerochain.cli.invert import asked_voices, said_of_training, voice_options
 
 
-@invert.command(
+@click.command(
     "train-neural",
+    cls=Command,
     example="zerochain invert train-neural units.parquet corpora/mine --voice ana "
     "--out inverters/x",
 )

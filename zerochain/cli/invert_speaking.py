@@ -11,17 +11,15 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
+    Command,
     channel_option,
     device_option,
     out_option,
     seed_option,
 )
-from zerochain.cli.invert_neural import invert
 
 if TYPE_CHECKING:
     from zerochain.inversion.speaking import Speaking
-
-__all__ = ["invert"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,7 +86,8 @@ def _speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
     return Speaking(voice, like, speakers, pitch_of, Manner(**values), phase, seed)
 
 
-@invert.command(
+@click.command(
+    cls=Command,
     example="zerochain invert synthesize inverters/x units.parquet --out wavs/",
 )
 @click.argument("inverter", type=FOLDER)
@@ -121,7 +120,8 @@ def synthesize(inverter: Path, units: Path, out: Path, device: str, **values: An
     click.echo(f"{out}: {len(ids)} wavs")
 
 
-@invert.command(
+@click.command(
+    cls=Command,
     example="zerochain invert convert inverters/x models/km256 in.wav out.wav --voice ana",
 )
 @click.argument("inverter", type=FOLDER)

@@ -4,70 +4,44 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from zerochain.cli.common import (
     FOLDER,
-    Group,
-    device_option,
+    Command,
     out_option,
-    seed_option,
     split_option,
-    training_config,
-    training_options,
 )
+from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import print_facts, training_text
+from zerochain.listeners.recogniser import (
+    RECIPE,
+    RecogniserConfig,
+    RecogniserTraining,
+    train_recogniser,
+)
+from zerochain.training.config import Recipe
+from zerochain.training.device import is_main_process
+from zerochain.training.run import Running
 
-if TYPE_CHECKING:
-    from zerochain.listeners.recogniser import RecogniserTraining
 
-
-@click.group(cls=Group)
-def recognise() -> None:
-    """Recognise characters: to say how intelligible synthesised speech is."""
-
-
-@recognise.command(
-    example="zerochain recognise train corpora/es --split train --out recognisers/es"
+@click.command(
+    cls=Command, example="zerochain recognise train corpora/es --split train --out recognisers/es"
 )
 @click.argument("corpus", type=FOLDER)
 @split_option
-@click.option(
-    "--held-out",
-    type=click.FloatRange(0, 0.5, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Part of the different texts that its error rates are measured on.",
-)
-@click.option(
-    "--width",
-    type=click.IntRange(min=2),
-    default=192,
-    show_default=True,
-    help="Channels of a layer.",
-)
-@click.option(
-    "--blocks",
-    "n_blocks",
-    type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
-    help="Residual blocks of two convolutions.",
-)
-@training_options(
-    steps=2000,
-    batch_size=16,
-    learning_rate=2e-3,
-    validate_every=200,
-    patience=5,
-    annealing="cosine",
-)
+@options_of(RecogniserConfig, RECIPE)
 @out_option("the recogniser; <out>.training gets the checkpoint and log.csv")
-@seed_option
-@device_option
-def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> None:
+@running_options
+def train(
+    corpus: Path,
+    out: Path,
+    split: str | None,
+    config: RecogniserConfig,
+    recipe: Recipe,
+    running: Running,
+) -> None:
     """Train a recogniser of characters on a CORPUS with transcripts (column 'text').
 
     Its own error rates are measured on recordings of texts that it never saw, by speakers that it
@@ -75,12 +49,8 @@ def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> No
     compared in lower case and without punctuation; digits are not spelled out. Interrupted, it
     goes on where it stopped when the same command is given again.
     """
-    from zerochain.listeners.recogniser import train_recogniser
-    from zerochain.training.device import is_main_process, resolve_device
-
-    training = training_config(options, seed)
     report = train_recogniser(
-        corpus, out, training=training, device=resolve_device(device), **options
+        corpus, out, split=split, config=config, recipe=recipe, running=running
     )
     if is_main_process():
         print_facts(f"recogniser {out}", _facts(report))

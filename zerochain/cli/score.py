@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zerochain.cli.common import (
-    FILE,
-    FOLDER,
-    Group,
-    device_option,
-    jobs_option,
-    seed_option,
-)
-from zerochain.cli.score_beside import beside as beside_command
+from zerochain.cli.common import FILE, FOLDER, Command, device_option, jobs_option, seed_option
 from zerochain.cli.score_beside import beside_option, text_beside
 
 if TYPE_CHECKING:
@@ -35,12 +27,9 @@ out_option = click.option(
 )
 
 
-@click.group(cls=Group)
-def score() -> None:
-    """Score units, features and resynthesised speech; scores are appended to a file."""
-
-
-@score.command(example="zerochain score bitrate units.parquet --corpus corpora/mine --out s.jsonl")
+@click.command(
+    cls=Command, example="zerochain score bitrate units.parquet --corpus corpora/mine --out s.jsonl"
+)
 @click.argument("units", type=FILE)
 @corpus_option
 @split_option
@@ -65,7 +54,7 @@ def bitrate(beside: str | None, out: Path, **options: Any) -> None:
     save_scores(score_bitrate(**options), out, beside)
 
 
-@score.command(example="zerochain score usage units.parquet --out scores.jsonl")
+@click.command(cls=Command, example="zerochain score usage units.parquet --out scores.jsonl")
 @click.argument("units", type=FILE)
 @system_option
 @out_option
@@ -77,8 +66,9 @@ def usage(out: Path, **options: Any) -> None:
     save_scores(score_usage(**options), out)
 
 
-@score.command(
-    example="zerochain score resynthesis wavs/ --corpus corpora/mine --split test --out s.jsonl"
+@click.command(
+    cls=Command,
+    example="zerochain score resynthesis wavs/ --corpus corpora/mine --split test --out s.jsonl",
 )
 @click.argument("wavs", type=FOLDER)
 @corpus_option
@@ -123,9 +113,10 @@ def resynthesis(out: Path, **options: Any) -> None:
     save_scores(score_resyntheses(**options), out)
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain score speakers wavs/ --corpus corpora/mine --encoder speakers/ "
-    "--split test --out s.jsonl"
+    "--split test --out s.jsonl",
 )
 @click.argument("wavs", type=FOLDER)
 @corpus_option
@@ -157,9 +148,6 @@ def speakers(out: Path, device: str, **options: Any) -> None:
     from zerochain.training.device import resolve_device
 
     save_scores(score_speakers(device=resolve_device(device), **options), out)
-
-
-score.add_command(beside_command)
 
 
 def save_scores(scored: Scored, out: Path, beside: str | None = None) -> None:

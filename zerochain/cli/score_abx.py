@@ -7,27 +7,20 @@ from typing import Any, Literal
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, jobs_option, seed_option
+from zerochain.cli.common import FILE, FOLDER, PATH, Command, jobs_option, seed_option
 from zerochain.cli.printing import print_table
-from zerochain.cli.score import (
-    out_option,
-    save_scores,
-    score,
-    silence_option,
-    split_option,
-    system_option,
-)
+from zerochain.cli.score import out_option, save_scores, silence_option, split_option, system_option
 from zerochain.cli.score_beside import beside_option
 
-__all__ = ["score"]
 DISTANCES = ("angular", "euclidean", "kl", "kl_symmetric", "identical", "levenshtein")
 ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
 """What challenges call distances → what we do."""
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain score abx units.parquet --corpus corpora/mine --model models/km256 "
-    "--split test --out scores.jsonl"
+    "--split test --out scores.jsonl",
 )
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.option(
@@ -141,7 +134,7 @@ def abx(
     save_scores(score_abx(protocol=chosen, folders=ids == "path", **options), out, beside)
 
 
-@score.command(example="zerochain score compare tables/km256 tables/gmm256")
+@click.command(cls=Command, example="zerochain score compare tables/km256 tables/gmm256")
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
 @seed_option

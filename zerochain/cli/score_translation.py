@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, device_option, seed_option
+from zerochain.cli.common import FILE, FOLDER, Command, device_option, seed_option
 from zerochain.cli.score import out_option, save_scores, split_option, system_option
-from zerochain.cli.score_abx import score
 
-__all__ = ["score"]
 reference_option = click.option(
     "--for-reference",
     is_flag=True,
@@ -22,9 +20,10 @@ pairs_option = click.option(
 )
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain score translation translated.parquet --references units/es.parquet "
-    "--pairs corpora/pairs.parquet --corpus corpora/en --split test --out scores.jsonl"
+    "--pairs corpora/pairs.parquet --corpus corpora/en --split test --out scores.jsonl",
 )
 @click.argument("output", metavar="UNITS", type=FILE)
 @click.option(
@@ -65,9 +64,10 @@ def translation(out: Path, **options: Any) -> None:
     save_scores(score_translation(**options), out)
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain score recognition wavs/ --corpus corpora/es --pairs corpora/pairs.parquet "
-    "--split test --recogniser recognisers/es --out scores.jsonl"
+    "--split test --recogniser recognisers/es --out scores.jsonl",
 )
 @click.argument("wavs", type=FOLDER)
 @click.option(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, seed_option
+from zerochain.cli.common import FILE, FOLDER, Command, seed_option
 from zerochain.cli.score import (
     corpus_option,
     out_option,
@@ -16,14 +16,12 @@ from zerochain.cli.score import (
     split_option,
     system_option,
 )
-from zerochain.cli.score_translation import score
-
-__all__ = ["score"]
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain score quality units.parquet --corpus corpora/mine --split test "
-    "--map-split train --tables tables/ --out scores.jsonl"
+    "--map-split train --tables tables/ --out scores.jsonl",
 )
 @click.argument("units", type=FILE)
 @corpus_option
@@ -69,9 +67,10 @@ def quality(silence: str | None, out: Path, **options: Any) -> None:
     save_scores(score_quality(silences=silences, **options), out)
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain score leakage units.parquet --corpus corpora/mine --model models/km256 "
-    "--out scores.jsonl"
+    "--out scores.jsonl",
 )
 @click.argument("units", type=FILE)
 @corpus_option
@@ -103,10 +102,11 @@ def leakage(out: Path, **options: Any) -> None:
     save_scores(score_leakage(**options), out)
 
 
-@score.command(
+@click.command(
+    cls=Command,
     example="zerochain corpus change corpora/mine --by noise --out corpora/noisy\n"
     "zerochain encode models/km256 corpora/noisy --out noisy.parquet\n"
-    "zerochain score robustness units.parquet noisy.parquet --corpus corpora/noisy --out s.jsonl"
+    "zerochain score robustness units.parquet noisy.parquet --corpus corpora/noisy --out s.jsonl",
 )
 @click.argument("units", type=FILE)
 @click.argument("changed", metavar="CHANGED_UNITS", type=FILE)
@@ -129,8 +129,9 @@ def robustness(out: Path, **options: Any) -> None:
     save_scores(score_robustness(**options), out)
 
 
-@score.command(
-    example="zerochain score sentences units.parquet --corpus corpora/mine --out scores.jsonl"
+@click.command(
+    cls=Command,
+    example="zerochain score sentences units.parquet --corpus corpora/mine --out scores.jsonl",
 )
 @click.argument("units", type=FILE)
 @corpus_option

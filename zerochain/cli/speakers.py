@@ -11,7 +11,7 @@ import click
 
 from zerochain.cli.common import (
     FOLDER,
-    Group,
+    Command,
     device_option,
     out_option,
     seed_option,
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from zerochain.listeners.speaker_encoder import SpeakerTraining
 
 
-@click.group(cls=Group)
-def speakers() -> None:
-    """Tell voices apart: encoders trained on a corpus's own speakers."""
-
-
-@speakers.command(example="zerochain speakers train corpora/mine --split train --out speakers/")
+@click.command(
+    cls=Command, example="zerochain speakers train corpora/mine --split train --out speakers/"
+)
 @click.argument("corpus", type=FOLDER)
 @split_option
 @click.option(

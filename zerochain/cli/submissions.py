@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zerochain.cli.check import LANGUAGES, SUBSETS, expected_names, named_paths
-from zerochain.cli.common import FILE, FOLDER, PATH, out_option
-from zerochain.cli.export import export, ids_option
-from zerochain.cli.importing import import_group
+from zerochain.cli.common import FILE, FOLDER, PATH, Command, out_option
+from zerochain.cli.export import ids_option
 
 if TYPE_CHECKING:
     from zerochain.exchange.importing import Imported
     from zerochain.exchange.submission_rules import Violation
 
 F = TypeVar("F", bound=Callable[..., Any])
-__all__ = ["export", "import_group"]
 
 
-@export.command(
+@click.command(
     "zerospeech2019",
+    cls=Command,
     example="zerochain export zerospeech2019 --english en.parquet --english-model models/km256 "
     "--english-wavs wavs/en --surprise id.parquet --surprise-model models/km256 "
     "--author 'A. Author' --affiliation 'A University' --description 'K-Means, 256 units' "
@@ -79,8 +78,9 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     incomplete(out, violations(out))
 
 
-@export.command(
+@click.command(
     "zerospeech2021",
+    cls=Command,
     example="zerochain export zerospeech2021 --part dev-clean=dev-clean.parquet "
     "--part dev-other=dev-other.parquet --model models/km256 --author 'A. Author' "
     "--affiliation 'A University' --description 'K-Means' --train-set LibriSpeech "
@@ -170,8 +170,9 @@ def imported_options(function: F) -> F:
     return function
 
 
-@import_group.command(
+@click.command(
     "zerospeech2019",
+    cls=Command,
     example="zerochain import zerospeech2019 submission/ --language english --step-ms 40 "
     "--corpus corpora/zs2019-english --out theirs/",
 )
@@ -198,8 +199,9 @@ def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -
     _say(options["out"], made, "zs2019")
 
 
-@import_group.command(
+@click.command(
     "zerospeech2021",
+    cls=Command,
     example="zerochain import zerospeech2021 submission/ --subset dev-clean "
     "--corpus corpora/dev-clean --out theirs/",
 )

@@ -12,7 +12,7 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     PATH,
-    Group,
+    Command,
     checked,
     device_option,
     out_option,
@@ -34,17 +34,13 @@ corpus_option = click.option(
 )
 
 
-@click.group(cls=Group)
-def translate() -> None:
-    """Translate speech into units of another language, from pairs of recordings."""
-
-
-@translate.command(
+@click.command(
+    cls=Command,
     example="zerochain extract corpora/en --features log-mel --out en\n"
     "zerochain translate train en es.parquet corpora/pairs.parquet --corpus corpora/en "
     "--split train --out translators/en-es\n"
     "zerochain translate train en es.parquet corpora/pairs.parquet --source-units en.parquet "
-    "--out translators/en-es"
+    "--out translators/en-es",
 )
 @click.argument("source", type=PATH)
 @click.argument("target", metavar="TARGET_UNITS", type=FILE)

@@ -7,10 +7,7 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Group, jobs_option, out_option
-from zerochain.cli.translate_decode import translate
-
-__all__ = ["translate"]
+from zerochain.cli.common import FILE, FOLDER, Command, jobs_option, out_option
 
 targets_argument = click.argument("targets", type=FILE)
 pairs_argument = click.argument("pairs", type=FILE)
@@ -23,14 +20,10 @@ test_split_option = click.option(
 )
 
 
-@translate.group(cls=Group)
-def baseline() -> None:
-    """Translate without learning: what any translator has to beat."""
-
-
-@baseline.command(
+@click.command(
+    cls=Command,
     example="zerochain translate baseline nearest features/en units/es.parquet "
-    "corpora/pairs.parquet --corpus corpora/en --out nearest.parquet"
+    "corpora/pairs.parquet --corpus corpora/en --out nearest.parquet",
 )
 @click.argument("features", type=FOLDER)
 @targets_argument
@@ -69,9 +62,10 @@ def nearest(normalisation: str, out: Path, **options: Any) -> None:
     click.echo(f"{len(found)} utterances, {len(set(found.values()))} different examples → {out}")
 
 
-@baseline.command(
+@click.command(
+    cls=Command,
     example="zerochain translate baseline frequent units/es.parquet corpora/pairs.parquet "
-    "--corpus corpora/en --out frequent.parquet"
+    "--corpus corpora/en --out frequent.parquet",
 )
 @targets_argument
 @pairs_argument

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, device_option, out_option, seed_option
-from zerochain.cli.translate import corpus_option, part_of, translate
+from zerochain.cli.common import FILE, FOLDER, PATH, Command, device_option, out_option, seed_option
+from zerochain.cli.translate import corpus_option, part_of
 from zerochain.errors import listed
 
-__all__ = ["translate"]
 
-
-@translate.command(
+@click.command(
+    cls=Command,
     example="zerochain translate decode translators/en-es en --corpus corpora/en --split test "
     "--beam 5 --out test.es.parquet\n"
     "zerochain translate decode translators/en-es en --id en0004 --attention maps "
-    "--out one.parquet"
+    "--out one.parquet",
 )
 @click.argument("translator", type=FOLDER)
 @click.argument("source", type=PATH)

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, device_option, out_option, seed_option
-from zerochain.cli.translate_unpaired import normaliser, translate
-
-__all__ = ["translate"]
+from zerochain.cli.common import FILE, FOLDER, Command, device_option, out_option, seed_option
 
 
-@normaliser.command(
+@click.command(
+    cls=Command,
     example="zerochain translate normaliser prepare inverters/x models/km256 units/es.parquet "
     "--out spoken\n"
     "zerochain translate normaliser train spoken/bea.parquet spoken/carl.parquet --target "
     "spoken/ana.parquet --out normalisers/ana\n"
-    "zerochain translate normaliser apply normalisers/ana units/es.parquet --out one.parquet"
+    "zerochain translate normaliser apply normalisers/ana units/es.parquet --out one.parquet",
 )
 @click.argument("inverter", type=FOLDER)
 @click.argument("model", type=FOLDER)

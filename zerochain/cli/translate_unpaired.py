@@ -10,7 +10,7 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
-    Group,
+    Command,
     device_option,
     out_option,
     seed_option,
@@ -19,19 +19,17 @@ from zerochain.cli.common import (
 )
 from zerochain.cli.printing import print_table
 from zerochain.cli.translate import say_training
-from zerochain.cli.translate_baselines import translate
 
 if TYPE_CHECKING:
     from zerochain.translation.normaliser import Gain
 
-__all__ = ["translate"]
 
-
-@translate.command(
+@click.command(
+    cls=Command,
     example="zerochain translate pretrain en.parquet --out pretrained/en\n"
     "zerochain translate pretrain es.parquet more.es.parquet --out pretrained/es\n"
     "zerochain translate train en.parquet es.parquet pairs.parquet --start-from pretrained/en "
-    "--start-from pretrained/es --out translators/en-es"
+    "--start-from pretrained/es --out translators/en-es",
 )
 @click.argument("units", type=FILE, nargs=-1, required=True)
 @click.option(
@@ -94,12 +92,8 @@ def pretrain(
         say_training(report)
 
 
-@translate.group(cls=Group)
-def normaliser() -> None:
-    """Map the units of many voices to those of one, which are easier to translate into."""
-
-
-@normaliser.command(
+@click.command(
+    cls=Command,
     name="train",
     example="zerochain translate normaliser prepare inverters/x models/km256 units/es.parquet "
     "--out spoken\n"
@@ -170,7 +164,8 @@ def _say_gains(gains: list[Gain], target: Path) -> None:
     print_table(title, ("units", "utterances", "before", "after", "gain"), rows)
 
 
-@normaliser.command(
+@click.command(
+    cls=Command,
     name="apply",
     example="zerochain translate normaliser apply normalisers/ana units/es.parquet "
     "--out normalised/es.parquet",

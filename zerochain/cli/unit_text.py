@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, out_option
+from zerochain.cli.common import FILE, FOLDER, Command, out_option
 from zerochain.cli.export import ids_option
-from zerochain.cli.submissions import export, import_group
 
-__all__ = ["export", "import_group"]
 kind_option = click.option(
     "--format",
     "kind",
@@ -31,8 +29,10 @@ step_option = click.option(
 )
 
 
-@export.command(
-    "units", example="zerochain export units units.parquet --format jsonl --out units.jsonl"
+@click.command(
+    "units",
+    cls=Command,
+    example="zerochain export units units.parquet --format jsonl --out units.jsonl",
 )
 @click.argument("units", type=FILE)
 @kind_option
@@ -70,8 +70,9 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
     click.echo(f"{out}: {len(lines)} utterances, {sum(map(len, lines.values()))} units, {what}")
 
 
-@import_group.command(
+@click.command(
     "units",
+    cls=Command,
     example="zerochain import units hubert.txt --format fairseq --step-ms 20 --suffix .wav "
     "--corpus corpora/mine --out units.parquet",
 )
@@ -96,8 +97,9 @@ def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> 
     )
 
 
-@import_group.command(
+@click.command(
     "features",
+    cls=Command,
     example="zerochain import features hubert/ --step-ms 20 --corpus corpora/mine --out feats/",
 )
 @click.argument("folder", type=FOLDER)

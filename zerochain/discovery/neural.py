@@ -135,7 +135,7 @@ class NeuralUnits(UnitModel):
     n_in: int
     encoder: nn.Module
     training_folder: Path | None = None
-    restart: bool = False
+    restart: bool | Literal["changed"] = False
     tensorboard: bool = False
     n_used: int
     perplexity: float

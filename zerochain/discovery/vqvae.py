@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from zerochain.config import Config
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough
 from zerochain.discovery.neural import (
     COLLAPSED,
@@ -39,6 +40,9 @@ from zerochain.training.crops import Crops
 from zerochain.training.loop import Batch, Update, train
 from zerochain.training.outcome import Outcome
 
+RECIPE = TrainingConfig(
+    max_steps=10_000, batch_size=32, learning_rate=5e-4, validate_every=200, patience=10
+)
 _SEGMENTS_A_BATCH, _LONG_SEGMENT = 8, 512
 
 
@@ -115,45 +119,61 @@ def squared_error(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 _OF_CONV = ("n_blocks", "tail", "instance_norm")
+_PUBLISHED = {"ema": False, "restart_below": 0.0, "jitter": 0.0, "kmeans_start": False}
+"""A gradient codebook, and none of what came after Tjandra et al. 2019."""
 
 
-class VQVAEConfig(BaseModel):
+class VQVAEConfig(Config):
     """What a VQ-VAE is built from and trained by, but for the training loop's own settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     encoder: Literal["conv", "published"] = "conv"
-    """Ours, of 1-D convolutions, or the 2-D one of Tjandra et al. 2019; the decoder mirrors it."""
+    """1-D convolutions, or all of Tjandra et al. 2019: a 2-D encoder, and by default no EMA,
+    restarts, jitter or k-means start. The decoder mirrors the encoder."""
     width: int = Field(256, ge=1, le=65_536)
+    """Channels of a layer."""
     n_blocks: int = Field(4, ge=0, le=256)
+    """Residual blocks of encoder and decoder; only with encoder conv."""
     tail: Tail = "none"
+    """Layer over the whole segment after the convolutions; only with encoder conv."""
     instance_norm: bool = False
+    """Normalise the latents' mean and variance per utterance; only with encoder conv."""
     codebook_dim: int = Field(64, ge=1, le=65_536)
+    """Dimensions of a codebook vector."""
     speaker_dim: int = Field(32, ge=1, le=65_536)
+    """Dimensions of the speaker embedding."""
     ema: bool = True
+    """Learn the codebook by moving averages rather than by gradients."""
     decay: float = Field(0.99, gt=0, lt=1)
+    """Decay per step of the codebook's moving averages."""
     commitment: float = Field(0.25, ge=0)
+    """Weight of the commitment loss."""
     restart_below: float = Field(0.03, ge=0, lt=1)
+    """Usage of a unit, relative to the mean usage, below which its vector is reinitialised."""
     jitter: float = Field(0.3, ge=0, le=1)
-    kmeans_start: bool = True
+    """Probability that a step takes its neighbour's code in training."""
+    kmeans_start: bool = Field(True, json_schema_extra={"option": "--kmeans-start/--random-start"})
+    """Initialise the codebook by K-Means of the untrained encoder's latents, or at random."""
     codebook_from: Literal["training", "kmeans"] = "training"
-    """Whether K-Means on the trained encoder's latents replaces the codebook in the end."""
-    n_frames: int = Field(128, ge=1)
-    """Length of a training segment."""
+    """The final codebook: as trained, or K-Means of the trained encoder's latents."""
+    n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
+    """Length of a training segment in frames."""
+
+    presets: ClassVar = {("encoder", "published"): _PUBLISHED}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_tail(self.tail, self.width)
         fields = type(self).model_fields
-        strangers = [n for n in _OF_CONV if getattr(self, n) != fields[n].default]
-        if self.encoder == "published" and strangers:
-            raise ValueError(f"{strangers[0]} is a setting of the encoder conv alone")
+        wrong = [n for n in _OF_CONV if getattr(self, n) != fields[n].default]
+        if self.encoder == "published" and wrong:
+            name = wrong[0]
+            raise ValueError(f"{name}={getattr(self, name)!r} only applies to encoder='conv'")
         return self
 
     @classmethod
     def published(cls) -> Self:
-        """The system of Tjandra et al. 2019: a gradient codebook, and none of what came later."""
-        return cls(encoder="published", ema=False, restart_below=0, jitter=0, kmeans_start=False)
+        """The system of Tjandra et al. 2019."""
+        return cls(encoder="published")
 
     def encoder_of(self, n_in: int, stride: int) -> nn.Module:
         """An encoder of features of `n_in` dimensions."""
@@ -202,7 +222,7 @@ class VQVAEUnits(NeuralUnits):
         stride: frames that one unit lasts: 1, 2, 4 or 8.
         options: how features are prepared.
         config: the network; None is ours.
-        training: the training loop's settings, the seed among them.
+        training: the training loop's settings, the seed among them; None is `RECIPE`.
     """
 
     name = "vqvae"
@@ -219,8 +239,7 @@ class VQVAEUnits(NeuralUnits):
         training: TrainingConfig | None = None,
         device: str = "cpu",
     ) -> None:
-        training = training or TrainingConfig(batch_size=32)
-        super().__init__(n_units, stride, options, config, training, device)
+        super().__init__(n_units, stride, options, config, training or RECIPE, device)
 
     def fit(self, features: Features) -> Self:
         """Train the network, and measure how its codebook is used.

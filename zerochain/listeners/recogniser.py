@@ -18,31 +18,30 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 
 from zerochain.audio import Waveform
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.extraction import extracted
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
-from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER, opened_as, read_bundle, timeless, write_bundle
+from zerochain.formats.bundle import opened_as, read_bundle, timeless, write_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.modules.weights import weights_of, with_weights
-from zerochain.training.checkpoint import fingerprint
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import like_lengths, padded
-from zerochain.training.device import is_main_process
-from zerochain.training.loop import CHECKPOINT, Batch, Row, Trained, Update, train, training_folder
 from zerochain.training.outcome import Outcome
+from zerochain.training.run import Running, finish, fit
 from zerochain.training.split import validation_ids
+from zerochain.training.task import Batch, Row, Update
 
 MODEL = "recogniser"
 SPEECH = SpectralOptions(kind="log-mel")
@@ -209,7 +208,7 @@ class RecogniserTask:
         network: Encoder,
         train: Transcribed,
         valid: Transcribed,
-        config: TrainingConfig,
+        config: Recipe,
         device: str,
     ) -> None:
         self.networks: dict[str, nn.Module] = {"recogniser": network}
@@ -281,7 +280,7 @@ def possible(features: Features, texts: Mapping[str, str], stride: int) -> NDArr
     )
 
 
-TRAINING = TrainingConfig(
+RECIPE = Recipe(
     max_steps=2000,
     batch_size=16,
     learning_rate=2e-3,
@@ -294,6 +293,20 @@ TRAINING = TrainingConfig(
 STRIDE = 2
 """20 ms: people write up to 20 characters a second, and equal neighbours need a blank between."""
 _VALID = 0.05
+
+
+class RecogniserConfig(Config):
+    """What a recogniser is built from, and what it is tested on."""
+
+    held_out: float = Field(0.1, gt=0, le=0.5)
+    """Part of the different texts that its error rates are measured on. All recordings of a text
+    are held out together.
+
+    Another twentieth of the texts decides when training stops."""
+    width: int = Field(192, ge=2)
+    """Channels of a layer."""
+    n_blocks: int = Field(2, ge=0)
+    """Residual blocks of two convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,73 +333,65 @@ def train_recogniser(
     out: Path,
     *,
     split: str | None = None,
-    held_out: float = 0.1,
-    width: int = 192,
-    n_blocks: int = 2,
-    training: TrainingConfig = TRAINING,
-    device: str = "cpu",
-    restart: bool = False,
-    tensorboard: bool = False,
+    config: RecogniserConfig | None = None,
+    recipe: Recipe = RECIPE,
+    running: Running | None = None,
 ) -> RecogniserTraining:
     """Train a recogniser of characters on a corpus's texts and save it as the bundle `out`.
 
-    The checkpoint and log.csv stand beside it in `<out>.training`; called again after it was
-    interrupted, training goes on from there with the same result.
+    The checkpoint and log.csv stand beside it in `<out>.training`; called again, training goes on
+    from there with the same result.
 
     Args:
         split: train and test on this split alone.
-        held_out: part of the different texts that the error rates are measured on; another
-            twentieth says when to stop. All recordings of a text are held out together.
-        width, n_blocks: channels of a layer, residual blocks of two convolutions.
+        config: None is the default one.
 
     Raises:
         InputError: no transcripts, fewer than three different texts, or divergence.
     """
-    check_replaceable(out, MARKER)  # now rather than after minutes
+    config, running = config or RecogniserConfig(), (running or Running()).beside(out)
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
     texts, without = _texts(part)
     characters = "".join(sorted(set("".join(texts.values()))))
-    config = EncoderConfig(
+    network = EncoderConfig(
         n_in=SPEECH.dim,
-        width=width,
-        n_blocks=n_blocks,
+        width=config.width,
+        n_blocks=config.n_blocks,
         dim=1 + len(characters),
         stride=STRIDE,
         tail="gru",
     )
     settings = {
-        "network": config.model_dump(),
-        "training": training.model_dump(),
+        "network": network.model_dump(),
         "split": split,
-        "held_out": held_out,
+        "held_out": config.held_out,
         "text": NORMALISATION,
     }
-    mark = fingerprint({**settings, "corpus": whole.id, "texts": texts})
-    with extracted(part.restrict(list(texts)), SPEECH, device=device) as features:
+    with extracted(part.restrict(list(texts)), SPEECH, device=running.device) as features:
+        inputs = {**settings, "corpus": whole.id, "texts": texts}
         texts, short = _possible(features, texts)
-        parts = _divided(features, texts, characters, held_out)
-        recogniser, trained = _trained(
-            config, parts, training, training_folder(out), mark,
-            device=device, restart=restart, tensorboard=tensorboard,
-        )  # fmt: skip
+        parts = _divided(features, texts, characters, config.held_out)
+        torch.manual_seed(recipe.seed)
+        encoder = Encoder(network)
+        task = RecogniserTask(encoder, parts["train"], parts["valid"], recipe, running.device)
+        fitted = fit(task, recipe, running, inputs=inputs)
+        recogniser = Recogniser(encoder, characters, SPEECH, running.device)
         cer, wer = _errors(recogniser, parts["test"])
     report = RecogniserTraining(
-        **asdict(Outcome.of(trained, recogniser.network)),
+        **asdict(fitted.outcome),
         n_characters=len(characters),
         n_utterances=len(parts["train"].texts),
         minutes=sum(features.index[n][1] for n in parts["train"].texts) * SPEECH.step_ms / 60_000,
         excluded={k: n for k, n in {"without_text": without, "too_short": short}.items() if n},
-        seconds=trained.seconds,
+        seconds=fitted.seconds,
         cer=cer.value,
         cer_interval=cer.interval,
         wer=wer.value,
         n_held_out=cer.n,
     )
-    if is_main_process():
-        said = timeless(asdict(report))
-        recogniser.save(out, {"corpus": whole.id}, {**settings, **said})  # one id, resumed or not
-        (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
+    record = {**settings, "training": recipe.model_dump(), **timeless(asdict(report))}
+    finish(fitted, out, lambda: recogniser.save(out, {"corpus": whole.id}, record))
     return report
 
 
@@ -431,24 +436,6 @@ def _divided(
         name: Transcribed(features, {n: t for n, t in texts.items() if t in own}, characters)
         for name, own in of.items()
     }
-
-
-def _trained(
-    config: EncoderConfig,
-    parts: Mapping[str, Transcribed],
-    training: TrainingConfig,
-    folder: Path,
-    mark: str,
-    *,
-    device: str,
-    **options: Any,
-) -> tuple[Recogniser, Trained]:
-    torch.manual_seed(training.seed)
-    network = Encoder(config)
-    task = RecogniserTask(network, parts["train"], parts["valid"], training, device)
-    trained = train(task, training, folder, fingerprint=mark, device=device, **options)
-    network.load_state_dict(trained.weights)
-    return Recogniser(network, parts["train"].characters, SPEECH, device), trained
 
 
 def _errors(recogniser: Recogniser, test: Transcribed) -> tuple[Estimate, Estimate]:

@@ -1,0 +1,115 @@
+"""Groups of commands that are imported when they are asked for.
+
+A group knows each command's place and its line of help, so that `zerochain --help` and
+`zerochain discover --help` import no command, and a command file may import at its top whatever
+it runs, torch among it.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zerochain.cli.common import Command
+from zerochain.machine import safe_path
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Entry = tuple[str, str] | click.Group
+"""Where a command is defined, "package.module:function", and its line of help; or a group."""
+_WHOLE = 10_000  # characters: a line of help is not cut
+
+
+def one_line(command: click.Command) -> str:
+    """The first sentence of a command's help."""
+    return command.get_short_help_str(_WHOLE)
+
+
+class LazyCommands(MutableMapping[str, click.Command]):
+    """Name → command, imported when it is looked up. Names alone import nothing."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries: dict[str, Entry | click.Command] = dict(entries)
+        self._lines = {
+            name: entry[1] if isinstance(entry, tuple) else one_line(entry)
+            for name, entry in entries.items()
+        }
+
+    def line(self, name: str) -> str:
+        """A command's line of help."""
+        return self._lines[name]
+
+    def __getitem__(self, name: str) -> click.Command:
+        entry = self._entries[name]
+        if isinstance(entry, tuple):
+            module, _, attribute = entry[0].partition(":")
+            entry = self._entries[name] = getattr(import_module(module), attribute)
+        return entry
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._entries[name], self._lines[name] = command, one_line(command)
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name], self._lines[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when one of them is run, or asked for its own help."""
+
+    command_class = Command
+
+    def __init__(
+        self, *args: Any, commands: Mapping[str, Entry] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = LazyCommands(commands or {})
+        self.commands = self.lazy
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """In the order of the table, which is that of the work rather than of the alphabet."""
+        return list(self.lazy)
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands that `--help` ends with."""
+        if self.lazy:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, self.lazy.line(name)) for name in self.lazy])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What Tab offers: commands that begin like this, then the group's own options."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=self.lazy.line(name))
+            for name in self.lazy
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+class Program(LazyGroup):
+    """The whole command line: it prints on any terminal, and runs no module of where it stands."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
+        for stream in (sys.stdout, sys.stderr):
+            # Under LC_ALL=C the errors are "surrogateescape", which is as strict with letters.
+            if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+                stream.reconfigure(errors="backslashreplace")
+        with safe_path():
+            return super().main(*args, **kwargs)

@@ -1,0 +1,409 @@
+"""Options that are derived from a method's config and its recipe.
+
+    @click.command(cls=Command, example="zerochain recognise train corpora/es --out recogniser")
+    @click.argument("corpus", type=FOLDER)
+    @options_of(RecogniserConfig, RECIPE)
+    @running_options
+    def train(corpus: Path, config: RecogniserConfig, recipe: Recipe, running: Running) -> None:
+
+adds an option for each field of the config and the usual ones of the recipe (`--steps`,
+`--batch-size`, …), with their words, ranges and defaults, and calls the function with the config
+and the recipe that were asked for. Only what a user gives is handed to them, so a default stands
+in one place, the config or the recipe; what they refuse is a usage error that names the option.
+
+A field is called in options what it is called in Python, with dashes, less a leading `n_`: units of
+measurement stay (`max_difference_ms` is `--max-difference-ms`). A field with another name says so
+(`zerochain.config`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from click.core import ParameterSource
+
+from zerochain.cli.common import DERIVED, Command, PathType, as_options, device_option, seed_option
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+    from zerochain.training.config import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+RECIPE_OPTIONS = {
+    "max_steps": "--steps",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+    "annealing": "--annealing",
+    "validate_every": "--validate-every",
+    "patience": "--patience",
+    "ema_decay": "--ema-decay",
+    "precision": "--precision",
+}
+"""What of every recipe is asked for. The rest is a method's own choice, and its seed `--seed`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An option, as a table in the docs has it."""
+
+    option: str
+    default: str
+    range: str
+    """"≥ 1", or the choices; "" where any value of its type is taken."""
+    words: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A field of a config, and what a command makes of it."""
+
+    flags: str
+    """"--width" or "--ema/--no-ema"."""
+    default: Any
+    info: FieldInfo
+    required: bool = False
+    presets: tuple[tuple[str, Any], ...] = ()
+    """(choice in words, default under it)."""
+
+    @property
+    def param(self) -> str:
+        """What click calls it."""
+        return self.flags.partition("/")[0].lstrip("-").replace("-", "_")
+
+    @property
+    def words(self) -> str:
+        """The first paragraph of its docstring, on one line."""
+        paragraph = inspect.cleandoc(self.info.description or "").partition("\n\n")[0]
+        return " ".join(paragraph.split())
+
+    @property
+    def kind(self) -> Any:
+        """Its type, without "or None"."""
+        annotation = self.info.annotation
+        if get_origin(annotation) in {Union, UnionType}:
+            kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+            return kinds[0] if len(kinds) == 1 else annotation
+        return annotation
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is an inner config that may be left out: on, with its defaults, or off."""
+        return self.kind is not self.info.annotation and hasattr(self.kind, "model_fields")
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """Of a Literal."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """Its range, as click's range types take it."""
+        found: dict[str, Any] = {}
+        for limit in self.info.metadata:
+            for name, side in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max")):
+                value = getattr(limit, name, None)
+                if value is not None:
+                    found |= {side: value, f"{side}_open": name in {"gt", "lt"}}
+        return found
+
+    @property
+    def type(self) -> click.ParamType[Any] | None:
+        """Click's type, which is None for a flag.
+
+        Raises:
+            TypeError: no option can be made of such a field.
+        """
+        if self.choices:
+            return click.Choice([str(choice) for choice in self.choices])
+        if self.kind is bool or self.is_switch:
+            return None
+        if self.kind is int:
+            return click.IntRange(**self.bounds) if self.bounds else click.INT
+        if self.kind is float:
+            return click.FloatRange(**self.bounds) if self.bounds else click.FLOAT
+        if self.kind in {str, Path}:
+            return click.STRING if self.kind is str else PathType()
+        raise TypeError(f"{self.flags} can't be an option: it is of type {self.info.annotation}")
+
+    def shown(self, value: Any) -> str:
+        """A value as help shows it."""
+        if isinstance(value, bool) or self.is_switch:
+            on, _, off = self.flags.partition("/")
+            return (on if value else off or f"no {on}").lstrip("-")
+        return "" if value is None else str(value)
+
+    @property
+    def default_text(self) -> str:
+        """Its default in words, with those under other choices: "4; rnn: 3"."""
+        first = _extra(self.info).get("default", self.shown(self.default))
+        others = [f"{choice}: {self.shown(value)}" for choice, value in self.presets]
+        return "; ".join(text for text in (first, *others) if text)
+
+    @property
+    def range_text(self) -> str:
+        """Its range as a formula, or its choices."""
+        if self.choices:
+            return ", ".join(str(choice) for choice in self.choices)
+        low, high = self.bounds.get("min"), self.bounds.get("max")
+        opens = "<" if self.bounds.get("min_open") else "≤"
+        closes = "<" if self.bounds.get("max_open") else "≤"
+        if low is not None and high is not None:
+            return f"{low} {opens} x {closes} {high}"
+        if low is not None:
+            return f"{'>' if opens == '<' else '≥'} {low}"
+        return "" if high is None else f"{closes} {high}"
+
+    def option(self) -> Callable[[F], F]:
+        """The decorator."""
+        default = self.default
+        if self.is_switch:
+            default = default is not None
+        elif self.choices and default is not None:
+            default = str(default)
+        # Click would put such texts into brackets of their own.
+        in_words = bool(self.presets) or "default" in _extra(self.info)
+        text = f"{self.words}  [default: {self.default_text}]" if in_words else self.words
+        return click.option(
+            self.flags,
+            self.param,
+            type=self.type,
+            required=self.required,
+            show_default=not in_words,
+            help=text.strip(),
+            **({} if self.required else {"default": default}),
+        )
+
+    def taken(self, value: Any) -> Any:
+        """What click gives, as the config takes it."""
+        if self.is_switch:
+            return (self.default or {}) if value else None
+        return next((choice for choice in self.choices if str(choice) == value), value)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Options of a command that are derived from a config or a recipe.
+
+    Attributes:
+        base: the config's class, or an instance whose values are the defaults.
+        fields: field → its option.
+        into: the argument of the command's function that takes what is built.
+    """
+
+    base: type[BaseModel] | BaseModel
+    fields: Mapping[str, Setting]
+    into: str
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Field → what click calls its option."""
+        return {name: field.param for name, field in self.fields.items()}
+
+    @property
+    def rows(self) -> list[Row]:
+        """For the docs."""
+        return [
+            Row(f.flags.replace("/", " / "), f.default_text, f.range_text, f.words)
+            for f in self.fields.values()
+        ]
+
+    def built(self, context: click.Context) -> BaseModel:
+        """The config or recipe that a user asked for.
+
+        Raises:
+            click.UsageError: what was asked for is refused; it names the option.
+        """
+        from pydantic import ValidationError
+
+        given = {
+            name: field.taken(context.params[field.param])
+            for name, field in self.fields.items()
+            if context.get_parameter_source(field.param) is not ParameterSource.DEFAULT
+        }
+        try:
+            if isinstance(self.base, type):
+                return self.base(**given)
+            if "seed" in type(self.base).model_fields and "seed" in context.params:
+                given["seed"] = context.params["seed"]
+            return type(self.base).model_validate({**self.base.model_dump(), **given})
+        except ValidationError as error:
+            raise _usage_error(error, self, context) from error
+
+
+def _usage_error(error: Any, derived: Derived, context: click.Context) -> click.UsageError:
+    """What a config refuses, said of the options that it came from."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if isinstance(context.command, Command):
+        message = as_options(message, context.command.options)
+    field = derived.fields.get(str(first["loc"][0])) if first["loc"] else None
+    if field is None:
+        return click.UsageError(": ".join([*map(str, first["loc"]), message]), context)
+    option = next((p for p in context.command.params if p.name == field.param), None)
+    return click.BadParameter(message, context, option)
+
+
+def _extra(info: FieldInfo) -> dict[str, Any]:
+    extra = info.json_schema_extra
+    return dict(extra) if isinstance(extra, dict) else {}
+
+
+def _flags(name: str, info: FieldInfo) -> str | None:
+    """A field's option, by the rule or as the field says; None for none."""
+    rule = "--" + name.removeprefix("n_").replace("_", "-")
+    flag: str | None = _extra(info).get("option", rule)
+    field = Setting(str(flag), None, info)
+    if flag is None or "/" in flag or not (field.kind is bool or field.is_switch):
+        return flag
+    return f"{flag}/--no-{flag.removeprefix('--')}"
+
+
+def _derived(
+    base: type[BaseModel] | BaseModel,
+    into: str,
+    flags: Mapping[str, str | None],
+    without: Collection[str] = (),
+) -> Derived:
+    config = base if isinstance(base, type) else type(base)
+    presets: Mapping[tuple[str, Any], Mapping[str, Any]] = getattr(config, "presets", {})
+    if isinstance(base, type):
+        required = {name for name, info in config.model_fields.items() if info.is_required()}
+        defaults = {
+            name: None if name in required else info.get_default(call_default_factory=True)
+            for name, info in config.model_fields.items()
+        }
+    else:
+        required, presets = set(), {}
+        defaults = {name: getattr(base, name) for name in config.model_fields}
+    fields = {}
+    for name, flag in flags.items():
+        if flag is not None and name not in without:
+            others = [
+                (field if choice is True else str(choice), under[name])
+                for (field, choice), under in presets.items()
+                if name in under
+            ]
+            info = config.model_fields[name]
+            fields[name] = Setting(flag, defaults[name], info, name in required, tuple(others))
+    return Derived(base, fields, into)
+
+
+def _decorator(parts: list[Derived]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_configs(*args: Any, **values: Any) -> Any:
+            context = click.get_current_context()
+            made = {part.into: part.built(context) for part in parts}
+            for part in parts:
+                for param in part.params.values():
+                    values.pop(param)
+            return function(*args, **values, **made)
+
+        wrapped: Any = with_configs
+        setattr(wrapped, DERIVED, (*parts, *getattr(function, DERIVED, ())))
+        for field in reversed([field for part in parts for field in part.fields.values()]):
+            wrapped = field.option()(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _parts(
+    config: type[BaseModel], recipe: Recipe | None, without: Collection[str], into: str
+) -> list[Derived]:
+    flags = {name: _flags(name, info) for name, info in config.model_fields.items()}
+    offered = flags.keys() | (RECIPE_OPTIONS.keys() if recipe is not None else set())
+    unknown = set(without) - offered
+    if unknown:
+        raise TypeError(f"{config.__name__} has no {', '.join(sorted(unknown))}")
+    parts = [_derived(config, into, flags, without)]
+    if recipe is not None:
+        parts.append(_derived(recipe, "recipe", RECIPE_OPTIONS, without))
+    return parts
+
+
+def options_of(
+    config: type[BaseModel],
+    recipe: Recipe | None = None,
+    *,
+    without: Collection[str] = (),
+    into: str = "config",
+) -> Callable[[F], F]:
+    """The options of a config, and those of a method's recipe.
+
+    The command's function gets the config as its argument `into`, the recipe as `recipe`.
+
+    Args:
+        without: fields of either that this command doesn't ask for.
+    """
+    return _decorator(_parts(config, recipe, without, into))
+
+
+def recipe_options(
+    recipe: Recipe,
+    *,
+    only: Collection[str] = tuple(RECIPE_OPTIONS),
+    prefix: str = "",
+    into: str = "recipe",
+) -> Callable[[F], F]:
+    """The options of a recipe alone, as of a part that is trained beside the method itself.
+
+    `recipe_options(f0_units.RECIPE, only=["max_steps"], prefix="f0", into="f0")` is `--f0-steps`.
+    """
+    start = f"--{prefix}-" if prefix else "--"
+    flags = {name: start + flag[2:] for name, flag in RECIPE_OPTIONS.items() if name in only}
+    return _decorator([_derived(recipe, into, flags)])
+
+
+def running_options(function: F) -> F:
+    """How a training is run: on which device, with which seed, from a checkpoint or anew.
+
+    The function gets them as its argument `running`; the seed is its recipes'.
+    """
+
+    @functools.wraps(function)
+    def with_running(
+        *args: Any,
+        seed: int,
+        device: str,
+        restart: bool,
+        restart_changed: bool,
+        tensorboard: bool,
+        **values: Any,
+    ) -> Any:
+        from zerochain.training.run import Running
+
+        del seed  # each recipe has taken it
+        anew: bool | Literal["changed"] = "changed" if restart_changed and not restart else restart
+        return function(*args, running=Running(device, anew, tensorboard), **values)
+
+    wrapped: Any = with_running
+    for option in (
+        device_option,
+        seed_option,
+        click.option(
+            "--tensorboard", is_flag=True, help="Log for TensorBoard as well as to log.csv."
+        ),
+        click.option(
+            "--restart-changed",
+            is_flag=True,
+            help="Start anew, rather than refuse, where settings or data changed.",
+        ),
+        click.option("--restart", is_flag=True, help="Start anew rather than from a checkpoint."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def options_table(config: type[BaseModel], recipe: Recipe | None = None) -> list[Row]:
+    """The options of a method for the docs: those of its config, then those of its recipe."""
+    return [row for part in _parts(config, recipe, (), "config") for row in part.rows]

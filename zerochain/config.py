@@ -1,0 +1,49 @@
+"""What the configuration of a method is: a frozen table of fields that carry their own words.
+
+A config is the one place where a setting is declared. The command line takes its options from it
+(`zerochain.cli.options`), Python its defaults, a bundle its record and the docs their tables:
+
+    class TinyConfig(Config):
+        width: int = Field(256, ge=1)
+        '''Channels of a layer.'''
+
+The docstring under a field is its help: the first paragraph, with the unit in it. `ge`, `gt`, `le`
+and `lt` are its range, a Literal its choices, None "not given". What only the command line needs
+is said beside the range:
+
+    Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})  # another name
+    Field(16, json_schema_extra={"option": None})                       # no option
+    Field(None, json_schema_extra={"default": "a third of the steps"})  # words for None
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Config(BaseModel):
+    """A frozen config, whose fields' docstrings are their help; unknown fields are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    presets: ClassVar[Mapping[tuple[str, Any], Mapping[str, Any]]] = {}
+    """(field, its value) → the defaults that other fields have under that choice.
+
+    {("architecture", "rnn"): {"width": 256}}: where the architecture is rnn and no width is
+    given, the width is 256. What is given is kept.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for (field, choice), defaults in cls.presets.items():
+            if values.get(field, cls.model_fields[field].default) == choice:
+                values = {**defaults, **values}
+        return values
