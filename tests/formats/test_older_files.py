@@ -229,7 +229,7 @@ def _waves(root: Path) -> list[np.ndarray]:
 
 def of_recogniser(root: Path, name: str) -> Outcome:
     model = Recogniser.load(root / name)
-    facts = [model.id, model.characters, dict(model.trained_on), model.report["cer"]]
+    facts = [model.id, model.characters, dict(model.trained_on), model.training["cer"]]
     return {"facts": facts, "texts": model.transcribe(_waves(root))}
 
 

@@ -328,14 +328,14 @@ def _recogniser(folder: Path) -> None:
     from zerochain.modules.encoder import Encoder, EncoderConfig
 
     network = Encoder(EncoderConfig(n_in=80, width=8, n_blocks=1, dim=4, stride=2, tail="gru"))
-    Recogniser(network, "ab ").save(folder / "m", {}, {"cer": 12.0})
+    Recogniser(network, "ab ", training={"cer": 12.0}).save(folder / "m")
 
 
 def _read_recogniser(folder: Path) -> Any:
     from zerochain.features.recogniser import Recogniser
 
     model = Recogniser.load(folder / "m")
-    return [model.characters, model.options, dict(model.network.state_dict())]
+    return [model.characters, model.features, dict(model.network.state_dict())]
 
 
 def _speakers(folder: Path) -> None:

@@ -22,7 +22,7 @@ from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
 from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import Bundle, within
-from zerochain.modules.weights import with_weights
+from zerochain.formats.weights import with_weights
 from zerochain.training.config import TrainingConfig
 from zerochain.training.outcome import Outcome
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,8 @@ def train_recogniser(
         n_held_out=cer.n,
     )
     if is_main_process():
-        said = timeless(asdict(report))
-        recogniser.save(out, {"corpus": whole.id}, {**settings, **said})  # one id, resumed or not
+        said = {**settings, **timeless(asdict(report))}  # one id, resumed or not
+        replace(recogniser, training=said, trained_on={"corpus": whole.id}).save(out)
         (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
     return report
 
@@ -195,7 +195,7 @@ def _trained(
     task = RecogniserTask(network, parts["train"], parts["valid"], training, device)
     trained = train(task, training, folder, fingerprint=mark, device=device, **options)
     network.load_state_dict(trained.weights)
-    return Recogniser(network, parts["train"].characters, SPEECH, device), trained
+    return Recogniser(network.to(device), parts["train"].characters), trained
 
 
 def _errors(recogniser: Recogniser, test: Transcribed) -> tuple[Estimate, Estimate]:

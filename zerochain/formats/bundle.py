@@ -1,33 +1,62 @@
-"""A bundle: a fitted model as `config.json` and `weights.safetensors`, everything to use it."""
+"""A bundle: a fitted model as `config.json` and `weights.safetensors`, everything to use it.
+
+A model that is a frozen dataclass inherits `save` and `load` from `Bundled`, which reads from the
+annotations of its fields what goes where. Others pass their configuration and tensors to
+`write_bundle`. Keys are sorted, so that the id of a model doesn't depend on their order in the
+code; bundles of version 1, whose keys are not, are read as they are, and keep their ids.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import types
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 import zerochain
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.headers import VERSION, Header, explained_by, read_header, sealed
+from zerochain.formats.headers import (
+    NEWEST,
+    Header,
+    explained_by,
+    json_text,
+    read_header,
+    sealed,
+)
 from zerochain.formats.identity import file_id
 from zerochain.formats.one_version import one_version
+from zerochain.formats.weights import weights_of, with_weights
 
 KIND = "bundle"
 MARKER = "config.json"
 SAMPLE = "sample.wav"
 """Beside an inverter's weights, for whoever looks for a voice; like fit.json no part of the id."""
 _WEIGHTS = "weights.safetensors"
+B = TypeVar("B", bound="Bundled")
 
 
 class _Header(Header):
@@ -118,14 +147,15 @@ def pack(
     weights = save({n: np.asarray(value, order="C") for n, value in tensors.items()})
     header = {
         "kind": KIND,
-        "version": VERSION,
+        "version": NEWEST[KIND],
         "model": model,
         "zerochain": zerochain.__version__,
         "trained_on": dict(trained_on),
         "config": dict(config),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    text = json.dumps(sealed(header), ensure_ascii=False, indent=2) + "\n"
+    ordered = json.loads(json_text(header, sort_keys=True))
+    text = json.dumps(sealed(ordered), ensure_ascii=False, indent=2) + "\n"
     return text.encode(), weights
 
 
@@ -205,3 +235,189 @@ def _check_finite(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
             cause="training diverged",
             remedy="train again with a lower learning rate",
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Bundled:
+    """A model that can be saved and loaded: a frozen dataclass whose fields are its bundle.
+
+    What a field is follows from its annotation:
+
+    - a torch module, whose constructor takes a `config` and keeps it: that configuration, and the
+      weights as tensors `FIELD.…` (where a model has nothing but one network, without the prefix);
+    - an array, NDArray[…]: a tensor;
+    - another `Bundled`: its configuration, and its tensors as `FIELD.…`;
+    - all else is configuration, checked by pydantic: numbers, texts, tuples, tables, pydantic
+      models and dataclasses of these. Bounds stand in the annotation, Annotated[float,
+      Field(gt=0)]; so does the default, Field(default=…), of what older bundles lack.
+
+    `check` says what has to hold between fields. A class without a `MODEL` loads whichever of its
+    subclasses the bundle is of.
+    """
+
+    trained_on: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """What it was trained on: a name ("corpus", "units", "features") → its id."""
+    id: str = field(default="", kw_only=True)
+    """Of the bundle that it was read from; "" for a model that was made otherwise."""
+
+    MODEL: ClassVar[str]
+    """What config.json calls it: "recogniser", "hifigan", …"""
+    WHAT: ClassVar[str]
+    """What messages call it: "recogniser", "inverter", …"""
+
+    def check(self) -> None:
+        """Raise ValueError unless the fields were made for each other."""
+
+    def save(self, folder: Path) -> str:
+        """Write the model as a bundle and return its id.
+
+        Raises:
+            InputError: as `write_bundle`.
+        """
+        return write_bundle(folder, self.MODEL, *self.parts(), self.trained_on)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        """The model that `save` wrote, its networks on a device and out of training.
+
+        Raises:
+            InputError: not a bundle, a bundle of something else, or one that was edited.
+        """
+        kinds = {kind.MODEL: kind for kind in _kinds(cls)}
+        bundle = read_bundle(folder, *kinds)
+        with opened_as(cls.WHAT, folder, f"train the {cls.WHAT} again"):
+            return kinds[bundle.model].from_bundle(bundle, device)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """What a bundle holds; `load` says what is wrong with one that is damaged."""
+        given = {"trained_on": bundle.trained_on, "id": bundle.id}
+        return cls.from_parts(bundle.config, bundle.tensors, device, **given)
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Configuration and tensors, as a bundle holds them."""
+        config: dict[str, Any] = {}
+        tensors: dict[str, NDArray[Any]] = {}
+        for name, kind in _fields(type(self)).items():
+            value, held = getattr(self, name), {}
+            if value is None or kind.role == "config":
+                config[name] = to_jsonable_python(value)
+            elif kind.role == "array":
+                tensors[name] = value
+            elif kind.role == "part":
+                config[name], held = value.parts()
+            else:
+                config[name], held = value.config.model_dump(mode="json"), weights_of(value)
+            tensors |= {f"{_prefix(type(self), name)}{n}": tensor for n, tensor in held.items()}
+        return config, tensors
+
+    @classmethod
+    def from_parts(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+        device: str = "cpu",
+        **given: Any,
+    ) -> Self:
+        """The model of a configuration and tensors as `parts` gives them.
+
+        Raises:
+            ValueError, KeyError: they don't fit together, or something is missing.
+        """
+        # As JSON, where a tuple is a list, and nothing else passes for another type.
+        known = _config_model(cls).model_validate_json(json.dumps(dict(config)), strict=True)
+        return cls._made(known, tensors, device, **given)
+
+    @classmethod
+    def _made(
+        cls, known: BaseModel, tensors: Mapping[str, NDArray[Any]], device: str, **given: Any
+    ) -> Self:
+        for name, kind in _fields(cls).items():
+            value = getattr(known, name, None)
+            if kind.role == "array":
+                given[name] = _array(name, kind, tensors)
+            elif value is None or kind.role == "config":
+                given[name] = value
+            else:
+                held = within(name, tensors) if _prefix(cls, name) else tensors
+                given[name] = (
+                    kind.type._made(value, held, device)
+                    if kind.role == "part"
+                    else _network(kind.type, value, held, device)
+                )
+        model = cls(**given)
+        model.check()
+        return model
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What a bundle holds of a field of a model."""
+
+    role: Literal["config", "array", "network", "part"]
+    annotation: Any
+    """In config.json."""
+    type: Any
+    """Of the network or part; the data type of an array."""
+    optional: bool
+
+
+@cache
+def _fields(model: type[Bundled]) -> dict[str, _Field]:
+    """The fields that a bundle of this model holds, in their order."""
+    hints = get_type_hints(model, include_extras=True)
+    own = [f.name for f in fields(Bundled)]
+    return {f.name: _field(hints[f.name]) for f in fields(model) if f.name not in own}
+
+
+def _field(hint: Any) -> _Field:
+    inner, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    options = get_args(inner) if get_origin(inner) in (Union, types.UnionType) else (inner,)
+    optional = type(None) in options
+    kind = next(option for option in options if option is not type(None))
+    if get_origin(kind) is np.ndarray:
+        return _Field("array", None, get_args(get_args(kind)[1])[0], optional)
+    if not isinstance(kind, type) or not hasattr(kind, "load_state_dict"):
+        if not isinstance(kind, type) or not issubclass(kind, Bundled):
+            return _Field("config", hint, None, optional)
+        role, config = "part", _config_model(kind)
+    else:
+        role, config = "network", get_type_hints(kind.__init__)["config"]
+    held = config | None if optional else config
+    return _Field(role, Annotated[held, *extras] if extras else held, kind, optional)
+
+
+@cache
+def _config_model(model: type[Bundled]) -> type[BaseModel]:
+    """What config.json says of such a model."""
+    return create_model(
+        model.__name__,
+        __config__=ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False),
+        **{n: (kind.annotation, ...) for n, kind in _fields(model).items() if kind.role != "array"},
+    )
+
+
+def _prefix(model: type[Bundled], name: str) -> str:
+    """What the names of a field's tensors begin with."""
+    held = [kind.role for kind in _fields(model).values() if kind.role != "config"]
+    return "" if held == ["network"] else f"{name}."
+
+
+def _kinds(model: type[B]) -> Iterator[type[B]]:
+    """The model itself if it has a name, and all kinds of it."""
+    if hasattr(model, "MODEL"):
+        yield model
+    for kind in model.__subclasses__():
+        yield from _kinds(kind)
+
+
+def _array(name: str, kind: _Field, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    if kind.optional and name not in tensors:
+        return None
+    if not np.issubdtype(tensors[name].dtype, kind.type):
+        raise ValueError(f"its {name} is of {tensors[name].dtype}, not of {kind.type.__name__}")
+    return tensors[name]
+
+
+def _network(kind: Any, config: Any, weights: Mapping[str, NDArray[Any]], device: str) -> Any:
+    return with_weights(lambda: kind(config), weights, device)

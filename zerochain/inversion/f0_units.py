@@ -23,7 +23,7 @@ from zerochain.inversion.cuts import Cuts
 from zerochain.inversion.f0_training import F0Task, frames_of, measured
 from zerochain.modules.f0_vqvae import STRIDE, F0Vqvae, F0VqvaeConfig
 from zerochain.modules.quantizer import CollapseWarning
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.loop import train

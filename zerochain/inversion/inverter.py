@@ -28,7 +28,7 @@ from zerochain.inversion.voices import (
     check_vector,
     named,
 )
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.weights import weights_of, with_weights
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")

@@ -30,7 +30,7 @@ from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.excitation import at, starts
 from zerochain.modules.f0_vqvae import STRIDE
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.weights import weights_of, with_weights
 
 Method = Literal["convnext", "hifigan"]
 METHODS: tuple[Method, ...] = ("convnext", "hifigan")

@@ -16,7 +16,7 @@ from torch import Tensor
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.weights import weights_of, with_weights
 
 Voice = int | NDArray[np.float32] | None
 """The number of a voice, what a speaker encoder hears in one (n_reference,), or any voice."""

@@ -17,7 +17,7 @@ from zerochain.features.batching import like_lengths
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, write_bundle
 from zerochain.formats.units import Units
 from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.weights import weights_of, with_weights
 from zerochain.progress import track
 from zerochain.translation.data import padded, taught
 from zerochain.translation.decoding import (
