@@ -13,7 +13,7 @@ from zerochain.features.f0 import F0Statistics
 from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.features.spectral import SpectralOptions
 from zerochain.inversion.f0_units import F0Quantizer
-from zerochain.inversion.neural import Method, NeuralInverter, hop_of_frames, make_generator
+from zerochain.inversion.neural import KINDS, Method, NeuralInverter, hop_of_frames, make_generator
 from zerochain.inversion.neural_stage import train_neural_inverter
 from zerochain.inversion.prosody import Prosody
 from zerochain.modules.convnext import SourceFilterGenerator
@@ -95,10 +95,9 @@ def untrained_neural(
     )
     net = ProsodyNet(prosody)
     torch.nn.init.constant_(net.f0_layers.last.bias[1:], 0 if whispered else 5)  # all is voiced
-    statistics = tuple(F0Statistics(float(np.log(p)), 0.2, not whispered) for p in PITCHES)
+    statistics = tuple(F0Statistics(float(np.log(p)), 0.2, int(not whispered)) for p in PITCHES)
     report = {"duration_rmse": 0.1, "voicing_error": 0.1, "z_rmse": 0.5}
-    return NeuralInverter(
-        method=method,
+    return KINDS[method](
         generator=generator.eval(),
         f0_quantizer=F0Quantizer(
             f0_vqvae(),
@@ -111,4 +110,5 @@ def untrained_neural(
         step_ms=step_ms,
         voices=VOICES[:2],
         speaker_encoder_id="e" * 64 if n_reference else "",
+        training={"minutes": 1.0},
     )

@@ -280,7 +280,7 @@ def _inverter(folder: Path, method: str) -> None:
     from zerochain.inversion.spectrogram import SpectrogramOptions
 
     if method in ("convnext", "hifigan"):
-        untrained_neural(method).save(folder / "m", {}, {"minutes": 1.0})
+        untrained_neural(method).save(folder / "m")
         return
     options = SpectrogramOptions(n_fft=64, n_window=32)
     if method == "code2spec":
@@ -355,7 +355,7 @@ def _f0(folder: Path) -> None:
     from inverters import f0_vqvae
     from zerochain.inversion.f0_units import F0Quantizer
 
-    F0Quantizer(f0_vqvae(), 5.0, {"voiced": 1.0, "n_used": 20}).save(folder / "m", {})
+    F0Quantizer(f0_vqvae(), 5.0, {"voiced": 1.0, "n_used": 20}).save(folder / "m")
 
 
 def _read_f0(folder: Path) -> Any:

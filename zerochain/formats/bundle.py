@@ -283,16 +283,15 @@ class Bundled:
         Raises:
             InputError: not a bundle, a bundle of something else, or one that was edited.
         """
-        kinds = {kind.MODEL: kind for kind in _kinds(cls)}
-        bundle = read_bundle(folder, *kinds)
+        bundle = read_bundle(folder, *_kinds(cls))
         with opened_as(cls.WHAT, folder, f"train the {cls.WHAT} again"):
-            return kinds[bundle.model].from_bundle(bundle, device)
+            return cls.from_bundle(bundle, device)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """What a bundle holds; `load` says what is wrong with one that is damaged."""
         given = {"trained_on": bundle.trained_on, "id": bundle.id}
-        return cls.from_parts(bundle.config, bundle.tensors, device, **given)
+        return _kinds(cls)[bundle.model].from_parts(bundle.config, bundle.tensors, device, **given)
 
     def parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Configuration and tensors, as a bundle holds them."""
@@ -403,12 +402,12 @@ def _prefix(model: type[Bundled], name: str) -> str:
     return "" if held == ["network"] else f"{name}."
 
 
-def _kinds(model: type[B]) -> Iterator[type[B]]:
-    """The model itself if it has a name, and all kinds of it."""
-    if hasattr(model, "MODEL"):
-        yield model
+def _kinds(model: type[B]) -> dict[str, type[B]]:
+    """The classes that a bundle of this class may be of, by their names."""
+    kinds = {model.MODEL: model} if hasattr(model, "MODEL") else {}
     for kind in model.__subclasses__():
-        yield from _kinds(kind)
+        kinds |= _kinds(kind)
+    return kinds
 
 
 def _array(name: str, kind: _Field, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:

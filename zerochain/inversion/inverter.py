@@ -16,6 +16,7 @@ from zerochain.audio import Waveform
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, within, write_bundle
 from zerochain.formats.fit import timeless
+from zerochain.formats.weights import weights_of, with_weights
 from zerochain.inversion.code2spec import REACH, Code2Spec, Code2SpecConfig
 from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.prosody import Prosody
@@ -28,7 +29,6 @@ from zerochain.inversion.voices import (
     check_vector,
     named,
 )
-from zerochain.formats.weights import weights_of, with_weights
 
 Method = Literal["code2spec", "unit-means"]
 METHODS: tuple[Method, ...] = ("code2spec", "unit-means")
@@ -187,8 +187,8 @@ class Inverter:
         weights = {f"network.{name}": w for name, w in weights_of(self.network).items()}
         weights |= {"mean": self.mean.cpu().numpy(), "deviation": self.deviation.cpu().numpy()}
         if self.prosody is not None:
-            config["prosody"] = self.prosody.settings()
-            weights |= {f"prosody.{name}": w for name, w in self.prosody.tensors().items()}
+            config["prosody"], held = self.prosody.parts()
+            weights |= {f"prosody.{name}": w for name, w in held.items()}
         return write_bundle(folder, self.method, config, weights, trained_on)
 
     @classmethod
@@ -239,5 +239,5 @@ class Inverter:
             id=bundle.id,
             prosody=None
             if "prosody" not in config
-            else Prosody.from_tensors(config["prosody"], within("prosody", bundle.tensors), device),
+            else Prosody.from_parts(config["prosody"], within("prosody", bundle.tensors), device),
         )

@@ -19,7 +19,7 @@ from zerochain.features.speaker_encoder import SpeakerEncoder
 from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER, SAMPLE
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.fit import Fit, write_fit
+from zerochain.formats.fit import Fit, timeless, write_fit
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion import f0_units, prosody_fit
@@ -34,6 +34,7 @@ from zerochain.inversion.generator_training import (
     unit_means,
 )
 from zerochain.inversion.neural import (
+    KINDS,
     Method,
     NeuralInverter,
     frame_f0_units,
@@ -160,17 +161,6 @@ def train_neural_inverter(
         "speakers": encoder_id,
     }
     trained = _train(generator, data, losses, training, folder, mark, device, restart, tensorboard)
-    inverter = NeuralInverter(
-        method=method,
-        generator=generator.to(device).eval(),
-        f0_quantizer=quantizer,
-        prosody=predicted,
-        unit_model=unit_file.model_id,
-        n_units=unit_file.n_units,
-        step_ms=unit_file.step_ms,
-        voices=names,
-        speaker_encoder_id=encoder_id,
-    )
     report = {
         "n_utterances": len(part.utterances),
         "minutes": part.duration / 60,
@@ -181,11 +171,23 @@ def train_neural_inverter(
         **asdict(Outcome.of(trained, generator)),
         "complaints": [*quantizer.findings, *predicted.findings],
     }
+    trained_on = {"units": unit_file.id, "corpus": whole.id}
+    inverter = KINDS[method](
+        generator=generator.to(device).eval(),
+        f0_quantizer=quantizer,
+        prosody=predicted,
+        unit_model=unit_file.model_id,
+        n_units=unit_file.n_units,
+        step_ms=unit_file.step_ms,
+        voices=names,
+        speaker_encoder_id=encoder_id,
+        training=timeless(report),
+        trained_on=trained_on | ({"speakers": encoder_id} if encoder_id else {}),
+    )
     if is_main_process():
         steps, speaker = sample_units(unit_file, part)
         sample = inverter.synthesize(steps, inverter.voice(speaker))  # what can't isn't saved
-        trained_on = {"units": unit_file.id, "corpus": whole.id}
-        inverter.save(out, trained_on | ({"speakers": encoder_id} if encoder_id else {}), report)
+        inverter.save(out)
         write_fit(out, Fit(trained.seconds, described(device)))
         audio.write(out / SAMPLE, sample)
         for checkpoint in folder.rglob(CHECKPOINT):
