@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from inspect import signature
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
@@ -32,7 +33,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticUndefined, to_jsonable_python
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -297,17 +298,19 @@ class Bundled:
         """Configuration and tensors, as a bundle holds them."""
         config: dict[str, Any] = {}
         tensors: dict[str, NDArray[Any]] = {}
-        for name, kind in _fields(type(self)).items():
-            value, held = getattr(self, name), {}
-            if value is None or kind.role == "config":
-                config[name] = to_jsonable_python(value)
-            elif kind.role == "array":
-                tensors[name] = value
-            elif kind.role == "part":
-                config[name], held = value.parts()
+        for own in _fields(type(self)):
+            value = getattr(self, own.name)
+            if own.role == "array":
+                tensors |= {} if value is None else {own.name: value}
+            elif own.role == "config" or value is None:
+                config[own.name] = to_jsonable_python(value)
             else:
-                config[name], held = value.config.model_dump(mode="json"), weights_of(value)
-            tensors |= {f"{_prefix(type(self), name)}{n}": tensor for n, tensor in held.items()}
+                config[own.name], held = (
+                    value.parts()
+                    if own.role == "part"
+                    else (value.config.model_dump(mode="json"), weights_of(value))
+                )
+                tensors |= {f"{own.prefix}{name}": tensor for name, tensor in held.items()}
         return config, tensors
 
     @classmethod
@@ -331,19 +334,17 @@ class Bundled:
     def _made(
         cls, known: BaseModel, tensors: Mapping[str, NDArray[Any]], device: str, **given: Any
     ) -> Self:
-        for name, kind in _fields(cls).items():
-            value = getattr(known, name, None)
-            if kind.role == "array":
-                given[name] = _array(name, kind, tensors)
-            elif value is None or kind.role == "config":
-                given[name] = value
+        for own in _fields(cls):
+            value = getattr(known, own.name, None)
+            held = within(own.prefix[:-1], tensors) if own.prefix else tensors
+            if own.role == "array":
+                given[own.name] = _array(own, tensors)
+            elif own.role == "config" or value is None:
+                given[own.name] = value
+            elif own.role == "part":
+                given[own.name] = own.type._made(value, held, device)
             else:
-                held = within(name, tensors) if _prefix(cls, name) else tensors
-                given[name] = (
-                    kind.type._made(value, held, device)
-                    if kind.role == "part"
-                    else _network(kind.type, value, held, device)
-                )
+                given[own.name] = with_weights(partial(own.type, value), held, device)
         model = cls(**given)
         model.check()
         return model
@@ -353,53 +354,66 @@ class Bundled:
 class _Field:
     """What a bundle holds of a field of a model."""
 
+    name: str
     role: Literal["config", "array", "network", "part"]
-    annotation: Any
+    annotation: Any = None
     """In config.json."""
-    type: Any
+    type: Any = None
     """Of the network or part; the data type of an array."""
-    optional: bool
+    optional: bool = False
+    prefix: str = ""
+    """Of the names of its tensors."""
 
 
-@cache
-def _fields(model: type[Bundled]) -> dict[str, _Field]:
-    """The fields that a bundle of this model holds, in their order."""
+def _fields(model: type[Bundled]) -> list[_Field]:
+    """What a bundle of this model holds, in the order of the fields."""
     hints = get_type_hints(model, include_extras=True)
-    own = [f.name for f in fields(Bundled)]
-    return {f.name: _field(hints[f.name]) for f in fields(model) if f.name not in own}
+    own = [f.name for f in fields(model) if f.name not in {f.name for f in fields(Bundled)}]
+    found = [_field(name, hints[name]) for name in own]
+    if [f.role for f in found if f.role != "config"] == ["network"]:
+        return found
+    return [replace(f, prefix=f"{f.name}.") if f.role != "config" else f for f in found]
 
 
-def _field(hint: Any) -> _Field:
+def _field(name: str, hint: Any) -> _Field:
     inner, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    options = get_args(inner) if get_origin(inner) in (Union, types.UnionType) else (inner,)
-    optional = type(None) in options
-    kind = next(option for option in options if option is not type(None))
+    options = get_args(inner) if get_origin(inner) in {Union, UnionType} else (inner,)
+    optional = NoneType in options
+    kind = next(option for option in options if option is not NoneType)
     if get_origin(kind) is np.ndarray:
-        return _Field("array", None, get_args(get_args(kind)[1])[0], optional)
-    if not isinstance(kind, type) or not hasattr(kind, "load_state_dict"):
-        if not isinstance(kind, type) or not issubclass(kind, Bundled):
-            return _Field("config", hint, None, optional)
-        role, config = "part", _config_model(kind)
-    else:
-        role, config = "network", get_type_hints(kind.__init__)["config"]
+        (dtype,) = get_args(get_args(kind)[1])
+        return _Field(name, "array", None, dtype, optional)
+    is_part = isinstance(kind, type) and issubclass(kind, Bundled)
+    if not is_part and not hasattr(kind, "load_state_dict"):
+        return _Field(name, "config", hint)
+    config = _config_model(kind) if is_part else _config_of(kind)
     held = config | None if optional else config
-    return _Field(role, Annotated[held, *extras] if extras else held, kind, optional)
+    for extra in extras:
+        held = Annotated[held, extra]
+    return _Field(name, "part" if is_part else "network", held, kind, optional)
 
 
-@cache
+def _config_of(network: Any) -> Any:
+    """The type of the configuration that a network is made from."""
+    return signature(network, eval_str=True).parameters["config"].annotation
+
+
 def _config_model(model: type[Bundled]) -> type[BaseModel]:
     """What config.json says of such a model."""
-    return create_model(
-        model.__name__,
-        __config__=ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False),
-        **{n: (kind.annotation, ...) for n, kind in _fields(model).items() if kind.role != "array"},
-    )
+    said: dict[str, Any] = {
+        f.name: (f.annotation, PydanticUndefined) for f in _fields(model) if f.role != "array"
+    }
+    how = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    return create_model(model.__name__, __config__=how, **said)
 
 
-def _prefix(model: type[Bundled], name: str) -> str:
-    """What the names of a field's tensors begin with."""
-    held = [kind.role for kind in _fields(model).values() if kind.role != "config"]
-    return "" if held == ["network"] else f"{name}."
+def _array(own: _Field, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    if own.optional and own.name not in tensors:
+        return None
+    array = tensors[own.name]
+    if not np.issubdtype(array.dtype, own.type):
+        raise ValueError(f"its {own.name} is of {array.dtype}, not of {own.type.__name__}")
+    return array
 
 
 def _kinds(model: type[B]) -> dict[str, type[B]]:
@@ -408,15 +422,3 @@ def _kinds(model: type[B]) -> dict[str, type[B]]:
     for kind in model.__subclasses__():
         kinds |= _kinds(kind)
     return kinds
-
-
-def _array(name: str, kind: _Field, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
-    if kind.optional and name not in tensors:
-        return None
-    if not np.issubdtype(tensors[name].dtype, kind.type):
-        raise ValueError(f"its {name} is of {tensors[name].dtype}, not of {kind.type.__name__}")
-    return tensors[name]
-
-
-def _network(kind: Any, config: Any, weights: Mapping[str, NDArray[Any]], device: str) -> Any:
-    return with_weights(lambda: kind(config), weights, device)
