@@ -226,7 +226,10 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
         (lambda c, _: c.pop("voices"), "lacks voices"),
         (lambda c, _: c.pop("prosody"), "lacks prosody"),
         (lambda c, _: c["f0_quantizer"].pop("report"), "lacks f0_quantizer.report"),
-        (lambda c, _: c["generator"].update(depth=3), "has a key that nobody knows: generator.depth"),
+        (
+            lambda c, _: c["generator"].update(depth=3),
+            "has a key that nobody knows: generator.depth",
+        ),
         (lambda c, _: c["generator"].update(width=16), "of its weights are not those"),
         (lambda c, _: c.update(n_units=9), r"numbers of units: \(9, 8, 8\)"),
         (lambda c, _: c["voices"].append("carl"), r"numbers of voices: \(3, 2, 2\)"),

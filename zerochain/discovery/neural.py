@@ -125,7 +125,7 @@ class NeuralUnits(UnitModel):
     def _usage(self) -> dict[str, Any]:
         """What `_measure` found.
 
-        Each subclass puts its `_settings` together: an id depends on their order as well.
+        Each subclass puts its `_settings` together.
         """
         return {
             "n_used": self.n_used,

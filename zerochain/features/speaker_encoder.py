@@ -16,8 +16,8 @@ from zerochain.errors import InputError
 from zerochain.features.batching import like_lengths, padded
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
-from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.formats.weights import weights_of, with_weights
+from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 
 MODEL = "speaker-encoder"
 SHORTEST_S = 0.5

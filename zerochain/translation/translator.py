@@ -16,8 +16,8 @@ from zerochain.errors import InputError, listed
 from zerochain.features.batching import like_lengths
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, write_bundle
 from zerochain.formats.units import Units
-from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
 from zerochain.formats.weights import weights_of, with_weights
+from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
 from zerochain.progress import track
 from zerochain.translation.data import padded, taught
 from zerochain.translation.decoding import (
