@@ -14,7 +14,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.stage import train_neural_inverter
-from zerochain.inversion.waveform import NeuralInverter, hop_of_frames, make_generator
+from zerochain.inversion.waveform import KINDS, NeuralInverter, hop_of_frames, make_generator
 from zerochain.inversion.waveform import WaveformMethod as Method
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.convnext import SourceFilterGenerator
@@ -96,10 +96,9 @@ def untrained_neural(
     )
     net = ProsodyNet(prosody)
     torch.nn.init.constant_(net.f0_layers.last.bias[1:], 0 if whispered else 5)  # all is voiced
-    statistics = tuple(F0Statistics(float(np.log(p)), 0.2, not whispered) for p in PITCHES)
+    statistics = tuple(F0Statistics(float(np.log(p)), 0.2, int(not whispered)) for p in PITCHES)
     report = {"duration_rmse": 0.1, "voicing_error": 0.1, "z_rmse": 0.5}
-    return NeuralInverter(
-        method=method,
+    return KINDS[method](
         generator=generator.eval(),
         f0_quantizer=F0Quantizer(
             f0_vqvae(),
@@ -112,4 +111,5 @@ def untrained_neural(
         step_ms=step_ms,
         voices=VOICES[:2],
         speaker_encoder_id="e" * 64 if n_reference else "",
+        training={"minutes": 1.0},
     )

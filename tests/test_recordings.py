@@ -28,7 +28,7 @@ from zerochain.recordings import convert, respeak
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`three_voices`; flat/ speaks as ana and béa, its excitation unfiltered; means/ as ana."""
     root = three_voices(tmp_path_factory.mktemp("recordings"))
-    untrained_neural(flat=True, unit_model=bundle_id(root / "km")).save(root / "flat", {}, {})
+    untrained_neural(flat=True, unit_model=bundle_id(root / "km")).save(root / "flat")
     train_inverter(
         root / "units.parquet", root / "tiny", root / "means", voices=["ana"], method="unit-means"
     )
@@ -131,7 +131,7 @@ def test_bad_input_leaves_what_was_there(prepared: Path, tmp_path: Path) -> None
     recording, out = stranger(tmp_path / "in.wav"), tmp_path / "out.wav"
     out.write_text("dear")
     flat, km = prepared / "flat", prepared / "km"
-    untrained_neural().save(tmp_path / "other", {}, {})
+    untrained_neural().save(tmp_path / "other")
     broken = tmp_path / "broken.wav"
     broken.write_bytes(recording.read_bytes()[:999])
     anas = Speaking("ana")

@@ -128,7 +128,7 @@ def test_like_a_recording_takes_a_speaker_encoder(prepared: Path) -> None:
     assert "trained without a speaker encoder" in speak(prepared, *like, code=1).stderr
     by_vector = untrained_neural(n_reference=6, unit_model=bundle_id(prepared / "km"))
     encoder_id = bundle_id(prepared / "speakers")
-    replace(by_vector, speaker_encoder_id=encoder_id).save(Path("i"), {}, {})
+    replace(by_vector, speaker_encoder_id=encoder_id).save(Path("i"))
     said = ("invert", "synthesize", "i", prepared / "units.parquet", "--out", "w")
     run(*said, *like)
     assert read_synthesis(Path("w")).voice == "like u2.wav"

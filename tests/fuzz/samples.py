@@ -279,7 +279,7 @@ def _inverter(folder: Path, method: str) -> None:
     from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 
     if method in ("convnext", "hifigan"):
-        untrained_neural(method).save(folder / "m", {}, {"minutes": 1.0})
+        untrained_neural(method).save(folder / "m")
         return
     options = SpectrogramOptions(n_fft=64, n_window=32)
     if method == "code2spec":
@@ -327,14 +327,14 @@ def _recogniser(folder: Path) -> None:
     from zerochain.modules.encoder import Encoder, EncoderConfig
 
     network = Encoder(EncoderConfig(n_in=80, width=8, n_blocks=1, dim=4, stride=2, tail="gru"))
-    Recogniser(network, "ab ").save(folder / "m", {}, {"cer": 12.0})
+    Recogniser(network, "ab ", training={"cer": 12.0}).save(folder / "m")
 
 
 def _read_recogniser(folder: Path) -> Any:
     from zerochain.listeners.recogniser import Recogniser
 
     model = Recogniser.load(folder / "m")
-    return [model.characters, model.options, dict(model.network.state_dict())]
+    return [model.characters, model.features, dict(model.network.state_dict())]
 
 
 def _speakers(folder: Path) -> None:
@@ -354,7 +354,7 @@ def _f0(folder: Path) -> None:
     from inverters import f0_vqvae
     from zerochain.inversion.pitch import F0Quantizer
 
-    F0Quantizer(f0_vqvae(), 5.0, {"voiced": 1.0, "n_used": 20}).save(folder / "m", {})
+    F0Quantizer(f0_vqvae(), 5.0, {"voiced": 1.0, "n_used": 20}).save(folder / "m")
 
 
 def _read_f0(folder: Path) -> Any:

@@ -87,8 +87,8 @@ def test_any_length(quantizer: F0Quantizer, n_frames: int) -> None:
 
 def test_saved_and_loaded_it_is_the_same(quantizer: F0Quantizer, tmp_path: Path) -> None:
     f0, voices, statistics = speech(2)
-    quantizer.save(tmp_path / "f0", {"corpus": "x"})
-    inside = F0Quantizer.from_tensors(quantizer.settings(), quantizer.tensors())
+    quantizer.save(tmp_path / "f0")
+    inside = F0Quantizer.from_parts(*quantizer.parts())
     for again in (F0Quantizer.load(tmp_path / "f0"), inside):
         for name, contour in f0.items():
             units = quantizer.units(contour, statistics[voices[name]])
@@ -174,8 +174,8 @@ def test_an_interrupted_fit_goes_on_to_the_same_units(
         with pytest.raises(KeyboardInterrupt):
             fitted(tmp_path / "broken")
     broken = fitted(tmp_path / "broken")
-    for name, tensor in whole.tensors().items():
-        np.testing.assert_array_equal(tensor, broken.tensors()[name])
+    for name, tensor in whole.parts()[1].items():
+        np.testing.assert_array_equal(tensor, broken.parts()[1][name])
     steps = [line.split(",")[0] for line in (tmp_path / "broken/log.csv").read_text().splitlines()]
     assert steps == ["step", "10", "20", "30"]
 

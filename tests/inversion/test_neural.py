@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ def test_saved_and_loaded_it_speaks_the_same(
     method: Method, n_reference: int, tmp_path: Path
 ) -> None:
     model = untrained_neural(method, n_reference=n_reference)
-    model.save(tmp_path / "i", {"units": "a" * 64}, {"minutes": 0.1})
+    replace(model, trained_on={"units": "a" * 64}).save(tmp_path / "i")
     again = NeuralInverter.load(tmp_path / "i")
     steps = units(20)
     for name in model.voices:
@@ -212,6 +213,7 @@ def test_saved_and_loaded_it_speaks_the_same(
             again.synthesize(steps, again.voice(name)), model.synthesize(steps, model.voice(name))
         )
     assert (again.voices, again.method) == (model.voices, method)
+    assert (again.trained_on, again.training) == ({"units": "a" * 64}, model.training)
     assert again.speaker_encoder_id == model.speaker_encoder_id
     np.testing.assert_array_equal(again.prosody.durations(steps), model.prosody.durations(steps))
 
@@ -223,24 +225,27 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
     ("change", "said"),
     [
         (lambda c, _: c.pop("voices"), "lacks voices"),
-        (lambda c, _: c.pop("prosody"), "lacks 'prosody'"),
-        (lambda c, _: c["f0_quantizer"].pop("report"), "lacks report"),
-        (lambda c, _: c["network"].update(depth=3), "has a key that nobody knows: depth"),
-        (lambda c, _: c["network"].update(width=16), "of its weights are not those"),
+        (lambda c, _: c.pop("prosody"), "lacks prosody"),
+        (lambda c, _: c["f0_quantizer"].pop("report"), "lacks f0_quantizer.report"),
+        (
+            lambda c, _: c["generator"].update(depth=3),
+            "has a key that nobody knows: generator.depth",
+        ),
+        (lambda c, _: c["generator"].update(width=16), "of its weights are not those"),
         (lambda c, _: c.update(n_units=9), r"numbers of units: \(9, 8, 8\)"),
         (lambda c, _: c["voices"].append("carl"), r"numbers of voices: \(3, 2, 2\)"),
         (lambda c, _: c["prosody"].update(step_ms=10), "numbers of ms a step"),
         (lambda c, _: c.update(step_ms=10), "numbers of ms a step"),
         (lambda c, _: c.update(step_ms="20"), "'step_ms' is '20'"),
         (lambda c, _: c["prosody"].update(statistics=[{"log_mean": 4}]), "log_deviation"),
-        (lambda c, _: c.update(network=None), "None"),
+        (lambda c, _: c.update(generator=None), "None"),
         (lambda _, t: t.pop("generator.filters.bias"), "filters.bias is None"),
         (lambda _, t: t.update({"prosody.extra": np.ones(3)}), "extra is"),
         (lambda _, t: t.update({"generator.filters.bias": np.ones(3)}), "filters.bias is"),
     ],
 )
 def test_an_edited_bundle_is_bad_input(tmp_path: Path, change: Change, said: str) -> None:
-    untrained_neural().save(tmp_path / "i", {}, {})
+    untrained_neural().save(tmp_path / "i")
     whole = read_bundle(tmp_path / "i")
     config, tensors = json.loads(json.dumps(whole.config)), dict(whole.tensors)
     change(config, tensors)

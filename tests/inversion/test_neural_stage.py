@@ -120,8 +120,8 @@ def test_hifigan_hears_f0_units(
     for name, weight in within("generator", bundle.tensors).items():
         np.testing.assert_array_equal(weight, kept[0].weights[name])  # of the averaged network
     config = bundle.config
-    assert config["network"]["n_f0_units"] == model.f0_quantizer.n_units == 20
-    assert config["network"]["hop"] == 160
+    assert config["generator"]["n_f0_units"] == model.f0_quantizer.n_units == 20
+    assert config["generator"]["hop"] == 160
     wave = NeuralInverter.load(tmp_path / "i").synthesize(steps_of(prepared), model.voice())
     np.testing.assert_allclose(wave, model.synthesize(steps_of(prepared), model.voice()), atol=1e-6)
 

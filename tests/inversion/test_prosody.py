@@ -146,7 +146,7 @@ def test_unknown_voices_and_units_are_refused(prosody: Prosody) -> None:
 
 
 def test_stored_and_restored_it_is_the_same(prosody: Prosody) -> None:
-    again = Prosody.from_tensors(prosody.settings(), prosody.tensors())
+    again = Prosody.from_parts(*prosody.parts())
     units = np.int32([1, 2, 3, 0, 5])
     for voice in (0, 1, None):
         np.testing.assert_array_equal(again.f0(units, voice), prosody.f0(units, voice))
@@ -163,7 +163,7 @@ def test_a_voice_can_be_a_speaker_encoders_vector() -> None:
     prosody = fit_prosody(
         unit_file, f0, voices, statistics, references=references, width=8, training=VERY_QUICK
     )
-    again = Prosody.from_tensors(prosody.settings(), prosody.tensors())
+    again = Prosody.from_parts(*prosody.parts())
     units = np.int32([1, 2, 3])
     np.testing.assert_array_equal(
         again.f0(units, references[1], statistics[1]), prosody.f0(units, 1)
@@ -257,5 +257,5 @@ def test_an_interrupted_fit_goes_on_to_the_same_prosody(
         patch.setattr(ProsodyTask, "batch", deadly)
         with pytest.raises(KeyboardInterrupt):
             fitted(tmp_path / "broken")
-    for name, tensor in fitted(tmp_path / "broken").tensors().items():
-        np.testing.assert_array_equal(tensor, whole.tensors()[name])
+    for name, tensor in fitted(tmp_path / "broken").parts()[1].items():
+        np.testing.assert_array_equal(tensor, whole.parts()[1][name])

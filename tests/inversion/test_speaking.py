@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.Collaps
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`three_voices`; flat/ speaks as ana and béa, its excitation unfiltered; means/ as ana."""
     root = three_voices(tmp_path_factory.mktemp("speaking"))
-    untrained_neural(flat=True, unit_model=bundle_id(root / "km")).save(root / "flat", {}, {})
+    untrained_neural(flat=True, unit_model=bundle_id(root / "km")).save(root / "flat")
     corpus, few = root / "tiny", TrainingConfig(max_steps=4, validate_every=2, batch_size=2)
     train = {"voices": ["ana"], "method": "unit-means"}
     train_inverter(root / "units.parquet", corpus, root / "means", **train)  # type: ignore[arg-type]

@@ -135,11 +135,13 @@ def test_silence_and_a_click_are_recognised_without_failing() -> None:
 
 
 def test_it_comes_back_whole(tmp_path: Path) -> None:
-    recogniser = Recogniser(network(), "abc")
-    identity = recogniser.save(tmp_path / "r", {"corpus": "c"}, {"cer": 1.5})
+    about = {"training": {"cer": 1.5}, "trained_on": {"corpus": "c"}}
+    recogniser = Recogniser(network(), "abc", **about)
+    identity = recogniser.save(tmp_path / "r")
     again = Recogniser.load(tmp_path / "r")
     assert again.id == identity == bundle_id(tmp_path / "r")
-    assert (again.characters, again.report) == ("abc", {"cer": 1.5})
+    assert (again.characters, again.training) == ("abc", {"cer": 1.5})
+    assert again.trained_on == {"corpus": "c"}
     wave = say("abcd", np.random.default_rng(0))
     assert again.transcribe([wave]) == recogniser.transcribe([wave])
     write_bundle(tmp_path / "km", "kmeans", {}, {}, {})
@@ -186,7 +188,7 @@ def test_it_learns_to_spell_tones(toned: Any, tmp_path: Path) -> None:
     assert report.excluded == {}
     recogniser = Recogniser.load(tmp_path / "r")
     assert recogniser.characters == " abcd"
-    assert recogniser.report["cer"] == report.cer
+    assert recogniser.training["cer"] == report.cer
     rng = np.random.default_rng(7)
     texts = ["dab cad", "bad cab", "cc dd"]
     heard = recogniser.transcribe([say(text, rng) for text in texts])

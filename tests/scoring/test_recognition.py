@@ -145,10 +145,10 @@ def test_exactly_one_recogniser(spoken: Corpus, tmp_path: Path) -> None:
 def recogniser(spoken: Corpus, tmp_path: Path) -> Recogniser:
     torch.manual_seed(0)
     config = EncoderConfig(n_in=80, width=8, n_blocks=0, dim=6, stride=2, tail="gru")
-    made = Recogniser(Encoder(config), "adehs")
     report = {"cer": 4.5, "cer_interval": [3.0, 6.0], "wer": 9.0, "n_held_out": 7, "split": "train"}
-    made.save(tmp_path / "r", {"corpus": spoken.id}, report)
-    return made
+    about = {"training": report, "trained_on": {"corpus": spoken.id}}
+    Recogniser(Encoder(config), "adehs", **about).save(tmp_path / "r")
+    return Recogniser.load(tmp_path / "r")
 
 
 def test_our_recogniser_stands_beside_its_own_errors(

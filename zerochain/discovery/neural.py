@@ -25,9 +25,9 @@ from zerochain.errors import InputError
 from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import Bundle, within
 from zerochain.formats.features import Features
+from zerochain.formats.weights import with_weights
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.vqvae import CollapseWarning, Quantizer
-from zerochain.modules.weights import with_weights
 from zerochain.training.config import TrainingConfig
 from zerochain.training.crops import Crops, bounds_of, like_lengths, padded
 from zerochain.training.loop import Batch
@@ -190,7 +190,7 @@ class NeuralUnits(UnitModel):
     def _usage(self) -> dict[str, Any]:
         """What `_measure` found.
 
-        Each subclass puts its `_settings` together: an id depends on their order as well.
+        Each subclass puts its `_settings` together.
         """
         return {
             "n_used": self.n_used,

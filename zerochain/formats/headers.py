@@ -20,6 +20,8 @@ from zerochain.formats.atomic import atomic_file
 from zerochain.formats.inside import file_content
 
 VERSION = 1
+NEWEST = {"bundle": 2}
+"""The newest format version of kinds that have had more than one; all older ones are read."""
 SEAL = "sha256"
 _DEEPEST = 50  # levels of lists and tables within each other; what people write has five
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -154,7 +156,7 @@ def check_header(value: dict[str, Any], kind: str, model: type[H], path: Path) -
             cause="two arguments were swapped",
             remedy="'zerochain show' says what a file or folder is",
         )
-    check_version(value.get("version"), path)
+    check_version(value.get("version"), path, NEWEST.get(kind, VERSION))
     header = validated(model, value, path)
     if SEAL in value and value[SEAL] != _seal(value):  # older versions wrote none, but never null
         raise InputError(
@@ -166,11 +168,12 @@ def check_header(value: dict[str, Any], kind: str, model: type[H], path: Path) -
     return header
 
 
-def check_version(version: object, path: Path) -> None:
+def check_version(version: object, path: Path, newest: int = VERSION) -> None:
     """Refuse a version that this zerochain doesn't know."""
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or not VERSION <= version <= newest:
+        known = f"version {VERSION}" if newest == VERSION else f"versions {VERSION} to {newest}"
         raise InputError(
-            f"has format version {version!r}; this zerochain reads version {VERSION}",
+            f"has format version {version!r}; this zerochain reads {known}",
             path=path,
             cause="it was written by a newer or much older zerochain",
             remedy="upgrade zerochain, or make the file again with this one",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -23,12 +23,11 @@ from torch import Tensor, nn
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.atomic import scratch
-from zerochain.formats.bundle import opened_as, read_bundle, write_bundle
+from zerochain.formats.bundle import Bundled
 from zerochain.formats.units import UnitFile
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.f0_vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig, n_units_of
 from zerochain.modules.vqvae import CollapseWarning
-from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.crops import Crops
@@ -186,7 +185,6 @@ def _batches(crops: Crops, device: str) -> Iterator[Batch]:
         yield {name: value.to(device) for name, value in batch.items()}
 
 
-MODEL = "f0-vqvae"
 TRAINING = TrainingConfig(max_steps=1500, batch_size=32, ema_decay=0.99)
 _COLLAPSED = 0.25  # the part of the codes in use below which pitch is hardly told
 
@@ -198,18 +196,8 @@ class _Report(BaseModel):
     n_used: int = Field(ge=0)
 
 
-class _Settings(BaseModel):
-    """What a bundle says."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    network: F0VqvaeConfig
-    step_ms: float = Field(gt=0, allow_inf_nan=False)
-    report: _Report
-
-
 @dataclass(frozen=True, eq=False)
-class F0Quantizer:
+class F0Quantizer(Bundled):
     """F0 contours ↔ F0 units, of any voice whose F0 statistics are known.
 
     Attributes:
@@ -217,9 +205,15 @@ class F0Quantizer:
         report: how it was trained, and what its units keep of held-out utterances.
     """
 
+    MODEL = "f0-vqvae"
+    WHAT = "F0 quantizer"
+
     network: F0Vqvae
-    step_ms: float
+    step_ms: Annotated[float, Field(gt=0)]
     report: Mapping[str, Any]
+
+    def check(self) -> None:
+        _Report.model_validate(self.report)
 
     @classmethod
     def fit(
@@ -361,49 +355,10 @@ class F0Quantizer:
             n_units=self.n_units,
             step_ms=self.unit_step_ms,
             model_id=model_id,
-            method=f"{MODEL} K={self.n_units}",
+            method=f"{self.MODEL} K={self.n_units}",
             speakers=speakers or {},
             corpus_id=corpus_id,
         )
-
-    def settings(self) -> dict[str, Any]:
-        """What `from_tensors` needs beside the tensors."""
-        return {
-            "network": self.network.config.model_dump(),
-            "step_ms": self.step_ms,
-            "report": dict(self.report),
-        }
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """The network's weights, for a bundle."""
-        return weights_of(self.network)
-
-    @classmethod
-    def from_tensors(
-        cls,
-        settings: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-        device: str = "cpu",
-    ) -> Self:
-        """What `settings` and `tensors` were taken from."""
-        known = _Settings.model_validate(settings)
-        network = with_weights(lambda: F0Vqvae(known.network), tensors, device)
-        return cls(network, known.step_ms, settings["report"])
-
-    def save(self, folder: Path, trained_on: Mapping[str, str]) -> str:
-        """Write a bundle of its own and return its id."""
-        return write_bundle(folder, MODEL, self.settings(), self.tensors(), trained_on)
-
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """The quantizer that `save` wrote.
-
-        Raises:
-            InputError: not a bundle of an F0 quantizer.
-        """
-        bundle = read_bundle(folder, MODEL)
-        with opened_as("F0 quantizer", folder, "train it again"):
-            return cls.from_tensors(bundle.config, bundle.tensors, device)
 
     @property
     def _device(self) -> torch.device:

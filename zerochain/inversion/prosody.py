@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.bundle import Bundled
+from zerochain.modules.prosody import ProsodyNet
 
 Voice = int | NDArray[np.float32] | None
 """The number of a voice, what a speaker encoder hears in one (n_reference,), or any voice."""
@@ -24,20 +24,8 @@ _FRAME_MS = 10.0
 _MEASURES = {"duration_rmse": "durations", "voicing_error": "voicing", "z_rmse": "F0"}
 
 
-class _Settings(BaseModel):
-    """What a bundle says."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    network: ProsodyConfig
-    step_ms: float = Field(gt=0, le=1e6)
-    statistics: list[dict[str, float]]
-    scale: float = Field(gt=0)
-    report: dict[str, Any]
-
-
 @dataclass(frozen=True, eq=False)
-class Prosody:
+class Prosody(Bundled):
     """Durations and F0 of units.
 
     Attributes:
@@ -48,9 +36,9 @@ class Prosody:
     """
 
     network: ProsodyNet
-    step_ms: float
+    step_ms: Annotated[float, Field(gt=0, le=1e6)]
     statistics: tuple[F0Statistics, ...]
-    scale: float
+    scale: Annotated[float, Field(gt=0)]
     report: Mapping[str, Any]
 
     @property
@@ -129,37 +117,6 @@ class Prosody:
         # Where nothing voiced was ever seen, what the network says of voicing is chance.
         voiced = (voicing > 0) & self._is_voiced
         return (statistics or self._statistics(voice)).restored(z, voiced)
-
-    def settings(self) -> dict[str, Any]:
-        """What `from_tensors` needs beside the tensors."""
-        return {
-            "network": self.network.config.model_dump(),
-            "step_ms": self.step_ms,
-            "statistics": [asdict(s) for s in self.statistics],
-            "scale": self.scale,
-            "report": dict(self.report),
-        }
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """The network's weights, for a bundle."""
-        return weights_of(self.network)
-
-    @classmethod
-    def from_tensors(
-        cls,
-        settings: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-        device: str = "cpu",
-    ) -> Self:
-        """What `settings` and `tensors` were taken from."""
-        known = _Settings.model_validate(settings)
-        return cls(
-            with_weights(lambda: ProsodyNet(known.network), tensors, device),
-            known.step_ms,
-            tuple(F0Statistics(**s) for s in settings["statistics"]),
-            known.scale,
-            known.report,
-        )
 
     @property
     def _is_voiced(self) -> bool:

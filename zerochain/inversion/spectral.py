@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zerochain.audio import Waveform
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, timeless, within, write_bundle
+from zerochain.formats.weights import weights_of, with_weights
 from zerochain.inversion.phase import Phase, stream
 from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.spectrogram import SpectrogramOptions
@@ -27,7 +28,6 @@ from zerochain.inversion.voices import (
     named,
 )
 from zerochain.modules.code2spec import REACH, Code2Spec, Code2SpecConfig
-from zerochain.modules.weights import weights_of, with_weights
 
 SpectralMethod = Literal["code2spec", "unit-means"]
 SPECTRAL_METHODS: tuple[SpectralMethod, ...] = ("code2spec", "unit-means")
@@ -186,8 +186,8 @@ class Inverter:
         weights = {f"network.{name}": w for name, w in weights_of(self.network).items()}
         weights |= {"mean": self.mean.cpu().numpy(), "deviation": self.deviation.cpu().numpy()}
         if self.prosody is not None:
-            config["prosody"] = self.prosody.settings()
-            weights |= {f"prosody.{name}": w for name, w in self.prosody.tensors().items()}
+            config["prosody"], held = self.prosody.parts()
+            weights |= {f"prosody.{name}": w for name, w in held.items()}
         return write_bundle(folder, self.method, config, weights, trained_on)
 
     @classmethod
@@ -238,5 +238,5 @@ class Inverter:
             id=bundle.id,
             prosody=None
             if "prosody" not in config
-            else Prosody.from_tensors(config["prosody"], within("prosody", bundle.tensors), device),
+            else Prosody.from_parts(config["prosody"], within("prosody", bundle.tensors), device),
         )

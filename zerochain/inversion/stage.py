@@ -19,7 +19,7 @@ from zerochain import audio
 from zerochain.errors import InputError, listed
 from zerochain.features.f0 import Contour
 from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER, SAMPLE, Fit, write_fit
+from zerochain.formats.bundle import MARKER, SAMPLE, Fit, timeless, write_fit
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
@@ -41,6 +41,7 @@ from zerochain.inversion.voice_data import (
 )
 from zerochain.inversion.voices import F0, Voice, read_contours, reference_vectors, statistics_of
 from zerochain.inversion.waveform import (
+    KINDS,
     Generator,
     GeneratorLosses,
     GeneratorTask,
@@ -323,17 +324,6 @@ def train_neural_inverter(
         "speakers": encoder_id,
     }
     trained = _train(generator, data, losses, training, folder, mark, device, restart, tensorboard)
-    inverter = NeuralInverter(
-        method=method,
-        generator=generator.to(device).eval(),
-        f0_quantizer=quantizer,
-        prosody=predicted,
-        unit_model=unit_file.model_id,
-        n_units=unit_file.n_units,
-        step_ms=unit_file.step_ms,
-        voices=names,
-        speaker_encoder_id=encoder_id,
-    )
     report = {
         "n_utterances": len(part.utterances),
         "minutes": part.duration / 60,
@@ -344,11 +334,23 @@ def train_neural_inverter(
         **asdict(Outcome.of(trained, generator)),
         "complaints": [*quantizer.findings, *predicted.findings],
     }
+    trained_on = {"units": unit_file.id, "corpus": whole.id}
+    inverter = KINDS[method](
+        generator=generator.to(device).eval(),
+        f0_quantizer=quantizer,
+        prosody=predicted,
+        unit_model=unit_file.model_id,
+        n_units=unit_file.n_units,
+        step_ms=unit_file.step_ms,
+        voices=names,
+        speaker_encoder_id=encoder_id,
+        training=timeless(report),
+        trained_on=trained_on | ({"speakers": encoder_id} if encoder_id else {}),
+    )
     if is_main_process():
         steps, speaker = sample_units(unit_file, part)
         sample = inverter.synthesize(steps, inverter.voice(speaker))  # what can't isn't saved
-        trained_on = {"units": unit_file.id, "corpus": whole.id}
-        inverter.save(out, trained_on | ({"speakers": encoder_id} if encoder_id else {}), report)
+        inverter.save(out)
         write_fit(out, Fit(trained.seconds, described(device)))
         audio.write(out / SAMPLE, sample)
         for checkpoint in folder.rglob(CHECKPOINT):

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour
-from zerochain.formats.bundle import Bundle, opened_as, read_bundle, timeless, within, write_bundle
+from zerochain.formats.bundle import Bundled
 from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, frames_a_step
-from zerochain.inversion.voices import InverterConfig, Voice, check_n_reference, check_vector, named
+from zerochain.inversion.voices import Voice, check_n_reference, check_vector, named
 from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.discriminators import (
     Discriminators,
@@ -43,7 +42,6 @@ from zerochain.modules.discriminators import (
 from zerochain.modules.excitation import Start, at, starts
 from zerochain.modules.f0_vqvae import STRIDE
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
-from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.config import TrainingConfig
 from zerochain.training.crops import Crops
 from zerochain.training.loop import Batch, Update
@@ -259,7 +257,7 @@ _CHUNK_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
-class NeuralInverter:
+class NeuralInverter(Bundled):
     """Units → speech in any of its voices, at any pitch.
 
     Attributes:
@@ -270,19 +268,25 @@ class NeuralInverter:
         step_ms: of one unit.
         voices: names, in the order of the generator's numbers.
         speaker_encoder_id: of the bundle whose vectors tell voices apart; empty if none do.
+        training: how it was trained.
     """
 
-    method: WaveformMethod
+    WHAT = "inverter"
+
     generator: Generator
     f0_quantizer: F0Quantizer
     prosody: Prosody
     unit_model: str
-    n_units: int
-    step_ms: float
-    voices: tuple[str, ...]
-    speaker_encoder_id: str = ""
-    id: str = ""
-    """Of the bundle that it was read from."""
+    n_units: Annotated[int, Field(ge=1)]
+    step_ms: Annotated[float, Field(gt=0, le=1e6)]
+    voices: Annotated[tuple[str, ...], Field(min_length=1)]
+    speaker_encoder_id: str
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """What it is in a bundle: "convnext" or "hifigan"."""
+        return self.MODEL
 
     @property
     def frames_a_step(self) -> int:
@@ -367,63 +371,7 @@ class NeuralInverter:
         """The waveform of one utterance: exactly a step's samples for each unit of `steps`."""
         return np.concatenate(list(self.stream(steps, voice, f0, seed)))
 
-    def save(self, folder: Path, trained_on: Mapping[str, str], training: Mapping[str, Any]) -> str:
-        """Write a bundle and return its id; `training` says how it was trained."""
-        config = {
-            "network": self.generator.config.model_dump(),
-            "f0_quantizer": self.f0_quantizer.settings(),
-            "prosody": self.prosody.settings(),
-            "unit_model": self.unit_model,
-            "n_units": self.n_units,
-            "step_ms": self.step_ms,
-            "voices": list(self.voices),
-            "speaker_encoder_id": self.speaker_encoder_id,
-            "training": timeless(training),
-        }
-        parts = {
-            "generator": weights_of(self.generator),
-            "f0_quantizer": self.f0_quantizer.tensors(),
-            "prosody": self.prosody.tensors(),
-        }
-        weights = {f"{part}.{k}": v for part, named in parts.items() for k, v in named.items()}
-        return write_bundle(folder, self.method, config, weights, trained_on)
-
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """The inverter that `save` wrote.
-
-        Raises:
-            InputError: not a bundle of a neural inverter.
-        """
-        bundle = read_bundle(folder, *WAVEFORM_METHODS)
-        with opened_as("inverter", folder, "train the inverter again"):
-            return cls.from_bundle(bundle, device)
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """What a bundle holds; `load` says what is wrong with one that is damaged."""
-        config = bundle.config
-        method: WaveformMethod = "hifigan" if bundle.model == "hifigan" else "convnext"
-        f0, prosody = (within(part, bundle.tensors) for part in ("f0_quantizer", "prosody"))
-        weights = within("generator", bundle.tensors)
-        known = InverterConfig.model_validate(config)
-        inverter = cls(
-            method=method,
-            generator=with_weights(lambda: make_generator(method, config), weights, device),
-            f0_quantizer=F0Quantizer.from_tensors(config["f0_quantizer"], f0, device),
-            prosody=Prosody.from_tensors(config["prosody"], prosody, device),
-            unit_model=known.unit_model,
-            n_units=known.n_units,
-            step_ms=known.step_ms,
-            voices=tuple(known.voices),
-            speaker_encoder_id=known.speaker_encoder_id,
-            id=bundle.id,
-        )
-        inverter._check_parts()
-        return inverter
-
-    def _check_parts(self) -> None:
-        """Raise ValueError unless the parts were made for each other."""
+    def check(self) -> None:
         network, f0, prosody = self.generator.config, self.f0_quantizer, self.prosody
         same = {
             "units": (self.n_units, network.n_units, prosody.n_units),
@@ -464,6 +412,32 @@ class NeuralInverter:
                 f"of {self.frame_ms:g} ms",
                 cause="it is of another utterance",
             )
+
+
+_NAMES = AliasChoices("generator", "network")
+"""Of the generator's configuration; the second in version 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConvNextInverter(NeuralInverter):
+    """Ours: filters on a harmonic excitation, which a ConvNeXt predicts."""
+
+    MODEL = "convnext"
+    generator: Annotated[SourceFilterGenerator, Field(validation_alias=_NAMES)]
+
+
+@dataclass(frozen=True, eq=False)
+class HiFiGANInverter(NeuralInverter):
+    """HiFi-GAN as published."""
+
+    MODEL = "hifigan"
+    generator: Annotated[HiFiGANGenerator, Field(validation_alias=_NAMES)]
+
+
+KINDS: Mapping[WaveformMethod, type[NeuralInverter]] = {
+    "convnext": ConvNextInverter,
+    "hifigan": HiFiGANInverter,
+}
 
 
 def make_generator(method: WaveformMethod, config: Mapping[str, Any]) -> Generator:

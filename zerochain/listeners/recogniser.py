@@ -10,15 +10,15 @@ Train a recogniser on a corpus with transcripts, and say how often it errs on re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 
@@ -29,13 +29,12 @@ from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.extraction import extracted
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
-from zerochain.formats.bundle import opened_as, read_bundle, timeless, write_bundle
+from zerochain.formats.bundle import Bundled, timeless
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
-from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.config import Recipe
 from zerochain.training.crops import like_lengths, padded
 from zerochain.training.outcome import Outcome
@@ -43,24 +42,13 @@ from zerochain.training.run import Running, finish, fit
 from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Row, Update
 
-MODEL = "recogniser"
 SPEECH = SpectralOptions(kind="log-mel")
 _BATCH_FRAMES = 16_384
 Frames = NDArray[np.float32]
 
 
-class _Config(BaseModel):
-    """What a bundle says."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    network: EncoderConfig
-    features: SpectralOptions
-    characters: str
-    training: dict[str, Any]
-
-
-class Recogniser:
+@dataclass(frozen=True, eq=False)
+class Recogniser(Bundled):
     """Recordings → text, as `text.plain` writes it.
 
     Log-mel frames whose mean and variance are taken out over each utterance, so that neither
@@ -69,22 +57,29 @@ class Recogniser:
     Attributes:
         network: frames → scores of the blank, which is 0, and the characters from 1 on.
         characters: those that it knows, each once.
-        id: of the bundle that it was read from or written to; "" before that.
-        report: how it was trained, and how often it errs on real speech.
+        features: the frames.
+        training: how it was trained, and how often it errs on real speech.
     """
 
-    def __init__(
-        self,
-        network: Encoder,
-        characters: str,
-        options: SpectralOptions = SPEECH,
-        device: str = "cpu",
-    ) -> None:
-        self.network, self.device = network.to(device).eval(), device
-        self.characters, self.options = characters, options
-        self.id = ""
-        self.trained_on: Mapping[str, str] = {}
-        self.report: Mapping[str, Any] = {}
+    MODEL = WHAT = "recogniser"
+
+    network: Encoder
+    characters: str
+    features: SpectralOptions = SPEECH
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    def check(self) -> None:
+        sizes = self.network.config
+        if (sizes.n_in, sizes.dim) != (self.features.dim, len(self.characters) + 1):
+            raise ValueError("its network is of other features or characters than it says")
+
+    @property
+    def device(self) -> torch.device:
+        """Where its network lies."""
+        return next(self.network.parameters()).device
 
     def transcribe(self, waves: Sequence[Waveform]) -> list[str]:
         """The text of each recording, mono at 16 kHz; "" where nothing is recognised.
@@ -99,7 +94,7 @@ class Recogniser:
                     f"{int((~np.isfinite(wave)).sum())} of them NaN, can't be recognised",
                     cause="what made it failed",
                 )
-        extractor = SpectralExtractor(self.options, self.device)
+        extractor = SpectralExtractor(self.features, str(self.device))
         return self.transcribe_frames([extractor([wave])[0] for wave in waves])
 
     def transcribe_frames(self, utterances: Sequence[Frames]) -> list[str]:
@@ -113,37 +108,6 @@ class Recogniser:
                 for i, path, n in zip(group, scores.argmax(dim=-1).cpu(), n_steps, strict=True):
                     texts[i] = spelled(path[:n].numpy(), self.characters)
         return texts
-
-    def save(self, folder: Path, trained_on: Mapping[str, str], report: Mapping[str, Any]) -> str:
-        """Write a bundle and return its id."""
-        config = {
-            "network": self.network.config.model_dump(),
-            "features": self.options.model_dump(),
-            "characters": self.characters,
-            "training": dict(report),
-        }
-        self.id = write_bundle(folder, MODEL, config, weights_of(self.network), trained_on)
-        self.trained_on, self.report = trained_on, report
-        return self.id
-
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """The recogniser that `save` wrote.
-
-        Raises:
-            InputError: not the bundle of a recogniser.
-        """
-        bundle = read_bundle(folder, MODEL)
-        with opened_as("recogniser", folder, "train the recogniser again"):
-            known = _Config.model_validate(bundle.config)
-            sizes, n_characters = known.network, len(known.characters)
-            if (sizes.n_in, sizes.dim) != (known.features.dim, n_characters + 1):
-                raise ValueError("its network is of other features or characters than it says")
-            network = with_weights(lambda: Encoder(sizes), bundle.tensors, device)
-            recogniser = cls(network, known.characters, known.features, device)
-            recogniser.report = known.training
-        recogniser.id, recogniser.trained_on = bundle.id, bundle.trained_on
-        return recogniser
 
 
 def prepared(frames: Frames) -> Frames:
@@ -376,7 +340,7 @@ def train_recogniser(
         encoder = Encoder(network)
         task = RecogniserTask(encoder, parts["train"], parts["valid"], recipe, running.device)
         fitted = fit(task, recipe, running, inputs=inputs)
-        recogniser = Recogniser(encoder, characters, SPEECH, running.device)
+        recogniser = Recogniser(encoder.to(running.device), characters)
         cer, wer = _errors(recogniser, parts["test"])
     report = RecogniserTraining(
         **asdict(fitted.outcome),
@@ -391,7 +355,8 @@ def train_recogniser(
         n_held_out=cer.n,
     )
     record = {**settings, "training": recipe.model_dump(), **timeless(asdict(report))}
-    finish(fitted, out, lambda: recogniser.save(out, {"corpus": whole.id}, record))
+    made = replace(recogniser, training=record, trained_on={"corpus": whole.id})
+    finish(fitted, out, lambda: made.save(out))
     return report
 
 

@@ -27,10 +27,10 @@ from zerochain.formats.atomic import check_replaceable
 from zerochain.formats.bundle import MARKER, opened_as, read_bundle, timeless, write_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
+from zerochain.formats.weights import weights_of, with_weights
 from zerochain.listeners.speaker_pieces import Division, Held, Piece, divide, trial_pieces
 from zerochain.metrics.speakers import Verification, verify
 from zerochain.modules.speaker_encoder import SpeakerClassifier, SpeakerNet, SpeakerNetConfig
-from zerochain.modules.weights import weights_of, with_weights
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.config import TrainingConfig
 from zerochain.training.crops import like_lengths, padded

@@ -287,7 +287,7 @@ class _Ours:
 
     def __init__(self, recogniser: Recogniser, corpus: Corpus, split: str | None) -> None:
         self.recogniser = recogniser
-        own = recogniser.report
+        own = recogniser.training
         self.protocol = f"recogniser {short(recogniser.id)}"
         self.inputs = {"recogniser": recogniser.id}
         self.options: dict[str, Any] = {

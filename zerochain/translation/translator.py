@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from zerochain.errors import InputError, listed
 from zerochain.formats.bundle import Bundle, opened_as, read_bundle, write_bundle
 from zerochain.formats.units import Units
+from zerochain.formats.weights import weights_of, with_weights
 from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
-from zerochain.modules.weights import weights_of, with_weights
 from zerochain.progress import track
 from zerochain.training.crops import like_lengths
 from zerochain.translation.data import Material, Pair, padded, steps_needed, taught

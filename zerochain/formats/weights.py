@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-N = TypeVar("N", bound=nn.Module)
+if TYPE_CHECKING:
+    from torch import nn
+
+N = TypeVar("N", bound="nn.Module")
 
 
 def weights_of(network: nn.Module) -> dict[str, NDArray[Any]]:
@@ -29,6 +30,8 @@ def with_weights(
     Raises:
         ValueError: they are not this network's.
     """
+    import torch
+
     with torch.device("meta"):
         expected = {n: (tuple(t.shape), t.dtype) for n, t in make().state_dict().items()}
     given = {n: (w.shape, torch.from_numpy(np.empty(0, w.dtype)).dtype) for n, w in weights.items()}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from zerochain.modules.weights import weights_of, with_weights
+from zerochain.formats.weights import weights_of, with_weights
 
 
 def network() -> nn.Module:
