@@ -14,15 +14,15 @@ import pytest
 
 from commands import run
 from zerochain import audio
-from zerochain.discovery.load import load_unit_model
-from zerochain.features.recogniser import Recogniser
-from zerochain.features.speaker_encoder import SpeakerEncoder
+from zerochain.discovery.stage import load_unit_model
+from zerochain.listeners.recogniser import Recogniser
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.formats.abx_cells import read_cells
 from zerochain.formats.attention import read_attention
 from zerochain.formats.bundle import MARKER, bundle_id, read_bundle
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import read_features
-from zerochain.formats.fit import read_fit
+from zerochain.formats.bundle import read_fit
 from zerochain.formats.identity import short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.phones import read_phones
@@ -30,9 +30,9 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
-from zerochain.inversion.f0_units import F0Quantizer
-from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.neural import NeuralInverter
+from zerochain.inversion.pitch import F0Quantizer
+from zerochain.inversion.spectral import Inverter
+from zerochain.inversion.waveform import NeuralInverter
 from zerochain.inversion.speaking import load_inverter
 from zerochain.inversion.voices import Voice
 from zerochain.translation.source import arrays, read_source
