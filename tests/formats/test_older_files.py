@@ -15,14 +15,11 @@ import pytest
 from commands import run
 from zerochain import audio
 from zerochain.discovery.stage import load_unit_model
-from zerochain.listeners.recogniser import Recogniser
-from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.formats.abx_cells import read_cells
 from zerochain.formats.attention import read_attention
-from zerochain.formats.bundle import MARKER, bundle_id, read_bundle
+from zerochain.formats.bundle import MARKER, bundle_id, read_bundle, read_fit
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import read_features
-from zerochain.formats.bundle import read_fit
 from zerochain.formats.identity import short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.phones import read_phones
@@ -31,10 +28,12 @@ from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
 from zerochain.inversion.pitch import F0Quantizer
-from zerochain.inversion.spectral import Inverter
-from zerochain.inversion.waveform import NeuralInverter
 from zerochain.inversion.speaking import load_inverter
+from zerochain.inversion.spectral import Inverter
 from zerochain.inversion.voices import Voice
+from zerochain.inversion.waveform import NeuralInverter
+from zerochain.listeners.recogniser import Recogniser
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.translation.source import arrays, read_source
 from zerochain.translation.translator import Search, Translator
 
