@@ -1,9 +1,14 @@
 """How `make docs` builds the site: Sphinx reads the Markdown pages of this folder."""
 
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 import zerochain
+from zerochain.cli import main
 
 project = "zerochain"
 author = "The zerochain authors"
@@ -14,13 +19,12 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx_click",
 ]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 default_role = "literal"  # docstrings have `names` in single backquotes
 
-myst_enable_extensions = ["colon_fence"]
+smartquotes = False  # of two hyphens they make a dash
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -85,13 +89,64 @@ def api_reference() -> Iterator[str]:
             yield from ("```", "")
 
 
-def add_api(app: Any, page: str, source: list[str]) -> None:
-    """Put the API reference where its page asks for it."""
+def options_reference(group: click.Group, context: click.Context) -> Iterator[str]:
+    """The lines of the reference of all commands: what each `--help` says, as Markdown."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        here = click.Context(command, info_name=name, parent=context)
+        level = here.command_path.count(" ") + 1
+        yield from (f"{'#' * min(level, 3)} {here.command_path}", "")
+        if isinstance(command, click.Group):
+            yield from (as_markdown(command.help or ""), "")
+            yield from options_reference(command, here)
+            continue
+        usage = " ".join(command.collect_usage_pieces(here))
+        yield from ("```text", f"{here.command_path} {usage}", "```", "")
+        yield from (as_markdown(command.help or ""), "")
+        yield from ("| option | what it is |", "|---|---|")
+        for parameter in command.get_params(here):
+            record = parameter.get_help_record(here)
+            if record and record[1] and not {"--config", "--help"} & set(parameter.opts):
+                option, text = (part.replace("|", "\\|") for part in record)
+                yield f"| `{option}` | {escaped(text)} |"
+        example = inspect.cleandoc((command.epilog or "").replace("\b\nExample:\n", ""))
+        yield from ("", "```shell", example, "```", "")
+
+
+def as_markdown(text: str) -> str:
+    """A help text; what click is told not to wrap (after \\b) stands as it is."""
+    paragraphs = inspect.cleandoc(text.partition("\f")[0]).split("\n\n")
+    return "\n\n".join(
+        f"```text\n{inspect.cleandoc(p[1:])}\n```" if p.startswith("\b") else escaped(p)
+        for p in paragraphs
+    )
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown would take for its own signs."""
+    return re.sub(r"[_*`<>\[\]]", r"\\\g<0>", text)
+
+
+GENERATED = {
+    "reference/api": ("<!-- public names -->", api_reference),
+    "reference/options": (
+        "<!-- all options -->",
+        lambda: options_reference(main, click.Context(main, info_name="zerochain")),
+    ),
+}
+"""Page → where in it something is generated, and by what."""
+
+
+def add_generated(app: Any, page: str, source: list[str]) -> None:
+    """Put in what a page asks for."""
     del app
-    if page == "reference/api":
-        source[0] = source[0].replace("<!-- public names -->", "\n".join(api_reference()))
+    if page in GENERATED:
+        mark, lines = GENERATED[page]
+        assert mark in source[0]
+        source[0] = source[0].replace(mark, "\n".join(lines()))
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", add_api)
+    app.connect("source-read", add_generated)
