@@ -67,7 +67,8 @@ def test_command_lines_are_taken(page: Path) -> None:
 
 @pytest.mark.usefixtures("any_path")
 @pytest.mark.parametrize(
-    "line", ["discover kmean corpus --out m", "discover kmeans c --out m --unit-count 3", "encode m"]
+    "line",
+    ["discover kmean corpus --out m", "discover kmeans c --out m --unit-count 3", "encode m"],
 )
 def test_wrong_ones_are_not(line: str) -> None:
     with pytest.raises(click.ClickException):
