@@ -12,7 +12,7 @@ from zerochain.cli import main
 
 project = "zerochain"
 author = "The zerochain authors"
-copyright = "the zerochain authors"  # noqa: A001 (Sphinx's name)
+copyright = "the zerochain authors"
 release = version = zerochain.__version__
 
 extensions = [
@@ -90,7 +90,7 @@ def api_reference() -> Iterator[str]:
 
 
 def options_reference(group: click.Group, context: click.Context) -> Iterator[str]:
-    """The lines of the reference of all commands: what each `--help` says, as Markdown."""
+    """The lines of the reference of all commands: what each `--help` prints, as Markdown."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None

@@ -23,7 +23,7 @@ class Block:
     language: str
     text: str
     not_run: str
-    """Why the tests don't run it: what a comment above it says; empty where they do."""
+    """Why the tests don't run it: from a comment above it; empty where they do."""
 
     @property
     def where(self) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,12 @@ def parse(words: list[str]) -> None:
     context = click.Context(main, info_name="zerochain")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, found, words = command.resolve_command(context, words)
-        assert found is not None and name is not None
+        assert found is not None
+        assert name is not None
         command, context = found, click.Context(found, info_name=name, parent=context)
     if words and words != ["…"]:  # else the command is only named
-        try:
+        with suppress(click.exceptions.Exit):  # of --help
             command.make_context(context.info_name, words, parent=context.parent)
-        except click.exceptions.Exit as end:  # --help
-            assert end.exit_code == 0
 
 
 @pytest.mark.usefixtures("any_path")
