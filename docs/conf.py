@@ -30,6 +30,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
@@ -44,16 +45,19 @@ pygments_dark_style = "monokai"
 API_GROUPS = {
     "formats": "Files and what they hold",
     "audio": "Sound",
-    "features": "Features",
     "corpora": "Corpora",
+    "exchange": "Other people's files",
+    "features": "Features",
     "discovery": "Unit models",
     "inversion": "Inverters",
     "translation": "Translators",
     "listeners": "Recognisers and speaker encoders",
     "search": "Search",
     "speechchain": "The speech chain",
+    "recordings": "Single recordings",
     "metrics": "Metrics",
-    "scoring": "Scoring files",
+    "scoring": "From files to scores",
+    "report": "Report",
     "training": "Training",
     "errors": "Errors",
 }
@@ -85,7 +89,8 @@ def api_reference() -> Iterator[str]:
             yield f".. auto{kind}:: zerochain.{name}"
             if kind == "class":
                 yield "   :members:"
-                yield "   :inherited-members: BaseModel, Exception, ABC, tuple"
+                yield "   :inherited-members: BaseModel, ABC, tuple"
+                yield "   :exclude-members: model_config, add_note, with_traceback"
             yield from ("```", "")
 
 
@@ -128,6 +133,50 @@ def escaped(text: str) -> str:
     return re.sub(r"[_*`<>\[\]]", r"\\\g<0>", text)
 
 
+def plain_types(
+    app: Any,
+    what: str,
+    name: str,
+    thing: Any,
+    options: Any,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str, str | None] | None:
+    """Signatures with types as they are read: `ndarray[float32]`, `Path`."""
+    del app, what, name, thing, options
+    array = r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]"
+
+    def plain(text: str) -> str:
+        text = re.sub(
+            r"~?\b(collections\.abc|pathlib|typing|numpy|zerochain)(\.[a-z_0-9]+)*\.(?=\w)",
+            "",
+            text,
+        )
+        return re.sub(array, r"ndarray[\1]", text.replace("~", ""))
+
+    return signature and (plain(signature), returned and plain(returned))
+
+
+_attribute_lines: dict[str, list[str]] = {}
+
+
+def keep_attribute(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Remember what stands under an attribute, before napoleon takes "Name: text" for a type."""
+    del app, thing, options
+    if what in {"attribute", "data", "property"}:
+        _attribute_lines[name] = list(lines)
+
+
+def restore_attribute(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Put back what `keep_attribute` remembered."""
+    del app, what, thing, options
+    lines[:] = _attribute_lines.pop(name, lines)
+
+
 GENERATED = {
     "reference/api": ("<!-- public names -->", api_reference),
     "reference/options": (
@@ -150,3 +199,6 @@ def add_generated(app: Any, page: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", add_generated)
+    app.connect("autodoc-process-signature", plain_types)
+    app.connect("autodoc-process-docstring", keep_attribute, priority=400)
+    app.connect("autodoc-process-docstring", restore_attribute, priority=600)

@@ -8,7 +8,7 @@ import pytest
 from pages import PAGES, ROOT, spans
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_FILE = re.compile(r"(evaluation|pipelines|data|benchmarks|tests)(/[\w.-]+)*/?$")
+_FILE = re.compile(r"(evaluation|pipelines|data|benchmarks|tests|zerochain)(/[\w.-]+)*/?$")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
