@@ -38,7 +38,6 @@ def any_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (click.Path, *click.Path.__subclasses__()):
         monkeypatch.setattr(kind, "convert", convert)
     monkeypatch.setattr(Path, "exists", lambda self, **options: True)
-    monkeypatch.setattr("zerochain.formats.yaml_files.read_yaml", lambda path: {})
 
 
 def parse(words: list[str]) -> None:

@@ -17,7 +17,6 @@ from pages import DOCS, ROOT, Block, blocks
 from zerochain.cli import main
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import read_phones
-from zerochain.resources import resource
 
 # After four steps codebooks have collapsed, which is rightly warned of.
 pytestmark = pytest.mark.filterwarnings("default::UserWarning")
@@ -75,7 +74,7 @@ def shell(block: Block, line: str) -> str:
     command = main
     if program == "python":
         script, *words = words
-        command = runpy.run_path(str(resource(script)))["main"]
+        command = runpy.run_path(str(ROOT / script))["main"]
     else:
         assert program == "zerochain", block.where
     result = CliRunner().invoke(command, words)
