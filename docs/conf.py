@@ -67,7 +67,7 @@ API_GROUPS = {
 def public_names() -> dict[str, list[str]]:
     """Heading → the public names below it, as `zerochain.__all__` orders them."""
     groups: dict[str, list[str]] = {heading: [] for heading in API_GROUPS.values()}
-    for name in getattr(zerochain, "__all__", []):
+    for name in zerochain.__all__:
         if name.startswith("_"):
             continue
         module = getattr(getattr(zerochain, name), "__module__", "zerochain.formats")
