@@ -16,10 +16,10 @@ from pages import DOCS, ROOT, Block, blocks
 from zerochain import Corpus, read_corpus, read_phones
 from zerochain.cli import main
 
-# After four steps codebooks have collapsed, which is rightly warned of.
+# After two steps codebooks have collapsed, which is rightly warned of.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-TINY = "--steps 4 --validate-every 2 --batch-size 2"
+TINY = "--steps 2 --validate-every 2 --batch-size 2"
 SMALLER = {
     r"--units \d+": "--units 12",
     r"--test-fraction [\d.]+": "--test-fraction 0.4",
