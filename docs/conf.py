@@ -152,7 +152,8 @@ def plain_types(
             "",
             text,
         )
-        return re.sub(array, r"ndarray[\1]", text.replace("~", ""))
+        text = re.sub(array, r"ndarray[\1]", text.replace("~", ""))
+        return re.sub(r"Annotated\[([^,]+), [^\]]*\]", r"\1", text)
 
     return signature and (plain(signature), returned and plain(returned))
 
