@@ -10,7 +10,7 @@ PYTHON_NEWEST ?= $(shell for python in python3.14 python3.13 python3.12 \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
 	&& command -v "$$python" && break; done)
 
-.PHONY: demo test test-newest fuzz lint benchmark clean
+.PHONY: demo test test-newest fuzz lint benchmark docs clean
 
 # The whole chain on the demonstration corpus; the report is runs/demo/report/index.html
 demo: $(VENV)/.installed
@@ -48,6 +48,14 @@ lint: $(VENV)/.installed
 
 benchmark: $(VENV)/.installed
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit; done
+
+# The documentation site, build/docs/index.html; warnings are errors
+docs: $(VENV)/.docs-installed
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+
+$(VENV)/.docs-installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 # torch comes first: with it in place the other packages take it as it is, CPU build or CUDA build
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt

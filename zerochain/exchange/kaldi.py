@@ -104,8 +104,7 @@ def import_kaldi(
         out: the corpus's folder.
         recordings: where the relative paths in wav.scp start; `folder` by default.
         split: of all its utterances, since Kaldi has a directory for each.
-        name, language, licence, source, alignments, tier, alignment_times, strip_word_positions,
-            channel, skip_bad, copy, jobs: as for a folder.
+        channel: as for a folder; so are all arguments that are not listed here.
 
     Raises:
         InputError: as for a folder; commands that do more than decode a file, and segments
