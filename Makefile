@@ -50,12 +50,8 @@ benchmark: $(VENV)/.installed
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit; done
 
 # The documentation site, build/docs/index.html; warnings are errors
-docs: $(VENV)/.docs-installed
+docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
-
-$(VENV)/.docs-installed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	touch $@
 
 # torch comes first: with it in place the other packages take it as it is, CPU build or CUDA build
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt

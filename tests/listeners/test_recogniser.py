@@ -266,7 +266,7 @@ def test_the_command_says_how_often_it_errs(toned: Any, tmp_path: Path) -> None:
         " │ │ │ ", " "
     )
     assert "recogniser" in run("show", out).output
-    recipe = Recogniser.load(out).report["training"]
+    recipe = Recogniser.load(out).training["training"]
     asked_for = {"max_steps": 2, "validate_every": 1}
     assert recipe == {**RECIPE.model_dump(), **asked_for}
     assert recipe["ema_decay"] == 0.99
