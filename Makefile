@@ -41,13 +41,17 @@ $(NEWEST)/.installed: pyproject.toml setup.py
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/fuzz -n 10000
 
+# Style, spelling, words that are not used here (tests/words.py), types
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python tests/words.py
 	$(BIN)/mypy
 
+# Runs and records benchmarks: all, or ONLY=kmeans OPTIONS="--points 20000"; see benchmarks/README.md
 benchmark: $(VENV)/.installed
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit; done
+	$(BIN)/python benchmarks/record.py $(ONLY) $(OPTIONS)
 
 # torch comes first: with it in place the other packages take it as it is, CPU build or CUDA build
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt
