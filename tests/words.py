@@ -62,7 +62,7 @@ WORDS = {
     r"taught": "teacher-forcing inputs, trained",
     rf"(?:{COUNTED}) an? (?:{PER})": "per",
     rf"(?:{COUNTED})_an?_[a-z]+": "_per_",
-    r"(?:make|makes|made|making)[ _-]up(?! (?:for|of|to))": "hallucinates, synthetic, pseudo",
+    r"(?:makes|made|making)[ _-]up(?! (?:for|of|to|the|a))": "hallucinates, synthetic, pseudo",
     r"(?:what|as) (?:[a-z]+ ){1,4}came to": "result, outcome",
     r"draft(?=[(_])": "initial centroids, initial",
     r"strangers?": "unknown, unseen speakers",
