@@ -26,6 +26,7 @@ SUFFIXES = {
     *(".py", ".md", ".smk", ".yaml", ".yml", ".toml", ".cff", ".sh", ".html", ".j2", ".css"),
     *(".js", ".rst", ""),
 }
+BUILT = {".venv", ".venv-newest", "runs", "build", "dist"}
 EXEMPT = {"tests/words.py", "tests/test_words.py", "LICENSE"}
 
 COUNTED = (
@@ -69,7 +70,7 @@ WORDS = {
     r"most_for_one": "max_length_ratio",
     rf"(?<!there )is no (?:{NOUNS})": "is not a",
     r"for want of": "without, because there is no",
-    rf"(?<![\d.,–-])1 (?:{PLURALS})": "1 unit, by the helper for plurals",
+    rf"(?<![\d.,–-])1 (?:{PLURALS})": "1 unit, by zerochain.errors.counted",
 }
 """Pattern → what to write instead. No pattern has a capturing group."""
 INSTEAD = list(WORDS.values())
@@ -93,11 +94,16 @@ class Use(NamedTuple):
 def files(paths: Iterable[str] = ()) -> list[str]:
     """The files of the repository that are read, or those of them below the paths."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *paths]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    names = sorted({*listed.split("\0")} - {""})
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:  # a download without git's history: `make lint` works there too
+        parts = paths or [path.name for path in ROOT.iterdir() if path.name not in BUILT]
+        found = [p for part in parts for p in (ROOT / part, *(ROOT / part).rglob("*"))]
+        names = {path.relative_to(ROOT).as_posix() for path in found}
+    else:
+        names = {*done.stdout.split("\0")} - {""}
     return [
         name
-        for name in names
+        for name in sorted(names)
         if name not in EXEMPT and Path(name).suffix in SUFFIXES and (ROOT / name).is_file()
     ]
 
