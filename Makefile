@@ -10,7 +10,7 @@ PYTHON_NEWEST ?= $(shell for python in python3.14 python3.13 python3.12 \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
 	&& command -v "$$python" && break; done)
 
-.PHONY: demo test test-newest fuzz lint benchmark docs clean
+.PHONY: demo test coverage test-newest fuzz lint benchmark docs clean
 
 # The whole chain on the demonstration corpus; the report is runs/demo/report/index.html
 demo: $(VENV)/.installed
@@ -20,7 +20,12 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed lint
 	$(BIN)/pytest -n $(CORES) --dist worksteal
 
-# The suite on the newest Python with the newest of everything, constraints.txt aside
+# The suite with branch coverage; fails below fail_under of [tool.coverage.report]
+coverage: $(VENV)/.installed
+	$(BIN)/pytest -n $(CORES) --dist worksteal --cov
+
+# The suite on the newest Python with the newest of everything, constraints.txt aside;
+# COVERAGE=--cov measures the coverage there, as CI does
 test-newest:
 	@if [ -z "$(PYTHON_NEWEST)" ]; then echo "No Python 3.12 or newer here: tests with the newest versions are skipped."; \
 	else $(MAKE) newest; fi
@@ -28,7 +33,7 @@ test-newest:
 .PHONY: newest
 newest: $(NEWEST)/.installed
 	$(NEWEST)/bin/python -m pip list --format freeze | grep -iE '^(click|librosa|numba|numpy|pyarrow|pytest|scikit-learn|scipy|snakemake|torch)='
-	$(NEWEST)/bin/python -m pytest -n $(CORES) --dist worksteal
+	$(NEWEST)/bin/python -m pytest -n $(CORES) --dist worksteal $(COVERAGE)
 
 $(NEWEST)/.installed: pyproject.toml setup.py
 	rm -rf $(NEWEST)
@@ -41,13 +46,17 @@ $(NEWEST)/.installed: pyproject.toml setup.py
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/fuzz -n 10000
 
+# Style, spelling, words that are not used here (tests/words.py), types
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python tests/words.py
 	$(BIN)/mypy
 
+# Runs and records benchmarks: all, or ONLY=kmeans OPTIONS="--points 20000"; see benchmarks/README.md
 benchmark: $(VENV)/.installed
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit; done
+	$(BIN)/python benchmarks/record.py $(ONLY) $(OPTIONS)
 
 # The documentation site, build/docs/index.html; warnings are errors
 docs: $(VENV)/.installed

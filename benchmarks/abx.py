@@ -1,15 +1,15 @@
 """ABX beside fastabx and beside a plain Python loop, on one synthetic set.
 
-20 phones × 10 speakers × 10 tokens of 10 … 30 frames, any context, across speakers: 34.2 million
-triples, all of them. Four representations: 39 and 256 numbers a frame under the angular distance,
-39 posteriors under the symmetrised KL divergence, and units (K = 100) that are the same or not.
-Each run is a process of its own, after one on a small set (compilation and imports aren't timed);
-the plain loop scores a subset.
+20 phones × 10 speakers × 10 tokens of 10 … 30 frames, any context, across speakers: all of the 34.2
+million triples. Four representations: frames of 39 and of 256 dimensions under the angular
+distance, 39 posteriors under the symmetrised KL divergence, and units (K = 100) that are the same
+or not. Each system runs in its own process, after a warm-up on a small set: compilation and imports
+aren't timed. The plain loop scores a subset.
 
     python benchmarks/abx.py [--peer PYTHON] [--only KIND …]
 
 fastabx needs Python ≥ 3.12: where this Python can't import it, give one that can with --peer or
-ZEROCHAIN_FASTABX_PYTHON. Without any, its rows are left out.
+ZEROCHAIN_FASTABX_PYTHON. Without one, its rows are left out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+
+from measuring import apart, cost
 
 KINDS = {"D=39": "angular", "D=256": "angular", "KL": "kl_symmetric", "units": "identical"}
 """Representation → distance."""
@@ -32,7 +31,7 @@ PART = (4, 3, 3)
 
 
 def tokens(kind, n_phones, n_speakers, n_tokens):
-    """(phone, speaker, frames) of every token: a phone's own course, a speaker's shift, noise."""
+    """(phone, speaker, frames) of each token: the phone's trajectory, a speaker's offset, noise."""
     rng = np.random.default_rng(0)
     dim = {"D=39": 39, "D=256": 256, "KL": 39, "units": 8}[kind]
     courses = rng.normal(size=(n_phones, 30, dim)).astype(np.float32)
@@ -94,7 +93,7 @@ def fastabx(kind, made):
 
 
 def plain(kind, made):
-    """The definition as a loop over triples, distances kept; numpy for frame distances alone."""
+    """The definition as a loop over triples, with cached distances; numpy for frame distances."""
     distances = {}
 
     def distance(x, y):
@@ -155,22 +154,15 @@ def measure(system, kind, size):
     """One run, in this process, as JSON on standard output."""
     SYSTEMS[system](kind, tokens(kind, 3, 3, 2))
     made = tokens(kind, *size)
-    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    wall, cpu = time.perf_counter(), time.process_time()
-    value, n = SYSTEMS[system](kind, made)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    row = {"value": float(value), "triples": n, "wall": wall, "cpu": cpu}
-    print(json.dumps({**row, "peak_mb": peak_mb, "added_mb": peak_mb - before_mb}))
+    with cost() as spent:
+        value, n = SYSTEMS[system](kind, made)
+    row = {"value": float(value), "triples": n, "wall": spent.wall_s, "cpu": spent.cpu_s}
+    added_mb = spent.peak_mb - spent.peak_before_mb
+    print(json.dumps({**row, "peak_mb": spent.peak_mb, "added_mb": added_mb}))
 
 
 def run(python, system, kind, size):
-    words = [python, __file__, "--measure", system, kind, *map(str, size)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{system} {kind}: not measured ({done.stderr.strip().splitlines()[-1:]})")
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
+    return apart(__file__, "--measure", system, kind, *size, python=python, may_fail=True)
 
 
 def report(kind, size, rows):

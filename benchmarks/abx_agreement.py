@@ -1,21 +1,21 @@
-"""ABX errors of the field's own programs beside ours, on small items that lie with the tests.
+"""ABX errors of the field's own programs beside ours, on the small items of the tests.
 
 Peers: fastabx, and Libri-Light's code as the ZeroSpeech challenges install it (libriabx for 2021,
-libriabx2 with any context besides). They differ in what a token's frames are, and in the scale of
-vectors, see `ours`. Groups are too small for anybody to draw from, so nothing is random.
+libriabx2 which has any context as well). They differ in the frames of a token, and in the scale of
+vectors, see `ours`. Groups are too small to be subsampled by any of them, so nothing is random.
 
     python benchmarks/abx_agreement.py [--fastabx PYTHON] [--librilight PYTHON] [--write]
 
 Give a Python that can import them (fastabx needs 3.12; `pip install fastabx`, `pip install
 zerospeech-libriabx zerospeech-libriabx2`) here, or in ZEROCHAIN_FASTABX_PYTHON and
-ZEROCHAIN_LIBRILIGHT_PYTHON. Of peers that aren't there the recorded errors are shown. --write
-makes the items anew and records what the peers say of them, all of them or none.
+ZEROCHAIN_LIBRILIGHT_PYTHON. For peers that are missing, the recorded errors are shown. --write
+generates the items again and records the errors of all peers, or of none.
 
-All agree to 1e-7 and better (of the error as a fraction) but on two kinds of data. On "codes",
-units' code vectors, the peers' float32 shows: equal frames are often at 1e-4 from each other, and
-the same distances add up to another sum in another order, so ties are undone. "zeros" has all-zero
-frames, which fastabx 0.9 leaves at some angle from the others, not at the greatest. With a frame
-distance that has neither flaw ("exact angular") fastabx agrees on both.
+All agree to 1e-7 or better (of the error as a fraction) except on two kinds of data. On "codes",
+the code vectors of units, float32 rounding shows in the peers: the distance of equal frames is
+often 1e-4, and sums depend on the order of their terms, so that ties are broken. "zeros" has
+all-zero frames, which fastabx 0.9 puts at some angle from the others and not at the largest. With a
+frame distance that has neither flaw ("exact angular") fastabx agrees on both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import types
@@ -34,6 +33,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+
+from measuring import apart
 
 HERE = Path(__file__).resolve().parents[1] / "tests" / "metrics" / "abx_peers"
 ITEMS, SCORES = "triphones.item", "scores.json"
@@ -81,7 +82,7 @@ def make(folder):
                 phone, (before, after) = said[i]
                 n = int(rng.choice([1, 2, 3, 5, 9], p=[0.15, 0.2, 0.3, 0.25, 0.1]))
                 first = sum(map(len, frames))
-                # The middles of the first and the last frame are inside; some are just there.
+                # The centres of the first and the last frame are inside, some only just.
                 onset = STEP_MS * first + int(rng.integers(-4, 6))
                 offset = max(onset + 1, STEP_MS * (first + n) + int(rng.integers(-5, 5)))
                 times = f"{onset / 1000:.3f} {offset / 1000:.3f}"
@@ -190,7 +191,7 @@ def libriabx(folder):
 
 
 def import_torchaudio():
-    """Libri-Light's code imports it for recordings; there are none here, and it often can't."""
+    """Libri-Light's code imports torchaudio for recordings, of which there are none here."""
     try:
         import torchaudio  # noqa: F401
     except (ImportError, OSError):
@@ -232,22 +233,17 @@ def ours(folder, one):
 
 def measured(python, peer, folder):
     """A peer's errors by another Python, or none where it can't import the peer."""
-    words = [python, str(Path(__file__).resolve()), "--measure", peer, str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{peer}: not run ({' '.join(done.stderr.strip().splitlines()[-1:])})")
-        return []
-    return json.loads(done.stdout.splitlines()[-1])
+    return apart(__file__, "--measure", peer, folder, python=python, may_fail=True) or []
 
 
 def write(pythons):
-    """Items and scores anew, of all peers or not at all."""
+    """Write new items, and the scores of all peers on them."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make(folder)
         found = [measured(python, peer, folder) for peer, python in pythons.items()]
         if not all(found):
-            sys.exit("nothing was written: all peers have to score the same items")
+            sys.exit("not written: all peers have to score the same items")
         text = json.dumps([one for rows in found for one in rows], indent=1)
         (folder / SCORES).write_text(text + "\n", encoding="utf-8")
         shutil.copytree(folder, HERE, dirs_exist_ok=True)

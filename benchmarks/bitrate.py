@@ -1,7 +1,7 @@
 """`zerochain score bitrate` of many utterances: CPU-seconds and peak memory, beside another build.
 
-Units are runs of geometric length, drawn from a skewed distribution. Each build runs as a process
-of its own on the same files, reading them and starting up included; the rates have to agree.
+Units are runs of geometric length, drawn from a skewed distribution. Each build runs in its own
+process on the same files, start-up and reading included; the bit rates have to agree.
 
     python benchmarks/bitrate.py [--utterances 100000] [--units 40] [--before CHECKOUT]
 """
@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from measuring import ROOT, run_build
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, write_units
 
-HERE = Path(__file__).resolve().parents[1]
 N_UNITS, STEP_MS = 256, 40.0
 
 
@@ -44,36 +41,29 @@ def make(folder, n_utterances, mean_units):
 
 
 def measure(checkout, folder, scores):
-    """CPU-seconds and peak memory in MB of one run by the zerochain in `checkout`."""
-    command = [sys.executable, "-m", "zerochain", "score", "bitrate", str(folder / "units.parquet")]
-    command += ["--corpus", str(folder / "corpus"), "--out", str(scores)]
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=folder)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{checkout}: exit code {process.returncode}")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+    """The cost of one run by the zerochain in `checkout`."""
+    units, corpus = folder / "units.parquet", folder / "corpus"
+    return run_build(checkout, "score", "bitrate", units, "--corpus", corpus, "--out", scores)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--utterances", type=int, default=100_000)
-    parser.add_argument("--units", type=int, default=40, help="of an utterance, on average")
+    parser.add_argument("--units", type=int, default=40, help="per utterance, on average")
     parser.add_argument("--before", type=Path, help="a checkout of another build of zerochain")
     given = parser.parse_args()
-    builds = {"this build": HERE} | ({"before": given.before.resolve()} if given.before else {})
+    builds = {"this build": ROOT} | ({"before": given.before.resolve()} if given.before else {})
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        # Apart: a process that is started counts its parent's peak of memory as its own.
+        # In a process of its own: a child starts with its parent's peak of memory as its own.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
             apart.submit(make, folder, given.utterances, given.units).result()
         rates = {}
         print(f"{given.utterances} utterances of {given.units} units on average, K={N_UNITS}")
         for name, checkout in builds.items():
-            seconds, megabytes = measure(checkout, folder, folder / f"{name}.jsonl")
+            spent = measure(checkout, folder, folder / f"{name}.jsonl")
             rates[name] = [one.value for one in read_scores(folder / f"{name}.jsonl")]
-            print(f"{name:<12} {seconds:>7.1f} CPU-s {megabytes:>7.0f} MB")
+            print(f"{name:<12} {spent.cpu_s:>7.1f} CPU-s {spent.peak_mb:>7.0f} MB")
         for values in rates.values():
             np.testing.assert_allclose(values, rates["this build"], rtol=1e-9)
 

@@ -1,9 +1,9 @@
 """F0 of zerochain beside librosa.pyin: time, error where F0 is known, agreement on real speech.
 
-The speech is synthesised here: glottal pulses with jitter, shimmer and breath through formants
-that move, stretches of frication, closures and silence between them; men's, women's and
-children's voices. It is scored clean, and with white noise at 20 dB. One thread each, in this
-process, after a warm-up.
+The speech is synthesised here: glottal pulses with jitter, shimmer and breath through moving
+formants, with frication, closures and silence between; voices of men, women and children. Both
+trackers run on clean speech, and with white noise at 20 dB, with one thread each in this process,
+after a warm-up.
 
     python benchmarks/f0.py [--utterances 12] [RECORDING …]
 """
@@ -33,7 +33,7 @@ VOWELS = (
 
 
 def glottal_source(rng, f0):
-    """Derivative of Rosenberg's pulse, one a period of f0 (n,), with jitter, shimmer and breath."""
+    """Derivative of Rosenberg's pulse in each period of f0 (n,), with jitter, shimmer, breath."""
     wave, position = np.zeros(len(f0)), 0.0
     while position < len(f0) - 2:
         period = RATE / f0[int(position)] * (1 + 0.005 * rng.normal())
@@ -50,7 +50,7 @@ def glottal_source(rng, f0):
 
 
 def formants(rng, source, scale):
-    """Cascade of resonances that glide from vowel to vowel, set anew every 5 ms."""
+    """Cascade of resonances that glide from vowel to vowel, updated every 5 ms."""
     n_blocks = -(-len(source) // STEP)
     targets = np.array([VOWELS[i] for i in rng.integers(len(VOWELS), size=2 + n_blocks // 25)])
     at = np.linspace(0, len(targets) - 1, n_blocks)
@@ -69,7 +69,7 @@ def formants(rng, source, scale):
 
 
 def voiced(rng, base, scale):
-    """A voiced stretch and its F0: a contour that moves by up to half an octave."""
+    """A voiced interval and its F0: a contour that moves by up to half an octave."""
     n = int(rng.uniform(0.08, 0.6) * RATE)
     t = np.arange(n) / RATE
     drift = rng.uniform(-0.3, 0.3) + rng.uniform(-0.8, 0.8) * (t - t[-1] / 2)
@@ -148,7 +148,7 @@ def run(system, waves):
 def synthesised(n, noise_db):
     waves, known = zip(*(utterance(seed, noise_db) for seed in range(n)), strict=True)
     seconds = sum(map(len, waves)) / RATE
-    print(f"\n{n} utterances, {seconds:.0f} s, {noise_db or 60} dB of signal to noise")
+    print(f"\nutterances: {n}, {seconds:.0f} s, {noise_db or 60} dB signal-to-noise ratio")
     print(f"{'':14}{'CPU s':>8}{'× real time':>13}{'VDE %':>8}{'GPE %':>8}{'FFE %':>8}{'cents':>8}")
     spent = {}
     for system in SYSTEMS:
@@ -162,7 +162,7 @@ def synthesised(n, noise_db):
 def real(paths):
     from zerochain import audio
 
-    print("\nreal speech: where the two trackers agree")
+    print("\nreal speech: agreement of the two trackers")
     columns = ("CPU s", "ours", "voiced %", "ours", "voicing differs %", "within 20 % %")
     print("".join(f"{column:>19}" for column in columns))
     for path in paths:

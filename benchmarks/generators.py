@@ -1,10 +1,10 @@
 """Generators of speech on one CPU thread: real-time factor, training step and parameters.
 
 Our ConvNeXt with a harmonic excitation beside HiFi-GAN at its published size, both from units of
-10 ms with random weights; and the discriminators that may train them. Each runs in a process of
-its own; times are medians of CPU seconds, which other work on the machine lengthens less than the
-clock's. A training step is forward, spectral losses, backward and AdamW; a
-discriminator's step is one on real and made segments and what the generator needs of it.
+10 ms with random weights; and the discriminators that can train them. Each runs in its own
+process; times are medians of CPU seconds, which other work on the machine lengthens less than
+wall-clock times. A training step is forward, spectral losses, backward and AdamW; a discriminator's
+step is its update on real and generated segments, with the losses that it gives the generator.
 
     python benchmarks/generators.py [--seconds 5] [--repeats 5] [--width 0.25]
 """
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
+
+from measuring import PASSIVE, apart
 
 HOP, BATCH, FRAMES = 160, 8, 64
 
@@ -63,7 +63,7 @@ def synthesis(model, options):
 
 
 def training(model, options):
-    """Seconds a step."""
+    """Seconds per step."""
     import torch
 
     from zerochain.modules.discriminators import MelLoss, multi_resolution_loss
@@ -109,7 +109,7 @@ def judging(model, options):
 
 
 def median_time(work, repeats):
-    work()  # memory and threads are set up
+    work()  # warm-up: allocates memory and starts threads
     times = []
     for _ in range(repeats):
         begun = time.process_time()
@@ -150,8 +150,6 @@ def main():
         torch.set_num_threads(1)
         print(json.dumps(measured(options.worker, options)))
         return
-    # Threads that spin while they wait ruin a busy machine.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     print(
         f"One CPU thread; synthesis of {options.seconds:g} s; training on {BATCH} "
         f"segments of {FRAMES} frames; discriminators of width {options.width:g}"
@@ -159,11 +157,7 @@ def main():
     columns = ("parameters, M", "real-time factor", "step, s")
     print(" " * 30 + "".join(f"{c:>18}" for c in columns))
     for name in GENERATORS + DISCRIMINATORS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--worker", name]
-        output = subprocess.run(
-            command, check=True, capture_output=True, text=True, env=environment
-        ).stdout
-        row = json.loads(output)
+        row = apart(__file__, *sys.argv[1:], "--worker", name, environment=PASSIVE)
         cells = (f"{row[c]:18.4f}" if c in row else " " * 18 for c in columns)
         print(f"{name:<30}" + "".join(cells))
 

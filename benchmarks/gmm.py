@@ -1,8 +1,8 @@
 """Diagonal Gaussian mixtures on 300 k × 39 frames, K = 256, beside scikit-learn.
 
-Rounds of EM (an E-step and an M-step each) from the same start: seconds a round, of the wall and of
-the CPU; megabytes at the peak beyond what the process held before, frames and libraries included;
-the log-likelihood (of a DPGMM the lower bound) a frame. Each run is a process of its own (Linux).
+Iterations of EM (an E-step and an M-step each) from the same start: wall-clock and CPU seconds per
+iteration; peak memory beyond what the process held before, frames and libraries included; the
+log-likelihood (of a DPGMM the lower bound) per frame. Each system runs in its own process (Linux).
 
     python benchmarks/gmm.py [--points 300000] [--rounds 5]
 """
@@ -12,24 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
+from measuring import apart, cost, mixture
+
 K, DIM, FLOOR = 256, 39, 1e-6
-
-
-def points(n):
-    """A mixture with as much overlap as speech has: 500 broad components of unequal weight."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(500, DIM))
-    weights = rng.dirichlet(np.full(500, 0.5))
-    made = centres[rng.choice(500, n, p=weights)] + 0.7 * rng.normal(size=(n, DIM))
-    return made.astype(np.float32)
 
 
 def zerochain(x, variational=False):
@@ -86,11 +76,10 @@ def worker(system, file, rounds):
     x = np.load(file)
     SYSTEMS[system](x[:5000])(1)
     run, held = SYSTEMS[system](x), resident_mb()
-    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    bound = run(rounds)
-    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps([wall / rounds, cpu / rounds, after.ru_maxrss / 1024 - held, float(bound)]))
+    with cost() as spent:
+        bound = run(rounds)
+    times = spent.wall_s / rounds, spent.cpu_s / rounds
+    print(json.dumps([*times, spent.peak_mb - held, float(bound)]))
 
 
 def main():
@@ -102,17 +91,15 @@ def main():
     if arguments.worker:
         worker(*arguments.worker, arguments.rounds)
         return
-    print(f"{arguments.points:,} × {DIM}, K = {K}, {arguments.rounds} rounds of EM")
-    print(f"{'':>22} {'wall s':>8} {'CPU s':>8} {'extra MB':>9} {'nats a frame':>13}")
+    print(f"{arguments.points:,} × {DIM}, K = {K}, iterations of EM: {arguments.rounds}")
+    print(f"{'':>22} {'wall s':>8} {'CPU s':>8} {'extra MB':>9} {'nats per frame':>14}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "points.npy"
-        np.save(file, points(arguments.points))
+        np.save(file, mixture(arguments.points, DIM))
         for system in SYSTEMS:
-            command = [sys.executable, __file__, "--rounds", str(arguments.rounds)]
-            command += ["--worker", system, str(file)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            wall, cpu, extra, bound = json.loads(output)
-            print(f"{system:>22} {wall:>8.2f} {cpu:>8.2f} {extra:>9.0f} {bound:>13.4f}")
+            words = ("--rounds", arguments.rounds, "--worker", system, file)
+            wall, cpu, extra, bound = apart(__file__, *words)
+            print(f"{system:>22} {wall:>8.2f} {cpu:>8.2f} {extra:>9.0f} {bound:>14.4f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""K-Means on 1 M × 39 points, K = 256, beside scikit-learn and (where installed) faiss.
+"""K-Means on 1 M × 39 points, K = 256, beside scikit-learn and, where it is installed, faiss.
 
-Inertia is over all points, as the mean squared distance to the nearest centroid; seconds are of the
-wall and of the CPU, after a warm-up on a small set. Each run is a process of its own.
+Wall-clock and CPU seconds after a warm-up on a small set; inertia is the mean squared distance of
+all points to their nearest centroids. Each system runs in its own process.
 
     python benchmarks/kmeans.py [--points 1000000]
 """
@@ -11,23 +11,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import resource
-import subprocess
-import sys
-import time
 
 import numpy as np
 
+from measuring import apart, cost, mixture
+
 K, DIM = 256, 39
-
-
-def points(n):
-    """A mixture with as much overlap as speech has: 500 broad components of unequal weight."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(500, DIM))
-    weights = rng.dirichlet(np.full(500, 0.5))
-    made = centres[rng.choice(500, n, p=weights)] + 0.7 * rng.normal(size=(n, DIM))
-    return made.astype(np.float32)
 
 
 def zerochain(x):
@@ -66,13 +55,12 @@ def inertia(x, centroids):
 
 
 def worker(system, n):
-    x = points(n)
+    x = mixture(n, DIM)
     SYSTEMS[system](x[:5000])
-    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    centroids = SYSTEMS[system](x)
-    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps([wall, cpu, after.ru_maxrss / 1024, inertia(x, np.asarray(centroids))]))
+    with cost() as spent:
+        centroids = SYSTEMS[system](x)
+    loss = inertia(x, np.asarray(centroids))
+    print(json.dumps([spent.wall_s, spent.cpu_s, spent.peak_mb, loss]))
 
 
 def main():
@@ -89,9 +77,8 @@ def main():
         if importlib.util.find_spec(system) is None:
             print(f"{system:>10} not installed")
             continue
-        command = [sys.executable, __file__, "--points", str(arguments.points), "--worker", system]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        wall, cpu, peak, loss = json.loads(output)
+        words = ("--points", arguments.points, "--worker", system)
+        wall, cpu, peak, loss = apart(__file__, *words)
         print(f"{system:>10} {wall:>8.1f} {cpu:>8.1f} {peak:>8.0f} {loss:>9.4f}")
 
 

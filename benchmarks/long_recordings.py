@@ -1,10 +1,10 @@
 """Importing long recordings beside an older build: memory, CPU-seconds, and MP3 beside FLAC.
 
-1. One stereo WAV of two hours at 48 kHz, whole: peak memory of the process and its CPU-seconds.
-2. 400 segments out of one hour of MP3, and out of the same in FLAC: how many times as long the MP3
-   takes. Both are of 44.1 kHz, mono.
+1. One whole stereo WAV of two hours at 48 kHz: peak memory of the process and its CPU-seconds.
+2. 400 segments of an hour of MP3, and of the same hour in FLAC: how many times as long the MP3
+   takes. Both are mono, at 44.1 kHz.
 
-Each import is a process of its own with one thread. The older build is a checkout of it.
+Each import runs in its own process with one thread. The older build is given as a checkout.
 
     git worktree add ../before TAG
     python benchmarks/long_recordings.py [--before ../before] [--hours 2] [--segments 400]
@@ -15,31 +15,17 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
-HERE = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-class Run(NamedTuple):
-    """What an import took."""
-
-    seconds: float
-    cpu_s: float
-    peak_mb: float
-    status: int
+from measuring import ROOT, run_build
 
 
 def minute(rate, channels, seed):
-    """Speech-like sound (n, channels): a voice that comes and goes, and some noise."""
+    """Speech-like sound (n, channels): a voice with pauses, and some noise."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(60 * rate) / rate
     phase = 2 * np.pi * np.cumsum(140 * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * time_s))) / rate
@@ -49,7 +35,7 @@ def minute(rate, channels, seed):
 
 
 def write(path, rate, channels, minutes):
-    """Write so many minutes, one at a time: the same ten over and over."""
+    """Write a recording minute by minute; it repeats after ten."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(path, "w", rate, channels) as file:
         different = [minute(rate, channels, seed) for seed in range(min(10, minutes))]
@@ -58,38 +44,18 @@ def write(path, rate, channels, minutes):
 
 
 def write_apart(*arguments):
-    """`write` in a process of its own: what it holds would count as the imports' memory."""
+    """`write` in its own process: a child's peak memory would start at its parent's."""
     process = multiprocessing.get_context("spawn").Process(target=write, args=arguments)
     process.start()
     process.join()
 
 
-def run(build, *words):
-    """Run the command line of a checkout, and measure it."""
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(build)}
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zerochain", *map(str, words)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd=build,
-    )
-    errors = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        print(errors.decode()[-300:])
-    seconds = time.perf_counter() - begun
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, process.returncode)
-
-
 def import_whole(build, folder, out):
-    return run(build, "import", "folder", folder, "--out", out, "--jobs", 1)
+    return run_build(build, "import", "folder", folder, "--out", out, "--jobs", 1)
 
 
 def import_segments(build, folder, kind, out):
-    return run(
+    return run_build(
         build, "import", "folder", folder / kind, "--table", folder / f"{kind}.tsv",
         "--out", out, "--jobs", 1,
     )  # fmt: skip
@@ -102,7 +68,7 @@ def main():
     parser.add_argument("--minutes", type=int, default=60, help="of MP3 and FLAC")
     parser.add_argument("--segments", type=int, default=400)
     options = parser.parse_args()
-    builds = {"this build": HERE}
+    builds = {"this build": ROOT}
     if options.before:
         builds = {"before": options.before.resolve(), **builds}
     with tempfile.TemporaryDirectory(prefix="zerochain-benchmark-") as place:
@@ -119,11 +85,10 @@ def main():
         print(f"{'':<12} {'seconds':>8} {'CPU-s':>7} {'peak MB':>8}")
         for name, build in builds.items():
             done = import_whole(build, folder / "long", folder / f"whole {name}")
-            print(f"{name:<12} {done.seconds:>8.1f} {done.cpu_s:>7.1f} {done.peak_mb:>8.0f}")
-        empty = {
-            name: run(build, "--help").cpu_s for name, build in builds.items()
-        }  # to start, which isn't counted below
-        print(f"\n{options.segments} segments out of {options.minutes} min, CPU-s")
+            print(f"{name:<12} {done.wall_s:>8.1f} {done.cpu_s:>7.1f} {done.peak_mb:>8.0f}")
+        # Start-up isn't counted below.
+        empty = {name: run_build(build, "--help").cpu_s for name, build in builds.items()}
+        print(f"\n{options.segments} segments of {options.minutes} min, CPU-s")
         print(f"{'':<12} {'FLAC':>8} {'MP3':>7} {'MP3 / FLAC':>11}")
         for name, build in builds.items():
             flac, mp3 = (

@@ -1,8 +1,8 @@
 """MFCC-39 of an hour of speech-like sound beside librosa: seconds, ratios, largest difference.
 
-Each run is a process of its own with one thread for each of its processes, after a warm-up
-(imports and librosa's lazy loading aren't timed). With two cores ours is two processes, each with
-half of the utterances, as the extraction of a corpus works; librosa is run the same way.
+With one process, and with two that take half of the utterances each, as the extraction of a corpus
+does; librosa is run in the same way. Each process has one thread. A warm-up comes first: imports
+and librosa's lazy loading aren't timed.
 
     python benchmarks/mfcc.py [--minutes 60]
 """
@@ -17,6 +17,8 @@ import sys
 import time
 
 import numpy as np
+
+from measuring import ONE_THREAD
 
 SECONDS = 4.0
 
@@ -65,7 +67,7 @@ SYSTEMS = {"librosa": librosa, "zerochain": ours}
 
 
 def worker(system, minutes, part, parts):
-    """Wait for the word to start, so that all parts run at once; print seconds and a sample."""
+    """Wait for a line on standard input, so that all parts start at once; print the seconds."""
     extract = SYSTEMS[system]()
     utterances = waves(minutes, part, parts)
     extract(utterances[:20])
@@ -78,7 +80,7 @@ def worker(system, minutes, part, parts):
 
 
 def measure(system, minutes, parts):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, **ONE_THREAD}
     command = [sys.executable, __file__, "--minutes", str(minutes), "--worker", system]
     processes = [
         subprocess.Popen(

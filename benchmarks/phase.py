@@ -1,29 +1,29 @@
-"""A waveform for the magnitudes of real speech, beside librosa.griffinlim: CPU time and quality.
+"""Waveforms from magnitude spectrograms, beside librosa.griffinlim: CPU time and quality.
 
-The transform is that of our inverters: 2048 points, a Hann window of 1024 samples, every 160. Each
-system is a process of its own with one thread, after a warm-up. Quality is of the waveform beside
-the recording (ESTOI, log-spectral distance LSD) and of its spectrogram beside the one asked for
-(spectral convergence in dB: the lower, the nearer).
+The transform is that of our inverters: 2048 points, a Hann window of 1024 samples, a hop of 160.
+Each system runs in its own process with one thread, after a warm-up. The waveform is compared with
+the recording (ESTOI, log-spectral distance LSD), and its spectrogram with the target (spectral
+convergence in dB, lower is better).
 
-    python benchmarks/phase.py RECORDINGS [--seconds 60]
+    python benchmarks/phase.py [RECORDINGS] [--seconds 60]
+
+RECORDINGS is a folder of real speech; without one, sentences are synthesised (extra `demo`).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-import time
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from measuring import ONE_THREAD, ROOT, apart, cost, run_build
+
 
 def speech(folder, seconds):
-    """Recordings spread over the folder, of about so many seconds together."""
+    """Recordings from all over the folder, until they are `seconds` long together."""
     from zerochain import audio
 
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in audio.SUFFIXES)
@@ -83,14 +83,13 @@ def worker(system, folder, seconds):
     """Print CPU seconds, ESTOI, LSD and spectral convergence."""
     from zerochain.metrics.resynthesis import estoi, log_spectral_distance
 
-    # librosa's frames are centred too, and one lies at the end.
+    # librosa's frames are centred too, and it has one more at the end.
     run, extra = SYSTEMS[system](), int(system.startswith("librosa"))
     waves = speech(folder, seconds)
     targets = [magnitude(wave, extra) for wave in waves]
     run(targets[0][:100])
-    begun = time.process_time()
-    made = [run(target) for target in targets]
-    cpu = time.process_time() - begun
+    with cost() as spent:
+        made = [run(target) for target in targets]
     scores = []
     for wave, again in zip(waves, made, strict=True):
         target = magnitude(wave)
@@ -98,39 +97,40 @@ def worker(system, folder, seconds):
         distances = log_spectral_distance(wave, again[: len(wave)]), 20 * float(distance.log10())
         scores.append([estoi(wave, again[: len(wave)]), *distances])
     total_s = sum(map(len, waves)) / 16_000
-    print(json.dumps([cpu, total_s, *np.mean(scores, axis=0)]))
+    print(json.dumps([spent.cpu_s, total_s, *np.mean(scores, axis=0)]))
+
+
+def measure(recordings, seconds, source):
+    """Print a row for each system."""
+    words = (recordings, "--seconds", seconds, "--worker")
+    for i, system in enumerate(SYSTEMS):
+        cpu_s, total_s, *scores = apart(__file__, *words, system, environment=ONE_THREAD)
+        if i == 0:
+            print(f"{total_s:.0f} s of speech from {source}, one thread")
+            print(f"{'':<30} CPU s  × real time   ESTOI  LSD dB  convergence dB")
+        intelligibility, distance, convergence = scores
+        print(
+            f"{system:<30} {cpu_s:>5.2f} {cpu_s / total_s:>12.4f} {intelligibility:>7.4f} "
+            f"{distance:>7.2f} {convergence:>15.1f}"
+        )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recordings", type=Path, help="A folder of recordings.")
+    parser.add_argument("recordings", type=Path, nargs="?", help="A folder of recordings.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--worker", choices=SYSTEMS)
     arguments = parser.parse_args()
     if arguments.worker:
         worker(arguments.worker, arguments.recordings, arguments.seconds)
-        return
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(arguments.recordings), "--seconds"]
-    for i, system in enumerate(SYSTEMS):
-        if system.startswith("librosa") and importlib.util.find_spec("librosa") is None:
-            print(f"{system:<30} not installed")
-            continue
-        output = subprocess.run(
-            [*command, str(arguments.seconds), "--worker", system],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=environment,
-        ).stdout
-        cpu, total_s, intelligibility, distance, convergence = json.loads(output)
-        if i == 0:
-            print(f"{total_s:.0f} s of speech from {arguments.recordings}, one thread")
-            print(f"{'':<30} CPU s  × real time   ESTOI  LSD dB  convergence dB")
-        print(
-            f"{system:<30} {cpu:>5.2f} {cpu / total_s:>12.4f} {intelligibility:>7.4f} "
-            f"{distance:>7.2f} {convergence:>15.1f}"
-        )
+    elif arguments.recordings:
+        measure(arguments.recordings, arguments.seconds, arguments.recordings)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            # A pair has two sentences of 1 s or more; below 70, not every voice has enough.
+            n = max(70, round(arguments.seconds / 2))
+            run_build(ROOT, "corpus", "demo", "--pairs", n, "--out", folder)
+            measure(Path(folder), arguments.seconds, "the demonstration corpus")
 
 
 if __name__ == "__main__":

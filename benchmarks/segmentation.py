@@ -1,9 +1,9 @@
-"""Segmentation at a price beside plain numpy and librosa's Viterbi: frames a second, one core.
+"""Segmentation with a penalty, beside numpy and librosa's Viterbi: frames per second on one core.
 
-Costs move slowly, as those of speech do, in utterances of 4 s. Each system's segments are checked
-to cost the same as ours; a warm-up isn't timed. librosa's Viterbi takes any transition matrix, so
-it looks at K² pairs a step; numpy's is the same recursion as ours with the running minimum, a step
-at a time.
+Costs change slowly, as those of speech do, in utterances of 4 s. Each system's segments have to
+have the same cost as ours; a warm-up isn't timed. librosa's Viterbi takes any transition matrix, so
+it compares K² pairs of units per step; numpy's is our recursion with the running minimum, in a
+Python loop over steps.
 
     python benchmarks/segmentation.py [--frames 20000]
 """
@@ -11,7 +11,6 @@ at a time.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 
 import numpy as np
@@ -90,7 +89,7 @@ def runs(path):
 
 
 def cost(utterances, results):
-    """What all segments cost."""
+    """The cost of all segments."""
     total = 0.0
     for costs, segments in zip(utterances, results, strict=True):
         steps = np.repeat(*segments)
@@ -124,9 +123,6 @@ def main():
             ours = None
             for system in systems:
                 name = system.__name__.replace("_", " ")
-                if name.startswith("librosa") and importlib.util.find_spec("librosa") is None:
-                    print(f"K={n_units:<4} {form:<18} {name:<18} not installed")
-                    continue
                 taken, results = seconds(system, utterances)
                 ours = ours or (taken, cost(utterances, results))
                 assert abs(cost(utterances, results) - ours[1]) <= 1e-6 * ours[1], name

@@ -1,4 +1,4 @@
-"""Seconds that commands need before they do anything: the goal for --help is 0.3.
+"""Start-up time of commands, in wall-clock seconds: the goal for --help is 0.15.
 
 python benchmarks/startup.py [--runs 7]
 """

@@ -2,8 +2,8 @@
 
 Our training loop, with its data loading, checks, EMA weights and checkpoints, beside a plain torch
 loop over the same network with one batch in memory: as it is (2-D convolutions with channels last)
-and with its convolutions written as 1-D ones. Steps are counted after a warm-up; each run is a
-process of its own.
+and with its convolutions written as 1-D ones. Steps are counted after a warm-up; each system runs
+in its own process.
 
     python benchmarks/vqvae.py [--steps 20] [--threads 1] [--device cpu]
 """
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from measuring import PASSIVE, apart
 
 K, STRIDE, BATCH, FRAMES, DIM, SPEAKERS = 256, 4, 32, 128, 39, 10
 WARM_UP = 5
@@ -119,7 +118,7 @@ def plain(model, steps, device):
 
 
 def encoding(steps, device):
-    """Frames a second of encoding utterances."""
+    """Frames per second of encoding utterances."""
     from zerochain.discovery.neural import encoded
 
     data = speech()
@@ -168,16 +167,12 @@ def main():
         torch.set_num_threads(arguments.threads)
         print(json.dumps(SYSTEMS[arguments.worker](arguments.steps, arguments.device)))
         return
-    # Threads that spin while they wait ruin a busy machine.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     options = [f"--{name}={getattr(arguments, name)}" for name in ("steps", "threads", "device")]
-    print(f"VQ-VAE on {arguments.device}, {arguments.threads} threads, {arguments.steps} steps")
+    given = f"threads: {arguments.threads}, steps: {arguments.steps}"
+    print(f"VQ-VAE on {arguments.device}, {given}")
     for system in SYSTEMS:
-        command = [sys.executable, __file__, *options, "--worker", system]
-        output = subprocess.run(
-            command, check=True, capture_output=True, text=True, env=environment
-        ).stdout
-        print(f"{system:>36} {json.loads(output):>12,.1f}")
+        speed = apart(__file__, *options, "--worker", system, environment=PASSIVE)
+        print(f"{system:>36} {speed:>12,.1f}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# How fastabx, and DiscoPhon's ABX, which calls it, name the recordings of a JSONL of units.
+# How fastabx names the recordings in a JSONL file of units, and DiscoPhon's ABX, which calls it.
 #
 # Surprising:
-# 1. A name is cut to what stands between its last slash and its last dot, while the .item file is
-#    taken as it is. An id with a dot ("s01.u1") under the key "file", which DiscoPhon's ABX reads,
-#    becomes "s01" and its recording isn't found.
-# 2. Of two lines whose names are the same after that, the last one is used for both, without a
-#    word: units of one recording are scored as those of another of the same name.
-# 3. DiscoPhon's other scores read the same file by the whole name.
+# 1. A name is reduced to the part between its last slash and its last dot, but the names in the
+#    .item file are not. An id with a dot ("s01.u1") under the key "file", which DiscoPhon's ABX
+#    reads, becomes "s01", and its recording isn't found.
+# 2. If two lines have the same name after that, the last one is used for both, without a warning:
+#    the units of one recording are scored as those of the other.
+# 3. DiscoPhon's other scores read the same file by the full name.
 #
-# zerochain export units writes "audio" with a suffix to be cut beside "file", warns of names with
-# folders or dots, and with --ids name refuses names that would clash; export items has it too.
+# zerochain export units also writes "audio", with a suffix to be removed; it warns about names with
+# folders or dots, and with --ids name it refuses names that would clash, as export items does.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; cd "$work"
 "${PYTHON:-python3.12}" -m venv venv  # both need Python 3.12

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# lhotse's SupervisionSet.with_alignment_from_ctm takes a CTM's ids for recordings and its times for
-# the whole recording's. Surprising about it, all without an exception or a warning:
-#   - Kaldi writes utterance ids and times within the utterance (before utils/convert_ctm.pl, or with
-#     --use-segments false): such a CTM leaves every supervision with an empty alignment.
-#   - A label that a segment's edge goes through is in neither of two segments side by side.
-#   - Channels count only with match_channel=True: by default both sides of a call get the labels of
+# lhotse's SupervisionSet.with_alignment_from_ctm takes the ids of a CTM as recording ids, and its
+# times as relative to the recording. Surprising, and without an exception or a warning:
+#   - Kaldi writes utterance ids, and times relative to the utterance (before utils/convert_ctm.pl,
+#     or with --use-segments false): such a CTM leaves every supervision with an empty alignment.
+#   - A label that spans the boundary of two adjacent segments is in neither of them.
+#   - Channels matter only with match_channel=True: by default both sides of a call get the labels of
 #     both.
-# zerochain tells utterance ids from recordings and their clocks by names and times, and refuses
-# what fits both; a label at an edge goes to the side that has most of it; channels always count,
+# zerochain distinguishes utterance ids from recording ids by names and times, and refuses a file
+# that fits both. A label at a boundary goes to the side that has most of it. Channels always matter,
 # and several without --channel are refused (zerochain/exchange/alignments.py, alignment_times.py).
 set -euo pipefail
 work=$(mktemp -d)

@@ -3,13 +3,13 @@
 #
 # Surprising:
 # 1. A supervision without a text or a speaker is written with the word "None", which every reader
-#    of Kaldi directories takes for a transcript and for the name of one speaker.
-# 2. Speech whose speed was perturbed is written with the perturbed durations and segments, but
-#    wav.scp decodes the unchanged file: the times are those of another recording. Nothing says so.
-# 3. Commands in wav.scp don't quote paths, so that a path with a space is two words.
+#    of Kaldi directories takes as a transcript and as the name of one speaker.
+# 2. Speech with perturbed speed is written with the perturbed durations and segments, but wav.scp
+#    decodes the original file, to which these times don't apply. There is no warning.
+# 3. Commands in wav.scp don't quote paths, so that a path with a space becomes two words.
 #
-# zerochain import kaldi takes "None" for missing and says how often, compares reco2dur with the
-# recordings and warns where they differ, and takes lhotse's unquoted paths in one piece.
+# zerochain import kaldi treats "None" as missing and reports how often it occurs, compares reco2dur
+# with the recordings and warns where they differ, and reads lhotse's unquoted paths as one path.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; cd "$work"
 "${PYTHON:-python3}" -m venv venv

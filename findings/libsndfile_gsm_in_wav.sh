@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # How libsndfile reads GSM 6.10 in WAV, as answering machines and dictation programs write it.
 #
-# Surprising: where the number of blocks (65 bytes, 320 samples) is odd, the padding byte that every
-# chunk of an odd size has is taken for one block more. It is decoded with what is left in the
-# buffer: the file is 320 samples (40 ms at 8 kHz) too long, and they are sound that nobody
-# recorded. So soundfile doesn't read back the length that it wrote itself.
+# Surprising: if the number of blocks (65 bytes, 320 samples) is odd, the padding byte that follows
+# every chunk of odd size is read as one more block. It is decoded with the rest of the buffer: the
+# file becomes 320 samples (40 ms at 8 kHz) too long, and these samples were never recorded. So
+# soundfile doesn't read back the length that it wrote itself.
 #
-# zerochain counts the whole blocks that there are, and ends the recording with them.
+# zerochain counts the complete blocks, and ends the recording after the last one.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; cd "$work"
 python3 -m venv venv

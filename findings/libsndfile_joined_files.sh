@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Of FLAC, Ogg and MP3 files joined with `cat`, libsndfile reads the first one alone.
+# If FLAC, Ogg or MP3 files are joined with `cat`, libsndfile reads only the first one.
 #
-# Surprising: chained Ogg is part of Ogg's specification, and MP3 and FLAC players go on through
-# joined streams, so joining such files with cat is a known trick. libsndfile reports the first
-# stream's length as the whole file's: the rest is lost without an error. A WAV whose recorder lost
-# power (sizes of an earlier moment) is shortened in the same way.
+# Surprising: chained streams are part of the Ogg specification, and MP3 and FLAC players play
+# joined streams to the end, so joining such files with cat is a known trick. libsndfile reports the
+# length of the first stream as that of the whole file, and the rest is lost without an error. A WAV
+# whose recorder lost power (its header has sizes of an earlier moment) is cut in the same way.
 #
-# zerochain reads all of them, and says so (zerochain/containers/; tests/test_containers.py).
+# zerochain reads all of them, with a warning (zerochain/containers/; tests/test_containers.py).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

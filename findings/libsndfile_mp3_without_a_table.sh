@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# libsndfile reads about half of an MP3 of variable bit rate that has no Xing/Info/VBRI table.
+# libsndfile reads about half of a variable-bit-rate MP3 that has no Xing/Info/VBRI table.
 #
-# Surprising: mpg123, which libsndfile decodes with, plays the file to its end, and libsndfile
-# itself scans ordinary files. Without the table, libsndfile takes the length that the first
-# frame's bit rate suggests, and stops there: no error, no warning, and the frames behind are whole.
+# Surprising: mpg123, libsndfile's decoder, plays the file to its end, and libsndfile itself scans
+# ordinary files. Without the table, libsndfile takes the length that the bit rate of the first
+# frame implies, and stops there: no error, no warning, although the remaining frames are intact.
 # Such files come from encoders that write to a pipe, from cutting tools and from `cat`.
 #
 # zerochain walks the frames, and gives libsndfile a table with their number

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# In the last page of an Ogg Vorbis file, a part that is read by start and stop comes late.
+# In the last page of an Ogg Vorbis file, a part that is read by start and stop begins late.
 #
-# Surprising: soundfile.read(path, start=a, stop=b) is documented as the slice [a:b], and it is for
-# most of the file. Near the end, libsndfile lands behind the sample asked for, by up to 256
+# Surprising: soundfile.read(path, start=a, stop=b) is documented as the slice [a:b], and it is that
+# in most of the file. Near the end, libsndfile seeks past the requested sample, by up to 256
 # samples (16 ms at 16 kHz; here 176), without an error: alignments of a recording's last words are off.
 #
-# zerochain decodes Vorbis from its beginning, all parts of a file in one pass (zerochain/audio.py;
+# zerochain decodes Vorbis from the start, all parts of a file in one pass (zerochain/audio.py;
 # tests/test_containers.py::test_a_part_is_the_slice_of_the_whole).
 set -euo pipefail
 folder=$(mktemp -d)

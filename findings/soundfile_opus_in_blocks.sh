@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Reading an Opus file block by block gives other samples than reading it at once.
+# Reading an Opus file in blocks gives different samples from reading it at once.
 #
 # Surprising: SoundFile.read(n) in a loop, and SoundFile.blocks(), look like plain sequential
-# reading. But soundfile seeks to where it already is after every read, and libsndfile's Opus
-# decoder starts afresh at seeks that it can't serve from what it has decoded. The sound then differs
-# with the size of the blocks: here not at all for 4096, and by .4 of full scale for 777.
+# reading. But after every read soundfile seeks to the current position, and libsndfile's Opus
+# decoder restarts on seeks that it can't serve from its buffer. The sound then depends on the size
+# of the blocks: here there is no difference for 4096, and one of .4 of full scale for 777.
 #
-# zerochain tells soundfile that the file can't seek (zerochain/containers/reader.py; tests:
+# zerochain presents the file to soundfile as not seekable (zerochain/containers/reader.py; tests:
 # tests/test_containers.py::test_a_part_is_the_slice_of_the_whole).
 set -euo pipefail
 folder=$(mktemp -d)

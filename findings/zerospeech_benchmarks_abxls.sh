@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What zerospeech-benchmarks, the ZeroSpeech challenges' toolkit, takes as a submission to abxLS,
-# the benchmark that took the place of ZeroSpeech 2021's phonetic part.
+# What zerospeech-benchmarks, the toolkit of the ZeroSpeech challenges, accepts as a submission to
+# abxLS, the benchmark that replaced the phonetic part of ZeroSpeech 2021.
 #
 # Surprising:
-# 1. Arrays have to be float64: the float32 that every network puts out is refused, file by file.
-# 2. A submission without params.yaml isn't refused. The toolkit writes one with a frame shift of
-#    10 ms into it: features of 20 ms are scored at half their times.
-# 3. The challenge's own layout of 2021 (phonetic/dev-clean/….txt) is of no use: it finds no file.
+# 1. Arrays have to be float64: float32, the output of every network, is refused file by file.
+# 2. A submission without params.yaml isn't refused. The toolkit adds one with a frame shift of
+#    10 ms: features with a shift of 20 ms are scored at half their times.
+# 3. The challenge's own layout of 2021 (phonetic/dev-clean/….txt) doesn't work: no file is found.
 #
 # zerochain export zerospeech2021 --layout abxLS writes float64 and params.yaml, and zerochain
-# check zerospeech2021 says what is missing in either layout.
+# check zerospeech2021 reports what is missing in either layout.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; cd "$work"
 "${PYTHON:-python3}" -m venv venv

@@ -1,4 +1,4 @@
-"""What all pipelines share: how a setting gets into a command, into a name and into a path.
+"""What all pipelines share: settings are checked, and put into commands, names and paths.
 
 A shell line is made of fixed text and of fields that end in :q. Snakemake quotes each word of such
 a field by itself, so that a setting is one inert argument, whatever is in it:
@@ -6,9 +6,11 @@ a field by itself, so that a setting is one inert argument, whatever is in it:
     params: corpus=given(CORPUS), split=given(option("split", config["split"]))
     shell: "{Z:q} extract {params.corpus:q} {params.split:q} --out={output:q}"
 
-Settings enter params by way of `given`, since Snakemake looks for wildcards in plain texts, and
-options are --name=value: a value of its own could be empty, which Snakemake leaves out, or begin
+Settings enter params through `given`, since Snakemake looks for wildcards in plain texts, and
+options are --name=value: a separate value could be empty, which Snakemake leaves out, or begin
 with a dash.
+
+Whatever a step depends on is among its inputs or params: a change of it runs the step again.
 """
 
 import hashlib
@@ -16,6 +18,9 @@ import re
 import shlex
 import sys
 from pathlib import Path
+
+from zerochain.errors import InputError
+from zerochain.formats.corpus import MARKER, read_corpus
 
 PY = [sys.executable, "-P"]  # without the modules that may lie in the folder of the run
 Z = [*PY, "-m", "zerochain"]
@@ -27,9 +32,35 @@ def refuse(problem):
     sys.exit(f"Error: {problem}")
 
 
+# Values of params.
+
+
 def given(value):
-    """A value of params as it is, braces and all."""
+    """A value of params as it is, braces included."""
     return lambda wildcards: value
+
+
+def field(table, name):
+    """One field of the entry that the wildcard `dataset` names."""
+    return lambda wildcards: table[wildcards.dataset][name]
+
+
+def split_of(table, part):
+    """The option for the split on which a dataset's units are fitted or tested."""
+    return lambda wildcards: option("split", table[wildcards.dataset][f"{part}_split"])
+
+
+def shift_of(table):
+    """The option that shifts a dataset's gold phones."""
+    return lambda wildcards: option("shift-ms", table[wildcards.dataset].get("shift_ms", 0))
+
+
+def beside(name):
+    """The path of a file beside the Snakefile."""
+    return str(Path(workflow.basedir) / name)
+
+
+# Options of commands.
 
 
 def option(name, value):
@@ -42,13 +73,43 @@ def words(setting, text):
     try:
         return shlex.split(str(text or ""))
     except ValueError as error:
-        refuse(f"{setting} is {text!r}, which is no list of options: {error}")
+        refuse(f"{setting} is {text!r}, which is not a list of options: {error}")
+
+
+def several_words(setting, table):
+    """The words of each entry of a table of options; an entry that is null is left out."""
+    return {
+        name: words(f"{setting}.{name}", options)
+        for name, options in table.items()
+        if options is not None
+    }
+
+
+def inverter(setting, text):
+    """The words of a training command of 'zerochain invert', with its options."""
+    command = words(setting, text)
+    if command[:1] not in (["train"], ["train-neural"]):
+        refuse(
+            f"the inverter is made by 'zerochain invert train' or 'train-neural', but {setting} "
+            f"begins with {' '.join(command[:1]) or 'neither'}"
+        )
+    return command
+
+
+def protocols(names):
+    """The option of each protocol of ABX; there has to be one."""
+    if not names:
+        refuse("protocols is empty, and ABX needs at least one")
+    return [f"--protocol={name}" for name in names]
+
+
+# Corpora and other paths.
 
 
 def path(setting, value):
     """A path of the settings as a command takes it, which never looks like an option."""
     if not isinstance(value, str) or not value:
-        refuse(f"{setting} is {value!r}, which is no path")
+        refuse(f"{setting} is {value!r}, which is not a path")
     return f"./{value}" if value.startswith("-") else value
 
 
@@ -66,39 +127,88 @@ def watched(outside):
     try:
         link.symlink_to(there)
     except FileExistsError:
-        pass  # of the same path, which it is named after
+        pass  # it links to the same path, which it is named after
     return str(link)
 
 
+def tables(folder):
+    """The files of a corpus that change with its recordings."""
+    return [f"{folder}/corpus.json", f"{folder}/utterances.parquet"]
+
+
+def is_corpus(folder):
+    return Path(folder, MARKER).is_file()
+
+
+def require_corpus(folder):
+    if not is_corpus(folder):
+        refuse(f"{folder}: not a corpus (it has no {MARKER}); see zerochain import --help")
+
+
+def utterances(folder, split=None, setting=None):
+    """The utterances of one split of a corpus, or of all; there has to be one."""
+    try:
+        return read_corpus(Path(folder)).select(split=split).utterances
+    except InputError as error:
+        refuse(error if setting is None else f"{setting}: {error}")
+
+
+# Names, which become file names and wildcards, and numbers.
+
+
+def entry(setting, value, needed, known):
+    """A table with the keys that are needed, and others that are known."""
+    if not isinstance(value, dict) or not set(needed) <= value.keys() <= set(known):
+        others = [key for key in known if key not in needed]
+        refuse(
+            f"{setting} is {value}: it needs {', '.join(needed)}"
+            + (f", and may have {', '.join(others)}" if others else "")
+        )
+    return value
+
+
 def in_paths(setting, names):
-    """The names, if the files of a run can be named after them: they leave no folder."""
+    """The names, if files of a run can be named after them: no name leaves the run's folder."""
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[^\W_][^/{}\x00-\x1f]*", name):
             refuse(
-                f"{setting}: {name!r} can't name a file: begin it with a letter or a digit, and "
+                f"{setting}: {name!r} can't be a file name: begin it with a letter or a digit, and "
                 "leave out slashes, braces and line breaks"
             )
     return names
 
 
+def is_name(text):
+    """Whether it is made of letters, digits and -, as the names of systems and datasets are."""
+    return isinstance(text, str) and re.fullmatch(r"\w[\w-]*", text) is not None
+
+
+def named(setting, names):
+    """The names, if each is made of letters, digits and -."""
+    for name in names:
+        if not is_name(name):
+            refuse(f"{setting}.{name}: a name is made of letters, digits and -")
+    return names
+
+
 def lowercase(setting, names):
-    """Names of a fixed set, which the command knows: lower-case letters alone, and hyphens."""
+    """Names that the command knows: lower-case letters and hyphens only."""
     for name in names:
         if not isinstance(name, str) or not re.fullmatch("[a-z]+(-[a-z]+)*", name):
             refuse(f"{setting}: there is no {name!r}")
     return names
 
 
+def one_of(names):
+    """The pattern of a wildcard that stands for one of the names; with none, nothing fits."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 def several(setting, value):
-    """A list of a table's entry, whose form nobody has looked at."""
+    """A list in an entry of a table, whose type nothing else has checked."""
     if not isinstance(value, list):
         refuse(f"{setting} is {value!r}, not a list: [{value}]")
     return value
-
-
-def is_name(text):
-    """Whether it is made of letters, digits and -, as the names of systems and datasets are."""
-    return isinstance(text, str) and re.fullmatch(r"\w[\w-]*", text) is not None
 
 
 def whole(setting, value, least=1):

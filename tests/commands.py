@@ -41,13 +41,16 @@ def run(*arguments: object, code: int = 0) -> Result:
 def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, after some lines of Python."""
     script = textwrap.dedent(preparation) + "\nfrom zerochain.cli import main\nmain()\n"
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    if "RLIMIT_FSIZE" in preparation:  # its coverage could not be written
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         check=False,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONUTF8": "1"},
+        env=environment,
     )
 
 

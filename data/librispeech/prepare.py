@@ -1,4 +1,4 @@
-"""LibriSpeech, from a copy on this disk to a zerochain corpus: see README.md beside this file."""
+"""Import a local copy of LibriSpeech as a zerochain corpus; see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ABOUT = {
 def prepare(
     copy: Path, out: Path, *, subsets: tuple[str, ...], alignments: Path | None, skip_bad: bool
 ) -> Corpus:
-    """A flat copy has utterances.tsv; the published one subset/speaker/chapter/*.flac."""
+    """Import a flat copy with utterances.tsv, or the published subset/speaker/chapter/*.flac."""
     if (copy / "utterances.tsv").exists():
         return import_folder(
             copy,
@@ -54,7 +54,7 @@ def published(root: Path, subsets: tuple[str, ...]) -> tuple[Utterance, ...]:
     missing = [name for name in subsets if name not in there]
     if missing or not there:
         raise InputError(
-            f"has no subset {listed(missing)}" if missing else "is no copy of LibriSpeech",
+            f"has no subset {listed(missing)}" if missing else "is not a copy of LibriSpeech",
             path=root,
             cause=f"there are {listed(there) or 'no folders subset/speaker/chapter'}",
             remedy="give the folder that holds train-clean-100, dev-clean, …",
@@ -75,7 +75,7 @@ def published(root: Path, subsets: tuple[str, ...]) -> tuple[Utterance, ...]:
 
 
 def transcripts(root: Path) -> dict[str, str]:
-    """`id TEXT` a line in every speaker/chapter/*.trans.txt."""
+    """Lines `id TEXT` of every speaker/chapter/*.trans.txt."""
     lines = [
         line.split(maxsplit=1)
         for path in sorted(root.glob("*/*/*/*.trans.txt"))

@@ -1,4 +1,4 @@
-"""Mboshi, from a copy on this disk to a zerochain corpus: see README.md beside this file."""
+"""Import a local copy of Mboshi as a zerochain corpus; see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPLITS = {"train": "train", "dev": "test"}
 def prepare(
     copy: Path, out: Path, *, test_fraction: float, alignments: Path | None, skip_bad: bool
 ) -> Corpus:
-    """A flat copy has utterances.tsv; the published one full_corpus_newsplit/{train,dev}."""
+    """Import a flat copy with utterances.tsv, or the published full_corpus_newsplit/{train,dev}."""
     if (copy / "utterances.tsv").exists():
         return import_folder(
             copy,
@@ -47,7 +47,7 @@ def prepare(
 
 
 def published(root: Path) -> tuple[Utterance, ...]:
-    """The utterances of train/ and dev/: `speaker_date…wav` with its words in `….mb` beside it."""
+    """The utterances of train/ and dev/: `speaker_date…wav` with its text in `….mb` beside it."""
     files = sound_files(root).files
     wanted = [Path(file) for file in files if Path(file).parts[0] in SPLITS]
     if not wanted:
@@ -85,9 +85,9 @@ def words(sidecar: Path) -> str | None:
     type=float,
     default=0.1,
     show_default=True,
-    help="Share held out of a flat copy; the published one has a split of its own.",
+    help="Share of a flat copy to hold out; the published one has its own split.",
 )
-@click.option("--alignments", type=FOLDER, help="Folder with an alignment for each recording.")
+@click.option("--alignments", type=FOLDER, help="Folder with one alignment per recording.")
 @click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
 def main(
     copy: Path, out: Path, test_fraction: float, alignments: Path | None, skip_bad: bool

@@ -1,4 +1,4 @@
-"""TIMIT, from a copy on this disk to a zerochain corpus: see README.md beside this file."""
+"""Import a local copy of TIMIT as a zerochain corpus; see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPLITS = ("train", "test")
 
 
 def prepare(copy: Path, out: Path, *, skip_bad: bool, skip_noise: bool = False) -> Corpus:
-    """A flat copy has utterances.tsv; the published one {TRAIN,TEST}/DR*/SPEAKER/*.WAV."""
+    """Import a flat copy with utterances.tsv, or the published {TRAIN,TEST}/DR*/SPEAKER/*.WAV."""
 
     def keep(recording: Path) -> bool:
         return not (skip_noise and full_scale_noise(audio.read(recording))[0] >= NOISE_S)
@@ -47,12 +47,12 @@ def prepare(copy: Path, out: Path, *, skip_bad: bool, skip_noise: bool = False) 
     root = next((p for p in (copy, *sorted(copy.glob("*"))) if holds_splits(p)), copy)
     utterances = tuple(u for u in published(root) if keep(root / u.audio))
     draft = Corpus("timit", utterances, audio_root=str(root.absolute()), **ABOUT)
-    # Its .PHN count samples and lie beside the recordings, so ids are paths.
+    # The .PHN files count samples and are found by path, so the ids are paths.
     return build_corpus(out, draft, align=partial(read_alignments, root), skip_bad=skip_bad)
 
 
 def holds_splits(folder: Path) -> bool:
-    """Whether a folder holds TRAIN or TEST, in whatever case the disc was copied."""
+    """Whether a folder has TRAIN or TEST, in upper or lower case."""
     return folder.is_dir() and any(p.name.lower() in SPLITS for p in folder.iterdir())
 
 
@@ -96,10 +96,10 @@ def sentence(recording: Path) -> str | None:
 @out_option("the corpus")
 @click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
 @click.option(
-    "--skip-noise", is_flag=True, help="Leave out recordings with noise at full scale in them."
+    "--skip-noise", is_flag=True, help="Leave out recordings that contain noise at full scale."
 )
 def main(copy: Path, out: Path, skip_bad: bool, skip_noise: bool) -> None:
-    """Make a zerochain corpus, with its hand-made phones, of a COPY of TIMIT."""
+    """Make a zerochain corpus, with hand-labelled phones, of a COPY of TIMIT."""
     report(lambda: prepare(copy, out, skip_bad=skip_bad, skip_noise=skip_noise))
 
 

@@ -1,4 +1,4 @@
-"""ZeroSpeech 2019, from a copy on this disk to a zerochain corpus: see README.md beside it."""
+"""Import a local copy of ZeroSpeech 2019 as a zerochain corpus; see README.md beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTS = ("train/unit", "train/voice", "train/parallel", "test")
 
 
 def prepare(copy: Path, out: Path, *, language: str, skip_bad: bool) -> Corpus:
-    """`copy` holds english/ and surprise/, each with train/{unit,voice,parallel}/ and test/."""
+    """`copy` has english/ and surprise/, each with train/{unit,voice,parallel}/ and test/."""
     root = copy / language
     draft = Corpus(
         f"zerospeech2019-{language}",
@@ -35,8 +35,8 @@ def prepare(copy: Path, out: Path, *, language: str, skip_bad: bool) -> Corpus:
 def utterances(root: Path) -> tuple[Utterance, ...]:
     """The recordings of the four parts.
 
-    Test recordings keep their names as ids, as submissions and .item files use them; the others,
-    of which some lie in two parts, their paths.
+    Ids of test recordings are their names, which submissions and .item files use. The other ids
+    are paths, since some recordings are in two parts.
     """
     files = [file for file in sound_files(root).files if part_of(file) is not None]
     missing = [part for part in PARTS if not any(part_of(file) == part for file in files)]
@@ -44,7 +44,7 @@ def utterances(root: Path) -> tuple[Utterance, ...]:
         raise InputError(
             f"holds no recording in {listed(missing)}",
             path=root,
-            cause="it is another folder, or the archive was unpacked in part",
+            cause="it is another folder, or the archive was only partly unpacked",
             remedy="give the folder that holds english/ and surprise/",
         )
     return tuple(

@@ -1,10 +1,10 @@
-"""What each way to take the speaker out of features is worth, alone and together.
+"""The gain from each way to remove speaker information from features, alone and combined.
 
     python evaluation/normalisation/measure.py mboshi --fit corpora/mboshi --fit-split train \
         --test corpora/mboshi --test-split test --out runs/normalisation
 
-scores, for every setting, what is clustered (before) and the units of K-Means on it (after), and
-writes table.md and table.csv of all data sets in the folder. What is there is not done again.
+scores, for every setting, the frames that are clustered (before) and the units of K-Means (after),
+and writes table.md and table.csv of all data sets in the folder. Existing scores are kept.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def extracted(corpus: Path, features: str, out: Path) -> Path:
 
 
 def write_tables(out: Path) -> None:
-    """Write table.md, and table.csv with the intervals, of every score in the folder."""
+    """Write table.md, and table.csv with the intervals, of all scores in the folder."""
     paths = [
         path
         for dataset in sorted((out / "scores").iterdir())
@@ -156,7 +156,7 @@ def by_column(scores: list[Score]) -> dict[tuple[str, str, str], Score]:
 
 
 def cells(scores: dict[tuple[str, str, str], Score]) -> list[str]:
-    """The values of a row for people."""
+    """The formatted values of a row."""
     return [f"{scores[column].value:.1f}" if column in scores else "–" for column in COLUMNS]
 
 

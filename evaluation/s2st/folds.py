@@ -1,9 +1,9 @@
-"""Cross-validated retrieval: every pair is tested once, by a translator that never met it.
+"""Cross-validated retrieval: each pair is tested once, by a translator not trained on it.
 
     python folds.py --folds 5 --out runs/folds --set source=recordings/gd --set target=…
 
-Runs `zerochain run s2st` once a fold, into OUT/fold-0, OUT/fold-1, … (what is made is kept), and
-ranks each translation among the targets of its own fold.
+Runs `zerochain run s2st` once per fold, into OUT/fold-0, OUT/fold-1, … (finished steps are kept),
+and ranks the targets of a fold by their similarity to each translation.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from zerochain.metrics.retrieval import (
 from zerochain.metrics.translation import as_characters
 from zerochain.scoring.parallel import join, scored_pairs
 
-NOTHING_SPOKEN = ("inverter=null", "recogniser=null")
-"""Retrieval takes units alone; settings that come later win."""
+WITHOUT_SYNTHESIS = ("inverter=null", "recogniser=null")
+"""Retrieval compares units. Later settings override these."""
 
 
 def main() -> None:
@@ -40,7 +40,12 @@ def main() -> None:
     given = parser.parse_args()
     runs = [given.out / f"fold-{fold}" for fold in range(given.folds)]
     for fold, run in enumerate(runs):
-        settings = [*NOTHING_SPOKEN, f"folds={given.folds}", f"fold={fold}", f"seed={given.seed}"]
+        settings = [
+            *WITHOUT_SYNTHESIS,
+            f"folds={given.folds}",
+            f"fold={fold}",
+            f"seed={given.seed}",
+        ]
         translate(run, [*settings, *given.settings], given.cores)
     systems = sorted(path.stem for path in (runs[0] / "translations").glob("*.parquet"))
     report(given.out, {system: retrieved(runs, system, given.seed) for system in systems})
@@ -59,7 +64,7 @@ def retrieved(runs: list[Path], system: str, seed: int) -> Retrieval:
 
 
 def ranking(run: Path, system: str) -> Ranking:
-    """A fold's translations and the targets among which each has to find its own."""
+    """Similarities of a fold's translations with its targets, and which target is correct."""
     made = read_units(run / "translations" / f"{system}.parquet")
     spoken = read_units(run / "units" / "target.parquet")
     source = read_corpus(run / "parallel" / "source")

@@ -1,14 +1,14 @@
-"""How good a translator is with so many pairs, and what recordings without pairs add to them.
+"""How good a translator is with a number of pairs, and what unpaired recordings add to them.
 
     python evaluation/s2st/learning_curve.py --source en.parquet --source-units en.parquet \
         --target-units es.parquet --features features/en --corpus corpora/en \
         --pairs corpora/pairs.parquet --sizes 50,200,800 --out runs/learning-curve
 
-The files are those of `zerochain run s2st` or of the commands that it runs. SOURCE is what the
-translator listens to; where that is features, back-translation is left out, since it makes up
-units. Of the pairs of split "train" the first `n` of a random order are known. Of every other
-one either the source alone or the target alone is: no pair hides among what has none. All are
-scored on the same pairs of split "test". What is there is not done again.
+The files are those of `zerochain run s2st` or of the commands that it runs. SOURCE is the input of
+the translator; back-translation predicts units, so it is left out where SOURCE is features. The
+first `n` pairs of split "train", in a random order, are used as pairs. Each of the others
+contributes either its source or its target: the unpaired data contains no pairs. All methods are
+scored on the same pairs of split "test". Existing results are kept.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ class Setting:
     device: str
 
     @property
-    def hears_units(self) -> bool:
+    def takes_units(self) -> bool:
         return self.source.is_file()
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known at one size.
+    """The training data at one size.
 
     Attributes:
-        pairs: the table of the known pairs, and of those that are scored.
-        sources, targets: ids of recordings without a pair.
+        pairs: the table of the training pairs and of the pairs that are scored.
+        sources, targets: ids of unpaired recordings.
     """
 
     n: int
@@ -87,10 +87,10 @@ class Known:
 
 
 def know(setting: Setting, pairs: Path, n: int, seed: int) -> Known:
-    """Keep `n` pairs of split "train", and of the others one side each."""
+    """Keep `n` pairs of split "train", and one side of each other pair."""
     corpus = read_corpus(setting.corpus)
-    given, said = read_source(setting.source), read_units(setting.target_units)
-    table = oriented(read_pairs(pairs), given, said, pairs)
+    source, target = read_source(setting.source), read_units(setting.target_units)
+    table = oriented(read_pairs(pairs), source, target, pairs)
     train, test = (table.of_split(corpus, split).pairs for split in ("train", "test"))
     order = np.random.default_rng(seed).permutation(len(train))
     if not 2 <= n <= len(train):
@@ -98,20 +98,20 @@ def know(setting: Setting, pairs: Path, n: int, seed: int) -> Known:
     known, others = [train[i] for i in order[:n]], [train[i] for i in order[n:]]
     path = setting.out / "pairs" / f"{n}.parquet"
     write_pairs(path, Pairs((*known, *test), table.source_corpus, table.target_corpus))
-    heard, spoken = {s for s, _ in [*known, *test]}, {t for _, t in [*known, *test]}
-    sources = dict.fromkeys(s for s, _ in others[::2] if s not in heard)
-    targets = dict.fromkeys(t for _, t in others[1::2] if t not in spoken)
+    paired_sources, paired_targets = ({pair[i] for pair in [*known, *test]} for i in (0, 1))
+    sources = dict.fromkeys(s for s, _ in others[::2] if s not in paired_sources)
+    targets = dict.fromkeys(t for _, t in others[1::2] if t not in paired_targets)
     return Known(n, path, list(sources), list(targets))
 
 
 def part_of(units: Path, names: list[str], out: Path) -> Path:
-    """Write a unit file of these utterances alone."""
+    """Write a unit file of these utterances only."""
     write_units(out, replace(read_units(units).restrict(names), id=""))
     return out
 
 
 class Size:
-    """The ways to translate with so many pairs; each writes units of split "test"."""
+    """The methods at one number of pairs; each writes units of split "test"."""
 
     def __init__(self, setting: Setting, known: Known) -> None:
         self.setting, self.known = setting, known
@@ -119,20 +119,20 @@ class Size:
         self.part = Part((setting.corpus,), "train")
 
     def nearest(self, out: Path) -> None:
-        """The target of the known source that sounds most alike."""
+        """The target of the most similar training source."""
         s = self.setting
         nearest_baseline(s.features, s.target_units, self.known.pairs, s.corpus, out)
 
     def paired(self, out: Path) -> None:
-        """A translator trained on the known pairs alone."""
+        """A translator trained on the given pairs only."""
         self._translate(out)
 
     def pretrained(self, out: Path) -> None:
-        """… that starts from denoisers of all units of both languages that may be known."""
+        """… initialised from denoisers of all training units of both languages."""
         self._translate(out, start_from=self._denoisers())
 
     def propagated(self, out: Path) -> None:
-        """… that learns as well from the nearest targets of sources without one."""
+        """… also trained on unpaired sources with the targets of their nearest neighbours."""
         s, near = self.setting, self.folder / "near.parquet"
         options = {"split": "train", "unpaired": True}
         nearest_baseline(s.features, s.target_units, self.known.pairs, s.corpus, near, **options)
@@ -140,7 +140,7 @@ class Size:
         self._translate(out, pseudo=[Pseudo(s.source, made)])
 
     def back_translated(self, out: Path) -> None:
-        """… that learns as well from sources made up for targets without one."""
+        """… also trained on unpaired targets with predicted sources."""
         self._translate(out, pseudo=[self._back_translations()])
 
     def both(self, out: Path) -> None:
@@ -148,7 +148,7 @@ class Size:
         self._translate(out, pseudo=[self._back_translations()], start_from=self._denoisers())
 
     def ways(self) -> dict[str, Callable[[Path], None]]:
-        """Those that there are enough data for."""
+        """The methods for which there is enough data."""
         ways = {
             "nearest": self.nearest,
             "paired": self.paired,
@@ -156,7 +156,7 @@ class Size:
         }
         if self.known.sources:
             ways["propagated"] = self.propagated
-        if self.known.targets and self.setting.hears_units:
+        if self.known.targets and self.setting.takes_units:
             ways |= {"back-translated": self.back_translated, "both": self.both}
         return ways
 
@@ -180,11 +180,11 @@ class Size:
         translate(model, s.source, out, ids=asked, part=test, device=s.device)
 
     def _denoisers(self) -> list[Path]:
-        """Of all training recordings, with and without a pair; the same for ways that share it."""
+        """Trained on all training recordings, paired or not; methods share them."""
         s, folders = self.setting, []
         table = _table(self.known.pairs).of_split(read_corpus(s.corpus), "train").pairs
         sides = [("target", s.target_units, [t for _, t in table] + self.known.targets)]
-        if s.hears_units:
+        if s.takes_units:
             sides.append(("source", s.source, [x for x, _ in table] + self.known.sources))
         for name, units, ids in sides:
             folder = self.folder / "denoisers" / name
@@ -250,7 +250,7 @@ def main(
     seed: int,
     **files: Any,
 ) -> None:
-    """Train and score every way at every size; write table.csv and table.md."""
+    """Train and score every method at every size; write table.csv and table.md."""
     training = TrainingConfig(
         max_steps=steps,
         validate_every=validate_every,
@@ -271,14 +271,14 @@ def main(
 
 
 def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, Any]:
-    """A row of the table; scores that are there are read."""
+    """A row of the table; existing scores are read."""
     known, setting = size.known, size.setting
     scores = setting.out / "scores" / str(known.n) / f"{name}.jsonl"
     if not scores.exists():
-        said = size.folder / f"{name}.parquet"
-        way(said)
+        output = size.folder / f"{name}.parquet"
+        way(output)
         found = score_translation(
-            said,
+            output,
             setting.target_units,
             known.pairs,
             corpus=setting.corpus,
@@ -300,7 +300,7 @@ def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, An
 
 
 def write_tables(out: Path, rows: list[dict[str, Any]]) -> None:
-    """table.csv with everything, table.md with unit-BLEU: a row a way, a column a size."""
+    """table.csv with all scores, table.md with unit-BLEU: methods in rows, sizes in columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     write_csv(out / "table.csv", names, [[row.get(name, "") for name in names] for row in rows])
     sizes = list(dict.fromkeys(row["pairs"] for row in rows))

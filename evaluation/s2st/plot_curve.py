@@ -1,8 +1,8 @@
-"""Draw a learning curve from the table.csv that learning_curve.py wrote.
+"""Plot a learning curve from the table.csv of learning_curve.py.
 
     python evaluation/s2st/plot_curve.py runs/learning-curve/table.csv --out learning-curve.png
 
-Unit-BLEU, with its 95 % intervals, over the number of pairs; dotted is what random targets score.
+Unit-BLEU, with 95 % intervals, against the number of pairs; dotted: the score of random targets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Row = Mapping[str, str]
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """A line a way; ways of one size stand a little beside each other, to tell intervals apart."""
+    """One line per method; methods are shifted sideways so that intervals don't overlap."""
     figure = new_figure(560, 360)
     axes = figure.subplots()
     ways = list(dict.fromkeys(row["way"] for row in rows))

@@ -1,4 +1,4 @@
-"""All scores of all systems, a table a dataset: table.md for people, table.csv for machines."""
+"""All scores of all systems, one table per dataset: table.md to read, table.csv to process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zerochain.formats.text_files import write_csv
 from zerochain.report.score_tables import Cell, Column, ScoreTable, score_table
 from zerochain.report.sweep import markdown_table
 
-NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher; the best is bold. Chance is what
-units get that know nothing. table.csv says how much each score rests on.
+NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher is better; the best is bold.
+Chance is the score of uninformative units. table.csv has the number of samples behind each score.
 
 """
 
@@ -53,7 +53,7 @@ def plain(dataset: str, score: Score) -> dict[str, object]:
 
 
 def markdown(table: ScoreTable) -> str:
-    """A row a metric, a column a system: there are many more metrics than systems."""
+    """One row per metric and one column per system: there are many more metrics."""
     heads = ["", "", *(row.system for row in table.rows)]
     rows = [
         [

@@ -1,4 +1,4 @@
-"""The true text of recordings as if its characters were units: what a flawless recogniser hears.
+"""The true text of recordings as units, one per character: the output of a perfect recogniser.
 
 python characters.py CORPUS --out units.parquet
 """
@@ -12,7 +12,7 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.metrics.text import plain
 
-STEP_MS = 50.0  # of a character, roughly: how long a text may be goes by it
+STEP_MS = 50.0  # of a character, roughly; the limit on the length of a text depends on it
 
 
 def main() -> None:

@@ -27,10 +27,10 @@ SIZE_PX = (1100, 700)
 
 @click.command(cls=Command)
 @click.argument("scores", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--protocol", required=True, help="Of ABX, for plots and the Pareto front.")
+@click.option("--protocol", required=True, help="ABX protocol of plots and the Pareto front.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(scores: tuple[Path, ...], protocol: str, out: Path) -> None:
-    """Write table.csv, table.md, paper.md and a plot for each dataset into OUT."""
+    """Write table.csv, table.md, paper.md and one plot per dataset into OUT."""
     style.require_report_extra()
     systems = with_fronts([read(path) for path in scores], protocol)
     texts = {
@@ -64,7 +64,7 @@ def read(path: Path) -> System:
 
 
 def plot(systems: list[System], protocol: str) -> figures.Figure:
-    """ABX against segment bit rate, features as lines, published systems faintly."""
+    """ABX against segment bit rate; features as lines, published systems in a faint colour."""
     points = [point for system in systems if (point := system.point(protocol))]
     errors = {s.variant: s.value(f"abx_across_% {protocol}") for s in systems if is_features(s)}
     return figures.tradeoff(

@@ -51,7 +51,7 @@ def test_a_sweep(capfd: pytest.CaptureFixture[str]) -> None:
     sweep = ("run", "tradeoff", "--out", "grid", "--configfile", "few.yaml", "--cores", 2)
     with warm():
         run(*sweep, *settings(given))
-    assert "Left out, for want of a copy: english" in capfd.readouterr().err
+    assert "Left out, because no copy was given: english" in capfd.readouterr().err
     with Path("grid/table.csv").open(newline="", encoding="utf-8") as stream:
         rows = {row["system"]: row for row in csv.DictReader(stream)}
     km, gmm = "small-4-1t-speaker", "gmm-4-1t-speaker"
@@ -140,8 +140,8 @@ def test_every_setting_of_the_sweeps_is_understood() -> None:
     ("values", "said"),
     [
         ({"systems": "{km: {unit: [4], method: kmeans}}"}, "systems.km is {'unit': [4]"),
-        ({"systems": "{km: {units: [4]}}"}, "it needs a name of letters"),
-        ({"systems": "{'a b': {method: kmeans}}"}, "systems.a b is"),
+        ({"systems": "{km: {units: [4]}}"}, "systems.km is {'units': [4]}: it needs method"),
+        ({"systems": "{'a b': {method: kmeans}}"}, "systems.a b: a name is made of letters"),
         ({"corpora": "{mine: empty}"}, "empty: not a corpus (it has no corpus.json)"),
         (
             {"datasets": "{d: {fit: mine, fit_split: trian, test: mine, test_split: test}}"},
@@ -150,7 +150,7 @@ def test_every_setting_of_the_sweeps_is_understood() -> None:
         ({"datasets": "{d: {test: mine}}"}, "datasets.d is {'test': 'mine'}: it needs fit"),
         ({"datasets": "{d: mine}"}, "datasets.d is mine: it needs fit"),
         ({"systems": "{km: {method: kmeans, units: 4}}"}, "systems.km.units is 4, not a list: [4]"),
-        ({"references": "[mfcc]"}, "references hold mfcc: each needs features"),
+        ({"references": "[mfcc]"}, "references[0] is mfcc: it needs features, normalisation"),
         ({"datasets": "{}"}, "nothing to do: give a copy of a corpus"),
     ],
 )

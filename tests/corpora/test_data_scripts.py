@@ -133,7 +133,7 @@ def test_zerospeech2019_as_published(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("mboshi", "neither utterances.tsv nor recordings in train/ and dev/"),
-        ("librispeech", "is no copy of LibriSpeech"),
+        ("librispeech", "is not a copy of LibriSpeech"),
         ("timit", "neither utterances.tsv nor recordings in TRAIN/DR*"),
         ("zerospeech2019", "no recording in train/voice, train/parallel, test"),
     ],
