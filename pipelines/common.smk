@@ -11,9 +11,15 @@ options are --name=value: a separate value could be empty, which Snakemake leave
 with a dash.
 
 Whatever a step depends on is among its inputs or params: a change of it runs the step again.
+
+A step that trains continues from the checkpoint in <output>.training, which Snakemake does not
+touch: interrupted, or with more steps than before. Where other settings or its inputs changed, it
+starts anew, and so it does where 'zerochain run --restart STEP' names it (ANEW). Both reach the
+command through variables of the environment, so that neither is among what runs a step again.
 """
 
 import hashlib
+import os
 import re
 import shlex
 import sys
@@ -25,7 +31,22 @@ from zerochain.formats.corpus import MARKER, read_corpus
 PY = [sys.executable, "-P"]  # without the modules that may lie in the folder of the run
 Z = [*PY, "-m", "zerochain"]
 
-shell.prefix("set -euo pipefail; ")
+shell.prefix("set -euo pipefail; export ZEROCHAIN_RESTART_CHANGED=1; ")
+_RESTARTED = "ZEROCHAIN_RUN_RESTART"
+if _RESTARTED in os.environ:
+
+    envvars:
+        _RESTARTED,  # for jobs on other machines
+
+
+class Anew(dict):
+    """Rule → "1" where its training starts anew, as was asked for, else "0"."""
+
+    def __missing__(self, rule):
+        return str(int(rule in os.environ.get(_RESTARTED, "").split()))
+
+
+ANEW = Anew()
 
 
 def refuse(problem):

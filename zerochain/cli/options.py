@@ -396,9 +396,15 @@ def running_options(function: F) -> F:
         click.option(
             "--restart-changed",
             is_flag=True,
+            envvar="ZEROCHAIN_RESTART_CHANGED",  # pipelines set both, step by step
             help="Start anew, rather than refuse, where settings or data changed.",
         ),
-        click.option("--restart", is_flag=True, help="Start anew rather than from a checkpoint."),
+        click.option(
+            "--restart",
+            is_flag=True,
+            envvar="ZEROCHAIN_RESTART",
+            help="Start anew rather than from a checkpoint.",
+        ),
     ):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]

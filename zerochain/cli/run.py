@@ -23,6 +23,7 @@ SETTINGS = "config.yaml"
 FOLDERS = {"corpus", "corpora", "copies", "source", "target"}  # settings that name folders
 FILES = {"pairs"}  # and those that name files, unless they are numbers
 NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
+RESTARTED = "ZEROCHAIN_RUN_RESTART"
 PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--summary"}
 """Options of Snakemake with which it makes nothing."""
 
@@ -57,6 +58,14 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
     "one beside the Snakefile. May be given several times.",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores.  [default: all]")
+@click.option(
+    "--restart",
+    "restarted",
+    multiple=True,
+    metavar="STEP",
+    help="Train this step (a rule of the Snakefile) anew rather than from its checkpoint. May be "
+    "given several times.",
+)
 def run(
     pipeline: str,
     snakemake_options: tuple[str, ...],
@@ -64,16 +73,25 @@ def run(
     settings: tuple[str, ...],
     configfiles: tuple[str, ...],
     cores: int | None,
+    restarted: tuple[str, ...],
 ) -> None:
     """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, or a folder with a
     Snakefile) into a folder.
 
-    What is already made and still up to date is kept. Options after -- go to Snakemake.
+    What is already made and still up to date is kept. A training that was interrupted, or is asked
+    for more steps, continues; one whose other settings or inputs changed starts anew. Options
+    after -- go to Snakemake.
     """
     from zerochain.machine import cores as all_cores
 
     run_pipeline(
-        pipeline, out, settings, cores or all_cores(), snakemake_options, configfiles=configfiles
+        pipeline,
+        out,
+        settings,
+        cores or all_cores(),
+        snakemake_options,
+        configfiles=configfiles,
+        restarted=restarted,
     )
     page = out / "report" / "index.html"
     click.echo(f"Done: {page.absolute() if page.exists() else out.absolute()}")
@@ -87,10 +105,15 @@ def run_pipeline(
     extra: tuple[str, ...] = (),
     *,
     configfiles: tuple[str, ...] = (),
+    restarted: tuple[str, ...] = (),
 ) -> None:
     """Write the run's frozen config.yaml and let Snakemake make what it says.
 
     Where Snakemake is only asked for its plan, the run's config.yaml is left as it is.
+
+    Args:
+        restarted: steps whose trainings start anew; pipelines/common.smk takes them from the
+            environment.
 
     Raises:
         InputError: no such pipeline, setting or folder, Snakemake is missing, another run is at
@@ -129,13 +152,16 @@ def run_pipeline(
         command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--configfile", str(frozen), "--directory", str(out), "--nolock"]
         command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
+        if restarted:
+            environment[RESTARTED] = " ".join(restarted)
+            command += ["--forcerun", *restarted]
         result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
     if result.returncode:
         raise InputError(
             f"pipeline {pipeline!r} failed (exit code {result.returncode})",
             path=out,
             cause="the first error above says which step and why",
-            remedy="mend it and give the same command again: finished steps are kept",
+            remedy="fix it and give the same command again: finished steps are kept",
         )
 
 
