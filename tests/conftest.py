@@ -29,7 +29,7 @@ settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """One thread a process: tests run side by side, and the same sums come out everywhere.
+    """One thread per process: tests run side by side, and the same sums come out everywhere.
 
     Those that fork have no second one either, which could hold a lock: pyarrow's allocator starts
     a thread unless it is told not to.

@@ -1,4 +1,4 @@
-"""Two languages that are made up, and utterances that say the same in both."""
+"""Two synthetic languages, and utterances that say the same in both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +60,12 @@ def make_languages(
     for i in range(n):
         length = int(rng.integers(2, longest + 1))
         lines[f"{prefix}{i}"] = [int(w) for w in rng.permutation(N_WORDS)[:length]]
-    heard = {name: np.ravel([[2 * w, 2 * w + 1] for w in line]) for name, line in lines.items()}
-    durations = {name: rng.integers(1, 4, len(units)) for name, units in heard.items()}
+    units_of = {name: np.ravel([[2 * w, 2 * w + 1] for w in line]) for name, line in lines.items()}
+    durations = {name: rng.integers(1, 4, len(units)) for name, units in units_of.items()}
     common = {"step_ms": 20.0}
     source = UnitFile(
-        heard, 2 * N_WORDS, model_id="a" * 64, method="made", durations=durations,
-        corpus_id="corpus-a", speakers=dict.fromkeys(heard, "ana"), **common,
+        units_of, 2 * N_WORDS, model_id="a" * 64, method="made", durations=durations,
+        corpus_id="corpus-a", speakers=dict.fromkeys(units_of, "ana"), **common,
     )  # fmt: skip
     made = Languages(root, lines, reverse)
     said = {name.replace(prefix, "t"): np.array(made.translation(name)) for name in lines}
@@ -82,7 +82,7 @@ def make_languages(
     with write_features(
         made.frames, extractor="made", options={}, step_ms=5.0, corpus_id="corpus-a"
     ) as writer:
-        for name in heard:
+        for name in units_of:
             steps = np.repeat(spectra[source.steps(name)], 4, axis=0)
             noise = 0.1 * rng.standard_normal(steps.shape)
             writer.add(name, (steps + noise).astype(np.float32), "ana")

@@ -130,7 +130,7 @@ def collapse(
 
 
 def cheapest_path(costs: np.ndarray, price: float) -> float:
-    """The least cost of a unit a step (T, K), each change of unit and the start at a price."""
+    """The least cost of one unit per step (T, K), each change of unit and the start at a price."""
     n_steps, n_units = costs.shape
     return min(
         sum(costs[range(n_steps), path])

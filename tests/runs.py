@@ -1,4 +1,4 @@
-"""A whole run, small and made up, for the tests of whatever reads runs."""
+"""A whole run, small and synthetic, for the tests of whatever reads runs."""
 
 from pathlib import Path
 

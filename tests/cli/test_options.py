@@ -321,7 +321,7 @@ def test_errors_of_the_library_are_said_in_options() -> None:
         raise InputError(
             "precision='fp16' needs a GPU, and n_layers=3 or ema=False or from_step=None",
             path="/data/share=2/n_layers=4",
-            cause="unknown=3 is no option, nor is /share=1",
+            cause="unknown=3 is not an option, nor is /share=1",
             remedy="start anew with restart=True, or with max_steps=2.5.",
         )
 
@@ -333,7 +333,7 @@ def test_errors_of_the_library_are_said_in_options() -> None:
         "Error: /data/share=2/n_layers=4: --precision fp16 needs a GPU, and --layers 3 or --no-ema "
         "or no --from-step"
     )
-    assert lines[1].endswith("unknown=3 is no option, nor is /share=1")
+    assert lines[1].endswith("unknown=3 is not an option, nor is /share=1")
     assert lines[2].endswith("start anew with --restart, or with --steps 2.5.")
 
 

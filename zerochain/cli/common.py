@@ -177,7 +177,7 @@ def checked(model: type[M], **values: Any) -> M:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it: half a surrogate pair is no character."""
+    """Whether UTF-8 can hold it: half a surrogate pair is not a character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -186,7 +186,7 @@ def is_unicode(text: str) -> bool:
 
 
 class PathType(click.Path):
-    """A path, which an unset variable of the shell is not: "" would be the folder at hand."""
+    """A path that is not empty: an unset shell variable gives "", which would be the current folder."""
 
     def __init__(self, *, exists: bool = False, files: bool = True, folders: bool = True) -> None:
         super().__init__(exists=exists, file_okay=files, dir_okay=folders, path_type=Path)
@@ -194,7 +194,7 @@ class PathType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, unless it is empty."""
         if not str(value):
-            self.fail("an empty text is no path", param, ctx)
+            self.fail("a path cannot be empty", param, ctx)
         return super().convert(value, param, ctx)
 
 
