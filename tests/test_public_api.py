@@ -9,7 +9,7 @@ import pytest
 
 import zerochain
 
-STUB = ast.parse(Path(zerochain.__file__).with_suffix(".pyi").read_text())
+STUB = ast.parse(Path(zerochain.__file__).with_suffix(".pyi").read_text("ascii"))
 IMPORTS = [node for node in STUB.body if isinstance(node, ast.ImportFrom)]
 NAMES = [alias.name for node in IMPORTS for alias in node.names]
 
