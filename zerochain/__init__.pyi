@@ -1,6 +1,6 @@
-# What `from zerochain import ...` gives, imported when it is first used: lazy_loader reads this file
-# at run time (as ASCII where the locale is C), type checkers as it is. All else is internal and may
-# change.
+# What `from zerochain import ...` gives, imported when it is first used: lazy_loader reads this
+# file at run time (as ASCII where the locale is C), type checkers as it is. All else is internal
+# and may change.
 
 from .corpora.demo import make_demo as make_demo
 from .corpora.folder import import_folder as import_folder

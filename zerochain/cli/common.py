@@ -186,7 +186,7 @@ def is_unicode(text: str) -> bool:
 
 
 class PathType(click.Path):
-    """A path that is not empty: an unset shell variable gives "", which would be the current folder."""
+    """A path that is not empty: "", as of an unset shell variable, would be the current folder."""
 
     def __init__(self, *, exists: bool = False, files: bool = True, folders: bool = True) -> None:
         super().__init__(exists=exists, file_okay=files, dir_okay=folders, path_type=Path)
