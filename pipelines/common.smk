@@ -34,9 +34,7 @@ Z = [*PY, "-m", "zerochain"]
 shell.prefix("set -euo pipefail; export ZEROCHAIN_RESTART_CHANGED=1; ")
 _RESTARTED = "ZEROCHAIN_RUN_RESTART"
 if _RESTARTED in os.environ:
-
-    envvars:
-        _RESTARTED,  # for jobs on other machines
+    workflow.register_envvars(_RESTARTED)  # for jobs on other machines; the directive's function
 
 
 class Anew(dict):
