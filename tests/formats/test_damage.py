@@ -21,12 +21,13 @@ from zerochain.formats.attention import read_attention, write_attention
 from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.formats.headers import read_json, write_json
-from zerochain.formats.scores import Score, append_scores, limits, read_scores
+from zerochain.formats.scores import Score, append_scores, read_scores
 from zerochain.formats.tables import table_header
 from zerochain.formats.text_files import parse_yaml
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
+from zerochain.metrics.names import metric
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -169,7 +170,7 @@ def test_cells_that_can_t_be(tmp_path: Path, change: dict[str, Any], found: str)
 
 
 @pytest.mark.parametrize(
-    ("metric", "value"),
+    ("key", "value"),
     [
         ("abx_across_%", 101.0),
         ("abx_within_%", -1.0),
@@ -177,7 +178,7 @@ def test_cells_that_can_t_be(tmp_path: Path, change: dict[str, Any], found: str)
         ("estoi", -1.5),
         ("boundary_f1_%", 100.5),
         ("speaker_probe_histograms_%", 120.0),
-        ("retrieval_recall@10", 1.2),
+        ("retrieval_recall@10_%", 120.0),
         ("wer_%", -3.0),
         ("bitrate_bit/s", -1.0),
         ("length_ratio", -0.5),
@@ -185,22 +186,22 @@ def test_cells_that_can_t_be(tmp_path: Path, change: dict[str, Any], found: str)
         ("source_f0_correlation", 1.2),
     ],
 )
-def test_scores_that_can_t_be(tmp_path: Path, metric: str, value: float) -> None:
+def test_scores_that_can_t_be(tmp_path: Path, key: str, value: float) -> None:
     path = tmp_path / "s.jsonl"
     with pytest.raises(InputError, match="which it can't be"):
-        append_scores(path, [Score(metric, value, None, 1, "p", "s", {})])
+        append_scores(path, [Score(key, value, None, 1, "p", "s", {})])
     line = {"value": value, "interval": None, "n": 1, "protocol": "p", "system": "s"}
     path.write_text(
-        json.dumps({**line, "metric": metric, "inputs": {}, "options": {}, "version": ""})
+        json.dumps({**line, "metric": key, "inputs": {}, "options": {}, "version": ""})
     )
     with pytest.raises(InputError, match="which it can't be"):
         read_scores(path)
 
 
 def test_scores_that_can_be() -> None:
-    assert limits("wer_%")[1] == limits("over_segmentation_%")[1] == float("inf")
-    assert limits("r_value_%")[0] == limits("mcd_sp2mc24_dB")[0] == -float("inf")
-    assert limits("unit_bleu")[1] == float("inf")
+    assert metric("wer_%").high == metric("over_segmentation_%").high == float("inf")
+    assert metric("r_value_%").low == metric("mcd_sp2mc24_dB").low == -float("inf")
+    assert metric("unit_bleu").high == float("inf")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,25 +17,8 @@ from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained
 from zerochain.formats.headers import json_object, json_text, validated
 from zerochain.formats.text_files import lines_of, read_text
+from zerochain.metrics.names import metric
 
-_LIMITS = (
-    (
-        re.compile(
-            r"abx_|speaker_probe_|codebook_usage|distinct_output_ratio|retrieval_(mrr|recall@\d+)|"
-            r"(.*_)?(pnmi|precision|recall|f1|purity|v_measure|homogeneity|completeness)(_%)?$|"
-            r"(.*_)?(voicing_decision|f0_frame)_error"
-        ),
-        0.0,
-        1.0,
-    ),
-    (re.compile(r"(.*_)?(estoi|f0_correlation)$|speaker_similarity"), -1.0, 1.0),
-    (
-        re.compile(r"(.*_)?(bitrate_bit/s|error_rate_%|cer_%|wer_%|rmse.*|distance_.*|ratio)$"),
-        0.0,
-        math.inf,
-    ),
-)
-"""Metrics, and the least and the most that they can be; 100 times that in %."""
 FOR_REFERENCE = "for_reference"
 """The option that is true for a topline or a ceiling: it stands below, never the best."""
 
@@ -46,7 +28,7 @@ class Score:
     """One number, and everything needed to trust it."""
 
     metric: str
-    """Name with its unit: "abx_across_%", "bitrate_bit/s", "estoi"."""
+    """The key of its record in `metrics.names`: "abx_across_%", "bitrate_bit/s", "estoi"."""
     value: float
     interval: tuple[float, float] | None
     """Bootstrap 95 % interval; None where it can't be estimated (one utterance, say)."""
@@ -149,7 +131,8 @@ def _score(line: str, where: str) -> Score:
 
 def _check_range(score: Score, path: Path | str) -> None:
     """Raise InputError where a metric can't have such a value."""
-    low, high = limits(score.metric)
+    known = metric(score.metric)
+    low, high = known.low, known.high
     numbers = [score.value, *(score.interval or ())]
     slack = 1e-6 * max(abs(low), 1.0) if math.isinf(high) else 1e-6 * high
     wrong = [n for n in numbers if not low - slack <= n <= high + slack]
@@ -161,15 +144,6 @@ def _check_range(score: Score, path: Path | str) -> None:
             cause="the number was edited or damaged, or a share was taken for a percentage",
             remedy="score again",
         )
-
-
-def limits(metric: str) -> tuple[float, float]:
-    """The least and the most that a metric can be."""
-    for names, low, high in _LIMITS:
-        if names.match(metric):
-            scale = 100.0 if metric.endswith("_%") else 1.0
-            return low * scale, high * scale
-    return -math.inf, math.inf
 
 
 @contextmanager

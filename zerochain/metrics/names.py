@@ -1,0 +1,288 @@
+"""Every metric that zerochain prints, in order of display: unit, direction, range, table, label.
+
+A score file names a metric by its `key`, the name with its unit: "abx_across_%", "bitrate_bit/s".
+Whatever else there is to know about a metric stands in its record, so nothing has to parse a key.
+A metric of another program has no record here; `metric` makes one without a direction, and it is
+shown as it is.
+
+This module imports nothing of zerochain: `formats.scores` checks the ranges when it reads a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Direction = Literal["lower", "higher", ""]
+Family = Literal[
+    "units", "phones", "unaligned", "resynthesis", "conversion", "translation", "recognition", ""
+]
+"""The table of the report that a metric belongs to; "" for metrics of other programs."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is measured, and how to read it."""
+
+    name: str
+    """Without the unit: "abx_across"."""
+    label: str
+    """What tables and plots call it."""
+    family: Family = ""
+    unit: str = ""
+    direction: Direction = ""
+    """Which values are better; "" where neither is, as for codebook usage or a reference value."""
+    low: float = -math.inf
+    high: float = math.inf
+    """The range of possible values, both ends included."""
+
+    @property
+    def key(self) -> str:
+        """How score files name it."""
+        return f"{self.name}_{self.unit}" if self.unit else self.name
+
+
+def metric(key: str) -> Metric:
+    """The metric of that key; one that zerochain does not know has its key as its name."""
+    return _BY_KEY.get(key) or Metric(key, key.replace("_", " "))
+
+
+def rank(one: Metric) -> int:
+    """The metric's place in the order of display; unknown metrics come last."""
+    return _RANKS.get(one, len(_RANKS))
+
+
+# Variants: the same measure of something else.
+
+
+def mapped(one: Metric) -> Metric:
+    """The metric of units that were first mapped to phones."""
+    return replace(one, name=f"mapped_{one.name}", label=f"{one.label}, units mapped to phones")
+
+
+def under(one: Metric, change: str) -> Metric:
+    """The metric under a change of the recordings, one of `CHANGES`."""
+    return replace(one, name=f"{one.name}_{change}", label=f"{one.label} under {CHANGES[change]}")
+
+
+def shuffled(one: Metric) -> Metric:
+    """The metric of the same outputs against the references of other sources."""
+    label = f"{one.label}, shuffled sources"
+    return replace(one, name=f"{one.name}_shuffled", label=label, direction="")
+
+
+def floor(one: Metric) -> Metric:
+    """The metric of random targets in place of the outputs."""
+    label = f"{one.label} of random targets"
+    return replace(one, name=f"{one.name}_floor", label=label, direction="")
+
+
+# Units alone, and ABX.
+
+ABX_ACROSS = Metric("abx_across", "ABX across", "units", "%", "lower", 0, 100)
+ABX_WITHIN = Metric("abx_within", "ABX within", "units", "%", "lower", 0, 100)
+ABX: Mapping[Literal["within", "across"], Metric] = {"within": ABX_WITHIN, "across": ABX_ACROSS}
+"""Mode → metric."""
+_ABX_ANY = Metric("abx_any", "ABX any", "units", "%", "lower", 0, 100)  # older score files
+BITRATE = Metric("bitrate", "bit rate", "units", "bit/s", "lower", 0)
+SEGMENT_BITRATE = Metric("segment_bitrate", "segment bit rate", "units", "bit/s", "lower", 0)
+TIMED_SEGMENT_BITRATE = Metric(
+    "timed_segment_bitrate", "segment bit rate with durations", "units", "bit/s", "lower", 0
+)
+FACTORED_SEGMENT_BITRATE = Metric(
+    "factored_segment_bitrate",
+    "segment bit rate, durations coded separately",
+    "units",
+    "bit/s",
+    "lower",
+    0,
+)
+CODEBOOK_USAGE = Metric("codebook_usage", "codebook usage", "units", low=0, high=1)
+PERPLEXITY = Metric("perplexity", "perplexity", "units")
+
+# Resynthesised and converted speech.
+
+ESTOI = Metric("estoi", "ESTOI", "resynthesis", "", "higher", -1, 1)
+MCD = Metric("mcd_sp2mc24", "MCD (sp2mc24)", "resynthesis", "dB", "lower")
+LOG_SPECTRAL_DISTANCE = Metric(
+    "log_spectral_distance", "log-spectral distance", "resynthesis", "dB", "lower", 0
+)
+MULTI_RESOLUTION_DISTANCE = Metric(
+    "multi_resolution_distance", "multi-resolution spectral distance", "resynthesis", "", "lower"
+)
+LOG_F0_RMSE = Metric("log_f0_rmse", "log-F0 RMSE", "resynthesis", "cents", "lower", 0)
+VOICING_ERROR = Metric(
+    "voicing_decision_error", "voicing error", "resynthesis", "%", "lower", 0, 100
+)
+F0_FRAME_ERROR = Metric("f0_frame_error", "F0 frame error", "resynthesis", "%", "lower", 0, 100)
+SOURCE_F0_CORRELATION = Metric(
+    "source_f0_correlation", "F0 correlation with the source", "conversion", "", "higher", -1, 1
+)
+SOURCE_VOICING_ERROR = replace(
+    VOICING_ERROR,
+    name="source_voicing_decision_error",
+    label="voicing error against the source",
+    family="conversion",
+)
+SPEAKER_SIMILARITY = Metric(
+    "speaker_similarity", "speaker similarity", "resynthesis", "", "higher", -1, 1
+)
+SIMILARITY_CONVERTED = replace(
+    SPEAKER_SIMILARITY,
+    name="speaker_similarity_converted",
+    label="similarity to the target voice",
+    family="conversion",
+)
+SIMILARITY_TO_SOURCE = replace(
+    SIMILARITY_CONVERTED,
+    name="speaker_similarity_to_source",
+    label="similarity to the source speaker",
+    direction="lower",
+)
+SIMILARITY_RECORDINGS = replace(
+    SPEAKER_SIMILARITY,
+    name="speaker_similarity_recordings",
+    label="speaker similarity of the voice's recordings",
+    direction="",
+)
+SIMILARITY_OTHERS = replace(
+    SIMILARITY_CONVERTED,
+    name="speaker_similarity_others",
+    label="similarity of other speakers' recordings to the voice",
+    direction="",
+)
+
+# Translations.
+
+UNIT_BLEU = Metric("unit_bleu", "unit BLEU", "translation", "", "higher")
+UNIT_CHRF = Metric("unit_chrf", "unit chrF", "translation", "", "higher")
+UNIT_ERROR_RATE = Metric("unit_error_rate", "unit error rate", "translation", "%", "lower", 0)
+LENGTH_RATIO = Metric("length_ratio", "length ratio", "translation", low=0)
+DISTINCT_OUTPUTS = Metric("distinct_output_ratio", "distinct outputs", "translation", low=0, high=1)
+RETRIEVAL_MRR = Metric("retrieval_mrr", "retrieval MRR", "translation", "", "higher", 0, 1)
+RETRIEVAL_RECALL: Mapping[int, Metric] = {
+    k: Metric(
+        f"retrieval_recall@{k}", f"retrieval recall@{k}", "translation", "%", "higher", 0, 100
+    )
+    for k in (1, 10)
+}
+"""k → recall among the first k candidates."""
+REAL_TIME_FACTOR = Metric(
+    "real_time_factor", "real-time factor of translating", "translation", "", "lower"
+)
+
+# Recognised speech.
+
+CER = Metric("cer", "CER", "recognition", "%", "lower", 0)
+WER = Metric("wer", "WER", "recognition", "%", "lower", 0)
+ASR_BLEU = Metric("asr_bleu", "ASR-BLEU", "recognition", "", "higher")
+RECOGNISER_CER = Metric(
+    "recogniser_cer", "recogniser's CER on real speech", "recognition", "%", low=0
+)
+
+# Units and gold phones.
+
+PNMI = Metric("pnmi", "PNMI (homogeneity)", "phones", "", "higher", 0, 1)
+V_MEASURE = Metric("v_measure", "V-measure (NMI)", "phones", "", "higher", 0, 1)
+COMPLETENESS = Metric("completeness", "completeness", "phones", "", "higher", 0, 1)
+PHONE_PURITY = Metric("phone_purity", "phone purity", "phones", "", "higher", 0, 1)
+CLUSTER_PURITY = Metric("cluster_purity", "cluster purity", "phones", "", "higher", 0, 1)
+PHONE_ERROR_RATE = Metric("phone_error_rate", "phone error rate", "phones", "%", "lower", 0)
+BOUNDARY_PRECISION = Metric(
+    "boundary_precision", "boundary precision", "phones", "%", "higher", 0, 100
+)
+BOUNDARY_RECALL = replace(BOUNDARY_PRECISION, name="boundary_recall", label="boundary recall")
+BOUNDARY_F1 = replace(BOUNDARY_PRECISION, name="boundary_f1", label="boundary F1")
+OVER_SEGMENTATION = Metric("over_segmentation", "over-segmentation", "phones", "%")
+R_VALUE = Metric("r_value", "R-value", "phones", "%", "higher")
+BOUNDARIES = (BOUNDARY_PRECISION, BOUNDARY_RECALL, BOUNDARY_F1, OVER_SEGMENTATION, R_VALUE)
+
+# Without an alignment.
+
+PROBE_HISTOGRAMS = Metric(
+    "speaker_probe_histograms",
+    "speaker probe on unit histograms",
+    "unaligned",
+    "%",
+    "lower",
+    0,
+    100,
+)
+PROBE_VECTORS = replace(
+    PROBE_HISTOGRAMS, name="speaker_probe_vectors", label="speaker probe on code vectors"
+)
+SENTENCE_DISTANCE = Metric(
+    "sentence_distance", "edit distance, one sentence by two speakers", "unaligned", "%", "lower", 0
+)
+UNIT_EDIT_DISTANCE = Metric("ued", "unit edit distance", "unaligned", "%", "lower")
+UNIT_CHANGES = Metric("unit_changes", "edits per segment", "unaligned", "%", "lower")
+CHANGES = {
+    "noise": "noise",
+    "pitch": "a pitch shift",
+    "speed": "a change of speed",
+    "reverberation": "reverberation",
+}
+"""Changes of recordings under which units are compared (`corpora.changes`) → what labels say."""
+
+_ELSEWHERE = (
+    Metric("bleu", "BLEU", "translation", "", "higher"),
+    Metric("per", "PER", "phones", "", "lower"),
+    Metric("stoi", "STOI", "resynthesis", "", "higher"),
+    Metric("pesq", "PESQ", "resynthesis", "", "higher"),
+)
+"""Metrics that other programs append to a score file under names that the field agrees on."""
+
+METRICS: tuple[Metric, ...] = (
+    ABX_ACROSS,
+    ABX_WITHIN,
+    _ABX_ANY,
+    BITRATE,
+    SEGMENT_BITRATE,
+    TIMED_SEGMENT_BITRATE,
+    FACTORED_SEGMENT_BITRATE,
+    CODEBOOK_USAGE,
+    PERPLEXITY,
+    ESTOI,
+    MCD,
+    LOG_SPECTRAL_DISTANCE,
+    MULTI_RESOLUTION_DISTANCE,
+    LOG_F0_RMSE,
+    VOICING_ERROR,
+    F0_FRAME_ERROR,
+    SOURCE_F0_CORRELATION,
+    SOURCE_VOICING_ERROR,
+    SPEAKER_SIMILARITY,
+    SIMILARITY_CONVERTED,
+    SIMILARITY_TO_SOURCE,
+    SIMILARITY_RECORDINGS,
+    SIMILARITY_OTHERS,
+    *(each for one in (UNIT_BLEU, UNIT_CHRF) for each in (one, shuffled(one), floor(one))),
+    UNIT_ERROR_RATE,
+    LENGTH_RATIO,
+    DISTINCT_OUTPUTS,
+    RETRIEVAL_MRR,
+    *RETRIEVAL_RECALL.values(),
+    REAL_TIME_FACTOR,
+    CER,
+    WER,
+    ASR_BLEU,
+    RECOGNISER_CER,
+    PNMI,
+    V_MEASURE,
+    COMPLETENESS,
+    PHONE_PURITY,
+    CLUSTER_PURITY,
+    PHONE_ERROR_RATE,
+    *BOUNDARIES,
+    *map(mapped, BOUNDARIES),
+    PROBE_HISTOGRAMS,
+    PROBE_VECTORS,
+    SENTENCE_DISTANCE,
+    *(under(one, change) for one in (UNIT_EDIT_DISTANCE, UNIT_CHANGES) for change in CHANGES),
+    *_ELSEWHERE,
+)
+"""In order of display."""
+_BY_KEY = {one.key: one for one in METRICS}
+_RANKS = {one: i for i, one in enumerate(METRICS)}
