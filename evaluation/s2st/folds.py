@@ -23,7 +23,8 @@ from zerochain.metrics.retrieval import (
     pooled_retrieval,
 )
 from zerochain.metrics.translation import as_characters
-from zerochain.scoring.parallel import join, scored_pairs
+from zerochain.scoring.common import scored_pairs
+from zerochain.scoring.translation import join
 
 WITHOUT_SYNTHESIS = ("inverter=null", "recogniser=null")
 """Retrieval compares units. Later settings override these."""

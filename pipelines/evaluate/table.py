@@ -58,7 +58,7 @@ def markdown(table: ScoreTable) -> str:
     rows = [
         [
             f"{label(column)} {column.arrow}",
-            column.under,
+            column.conditions,
             *(text(row.cells.get(column)) for row in table.rows),
         ]
         for column in table.columns
@@ -68,7 +68,8 @@ def markdown(table: ScoreTable) -> str:
 
 def label(column: Column) -> str:
     """A metric with its unit."""
-    return f"{column.label}, {column.unit}" if column.unit else column.label
+    metric = column.metric
+    return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
 
 
 def text(cell: Cell | None) -> str:

@@ -9,6 +9,7 @@ import click
 
 from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
+from zerochain.metrics.names import ABX_ACROSS
 from zerochain.report import figures, style
 from zerochain.report.drawings import write_figure
 from zerochain.report.published import published_systems, tjandra2019
@@ -66,7 +67,7 @@ def read(path: Path) -> System:
 def plot(systems: list[System], protocol: str) -> figures.Figure:
     """ABX against segment bit rate; features as lines, published systems in a faint colour."""
     points = [point for system in systems if (point := system.point(protocol))]
-    errors = {s.variant: s.value(f"abx_across_% {protocol}") for s in systems if is_features(s)}
+    errors = {s.variant: s.value(ABX_ACROSS, protocol) for s in systems if is_features(s)}
     return figures.tradeoff(
         points,
         [(name, abx) for name, abx in errors.items() if abx is not None],

@@ -14,7 +14,7 @@ from zerochain.cli import main
 from zerochain.cli.score import save_scores
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.scores import Score, append_scores, read_scores
-from zerochain.scoring.selection import Scored
+from zerochain.scoring.common import Scored
 
 SCORE = Score("bitrate_bit/s", 1.0, (0.5, 1.5), 3, "zs2019", "béa → ŋ", {}, {"n_of": "symbols"})
 

@@ -28,9 +28,9 @@ def test_the_page_shows_which_phones_are_taken_for_which(tmp_path):
     score = Score("abx_across_%", 12.5, None, 16, "phone", "km & co", {}, {"n_of": "triples"})
     append_scores(tmp_path / "run" / "scores.jsonl", [score])
     page = write_report(tmp_path / "out", run_files(tmp_path / "run")).read_text()
-    assert "Which phones are taken for which" in page
+    assert "Which phones are confused" in page
     assert "4 pairs of phones" in page
-    assert "The worst of 3 pairs that rest on 10 cells or more: b as a 10 % (10 cells)" in page
-    assert "1 rest on fewer" in page  # a as b, 40 %
+    assert "Highest of 3 pairs with 10 cells or more: b as a 10 % (10 cells)" in page
+    assert "1 pair with fewer cells left out" in page  # a as b, 40 %
     assert "km &amp; co: ABX across speakers (phone, identical)" in page
     assert "<c>" not in page

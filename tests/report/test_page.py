@@ -233,7 +233,7 @@ def test_a_missing_part_is_said_and_leaves_no_empty_section(
         "scores": (["scores", "tradeoff", "resynthesis"], "scores of units"),
         "wavs": (["players"], "resynthesised speech ('zerochain invert synthesize')"),
         "inverters/x.training": (["trainings"], "a training log"),
-        "corpus": (["corpora", "examples"], "an utterance whose units and recording"),
+        "corpus": (["corpora", "examples"], "an utterance with both units and a recording"),
     }[part]
     ids = {str(a.get("id")) for a in page.all("h2")}
     assert not ids & set(headings)
@@ -354,8 +354,8 @@ def test_the_page_stays_small_whatever_the_recordings(
         add_synthesis(tmp_path / "run", unit_file, method, "ana")
     page = made(tmp_path, tmp_path / "run", corpus, n_examples=2)
     assert (tmp_path / "report" / "index.html").stat().st_size < 6_000_000
-    assert "1 of 2 utterances fit into the page" in page.text
-    assert "the beginning of it" in page.text
+    assert "1 of 2 utterances shown: more would make the page too large" in page.text
+    assert "only the beginning is shown" in page.text
 
 
 def test_conversions_have_a_table_of_their_own_and_the_baseline_is_named(
@@ -369,14 +369,14 @@ def test_conversions_have_a_table_of_their_own_and_the_baseline_is_named(
         [Score(n, 0.5, None, 6, "p", "unit-means", {"inverter": inverter}) for n in names],
     )
     page = made(tmp_path, root, corpus)
-    resynthesis, conversion = page.text.split("What others say, in that voice")
-    resynthesis = resynthesis.split("What the voice says itself")[1]
-    conversion = conversion.split("Look and listen")[0]
+    resynthesis, conversion = page.text.split("Other speakers' utterances, converted")
+    resynthesis = resynthesis.split("The voice's own utterances")[1]
+    conversion = conversion.split("Examples to see and hear")[0]
     assert "baseline: units as their mean spectra" in resynthesis
     assert "ESTOI" in resynthesis
     assert "speaker similarity" in resynthesis
     assert "F0 correlation with the source" in conversion
-    assert "similarity to the voice" in conversion
+    assert "similarity to the target voice" in conversion
     assert "ESTOI" not in conversion
 
 
@@ -408,7 +408,7 @@ def test_translation_and_recognition_have_tables_of_their_own(
     assert "Scores of the translation" in page.text
     assert "17.2" in page.text
     assert "0.346 chance 0.093" in page.text
-    assert "What a recogniser understands" in page.text
+    assert "Speech recognition" in page.text
     assert "CER" in page.text
 
 
@@ -430,9 +430,9 @@ def test_units_beside_phones_and_without(corpus: Corpus, tmp_path: Path) -> None
     assert "PNMI (homogeneity)" in page.text
     assert "unit edit distance under noise" in page.text
     assert "chance 0.125" in page.text
-    maps = [a for a in page.all("svg") if "What each of" in str(a.get("aria-label"))]
+    maps = [a for a in page.all("svg") if "The phones that each of" in str(a.get("aria-label"))]
     assert len(maps) == 1
-    assert "of 1 phones are the most frequent one" in page.text
+    assert "of 1 phone are the most frequent phone" in page.text
 
 
 def test_units_of_silence_alone_have_no_map(corpus: Corpus, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from PIL import Image
 from zerochain import audio
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.synthesis import Synthesis
+from zerochain.report.examples import Player, mel_picture, players, shade
 from zerochain.report.run import Run, RunFiles
-from zerochain.report.utterances import Player, mel_picture, players, shade
 
 N = 16_000
 WAVE = np.sin(2 * np.pi * 300 * np.arange(N) / 16_000).astype(np.float32)

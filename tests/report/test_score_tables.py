@@ -3,67 +3,13 @@ import pytest
 
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
-from zerochain.report.score_tables import Column, group_of, number, score_table, split_unit
+from zerochain.metrics import names
+from zerochain.report.score_tables import group_of, number, score_table
 
 
 def score(metric: str, value: float, system: str = "a", **changes: object) -> Score:
     defaults = {"interval": None, "n": 1, "protocol": "p", "inputs": {"units": system}}
     return Score(metric=metric, value=value, system=system, **{**defaults, **changes})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("metric", "better"),
-    [
-        ("abx_across_%", "lower"),
-        ("bitrate_bit/s", "lower"),
-        ("segment_bitrate_bit/s", "lower"),
-        ("timed_segment_bitrate_bit/s", "lower"),
-        ("log_spectral_distance_dB", "lower"),
-        ("f0_frame_error_%", "lower"),
-        ("cer_%", "lower"),
-        ("per", "lower"),
-        ("estoi", "higher"),
-        ("pnmi", "higher"),
-        ("unit_bleu", "higher"),
-        ("unit_bleu_shuffled", ""),
-        ("unit_chrf_floor", ""),
-        ("unit_error_rate_%", "lower"),
-        ("length_ratio", ""),
-        ("real_time_factor", "lower"),
-        ("retrieval_mrr", "higher"),
-        ("retrieval_recall@10_%", "higher"),
-        ("asr_bleu", "higher"),
-        ("recogniser_cer_%", ""),
-        ("boundary_f1_%", "higher"),
-        ("mapped_boundary_recall_%", "higher"),
-        ("r_value_%", "higher"),
-        ("mapped_over_segmentation_%", ""),
-        ("phone_error_rate_%", "lower"),
-        ("factored_segment_bitrate_bit/s", "lower"),
-        ("speaker_probe_vectors_%", "lower"),
-        ("ued_noise_%", "lower"),
-        ("unit_changes_pitch_%", "lower"),
-        ("sentence_distance_%", "lower"),
-        ("speaker_similarity", "higher"),
-        ("speaker_similarity_converted", "higher"),
-        ("speaker_similarity_to_source", "lower"),
-        ("speaker_similarity_recordings", ""),
-        ("speaker_similarity_others", ""),
-        ("perplexity", ""),
-        ("codebook_usage", ""),
-        ("over_segmentation_%", ""),
-    ],
-)
-def test_which_way_is_better(metric: str, better: str) -> None:
-    assert Column(metric, "p", "").better == better
-
-
-def test_units_of_measure_are_split_off() -> None:
-    assert split_unit("abx_across_%") == ("abx_across", "%")
-    assert split_unit("bitrate_bit/s") == ("bitrate", "bit/s")
-    assert split_unit("log_spectral_distance_dB") == ("log_spectral_distance", "dB")
-    assert split_unit("estoi") == ("estoi", "")
-    assert split_unit("codebook_usage") == ("codebook_usage", "")
 
 
 @pytest.mark.parametrize(
@@ -107,8 +53,8 @@ def test_the_best_of_each_column_is_marked() -> None:
         ],
         {},
     )
-    best = {(row.system, c.stem) for row in table.rows for c in row.cells if row.cells[c].best}
-    assert best == {("a", "abx_across"), ("b", "pnmi")}  # alone in a column is not best
+    best = {(row.system, c.metric) for row in table.rows for c in row.cells if row.cells[c].best}
+    assert best == {("a", names.ABX_ACROSS), ("b", names.PNMI)}  # alone in a column is not best
 
 
 def test_a_tie_has_two_best() -> None:
@@ -154,8 +100,8 @@ def test_toplines_and_ceilings_stand_last_and_are_never_best() -> None:
         {},
     )
     assert [row.system for row in table.rows] == ["nearest", "conformer", "topline"]
-    best = [(row.system, c.stem) for row in table.rows for c in row.cells if row.cells[c].best]
-    assert best == [("conformer", "unit_bleu")]
+    best = [(row.system, c.metric) for row in table.rows for c in row.cells if row.cells[c].best]
+    assert best == [("conformer", names.UNIT_BLEU)]
 
 
 def test_a_later_score_replaces_an_earlier_one_and_that_is_said() -> None:
@@ -198,14 +144,22 @@ def test_speaker_similarities_stand_together_and_encoders_apart() -> None:
     metrics = [f"speaker_similarity_{name}" for name in names] + ["speaker_similarity"]
     scores = [score(metric, 0.5, inputs={"inverter": "i"}) for metric in metrics]
     scores.append(score("speaker_similarity", 0.7, inputs={"inverter": "i"}, protocol="q"))
-    labels = [column.label for column in score_table(scores, {}).columns]
+    labels = [column.metric.label for column in score_table(scores, {}).columns]
     assert labels[:2] == ["speaker similarity"] * 2
     assert labels[2:] == [
-        "similarity to the voice",
+        "similarity to the target voice",
         "similarity to the source speaker",
-        "the voice's recordings: speaker similarity",
-        "other speakers' recordings: similarity to the voice",
+        "speaker similarity of the voice's recordings",
+        "similarity of other speakers' recordings to the voice",
     ]
+
+
+def test_another_program_s_metric_is_shown_last_and_none_is_best() -> None:
+    scores = [score("loudness_LUFS", value, name) for name, value in (("a", 1), ("b", 2))]
+    table = score_table([*scores, score("perplexity", 9, "a")], {})
+    assert [column.metric.label for column in table.columns] == ["perplexity", "loudness LUFS"]
+    assert not any(cell.best for row in table.rows for cell in row.cells.values())
+    assert group_of(scores[0]) == "units"
 
 
 def test_chance_stands_beside_what_is_above_it() -> None:

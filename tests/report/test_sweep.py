@@ -12,10 +12,12 @@ from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import Bundle, Fit, write_fit
 from zerochain.formats.scores import Score, append_scores
+from zerochain.metrics.names import ABX_ACROSS
 from zerochain.report import figures, style
 from zerochain.report.published import tjandra2019
 from zerochain.report.sweep import (
     System,
+    Title,
     as_csv,
     as_markdown,
     has_converged,
@@ -40,18 +42,24 @@ def system(
 ) -> System:
     """Units of K = 256 at 2T unless it is said otherwise; the rate of all units is double."""
     scores = {
-        "abx_across_% triphone": score("abx_across_%", abx, name),
-        "abx_across_% phone": score("abx_across_%", abx / 2, name, "phone"),
-        "segment_bitrate_bit/s": score("segment_bitrate_bit/s", rate, name, "segments"),
-        "bitrate_bit/s": score("bitrate_bit/s", 2 * rate, name, "zs2019"),
-        "codebook_usage": score("codebook_usage", 0.5, name, "steps"),
+        Title.of(one): one
+        for one in (
+            score("abx_across_%", abx, name),
+            score("abx_across_%", abx / 2, name, "phone"),
+            score("segment_bitrate_bit/s", rate, name, "segments"),
+            score("bitrate_bit/s", 2 * rate, name, "zs2019"),
+            score("codebook_usage", 0.5, name, "steps"),
+        )
     }
     given = {"n_units": 256, "stride": 2, "penalty": 0.0, "features": "mfcc", **facts}
     return System(corpus, "km speaker", "units", scores, method, **given)  # type: ignore[arg-type]
 
 
 FEATURES = System(
-    "here", "mfcc none", "features", {"abx_across_% triphone": score("abx_across_%", 30, "mfcc")}
+    "here",
+    "mfcc none",
+    "features",
+    {Title(ABX_ACROSS, "triphone"): score("abx_across_%", 30, "mfcc")},
 )
 
 

@@ -60,11 +60,11 @@ def test_source_reference_and_translation(world: Path) -> None:
         assert [p.what for p in example.players] == [
             "source",
             "reference",
-            "reference’s units, spoken",
+            "reference, resynthesised",
             "ours",
         ]
         wanted = example.reference.id[1]
-        reference, ours = example.said
+        reference, ours = example.outputs
         assert reference.parts == [(f"{wanted} 20 21", False)]
         assert ours.parts == [(wanted, True), ("25", False), ("21", True)]
         assert "Attention of ours" in example.attention

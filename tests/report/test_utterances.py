@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.units import UnitFile
 from zerochain.report import style
-from zerochain.report.utterances import choose, colour, picture, recording, segmented
+from zerochain.report.examples import choose, colour, picture, recording, segmented
 
 
 def units(line: list[int], **changes: object) -> UnitFile:

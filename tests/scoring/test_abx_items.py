@@ -56,7 +56,7 @@ def test_items_need_no_corpus(corpus, tmp_path):
     assert values[0] == values[1] == values[2] == [(s.value, s.interval, s.n) for s in both.scores]
     assert "corpus" not in alone.scores[0].inputs
     assert len(alone.scores[0].inputs["items"]) == 64
-    with pytest.raises(InputError, match=r"like 'u0', and ids .* are paths like 'in/u0'") as error:
+    with pytest.raises(InputError, match=r"like 'u0', but ids .* are paths like 'in/u0'") as error:
         score_abx(source, corpus, items=short, protocol=PHONE)
     assert "--ids name" in str(error.value)
 
@@ -73,9 +73,9 @@ def test_a_split_keeps_its_items_and_counts_the_others(corpus, tmp_path):
 def test_what_takes_a_corpus_says_so(corpus, tmp_path):
     source = features(tmp_path / "f")
     export_items(corpus, tmp_path / "x.item", protocol=PHONE)
-    with pytest.raises(InputError, match="which tokens to compare"):
+    with pytest.raises(InputError, match="no source of tokens to compare"):
         score_abx(source)
-    with pytest.raises(InputError, match="a split is a corpus's"):
+    with pytest.raises(InputError, match="only a corpus has splits"):
         score_abx(source, items=tmp_path / "x.item", split="test")
     write_items(
         tmp_path / "f.item", [Item(u, 0.1, 0.2, "a", "b", "c", s) for u, s in NAMES.items()]
@@ -108,9 +108,9 @@ def test_a_score_says_what_it_rests_on(corpus, tmp_path):
     source = features(tmp_path / "f", zeros=7)
     scored = score_abx(source, corpus, protocol=PHONE, mode="across")
     (score,) = scored.scores
-    assert f"in {score.options['n_cells']} cells" in scored.notes[0]
+    assert f"in {score.options['n_cells']:,} cells" in scored.notes[0]
     assert score.options["n_zero_vectors"] == 4 * 7
-    assert any(note.startswith("28 vectors are all zero") for note in scored.notes)
+    assert any(note.startswith("28 all-zero vectors") for note in scored.notes)
     frames = read_features(source).frames
     assert int((~frames.any(axis=1)).sum()) == 28
     euclidean = score_abx(source, corpus, protocol=PHONE, mode="across", distance="euclidean")
@@ -132,4 +132,4 @@ def test_tokens_without_a_match_are_counted(tmp_path):
     (score,) = scored.scores
     # "c" of ana is there once, beside her two "a"; "d" has another context than all others
     assert (score.options["n_items"], score.options["n_compared"]) == (8, 7)
-    assert "1 more have nothing to be compared with" in scored.notes[0]
+    assert "1 item without a match to compare with" in scored.notes[0]

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from directions import assert_better
 from zerochain.errors import InputError
 from zerochain.formats.abx_cells import CELLS_FILE, read_cells, write_cells
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
@@ -13,6 +14,7 @@ from zerochain.formats.features import write_features
 from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.abx_plan import PHONE, ZS2019
 from zerochain.metrics.items import Item, write_items
+from zerochain.metrics.names import ABX
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.abx_tables import compare_abx
 
@@ -46,13 +48,17 @@ def tables(path):
         return list(csv.DictReader(stream))
 
 
+def test_both_modes_prefer_features_with_less_noise(corpus, tmp_path):
+    assert_better(*(score_abx(tmp_path / name, corpus, protocol=PHONE) for name in ("good", "bad")))
+
+
 def test_tables_average_to_the_score(corpus, tmp_path):
     scored = score_abx(tmp_path / "bad", corpus, protocol=PHONE, tables=tmp_path / "t")
     assert str(tmp_path / "t") in scored.notes[-1]
     cells = read_cells(tmp_path / "t")
     assert (cells.system, cells.protocol, cells.distance) == ("bad", "phone", "angular")
     for score in scored.scores:
-        mode = score.metric.removeprefix("abx_").removesuffix("_%")
+        mode = {one.key: mode for mode, one in ABX.items()}[score.metric]
         pairs = [
             row for row in tables(tmp_path / "t" / "abx_phone_pairs.csv") if row["mode"] == mode
         ]

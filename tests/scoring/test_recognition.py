@@ -108,7 +108,7 @@ def test_translations_say_what_their_targets_say(spoken: Corpus, tmp_path: Path)
     write_pairs(tmp_path / "pairs", Pairs(rows[:-1], "src", spoken.id))
     scored = score_recognition(tmp_path / "wavs", tmp_path / "de", split="test", **options)
     assert scored.scores[0].n == 2
-    assert "1 wavs of other splits or pairs are not scored" in scored.notes
+    assert "not scored: 1 wav of other splits or pairs" in scored.notes
 
 
 def test_ids_and_texts_have_to_be_there(spoken: Corpus, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_ids_and_texts_have_to_be_there(spoken: Corpus, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [(None, "1 of 3 utterances have no text: b"), ("?!", "neither letters")]
+    ("text", "found"), [(None, "1 of 3 utterances without a text: b"), ("?!", "without a letter")]
 )
 def test_without_text_nothing_is_scored(
     spoken: Corpus, tmp_path: Path, text: str | None, found: str
@@ -177,9 +177,9 @@ def test_real_recordings_are_the_ceiling(
     assert real.scores[0].system == "real speech"
     part = {"recogniser": tmp_path / "r", "split": "train"}
     learned = score_recognition(tmp_path / "de", tmp_path / "de", **part)
-    assert "it learned to recognise on what is scored here" in learned.notes[-1]
+    assert "was trained on what is scored here" in learned.notes[-1]
     others = score_recognition(tmp_path / "de", tmp_path / "de", **{**part, "split": "test"})
-    assert not any("learned" in note for note in others.notes)
+    assert not any("was trained on" in note for note in others.notes)
 
 
 def test_a_program_is_given_what_a_corpus_says_is_an_utterance(
@@ -192,10 +192,10 @@ def test_a_program_is_given_what_a_corpus_says_is_an_utterance(
 
 
 def _heard(corpus: Path, command: str) -> list[str]:
-    from zerochain.scoring.recognition import _Speech, _Theirs
+    from zerochain.scoring.recognition import _Program, _Speech
 
     speech = _Speech.of(corpus)
-    return list(_Theirs(parsed(command), 60).texts(speech, read_corpus(corpus).ids))
+    return list(_Program(parsed(command), 60).texts(speech, read_corpus(corpus).ids))
 
 
 def test_synthesised_speech_names_its_inverter_and_units(spoken: Corpus, tmp_path: Path) -> None:
@@ -213,9 +213,9 @@ def test_synthesised_speech_names_its_inverter_and_units(spoken: Corpus, tmp_pat
 @pytest.mark.parametrize(
     ("command", "found"),
     [
-        ("", "doesn't say where"),
-        ("prog", "doesn't say where"),
-        ("{wav}", "doesn't say where"),
+        ("", "no place for the recording"),
+        ("prog", "no place for the recording"),
+        ("{wav}", "no place for the recording"),
         ("prog 'a {wav}", "No closing quotation"),
     ],
 )
@@ -236,7 +236,7 @@ def test_no_shell_reads_the_command(tmp_path: Path) -> None:
     ("body", "found"),
     [
         ("print('no model', file=sys.stderr)\nsys.exit(3)", "exit code 3: no model"),
-        ("sys.exit(1)", "exit code 1: it says nothing"),
+        ("sys.exit(1)", "exit code 1: no message"),
         ("time.sleep(3600)", "took more than 0.5 s"),
         ("sys.stdout.buffer.write(b'\\xff\\xfe')", "isn't UTF-8"),
     ],

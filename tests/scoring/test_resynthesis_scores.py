@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from conftest import voice
+from directions import assert_better
 from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.metrics.names import METRICS, SOURCE_F0_CORRELATION, SOURCE_VOICING_ERROR, metric
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance
-from zerochain.report.score_tables import Column, group_of
-from zerochain.scoring.resynthesis import METRICS, measure, score_resyntheses
+from zerochain.report.score_tables import group_of
+from zerochain.scoring.resynthesis import METHODS, Against, measure, score_resyntheses
 
 VOICE = ("ana", "béa")
 
@@ -49,11 +51,23 @@ def test_the_recordings_themselves_score_perfectly(
     corpus = make_corpus()
     scored = score_resyntheses(spoken(corpus, tmp_path / "wavs", lambda w: w), corpus.home)
     scores = by_metric(scored.scores)
-    assert set(scores) == {metric.name for metric in METRICS["voice"]}
+    assert set(scores) == {metric.key for metric in METHODS["voice"]}
     assert all(score.n == 3 for score in scores.values())
     assert scores.pop("estoi").value == pytest.approx(1)
     assert {name: score.value for name, score in scores.items()} == dict.fromkeys(scores, 0)
-    assert scored.notes[0] == "3 wavs of other speakers or splits are not scored"
+    assert scored.notes[0] == "not scored: 3 wavs of other speakers or splits"
+
+
+@pytest.mark.parametrize("against", ["voice", "source"])
+def test_every_metric_prefers_the_recordings_to_noise(
+    make_corpus: Callable[..., Corpus], tmp_path: Path, against: Against
+) -> None:
+    corpus, rng = make_corpus(), np.random.default_rng(0)
+    folders = (
+        spoken(corpus, tmp_path / "same", lambda w: w),
+        spoken(corpus, tmp_path / "noise", lambda w: w + 0.05 * rng.standard_normal(len(w))),
+    )
+    assert_better(*(score_resyntheses(f, corpus.home, against=against) for f in folders))
 
 
 def test_scores_are_means_of_what_is_measured_of_each_utterance(
@@ -72,8 +86,9 @@ def test_scores_are_means_of_what_is_measured_of_each_utterance(
     assert scores["log_spectral_distance_dB"].value == pytest.approx(np.mean(expected))
     assert scores["estoi"].value == pytest.approx(np.mean([estoi(*pair) for pair in pairs]))
     measured = [measure(*pair, "voice") for pair in pairs]
-    for name, score in scores.items():
-        assert score.value == pytest.approx(np.mean([float(m[name]) for m in measured]))
+    for key, score in scores.items():
+        values = [float(values[metric(key)]) for values in measured]
+        assert score.value == pytest.approx(np.mean(values))
         assert score.inputs["inverter"] == "i" * 64
 
 
@@ -98,7 +113,7 @@ def test_a_conversion_set_may_lack_the_voice_s_own_utterances(
         audio.write(tmp_path / "wavs" / f"{u.id}.wav", audio.read(corpus.audio_path(u)))
     scored = score_resyntheses(tmp_path / "wavs", corpus.home, against="source", voice="ana")
     assert scored.scores[0].n == 1
-    with pytest.raises(InputError, match="in which voice"):
+    with pytest.raises(InputError, match="voice of the wavs is unknown"):
         score_resyntheses(tmp_path / "wavs", corpus.home, against="source")
     with pytest.raises(InputError, match="by another speaker than 'béa'"):
         score_resyntheses(tmp_path / "wavs", corpus.home, against="source", voice="béa")
@@ -107,8 +122,8 @@ def test_a_conversion_set_may_lack_the_voice_s_own_utterances(
 def test_the_melody_is_what_correlates_whatever_the_pitch() -> None:
     low, high = (voice(np.random.default_rng(0), 2.0, pitch) for pitch in (110, 200))
     values = measure(low, high, "source")
-    assert float(values["source_f0_correlation"]) > 0.9
-    assert float(values["source_voicing_decision_error_%"]) < 10
+    assert float(values[SOURCE_F0_CORRELATION]) > 0.9
+    assert float(values[SOURCE_VOICING_ERROR]) < 10
 
 
 def test_what_is_undefined_is_left_out_and_counted(
@@ -142,13 +157,13 @@ def test_whispers_have_no_f0_score_but_the_others(
 def test_a_silent_original_has_no_value_at_all() -> None:
     values = measure(np.zeros(8000, np.float32), np.ones(8000, np.float32), "voice")
     assert set(values.values()) == {"silent_original"}
-    assert set(values) == {metric.name for metric in METRICS["voice"]}
+    assert set(values) == set(METHODS["voice"])
 
 
 def test_the_report_knows_every_measure() -> None:
-    for metric in (*METRICS["voice"], *METRICS["source"]):
-        column = Column(metric.name, metric.protocol, "")
-        assert column.label != column.stem.replace("_", " ")
-        assert column.better
-        score = Score(metric.name, 1.0, None, 1, metric.protocol, "s", {"corpus": "c"})
+    for one in (*METHODS["voice"], *METHODS["source"]):
+        assert one in METRICS
+        assert one.label != one.name.replace("_", " ")
+        assert one.direction
+        score = Score(one.key, 1.0, None, 1, "p", "s", {"corpus": "c"})
         assert group_of(score) in ("resynthesis", "conversion")

@@ -6,6 +6,7 @@ import pytest
 import sacrebleu
 
 from commands import run
+from directions import assert_better
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.pairs import Pairs, write_pairs
@@ -62,8 +63,13 @@ def test_perfect_outputs(write) -> None:
     assert value["retrieval_recall@1_%"] == 100
     assert value["unit_bleu_shuffled"] < 5
     assert value["unit_bleu_floor"] < 5
-    assert f"{N} of {2 * N} pairs are not scored" in scored.notes[0]
+    assert f"{N} of {2 * N} pairs not scored" in scored.notes[0]
     assert not any("input" in note for note in scored.notes)
+
+
+def test_every_metric_prefers_better_outputs(write) -> None:
+    scored = [score_translation(*write(noisy(noise))) for noise in (0, 0.9)]
+    assert_better(*scored)
 
 
 def test_bleu_of_short_references_is_left_out(write, tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_a_translator_that_ignores_its_input_is_visible_at_once(write) -> None:
     assert mrr.value == pytest.approx(mrr.options["chance"])
     assert mrr.options["p_value"] == 1
     notes = "\n".join(scored.notes)
-    assert f"only 1 different outputs for {N} different references" in notes
+    assert f"only 1 different output for {N} different references" in notes
     assert "BLEU with shuffled sources is as high" in notes
 
 
@@ -199,7 +205,7 @@ def test_the_command_appends_and_says_what_chance_is(write, tmp_path: Path) -> N
     out, ref, pairs = write(noisy(0.2))
     options = ["--references", ref, "--pairs", pairs, "--out", tmp_path / "s.jsonl"]
     result = run("score", "translation", out, *options, "--system", "ours")
-    assert "retrieval by chance among 24 targets" in " ".join(result.output.split())
+    assert "chance level of retrieval among 24 targets" in " ".join(result.output.split())
     scores = read_scores(tmp_path / "s.jsonl")
     assert {score.system for score in scores} == {"ours"}
     assert {"unit_bleu", "unit_bleu_shuffled", "retrieval_recall@10_%"} <= values(scores).keys()

@@ -13,7 +13,7 @@ from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
-from zerochain.scoring.selection import Scored
+from zerochain.scoring.common import Scored
 from zerochain.scoring.speakers import score_speakers
 
 
@@ -110,7 +110,7 @@ def test_equals_the_definition(setting: Setting, split: str | None) -> None:
 
 def test_the_encoder_that_conditioned_the_inverter_is_refused(setting: Setting) -> None:
     setting.describe(speaker_encoder_id=setting.encoder.id)
-    with pytest.raises(InputError, match=r"conditioned by(.|\n)*--seed 1"):
+    with pytest.raises(InputError, match=r"conditioned on(.|\n)*--seed 1"):
         setting.score()
     setting.describe(speaker_encoder_id="f" * 64)
     assert setting.score().scores
@@ -121,7 +121,7 @@ def test_another_voice_and_wavs_of_another_program(setting: Setting) -> None:
     with pytest.raises(InputError, match="give --voice SPEAKER"):
         setting.score()
     scored = setting.score(voice="béa", system="theirs")
-    assert any("conditioned by" in note for note in scored.notes)
+    assert any("conditioned on" in note for note in scored.notes)
     scores = by_metric(scored)
     assert scores["speaker_similarity"].n == len(setting.ids("béa"))
     assert scores["speaker_similarity"].system == "theirs"
@@ -138,7 +138,7 @@ def test_units_of_another_corpus_have_no_known_source(setting: Setting) -> None:
     assert "speaker_similarity" not in scores
     assert "speaker_similarity_to_source" not in scores
     assert scores["speaker_similarity_converted"].n == 9
-    assert any("sources are unknown" in note for note in scored.notes)
+    assert any("source speakers are unknown" in note for note in scored.notes)
 
 
 def test_wavs_without_a_voice_are_counted(setting: Setting) -> None:

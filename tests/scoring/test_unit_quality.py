@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from commands import run
+from directions import assert_better
 from zerochain.corpora.changes import Change, change_corpus
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import write_bundle
@@ -112,7 +113,7 @@ def test_utterances_without_alignment_are_counted(said, tmp_path):
     assert "left out: 7 utterances without alignment" in scored.notes
     assert scored.scores[0].n == 5 * 40
     write_corpus(said.folder, said, Phones({said.ids[0]: phones.by_id[said.ids[0]]}))
-    with pytest.raises(InputError, match="none of the 4 utterances has gold phones"):
+    with pytest.raises(InputError, match="none of 4 utterances has gold phones"):
         score_quality(tmp_path / "u.parquet", said.folder, split="test")
 
 
@@ -182,7 +183,7 @@ def test_leakage_refuses_what_it_can_t_tell(said, tmp_path):
         score_leakage(here, said.folder, model=tmp_path / "other")
     nobody = replace(said, utterances=tuple(replace(u, speaker=None) for u in said.utterances))
     write_corpus(said.folder, replace(nobody, folder=None))
-    with pytest.raises(InputError, match="no known speaker"):
+    with pytest.raises(InputError, match="without a known speaker"):
         score_leakage(here, said.folder)
 
 
@@ -235,6 +236,25 @@ def test_robustness_refuses_what_doesn_t_belong_together(changed, tmp_path):
     write_units(files[1], units)
     with pytest.raises(InputError, match="missing in the units: u0"):
         score_robustness(*files, after.folder)
+
+
+def test_every_metric_prefers_better_units(said, changed, tmp_path):
+    units, rng = tmp_path / "u.parquet", np.random.default_rng(1)
+    scored = [score_quality(units, said.folder), score_sentences(units, said.folder)]
+    exact = read_units(units)
+    random = {n: rng.permutation(u).astype(np.int32) for n, u in exact.units.items()}
+    coarse = {n: (u % 2).astype(np.int32) for n, u in exact.units.items()}
+    worse = []
+    for others in (random, coarse):  # too many boundaries, too few
+        write_units(units, replace(exact, units=others))
+        worse.append(score_quality(units, said.folder))
+    assert_better(scored[0], *worse)
+    write_units(units, replace(exact, units=random))
+    assert_better(scored[1], score_sentences(units, said.folder))
+    files = tmp_path / "before.parquet", tmp_path / "after.parquet"
+    worse = score_robustness(*files, changed[1].folder)
+    write_units(files[1], replace(read_units(files[1]), units=read_units(files[0]).units))
+    assert_better(score_robustness(*files, changed[1].folder), worse)
 
 
 def test_sentences_by_two_speakers(said, tmp_path):

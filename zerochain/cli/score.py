@@ -12,7 +12,7 @@ from zerochain.cli.score_beside import beside_option, text_beside
 
 if TYPE_CHECKING:
     from zerochain.formats.scores import Score
-    from zerochain.scoring.selection import Scored
+    from zerochain.scoring.common import Scored
 
 corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The corpus.")
 split_option = click.option("--split", help="Only the utterances of this split.")

@@ -1,4 +1,9 @@
-"""The page: everything a run holds, as one HTML file that needs no network."""
+"""The report: a run as one HTML file that needs no network.
+
+Everything is inlined: styles, figures as SVG, sounds (FLAC) and their pictures (PNG) as data URIs;
+the content security policy of the template forbids loading anything. Parts that a run lacks are
+named at the top instead of leaving empty sections.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import zerochain
+from zerochain.errors import counted
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
+from zerochain.metrics.names import Family
 from zerochain.report import drawings, style
-from zerochain.report.examples import examples, scored_units
-from zerochain.report.maps import abx_maps, phone_maps
+from zerochain.report.examples import examples
 from zerochain.report.run import Run, RunFiles, read_run
-from zerochain.report.score_tables import Group, ScoreTable, group_of, score_table
+from zerochain.report.score_tables import ScoreTable, group_of, named_units, score_table
 from zerochain.report.sweep import has_converged
 from zerochain.report.translations import translations
 
@@ -30,10 +36,10 @@ _ABSENT = {
     "resynthesis": "scores of resynthesised speech ('zerochain score resynthesis')",
     "players": "resynthesised speech ('zerochain invert synthesize')",
     "usage": "units ('zerochain encode')",
-    "examples": "an utterance whose units and recording are both at hand (--corpus)",
+    "examples": "an utterance with both units and a recording (--corpus)",
     "trainings": "a training log",
 }
-"""What a run may lack → how the page says so."""
+"""Parts that a run may lack → what the page calls them."""
 _OF_TRANSLATION = {"players", "usage", "trainings"}
 
 
@@ -45,20 +51,20 @@ def write_report(
     published: str | None = "english",
     n_examples: int = 4,
 ) -> Path:
-    """Write `out`/index.html, and its main figure as tradeoff.svg and tradeoff.png beside it.
+    """Write `out`/index.html, and its main figure as tradeoff.svg and tradeoff.png.
 
     Args:
-        files: what to report on; `run_files` finds it in a run's folder.
-        published: whose published systems stand faintly in that figure: "english" or "surprise",
-            the languages of ZeroSpeech 2019; None for none.
-        n_examples: how many test utterances to show.
+        files: the run's files; `run_files` finds them in its folder.
+        published: the language whose published systems the main figure shows as well, "english" or
+            "surprise" of ZeroSpeech 2019; None for none.
+        n_examples: the number of test utterances to show.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        InputError: a damaged input, a package of the extra `report` is missing, or `out` is
-            somebody else's folder.
+        InputError: a damaged input, a package of the extra `report` is missing, or `out` is a
+            folder that zerochain did not make.
     """
     style.require_report_extra()
     run = read_run(files)
@@ -81,24 +87,26 @@ def _render(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["short"] = short
+    environment.filters["counted"] = counted
     return environment.get_template("page.html.j2").render(context)
 
 
 def _context(
     run: Run, title: str, published: str | None, n_examples: int, folder: Path
 ) -> dict[str, Any]:
-    grouped: dict[Group, list[Score]] = {}
+    grouped: dict[Family, list[Score]] = {}
     for score in run.scores:
         grouped.setdefault(group_of(score), []).append(score)
     tables = {group: score_table(scores, run.units) for group, scores in grouped.items()}
     units_table = tables.get("units")
-    shown, problems = examples(run, units_table, n_examples)
+    named = named_units(units_table, run.units)
+    shown, problems = examples(run, units_table, named, n_examples)
     translated, more_problems = translations(run, n_examples)
     parts = {
         "units": units_table,
         "phones": tables.get("phones"),
-        "phone_maps": list(phone_maps(run, units_table)),
-        "abx_maps": list(abx_maps(run)),
+        "phone_maps": list(drawings.phone_maps(run, named)),
+        "abx_maps": list(drawings.abx_maps(run)),
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder),
         "resynthesis": tables.get("resynthesis"),
@@ -107,7 +115,7 @@ def _context(
         "recognition": tables.get("recognition"),
         "translated": translated,
         "players": run.syntheses,
-        "usage": [drawings.usage(*named) for named in scored_units(run, units_table)],
+        "usage": [drawings.usage(name, units) for name, units in named],
         "examples": shown,
         "trainings": [drawings.training(run.shown(p), log) for p, log in run.trainings.items()],
     }
@@ -133,7 +141,7 @@ def _context(
 
 
 def _absent(parts: Mapping[str, Any]) -> list[str]:
-    """What isn't there; of a run that translates, only what belongs to that."""
+    """The parts that are missing; for a run that translates, only those that belong to that."""
     expected = _OF_TRANSLATION if parts["translation"] or parts["translated"] else set(_ABSENT)
     return [text for name, text in _ABSENT.items() if name in expected and not parts[name]]
 
@@ -143,7 +151,8 @@ def _facts(corpus: Corpus) -> dict[str, str]:
     return {
         "name": corpus.name,
         "language": corpus.language,
-        "speech": f"{corpus.duration / 60:.1f} min in {len(corpus.utterances):,} utterances",
+        "speech": f"{corpus.duration / 60:.1f} min in "
+        + counted(len(corpus.utterances), "utterance"),
         "speakers": f"{len(corpus.speakers)}" if corpus.speakers else "unknown",
         "splits": ", ".join(
             f"{split} {corpus.select(split=split).duration / 60:.1f} min" for split in splits
@@ -155,14 +164,14 @@ def _facts(corpus: Corpus) -> dict[str, str]:
 
 
 def _summary(run: Run, table: ScoreTable | None) -> str:
-    """One sentence: what ran on what."""
+    """One sentence: what was done, and on which corpora."""
     models = {units.model_id for units in run.units.values()}
     voices = sorted({synthesis.voice for synthesis in run.syntheses})
     did = [
-        _count(len(models), "unit model") if models else "",
-        f"{_count(len(table.rows), 'system')} scored" if table else "",
+        counted(len(models), "unit model") if models else "",
+        f"{counted(len(table.rows), 'system')} scored" if table else "",
         f"speech resynthesised from units in the voice of {_and(voices)}" if voices else "",
-        _count(len(run.trainings), "training log") if run.trainings else "",
+        counted(len(run.trainings), "training log") if run.trainings else "",
     ]
     names = [f"{c.name} ({c.duration / 60:.0f} min)" for c in run.corpora.values()]
     on = f"On {_and(names)}: " if names else ""
@@ -170,19 +179,15 @@ def _summary(run: Run, table: ScoreTable | None) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
 def _and(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def _devices(value: object) -> Iterator[str]:
-    """Every "device" that a configuration names, however deep."""
+    """Every "device" in a configuration, at any depth."""
     if isinstance(value, Mapping):
         device = value.get("device")
-        if isinstance(device, str) and device != "cpu":  # its fit says how many threads
+        if isinstance(device, str) and device != "cpu":  # fit.json names the CPU in more detail
             yield device
         for inner in value.values():
             yield from _devices(inner)

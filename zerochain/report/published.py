@@ -1,6 +1,9 @@
-"""Published numbers to stand beside ours: evaluation/<suite>/*.csv, read.
+"""Published results (evaluation/zerospeech2019/*.csv), and a system's rank among them.
 
-A system's place among the published ones: by ABX, at its bit rate, and in both.
+The challenges of 2019 and 2020 compared systems by two numbers, the ABX error across speakers and
+the bit rate. A system is ranked by ABX among all, by ABX among those with as few bits, and it is on
+the Pareto front if no published system is at least as good in both and better in one. The published
+numbers are of the challenge's own recordings: unless those were scored, they show only a trend.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 from zerochain.errors import InputError
 from zerochain.formats.scores import Score
 from zerochain.machine import resource
+from zerochain.metrics import names
 
 LANGUAGES = ("english", "surprise")
 
@@ -57,13 +61,13 @@ def published_systems(language: str) -> list[Published]:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One line of Tables 1–5 of Tjandra et al. 2019, on English; None where it says nothing."""
+    """One line of Tables 1–5 of Tjandra et al. 2019, on English; None where a cell is empty."""
 
     table: int
     system: str
     n_units: int | None
     stride: int | None
-    """Frames of 10 ms that one unit lasts."""
+    """Frames of 10 ms per unit."""
     abx: float
     bitrate: float
 
@@ -118,7 +122,7 @@ def _number(text: str) -> float | None:
 
 
 SIMILAR_BITRATE = 1.1
-"""Systems of up to so many times as many bit/s count as no more expensive."""
+"""Bit rates up to this many times as high count as equal."""
 
 
 @dataclass(frozen=True)
@@ -134,31 +138,31 @@ class Ours:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a system stands among the published ones."""
+    """A system among the published ones."""
 
     ours: Ours
     systems: tuple[Published, ...]
-    """The published ones, best ABX first."""
+    """The published ones, the lowest ABX error first."""
 
     @property
     def rank(self) -> int:
-        """1 is the lowest ABX error of all; equal ones share a rank."""
+        """By ABX error, from 1; equal errors share a rank."""
         return 1 + sum(s.abx < self.ours.abx.value for s in self.systems)
 
     @property
     def as_cheap(self) -> list[Published]:
-        """Those that need no more bits, give or take a tenth."""
+        """The systems with at most 1.1 times as many bits per second."""
         limit = self.ours.bitrate.value * SIMILAR_BITRATE
         return [s for s in self.systems if s.bitrate <= limit]
 
     @property
     def rank_as_cheap(self) -> int:
-        """The rank by ABX among those."""
+        """The rank by ABX error among these."""
         return 1 + sum(s.abx < self.ours.abx.value for s in self.as_cheap)
 
     @property
     def better(self) -> list[Published]:
-        """Those that are at least as good in both and better in one: on the front there is none."""
+        """Systems that are at least as good in both and better in one; on the front, none."""
         abx, bits = self.ours.abx.value, self.ours.bitrate.value
         return [
             s
@@ -168,7 +172,7 @@ class Place:
 
     @property
     def worse(self) -> list[Published]:
-        """Those that this system is at least as good as in both and better in one."""
+        """Systems that this one beats: at least as good in both and better in one."""
         abx, bits = self.ours.abx.value, self.ours.bitrate.value
         return [
             s
@@ -180,19 +184,19 @@ class Place:
 def places(scores: Sequence[Score], language: str) -> list[Place]:
     """The place of every system that has an across-speaker ABX error and a bit rate.
 
-    The two are joined by what the system is called, its corpus and its split; of scores of the
-    same thing the last one counts, and each protocol and distance of ABX has a place of its own.
+    The two are joined by the system's name, corpus and split. Of repeated scores the last one
+    counts; each protocol and distance of ABX has its own place.
 
     Raises:
         InputError: another language than "english" and "surprise".
     """
     systems = tuple(sorted(published_systems(language), key=lambda s: (s.abx, s.bitrate)))
-    rates = {_key(s): s for s in scores if s.metric == "bitrate_bit/s"}
-    timed = {_key(s): s for s in scores if s.metric == "timed_segment_bitrate_bit/s"}
+    rates = {_key(s): s for s in scores if s.metric == names.BITRATE.key}
+    timed = {_key(s): s for s in scores if s.metric == names.TIMED_SEGMENT_BITRATE.key}
     across = {
         (*_key(s), s.protocol, s.options.get("distance")): s
         for s in scores
-        if s.metric == "abx_across_%"
+        if s.metric == names.ABX_ACROSS.key
     }
     return [
         Place(Ours(score.system, score, rates[key], timed.get(key)), systems)

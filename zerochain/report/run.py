@@ -1,4 +1,8 @@
-"""What a run's folder holds, read once: the report's only source of truth."""
+"""The files of a run, found in its folder and read once: all that the report knows.
+
+Files are recognised by their headers, whatever their names. Recordings and feature frames are not
+read here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.abx_cells import AbxCells, read_cells
 from zerochain.formats.attention import MARKER as ATTENTION_MARKER
 from zerochain.formats.attention import Attention, read_attention
@@ -42,7 +46,7 @@ class RunFiles:
     root: Path | None = None
     """Paths are shown relative to it."""
     passed_over: tuple[tuple[Path, str], ...] = ()
-    """Files that were not used, and why."""
+    """Files that were not used, and the reason."""
 
 
 _KINDS: Mapping[Kind, str] = {
@@ -60,11 +64,11 @@ _KINDS: Mapping[Kind, str] = {
 
 
 def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
-    """The files of a run: everything of a known kind in its folder, told by what it says of itself.
+    """The files of a run: everything of a known kind in its folder.
 
     Args:
         root: the run's folder.
-        corpora: corpora that lie elsewhere.
+        corpora: corpora in other folders.
 
     Raises:
         InputError: no such folder, or nothing in it that a report could show.
@@ -83,7 +87,7 @@ def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
             "holds no scores, units, resynthesised speech or training log",
             path=root,
             cause="it is not the folder of a run, or nothing was run yet"
-            + (f"; passed over: {listed([str(p) for p, _ in passed_over])}" if passed_over else ""),
+            + (f"; not used: {listed([str(p) for p, _ in passed_over])}" if passed_over else ""),
             remedy="give the folder that holds units.parquet and scores.jsonl",
         )
     found = {name: tuple(paths) for name, paths in by_kind.items()}
@@ -92,7 +96,7 @@ def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """One input of the report: what it is, where it lies and its id."""
+    """One input of the report: its kind, path and id."""
 
     kind: str
     path: Path
@@ -117,10 +121,10 @@ class Run:
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Headers of features, by id."""
     fits: dict[str, Fit] = field(default_factory=dict)
-    """What the fits of models took, by the models' ids."""
+    """Time and device of fits, by the models' ids."""
     pairs: list[Pairs] = field(default_factory=list)
     attentions: list[Attention] = field(default_factory=list)
-    """Where translators listened."""
+    """Attention maps of translators."""
     abx_cells: list[AbxCells] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
 
@@ -173,26 +177,29 @@ def _read(run: Run) -> Iterator[Source]:
     for path in files.syntheses:
         synthesis = read_synthesis(path)
         run.syntheses.append(synthesis)
-        what = f"{synthesis.method}, voice {synthesis.voice}, {len(synthesis.ids)} wavs"
+        n_wavs = counted(len(synthesis.ids), "wav")
+        what = f"{synthesis.method}, voice {synthesis.voice}, {n_wavs}"
         yield Source("resynthesis", path, synthesis.id, what)
     for path in files.scores:
         scores = read_scores(path)
         run.scores.extend(scores)
-        yield Source("scores", path, file_id(path), f"{len(scores)} scores")
+        yield Source("scores", path, file_id(path), counted(len(scores), "score"))
     for path in files.trainings:
         log = read_training_log(path)
         run.trainings[path] = log
-        yield Source("training log", path, file_id(path / "log.csv"), f"{len(log['step'])} rows")
+        n_rows = counted(len(log["step"]), "row")
+        yield Source("training log", path, file_id(path / "log.csv"), n_rows)
     for path in files.pairs:
         pairs = read_pairs(path)
         run.pairs.append(pairs)
-        yield Source("pairs", path, file_id(path), f"{len(pairs.pairs)} pairs")
+        yield Source("pairs", path, file_id(path), counted(len(pairs.pairs), "pair"))
     for path in files.attentions:
         attention = read_attention(path)
         run.attentions.append(attention)
         identity = file_id(path / ATTENTION_MARKER)
-        yield Source("attention", path, identity, f"{len(attention.ids)} maps")
+        yield Source("attention", path, identity, counted(len(attention.ids), "map"))
     for path in files.abx_cells:
         cells = read_cells(path)
         run.abx_cells.append(cells)
-        yield Source("ABX cells", path, cells.id, f"{cells.table.num_rows:,} cells, {cells.system}")
+        n_cells = counted(cells.table.num_rows, "cell")
+        yield Source("ABX cells", path, cells.id, f"{n_cells}, {cells.system}")

@@ -1,4 +1,8 @@
-"""How figures look and leave: one palette for page and figures, SVG that follows the page."""
+"""The style of figures, and their output as SVG for a page and as files.
+
+Page and figures share one palette. Inlined SVGs use the page's fonts, and CSS variables for
+colours, so that they follow its light and dark schemes.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +59,10 @@ _SETTINGS: Any = {
 
 
 def require_report_extra() -> None:
-    """Raise InputError unless the packages of the extra `report` are there.
+    """Raise InputError unless the packages of the extra `report` are installed.
 
     Raises:
-        OSError: there is no folder, not even a temporary one, for what matplotlib keeps.
+        OSError: no folder, not even a temporary one, can be written for matplotlib's cache.
     """
     spare_matplotlib_the_search()
     try:
@@ -77,24 +81,24 @@ def figure_style() -> Iterator[None]:
     import matplotlib as mpl
 
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # Browsers have the glyphs that matplotlib's own font lacks; here they only give the width.
+        # Browsers have the glyphs that matplotlib's own font lacks; here only widths are needed.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
         yield
 
 
 def new_figure(width_px: float, height_px: float) -> Figure:
-    """A figure that is so many CSS pixels large, without pyplot's global state."""
+    """A figure of a size in CSS pixels, without pyplot's global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_px / _CSS_PX, height_px / _CSS_PX), layout="constrained")
 
 
 def inline_svg(figure: Figure, alt: str, name: str) -> str:
-    """A figure as an <svg> for inside HTML: labelled, in the page's font and colours.
+    """A figure as an <svg> element for HTML: labelled, in the page's font and colours.
 
     Args:
-        alt: what the figure shows, for whoever can't see it.
-        name: unlike any other figure's on the page; its ids are made from it.
+        alt: what the figure shows, for readers who can't see it.
+        name: unique on the page; the element's ids are made from it.
     """
     import matplotlib as mpl
 

@@ -1,6 +1,8 @@
-"""Many systems on some corpora: what each is, its scores, its cost; as CSV and as Markdown.
+"""Tables of many systems on some corpora: settings, scores and cost, as CSV and as Markdown.
 
-Tables 2–5 of Tjandra et al. 2019 with a sweep's systems of the same kind beside them.
+A sweep scores every system under one or several ABX protocols and by its bit rates; systems on
+their corpus's Pareto front are marked. `paper_tables` puts the published numbers of Tables 2–5 of
+Tjandra et al. (Interspeech 2019) next to a sweep's systems of the same kind.
 """
 
 from __future__ import annotations
@@ -8,39 +10,65 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from zerochain.formats.bundle import Bundle, Fit, read_bundle, read_fit
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.text_files import csv_text
+from zerochain.metrics import names
+from zerochain.metrics.names import Metric, metric
 from zerochain.report.figures import Point, front
 from zerochain.report.published import PaperRow, tjandra2019
 from zerochain.report.score_tables import number
 
-RATES = ("segment_bitrate_bit/s", "timed_segment_bitrate_bit/s", "bitrate_bit/s")
-_HEADS = {
-    "segment_bitrate_bit/s": "segments, bit/s",
-    "timed_segment_bitrate_bit/s": "segments with durations, bit/s",
-    "bitrate_bit/s": "every unit, bit/s",
+_RATES = {
+    names.SEGMENT_BITRATE: "segments, bit/s",
+    names.TIMED_SEGMENT_BITRATE: "segments with durations, bit/s",
+    names.BITRATE: "every unit, bit/s",
 }
+"""Bit rates of the tables → their headings."""
+_ABX = (names.ABX_ACROSS, names.ABX_WITHIN)
+
+
+class Title(NamedTuple):
+    """What one column of a sweep's tables compares: a metric, of ABX under one protocol."""
+
+    metric: Metric
+    protocol: str = ""
+
+    @classmethod
+    def of(cls, score: Score) -> Title:
+        """The column of a score."""
+        one = metric(score.metric)
+        return cls(one, score.protocol if one in _ABX else "")
+
+    def __str__(self) -> str:
+        """The heading in the CSV."""
+        return f"{self.metric.key} {self.protocol}".rstrip()
+
+    @property
+    def heading(self) -> str:
+        """The heading for people."""
+        if self.metric in _RATES:
+            return _RATES[self.metric]
+        return f"{self.metric.label}, {self.protocol}, %"
 
 
 @dataclass(frozen=True)
 class System:
-    """One row of a sweep's table; None where a thing makes no sense, as the K of features."""
+    """One row of a sweep's table; None where a setting does not apply, as the K of features."""
 
     corpus: str
     variant: str
-    """What it has in common with systems of other sizes: a curve in the plot."""
+    """The same for systems that differ only in size: a series in the plot."""
     kind: Literal["units", "posteriors", "features"]
-    scores: Mapping[str, Score]
-    """Metric, of ABX with its protocol: "abx_across_% triphone", "bitrate_bit/s"."""
+    scores: Mapping[Title, Score]
     method: str = "–"
     n_units: int | None = None
     stride: int | None = None
     penalty: float | None = None
     features: str = ""
-    """With context, components and all else in a few words, but for the normalisation."""
+    """In a few words, with context and components but without the normalisation."""
     normalisation: str = ""
     context: int = 0
     fit: Fit | None = None
@@ -49,23 +77,24 @@ class System:
 
     @property
     def name(self) -> str:
-        """What the scores call it."""
+        """The system's name in its scores."""
         return next(iter(self.scores.values())).system
 
-    def value(self, metric: str) -> float | None:
-        """A score; None where there is none."""
-        return self.scores[metric].value if metric in self.scores else None
+    def value(self, one: Metric, protocol: str = "") -> float | None:
+        """A score, of ABX by a protocol; None where there is none."""
+        score = self.scores.get(Title(one, protocol))
+        return None if score is None else score.value
 
     @property
     def n_used(self) -> int | None:
         """Units that occur in the test set."""
-        usage = self.value("codebook_usage")
+        usage = self.value(names.CODEBOOK_USAGE)
         return None if usage is None or self.n_units is None else round(usage * self.n_units)
 
     def point(self, protocol: str) -> Point | None:
-        """It in the plane of ABX across speakers and the segment bit rate, if it has both."""
-        error = self.scores.get(f"abx_across_% {protocol}")
-        rate = self.scores.get(RATES[0])
+        """The system in the plane of ABX across speakers and segment bit rate, if it has both."""
+        error = self.scores.get(Title(names.ABX_ACROSS, protocol))
+        rate = self.scores.get(Title(names.SEGMENT_BITRATE))
         if error is None or rate is None or rate.value <= 0:
             return None
         intervals = error.interval, rate.interval
@@ -73,7 +102,7 @@ class System:
 
 
 def of_features(path: Path, *, corpus: str) -> System:
-    """Features as they are, from their scores.jsonl."""
+    """Features without a unit model, from their scores.jsonl."""
     scores = read_scores(path)
     normalisation = str(scores[0].options.get("normalise", ""))
     name = scores[0].system.removesuffix(f"-{normalisation}")
@@ -81,7 +110,7 @@ def of_features(path: Path, *, corpus: str) -> System:
         corpus=corpus,
         variant=f"{name} {normalisation}",
         kind="features",
-        scores=_by_title(scores),
+        scores={Title.of(score): score for score in scores},
         features=name,
         normalisation=normalisation,
     )
@@ -101,6 +130,7 @@ def of_model(
     Raises:
         InputError: a damaged file, or not a unit model.
     """
+    # Late: it imports torch, which the report of a run does without.
     from zerochain.discovery.stage import load_unit_model
 
     fitted, bundle = load_unit_model(model), read_bundle(model)
@@ -111,7 +141,7 @@ def of_model(
         corpus=corpus,
         variant=variant,
         kind=kind,
-        scores=_by_title(read_scores(path)),
+        scores={Title.of(score): score for score in read_scores(path)},
         method=bundle.model,
         n_units=fitted.n_units,
         stride=round(fitted.step_ms / front_end.step_ms),
@@ -125,26 +155,21 @@ def of_model(
 
 
 def has_converged(bundle: Bundle) -> bool:
-    """Whether nothing in a bundle says that its training ran out of steps."""
-    return not _says(bundle.config, "converged", False)
+    """Whether no part of a model ran out of training steps, as its bundle records."""
+    return not _ran_out(bundle.config)
 
 
-def _says(value: Any, key: str, what: object) -> bool:
-    if not isinstance(value, Mapping):
+def _ran_out(config: Any) -> bool:
+    """Whether "converged" is false anywhere in a configuration."""
+    if not isinstance(config, Mapping):
         return False
-    return value.get(key) is what or any(_says(inner, key, what) for inner in value.values())
-
-
-def _by_title(scores: Sequence[Score]) -> dict[str, Score]:
-    return {
-        f"{s.metric} {s.protocol}" if s.metric.startswith("abx_") else s.metric: s for s in scores
-    }
+    return config.get("converged") is False or any(map(_ran_out, config.values()))
 
 
 def protocols(systems: Sequence[System]) -> list[str]:
-    """The ABX protocols that systems were scored by, the first one first."""
-    titles = [title for system in systems for title in system.scores if title.startswith("abx_")]
-    return list(dict.fromkeys(title.partition(" ")[2] for title in titles))
+    """The ABX protocols of the systems' scores, in the order in which they occur."""
+    titles = [title for system in systems for title in system.scores if title.metric in _ABX]
+    return list(dict.fromkeys(title.protocol for title in titles))
 
 
 def with_fronts(systems: Sequence[System], protocol: str) -> list[System]:
@@ -161,16 +186,16 @@ def with_fronts(systems: Sequence[System], protocol: str) -> list[System]:
 
 
 def as_csv(systems: Sequence[System]) -> str:
-    """A row a system, for machines: numbers as they are, empty where there is none."""
-    metrics = [*_abx(systems), *RATES, "perplexity"]
+    """One row per system, for programs: unrounded numbers, empty where there is none."""
+    titles = [*_abx_titles(systems), *map(Title, _RATES), Title(names.PERPLEXITY)]
     facts = ["corpus", "system", "kind", "method", "n_units", "stride", "penalty"]
     facts += ["features", "normalisation", "context"]
     costs = ["n_used", "fit_s", "device", "converged", "on_front"]
     ends = ("", "_low", "_high")
-    header = [*facts, *(f"{m}{end}" for m in metrics for end in ends), *costs]
+    header = [*facts, *(f"{title}{end}" for title in titles for end in ends), *costs]
     rows: list[list[object]] = []
     for s in systems:
-        numbers = [cell for metric in metrics for cell in _numbers(s.scores.get(metric))]
+        numbers = [cell for title in titles for cell in _numbers(s.scores.get(title))]
         cost = [f"{s.fit.seconds:.1f}", s.fit.device] if s.fit else ["", ""]
         row: list[object] = [
             s.corpus,
@@ -188,16 +213,16 @@ def as_csv(systems: Sequence[System]) -> str:
 
 
 def as_markdown(systems: Sequence[System], protocol: str) -> str:
-    """A table a corpus, for people; ● marks what is on the Pareto front."""
-    metrics = [*_abx(systems), *RATES]
+    """One table per corpus, for people; ● marks the systems on the Pareto front."""
+    titles = [*_abx_titles(systems), *map(Title, _RATES)]
     heads = ["", "system", "method", "K", "stride", "penalty", "features", "normalisation"]
-    heads += [*map(_head, metrics), "units used", "perplexity", "fit, s", "device"]
+    heads += [*(title.heading for title in titles), "units used", "perplexity", "fit, s", "device"]
     parts = [
-        f"● is on the Pareto front of {_head(f'abx_across_% {protocol}')} and the segment bit "
-        "rate. 95 % intervals in brackets. – is undefined, or was not measured.\n"
+        f"● is on the Pareto front of {Title(names.ABX_ACROSS, protocol).heading} and the segment "
+        "bit rate. 95 % intervals in brackets. – is undefined, or was not measured.\n"
     ]
     for corpus in dict.fromkeys(system.corpus for system in systems):
-        rows = [_row(system, metrics) for system in systems if system.corpus == corpus]
+        rows = [_row(system, titles) for system in systems if system.corpus == corpus]
         parts.append(f"## {corpus}\n\n{markdown_table(heads, rows, 8)}")
     return "\n".join(parts)
 
@@ -209,8 +234,8 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], n_left: 
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def _row(s: System, metrics: Sequence[str]) -> list[str]:
-    perplexity = s.value("perplexity")
+def _row(s: System, titles: Sequence[Title]) -> list[str]:
+    perplexity = s.value(names.PERPLEXITY)
     trained = "" if s.converged else " NOT CONVERGED"
     return [
         "●" if s.on_front else "",
@@ -221,7 +246,7 @@ def _row(s: System, metrics: Sequence[str]) -> list[str]:
         _text(s.penalty),
         s.features,
         s.normalisation,
-        *(_cell(s.scores.get(metric)) for metric in metrics),
+        *(_cell(s.scores.get(title)) for title in titles),
         _text(s.n_used),
         "–" if perplexity is None else number(perplexity),
         f"{s.fit.seconds:.1f}" if s.fit else "–",
@@ -229,16 +254,8 @@ def _row(s: System, metrics: Sequence[str]) -> list[str]:
     ]
 
 
-def _abx(systems: Sequence[System]) -> list[str]:
-    ways = [(p, way) for p in protocols(systems) for way in ("across", "within")]
-    return [f"abx_{way}_% {protocol}" for protocol, way in ways]
-
-
-def _head(metric: str) -> str:
-    if metric in _HEADS:
-        return _HEADS[metric]
-    way, _, protocol = metric.removeprefix("abx_").partition(" ")
-    return f"ABX {way.removesuffix('_%')}, {protocol}, %"
+def _abx_titles(systems: Sequence[System]) -> list[Title]:
+    return [Title(one, protocol) for protocol in protocols(systems) for one in _ABX]
 
 
 def _text(value: float | None) -> str:
@@ -262,23 +279,23 @@ def _cell(score: Score | None) -> str:
 
 _METHODS = {3: ("kmeans", "K-Means"), 4: ("gmm", "GMM"), 5: ("vqvae", "VQ-VAE")}
 _NOTE = """\
-In the shape of Tables 2–5 of Tjandra et al., "VQVAE unsupervised unit discovery and multi-scale
+In the layout of Tables 2–5 of Tjandra et al., "VQVAE unsupervised unit discovery and multi-scale
 Code2Spec inverter for Zerospeech Challenge 2019". The published numbers are of the challenge's
-English, with other training and test speech, other phones and another scorer: read them in trend,
+English, with other training and test speech, other phones and another scorer: compare trends,
 not point by point. ABX across speakers in %{protocol}; bit rates count every unit, as the challenge
-does; units without a penalty only. The paper's GMM is scored by its posteriors.
+does; only units without a penalty. The paper's GMM is scored by its posteriors.
 """
 Key = tuple[int | None, int | None]
 
 
 def paper_tables(systems: Sequence[System], protocol: str) -> str:
-    """Markdown: features, K-Means, GMM and VQ-VAE, K × stride; a table each and a corpus each.
+    """Markdown: for each corpus one table of features, K-Means, GMM and VQ-VAE (K × stride).
 
     Args:
-        systems: of any kind; those that the paper has no like of are left out.
-        protocol: whose ABX errors stand in the tables.
+        systems: of any kind; kinds that the paper does not have are left out.
+        protocol: that of the ABX errors in the tables.
     """
-    parts = ["# Beside the paper's tables\n", _NOTE.format(protocol=f" ({protocol})")]
+    parts = ["# Next to the paper's tables\n", _NOTE.format(protocol=f" ({protocol})")]
     for corpus in dict.fromkeys(system.corpus for system in systems):
         there = [system for system in systems if system.corpus == corpus]
         parts.append(f"## {corpus}\n")
@@ -297,7 +314,7 @@ def _features(systems: Sequence[System], protocol: str) -> str:
         if row.table == 2
     ]
     rows += [
-        [system.variant, _cell_text(system.value(f"abx_across_% {protocol}")), "–"]
+        [system.variant, _cell_text(system.value(names.ABX_ACROSS, protocol)), "–"]
         for system in systems
         if system.kind == "features"
     ]
@@ -331,8 +348,8 @@ def _ours(system: System | None, protocol: str) -> list[str]:
     if system is None:
         return ["", ""]
     return [
-        _cell_text(system.value(f"abx_across_% {protocol}")),
-        _cell_text(system.value("bitrate_bit/s")),
+        _cell_text(system.value(names.ABX_ACROSS, protocol)),
+        _cell_text(system.value(names.BITRATE)),
     ]
 
 

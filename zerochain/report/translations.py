@@ -1,4 +1,9 @@
-"""Translations to listen to: source, reference and every system's, their units beneath."""
+"""Examples of translations: source, reference and every system's output, as sound and as units.
+
+Units that agree with the reference are marked, by an alignment with the fewest edits. An attention
+map shows which part of the source each unit was predicted from: a translator that uses its input
+has a map that changes with the source.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +14,45 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.units import UnitFile
 from zerochain.progress import track
-from zerochain.report import style, utterances
+from zerochain.report import style
+from zerochain.report.examples import MOST_BYTES, Player, Sound, choose, played, recording, start
 from zerochain.report.run import Run
 from zerochain.report.score_tables import group_of
-from zerochain.report.utterances import Player, Sound, played, start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_BYTES = 5_000_000
-_NUMBERED = 45  # units: more have no room for their numbers beside an attention map
-
-_BRIGHT = 0.5  # of the attention: the same on all maps, so that one that listens anywhere is dark
+_NUMBERED = 45  # units: an attention map has no room for the numbers of more
+_BRIGHT = 0.5  # the weight of the brightest colour, on all maps: diffuse attention is dark
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     """A translation's units, or the reference's."""
 
     system: str
     parts: list[tuple[str, bool]]
-    """Units in a row, and whether they are the reference's too."""
+    """Runs of units, and whether they agree with the reference."""
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A source, what it should become and what it became."""
+    """A source utterance, its reference and its translations."""
 
     source: Utterance
     reference: Utterance
     players: list[Player]
-    said: list[Said]
+    outputs: list[Output]
     attention: str
-    """An <svg> of where the first system that has one listened; or nothing."""
+    """An <svg> of the attention of the first system that has some, else ""."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in the page."""
+        """Bytes in the page."""
         return len(self.attention) + sum(player.size for player in self.players)
 
 
@@ -67,7 +70,7 @@ class _Sides:
 
 
 def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
-    """At most n translated utterances of the sources' test split, of as many speakers as can be.
+    """At most n translated utterances of the sources' test split, of many speakers.
 
     Returns:
         The examples, and why there are fewer.
@@ -76,13 +79,14 @@ def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
     if sides is None:
         return [], []
     ids = [i for i in sides.references if all(i in units.units for units in sides.systems.values())]
-    chosen = utterances.choose(sides.source, ids, n)
+    chosen = choose(sides.source, ids, n)
     made: list[Translated] = []
     try:
         for source in track(chosen, "Drawing translations"):
             one = _translated(run, sides, source)
-            if made and sum(e.size for e in [*made, one]) > _MOST_BYTES:
-                return made, [f"{len(made)} of {len(chosen)} translations fit into the page"]
+            if made and sum(e.size for e in [*made, one]) > MOST_BYTES:
+                note = f"{len(made)} of {counted(len(chosen), 'translation')} shown: more would "
+                return made, [f"{note}make the page too large"]
             made.append(one)
     except InputError as error:
         return made, [f"a translation could not be shown: {error}"]
@@ -90,7 +94,7 @@ def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
 
 
 def _sides(run: Run) -> _Sides | None:
-    """The first corpus that is translated and whose pairs, targets and their units are there."""
+    """The first translated corpus with pairs, targets and units of the targets."""
     scores = [score for score in run.scores if group_of(score) == "translation"]
     names = {score.inputs.get("units"): score.system for score in scores}
     for pairs in [p for both in run.pairs for p in (both, both.swapped())]:
@@ -122,35 +126,35 @@ def _sides(run: Run) -> _Sides | None:
 def _translated(run: Run, sides: _Sides, source: Utterance) -> Translated:
     reference = sides.target.by_id[sides.references[source.id]]
     wanted = sides.spoken.segments(reference.id)[0].tolist()
-    said = [Said("reference", [(_text(wanted), False)])]
-    said += [
-        Said(name, matched(units.segments(source.id)[0].tolist(), wanted))
+    outputs = [Output("reference", [(_text(wanted), False)])]
+    outputs += [
+        Output(name, matched(units.segments(source.id)[0].tolist(), wanted))
         for name, units in sides.systems.items()
     ]
     return Translated(
         source,
         reference,
         played(_sounds(run, sides, source, reference)),
-        said,
+        outputs,
         _attention(run, sides, source),
     )
 
 
 def _sounds(run: Run, sides: _Sides, source: Utterance, reference: Utterance) -> list[Sound]:
-    """The two recordings, the reference's units spoken, every translation spoken."""
+    """The two recordings, the resynthesised reference, and every synthesised translation."""
 
     def who(utterance: Utterance, corpus: Corpus) -> str:
         return ", ".join([corpus.language or corpus.name, utterance.speaker or "unknown speaker"])
 
     sounds: list[Sound] = [
-        ("source", who(source, sides.source), utterances.recording(sides.source, source)),
-        ("reference", who(reference, sides.target), utterances.recording(sides.target, reference)),
+        ("source", who(source, sides.source), recording(sides.source, source)),
+        ("reference", who(reference, sides.target), recording(sides.target, reference)),
     ]
     names = {units.id: name for name, units in sides.systems.items()}
     for s in run.syntheses:
         if s.corpus_id == sides.target.id and reference.id in s.ids and not s.is_translation:
             wave = start(s.audio_path(reference.id))
-            sounds.append(("reference’s units, spoken", f"{s.method}, {s.voice}", wave))
+            sounds.append(("reference, resynthesised", f"{s.method}, {s.voice}", wave))
     for s in run.syntheses:
         if s.units_id in names and source.id in s.ids:
             wave = start(s.audio_path(source.id))
@@ -159,7 +163,7 @@ def _sounds(run: Run, sides: _Sides, source: Utterance, reference: Utterance) ->
 
 
 def matched(units: Sequence[int], wanted: Sequence[int]) -> list[tuple[str, bool]]:
-    """Units in runs: those that an alignment of the fewest edits finds in `wanted`, and others."""
+    """Units in runs, and whether an alignment with the fewest edits finds them in `wanted`."""
     from rapidfuzz.distance import Levenshtein
 
     parts: list[tuple[str, bool]] = []
@@ -182,7 +186,7 @@ def _attention(run: Run, sides: _Sides, source: Utterance) -> str:
         figure = attention_map(
             attention.map(source.id), units.units[source.id], attention.step_ms, name
         )
-        alt = f"Attention of {name}: which part of {source.id} each unit comes from"
+        alt = f"Attention of {name}: the part of {source.id} that each unit was predicted from"
         return style.inline_svg(figure, alt, f"attention-{source.id}")
     return ""
 
@@ -190,12 +194,12 @@ def _attention(run: Run, sides: _Sides, source: Utterance) -> str:
 def attention_map(
     weights: NDArray[np.float32], units: NDArray[np.int32], step_ms: float, name: str
 ) -> Figure:
-    """A picture of where a translator listened.
+    """A picture of a translator's attention.
 
     Args:
         weights: (N, S).
-        units: (N,), one a row, the first at the top.
-        step_ms: of a column.
+        units: (N,), one per row, the first at the top.
+        step_ms: of one column.
     """
     n, n_steps = weights.shape
     figure = style.new_figure(720, 90 + min(n, 60) * 9)
@@ -212,7 +216,7 @@ def attention_map(
     )
     if n <= _NUMBERED:
         axes.set_yticks(range(n), [str(unit) for unit in units], size=6)
-    axes.set_ylabel("units, as they were said")
-    axes.set_xlabel("seconds of the source")
-    axes.set_title(f"where {name} listened")
+    axes.set_ylabel("output units, in order")
+    axes.set_xlabel("time in the source (s)")
+    axes.set_title(f"attention of {name}")
     return figure

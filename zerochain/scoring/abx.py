@@ -1,6 +1,8 @@
-"""ABX from files: what `zerochain score abx` does, as a function anybody can call.
+"""ABX of a unit file or a features folder: what `zerochain score abx` does.
 
-The items that ABX compares: cut from a corpus's gold phones, or read from an .item file.
+The tokens that are compared are cut from a corpus's gold phones, or read from an .item file of the
+ZeroSpeech challenges. Their times are seconds; the protocol of 2019 takes fractions of the
+recording, since its submissions gave no frame step.
 """
 
 from __future__ import annotations
@@ -13,15 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.features.normalisation import NormalisationKind, normalised, unit_length
-from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER, Features, read_features
 from zerochain.formats.identity import check_same_ids, file_id, ids_by_name
-from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.phones import PHONES_FILE, Phones
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile, read_units
+from zerochain.metrics import names
 from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import TRIPHONE, Mode, NoCellsError, Protocol
@@ -35,167 +37,13 @@ from zerochain.metrics.items import (
 )
 from zerochain.metrics.silences import SILENCES, recorded
 from zerochain.scoring.abx_tables import write_abx_tables
-from zerochain.scoring.selection import Scored, exclusion_notes
-
-
-def export_items(
-    corpus: Path,
-    out: Path,
-    *,
-    protocol: Protocol = TRIPHONE,
-    split: str | None = None,
-    silences: Collection[str] = SILENCES,
-    folders: bool = True,
-) -> tuple[int, Exclusions]:
-    """Write what a protocol compares in a corpus to a ZeroSpeech .item file.
-
-    Args:
-        folders: files are named by whole ids; else by the last parts of them.
-
-    Returns:
-        How many items were written, and how many tokens were left out, by reason.
-
-    Raises:
-        InputError: no gold phones, an id that the format can't carry, or, without folders, two
-            ids that end alike.
-    """
-    whole = read_corpus(corpus)
-    tokens, excluded = gold_items(whole, split, protocol, silences)
-    if not folders:
-        by_name = ids_by_name(dict.fromkeys(item.file for item in tokens), f"corpus {whole.name}")
-        names = {one: name for name, one in by_name.items()}
-        tokens = [item._replace(file=names[item.file]) for item in tokens]
-    write_items(out, tokens)
-    return len(tokens), excluded
-
-
-def gold_items(
-    corpus: Corpus, split: str | None, protocol: Protocol, silences: Collection[str]
-) -> tuple[list[Item], Exclusions]:
-    """The items of a corpus's gold phones, in seconds, and what was left out of them.
-
-    Raises:
-        InputError: no gold phones, or no speakers.
-    """
-    path = corpus.home / PHONES_FILE
-    if not path.is_file():
-        raise InputError(
-            f"corpus {corpus.name!r} has no gold phones, and ABX needs some",
-            path=path,
-            remedy="import it with --alignments, or give an --items file",
-        )
-    part = corpus if split is None else corpus.select(split=split)
-    ids, phones = set(part.ids), read_phones(path)
-    chosen = Phones({k: v for k, v in phones.by_id.items() if k in ids}, phones.source)
-    make = triphone_items if protocol.span == "triphone" else phone_items
-    tokens, excluded = make(chosen, {u.id: u.speaker for u in part.utterances}, silences)
-    without = len(ids) - len(chosen.by_id)
-    return tokens, {**excluded, **_counted(utterances_without_alignment=without)}
-
-
-def listed_items(
-    path: Path,
-    ids: Sequence[str],
-    where: str,
-    *,
-    folders: bool = True,
-    only: Collection[str] | None = None,
-) -> tuple[list[Item], Exclusions]:
-    """The items of an .item file, and how many of other utterances were left out.
-
-    Args:
-        ids, where: of the corpus or, where there is none, of what is scored.
-        folders: files are named by whole ids; else by the last parts of them.
-        only: keep the items of these utterances; None keeps all.
-
-    Raises:
-        InputError: files that are no ids, an item that stands twice, or an item that is bad.
-    """
-    items = read_items(path)
-    if not folders:
-        by_name = ids_by_name(ids, where)
-        items = [item._replace(file=by_name.get(item.file, item.file)) for item in items]
-    _check_files(path, items, ids, where, folders)
-    if len(set(items)) < len(items):
-        raise InputError(
-            f"holds {len(items) - len(set(items))} items twice",
-            path=path,
-            cause="two files were joined; a token would be compared with itself",
-            remedy="list each once",
-        )
-    kept = [item for item in items if only is None or item.file in only]
-    return kept, _counted(items_of_other_utterances=len(items) - len(kept))
-
-
-def timed(
-    tokens: list[Item],
-    protocol: Protocol,
-    corpus: Corpus | None,
-    items: Path | None,
-    shift_s: float,
-) -> list[Item]:
-    """Tokens in the protocol's times, seconds or fractions of the recording, and shifted.
-
-    Args:
-        items: where the tokens are from, if they aren't cut from gold phones.
-
-    Raises:
-        InputError: times that can't be fractions, or a shift of fractions of unknown recordings.
-    """
-    if protocol.frames != "fraction":
-        return [_shifted(token, shift_s) for token in tokens] if shift_s else tokens
-    late = [token for token in tokens if items is not None and token.offset > 1]
-    if late:
-        raise InputError(
-            f"{len(late)} items end after 1, the first at {late[0].offset:g} in {late[0].file!r}, "
-            f"and protocol {protocol.name!r} takes times as fractions of the recording",
-            path=items,
-            cause="they are in seconds, as for the other protocols",
-            remedy="divide them by the recordings' lengths, or take another protocol",
-        )
-    if items is not None and not shift_s:
-        return tokens
-    if corpus is None:
-        raise InputError(
-            "a shift of times that are fractions needs the recordings' lengths",
-            path=items,
-            remedy="give --corpus, or leave --shift-ms out",
-        )
-    lengths = {u.id: u.duration for u in corpus.utterances}
-    if items is not None:
-        return [_shifted(token, shift_s / lengths[token.file]) for token in tokens]
-    shifted = (_shifted(token, shift_s) for token in tokens)
-    return [
-        token._replace(
-            onset=token.onset / lengths[token.file],
-            offset=min(1.0, token.offset / lengths[token.file]),
-        )
-        for token in shifted
-    ]
-
-
-def _check_files(
-    path: Path, items: Sequence[Item], ids: Sequence[str], where: str, folders: bool
-) -> None:
-    files = list(dict.fromkeys(item.file for item in items))
-    names = {one.rpartition("/")[2] for one in ids}
-    if folders and not set(files) & set(ids) and set(files) & names:
-        raise InputError(
-            f"names files like {files[0]!r}, and ids of the {where} are paths like {ids[0]!r}",
-            path=path,
-            remedy="say that they are the last parts of the ids: --ids name",
-        )
-    check_same_ids(files, ids, "items", where)
-
-
-def _shifted(token: Item, shift: float) -> Item:
-    """A token at another time; what would lie before the recording begins is cut off."""
-    onset, offset = max(0.0, token.onset + shift), max(0.0, token.offset + shift)
-    return token._replace(onset=onset, offset=offset)
-
-
-def _counted(**counts: int) -> Exclusions:
-    return {name: count for name, count in counts.items() if count}
+from zerochain.scoring.common import (
+    Common,
+    Scored,
+    codebook_of,
+    exclusion_notes,
+    gold_phones,
+)
 
 
 def score_abx(
@@ -221,17 +69,17 @@ def score_abx(
 
     Args:
         source: units, or features.
-        corpus: whose gold phones are compared; with `items` it only gives splits, and lengths
-            that are checked.
-        model: the units' model; its codebook gives them distances beyond same or not.
+        corpus: its gold phones are compared; with `items` it only gives splits, and lengths that
+            are checked.
+        model: the units' model; its codebook gives distances other than "same or not".
         items: an .item file, instead of the corpus's gold phones.
-        folders: files of `items` are whole ids; else the last parts of them.
-        mode: None scores all that the protocol has, and only notes that across is undefined for
-            one speaker.
-        normalise: mean and variance normalisation of features first, over what `source` holds;
+        folders: files of `items` are whole ids; else the part behind the last slash.
+        mode: None scores all modes of the protocol; for one speaker, across is left out with a
+            note.
+        normalise: normalise the mean and variance of features first, over all of `source`;
             "length" gives each frame length 1 instead, as Libri-Light's code does for any distance.
         shift_ms: added to the times of the tokens: automatic alignments can be late.
-        tables: a folder that gets the score of every cell, pair of phones and pair of speakers,
+        tables: a folder for the scores of every cell, pair of phones and pair of speakers,
             see `zerochain.scoring.abx_tables`.
 
     Raises:
@@ -246,9 +94,8 @@ def score_abx(
     if whole is not None and not by_lines:  # other recordings may have the same ids
         seconds = {u.id: u.duration for u in whole.utterances}
         representation.check_durations(seconds, f"corpus {whole.name}")
-    inputs = _inputs(representation, model, whole, items)
     options = {
-        **asdict(protocol),
+        **{key: value for key, value in asdict(protocol).items() if key != "name"},
         "split": split,
         "silences": None if items else recorded(silences),
         "step_ms": representation.step_ms,
@@ -259,6 +106,9 @@ def score_abx(
     }
     if n_zero := _n_zero(representation, codebook, distance):
         options["n_zero_vectors"] = n_zero
+    common = Common(
+        system or _name(representation), _inputs(representation, model, whole, items), options
+    )
     scores, notes, results = [], [], {}
     modes: tuple[Any, ...] = protocol.modes if mode is None else (mode,)
     for one in ("within", "across") if mode == "both" else modes:
@@ -276,18 +126,20 @@ def score_abx(
         except NoCellsError:
             if mode is not None or one == "within" or len({t.speaker for t in tokens}) > 1:
                 raise
-            notes.append("abx_across_% is undefined and left out: there is one speaker only")
+            notes.append(f"{names.ABX[one].key} is undefined and left out: there is one speaker")
             continue
         results[one] = result = replace(result, exclusions={**excluded, **result.exclusions})
-        name = system or _name(representation)
-        scores.append(_abx_score(result, one, protocol, name, inputs, options))
-        notes.append(_rests_on(result, one))
+        scores.append(_abx_score(result, one, protocol, common))
+        notes.append(_basis(result, one))
     notes += exclusion_notes(scores)
     if n_zero:
-        notes.append(f"{n_zero:,} vectors are all zero: at 0 from each other, at 1 from all others")
+        notes.append(
+            f"{counted(n_zero, 'all-zero vector')}: at distance 0 from each other, at 1 from all "
+            "others"
+        )
     if tables is not None:
         write_abx_tables(tables, results, scores)
-        notes.append(f"cells, pairs of phones and of speakers: {tables}")
+        notes.append(f"cells, pairs of phones and pairs of speakers: {tables}")
     return Scored(scores, notes)
 
 
@@ -300,10 +152,10 @@ def _tokens(
     protocol: Protocol,
     silences: Collection[str],
 ) -> tuple[list[Item], Exclusions]:
-    """The items to compare, in their own times, and what was left out of them."""
+    """The items to compare, with unshifted times, and the tokens left out, by reason."""
     if corpus is None and (items is None or split is not None):
         raise InputError(
-            "nothing says which tokens to compare" if items is None else "a split is a corpus's",
+            "no source of tokens to compare" if items is None else "only a corpus has splits",
             remedy="give --corpus, one with gold phones, or --items"
             if items is None
             else "give --corpus as well, or leave --split out",
@@ -325,7 +177,7 @@ def _representation(
     if source.is_dir():
         if model is not None:
             raise InputError(
-                "--model gives units their vectors, and these are features",
+                "--model gives vectors to units, but these are features",
                 path=source,
                 remedy="leave --model out, or score a unit file",
             )
@@ -334,8 +186,8 @@ def _representation(
                 "is no features folder",
                 path=source,
                 cause="it holds the .npy or .txt files of another program",
-                remedy="take them in: 'zerochain import features FOLDER --step-ms …', and score "
-                "what that writes",
+                remedy="import them with 'zerochain import features FOLDER --step-ms …', and score "
+                "the result",
             )
         features = read_features(source)
         if normalise == "length":
@@ -346,15 +198,8 @@ def _representation(
         raise InputError("units can't be normalised", path=source, remedy="leave --normalise out")
     if model is None:
         return unit_file, None
-    bundle = read_bundle(model)
-    unit_file.check_model(bundle.id, "model given")
-    if "codebook" not in bundle.tensors:
-        raise InputError(
-            f"a {bundle.model} has no codebook",
-            path=model,
-            remedy="leave --model out: units are then the same or not",
-        )
-    return unit_file, bundle.tensors["codebook"].astype(np.float32)
+    vectors = codebook_of(unit_file, model, without="units are then the same or not")
+    return unit_file, vectors.astype(np.float32)
 
 
 def _inputs(
@@ -380,11 +225,12 @@ def _name(representation: Features | UnitFile) -> str:
     return representation.extractor if kind == "none" else f"{representation.extractor} {kind}-norm"
 
 
-def _rests_on(result: AbxResult, mode: Mode) -> str:
-    """What a score rests on, in words."""
-    note = f"{mode}: {result.n_compared:,} items in {result.n_cells:,} cells"
+def _basis(result: AbxResult, mode: Mode) -> str:
+    """The number of items and cells that a score rests on, as a note."""
+    items, cells = counted(result.n_compared, "item"), counted(result.n_cells, "cell")
     alone = result.n_items - result.n_compared
-    return note + (f"; {alone:,} more have nothing to be compared with" if alone else "")
+    rest = f"; {counted(alone, 'item')} without a match to compare with" if alone else ""
+    return f"{mode}: {items} in {cells}{rest}"
 
 
 def _n_zero(
@@ -392,38 +238,178 @@ def _n_zero(
     codebook: NDArray[np.float32] | None,
     distance: Distance | None,
 ) -> int:
-    """How many vectors are all zero, and so have no angle, where angles are compared."""
+    """The number of all-zero vectors, which have no angle, where angles are compared."""
     vectors = representation.frames if isinstance(representation, Features) else codebook
     if vectors is None or distance not in {None, "angular"}:
         return 0
     return len(vectors) - int(np.count_nonzero(vectors.any(axis=1)))
 
 
-def _abx_score(
-    result: AbxResult,
-    mode: Mode,
-    protocol: Protocol,
-    system: str,
-    inputs: dict[str, str],
-    common: dict[str, Any],
-) -> Score:
-    options = {
-        "n_of": "triples",
-        "distance": result.distance,
-        "n_items": result.n_items,
-        "n_compared": result.n_compared,
-        "n_cells": result.n_cells,
-        "exclusions": result.exclusions,
-        **{key: value for key, value in common.items() if key != "name"},
-    }
-    metric = f"abx_{mode}_%"
-    return Score(
-        metric,
+def _abx_score(result: AbxResult, mode: Mode, protocol: Protocol, common: Common) -> Score:
+    return common.score(
+        names.ABX[mode],
         result.value,
         result.interval,
         result.n_triples,
         protocol.name,
-        system,
-        inputs,
-        options,
+        n_of="triples",
+        distance=result.distance,
+        n_items=result.n_items,
+        n_compared=result.n_compared,
+        n_cells=result.n_cells,
+        exclusions=result.exclusions,
     )
+
+
+def export_items(
+    corpus: Path,
+    out: Path,
+    *,
+    protocol: Protocol = TRIPHONE,
+    split: str | None = None,
+    silences: Collection[str] = SILENCES,
+    folders: bool = True,
+) -> tuple[int, Exclusions]:
+    """Write the items that a protocol compares in a corpus to a ZeroSpeech .item file.
+
+    Args:
+        folders: files are named by whole ids; else by the part behind the last slash.
+
+    Returns:
+        The number of items written, and of tokens left out, by reason.
+
+    Raises:
+        InputError: no gold phones, an id that the format can't carry, or, without folders, two
+            ids with the same last part.
+    """
+    whole = read_corpus(corpus)
+    tokens, excluded = gold_items(whole, split, protocol, silences)
+    if not folders:
+        by_name = ids_by_name(dict.fromkeys(item.file for item in tokens), f"corpus {whole.name}")
+        name_of = {one: name for name, one in by_name.items()}
+        tokens = [item._replace(file=name_of[item.file]) for item in tokens]
+    write_items(out, tokens)
+    return len(tokens), excluded
+
+
+def gold_items(
+    corpus: Corpus, split: str | None, protocol: Protocol, silences: Collection[str]
+) -> tuple[list[Item], Exclusions]:
+    """The items of a corpus's gold phones, in seconds, and the tokens left out, by reason.
+
+    Raises:
+        InputError: no gold phones, or no speakers.
+    """
+    part = corpus if split is None else corpus.select(split=split)
+    ids, phones = set(part.ids), gold_phones(corpus)
+    chosen = Phones({k: v for k, v in phones.by_id.items() if k in ids}, phones.source)
+    make = triphone_items if protocol.span == "triphone" else phone_items
+    tokens, excluded = make(chosen, {u.id: u.speaker for u in part.utterances}, silences)
+    without = len(ids) - len(chosen.by_id)
+    return tokens, {**excluded, **_nonzero(utterances_without_alignment=without)}
+
+
+def listed_items(
+    path: Path,
+    ids: Sequence[str],
+    where: str,
+    *,
+    folders: bool = True,
+    only: Collection[str] | None = None,
+) -> tuple[list[Item], Exclusions]:
+    """The items of an .item file, and the number left out because of `only`.
+
+    Args:
+        ids, where: the utterances of the corpus or, without one, of what is scored; its name.
+        folders: files are named by whole ids; else by the part behind the last slash.
+        only: keep the items of these utterances; None keeps all.
+
+    Raises:
+        InputError: files that are no ids, an item that is listed twice, or a bad item.
+    """
+    items = read_items(path)
+    if not folders:
+        by_name = ids_by_name(ids, where)
+        items = [item._replace(file=by_name.get(item.file, item.file)) for item in items]
+    _check_files(path, items, ids, where, folders)
+    if len(set(items)) < len(items):
+        raise InputError(
+            f"lists {counted(len(items) - len(set(items)), 'item')} twice",
+            path=path,
+            cause="two files were joined; a token would be compared with itself",
+            remedy="list each item once",
+        )
+    kept = [item for item in items if only is None or item.file in only]
+    return kept, _nonzero(items_of_other_utterances=len(items) - len(kept))
+
+
+def timed(
+    tokens: list[Item],
+    protocol: Protocol,
+    corpus: Corpus | None,
+    items: Path | None,
+    shift_s: float,
+) -> list[Item]:
+    """Tokens with shifted times, in the protocol's unit: seconds or fractions of the recording.
+
+    Args:
+        items: the file that the tokens are from, if they aren't cut from gold phones.
+
+    Raises:
+        InputError: times that can't be fractions, or a shift of fractions of unknown recordings.
+    """
+    if protocol.frames != "fraction":
+        return [_shifted(token, shift_s) for token in tokens] if shift_s else tokens
+    late = [token for token in tokens if items is not None and token.offset > 1]
+    if late:
+        raise InputError(
+            f"{counted(len(late), 'item')} ending after 1, the first at {late[0].offset:g} in "
+            f"{late[0].file!r}, but protocol {protocol.name!r} takes times as fractions of the "
+            "recording",
+            path=items,
+            cause="the times are in seconds, as for the other protocols",
+            remedy="divide them by the recordings' lengths, or choose another protocol",
+        )
+    if items is not None and not shift_s:
+        return tokens
+    if corpus is None:
+        raise InputError(
+            "shifting times that are fractions needs the recordings' lengths",
+            path=items,
+            remedy="give --corpus, or leave --shift-ms out",
+        )
+    lengths = {u.id: u.duration for u in corpus.utterances}
+    if items is not None:
+        return [_shifted(token, shift_s / lengths[token.file]) for token in tokens]
+    shifted = (_shifted(token, shift_s) for token in tokens)
+    return [
+        token._replace(
+            onset=token.onset / lengths[token.file],
+            offset=min(1.0, token.offset / lengths[token.file]),
+        )
+        for token in shifted
+    ]
+
+
+def _check_files(
+    path: Path, items: Sequence[Item], ids: Sequence[str], where: str, folders: bool
+) -> None:
+    files = list(dict.fromkeys(item.file for item in items))
+    last_parts = {one.rpartition("/")[2] for one in ids}
+    if folders and not set(files) & set(ids) and set(files) & last_parts:
+        raise InputError(
+            f"names files like {files[0]!r}, but ids of the {where} are paths like {ids[0]!r}",
+            path=path,
+            remedy="give --ids name: files are the last parts of the ids",
+        )
+    check_same_ids(files, ids, "items", where)
+
+
+def _shifted(token: Item, shift: float) -> Item:
+    """A token at another time, cut off at the beginning of the recording."""
+    onset, offset = max(0.0, token.onset + shift), max(0.0, token.offset + shift)
+    return token._replace(onset=onset, offset=offset)
+
+
+def _nonzero(**counts: int) -> Exclusions:
+    return {name: count for name, count in counts.items() if count}

@@ -1,23 +1,24 @@
-"""Units beside gold phones: what `zerochain score quality` does.
+"""Units compared with gold phones: what `zerochain score quality` does, and its tables.
 
-Tables of phones by units, for people and for other programs.
+Which phone a unit stands for (many units to one phone) is learned on what is scored, as is usual,
+or on another split: then units that were not seen there stand for no phone. Boundaries are scored
+twice: where units change, and where the phones change that units were mapped to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import file_id
 from zerochain.formats.phones import PHONES_FILE, Phones
 from zerochain.formats.scores import Score
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import UnitFile, read_units
+from zerochain.metrics import names
 from zerochain.metrics.boundaries import (
     TOLERANCE_MS,
     BoundaryScores,
@@ -26,9 +27,11 @@ from zerochain.metrics.boundaries import (
     change_times,
     phone_boundaries,
 )
+from zerochain.metrics.names import Metric
 from zerochain.metrics.quality import (
     FRAME_MS,
     Aligned,
+    Measure,
     PhoneMap,
     Quality,
     align_frames,
@@ -38,50 +41,31 @@ from zerochain.metrics.quality import (
 )
 from zerochain.metrics.silences import SILENCES, recorded
 from zerochain.metrics.translation import Estimate
-from zerochain.scoring.selection import Scored, exclusion_notes, gold_phones, selected_units
+from zerochain.scoring.common import (
+    Common,
+    Scored,
+    exclusion_notes,
+    gold_phones,
+    selected_units,
+)
 
 NO_PHONE = "(no phone)"
-_SHOWN = 3
-
-
-def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> None:
-    """Write two files into a folder, each atomically.
-
-    phone_by_unit.csv holds frames, a row a phone and a column a unit; unit_to_phone.csv the phone
-    that each unit stands for, its share of the unit's frames, and the next most frequent ones.
-    Frames in silences and gaps count as phone "(no phone)".
-    """
-    names, table = [*aligned.names, NO_PHONE], aligned.table
-    wide = [[name, *row.tolist()] for name, row in zip(names, table, strict=True)]
-    write_csv(folder / "phone_by_unit.csv", ["phone", *range(aligned.n_units)], wide)
-    header = ["unit", "phone", "frames", "share"]
-    header += [f"{word}_{i}" for i in range(2, _SHOWN + 1) for word in ("phone", "share")]
-    rows = [_unit_row(aligned, mapping, names, unit) for unit in range(aligned.n_units)]
-    write_csv(folder / "unit_to_phone.csv", header, rows)
-
-
-def _unit_row(aligned: Aligned, mapping: PhoneMap, names: Sequence[str], unit: int) -> list[object]:
-    """A unit, the phone it stands for, its frames, and its most frequent other phones."""
-    counts, chosen = aligned.table[:, unit], int(mapping.of_unit[unit])
-    total = int(counts.sum())
-    stands_for = [*mapping.names, NO_PHONE][chosen] if unit not in mapping.unseen else ""
-    order = [int(p) for p in (-counts).argsort(kind="stable") if counts[p] > 0]
-    others = [p for p in order if names[p] != stands_for][: _SHOWN - 1]
-    share = sum(int(counts[p]) for p in order if names[p] == stands_for) / max(total, 1)
-    row: list[object] = [unit, stands_for, total, f"{share:.4f}" if total else ""]
-    for p in others:
-        row += [names[p], f"{counts[p] / total:.4f}"]
-    return row + [""] * (4 + 2 * (_SHOWN - 1) - len(row))
-
-
-_QUALITY = ("pnmi", "v_measure", "completeness", "phone_purity", "cluster_purity")
-_BOUNDARIES = {
-    "precision": "boundary_precision_%",
-    "recall": "boundary_recall_%",
-    "f1": "boundary_f1_%",
-    "over_segmentation": "over_segmentation_%",
-    "r_value": "r_value_%",
+_SHOWN = 3  # phones per unit in unit_to_phone.csv
+_QUALITY: Mapping[Metric, Callable[[Quality], Measure | None]] = {
+    names.PNMI: lambda found: found.pnmi,
+    names.V_MEASURE: lambda found: found.v_measure,
+    names.COMPLETENESS: lambda found: found.completeness,
+    names.PHONE_PURITY: lambda found: found.phone_purity,
+    names.CLUSTER_PURITY: lambda found: found.cluster_purity,
 }
+_BOUNDARIES: Mapping[Metric, str] = {
+    names.BOUNDARY_PRECISION: "precision",
+    names.BOUNDARY_RECALL: "recall",
+    names.BOUNDARY_F1: "f1",
+    names.OVER_SEGMENTATION: "over_segmentation",
+    names.R_VALUE: "r_value",
+}
+"""Metric → the field of `BoundaryScores`."""
 
 
 def score_quality(
@@ -100,7 +84,7 @@ def score_quality(
     """Purities, mutual information, phone error rate and boundaries of a unit file.
 
     Args:
-        split: score this split alone.
+        split: score only this split.
         map_units, map_split: learn which phone a unit stands for on these units of the same
             model, or on this split; None: on what is scored.
         silences: labels that are no phones.
@@ -110,7 +94,7 @@ def score_quality(
     Raises:
         ModelMismatchError: `map_units` are of another unit model.
         InputError: no gold phones, ids that don't join, units that last longer than the
-            recordings, or one phone only.
+            recordings, or only one phone.
     """
     whole, given = read_corpus(corpus), read_units(units)
     phones, seconds = gold_phones(whole), {u.id: u.duration for u in whole.utterances}
@@ -122,9 +106,10 @@ def score_quality(
         others.check_model(given.model_id, "mapping")
         part, _, _ = _aligned_part(others, whole, phones, map_split)
         learned = align_frames(part, phones, silences=silences, shift_ms=shift_ms)
+        # Part of the protocol's name: scores of older files compare only if it stays as it is.
         learned_on = f"split {map_split}" if map_split else f"{len(part.units)} utterances"
     mapping = many_to_one(learned)
-    report = _Report(
+    common = Common(
         system or given.method,
         {"units": given.id, "corpus": whole.id, "phones": file_id(whole.home / PHONES_FILE)},
         {
@@ -139,112 +124,125 @@ def score_quality(
     )
     quality = unit_quality(aligned, seed=seed)
     if quality.completeness is None:
-        notes.append("completeness is undefined and left out: there is one unit only")
+        notes.append("completeness is undefined and left out: there is only one unit")
     errors = phone_error_rate(scored, phones, mapping, silences=silences, seed=seed)
-    rows = [*report.quality(quality), report.phone_errors(errors, mapping, learned_on, scored)]
+    rows = [
+        *_quality_scores(quality, common),
+        _phone_error_score(errors, mapping, learned_on, scored, common),
+    ]
     gold = {
         name: phone_boundaries(phones.by_id[name], silences=silences, shift_ms=shift_ms)
         for name in scored.ids
     }
-    for kind, steps in (
-        ("", scored.steps),
-        ("mapped_", partial(mapping.steps, scored)),
+    for of, variant, steps in (
+        ("units", lambda metric: metric, scored.steps),
+        ("units mapped to phones", names.mapped, partial(mapping.steps, scored)),
     ):
         found = {name: change_times(steps(name), given.step_ms) for name in scored.ids}
         try:
-            rows += report.boundaries(kind, boundary_scores(found, gold, seconds, seed=seed))
+            boundaries = boundary_scores(found, gold, seconds, seed=seed)
         except NoBoundariesError as error:
-            notes.append(f"{kind}boundary scores are undefined and left out: {error.found}")
+            notes.append(f"boundary scores of {of} are undefined and left out: {error.found}")
+        else:
+            rows += _boundary_scores(boundaries, common, of=of, variant=variant)
     if tables is not None:
         write_phone_tables(tables, aligned, mapping)
         notes.append(f"{tables}: phones by units, and which phone each unit stands for")
     return Scored(rows, [*notes, *exclusion_notes(rows)])
 
 
-@dataclass(frozen=True)
-class _Report:
-    """What the scores of one run have in common."""
+def _quality_scores(found: Quality, common: Common) -> list[Score]:
+    options = {
+        "n_of": "frames",
+        "frame_ms": FRAME_MS,
+        "n_phones": found.n_phones,
+        "n_used": found.n_used,
+        "frames_without_phone": found.n_silent,
+    }
+    protocol, n = f"{FRAME_MS:g} ms frames", found.n_frames
+    measures = {metric: measure_of(found) for metric, measure_of in _QUALITY.items()}
+    return [
+        common.score(metric, one.value, one.interval, n, protocol, chance=one.chance, **options)
+        for metric, one in measures.items()
+        if one is not None
+    ]
 
-    system: str
-    inputs: Mapping[str, str]
-    options: Mapping[str, Any]
 
-    def quality(self, found: Quality) -> list[Score]:
-        options = {
-            "n_of": "frames",
-            "frame_ms": FRAME_MS,
-            "n_phones": found.n_phones,
-            "n_used": found.n_used,
-            "frames_without_phone": found.n_silent,
-        }
-        measures = {name: getattr(found, name) for name in _QUALITY}
-        return [
-            self._score(
-                name,
-                one.value,
-                one.interval,
-                found.n_frames,
-                f"{FRAME_MS:g} ms frames",
-                **options,
-                chance=one.chance,
-            )
-            for name, one in measures.items()
-            if one is not None
-        ]
+def _phone_error_score(
+    errors: Estimate, mapping: PhoneMap, learned_on: str, scored: UnitFile, common: Common
+) -> Score:
+    unseen = mapping.unseen & {int(u) for line in scored.units.values() for u in line}
+    return common.score(
+        names.PHONE_ERROR_RATE,
+        errors.value,
+        errors.interval,
+        errors.n,
+        f"many-to-one, learned on {learned_on}",
+        n_of="utterances",
+        unseen_units=len(unseen),
+    )
 
-    def phone_errors(
-        self, errors: Estimate, mapping: PhoneMap, learned_on: str, scored: UnitFile
-    ) -> Score:
-        unseen = sorted(mapping.unseen & {int(u) for line in scored.units.values() for u in line})
-        return self._score(
-            "phone_error_rate_%",
-            errors.value,
-            errors.interval,
-            errors.n,
-            f"many-to-one, learned on {learned_on}",
-            n_of="utterances",
-            unseen_units=len(unseen),
+
+def _boundary_scores(
+    found: BoundaryScores, common: Common, *, of: str, variant: Callable[[Metric], Metric]
+) -> list[Score]:
+    return [
+        common.score(
+            variant(metric),
+            getattr(found, name),
+            found.intervals[name],
+            found.n_gold,
+            f"{TOLERANCE_MS:g} ms",
+            n_of="boundaries",
+            n_found=found.n_found,
+            boundaries_of=of,
         )
-
-    def boundaries(self, kind: str, found: BoundaryScores) -> list[Score]:
-        of = "units mapped to phones" if kind else "units"
-        return [
-            self._score(
-                kind + metric,
-                getattr(found, name),
-                found.intervals[name],
-                found.n_gold,
-                f"{TOLERANCE_MS:g} ms",
-                n_of="boundaries",
-                n_found=found.n_found,
-                boundaries_of=of,
-            )
-            for name, metric in _BOUNDARIES.items()
-        ]
-
-    def _score(
-        self,
-        metric: str,
-        value: float,
-        interval: tuple[float, float] | None,
-        n: int,
-        protocol: str,
-        **options: Any,
-    ) -> Score:
-        stated = {**self.options, **options}
-        return Score(metric, value, interval, n, protocol, self.system, self.inputs, stated)
+        for metric, name in _BOUNDARIES.items()
+    ]
 
 
 def _aligned_part(
     given: UnitFile, corpus: Corpus, phones: Phones, split: str | None
 ) -> tuple[UnitFile, list[str], int]:
-    """The units of a split that have gold phones, notes, and how many have none."""
+    """The units of the utterances with gold phones, notes, and how many utterances have none."""
     part, notes = selected_units(given, corpus, split)
     aligned = [name for name in part.ids if name in phones.by_id]
     if not aligned:
         raise InputError(
-            f"none of the {len(part.ids)} utterances has gold phones: {listed(part.ids)}",
+            f"none of {counted(len(part.ids), 'utterance')} has gold phones: {listed(part.ids)}",
             path=corpus.home / PHONES_FILE,
             remedy="score another split",
         )
     return part.restrict(aligned), notes, len(part.ids) - len(aligned)
+
+
+def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> None:
+    """Write two tables into a folder, each atomically.
+
+    phone_by_unit.csv has the number of frames, one row per phone and one column per unit;
+    unit_to_phone.csv has the phone that each unit stands for, its share of the unit's frames, and
+    the next most frequent phones. Frames in silences and gaps count as phone "(no phone)".
+    """
+    phones, table = [*aligned.names, NO_PHONE], aligned.table
+    wide = [[name, *row.tolist()] for name, row in zip(phones, table, strict=True)]
+    write_csv(folder / "phone_by_unit.csv", ["phone", *range(aligned.n_units)], wide)
+    header = ["unit", "phone", "frames", "share"]
+    header += [f"{word}_{i}" for i in range(2, _SHOWN + 1) for word in ("phone", "share")]
+    rows = [_unit_row(aligned, mapping, phones, unit) for unit in range(aligned.n_units)]
+    write_csv(folder / "unit_to_phone.csv", header, rows)
+
+
+def _unit_row(
+    aligned: Aligned, mapping: PhoneMap, phones: Sequence[str], unit: int
+) -> list[object]:
+    """A unit, the phone it stands for, its frames, and its most frequent other phones."""
+    counts, chosen = aligned.table[:, unit], int(mapping.of_unit[unit])
+    total = int(counts.sum())
+    stands_for = [*mapping.names, NO_PHONE][chosen] if unit not in mapping.unseen else ""
+    order = [int(p) for p in (-counts).argsort(kind="stable") if counts[p] > 0]
+    others = [p for p in order if phones[p] != stands_for][: _SHOWN - 1]
+    share = sum(int(counts[p]) for p in order if phones[p] == stands_for) / max(total, 1)
+    row: list[object] = [unit, stands_for, total, f"{share:.4f}" if total else ""]
+    for p in others:
+        row += [phones[p], f"{counts[p] / total:.4f}"]
+    return row + [""] * (4 + 2 * (_SHOWN - 1) - len(row))

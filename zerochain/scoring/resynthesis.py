@@ -1,25 +1,29 @@
-"""Quality of resynthesis, of a folder of wavs.
+"""Quality of resynthesised speech: a folder of wavs compared with the corpus's recordings.
 
-What is measured of one resynthesised utterance, and how each measure is taken.
+Against the voice's own recordings, all measures apply, since the same words were spoken by the same
+voice at the same times. For conversions there is no such recording: only what should survive is
+compared with the source speaker's recording, the course of F0 and the voicing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from joblib import Parallel, delayed
 
 from zerochain import audio
 from zerochain.audio import Waveform
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.features.f0 import F0Options, track_f0
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids
-from zerochain.formats.scores import Score
-from zerochain.formats.synthesis import MARKER, read_synthesis
+from zerochain.formats.synthesis import Synthesis
 from zerochain.machine import cores
+from zerochain.metrics import names
+from zerochain.metrics.names import Metric
 from zerochain.metrics.resynthesis import (
     LSD_OPTIONS,
     MCD_OPTIONS,
@@ -36,39 +40,37 @@ from zerochain.metrics.resynthesis import (
     voicing_decision_error,
 )
 from zerochain.progress import track
-from zerochain.scoring.selection import Scored, exclusion_notes
+from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
 
 Against = Literal["voice", "source"]
 """The voice's own recordings of the same utterances, or those of the speakers converted from."""
-Values = Mapping[str, float | str]
+Values = Mapping[Metric, float | str]
 """Metric → its value, or why there is none."""
 _F0 = F0Options()
+_DIFFERENCE_MS = 80.0
+_WORTH_A_PROCESS_S = 600.0  # starting a process takes as long as scoring this much speech
+_AT_ONCE = 100  # utterances of one recording that a process takes at a time
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A measure's name with its unit, and how it is taken, for whoever reads the score."""
+class Method(NamedTuple):
+    """How a metric is computed: the protocol and the options of its score."""
 
-    name: str
     protocol: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = {}
 
 
-def _of_f0(name: str) -> Metric:
-    return Metric(name, f"F0 every {_F0.step_ms:g} ms", {"f0": _F0.model_dump()})
-
-
-METRICS: Mapping[Against, tuple[Metric, ...]] = {
-    "voice": (
-        Metric("log_spectral_distance_dB", "lsd-512-160", LSD_OPTIONS),
-        Metric("multi_resolution_distance", "stft-512-1024-2048", MULTI_RESOLUTION_OPTIONS),
-        Metric("mcd_sp2mc24_dB", "exact DTW", MCD_OPTIONS),
-        Metric("estoi", "pystoi", {}),
-        _of_f0("log_f0_rmse_cents"),
-        _of_f0("voicing_decision_error_%"),
-        _of_f0("f0_frame_error_%"),
-    ),
-    "source": (_of_f0("source_f0_correlation"), _of_f0("source_voicing_decision_error_%")),
+_BY_F0 = Method(f"F0 every {_F0.step_ms:g} ms", {"f0": _F0.model_dump()})
+METHODS: Mapping[Against, Mapping[Metric, Method]] = {
+    "voice": {
+        names.LOG_SPECTRAL_DISTANCE: Method("lsd-512-160", LSD_OPTIONS),
+        names.MULTI_RESOLUTION_DISTANCE: Method("stft-512-1024-2048", MULTI_RESOLUTION_OPTIONS),
+        names.MCD: Method("exact DTW", MCD_OPTIONS),
+        names.ESTOI: Method("pystoi"),
+        names.LOG_F0_RMSE: _BY_F0,
+        names.VOICING_ERROR: _BY_F0,
+        names.F0_FRAME_ERROR: _BY_F0,
+    },
+    "source": {names.SOURCE_F0_CORRELATION: _BY_F0, names.SOURCE_VOICING_ERROR: _BY_F0},
 }
 
 
@@ -79,33 +81,28 @@ def measure(original: Waveform, resynthesised: Waveform, against: Against) -> Va
         InputError: unequal lengths, or NaN.
     """
     if not original.any():
-        return {metric.name: "silent_original" for metric in METRICS[against]}
+        return dict.fromkeys(METHODS[against], "silent_original")
     f0, other = track_f0(original, _F0), track_f0(resynthesised, _F0)
     voicing = voicing_decision_error(f0, other)
     if against == "source":
         correlation = f0_correlation(f0, other)
         return {
-            "source_f0_correlation": _or(correlation, "under_10_frames_voiced_in_both"),
-            "source_voicing_decision_error_%": voicing,
+            names.SOURCE_F0_CORRELATION: _or(correlation, "under_10_frames_voiced_in_both"),
+            names.SOURCE_VOICING_ERROR: voicing,
         }
     return {
-        "log_spectral_distance_dB": log_spectral_distance(original, resynthesised),
-        "multi_resolution_distance": multi_resolution_distance(original, resynthesised),
-        "mcd_sp2mc24_dB": _or(mcd_sp2mc24(original, resynthesised), "silent_resynthesis"),
-        "estoi": _or(estoi(original, resynthesised), "under_0.4_s"),
-        "log_f0_rmse_cents": _or(log_f0_rmse(f0, other), "nothing_voiced_in_both"),
-        "voicing_decision_error_%": voicing,
-        "f0_frame_error_%": f0_frame_error(f0, other),
+        names.LOG_SPECTRAL_DISTANCE: log_spectral_distance(original, resynthesised),
+        names.MULTI_RESOLUTION_DISTANCE: multi_resolution_distance(original, resynthesised),
+        names.MCD: _or(mcd_sp2mc24(original, resynthesised), "silent_resynthesis"),
+        names.ESTOI: _or(estoi(original, resynthesised), "under_0.4_s"),
+        names.LOG_F0_RMSE: _or(log_f0_rmse(f0, other), "nothing_voiced_in_both"),
+        names.VOICING_ERROR: voicing,
+        names.F0_FRAME_ERROR: f0_frame_error(f0, other),
     }
 
 
 def _or(value: float | None, why: str) -> float | str:
     return why if value is None else value
-
-
-_DIFFERENCE_MS = 80.0
-_WORTH_A_PROCESS_S = 600.0  # a process starts in the time that so much speech takes
-_AT_ONCE = 100  # utterances of one recording that a process takes at a time
 
 
 def score_resyntheses(
@@ -120,62 +117,50 @@ def score_resyntheses(
     seed: int = 0,
     jobs: int | None = None,
 ) -> Scored:
-    """How near a folder of <id>.wav is to the corpus's recordings of the same utterances.
+    """Compare a folder of <id>.wav with the corpus's recordings of the same utterances.
 
-    A measure that no utterance has is left out, and a note says so.
+    A measure that is undefined for every utterance is left out, and a note says so.
 
     Args:
-        voice: that the wavs are in; None takes what synthesis.json in the folder says.
-        against: "voice" scores the voice's own utterances alone, by all measures: other speakers'
-            have no recording to compare with. "source" scores the other speakers' utterances,
-            which were converted, against what those speakers said: voicing, and the correlation
-            of F0, for which each speaker's mean and range don't matter.
-        max_difference_ms: lengths may differ so much; None takes the step of the units that were
-            spoken (synthesis.json in the folder), else 80 ms.
+        voice: the wavs' voice; None takes it from synthesis.json in the folder.
+        against: "voice" scores only the voice's own utterances, by all measures: for the others
+            there is no recording to compare with. "source" scores the other speakers' utterances,
+            which were converted, against the recordings of these speakers: voicing, and the
+            correlation of F0, which does not depend on a speaker's mean and range.
+        max_difference_ms: the most that lengths may differ by; None takes the step of the units
+            that were synthesised (synthesis.json in the folder), else 80 ms.
         jobs: processes; None takes the cores, as far as there is work for them.
 
     Raises:
         InputError: an id missing on either side, lengths that don't match, or no utterance that
             can be scored.
     """
-    whole = read_corpus(corpus)
-    synthesis = read_synthesis(wavs) if (wavs / MARKER).exists() else None
-    there = {p.relative_to(wavs).with_suffix("").as_posix() for p in wavs.rglob("*.wav")}
-    check_same_ids(sorted(there), whole.ids, f"folder {wavs}", f"corpus {whole.name}")
-    voice = voice or (synthesis.voice if synthesis else None)
-    part = _part(whole, split, voice, against, there, wavs)
-    limit_ms = max_difference_ms or (synthesis.step_ms if synthesis else _DIFFERENCE_MS)
+    whole, made = read_corpus(corpus), Wavs.of(wavs)
+    check_same_ids(made.ids, whole.ids, f"folder {wavs}", f"corpus {whole.name}")
+    part = _part(whole, split, voice, against, made)
+    limit_ms = max_difference_ms or _usual_difference_ms(made.synthesis)
     measured = _measured(whole, part, wavs, against, limit_ms / 1000, jobs)
-    inputs, name = {"corpus": whole.id}, system or wavs.name
-    if synthesis:
-        inputs |= {"inverter": synthesis.inverter_id, "units": synthesis.units_id}
-        name = system or f"{synthesis.unit_method} → {synthesis.method}"
-    common = {"n_of": "utterances", "split": split, "max_difference_ms": limit_ms, "seed": seed}
-    others = len(there) - len(part)
-    notes = [f"{others} wavs of other speakers or splits are not scored"] if others else []
+    common = Common(
+        system or made.system,
+        {"corpus": whole.id, **made.inputs},
+        {"n_of": "utterances", "split": split, "max_difference_ms": limit_ms, "seed": seed},
+    )
+    others = len(made.ids) - len(part)
+    notes = [f"not scored: {counted(others, 'wav')} of other speakers or splits"] if others else []
     scores = []
-    for metric in METRICS[against]:
-        values = {u.id: row[metric.name] for u, row in zip(part, measured, strict=True)}
+    for metric, method in METHODS[against].items():
+        values = {u.id: row[metric] for u, row in zip(part, measured, strict=True)}
         mean = mean_score(values, seed=seed)
         if mean is None:
-            notes.append(f"{metric.name} is undefined for every utterance and left out")
+            notes.append(f"{metric.key} is undefined for every utterance and left out")
             continue
-        options = {**common, "exclusions": mean.exclusions, **metric.options}
+        options = {"exclusions": mean.exclusions, **method.options}
         scores.append(
-            Score(
-                metric.name,
-                mean.value,
-                mean.interval,
-                mean.n,
-                metric.protocol,
-                name,
-                inputs,
-                options,
-            )
+            common.score(metric, mean.value, mean.interval, mean.n, method.protocol, **options)
         )
     if not scores:
         raise InputError(
-            f"none of {len(part)} utterances can be scored",
+            f"none of {counted(len(part), 'utterance')} can be scored",
             path=wavs,
             cause="the recordings are silent",
             remedy="score other recordings",
@@ -183,33 +168,34 @@ def score_resyntheses(
     return Scored(scores, [*notes, *exclusion_notes(scores)])
 
 
+def _usual_difference_ms(synthesis: Synthesis | None) -> float:
+    """A resynthesis lasts whole units, so up to a step longer than the recording."""
+    return _DIFFERENCE_MS if synthesis is None else synthesis.step_ms
+
+
 def _part(
-    whole: Corpus,
-    split: str | None,
-    voice: str | None,
-    against: Against,
-    there: set[str],
-    wavs: Path,
+    whole: Corpus, split: str | None, voice: str | None, against: Against, made: Wavs
 ) -> tuple[Utterance, ...]:
     """The utterances to score."""
+    voice = voice or (made.synthesis.voice if made.synthesis else None)
     if against == "voice":
         own = whole.select(split=split, speaker=voice)
-        check_same_ids(own.ids, there, f"corpus {whole.name}", f"folder {wavs}")
+        check_same_ids(own.ids, made.ids, f"corpus {whole.name}", f"folder {made.folder}")
         return own.utterances
     if voice is None:
         raise InputError(
-            "nothing says in which voice the wavs are",
-            path=wavs,
+            "the voice of the wavs is unknown",
+            path=made.folder,
             cause="the folder has no synthesis.json",
             remedy="give --voice",
         )
-    spoken = whole.select(split=split).utterances
+    spoken, there = whole.select(split=split).utterances, set(made.ids)
     part = tuple(u for u in spoken if u.id in there and u.speaker not in {voice, None})
     if not part:
         raise InputError(
             f"no wav is of an utterance by another speaker than {voice!r}",
-            path=wavs,
-            cause="the voice's own utterances were resynthesised",
+            path=made.folder,
+            cause="only the voice's own utterances were resynthesised",
             remedy="leave --against source out",
         )
     return part
@@ -223,8 +209,7 @@ def _measured(
     max_difference_s: float,
     jobs: int | None,
 ) -> list[Values]:
-    from joblib import Parallel, delayed
-
+    """The values of each utterance, in the order of `part`."""
     seconds = sum(u.duration for u in part)
     jobs = jobs or max(1, min(cores(), int(seconds / _WORTH_A_PROCESS_S)))
     batches = [
@@ -247,7 +232,7 @@ def _compared(
     against: Against,
     max_difference_s: float,
 ) -> list[Values]:
-    """Of utterances of one recording, which is read in one pass."""
+    """The values of utterances of one recording, which is read in one pass."""
     limit = max_difference_s * audio.SAMPLE_RATE
     originals = audio.read_parts(recording, [u.part for u in utterances])
     return [

@@ -1,15 +1,16 @@
-"""Whether units stay the same: under changes of a recording, and between speakers.
+"""Whether units stay the same under changes of the recordings, and between speakers.
 
-Nothing here needs an alignment.
+Good units follow what is said: neither noise or another pitch nor another speaker should change
+them. Neither score needs an alignment; distances between units of unrelated recordings are given
+as the chance level, since few or long units are alike anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,11 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import file_id, short
 from zerochain.formats.pairs import read_pairs
-from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.metrics.robustness import Distance, robustness, sentence_distance
+from zerochain.metrics import names
+from zerochain.metrics.robustness import robustness, sentence_distance
 from zerochain.metrics.text import plain
-from zerochain.scoring.selection import Scored, exclusion_notes, selected_units
+from zerochain.scoring.common import Common, Scored, exclusion_notes, selected_units
 
 _MOST_PAIRS = 5000
 
@@ -39,9 +40,9 @@ def score_robustness(
     """Unit edit distance between recordings and the same recordings after a change.
 
     Args:
-        units: of the recordings as they are.
+        units: of the original recordings.
         changed: of the changed recordings, by the same unit model.
-        corpus: the changed recordings ('zerochain corpus change'), which says what was changed.
+        corpus: the changed recordings ('zerochain corpus change'), which records the change.
 
     Raises:
         ModelMismatchError: the two unit files are of different models or segmentations.
@@ -62,12 +63,24 @@ def score_robustness(
         "changed_corpus": whole.id,
     }
     options = {"n_of": "utterances", "split": split, "seed": seed}
-    name, steps = system or before.method, f"{change}; steps of {before.step_ms:g} ms"
+    common = Common(system or before.method, inputs, options)
     rows = [
-        _score(f"ued_{change.kind}_%", found.per_step, steps, name, inputs, options),
-        _score(
-            f"unit_changes_{change.kind}_%", found.per_segment, str(change), name, inputs, options
-        ),
+        common.score(
+            names.under(metric, change.kind),
+            one.value,
+            one.interval,
+            one.n,
+            protocol,
+            chance=one.chance,
+        )
+        for metric, one, protocol in (
+            (
+                names.UNIT_EDIT_DISTANCE,
+                found.per_step,
+                f"{change}; steps of {before.step_ms:g} ms",
+            ),
+            (names.UNIT_CHANGES, found.per_segment, str(change)),
+        )
     ]
     return Scored(rows, notes)
 
@@ -81,10 +94,10 @@ def score_sentences(
     system: str | None = None,
     seed: int = 0,
 ) -> Scored:
-    """How far apart the units of one sentence are when two speakers say it.
+    """Edit distance between the units of one sentence spoken by two speakers.
 
     Args:
-        pairs: utterances of this corpus that say the same; None: those with the same text.
+        pairs: utterances of this corpus with the same sentence; None: those with the same text.
 
     Raises:
         InputError: no such pair of two known speakers, or ids that don't join.
@@ -120,8 +133,9 @@ def score_sentences(
         "seed": seed,
     }
     protocol = "same text" if pairs is None else "pairs file"
-    name = system or given.method
-    row = _score("sentence_distance_%", found, protocol, name, inputs, options)
+    row = Common(system or given.method, inputs, options).score(
+        names.SENTENCE_DISTANCE, found.value, found.interval, found.n, protocol, chance=found.chance
+    )
     return Scored([row], [*notes, *exclusion_notes([row])])
 
 
@@ -137,31 +151,19 @@ def _by_text(corpus: Corpus, there: Set[str]) -> list[tuple[str, str]]:
 def _sentences(
     corpus: Corpus, same: Sequence[tuple[str, str]], pairs: Path | None
 ) -> dict[str, str]:
-    """What each utterance says: an id that it shares with those that say the same."""
-    says = {name: name for name in corpus.ids}
+    """Each utterance's sentence: a label that it shares with the others of that sentence."""
+    sentence = {name: name for name in corpus.ids}
     if pairs is None:
-        return says | {u.id: f"text {plain(u.text)}" for u in corpus.utterances if u.text}
+        return sentence | {u.id: f"text {plain(u.text)}" for u in corpus.utterances if u.text}
     for a, b in same:
-        one, other = says[a], says[b]
+        one, other = sentence[a], sentence[b]
         if one != other:
-            says = {name: one if sentence == other else sentence for name, sentence in says.items()}
-    return says
-
-
-def _score(
-    metric: str,
-    found: Distance,
-    protocol: str,
-    system: str,
-    inputs: Mapping[str, str],
-    options: Mapping[str, Any],
-) -> Score:
-    stated = dict(options) if found.chance is None else {**options, "chance": found.chance}
-    return Score(metric, found.value, found.interval, found.n, protocol, system, inputs, stated)
+            sentence = {name: one if s == other else s for name, s in sentence.items()}
+    return sentence
 
 
 def _change(corpus: Corpus) -> Change:
-    """What a corpus says was done to its recordings."""
+    """The change that a corpus records."""
     try:
         record = corpus.record["change"]
         return Change.of(record["kind"], float(record["amount"]))
@@ -176,15 +178,15 @@ def _change(corpus: Corpus) -> Change:
 def _check_same_model(before: UnitFile, after: UnitFile) -> None:
     if before.model_id != after.model_id:
         raise ModelMismatchError(
-            f"the units are of unit model {short(before.model_id)}, those of the changed "
-            f"recordings of {short(after.model_id)}",
+            f"the original recordings were encoded with unit model {short(before.model_id)}, the "
+            f"changed ones with {short(after.model_id)}",
             cause="the changed corpus was encoded with another model",
             remedy="encode both corpora with one model",
         )
 
 
 def _check_corpora(before: UnitFile, after: UnitFile, changed: Corpus) -> None:
-    """Units that were imported don't know their corpus."""
+    """Units that were imported have no corpus id, and pass."""
     original = str(changed.record.get("of_corpus"))
     for unit_file, corpus_id, of in (
         (before, original, "the corpus that was changed"),
@@ -196,7 +198,7 @@ def _check_corpora(before: UnitFile, after: UnitFile, changed: Corpus) -> None:
                 f"{short(corpus_id)}",
                 path=changed.folder,
                 cause="the two unit files were swapped, or a corpus was imported again",
-                remedy="give UNITS of the corpus as it was, then those of the changed one",
+                remedy="give the units of the original corpus first, then those of the changed one",
             )
 
 
@@ -204,6 +206,6 @@ def _segmented_alike(before: UnitFile, after: UnitFile) -> list[str]:
     if before.method == after.method:
         return []
     return [
-        f"the two were encoded differently ({before.method}; {after.method}): part of the "
-        "distance may come from that"
+        f"the two unit files were encoded differently ({before.method}; {after.method}), which "
+        "may explain part of the distance"
     ]

@@ -1,4 +1,11 @@
-"""Whose voice a folder of wavs is in, by a speaker encoder."""
+"""Whose voice synthesised speech is in, by a speaker encoder.
+
+A similarity is the cosine between the embedding of a wav and the mean embedding of a speaker's
+recordings. The encoder must be an independent judge: an inverter that was conditioned on an encoder
+has learned to please that one. Two reference values are computed in the same way, from real
+recordings of the voice (the ceiling) and of other speakers (the floor). No recording is compared
+with itself, nor a wav with the recording that it was made from.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from zerochain import audio
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.scores import Score
-from zerochain.formats.synthesis import MARKER, Synthesis, read_synthesis
+from zerochain.formats.synthesis import Synthesis
 from zerochain.listeners.speaker_encoder import SpeakerEncoder, Vectors, mean_voice, unusable
+from zerochain.metrics import names
 from zerochain.metrics.bootstrap import bootstrap_mean
+from zerochain.metrics.names import Metric
 from zerochain.progress import track
-from zerochain.scoring.selection import Scored, exclusion_notes
+from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
 
 _MOST_RECORDINGS = 200  # of one speaker, drawn at random
 
@@ -35,59 +44,54 @@ def score_speakers(
     seed: int = 0,
     device: str = "cpu",
 ) -> Scored:
-    """Cosine of each wav and the target voice: the mean vector of its recordings in the corpus.
+    """Similarity of each wav to the target voice, and of converted ones to their source speaker.
 
-    Apart for the voice's own utterances, resynthesised, and other speakers', converted; these are
-    compared with their source speaker as well. Beside them two reference values computed alike:
-    the voice's own recordings, which is as high as it gets, and other speakers' recordings. A
-    recording is never compared with itself or with the wav made from it: the mean is then of the
-    voice's other recordings.
+    The voice's own utterances (resynthesised) and other speakers' (converted) are scored
+    separately.
 
     Args:
-        split: only the wavs and the recordings of this split; the mean is of all splits'.
-        voice: that the wavs should be in; None takes what synthesis.json in the folder says.
+        split: only the wavs and the recordings of this split; mean voices are of all splits.
+        voice: the target voice; None takes it from synthesis.json in the folder.
 
     Raises:
         InputError: the encoder conditioned the wavs' inverter, no such voice, ids that the corpus
-            lacks, or no wav in which a voice can be heard.
+            lacks, or no wav with enough speech.
     """
-    synthesis = read_synthesis(wavs) if (wavs / MARKER).exists() else None
-    judge, whole = SpeakerEncoder.load(encoder, device), read_corpus(corpus)
-    _check_independent(judge, synthesis, encoder)
-    target = _voice(voice, synthesis, wavs)
-    whole.select(speaker=target)  # or there is no such voice
+    made, whole = Wavs.of(wavs), read_corpus(corpus)
+    judge = SpeakerEncoder.load(encoder, device)
+    _check_independent(judge, made.synthesis, encoder)
+    target = _voice(voice, made)
+    whole.select(speaker=target)  # raises where there is no such voice
     part = whole if split is None else whole.select(split=split)
-    spoken, notes = _spoken(wavs, whole, part, synthesis)
-    found = _of_wavs(wavs, spoken, target, voices := _Voices(judge, whole, seed))
-    if not found["speaker_similarity"].values and not found["speaker_similarity_converted"].values:
+    spoken, notes = _spoken(made, whole, part)
+    voices = _Voices(judge, whole, seed)
+    found = _of_wavs(wavs, spoken, target, voices)
+    if not (found[names.SPEAKER_SIMILARITY].values or found[names.SIMILARITY_CONVERTED].values):
         reasons = sum((one.excluded for one in found.values()), Counter[str]())
         raise InputError(
-            f"none of {len(spoken)} wavs can be scored: {dict(reasons)}",
+            f"none of {counted(len(spoken), 'wav')} can be scored: {dict(reasons)}",
             path=wavs,
             cause="they are silent or too short, or made from the voice's only recording",
-            remedy="synthesise longer utterances, or such as the voice did not say",
+            remedy="synthesise longer utterances, or utterances of other speakers",
         )
     found |= _of_recordings(part, target, voices)
-    if not found["speaker_similarity_recordings"].values:
+    if not found[names.SIMILARITY_RECORDINGS].values:
         notes.append(
-            "speaker_similarity_recordings is undefined and left out: it takes two recordings of "
-            f"{target!r}"
+            f"{names.SIMILARITY_RECORDINGS.key} is undefined and left out: it takes two recordings "
+            f"of {target!r}"
         )
-    if synthesis is None:
+    if made.synthesis is None:
         notes.append(
-            "nothing tells what the wavs' inverter was conditioned by: this encoder can't judge "
-            "them if it was by this one"
+            "what the wavs' inverter was conditioned on is unknown: if it was this encoder, the "
+            "scores mean nothing"
         )
     if judge.trained_on.get("corpus") != whole.id:
         notes.append("the speaker encoder was trained on another corpus than this one")
-    inputs, name = {"corpus": whole.id, "speaker_encoder": judge.id}, system or wavs.name
-    if synthesis:
-        inputs |= {"inverter": synthesis.inverter_id, "units": synthesis.units_id}
-        name = system or f"{synthesis.unit_method} → {synthesis.method}"
-    protocol = f"encoder {short(judge.id)}"
+    inputs = {"corpus": whole.id, "speaker_encoder": judge.id, **made.inputs}
     options = {"n_of": "utterances", "voice": target, "split": split, "seed": seed}
+    common, protocol = Common(system or made.system, inputs, options), f"encoder {short(judge.id)}"
     scores = [
-        similarities.score(metric, protocol, name, inputs, options)
+        similarities.score(metric, protocol, common, seed)
         for metric, similarities in found.items()
         if similarities.values
     ]
@@ -96,7 +100,7 @@ def score_speakers(
 
 @dataclass(eq=False)
 class _Similarities:
-    """Cosines by utterance, and why others have none."""
+    """Cosines by utterance, and the reasons why other utterances have none."""
 
     values: dict[str, float] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
@@ -107,30 +111,23 @@ class _Similarities:
         else:
             self.values[name] = float(vector @ mean)
 
-    def score(
-        self,
-        metric: str,
-        protocol: str,
-        system: str,
-        inputs: Mapping[str, str],
-        options: Mapping[str, Any],
-    ) -> Score:
+    def score(self, metric: Metric, protocol: str, common: Common, seed: int) -> Score:
         array = np.array(list(self.values.values()))
-        interval = bootstrap_mean(array, seed=options["seed"])
-        stated = {**options, "exclusions": dict(self.excluded)}
-        value = float(array.mean())
-        return Score(metric, value, interval, len(array), protocol, system, inputs, stated)
+        interval = bootstrap_mean(array, seed=seed)
+        excluded = dict(self.excluded)
+        mean = float(array.mean())
+        return common.score(metric, mean, interval, len(array), protocol, exclusions=excluded)
 
 
 class _Voices:
-    """The vectors of a corpus's recordings, by speaker, each heard once."""
+    """The embeddings of a corpus's recordings, by speaker, each computed once."""
 
     def __init__(self, judge: SpeakerEncoder, corpus: Corpus, seed: int) -> None:
         self._judge, self._corpus, self._seed = judge, corpus, seed
         self._known: dict[str, dict[str, Vectors]] = {}
 
-    def hear(self, wave: audio.Waveform, excluded: Counter[str]) -> Vectors | None:
-        """A wave's vector; None, and counted, where no voice can be heard."""
+    def embedding(self, wave: audio.Waveform, excluded: Counter[str]) -> Vectors | None:
+        """A wave's embedding; None, and counted in `excluded`, where it has too little speech."""
         why = unusable(wave)
         if why is not None:
             excluded[why] += 1
@@ -138,51 +135,48 @@ class _Voices:
         return self._judge.embed(wave)
 
     def recordings(self, utterances: tuple[Utterance, ...]) -> Iterator[tuple[Utterance, Any]]:
-        """Utterances drawn at random, as far as there are too many, and their vectors or None."""
+        """Utterances and their embeddings or None; of too many, some are drawn at random."""
         rng = np.random.default_rng(self._seed)
         chosen = sorted(rng.permutation(len(utterances))[:_MOST_RECORDINGS].tolist())
         drawn = [utterances[i] for i in chosen]
         recordings = zip(drawn, self._corpus.waves(drawn), strict=True)
-        for u, wave in track(recordings, "Listening to recordings", len(drawn)):
-            yield u, self.hear(wave, Counter())
+        for u, wave in track(recordings, "Encoding recordings", len(drawn)):
+            yield u, self.embedding(wave, Counter())
 
     def mean(self, speaker: str, without: str) -> Vectors | None:
-        """A speaker's mean vector over recordings other than one; None where there is no other."""
+        """A speaker's mean embedding over all recordings but one; None where there is no other."""
         if speaker not in self._known:
             own = self._corpus.select(speaker=speaker).utterances
-            heard = {u.id: vector for u, vector in self.recordings(own) if vector is not None}
-            self._known[speaker] = heard
+            known = {u.id: vector for u, vector in self.recordings(own) if vector is not None}
+            self._known[speaker] = known
         rest = [vector for name, vector in self._known[speaker].items() if name != without]
         return mean_voice(np.stack(rest)) if rest else None
 
 
 def _of_wavs(
     wavs: Path, spoken: Mapping[str, str | None], target: str, voices: _Voices
-) -> dict[str, _Similarities]:
-    """How alike the wavs are to the voice, and converted ones to their source speaker."""
+) -> dict[Metric, _Similarities]:
+    """The wavs' similarities to the voice, and those of converted ones to the source speaker."""
     own, converted, to_source = _Similarities(), _Similarities(), _Similarities()
-    for name, source in track(spoken.items(), "Listening to wavs", total=len(spoken)):
+    for name, source in track(spoken.items(), "Encoding wavs", total=len(spoken)):
         group = own if source == target else converted
-        vector = voices.hear(audio.read(wavs / f"{name}.wav"), group.excluded)
+        vector = voices.embedding(audio.read(wavs / f"{name}.wav"), group.excluded)
         if vector is None:
             continue
         group.add(name, vector, voices.mean(target, without=name if group is own else ""))
         if group is converted and source is not None:
             to_source.add(name, vector, voices.mean(source, without=name))
     return {
-        "speaker_similarity": own,
-        "speaker_similarity_converted": converted,
-        "speaker_similarity_to_source": to_source,
+        names.SPEAKER_SIMILARITY: own,
+        names.SIMILARITY_CONVERTED: converted,
+        names.SIMILARITY_TO_SOURCE: to_source,
     }
 
 
-def _of_recordings(part: Corpus, target: str, voices: _Voices) -> dict[str, _Similarities]:
+def _of_recordings(part: Corpus, target: str, voices: _Voices) -> dict[Metric, _Similarities]:
     """The same of real recordings: the voice's own, and other speakers'."""
     result = {}
-    for metric, own in (
-        ("speaker_similarity_recordings", True),
-        ("speaker_similarity_others", False),
-    ):
+    for metric, own in ((names.SIMILARITY_RECORDINGS, True), (names.SIMILARITY_OTHERS, False)):
         chosen = tuple(
             u for u in part.utterances if u.speaker is not None and (u.speaker == target) == own
         )
@@ -193,44 +187,43 @@ def _of_recordings(part: Corpus, target: str, voices: _Voices) -> dict[str, _Sim
     return result
 
 
-def _spoken(
-    wavs: Path, whole: Corpus, part: Corpus, synthesis: Synthesis | None
-) -> tuple[dict[str, str | None], list[str]]:
-    """The wavs to score and who said in the corpus what they say; None where it is unknown."""
-    there = sorted(p.relative_to(wavs).with_suffix("").as_posix() for p in wavs.rglob("*.wav"))
-    if synthesis is not None and synthesis.corpus_id != whole.id:
-        return dict.fromkeys(there), ["the wavs speak another corpus: their sources are unknown"]
-    check_same_ids(there, whole.ids, f"folder {wavs}", f"corpus {whole.name}")
-    chosen = {u.id: u.speaker for u in part.utterances if u.id in set(there)}
+def _spoken(made: Wavs, whole: Corpus, part: Corpus) -> tuple[dict[str, str | None], list[str]]:
+    """The wavs to score → the source speaker in the corpus, None where it is unknown; notes."""
+    if made.synthesis is not None and made.synthesis.corpus_id != whole.id:
+        note = "the wavs were made from another corpus: their source speakers are unknown"
+        return dict.fromkeys(made.ids), [note]
+    check_same_ids(made.ids, whole.ids, f"folder {made.folder}", f"corpus {whole.name}")
+    there = set(made.ids)
+    chosen = {u.id: u.speaker for u in part.utterances if u.id in there}
     if not chosen:
         raise InputError(
-            f"holds no wav of the {len(part.utterances)} utterances to score",
-            path=wavs,
+            f"holds no wav of the {counted(len(part.utterances), 'utterance')} to score",
+            path=made.folder,
             cause="other utterances were synthesised, or another --split",
             remedy="synthesise these, or choose another --split",
         )
-    others = len(there) - len(chosen)
-    return chosen, [f"{others} wavs of other splits are not scored"] if others else []
+    others = len(made.ids) - len(chosen)
+    return chosen, [f"not scored: {counted(others, 'wav')} of other splits"] if others else []
 
 
 def _check_independent(judge: SpeakerEncoder, synthesis: Synthesis | None, path: Path) -> None:
     if synthesis is not None and synthesis.speaker_encoder_id == judge.id:
         raise InputError(
-            "is the speaker encoder that the wavs' inverter is conditioned by",
+            "is the speaker encoder that the wavs' inverter is conditioned on",
             path=path,
-            cause="an inverter learns what pleases its own encoder, so that can't judge it",
+            cause="an inverter learns to please its own encoder, which then can't judge it",
             remedy="train another for scoring: 'zerochain speakers train … --seed 1'",
         )
 
 
-def _voice(voice: str | None, synthesis: Synthesis | None, wavs: Path) -> str:
+def _voice(voice: str | None, made: Wavs) -> str:
     if voice is not None:
         return voice
-    if synthesis is None:
+    if made.synthesis is None:
         raise InputError(
             "does not say which voice its wavs are in: there is no synthesis.json",
-            path=wavs,
+            path=made.folder,
             cause="another program made them",
             remedy="give --voice SPEAKER",
         )
-    return synthesis.voice
+    return made.synthesis.voice

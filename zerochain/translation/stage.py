@@ -17,6 +17,7 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, file_id
 from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.units import UnitFile, write_units
+from zerochain.metrics.names import REAL_TIME_FACTOR
 from zerochain.training.config import TrainingConfig
 from zerochain.training.device import described
 from zerochain.translation.data import Material, Parallel, Part, held_out, read_parallel
@@ -207,7 +208,7 @@ def _speed(
     done: Translated, system: str | None, units_id: str, translator_id: str, device: str
 ) -> Score:
     return Score(
-        "real_time_factor",
+        REAL_TIME_FACTOR.key,
         done.real_time_factor,
         None,
         len(done.unit_file.units),

@@ -1,0 +1,222 @@
+"""What all scorings share: the parts of a corpus that are scored, and the record of the scores.
+
+A scoring takes files and gives a `Scored`: lines for scores.jsonl, and notes for the person who
+reads them. Ids that one side lacks are an error; whatever is left out on purpose is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError, counted, listed
+from zerochain.formats.bundle import read_bundle
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.pairs import Pairs
+from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.scores import Score
+from zerochain.formats.synthesis import MARKER, Synthesis, read_synthesis
+from zerochain.formats.units import UnitFile
+from zerochain.metrics.names import Metric
+
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores, and notes for the person who reads them."""
+
+    scores: list[Score]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Common:
+    """The fields that all scores of one scoring have in common."""
+
+    system: str
+    inputs: Mapping[str, str]
+    options: Mapping[str, Any]
+
+    def score(
+        self,
+        metric: Metric,
+        value: float,
+        interval: Interval,
+        n: int,
+        protocol: str,
+        *,
+        chance: float | None = None,
+        **options: Any,
+    ) -> Score:
+        """A line of scores.jsonl.
+
+        Args:
+            chance: the chance level, where there is one.
+            options: added to the common ones; a None leaves the option out.
+        """
+        stated = {k: v for k, v in {**options, "chance": chance}.items() if v is not None}
+        return Score(
+            metric.key,
+            value,
+            interval,
+            n,
+            protocol,
+            self.system,
+            self.inputs,
+            {**self.options, **stated},
+        )
+
+
+def exclusion_notes(scores: Sequence[Score]) -> list[str]:
+    """One line per exclusion, without repeats."""
+    lines = {
+        f"left out: {count:,} {why.replace('_', ' ')}": None
+        for score in scores
+        for why, count in score.options.get("exclusions", {}).items()
+    }
+    return list(lines)
+
+
+def selected_units(
+    unit_file: UnitFile, corpus: Corpus, split: str | None
+) -> tuple[UnitFile, list[str]]:
+    """The units of a split, or all of them, and a note on utterances without units.
+
+    Raises:
+        InputError: ids that the corpus lacks, units longer or shorter than its recordings, or a
+            split that the unit file does not cover.
+    """
+    where = f"corpus {corpus.name}"
+    check_same_ids(unit_file.ids, corpus.ids, "unit file", where)
+    unit_file.check_durations({u.id: u.duration for u in corpus.utterances}, where)
+    if split is None:
+        missing = sorted(set(corpus.ids) - set(unit_file.ids))
+        note = (
+            f"{counted(len(missing), 'utterance')} of the corpus without units: left out, also "
+            f"from the total duration: {listed(missing)}"
+        )
+        return unit_file, [note] if missing else []
+    ids = corpus.select(split=split).ids
+    check_same_ids(ids, unit_file.ids, f"split {split!r}", "unit file")
+    return unit_file.restrict(ids), []
+
+
+def gold_phones(corpus: Corpus) -> Phones:
+    """A corpus's alignments.
+
+    Raises:
+        InputError: it has none.
+    """
+    path = corpus.home / PHONES_FILE
+    if not path.is_file():
+        raise InputError(
+            f"corpus {corpus.name!r} has no gold phones",
+            path=path,
+            remedy="import it with --alignments; without them, 'zerochain score' has bitrate, "
+            "usage, leakage, robustness and sentences, and abx takes --items",
+        )
+    return read_phones(path)
+
+
+def codebook_of(unit_file: UnitFile, model: Path, *, without: str) -> NDArray[np.floating]:
+    """The vectors (K, D) of a unit file's units, from the bundle of their model.
+
+    Args:
+        without: what is done where no model is given, for the message.
+
+    Raises:
+        ModelMismatchError: the units are of another model.
+        InputError: the model has no codebook.
+    """
+    bundle = read_bundle(model)
+    unit_file.check_model(bundle.id, "model given")
+    if "codebook" not in bundle.tensors:
+        raise InputError(
+            f"a {bundle.model} model has no codebook",
+            path=model,
+            remedy=f"leave --model out: {without}",
+        )
+    return bundle.tensors["codebook"]
+
+
+@dataclass(frozen=True)
+class Wavs:
+    """A folder of <id>.wav, and its synthesis.json where zerochain wrote it."""
+
+    folder: Path
+    ids: list[str]
+    """Of the files, sorted."""
+    synthesis: Synthesis | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Wavs:
+        """List a folder.
+
+        Raises:
+            InputError: a damaged synthesis.json.
+        """
+        files = (p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.wav"))
+        synthesis = read_synthesis(folder) if (folder / MARKER).exists() else None
+        return cls(folder, sorted(files), synthesis)
+
+    @property
+    def system(self) -> str:
+        """What made them: unit model and inverter, else the folder's name."""
+        made = self.synthesis
+        return self.folder.name if made is None else f"{made.unit_method} → {made.method}"
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The ids of inverter and units, where they are known."""
+        made = self.synthesis
+        return {} if made is None else {"inverter": made.inverter_id, "units": made.units_id}
+
+
+def transcripts(corpus: Corpus, names: Sequence[str]) -> dict[str, str]:
+    """The texts of some utterances, as they stand in the corpus.
+
+    Raises:
+        InputError: the corpus lacks an utterance or its text.
+    """
+    check_same_ids(names, corpus.ids, "utterances", f"corpus {corpus.name}")
+    texts = {u.id: u.text for u in corpus.utterances}
+    without = [name for name in names if not texts[name]]
+    if without:
+        raise InputError(
+            f"{len(without)} of {counted(len(names), 'utterance')} without a text: "
+            f"{listed(without)}",
+            path=corpus.folder,
+            cause="the corpus was imported without transcripts",
+            remedy="import it again with a table that has a column 'text'",
+        )
+    return {name: str(texts[name]) for name in names}
+
+
+def scored_pairs(
+    pairs: Pairs, outputs: Collection[str], corpus: Corpus | None, split: str | None
+) -> Pairs:
+    """The pairs of a split of one of the two corpora; without a split, those with an output.
+
+    Raises:
+        InputError: a pair of the split without an output, or an output without a pair.
+    """
+    if split is None:
+        check_same_ids(outputs, {source for source, _ in pairs.pairs}, "outputs", "pairs")
+        there = set(outputs)
+        return replace(pairs, pairs=tuple(p for p in pairs.pairs if p[0] in there))
+    if corpus is None:
+        raise InputError(
+            f"split {split!r} of which corpus?",
+            remedy="give --corpus, that of the sources or that of the targets",
+        )
+    inside = pairs.of_split(corpus, split)
+    sources = list(dict.fromkeys(source for source, _ in inside.pairs))
+    check_same_ids(sources, outputs, f"pairs of split {split!r}", "outputs")
+    return inside
