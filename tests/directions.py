@@ -1,20 +1,16 @@
-"""The direction of metrics, checked on systems of which one is known to be better."""
+"""The direction of metrics, checked on two systems of which one is known to be better."""
 
 from zerochain.metrics.names import METRICS, metric
 from zerochain.scoring.common import Scored
 
 
-def assert_better(better: Scored, *worse: Scored) -> None:
-    """By every metric with a direction a system is at least as good as others, and better than one.
-
-    Every metric is in the registry as well.
-    """
-    others = [{score.metric: score.value for score in one.scores} for one in worse]
+def assert_better(better: Scored, worse: Scored) -> None:
+    """Every metric is in the registry, and by each that has a direction one system is better."""
+    others = {score.metric: score.value for score in worse.scores}
     for score in better.scores:
         one = metric(score.metric)
         assert one in METRICS
-        if one.direction:
-            sign = 1 if one.direction == "higher" else -1
-            gains = [sign * (score.value - values[score.metric]) for values in others]
-            assert min(gains) >= 0, one.key
-            assert max(gains) > 0, one.key
+        if one.direction == "higher":
+            assert score.value > others[score.metric], one.key
+        elif one.direction == "lower":
+            assert score.value < others[score.metric], one.key
