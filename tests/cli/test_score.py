@@ -173,7 +173,7 @@ def test_one_speaker_across_is_said_or_refused(spoken, run, tmp_path):
     assert [s.metric for s in read_scores_here()] == ["abx_within_%"]
     for mode in ("across", "both"):
         output = run("abx", "units.parquet", *common, "--mode", mode, code=1)
-        assert "one speaker only" in output
+        assert "only one speaker" in output
     assert len(read_scores_here()) == 1
 
 

@@ -191,9 +191,7 @@ def test_scores_that_can_t_be(tmp_path: Path, key: str, value: float) -> None:
     with pytest.raises(InputError, match="which it can't be"):
         append_scores(path, [Score(key, value, None, 1, "p", "s", {})])
     line = {"value": value, "interval": None, "n": 1, "protocol": "p", "system": "s"}
-    path.write_text(
-        json.dumps({**line, "metric": key, "inputs": {}, "options": {}, "version": ""})
-    )
+    path.write_text(json.dumps({**line, "metric": key, "inputs": {}, "options": {}, "version": ""}))
     with pytest.raises(InputError, match="which it can't be"):
         read_scores(path)
 

@@ -341,9 +341,9 @@ def test_subsampling_is_seeded_and_stated_in_the_counts():
 @pytest.mark.parametrize(
     ("keep", "mode", "why"),
     [
-        (lambda i: i.speaker == "s0", "across", "one speaker only"),
-        (lambda i: i.phone == "p0", "within", "one phone only"),
-        (lambda i: i.speaker[1] == i.phone[1], "across", "by two of speaker"),
+        (lambda i: i.speaker == "s0", "across", "only one speaker"),
+        (lambda i: i.phone == "p0", "within", "only one phone"),
+        (lambda i: i.speaker[1] == i.phone[1], "across", "two values of speaker"),
     ],
 )  # fmt: skip
 def test_undefined_is_an_error_that_says_why(keep, mode, why):
@@ -355,7 +355,7 @@ def test_undefined_is_an_error_that_says_why(keep, mode, why):
 def test_single_tokens_within_and_no_items_are_undefined():
     features, items = dataset([("a", "s", ("l", "r"), [[1]]), ("b", "s", ("l", "r"), [[2]])])
     with pytest.raises(
-        NoCellsError, match="no phone is there twice with the same previous and next and speaker"
+        NoCellsError, match="no phone occurs twice with the same previous and next and speaker"
     ):
         abx(features, items, mode="within")
     with pytest.raises(NoCellsError):

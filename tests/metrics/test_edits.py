@@ -97,7 +97,7 @@ def test_without_another_sentence_there_is_no_chance():
 
 def test_no_pair_or_no_units_are_refused():
     units = unit_file({"a1": [1], "b1": [1]}, speakers=SPEAKERS)
-    with pytest.raises(InputError, match="no sentence is said by two speakers"):
+    with pytest.raises(InputError, match="no sentence is spoken by two speakers"):
         sentence_distance(units, [], SENTENCES)
     with pytest.raises(InputError, match="missing in the unit file: b2"):
         sentence_distance(units, [("a1", "b2")], SENTENCES)

@@ -56,7 +56,7 @@ def test_an_unlabelled_gap_is_a_pause():
 
 
 def test_no_speaker_and_no_item_are_errors():
-    with pytest.raises(InputError, match="1 utterances have no known speaker: u"):
+    with pytest.raises(InputError, match="1 utterance without a known speaker: u"):
         triphone_items(PHONES, {"u": None})
     with pytest.raises(InputError, match="leave no item"):
         phone_items(Phones({"u": [Phone(0, 1, "SIL")]}), {"u": "ana"})
@@ -108,8 +108,8 @@ def test_headers_as_they_occur(text, tmp_path):
         ("#file onset offset #phone prev-phone next-phone speaker\n", "no item"),
         ("f 0.1 0.2 A B C s\nf 0.1 0.2 A B\n", "x.item:2: has 5 columns, not 7"),
         ("f 0.2 0.1 A B C s\n", "x.item:1: runs from 0.2 to 0.1"),
-        ("f A 0.1 0.2 B C s\n", "no times"),
-        ("f nan 0.2 A B C s\n", "no times"),
+        ("f A 0.1 0.2 B C s\n", "no interval"),
+        ("f nan 0.2 A B C s\n", "no interval"),
     ],
 )
 def test_bad_item_files_name_the_line(text, message, tmp_path):

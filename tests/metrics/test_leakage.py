@@ -40,7 +40,7 @@ def test_speakers_with_few_utterances_are_left_out_and_named():
 
 @pytest.mark.parametrize("speakers", [["ana"] * 9, ["ana"] * 8 + ["béa"], []])
 def test_a_single_speaker_is_refused(speakers):
-    with pytest.raises(InputError, match="nobody to tell apart"):
+    with pytest.raises(InputError, match="needs two speakers"):
         speaker_probe(np.zeros((len(speakers), 2)), speakers)
 
 

@@ -133,7 +133,7 @@ def test_what_leaves_nothing_to_say_is_refused():
     units = unit_file({"u": [0, 1, 2]})
     with pytest.raises(InputError, match="missing in the alignments: u"):
         align_frames(units, Phones({"v": [Phone(0, 1, "a")]}))
-    with pytest.raises(InputError, match="no frame of 1 utterances lies in a phone"):
+    with pytest.raises(InputError, match="no frame of 1 utterance lies in a phone"):
         align_frames(units, Phones({"u": [Phone(0, 1, "SIL")]}))
     with pytest.raises(InputError, match="no frame"):
         align_frames(units, Phones({"u": [Phone(5, 6, "a")]}))

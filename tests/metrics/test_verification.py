@@ -81,5 +81,5 @@ def test_pairs_of_one_recording_are_no_trials() -> None:
 
 
 def test_one_speaker_can_t_be_verified() -> None:
-    with pytest.raises(InputError, match="1 targets and 0 nontargets"):
+    with pytest.raises(InputError, match="1 target and 0 nontargets"):
         verify(np.eye(2), ["a", "a"], ["u", "v"])

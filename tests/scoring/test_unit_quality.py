@@ -175,7 +175,7 @@ def test_leakage_of_units_that_name_their_speaker(said, tmp_path):
 
 def test_leakage_refuses_what_it_can_t_tell(said, tmp_path):
     here = tmp_path / "u.parquet"
-    with pytest.raises(InputError, match="nobody to tell apart"):
+    with pytest.raises(InputError, match="needs two speakers"):
         score_leakage(here, said.folder, split="test")  # two utterances of each
     assert score_leakage(here, said.folder, split="test", n_folds=2).scores[0].n == 4
     write_bundle(tmp_path / "other", "kmeans", {}, {"codebook": np.eye(4) * 2}, {})
@@ -286,7 +286,7 @@ def test_sentences_of_a_pairs_file(said, tmp_path):
 def test_no_sentence_twice_is_refused(said, tmp_path):
     mute = tuple(replace(u, text=None) for u in said.utterances)
     write_corpus(said.folder, replace(said, utterances=mute, folder=None))
-    with pytest.raises(InputError, match="no sentence is said by two speakers"):
+    with pytest.raises(InputError, match="no sentence is spoken by two speakers"):
         score_sentences(tmp_path / "u.parquet", said.folder)
 
 

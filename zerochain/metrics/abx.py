@@ -1,8 +1,13 @@
-"""ABX: how often a token X is nearer to a token of another phone (B) than of its own (A).
+"""ABX: how often a token X is nearer to a token B of another phone than to A of its own.
 
-Error = 100 · (1 - mean score), a triple scoring 1 where d(X, A) < d(X, B), ½ where equal, else 0;
-50 is chance. Schatz et al. 2013 (Interspeech); ZeroSpeech 2019 and 2021 for what is averaged
-with what.
+A triple scores 1 where d(X, A) < d(X, B), ½ where they are equal, else 0; the error is 100 · (1 -
+mean score), and 50 is chance (Schatz et al. 2013, Interspeech). "Within" speakers, all three tokens
+are by one speaker; "across", X is by another speaker than A and B. Triples that share their labels
+make a cell; cells are averaged level by level, over contexts, speakers and pairs of phones, in the
+order that a protocol of ZeroSpeech fixes (`abx_plan`), so that frequent phones do not dominate.
+
+`abx_plan` chooses the cells, `abx_engine` cuts them into chunks for the threads, `abx_kernel` and
+`abx_lanes` compute the distances.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
@@ -47,24 +52,24 @@ from zerochain.metrics.items import Exclusions, FrameRule, Item, item_frames
 
 @dataclass(frozen=True, eq=False)
 class AbxResult:
-    """An ABX error in per cent, and what it rests on."""
+    """An ABX error in per cent, and the data behind it."""
 
     conditions: Conditions
     distance: Distance
     value: float
     interval: tuple[float, float] | None
-    """95 %, over phones and speakers; None where there is a single pair of phones."""
+    """95 %, over phones and speakers; None for a single pair of phones."""
     n_items: int
-    """Items that have frames, and were kept where a protocol draws some."""
+    """Items with frames, after the protocol's random draw."""
     n_compared: int
-    """Those of them that are in a cell: the others are of a kind without a match."""
+    """Those of them that are in a cell; the others have no match to be compared with."""
     n_cells: int
     n_triples: int
     cells: pa.Table
     """Labels of each cell (phone_a, phone_b, speaker of A and B, speaker_x, previous, next; or
-    what other conditions name), score, n (triples)."""
+    those of other conditions), score, n (triples)."""
     exclusions: Exclusions
-    """Items that could not be used: why → how many."""
+    """Reason why items could not be used → their number."""
 
 
 def abx(
@@ -82,18 +87,18 @@ def abx(
 
     Args:
         items: their `file` is an utterance's id in the representation.
-        mode: X of the same speaker as A and B ("within"), or of another ("across").
-        distance: between frames, under DTW: "angular" (arccos / π), "euclidean", "kl" (ZeroSpeech
-            2019's) or "kl_symmetric" (Libri-Light's) for features, and for units with a codebook;
-            "identical" (0 or 1) for units and for features; or "levenshtein" between sequences of
-            them, without DTW. None: angular where there are vectors, else identical.
+        mode: X by the same speaker as A and B ("within"), or by another ("across").
+        distance: between frames, under DTW: "angular" (arccos / π), "euclidean", "kl" (of
+            ZeroSpeech 2019) or "kl_symmetric" (of Libri-Light) for features, and for units with a
+            codebook; "identical" (0 or 1) for units and for features; or "levenshtein" between
+            sequences of them, without DTW. None: angular where there are vectors, else identical.
         codebook: the units' vectors (K, D).
-        seed: draws the tokens that a protocol keeps, and the interval's replicates.
+        seed: of the tokens that a protocol draws, and of the interval's replicates.
         jobs: threads; None takes all cores.
 
     Raises:
-        NoCellsError: no A, B and X can be chosen (one speaker across, say).
-        InputError: items of files that the representation lacks, a distance that doesn't fit,
+        NoCellsError: no A, B and X can be chosen (for example across, with one speaker).
+        InputError: items of files that the representation lacks, a distance that does not apply,
             NaN, a mode that the protocol lacks.
     """
     return abx_on(
@@ -135,11 +140,11 @@ def abx_on(
         conditions: labels: "phone", "previous", "next", "speaker", "file", or one of `labels`.
         labels: further labels, one for each item.
         direction: DTW(X, A) or DTW(A, X).
-        levels: columns of cells averaged away, in this order: "<on>_a", "<on>_b", those of `by`
-            and `across`, "<across>_x". What is left is averaged at the end. None: what is shared
-            and X's labels, then those across.
+        levels: columns of cells to average over, in this order: "<on>_a", "<on>_b", those of `by`
+            and `across`, "<across>_x". The remaining ones are averaged over at the end. None:
+            first `by` and X's labels, then `across`.
         max_tokens, max_x: as `plan`.
-        frames: which frames are in an item.
+        frames: which frames belong to an item.
 
     Raises:
         NoCellsError, InputError: as `abx`; a label that the items lack.
@@ -148,7 +153,7 @@ def abx_on(
     files = dict.fromkeys(item.file for item in items)
     check_same_ids(list(files), list(sequences.index), "ABX items", "units or features")
     labels = _labels(items, labels or {})
-    # Sorted, so that no random draw depends on the order in which items are listed.
+    # Sorted, so that random draws do not depend on the order in which items are listed.
     order = sorted(range(len(items)), key=lambda i: (items[i], [v[i] for v in labels.values()]))
     kept, spans, exclusions = _usable(items, order, sequences, frames)
     todo = plan(
@@ -179,7 +184,7 @@ def abx_on(
 
 
 def cell_codes(todo: Plan) -> dict[str, Ints]:
-    """Column of the cells → each cell's place among the column's names (C,)."""
+    """Column of the cells → each cell's index into the column's names (C,)."""
     a, b, x = todo.cells.T
     on, by, across = todo.conditions.on, todo.conditions.by, todo.conditions.across
     return {
@@ -191,7 +196,7 @@ def cell_codes(todo: Plan) -> dict[str, Ints]:
 
 
 def _sampled(conditions: Conditions) -> dict[str, str]:
-    """What the interval is over: phones, and speakers where they are a condition."""
+    """What the interval resamples: phones, and speakers where they are a condition."""
     on, across = conditions.on, conditions.across
     both = {**{c: c for c in across}, **{f"{c}_x": c for c in across}}
     within = {"speaker": "speaker"} if "speaker" in conditions.by else {}
@@ -203,10 +208,10 @@ def _labels(items: Sequence[Item], more: Labels) -> dict[str, Sequence[str]]:
     for column, values in more.items():
         if len(values) != len(items) or column in names:
             raise InputError(
-                f"label {column!r} is one that items have already"
+                f"items already have a label {column!r}"
                 if column in names
-                else f"there are {len(values)} labels {column!r} for {len(items)} items",
-                remedy="give one for each item, under a name of their own",
+                else f"{len(values)} values of label {column!r} for {counted(len(items), 'item')}",
+                remedy="give one value for each item, under a new name",
             )
     return {name: [getattr(item, name) for item in items] for name in names} | dict(more)
 
@@ -233,14 +238,15 @@ def _sequences(
         return _unit_sequences(representation, UNIT_KINDS[name], None), name
     if codebook is None:
         raise InputError(
-            f"distance {name!r} compares vectors, and units alone have none",
+            f"distance {name!r} compares vectors, but units without a codebook have none",
             cause="the unit model was not given",
             remedy=f"give --model, or choose {' or '.join(UNIT_KINDS)}",
         )
     if len(codebook) < representation.n_units:
         raise InputError(
-            f"the codebook has {len(codebook)} vectors for {representation.n_units} units",
-            cause="it is of another unit model",
+            f"the codebook has {counted(len(codebook), 'vector')} for "
+            f"{counted(representation.n_units, 'unit')}",
+            cause="it belongs to another unit model",
             remedy="give the model that the units were encoded with",
         )
     table = distance_table(codebook, name)
@@ -248,7 +254,7 @@ def _sequences(
 
 
 def _same_or_not(frames: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Equal frames (T, D) get equal numbers (T, 1)."""
+    """Numbers (T, 1) that are equal where frames (T, D) are."""
     check_finite(frames)
     rows = np.ascontiguousarray(frames + np.float32(0))  # -0 is 0
     _, codes = np.unique(rows.view(f"V{rows[0].nbytes}").ravel(), return_inverse=True)
@@ -257,7 +263,7 @@ def _same_or_not(frames: NDArray[np.float32]) -> NDArray[np.int32]:
 
 def _unit_sequences(unit_file: UnitFile, kind: int, table: NDArray[np.float32] | None) -> Sequences:
     if unit_file.n_units > 1 << 24:  # the kernel holds units in float32
-        raise InputError(f"{unit_file.n_units} units are more than the 16,777,216 that ABX takes")
+        raise InputError(f"ABX takes 16,777,216 different units at most, not {unit_file.n_units:,}")
     index: dict[str, tuple[int, int]] = {}
     steps, start = [], 0
     for name in unit_file.ids:
@@ -271,7 +277,7 @@ def _unit_sequences(unit_file: UnitFile, kind: int, table: NDArray[np.float32] |
 def _usable(
     items: Sequence[Item], order: Sequence[int], sequences: Sequences, rule: FrameRule
 ) -> tuple[list[int], Ints, Exclusions]:
-    """The items with frames, their spans (I, 2), and how many of the others there are and why."""
+    """The items with frames, their spans (I, 2), and the numbers of the others by reason."""
     kept, spans, excluded = [], [], Counter[str]()
     for i in order:
         start, n_frames = sequences.index[items[i].file]

@@ -1,4 +1,9 @@
-"""Scores ABX cells in chunks of bounded memory, side by side on the cores."""
+"""Scores ABX cells in chunks of bounded memory, in threads.
+
+A chunk is a run of cells whose distances and frames fit into a cache; cells that share distances
+are neighbours in the plan, so that few are computed twice. The kernels release Python's lock, and
+the result does not depend on the chunks or on the number of threads.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.machine import cores
 from zerochain.metrics import abx_kernel as kernel
 from zerochain.metrics.abx_kernel import Doubles, Floats, Ints
@@ -28,17 +33,17 @@ VECTOR_KINDS = {
 Direction = Literal["xa", "ax"]
 UNIT_KINDS = {"identical": kernel.IDENTICAL, "levenshtein": kernel.LEVENSHTEIN}
 _PAIRS = 100_000
-"""Item pairs in a chunk: 1.6 MB of distances, some 0.2 s of work."""
+"""Item pairs per chunk: 1.6 MB of distances, about 0.2 s of work."""
 _BYTES = 16_000_000
-"""Bytes of frames in a chunk."""
+"""Bytes of frames per chunk."""
 _NO_TABLE = np.zeros((1, 1), np.float32)
 _EPSILON = 1e-6
-"""Libri-Light's and fastabx's, under every logarithm of "kl_symmetric"."""
+"""Added under every logarithm of "kl_symmetric", as Libri-Light and fastabx do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """What the kernel compares: vectors (N, D), or units (N, 1) and maybe their (K, K) table."""
+    """Vectors (N, D), or units (N, 1) with an optional table (K, K) of their distances."""
 
     frames: NDArray[np.float32] | NDArray[np.int32]
     index: Mapping[str, tuple[int, int]]
@@ -52,7 +57,7 @@ def distance_table(codebook: Floats, distance: Distance) -> Floats:
     """Distances between all vectors of a codebook: (K, D) → (K, K).
 
     Raises:
-        InputError: NaN in it, or KL of what are no probabilities.
+        InputError: NaN, or vectors that are no probabilities under KL.
     """
     rows = prepared(np.ascontiguousarray(codebook, np.float32), VECTOR_KINDS[distance])
     table = np.empty((len(rows), len(rows)), np.float32)
@@ -62,7 +67,7 @@ def distance_table(codebook: Floats, distance: Distance) -> Floats:
 
 
 def prepared(frames: NDArray[np.float32], kind: int) -> Floats:
-    """Frames (T, D) as the kernel takes them, (T, R): see `abx_kernel.frame_distances`.
+    """Frames (T, D) in the layout of the kernel, (T, R): see `abx_kernel.frame_distances`.
 
     Raises:
         InputError: NaN or infinity; negative or all-zero frames under KL.
@@ -79,16 +84,19 @@ def check_finite(frames: NDArray[np.float32]) -> None:
     """Refuse NaN and infinity in frames (T, D)."""
     if not np.isfinite(frames).all():
         raise InputError(
-            f"{int((~np.isfinite(frames)).any(axis=1).sum())} frames hold NaN or infinity",
+            f"{counted(int((~np.isfinite(frames)).any(axis=1).sum()), 'frame')} with NaN or "
+            "infinity",
             cause="features were normalised by a zero deviation, or the recording holds NaN",
             remedy="extract the features again",
         )
 
 
 def unit_vectors(frames: NDArray[np.float32]) -> Floats:
-    """Frames (T, D) at length 1, and one column more: 2 for all-zero frames, 0 for the others.
+    """Frames (T, D) of length 1, with one more column: 2 for all-zero frames, 0 for the others.
 
-    So zero frames are at angle 0 from each other and, farther than a diameter, at 1 from the rest.
+    All-zero frames have no direction, but ZeroSpeech 2019 wants them at angle 0 from each other and
+    at 1 from all others. The extra column does that without a branch in the kernel: it puts them
+    farther from unit vectors than these can be from each other.
     """
     norms = np.sqrt(np.einsum("td,td->t", frames, frames, dtype=np.float64))
     silent = norms == 0
@@ -97,16 +105,16 @@ def unit_vectors(frames: NDArray[np.float32]) -> Floats:
 
 
 def _with_logarithms(frames: NDArray[np.float32], kind: int) -> Floats:
-    """Probabilities and beside them their logarithms: (T, 2 D).
+    """Probabilities followed by their logarithms: (T, 2 D).
 
-    KL as in ZeroSpeech 2019: renormalise, add float64's epsilon, renormalise. KL_SYMMETRIC as in
-    Libri-Light: as they are, and 1e-6 under the logarithm.
+    KL as in ZeroSpeech 2019: renormalised, float64's epsilon added, renormalised. KL_SYMMETRIC as
+    in Libri-Light: not renormalised, 1e-6 added under the logarithm.
     """
     p: Doubles = frames.astype(np.float64)
     sums = p.sum(axis=1, keepdims=True)
     if (p < 0).any() or (sums == 0).any():
         raise InputError(
-            "frames with negative values, or all zero, are no probabilities for KL",
+            "frames that are negative or all zero are no probabilities for KL",
             cause="the features are not posteriors",
             remedy="score them with --distance angular",
         )
@@ -124,12 +132,12 @@ def score_plan(
     direction: Direction = "xa",
     jobs: int | None = None,
 ) -> Doubles:
-    """Each cell's mean score, (C,).
+    """The mean score of each cell, (C,).
 
     Args:
-        direction: DTW(X, A) or DTW(A, X).
         spans: first frame and number of frames (≥ 1) of every item, (I, 2).
-        jobs: threads; None takes the cores this process may use.
+        direction: DTW(X, A) or DTW(A, X).
+        jobs: threads; None takes the cores that this process may use.
     """
     chunks = _chunks(plan, spans, sequences.frames.shape[1])
 
@@ -145,7 +153,7 @@ def score_plan(
 
 
 def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:
-    """Cut the cells where the distances or the frames they need have filled a chunk."""
+    """Cut the cells where the distances or the frames that they need have filled a chunk."""
     cells, sizes, n_groups = plan.cells, plan.sizes, len(plan.sizes)
     pairs = cells[:, [2, 2]] * n_groups + cells[:, :2]
     low, high = np.sort(plan.across[cells[:, [0, 2]]], axis=1).T
@@ -158,7 +166,7 @@ def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:
 
 
 def _first_seen(keys: Ints, costs: Ints) -> Doubles:
-    """Each row's costs, a key's counted only in the row where it first appears: (C, k) → (C,)."""
+    """The costs of each row; those of a key count where it first appears: (C, k) → (C,)."""
     _, first = np.unique(keys, return_index=True)
     counted = np.zeros(keys.size)
     counted[first] = costs.ravel()[first]
@@ -224,7 +232,7 @@ def _distances(
     if not np.isfinite(both).all():
         raise InputError(
             "distances between frames overflow",
-            cause="the features hold values beyond 1e18",
+            cause="the features have values beyond 1e18",
             remedy="normalise them, or score them with --distance angular",
         )
     return both.ravel()
@@ -233,7 +241,7 @@ def _distances(
 def _places(
     x: Ints, other: Ints, pair: Ints, sizes: Ints, pair_bounds: Ints, direction: Direction
 ) -> Ints:
-    """Where each cell's distances lie, as `abx_kernel.score_cells` takes them: (C, 5)."""
+    """The positions of each cell's distances, for `abx_kernel.score_cells`: (C, 5)."""
     swapped = other < x  # the pair is stored with the other group's items as rows
     backward = swapped != (direction == "ax")
     start = pair_bounds[pair] + np.where(backward, pair_bounds[-1], 0)

@@ -1,8 +1,10 @@
-"""The loops of ABX, compiled: frame distances, DTW in both directions at once, triples.
+"""The inner loops of ABX, compiled: frame distances, DTW in both directions, triples.
 
-Frame distances are float32 and summed in float64, where sums of that many float32 values are
-exact: the order of summing never decides a tie, so paths and scores don't depend on how the
-work was cut up. Nothing here holds Python's lock, so threads run side by side.
+Ties decide scores: two paths of equal cost can have different lengths, and d(X, A) = d(X, B) scores
+½. So frame distances are float32 and are summed in float64, where the sums of that many float32
+values are exact: no tie depends on the order of summing, and no score on how the work was divided.
+DTW is that of the ZeroSpeech challenges, with their tie rule (see `dtw`). All kernels release
+Python's lock, so threads run in parallel.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# arcsin(√g)/√g on 0 … ½ to 1e-8: a polynomial runs in SIMD, the C library's arcsin doesn't.
+# arcsin(√g)/√g on 0 … ½, accurate to 1e-8: a polynomial compiles to SIMD, a call of arcsin doesn't.
 _ARCSIN = tuple(
     np.float32(c)
     for c in Chebyshev.interpolate(
@@ -42,8 +44,8 @@ _compiled = compiled(error_model="numpy", fastmath={"contract"})
 def _to_angles(row: Floats, n: int) -> None:
     """Squared chords of unit vectors to angles / π, in place: 2·arcsin(chord / 2) / π.
 
-    The chord keeps its precision where the cosine has none, at nearly equal frames; equal
-    frames are at exactly 0, and what is longer than a diameter (see `unit_vectors`) at 1.
+    The chord is precise where the cosine is not, for nearly equal frames. Equal frames are at
+    exactly 0; chords longer than a diameter (all-zero frames, see `unit_vectors`) are at 1.
     """
     for j in range(n):
         h = min(row[j] * np.float32(0.25), np.float32(1))
@@ -71,7 +73,9 @@ def frame_distances(kind: int, x: Floats, first: int, n: int, y: Floats, out: Fl
     """
     width = y.shape[1]
     spare = np.empty(width, np.float32)
-    for i in range(0, n, 2):  # two at a time: y, which can be larger than the cache, is read once
+    for i in range(
+        0, n, 2
+    ):  # two at a time, since y can be larger than the cache: read half as often
         second = min(i + 1, n - 1)
         one, two = out[i, :width], out[i + 1, :width] if i + 1 < n else spare
         if kind in (KL, KL_SYMMETRIC):
@@ -104,7 +108,7 @@ def _squares(x_one: Floats, x_two: Floats, y: Floats, one: Floats, two: Floats) 
 
 @_compiled
 def _divergences(x: Floats, y: Floats, row: Floats) -> None:
-    """Means of both divergences of a frame (2 D,) from all of y (2 D, T)."""
+    """The mean of both KL divergences between a frame (2 D,) and all of y (2 D, T)."""
     row[:] = 0
     half = len(y) // 2
     for d in range(half):
@@ -118,7 +122,7 @@ def _divergences(x: Floats, y: Floats, row: Floats) -> None:
 
 @_compiled
 def _unit_distances(x: Floats, first: int, n: int, y: Floats, table: Floats, out: Floats) -> None:
-    """As `frame_distances`, for units: x (1, S), y (1, T) hold them as whole numbers."""
+    """As `frame_distances`, for units: x (1, S) and y (1, T) hold whole numbers."""
     for i in range(n):
         line = table[int(x[0, first + i])]
         for j in range(y.shape[1]):
@@ -129,10 +133,11 @@ def _unit_distances(x: Floats, first: int, n: int, y: Floats, table: Floats, out
 def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float, float]:
     """DTW(rows, columns) and DTW(columns, rows) of the frame distances local[:n, first : first+m].
 
-    The accumulated cost divided by the number of cells on the backtracked path. Going back, the
-    path takes the diagonal if it costs no more than both others, else "left" (the previous frame
-    of the second sequence) if it costs no more than "up" (that of the first), else up. Swapping
-    the sequences swaps left and up, hence two lengths for one cost.
+    The distance is the accumulated cost divided by the number of cells on the backtracked path.
+    Going back, the path takes the diagonal if it costs no more than both others, else "left" (the
+    previous frame of the second sequence) if it costs no more than "up" (that of the first), else
+    up. Swapping the sequences swaps left and up: one cost, but two path lengths, and both are
+    needed, for pairs are computed once and used as (X, A) and as (A, X).
     """
     cost[0, 0] = local[0, first]
     for j in range(1, m):
@@ -149,7 +154,7 @@ def dtw(local: Floats, first: int, m: int, n: int, cost: Doubles) -> tuple[float
 
 @_compiled
 def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
-    """Cells on the backtracked path; of equal costs off the diagonal, `up_first` takes up."""
+    """Number of cells on the backtracked path; of left and up at equal cost, `up_first` goes up."""
     i, j, length = n - 1, m - 1, 1
     while i > 0 and j > 0:
         up, left, diagonal = cost[i - 1, j], cost[i, j - 1], cost[i - 1, j - 1]
@@ -166,7 +171,7 @@ def _path(cost: Doubles, n: int, m: int, up_first: bool) -> int:
 
 @_compiled
 def pack(frames: Floats, group_frames: Ints, packed: Floats) -> None:
-    """Lay frames (T, R) out group by group, each group (R, its frames) contiguous, in `packed`."""
+    """Copy frames (T, R) into `packed`, each group as a contiguous array (R, its frames)."""
     n_rows = frames.shape[1]
     start = 0
     for width in group_frames:
@@ -192,11 +197,11 @@ def group_distances(
     """All item distances of pairs of groups, both directions.
 
     Args:
-        packed: what `pack` made; n_rows its R.
+        packed: the frames, from `pack`; n_rows is its R.
         lengths: frames of each item, group after group (I,).
-        item_bounds: group g's items are item_bounds[g] … item_bounds[g + 1]; (G + 1,).
+        item_bounds: the items of group g are item_bounds[g] … item_bounds[g + 1]; (G + 1,).
         pairs: groups g ≤ h (P, 2).
-        pair_bounds: where each pair's items start in the outputs (P + 1,).
+        pair_bounds: where the distances of each pair start in the outputs (P + 1,).
         forward: DTW(item x of g, item y of h) at pair_bounds[p] + x · size(h) + y.
         backward: DTW(item y of h, item x of g) at the same place.
     """
@@ -240,10 +245,10 @@ def score_cells(
     """Mean score of each cell's triples: 1 where d(X, A) < d(X, B), ½ where equal, else 0.
 
     Args:
-        xa, xb: where a cell's distances lie: start, step along X, step along A (or B), number of
-            X, number of A (or B); (C, 5) each.
-        same: A and X are one group, so a token is never compared with itself (C,).
-        distances: what both point into.
+        xa, xb: the positions of a cell's distances: start, step along X, step along A (or B),
+            number of X, number of A (or B); (C, 5) each.
+        same: whether A and X are one group: a token is not compared with itself (C,).
+        distances: the array that the positions refer to.
     """
     for c in range(len(xa)):
         a_start, a_row, a_step, n_x, n_a = xa[c, 0], xa[c, 1], xa[c, 2], xa[c, 3], xa[c, 4]

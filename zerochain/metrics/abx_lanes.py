@@ -1,8 +1,15 @@
-"""Distances between many pairs of unit strings at once, a pair a SIMD lane.
+"""Distances between many pairs of unit strings at once, one pair per SIMD lane.
 
-A cell of DTW is one whole number, cost · 4P + rank · P + length: what is smallest has the lowest
-cost and, among equal costs, the direction that the tie rule takes first, whose path's length it
-carries along. So min() is the whole recursion, and nothing has to be traced back.
+Units are the same or not, so costs are whole numbers, and a cell of DTW fits into a single integer:
+
+    cost · 4P + rank · P + length        (P a power of two above all path lengths)
+
+The smallest of the three predecessors has the lowest cost and, among equal costs, the lowest rank:
+the direction that the tie rule of `abx_kernel.dtw` prefers. It carries the length of its own path,
+so min() is the whole recursion and no path has to be traced back. After the minimum the rank bits
+are cleared, since ranks are only for choosing among three. Without branches and look-ups, the
+innermost loop over lanes compiles to SIMD minimum and addition of 16-bit integers wherever strings
+have at most 62 units.
 """
 
 from __future__ import annotations
@@ -20,9 +27,14 @@ Cells = NDArray[Cell]
 LANES = 64
 _compiled = compiled(error_model="numpy", fastmath={"contract"})
 _LAYOUTS = ((62, np.int16, 7), (8190, np.int32, 14), (1 << 29, np.int64, 30))
-"""For strings up to so many units: the cell's type and the bits of its length."""
+"""Longest string → the integer type of a cell, and the bits of its path length.
+
+A path through two strings of up to 62 units has up to 123 cells, which takes 7 bits; with 2 bits
+for the rank, 6 of the 15 remain for the cost. The cost is at most the length of the longer string,
+the number of cells on a diagonal path, so 62 fits and 63 is left for "never".
+"""
 _BUCKETS = 128
-"""Lengths are told apart as finely as this, when pairs of like lengths are put together."""
+"""Length classes for grouping pairs of similar lengths: all lanes run as long as the longest."""
 
 
 def string_distances(
@@ -33,7 +45,7 @@ def string_distances(
     Args:
         kind: IDENTICAL, units the same or not under DTW, or LEVENSHTEIN.
         units: of all items, one after the other (T,), below 2³¹.
-        lengths, item_bounds, pairs, pair_bounds: as `abx_kernel.group_distances` takes them.
+        lengths, item_bounds, pairs, pair_bounds: as in `abx_kernel.group_distances`.
     """
     longest = int(lengths.max())
     _, dtype, bits = next(layout for layout in _LAYOUTS if longest <= layout[0])
@@ -44,7 +56,7 @@ def string_distances(
         kind == LEVENSHTEIN,
         units.astype(dtype),
         bits,
-        np.iinfo(dtype).max >> (bits + 2) << (bits + 2),  # a cell of the highest cost
+        np.iinfo(dtype).max >> (bits + 2) << (bits + 2),  # "never": the highest cost
         np.concatenate([[0], np.cumsum(lengths)]),
         item_bounds,
         pairs,
@@ -98,7 +110,11 @@ def _string_distances(
 
 @_compiled
 def _item_pairs(item_bounds: Ints, pairs: Ints, pair_bounds: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Both items of every pair, where it goes, and where its mirror image goes within a group."""
+    """Both items of every pair, and the positions of its distance and of its mirror image.
+
+    Within a group, a pair is computed once and stored twice; between groups both positions are
+    the same.
+    """
     n = 0
     for p in range(len(pairs)):
         g, h = pairs[p, 0], pairs[p, 1]
@@ -121,7 +137,7 @@ def _item_pairs(item_bounds: Ints, pairs: Ints, pair_bounds: Ints) -> tuple[Ints
 
 @_compiled
 def _by_length(starts: Ints, xs: Ints, ys: Ints, longest: int) -> Ints:
-    """The pairs in an order that puts those of like lengths together: a counting sort."""
+    """The pairs ordered by their lengths, so that lanes finish together: a counting sort."""
     bucket = 1 + longest // _BUCKETS
     keys = np.empty(len(xs), np.int64)
     counts = np.zeros((_BUCKETS + 1) ** 2 + 1, np.int64)
@@ -139,7 +155,7 @@ def _by_length(starts: Ints, xs: Ints, ys: Ints, longest: int) -> Ints:
 
 @_compiled
 def _fill(into: Cells, units: Cells, starts: Ints, items: Ints, lanes: Ints) -> tuple[int, int]:
-    """Lay each lane's item down a column; returns the shortest and the longest item's length."""
+    """Write each lane's item into a column; returns the lengths of the shortest and longest."""
     shortest, longest = len(into), 0
     for lane in range(len(lanes)):
         item = items[lanes[lane]]
@@ -153,7 +169,7 @@ def _fill(into: Cells, units: Cells, starts: Ints, items: Ints, lanes: Ints) -> 
 
 @_compiled
 def _begin(rows: Cells, edits: bool, never: int) -> None:
-    """What stands above the first row: nothing can come from there but the first cell."""
+    """The row above the first: only the first cell may start from there."""
     if edits:
         for j in range(len(rows[0])):
             rows[0, j] = j
@@ -164,9 +180,9 @@ def _begin(rows: Cells, edits: bool, never: int) -> None:
 
 @_compiled
 def _dtw_row(rows: Cells, i: int, m: int, x: Cells, y_lanes: Cells, bits: int, never: int) -> None:
-    """One frame of all x against all y; index 0 of a cell is DTW(x, y), 1 is DTW(y, x).
+    """One unit of all x against all y; index 0 of a cell is DTW(x, y), 1 is DTW(y, x).
 
-    Coming back, diagonal is taken before left before up; the other direction swaps the two last.
+    Diagonal is preferred to left, and left to up; for DTW(y, x), up to left.
     """
     whole = rows.dtype.type
     old, new = rows[i & 1], rows[1 - (i & 1)]

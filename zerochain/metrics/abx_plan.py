@@ -1,6 +1,10 @@
-"""Which tokens ABX compares: groups, cells and the order of the work.
+"""Which tokens ABX compares, and how the cells are averaged: the protocols.
 
-The choices that make two ABX errors comparable, or not, under the names that people know.
+Tokens with the same labels form a group; a cell is a choice of groups for A, B and X. Two errors
+are comparable only under the same protocol: the span of tokens (a triphone, or its centre phone),
+the context (the same neighbours, or any), random draws, the direction of DTW, the order of
+averaging. `triphone` takes all tokens; `zs2019` and `zs2021` are those of the ZeroSpeech challenges
+(the latter also Libri-Light's, Kahn et al. 2020); `phone` is `zs2021` in any context.
 """
 
 from __future__ import annotations
@@ -12,23 +16,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.metrics.items import FrameRule
 
 Mode = Literal["within", "across"]
 Levels = tuple[tuple[str, ...], ...]
 COLLAPSE_2021: Levels = (("previous", "next", "speaker_x"), ("speaker",), ("phone_a", "phone_b"))
-"""Mean over contexts and X's speakers, then A's speakers, then (ordered) phone pairs."""
+"""Mean over contexts and X's speakers, then A's speakers, then ordered pairs of phones."""
 COLLAPSE_2019: Levels = (("previous", "next"), ("speaker", "speaker_x"), ("phone_a", "phone_b"))
-"""Mean over contexts, then (ordered) pairs of speakers, then phone pairs."""
+"""Mean over contexts, then ordered pairs of speakers, then ordered pairs of phones."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Which labels A, B and X share: A and X have the same `on`, B another.
+    """Which labels A, B and X share.
 
-    All three have the same `by`. `across`: A and B have the same, X has others, in every one of
-    them; without any, A and X are two tokens of one kind.
+    `on`: A and X have the same value, B another. `by`: all three have the same. `across`: A and B
+    have the same, X another, for each of these labels; without any, A and X are two tokens of one
+    group.
     """
 
     on: str
@@ -38,36 +43,36 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The choices that make two ABX errors comparable, or not."""
+    """All choices that two ABX errors must share to be comparable."""
 
     name: str
     span: Literal["triphone", "phone"]
-    """What a token cut from gold phones is: a whole triphone, or its centre phone alone."""
+    """What is cut from gold phones as a token: a whole triphone, or only its centre phone."""
     context: Literal["within", "any"]
     """Whether A, B and X have the same neighbours."""
     direction: Literal["xa", "ax"] = "xa"
     """DTW(X, A) or DTW(A, X): they differ where paths tie."""
     collapse: Levels = COLLAPSE_2021
-    """The columns averaged away, level after level."""
+    """The columns to average over, level after level."""
     max_tokens: int | None = None
     """Tokens kept of each (context, speaker, phone), drawn at random; None keeps all."""
     max_speakers: int | None = None
     """Speakers of X kept for each group of A, drawn at random; None keeps all."""
     frames: FrameRule = "middle"
-    """Which frames are in a token."""
+    """Which frames belong to a token."""
     modes: tuple[Mode, ...] = ("within", "across")
-    """What it is defined for."""
+    """The modes that the protocol defines."""
 
     def conditions(self, mode: Mode) -> Conditions:
         """Within or across speakers, in the protocol's context.
 
         Raises:
-            InputError: the protocol isn't defined for that.
+            InputError: the protocol does not define this mode.
         """
         if mode not in self.modes:
             raise InputError(
                 f"protocol {self.name!r} is not defined {mode} speakers",
-                remedy=f"score {' or '.join(self.modes)} speakers, or by another protocol",
+                remedy=f"score {' or '.join(self.modes)} speakers, or choose another protocol",
             )
         neighbours = ("previous", "next") if self.context == "within" else ()
         if mode == "within":
@@ -96,10 +101,10 @@ def variant(
     context: Literal["within", "any"] | None = None,
     reference_slicing: bool = False,
 ) -> Protocol:
-    """A protocol with other choices, which its name then says.
+    """A protocol with other choices, which become part of its name.
 
     Args:
-        context: "any" also makes tokens of single phones, whose neighbours then aren't heard.
+        context: "any" also makes single phones the tokens, without their neighbours.
         reference_slicing: tokens lose their last frame, as in Libri-Light's own code.
 
     Raises:
@@ -108,8 +113,8 @@ def variant(
     if context is not None and context != protocol.context:
         if protocol.frames == "fraction":
             raise InputError(
-                f"protocol {protocol.name!r} is within context",
-                remedy="leave the context out, or take protocol zs2021",
+                f"protocol {protocol.name!r} is only defined within context",
+                remedy="leave the context out, or choose protocol zs2021",
             )
         span: Literal["triphone", "phone"] = "phone" if context == "any" else "triphone"
         name = f"{protocol.name} {context} context"
@@ -117,8 +122,8 @@ def variant(
     if reference_slicing:
         if protocol.frames != "middle":
             raise InputError(
-                f"protocol {protocol.name!r} slices tokens its own way",
-                remedy="leave the reference's slicing out, or take protocol zs2021",
+                f"protocol {protocol.name!r} defines another slicing of tokens",
+                remedy="leave the reference slicing out, or choose protocol zs2021",
             )
         name = f"{protocol.name}, reference slicing"
         protocol = replace(protocol, name=name, frames="middle-less-one")
@@ -131,28 +136,28 @@ Labels = Mapping[str, Sequence[str]]
 
 
 class NoCellsError(InputError):
-    """No A, B and X can be chosen, so ABX is undefined (it isn't 0)."""
+    """No A, B and X can be chosen, so ABX is undefined (and not 0)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Groups of tokens with the same labels (G of them), and cells (C).
+    """Groups of tokens with the same labels (G of them), and cells (C of them).
 
-    Group g's items are order[bounds[g] : bounds[g + 1]].
+    The items of group g are order[bounds[g] : bounds[g + 1]].
     """
 
     conditions: Conditions
     order: Ints
     bounds: Ints
     codes: dict[str, Ints]
-    """Column → each group's place among the column's names (G,)."""
+    """Column → each group's index into the column's names (G,)."""
     names: dict[str, list[str]]
     by: Ints
     """Groups with the same `by` labels have the same number (G,)."""
     across: Ints
     """Likewise for the `across` labels (G,)."""
     cells: Ints
-    """The groups of A, B and X, (C, 3); cells that share distances stand together."""
+    """The groups of A, B and X, (C, 3); cells that share distances are neighbours."""
     n_triples: Ints
 
     @property
@@ -172,11 +177,11 @@ def plan(
 
     Args:
         max_tokens: tokens kept of each group, drawn at random.
-        max_x: groups of X kept for each group of A, drawn at random; for `across` alone.
+        max_x: groups of X kept for each group of A, drawn at random; only with `across`.
 
     Raises:
         NoCellsError: there is no cell.
-        InputError: a condition that is no column, or stands twice.
+        InputError: a condition that is no label, or is given twice.
     """
     columns = [*conditions.by, *conditions.across, conditions.on]
     _check(columns, labels)
@@ -211,8 +216,8 @@ def _check(columns: Sequence[str], labels: Labels) -> None:
         raise InputError(
             f"the items have no label {unknown[0]!r}; they have {', '.join(labels)}"
             if unknown
-            else f"a label stands twice in on, by and across: {', '.join(columns)}",
-            remedy="name each label once, among those that the items have",
+            else f"a label is given twice in on, by and across: {', '.join(columns)}",
+            remedy="name each label once, out of those that the items have",
         )
 
 
@@ -222,7 +227,7 @@ def _codes(labels: Sequence[str], names: Sequence[str]) -> Ints:
 
 
 def _rows(columns: Ints) -> Ints:
-    """Which distinct row each row is; all are the same where there is no column."""
+    """The number of each row among the distinct rows; 0 for all where there is no column."""
     if columns.shape[1] == 0:
         return np.zeros(len(columns), np.int64)
     return np.unique(columns, axis=0, return_inverse=True)[1].ravel()
@@ -231,7 +236,7 @@ def _rows(columns: Ints) -> Ints:
 def _grouped(
     keys: Ints, max_tokens: int | None, rng: np.random.Generator
 ) -> tuple[Ints, Ints, Ints]:
-    """Items sorted by group (kept in order within), the groups' keys (G, …) and their bounds."""
+    """Items by group, in their order within it; the groups' keys (G, …); the groups' bounds."""
     groups, group = np.unique(keys, axis=0, return_inverse=True)
     group = group.ravel()
     kept = np.arange(len(keys))
@@ -254,10 +259,15 @@ def _cells(
     max_x: int | None,
     rng: np.random.Generator,
 ) -> Ints:
-    """Groups of A, B and X, sorted so that cells that share distances stand together."""
+    """Groups of A, B and X, sorted so that cells that share distances are neighbours.
+
+    A and B are joined on `by` and `across`, A and X on `by` and `on`: then each A meets every B
+    and every X. Cells of the same unordered pair of `across` labels come together, since the
+    distances of (A, X) and (X, A) are the same numbers.
+    """
     on = groups[:, -1:]
     a, b = _joined(np.stack([by, across], axis=1), on)
-    if groups.shape[1] == n_by + 1:  # nothing is across
+    if groups.shape[1] == n_by + 1:  # no label is across: X is another token of A's group
         a, b = a[sizes[a] > 1], b[sizes[a] > 1]
         x = a
     else:
@@ -273,7 +283,7 @@ def _cells(
 
 
 def _joined(keys: Ints, differing: Ints) -> tuple[Ints, Ints]:
-    """All ordered pairs of rows with equal keys and no `differing` in common, by the first."""
+    """All ordered pairs of rows with equal keys and no equal `differing`, sorted by the first."""
     key = _rows(keys)
     by_key = np.argsort(key, kind="stable")
     first = np.searchsorted(key[by_key], key)
@@ -291,7 +301,7 @@ def _ranges(first: Ints, count: Ints) -> Ints:
 
 
 def _few(left: Ints, right: Ints, limit: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """At most `limit` random partners of each left; still sorted by left."""
+    """At most `limit` random partners of each `left`; still sorted by `left`."""
     shuffled = np.lexsort((rng.random(len(left)), left))
     rank = np.arange(len(left)) - np.searchsorted(left[shuffled], left[shuffled])
     kept = np.sort(shuffled[rank < limit])
@@ -303,16 +313,16 @@ def _no_cells(conditions: Conditions, n_items: int, names: dict[str, list[str]])
     shared = " and ".join(conditions.by) or "anything"
     single = [column for column in conditions.across if len(names[column]) < 2]
     if len(names[on]) < 2:
-        cause = f"there is one {on} only, and A and B have to differ"
+        cause = f"there is only one {on}, but A and B must differ in it"
     elif single:
-        cause = f"there is one {single[0]} only, and X has to be another's than A and B"
+        cause = f"there is only one {single[0]}, but X must have another than A and B"
     elif across:
-        cause = f"no {on} is there by two of {across} with the same {shared}, beside another {on}"
+        cause = f"no {on} occurs for two values of {across} with the same {shared} and another {on}"
     else:
-        cause = f"no {on} is there twice with the same {shared}, beside another {on}"
-    counts = ", ".join(f"{len(found)} of {column}" for column, found in names.items())
+        cause = f"no {on} occurs twice with the same {shared} and another {on}"
+    counts = ", ".join(f"{column}: {len(found)}" for column, found in names.items())
     return NoCellsError(
-        f"ABX is undefined: {n_items} items ({counts}) give no A, B and X",
+        f"ABX is undefined: {counted(n_items, 'item')} (values of {counts}) give no A, B and X",
         cause=cause,
         remedy="score more speech, another --mode, or --protocol phone (any context)",
     )

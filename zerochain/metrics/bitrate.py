@@ -1,10 +1,9 @@
-"""Bits per second of discrete units.
+"""Bit rates of discrete units, and the usage of their codebook.
 
 The challenge's bit rate (ZeroSpeech 2019 and 2020) is B = N / D · H: N symbols in D seconds, and
-H = -Σ p·log2 p over the whole set, in bits. It charges every symbol its share of the entropy of
-single symbols and nothing for time, order or context: it is what a memoryless code would need.
-
-How much of its codebook a unit model uses.
+H = -Σ p·log2 p, the entropy of the symbols of the whole set, in bits. That is what a code without
+memory needs; timing, order and context cost nothing. Where units are run-length coded, what counts
+as a symbol makes four bit rates (`UnitBitrates`), and only the first compares with the challenge's.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class Bitrate:
-    """A bit rate and what it rests on."""
+    """A bit rate and the numbers behind it."""
 
     value: float
     """Bits per second."""
@@ -44,7 +43,7 @@ class Bitrate:
 
 
 def entropy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropy in bits of counts (…, V) along the last axis; unused symbols count nothing."""
+    """Entropy in bits of counts (…, V) along the last axis; unused symbols add nothing."""
     total = counts.sum(axis=-1)
     logs = np.log2(counts, out=np.zeros_like(counts), where=counts > 0)
     logs *= counts
@@ -57,10 +56,10 @@ def bitrate(
     """The challenge's bit rate of symbols by utterance.
 
     Args:
-        symbols: utterance → its symbols, whatever they are: a unit, or the tuple of numbers on
-            one line of a submission. Repeats are not merged.
+        symbols: utterance → its symbols of any kind: units, or the tuples of numbers on the lines
+            of a submission. Repeats are not merged.
         durations_s: utterance → seconds of its audio. Utterances that `symbols` lacks are left
-            out, their seconds too.
+            out, and so are their seconds.
 
     Raises:
         InputError: no symbol, an utterance without a duration, or a duration that isn't positive.
@@ -75,21 +74,20 @@ def bitrate(
 
 @dataclass(frozen=True)
 class UnitBitrates:
-    """The bit rates of a unit file, whose intervals come from the same resampled utterances."""
+    """The four bit rates of a unit file; their intervals share the resampled utterances."""
 
     units: Bitrate
-    """The challenge's: one symbol per unit, as the file holds them. Where units have durations,
-    that is one symbol per segment, whatever it lasts."""
+    """The challenge's: one symbol per unit of the file. Where units have durations, that is one
+    symbol per segment, however long."""
     segments: Bitrate
-    """Repeated units are merged, their durations not paid for. Not comparable with the
-    challenge's: a decoder would need the durations as well."""
+    """Repeated units are merged, and durations cost nothing. Not comparable with the challenge's: a
+    decoder would need the durations as well."""
     timed_segments: Bitrate
-    """Segments with their durations: a symbol is a unit and its steps; a unit that lasts longer
-    is another symbol."""
+    """Run-length coding: a symbol is a unit with its duration, so a unit that lasts longer is
+    another symbol."""
     factored_segments: Bitrate
-    """Units and durations coded apart: N / D · (H(u) + H(d)). Never below `timed_segments`, which
-    makes use of what a unit tells of its duration, but it has far fewer symbols to know the
-    frequencies of."""
+    """Units and durations coded separately: N / D · (H(u) + H(d)). Never below `timed_segments`,
+    which uses that units and durations are dependent, but with far fewer symbols to estimate."""
 
 
 def unit_bitrates(
@@ -112,7 +110,7 @@ def unit_bitrates(
     to_whole = sparse.diags_array(steps_of.astype(np.float64)) @ to_units
 
     def whole(drawn: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """Units as the file holds them: without durations, as many as a segment lasts steps."""
+        """The units of the file: without durations, one for each step of a segment."""
         return [drawn @ to_whole if steps is None else drawn[:, n_timed:]]
 
     challenge, merged, together, apart = _bitrates(
@@ -160,7 +158,7 @@ def factored_segment_bitrate(
 def laid_out(
     unit_file: UnitFile,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None, NDArray[np.int64]]:
-    """A file's units end to end (N,), their durations in steps or None, and units by utterance."""
+    """A file's units end to end (N,), their durations in steps or None, and units per utterance."""
     units = Sequences.of(unit_file.units)
     if unit_file.durations is None:
         return units.end_to_end(), None, units.lengths
@@ -174,12 +172,12 @@ def histograms_of(
     n_codes: int,
     weights: NDArray[np.integer[Any]] | None = None,
 ) -> sparse.csr_array:
-    """How often each utterance has each symbol: (n, V).
+    """Counts of symbols per utterance: (n, V).
 
     Args:
         codes: symbols of all utterances, end to end (N,), each in 0 … V - 1.
-        lengths: how many of them each utterance has (n,).
-        weights: how often each counts (N,); None for once.
+        lengths: number of symbols of each utterance (n,).
+        weights: of each symbol (N,); None for 1.
     """
     values = np.ones(len(codes), np.int32) if weights is None else weights.astype(np.int32)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
@@ -192,7 +190,7 @@ def histograms_of(
 
 
 Coding = Callable[[NDArray[np.float64]], list[NDArray[np.float64]]]
-"""Summed histograms (R, V) → the counts (R, …) of each symbol stream, which are coded apart."""
+"""Summed histograms (R, V) → counts (R, …) of each symbol stream; streams are coded separately."""
 
 
 def _bitrates(
@@ -201,7 +199,7 @@ def _bitrates(
     codings: Sequence[Coding],
     seed: int,
 ) -> list[Bitrate]:
-    """One bit rate per coding of histograms side by side, all of the same resampled utterances."""
+    """One bit rate per coding of the same histograms, all on the same resampled utterances."""
 
     def rates(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Summed histograms and, in the last column, seconds (R, V + 1) → (R, codings)."""
@@ -237,9 +235,10 @@ def _bitrates(
 def _timed_histograms(
     units: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
 ) -> tuple[sparse.csr_array, NDArray[np.int64], NDArray[np.int64]]:
-    """How often each utterance has each segment, a unit with the steps it lasts.
+    """Counts of segments, units with their durations in steps, per utterance.
 
-    Some utterances at a time, and twice: what it takes for all at once is several times the units.
+    In blocks of utterances, and each block twice (to collect the symbols, then to count them): the
+    arrays for all at once would take several times the memory of the units.
 
     Args:
         units, steps, lengths: as `laid_out` gives them.
@@ -260,7 +259,7 @@ def _timed_histograms(
     found = [(part.keys, len(part.symbols)) for part in parts()]
     keys = np.unique(np.concatenate([one for one, _ in found]))
     n_most = sum(n for _, n in found)
-    index = np.int32 if n_most < 2**31 else np.int64  # of one kind, or scipy copies all
+    index = np.int32 if n_most < 2**31 else np.int64  # all of one type, or scipy copies them
     counts, columns = np.empty(n_most, np.int32), np.empty(n_most, index)
     ends = [np.zeros(1, index)]
     for part in parts():
@@ -277,7 +276,7 @@ def _timed_histograms(
 
 
 def _column_sums(table: sparse.csr_array) -> NDArray[np.float64]:
-    """Sums over utterances (V,), some at a time: scipy copies what it sums."""
+    """Sums over utterances (V,), in blocks, since scipy copies what it sums."""
     total = np.zeros(table.shape[1])
     for first in range(0, table.shape[0], _ROWS_AT_ONCE):
         total += table[first : first + _ROWS_AT_ONCE].sum(axis=0)
@@ -288,11 +287,11 @@ class _Segments(NamedTuple):
     """Segments of some utterances, end to end."""
 
     symbols: NDArray[np.int32]
-    """Which of `keys` each segment is (M,)."""
+    """The index of each segment into `keys` (M,)."""
     lengths: NDArray[np.int64]
     """Segments of each utterance (n,)."""
     keys: NDArray[np.int64]
-    """A unit times 2³² plus the steps that it lasts, of all segments there are; ascending."""
+    """The distinct segments, unit · 2³² + duration in steps; ascending."""
 
 
 def _segments_of(
@@ -309,22 +308,22 @@ def _segments_of(
 
 
 def _numbered(values: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Distinct values in ascending order, and the number of each (N,) among them."""
+    """Distinct values in ascending order, and the index of each value (N,) among them."""
     highest = int(values.max())
     if highest > 4 * len(values) + 1024:
         found, numbers = np.unique(values, return_inverse=True)
         return found, numbers.ravel().astype(np.int32)
-    there = np.zeros(highest + 1, bool)  # a look-up takes a tenth of the time of a sort
+    there = np.zeros(highest + 1, bool)  # a table takes a tenth of the time of a sort
     there[values] = True
     return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[values]
 
 
 def _seconds(symbols: Mapping[str, Sized], durations_s: Mapping[str, float]) -> NDArray[np.float64]:
-    """Seconds of each utterance (n,); InputError where there are none, or no symbols."""
+    """Seconds of each utterance (n,); InputError where there is no duration or no symbol."""
     check_same_ids(list(symbols), list(durations_s), "units", "durations")
     seconds = np.array([durations_s[name] for name in symbols], np.float64)
     if len(seconds) == 0 or not any(len(line) for line in symbols.values()):
-        raise InputError("there is no unit, so there is no bit rate", remedy="encode some speech")
+        raise InputError("no unit, so the bit rate is undefined", remedy="encode some speech")
     if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise InputError(
             "a duration is not a positive number of seconds", remedy="import the corpus again"
@@ -335,11 +334,11 @@ def _seconds(symbols: Mapping[str, Sized], durations_s: Mapping[str, float]) -> 
 def _segments(
     units: NDArray[np.int32], steps: NDArray[np.int32] | None, begins: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`UnitFile.segments` of all utterances: where each starts, and how many steps it lasts.
+    """`UnitFile.segments` of all utterances: their starts, and their durations in steps.
 
     Args:
         units, steps: as `laid_out` gives them.
-        begins: where utterances begin.
+        begins: the starts of utterances.
     """
     new = np.ones(len(units), bool)
     np.not_equal(units[1:], units[:-1], out=new[1:])
@@ -351,7 +350,7 @@ def _segments(
 
 
 def _sums_by(groups: NDArray[np.int64]) -> sparse.csr_array:
-    """What counts (R, V) are multiplied by to add up those of a group (V,): (V, groups)."""
+    """The matrix (V, groups) by which counts (R, V) are multiplied to sum those of a group (V,)."""
     found, group = np.unique(groups, return_inverse=True)
     ones = np.ones(len(groups))
     return sparse.csr_array(
@@ -364,12 +363,12 @@ Interval = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Usage:
-    """Codebook usage over a whole unit file, each unit counted for as many steps as it lasts."""
+    """Codebook usage over a whole unit file; a unit counts once per step that it lasts."""
 
     usage: float
     """The fraction of the units that occur at all."""
     perplexity: float
-    """2^H: the number of units that would give this entropy if all were equally frequent."""
+    """2^H: the number of equally frequent units with the same entropy."""
     usage_interval: Interval
     perplexity_interval: Interval
     """95 %, over utterances; None for a single one."""
@@ -381,8 +380,8 @@ class Usage:
 def codebook_usage(unit_file: UnitFile, *, seed: int = 0) -> Usage:
     """Usage and perplexity of the units in a file.
 
-    Perplexity far below the number of units used tells of a few units that take most of the
-    time; usage far below 1, of a codebook that has collapsed or is too large for the speech.
+    A perplexity far below the number of units used means that a few units take most of the time;
+    a usage far below 1, that the codebook has collapsed or is too large for the speech.
     """
     k = unit_file.n_units
     units, steps, lengths = laid_out(unit_file)

@@ -1,4 +1,14 @@
-"""Bootstrap 95 % intervals: over utterances, and over phones and speakers at once for ABX."""
+"""Bootstrap 95 % intervals: over utterances, and for ABX over phones and speakers at once.
+
+Scores of a corpus vary with the choice of utterances, so utterances are resampled with replacement
+and the score is computed from each replicate's sums (percentile intervals; 1000 replicates). Scores
+that are biased on resampled data, such as entropies, get an interval of the same width around their
+value (`centred_interval`). ABX cells that share a phone or a speaker are dependent: for those, the
+pigeonhole bootstrap (Owen 2007) resamples phones and speakers instead of cells.
+
+Weights are summed in blocks that fit into a cache or a fixed amount of memory; blocks change the
+speed only, not the distribution.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +23,11 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 REPLICATES = 1000
 SAMPLED = {"phone_a": "phone", "phone_b": "phone", "speaker": "speaker", "speaker_x": "speaker"}
-"""Columns of ABX cells → what they are a sample of, the phones of A and B first."""
+"""Column of ABX cells → what it is a sample of, the phones of A and B first."""
 _BLOCK = 4_000_000
-"""Numbers times replicates that are held at once."""
+"""Values times replicates in memory at once."""
 _DRAWN = 1_000_000
-"""Utterances times replicates that are drawn at once: their weights stay in the cache."""
+"""Utterances times replicates drawn at once: their weights stay in the cache."""
 
 
 def bootstrap_mean(values: Doubles, *, seed: int = 0) -> tuple[float, float] | None:
@@ -26,7 +36,7 @@ def bootstrap_mean(values: Doubles, *, seed: int = 0) -> tuple[float, float] | N
 
 
 def resample_weights(n: int, rng: np.random.Generator, replicates: int = REPLICATES) -> Doubles:
-    """How often each of n things is drawn when n are drawn with replacement: (replicates, n)."""
+    """How often each of n items is drawn in n draws with replacement: (replicates, n)."""
     return rng.multinomial(n, np.full(n, 1 / n), size=replicates).astype(np.float64)
 
 
@@ -38,7 +48,7 @@ def histogram_interval(
     highest: float = np.inf,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """95 % interval of what is computed from a set's histogram, over the choice of utterances.
+    """95 % interval of a statistic of the summed histogram, over the choice of utterances.
 
     Args:
         histograms, statistic, seed: as `histogram_replicates`, of one table.
@@ -59,11 +69,11 @@ def histogram_replicates(
     *,
     seed: int = 0,
 ) -> Doubles:
-    """What is computed from a set's histogram, for sets of resampled utterances: (1000, …).
+    """A statistic of the summed histogram, for sets of resampled utterances: (1000, …).
 
     Args:
-        histograms: how often each utterance has each symbol, or what else is summed, (n, V), or
-            several such tables that are taken side by side.
+        histograms: counts of symbols per utterance, or other sums, (n, V); or several such tables,
+            whose columns are joined.
         statistic: summed histograms (R, V) → (R, …).
     """
     tables = [histograms] if isinstance(histograms, sparse.csr_array) else list(histograms)
@@ -77,7 +87,7 @@ def histogram_replicates(
         total = np.zeros((ends[-1], replicates))
         for chunk, weights in _weights_by_chunk(n, rng, replicates):
             for table, end in zip(tables, ends, strict=True):
-                by_symbol = table[chunk].T.tocsr()  # its sums stay in the cache
+                by_symbol = table[chunk].T.tocsr()  # row by row, so that sums stay in the cache
                 total[end - table.shape[1] : end] += by_symbol @ weights
         drawn.append(statistic(np.ascontiguousarray(total.T)))
     return np.concatenate(drawn)
@@ -86,10 +96,10 @@ def histogram_replicates(
 def _weights_by_chunk(
     n: int, rng: np.random.Generator, replicates: int
 ) -> Iterator[tuple[slice, Doubles]]:
-    """`resample_weights` of many things, a chunk of them at a time: (chunk, replicates).
+    """`resample_weights` of many items, one chunk of them at a time: (chunk, replicates).
 
-    How many of a replicate's n draws fall into each chunk is multinomial, and within a chunk each
-    draw takes any of its things alike: together that is n draws with replacement.
+    The numbers of a replicate's n draws that fall into the chunks are multinomial, and within a
+    chunk each draw is uniform: together these are n draws with replacement.
     """
     size = max(1, _DRAWN // replicates)
     starts = np.arange(0, n, size)
@@ -107,31 +117,31 @@ def _weights_by_chunk(
 def centred_interval(
     replicates: Doubles, value: float, highest: float = np.inf
 ) -> tuple[float, float]:
-    """95 % interval from the spread of replicates (R,) about their own mean, laid around a value.
+    """95 % interval: the spread of replicates (R,) about their own mean, moved to a value.
 
-    For what comes out too low or too high on resampled speech, which repeats itself: entropies,
-    purities.
+    For statistics that are biased on resampled data, because it has repeats: entropies are too low
+    there, and purities too high.
 
     Args:
         value: the statistic of the whole set.
-        highest: what it can't exceed; 0 is what it can't fall below.
+        highest: its upper limit; the lower one is 0.
     """
     low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5])
-    low, high = min(float(low), 0.0), max(float(high), 0.0)  # whatever rounding makes of equals
+    low, high = min(float(low), 0.0), max(float(high), 0.0)  # rounding, where all are equal
     return max(0.0, value + low), min(highest, value + high)
 
 
 def sums_interval(
     statistics: Doubles, score: Callable[[Doubles], Doubles], *, seed: int = 0
 ) -> tuple[float, float] | None:
-    """95 % percentile interval of what is computed from sums over utterances.
+    """95 % percentile interval of a score that is computed from sums over utterances.
 
     Args:
         statistics: of each utterance, (n, S).
         score: sums (R, S) → (R,), NaN where undefined.
 
     Returns:
-        None for a single utterance, or where fewer than half of the resampled sets have a score.
+        None for a single utterance, or if the score of over half of the replicates is undefined.
     """
     n = len(statistics)
     if n < 2:
@@ -156,8 +166,8 @@ def collapse(scores: Doubles, keys: Mapping[str, Ints], levels: Sequence[Sequenc
 
     Args:
         scores: (C,).
-        keys: column → code of each cell, (C,); together they name a cell.
-        levels: columns averaged away, in this order; those that `keys` lacks are skipped.
+        keys: column → code of each cell, (C,); together they identify a cell.
+        levels: columns to average over, in this order; columns that `keys` lacks are skipped.
     """
     return float(_collapsed(scores, _levels(keys, levels), {})[0])
 
@@ -173,18 +183,18 @@ def pigeonhole_interval(
 ) -> tuple[float, float] | None:
     """95 % interval of a collapsed ABX score, over the choice of phones and of speakers.
 
-    Cells that share a phone or a speaker aren't independent, so cells are not resampled. The
-    pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1) draws phones with
-    replacement, and speakers too, and weighs what concerns (p, q, s, t) by the product of the
-    times that p, q, s and t were drawn. It errs on the side of wide intervals. Tokens and
-    contexts are not resampled.
+    Cells that share a phone or a speaker are not independent, so cells are not resampled. The
+    pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1) draws phones with replacement,
+    and independently speakers, and weights the cell of phones p, q and speakers s, t by the product
+    of the numbers of times that p, q, s and t were drawn. Its intervals are conservative. Tokens
+    and contexts are not resampled.
 
     Args:
         scores, keys, levels: as `collapse`.
-        sampled: columns → what they are a sample of; those of A's and B's phones come first.
+        sampled: column → what it is a sample of; A's and B's phones come first.
 
     Returns:
-        None where there is a single pair of phones: nothing is known of others then.
+        None for a single pair of phones, which says nothing about others.
     """
     sampled = {column: of for column, of in sampled.items() if column in keys}
     first = next(iter(sampled.values()))
@@ -209,14 +219,18 @@ def pigeonhole_interval(
 
 
 class _Level(NamedTuple):
-    """One averaging of n rows into fewer."""
+    """One averaging of n rows into fewer.
+
+    A row's weight depends only on its labels in the averaged columns that are resampled. These have
+    far fewer combinations than there are rows, so weights are computed per combination.
+    """
 
     columns: Mapping[str, Ints]
-    """The columns averaged away that can have weights: each one's code in every combination."""
+    """Averaged columns that can have weights → their code in each combination."""
     combination: Ints
-    """Which combination each row has (n,)."""
+    """The combination of each row (n,)."""
     group: Ints
-    """The row that each row goes into (n,)."""
+    """The row of the result that each row is averaged into (n,)."""
 
 
 def _levels(
@@ -238,10 +252,10 @@ def _levels(
 
 
 def _unique(keys: Mapping[str, Ints], n: int) -> tuple[dict[str, Ints], Ints]:
-    """The distinct rows of n, by column, and which of them each row is."""
+    """The distinct rows of n, by column, and the index of each row among them."""
     if not keys:
         return {}, np.zeros(n, np.int64)
-    number, n_numbers = np.zeros(n, np.int64), 1  # a row as a number: sorted faster than rows are
+    number, n_numbers = np.zeros(n, np.int64), 1  # rows as numbers, which sort faster
     for codes in keys.values():
         size = int(codes.max()) + 1
         if n_numbers * size > 1 << 62:
@@ -252,10 +266,10 @@ def _unique(keys: Mapping[str, Ints], n: int) -> tuple[dict[str, Ints], Ints]:
 
 
 def _collapsed(scores: Doubles, steps: list[_Level], weights: Mapping[str, Doubles]) -> Doubles:
-    """Collapse once for each of R replicates, (R,); NaN where nothing is left to average.
+    """Collapse once for each of R replicates, (R,); NaN where all weights are 0.
 
-    A row weighs the product of its averaged columns' `weights` (column → (codes, R)); without
-    weights every row weighs one and R is 1.
+    The weight of a row is the product of the `weights` (column → (codes, R)) of its averaged
+    columns; without weights it is 1, and R is 1.
     """
     values = scores[:, None]
     for columns, combination, group in steps:
@@ -264,7 +278,7 @@ def _collapsed(scores: Doubles, steps: list[_Level], weights: Mapping[str, Doubl
             if name in weights:
                 weight = weight * weights[name][codes]
         defined = np.isfinite(values)
-        if values.shape[1] == 1:  # the same for all replicates: their weights alone differ
+        if values.shape[1] == 1:  # first level: replicates differ only in weights, not in values
             total = _summed(values[:, 0], group, combination) @ weight
             mass = _summed(defined[:, 0], group, combination) @ weight
         else:

@@ -1,8 +1,9 @@
-"""Where units change beside where phones change: precision, recall, F1, R-value.
+"""Boundaries of units compared with boundaries of phones: precision, recall, F1, R-value.
 
-A boundary of the units and one of the phones that are at most 20 ms apart are a hit; each takes
-part in one hit at most, and there are as many hits as can be. The begin and the end of a recording
-are no boundaries: those within the tolerance of them are left out on both sides.
+A unit boundary and a phone boundary at most 20 ms apart are a hit; each takes part in at most one
+hit, and the number of hits is the largest possible. The start and the end of a recording are no
+boundaries: those within the tolerance of them are left out on both sides. F1 rewards placing
+boundaries everywhere; the R-value (Räsänen, Laine and Altosaar 2009) penalises over-segmentation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import Phone
 from zerochain.metrics.bootstrap import sums_interval
@@ -22,19 +23,19 @@ from zerochain.metrics.silences import SILENCES
 
 Doubles = NDArray[np.float64]
 Times = Mapping[str, Doubles]
-"""Utterance → seconds of its boundaries, ascending."""
+"""Utterance → the times of its boundaries in seconds, ascending."""
 Interval = tuple[float, float] | None
 TOLERANCE_MS = 20.0
 _MEASURES = ("precision", "recall", "f1", "over_segmentation", "r_value")
 
 
 class NoBoundariesError(InputError):
-    """There is no boundary to find, or none was found, so that a score is undefined."""
+    """There is no gold boundary, or none was found, so the scores are undefined."""
 
 
 @dataclass(frozen=True)
 class BoundaryScores:
-    """All in %; over-segmentation is below 0 where boundaries are too few."""
+    """All in %; over-segmentation is below 0 where there are too few boundaries."""
 
     precision: float
     recall: float
@@ -42,7 +43,7 @@ class BoundaryScores:
     over_segmentation: float
     """Found over gold boundaries, minus 1."""
     r_value: float
-    """Räsänen, Laine and Altosaar (2009): 100 is perfect, and over-segmentation costs."""
+    """100 is perfect; over-segmentation lowers it."""
     intervals: Mapping[str, Interval]
     """95 % of each, over utterances; None for a single one."""
     n_hits: int
@@ -56,7 +57,7 @@ def phone_boundaries(
     silences: Collection[str] = SILENCES,
     shift_ms: float = 0.0,
 ) -> Doubles:
-    """Where phones begin, and where they end before a silence or a gap: seconds, ascending."""
+    """The starts of phones, and their ends before a silence or a gap: seconds, ascending."""
     spoken = [phone for phone in line if phone.phone not in silences]
     times = [phone.onset for phone in spoken]
     nexts = [phone.onset for phone in spoken[1:]] + [np.inf] * bool(spoken)
@@ -67,7 +68,7 @@ def phone_boundaries(
 
 
 def change_times(steps: NDArray[np.integer], step_ms: float) -> Doubles:
-    """Where one unit follows another, in seconds: units of every step (T,) → (N - 1,)."""
+    """The times where the unit changes, in seconds: units of every step (T,) → (N - 1,)."""
     return (np.flatnonzero(np.diff(steps)) + 1) * step_ms / 1000
 
 
@@ -79,10 +80,10 @@ def boundary_scores(
     tolerance_ms: float = TOLERANCE_MS,
     seed: int = 0,
 ) -> BoundaryScores:
-    """Score boundaries of many utterances, counted together.
+    """Score the boundaries of many utterances, counted together.
 
     Args:
-        found: of the units; all of them are scored.
+        found: of the units; all utterances here are scored.
         gold: of the phones.
         durations_s: seconds of the recordings.
 
@@ -98,9 +99,9 @@ def boundary_scores(
     n_hits, n_found, n_gold = counts.sum(axis=0).astype(int).tolist()
     if n_gold == 0 or n_found == 0:
         raise NoBoundariesError(
-            f"{len(found)} utterances have {n_gold} gold boundaries and {n_found} of units, so "
-            "boundary scores are undefined",
-            cause="there is one phone only, or all are silences"
+            f"{counted(n_gold, 'gold boundary', 'gold boundaries')} and {n_found} of units in "
+            f"{counted(len(found), 'utterance')}, so boundary scores are undefined",
+            cause="there is only one phone, or all are silences"
             if n_gold == 0
             else "the units never change",
             remedy="score longer utterances" if n_gold == 0 else "score other units",
@@ -118,10 +119,11 @@ def boundary_scores(
 
 
 def n_matches(found: Doubles, gold: Doubles, tolerance_ms: float = TOLERANCE_MS) -> int:
-    """The most pairs of one found and one gold time (seconds, ascending) that are near enough.
+    """The largest number of pairs of a found and a gold time (seconds, ascending) within tolerance.
 
-    From left to right, each time with the first that is near enough is the best there is: whoever
-    comes later can only be nearer to what is left. In microseconds, so that 20 ms are 20 ms.
+    Matching greedily from left to right is optimal: of two times that could take the same partner,
+    the later one can still match all that follow. Times are compared in microseconds, so that 20 ms
+    are 20 ms in spite of floating point.
     """
     a, b = _microseconds(found), _microseconds(gold)
     tolerance, hits, i, j = round(tolerance_ms * 1000), 0, 0, 0

@@ -1,6 +1,8 @@
-"""What ABX compares: tokens of phones, cut from gold alignments or read from an .item file.
+"""The items that ABX compares: tokens of phones, from gold alignments or from an .item file.
 
-Which frames are in an item is a `FrameRule`: unless said otherwise those whose middle lies in it.
+An item is a stretch of an utterance with its phone, both neighbours and speaker; .item files are
+those of the ZeroSpeech challenges. A `FrameRule` decides which frames belong to an item, by default
+those whose middle lies in it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.text_files import fields_of, lines_of, read_text
@@ -21,9 +23,9 @@ from zerochain.metrics.silences import SILENCES
 EDGE = "#"
 """The neighbour of an utterance's first and last phone."""
 GAP_S = 0.02
-"""Phones farther apart than this (seconds) have an unlabelled pause between them."""
+"""Phones farther apart (in seconds) have an unlabelled pause between them."""
 FrameRule = Literal["middle", "middle-less-one", "fraction"]
-"""Which frames are in an item, see `item_frames`."""
+"""Which frames belong to an item, see `item_frames`."""
 COLUMNS = ("file", "onset", "offset", "phone", "prev-phone", "next-phone", "speaker")
 
 
@@ -40,7 +42,7 @@ class Item(NamedTuple):
 
 
 Exclusions = dict[str, int]
-"""Why tokens were left out → how many."""
+"""Reason why tokens were left out → their number."""
 
 
 def triphone_items(
@@ -48,8 +50,8 @@ def triphone_items(
 ) -> tuple[list[Item], Exclusions]:
     """Whole triphones, labelled by their centre phone; the outer two are the context.
 
-    An item runs from the previous phone's onset to the next one's offset, so all three have to
-    be phones: centre phones beside a silence, a gap or an edge are left out and counted.
+    An item runs from the previous phone's onset to the next one's offset, so all three must be
+    phones: centre phones next to a silence, a gap or an edge are left out and counted.
 
     Raises:
         InputError: an utterance without a known speaker, or no item left.
@@ -87,7 +89,8 @@ def phone_items(
 def frame_span(onset: float, offset: float, step_ms: float) -> tuple[int, int]:
     """The first frame of an item and the one behind its last; equal where it has none.
 
-    Rounded to a millionth of a step first: 0.035 s is 3.5 steps of 10 ms, and no float is.
+    Times are rounded to a millionth of a step first: 0.035 s is 3.5 steps of 10 ms, but not exactly
+    so in floating point.
     """
     step_s = step_ms / 1000
     first = math.ceil(round(onset / step_s - 0.5, 6))
@@ -98,20 +101,20 @@ def frame_span(onset: float, offset: float, step_ms: float) -> tuple[int, int]:
 def item_frames(
     item: Item, n_frames: int, step_ms: float, rule: FrameRule = "middle"
 ) -> tuple[int, int] | str:
-    """The first frame of an item and the one behind its last, or why it can't be used.
+    """The first frame of an item and the one behind its last, or the reason why it can't be used.
 
     Args:
         n_frames: of the recording.
         rule: "middle": onset ≤ (i + ½) · step ≤ offset. "middle-less-one": the same without the
-            last of them, unrounded, and what reaches beyond the recording is cut off, as
-            Libri-Light's code does. "fraction": onset ≤ i / n_frames ≤ offset, the item's times
-            being fractions of the recording, as in ZeroSpeech 2019.
+            last of these frames, unrounded, and cropped to the recording, as in Libri-Light's code.
+            "fraction": onset ≤ i / n_frames ≤ offset, where the item's times are fractions of the
+            recording, as in ZeroSpeech 2019.
     """
     if rule == "fraction":
         first = math.ceil(round(item.onset * n_frames, 6))
         last = min(math.floor(round(item.offset * n_frames, 6)) + 1, n_frames)
     elif rule == "middle-less-one":
-        rate = 1 / (step_ms / 1000)  # 100 · 0.035 is 3.5000000000000004 there: a frame less
+        rate = 1 / (step_ms / 1000)  # 100 · 0.035 is 3.5000000000000004, as there: a frame less
         first = max(0, math.ceil(rate * item.onset - 0.5))
         last = min(n_frames, math.floor(rate * item.offset - 0.5))
     else:
@@ -124,12 +127,12 @@ def item_frames(
 def read_items(path: Path) -> list[Item]:
     """Read a ZeroSpeech .item file: whitespace-separated columns under a header.
 
-    The header names the columns, with or without #, in any order; more columns are ignored.
+    The header names the columns, with or without #, in any order; further columns are ignored.
     Without a header the columns are file, onset, offset, phone, previous, next, speaker.
 
     Raises:
         InputError: no such file, bytes that are no UTF-8, no item, a line with too few columns or
-            with times that make no sense; the message names the line.
+            with invalid times; the message names the line.
     """
     lines = enumerate(lines_of(unicodedata.normalize("NFC", read_text(path))), 1)
     rows = [(n, fields_of(line)) for n, line in lines if line.strip()]
@@ -157,7 +160,7 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
         words = [item.file, *item[3:]]
         if any(not word or len(word.split()) != 1 for word in words):
             raise InputError(
-                f"{item} has an empty field or one with a space, which .item files can't carry",
+                f"{item} has an empty field or one with a space, which .item files can't hold",
                 path=path,
                 remedy="rename it",
             )
@@ -186,13 +189,13 @@ def _with_speakers(
         raise InputError(
             "the alignments leave no item for ABX",
             path=source or None,
-            cause="every phone is a silence or stands beside one",
-            remedy="check the alignments and --silence, or take --protocol phone",
+            cause="every phone is a silence or next to one",
+            remedy="check the alignments and --silence, or choose --protocol phone",
         )
     nameless = sorted({item.file for item in items if not speakers.get(item.file)})
     if nameless:
         raise InputError(
-            f"{len(nameless)} utterances have no known speaker: {listed(nameless)}",
+            f"{counted(len(nameless), 'utterance')} without a known speaker: {listed(nameless)}",
             cause="the recordings were imported without speakers",
             remedy="import them with --speaker-from or a table; ABX compares speakers",
         )
@@ -202,10 +205,10 @@ def _with_speakers(
 def _item(columns: list[str], order: list[int], where: str) -> Item:
     if len(columns) <= max(order):
         raise InputError(
-            f"has {len(columns)} columns, not {max(order) + 1}",
+            f"has {counted(len(columns), 'column')}, not {max(order) + 1}",
             path=where,
             cause="the line was cut short, or a label is empty",
-            remedy="mend the line",
+            remedy="fix the line",
         )
     file, onset, offset, phone, previous, following, speaker = (columns[i] for i in order)
     try:
@@ -214,7 +217,7 @@ def _item(columns: list[str], order: list[int], where: str) -> Item:
         times = math.nan, math.nan
     if not (0 <= times[0] < times[1] < math.inf):
         raise InputError(
-            f"runs from {onset} to {offset}, which are no times in seconds in that order",
+            f"runs from {onset} to {offset}, which is no interval in seconds",
             path=where,
             cause="the columns are in another order and have no header",
             remedy=f"give a header: #{' '.join(COLUMNS)}",

@@ -1,10 +1,12 @@
-"""Units beside gold phones, frame by frame: purities, mutual information, phone error rate.
+"""Units compared with gold phones: purities, mutual information (PNMI), phone error rate.
 
-Frames last 10 ms unless said otherwise, whatever the units' step, so that units of different
-steps compare; a frame has the phone and the unit that its middle lies in. Frames in silences, and
-where the alignment names no phone, have none and count for no measure.
+Purities and mutual information are computed on frames, following HuBERT (Hsu et al. 2021). Frames
+last 10 ms whatever the units' step, so that units of different steps compare; a frame has the phone
+and the unit at its middle. Frames in silences, or where the alignment has no phone, are left out.
+All these measures rise with the number of units; the chance level, of the same units at shifted
+times, shows by how much.
 
-How well units spell the phones: each unit stands for the phone that it is most often in.
+For the phone error rate each unit is mapped to its most frequent phone ("many to one").
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile, run_lengths
@@ -31,7 +33,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 FRAME_MS = 10.0
 _ROLLS = 10
-_ROUNDING = 1e-9  # bits: the entropy of a single symbol isn't always quite 0
+_ROUNDING = 1e-9  # bits: the computed entropy of a single symbol isn't always exactly 0
 _MEASURES = ("phone_purity", "cluster_purity", "pnmi", "completeness", "v_measure")
 
 
@@ -40,7 +42,7 @@ class Aligned:
     """The phone and the unit of every frame of many utterances."""
 
     names: tuple[str, ...]
-    """The phones, sorted. The code of "no phone" is their number, P."""
+    """The P phones, sorted. The code of "no phone" is P."""
     phones: Mapping[str, Ints]
     """Utterance → code of each frame's phone (T,)."""
     units: Mapping[str, Ints]
@@ -49,7 +51,7 @@ class Aligned:
 
     @cached_property
     def histograms(self) -> sparse.csr_array:
-        """Frames of each utterance by phone and unit: (utterances, (P + 1) · K)."""
+        """Number of frames of each utterance by phone and unit: (utterances, (P + 1) · K)."""
         size = (len(self.names) + 1) * self.n_units
         cells = [self.phones[name] * self.n_units + self.units[name] for name in self.phones]
         rows = np.repeat(np.arange(len(cells)), [len(one) for one in cells])
@@ -61,7 +63,7 @@ class Aligned:
 
     @cached_property
     def table(self) -> Ints:
-        """Frames by phone and unit, (P + 1, K); the last row is those without a phone."""
+        """Number of frames by phone and unit, (P + 1, K); the last row is for no phone."""
         summed = np.asarray(self.histograms.sum(axis=0)).reshape(-1, self.n_units)
         return summed.astype(np.int64)
 
@@ -74,33 +76,33 @@ class Measure:
     interval: tuple[float, float] | None
     """95 %, over utterances; None for a single one."""
     chance: float
-    """What the same units give when they are moved along the recordings, away from their place."""
+    """The measure of the same units after a circular shift in time."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How units and phones tell of each other.
+    """How well units predict phones, and phones units.
 
-    Homogeneity (Rosenberg and Hirschberg 2007) is the same number as PNMI, and V-measure the same
-    as NMI by the arithmetic mean.
+    Homogeneity (Rosenberg and Hirschberg 2007) is the same number as PNMI; the V-measure is the
+    same as NMI with the arithmetic mean.
     """
 
     phone_purity: Measure
-    """Share of frames that are of their unit's most frequent phone (HuBERT, Hsu et al. 2021)."""
+    """Share of frames with the most frequent phone of their unit."""
     cluster_purity: Measure
-    """Share of frames that have their phone's most frequent unit."""
+    """Share of frames with the most frequent unit of their phone."""
     pnmi: Measure
-    """I(phone; unit) / H(phone): the share of what there is to know that units tell."""
+    """I(phone; unit) / H(phone): the share of the phones' entropy that units explain."""
     completeness: Measure | None
-    """I(phone; unit) / H(unit); None where there is one unit only, which leaves it undefined."""
+    """I(phone; unit) / H(unit); None, undefined, with a single unit."""
     v_measure: Measure
     """Harmonic mean of homogeneity and completeness: 2 I / (H(phone) + H(unit))."""
     n_frames: int
     n_phones: int
     n_used: int
-    """Units that occur in phones."""
+    """Number of units that occur in phones."""
     n_silent: int
-    """Frames left out: in silences, or without a label."""
+    """Number of frames left out: in silences, or without a label."""
 
 
 def align_frames(
@@ -111,7 +113,7 @@ def align_frames(
     frame_ms: float = FRAME_MS,
     shift_ms: float = 0.0,
 ) -> Aligned:
-    """Lay units and gold phones side by side.
+    """Align units and gold phones frame by frame.
 
     Args:
         silences: labels that are no phones.
@@ -132,9 +134,9 @@ def align_frames(
     }
     if not any((one < len(names)).any() for one in framed.values()):
         raise InputError(
-            f"no frame of {len(lines)} utterances lies in a phone",
+            f"no frame of {counted(len(lines), 'utterance')} lies in a phone",
             path=phones.source or None,
-            cause="every label counts as silence, or the times are not those of these units",
+            cause="every label counts as silence, or the times don't match the units",
             remedy="check the alignments, --silence and --shift-ms",
         )
     return Aligned(names, framed, units, unit_file.n_units)
@@ -144,13 +146,13 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
     """Purities and mutual information of units and phones, with intervals and chance.
 
     Raises:
-        InputError: there is one phone only, so that there is nothing to tell.
+        InputError: there is only one phone, which leaves nothing to predict.
     """
     n_phones, k = len(aligned.names), aligned.n_units
     table = aligned.table[:n_phones]
     if (table.sum(axis=1) > 0).sum() < 2:
         raise InputError(
-            "all frames are of one phone, so that units have nothing to tell of phones",
+            "all frames are of one phone, which leaves nothing to predict",
             cause="the alignment has one label, or all others count as silence",
             remedy="check the alignments and --silence",
         )
@@ -184,10 +186,10 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
 
 
 def _framed(steps: NDArray[np.int32], step_ms: float, frame_ms: float) -> Ints:
-    """The unit that the middle of each frame lies in: units of every step (T,) → (T',)."""
+    """The unit at the middle of each frame: units of every step (T,) → (T',)."""
     n_frames = frame_span(0.0, len(steps) * step_ms / 1000, frame_ms)[1]
     middles = (np.arange(n_frames) + 0.5) * frame_ms
-    # Rounded to a millionth of a step: 0.035 s is 3.5 steps of 10 ms, and no float is.
+    # Rounded to a millionth of a step, since 0.035 s is not exactly 3.5 steps of 10 ms as a float.
     places = np.floor(np.round(middles / step_ms, 6)).astype(np.int64)
     return steps[np.minimum(places, len(steps) - 1)].astype(np.int64)
 
@@ -195,7 +197,7 @@ def _framed(steps: NDArray[np.int32], step_ms: float, frame_ms: float) -> Ints:
 def _phone_codes(
     line: list[Phone], codes: Mapping[str, int], n_frames: int, frame_ms: float, shift_ms: float
 ) -> Ints:
-    """The code of each frame's phone (T,): of two that meet in its middle, the later one's."""
+    """The code of each frame's phone (T,); of two that meet at its middle, the later one's."""
     framed = np.full(n_frames, len(codes), np.int64)
     for phone in line:
         onset, offset = phone.onset + shift_ms / 1000, phone.offset + shift_ms / 1000
@@ -224,10 +226,10 @@ def _measures(joint: Doubles) -> Doubles:
 
 
 def _chances(aligned: Aligned, seed: int) -> Doubles:
-    """`_MEASURES` (5,) where units have their frequencies and durations but not their place.
+    """`_MEASURES` (5,) of units with the same frequencies and durations, but unrelated to phones.
 
-    The units of all recordings, one after the other, are moved along by a random time; the mean
-    of ten.
+    The units of all recordings, end to end, are shifted circularly by a random time; the mean of
+    ten shifts.
     """
     n_phones, k = len(aligned.names), aligned.n_units
     phones = np.concatenate([*aligned.phones.values()])
@@ -243,20 +245,20 @@ def _chances(aligned: Aligned, seed: int) -> Doubles:
 
 @dataclass(frozen=True, eq=False)
 class PhoneMap:
-    """Which phone each unit stands for: many units to one phone."""
+    """The phone that each unit stands for: many units to one phone."""
 
     names: tuple[str, ...]
     of_unit: NDArray[np.int64]
-    """(K,) codes into `names`; their number stands for no phone."""
+    """(K,) codes into `names`; P stands for no phone."""
     unseen: frozenset[int]
-    """Units that nothing was learned of, which stand for no phone."""
+    """Units that did not occur where the map was learned; they stand for no phone."""
 
     def steps(self, unit_file: UnitFile, name: str) -> NDArray[np.int64]:
         """Codes of the phones of an utterance's steps (T,)."""
         return self.of_unit[unit_file.steps(name)]
 
     def spelled(self, unit_file: UnitFile, name: str) -> list[str]:
-        """The phones of an utterance: runs are merged, then what is no phone is left out."""
+        """The phones of an utterance: runs are merged first, then "no phone" is left out."""
         codes, _ = run_lengths(self.steps(unit_file, name).astype(np.int32))
         return [self.names[code] for code in codes if code < len(self.names)]
 
@@ -264,7 +266,7 @@ class PhoneMap:
 def many_to_one(aligned: Aligned) -> PhoneMap:
     """Map each unit to its most frequent phone, or to none if it is mostly in silence.
 
-    Of phones that are equally frequent the first in the alphabet is taken.
+    Of equally frequent phones the alphabetically first is taken.
     """
     table = aligned.table
     seen = table.sum(axis=0) > 0
@@ -280,10 +282,10 @@ def phone_error_rate(
     silences: Collection[str] = SILENCES,
     seed: int = 0,
 ) -> Estimate:
-    """Levenshtein distance of mapped units and gold phones over the number of gold phones, in %.
+    """Levenshtein distance of mapped units and gold phones, divided by the gold phones, in %.
 
-    Runs of one phone are merged in the units and not in the gold string, where two neighbours of
-    one kind are two phones. Insertions can take it above 100.
+    Runs of one phone are merged in the mapped units, but not in the gold string, where two equal
+    neighbours are two phones. With many insertions it exceeds 100.
 
     Raises:
         InputError: an utterance without an alignment, or no phone at all.

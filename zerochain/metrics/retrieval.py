@@ -1,4 +1,10 @@
-"""How well an output finds its own reference among all: mean reciprocal rank, recall, chance."""
+"""How well outputs retrieve their own references: mean reciprocal rank, recall, chance level.
+
+All candidates are ranked by their similarity to an output. Unlike BLEU this asks only whether an
+output is closer to its own reference than to the others, so it detects a translator that learned
+anything at all, and one that ignores its input scores exactly chance. Equally similar candidates
+have random ranks, and the expectation over these is computed exactly.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.kernels import compiled
 from zerochain.metrics.bootstrap import bootstrap_mean
 
@@ -20,29 +26,29 @@ _PERMUTATIONS = 1000
 
 @dataclass(frozen=True)
 class Found:
-    """A measure of retrieval: its mean over outputs, and what chance gives."""
+    """A measure of retrieval: its mean over outputs, and the chance level."""
 
     value: float
     interval: tuple[float, float] | None
     """95 %, over outputs."""
     chance: float
-    """The mean where all candidates are equally similar."""
+    """The mean if all candidates are equally similar."""
     n: int
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How early the right candidates come when all are ranked by their similarity to an output."""
+    """How early the right candidates come in rankings by similarity."""
 
     mrr: Found
     """Reciprocal rank of the first right candidate, 0 … 1."""
     recall: dict[int, Found]
     """k → how often a right candidate is among the first k, in %."""
     n_candidates: int
-    """Of several rankings, the most that any has."""
+    """With several rankings, the largest number of all."""
     p_value: float
-    """That a MRR as high arises where outputs belong to sources at random, by permutation;
-    1 where there is nothing to permute."""
+    """The probability of an MRR as high if outputs are assigned to sources at random, by
+    permutation; 1 where there is nothing to permute."""
 
 
 def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Doubles:
@@ -58,7 +64,7 @@ def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Double
 
 @dataclass(frozen=True)
 class Ranking:
-    """Outputs and the candidates among which each has to find its own.
+    """Outputs, and the candidates that are ranked for each.
 
     Attributes:
         similarity: of each output to each candidate (n, m).
@@ -72,8 +78,8 @@ class Ranking:
 def retrieval(similarity: Doubles, right: Sequence[Sequence[int]], *, seed: int = 0) -> Retrieval:
     """Rank all candidates for each output.
 
-    Candidates that are equally similar are taken in random order: what is given is the exact
-    expectation over such orders, so that an output that never changes is worth chance.
+    Equally similar candidates are in random order, and the exact expectation over these orders is
+    returned: outputs that never change score chance.
 
     Args:
         similarity: of each output to each candidate (n, m).
@@ -86,10 +92,10 @@ def retrieval(similarity: Doubles, right: Sequence[Sequence[int]], *, seed: int 
 
 
 def pooled_retrieval(rankings: Sequence[Ranking], *, seed: int = 0) -> Retrieval:
-    """Several rankings, as of the folds of a cross-validation, as one.
+    """Pool several rankings, for example of the folds of a cross-validation.
 
-    Outputs are ranked, and permuted, among the candidates of their own ranking alone; means,
-    intervals and chance are over all outputs.
+    Candidates are ranked, and outputs permuted, within each ranking; means, intervals and chance
+    are over all outputs.
 
     Raises:
         InputError: no ranking, or as `retrieval`.
@@ -117,7 +123,7 @@ def pooled_retrieval(rankings: Sequence[Ranking], *, seed: int = 0) -> Retrieval
 
 
 def _values(ranking: Ranking) -> tuple[Doubles, Doubles]:
-    """MRR and recalls of output i were it source j's (n, n, 3), and blindly of each (n, 3)."""
+    """MRR and recalls of output i as the output of source j (n, n, 3), and their chance (n, 3)."""
     similarity = ranking.similarity
     flat, bounds = _flat(similarity, ranking.right)
     blind = _expected(np.zeros((1, similarity.shape[1])), flat, bounds)[0]
@@ -125,14 +131,14 @@ def _values(ranking: Ranking) -> tuple[Doubles, Doubles]:
 
 
 def _p_value(tables: Sequence[Doubles], seed: int) -> float:
-    """One-sided: how often sources in random order do as well as in their own."""
+    """One-sided: how often sources in random order score as high as in their own."""
     rng, n = np.random.default_rng(seed), sum(map(len, tables))
     observed = sum(np.trace(values) for values in tables)
     drawn = np.zeros(_PERMUTATIONS)
     for values in tables:
         rows = np.arange(len(values))
         drawn += [values[rows, rng.permutation(len(rows))].sum() for _ in range(_PERMUTATIONS)]
-    # Sums in another order differ in their last digits.
+    # The tolerance is for sums in another order, which differ in their last digits.
     return float((1 + np.sum(drawn >= observed - 1e-9 * n)) / (1 + _PERMUTATIONS))
 
 
@@ -141,13 +147,14 @@ def _scaled(interval: tuple[float, float] | None, by: float) -> tuple[float, flo
 
 
 def _flat(similarity: Doubles, right: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
-    """The right candidates one output after the other, and where each output's begin (n + 1,)."""
+    """The right candidates of all outputs, end to end, and the bounds of each output (n + 1,)."""
     n, m = similarity.shape
     sizes = [len(set(one)) for one in right]
     if n == 0 or n != len(right) or not all(sizes) or not np.isfinite(similarity).all():
         raise InputError(
-            f"{n} outputs, {len(right)} lists of right candidates, {sum(s == 0 for s in sizes)} "
-            f"of those empty, {int((~np.isfinite(similarity)).sum())} similarities NaN",
+            f"{counted(n, 'output')}, {counted(len(right), 'list')} of right candidates, "
+            f"{sum(s == 0 for s in sizes)} of them empty, "
+            f"{counted(int((~np.isfinite(similarity)).sum()), 'similarity', 'similarities')} NaN",
             cause="an output has no reference among the candidates",
             remedy="give each output a right candidate",
         )
@@ -158,7 +165,7 @@ def _flat(similarity: Doubles, right: Sequence[Sequence[int]]) -> tuple[Ints, In
 
 
 def _expected(similarity: Doubles, flat: Ints, bounds: Ints) -> Doubles:
-    """Expected 1/rank and hits within `RECALLS` of output i were it source j's: (n, s, 3)."""
+    """Expected 1/rank and hits within `RECALLS` of output i as that of source j: (n, s, 3)."""
     out = np.zeros((len(similarity), len(bounds) - 1, 1 + len(RECALLS)))
     _fill_expected(similarity, flat, bounds, np.array(RECALLS), out)
     return out
@@ -182,7 +189,7 @@ def _fill_expected(
             n_right = 0
             for c in rights:
                 n_right += int(row[c] == best)
-            # The first right one of those tied is at place k with probability p.
+            # Among the tied candidates, the first right one is at place k with probability p.
             p = n_right / tied
             for k in range(1, tied - n_right + 2):
                 out[i, j, 0] += p / (above + k)

@@ -1,6 +1,7 @@
-"""Edit distances between unit strings that should be the same; repeated units are merged.
+"""Edit distances between unit strings that should be equal; repeated units are merged.
 
-Under a change of the recording (noise, another pitch), and between speakers of one sentence.
+Two cases: a recording before and after a change (noise, another pitch; Gat et al. 2022), and one
+sentence spoken by two speakers. Chance is the distance between unrelated strings of the same kind.
 """
 
 from __future__ import annotations
@@ -22,29 +23,29 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Distance:
-    """An edit distance in %, and that of strings that have no reason to be alike."""
+    """An edit distance in %, and that of unrelated strings."""
 
     value: float
     interval: tuple[float, float] | None
-    """95 %; None where there is one utterance or sentence only."""
+    """95 %; None for a single utterance or sentence."""
     chance: float | None
-    """None where there are no other strings."""
+    """None where there are no unrelated strings."""
     n: int
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """How much units change with their recordings, over utterances."""
+    """How much units change when the recordings do."""
 
     per_step: Distance
-    """Unit edit distance of Gat et al. (2022): edits over the steps of the recording, the mean
-    over utterances. Shorter steps make it smaller, so it compares units of one step only."""
+    """Unit edit distance of Gat et al. (2022): edits divided by the steps of the recording, and
+    averaged over utterances. Shorter steps make it smaller: compare units of one step only."""
     per_segment: Distance
-    """Edits over merged units of the recording as it was, of the whole set."""
+    """Edits divided by the merged units of the original recordings, over the whole set."""
 
 
 def robustness(before: UnitFile, after: UnitFile, *, seed: int = 0) -> Robustness:
-    """Units of recordings beside those of the same recordings after a change; 0 is the best.
+    """Compare units of recordings before and after a change; 0 is the best.
 
     Chance is the distance to the changed recording of another utterance, drawn at random.
 
@@ -88,22 +89,22 @@ def sentence_distance(
     *,
     seed: int = 0,
 ) -> Distance:
-    """How far apart the units of one sentence are when two speakers say it; 0 is the best.
+    """Edit distance between the units of one sentence spoken by two speakers; 0 is the best.
 
-    Edits over the length of the longer of both, the mean over pairs. Chance puts in place of each
-    pair's second utterance the one that has the most equal number of units among those with
-    another sentence by the same speaker, or by any other than the first where there are none.
+    Edits divided by the length of the longer string, averaged over pairs. For chance, the second
+    utterance of each pair is replaced by one with another sentence and the nearest number of units,
+    by the same speaker or, if there is none, by any speaker other than the first.
 
     Args:
-        pairs: (one utterance, another speaker's of the same sentence).
-        sentences: what every utterance of the unit file says: the same where it is the same.
+        pairs: (an utterance, an utterance of the same sentence by another speaker).
+        sentences: utterance of the unit file → its sentence, as anything that can be compared.
 
     Raises:
         InputError: no pair, or ids that the unit file lacks.
     """
     if not pairs:
         raise InputError(
-            "no sentence is said by two speakers",
+            "no sentence is spoken by two speakers",
             remedy="give --pairs, or a corpus with texts; the other scores need no such pairs",
         )
     check_same_ids([n for pair in pairs for n in pair], unit_file.ids, "pairs", "unit file")
@@ -125,7 +126,7 @@ def sentence_distance(
 def _replacements(
     unit_file: UnitFile, merged: Mapping[str, NDArray[np.int32]], sentences: Mapping[str, object]
 ) -> Callable[[str, str], str | None]:
-    """What finds an utterance of another sentence to stand in for the second of a pair."""
+    """A function that finds an utterance of another sentence to replace the second of a pair."""
     speakers = unit_file.speakers
     groups: dict[str | None, list[str]] = {}
     for name in unit_file.ids:

@@ -1,9 +1,9 @@
-"""Labels that are no phones: how aligners and transcribers write pauses and noise.
+"""Labels that are no phones: how aligners and transcribers mark pauses and noise.
 
 Each convention has its own: TIMIT h#, pau and epi; Praat #, _ and <pau>; HTK, MFA and Kaldi sil,
-sp, spn, <eps> and Kaldi's word positions after them (SIL_B); WebMAUS <p:>, <usb> and <nib>; DoReCo
-****, <<wip>> and <<fp>uh>; Buckeye SIL, IVER, VOCNOISE, {B_TRANS} and <LAUGH-yeah>. Noise that
-somebody makes (spn, laughter) is no phone either, and counts as a silence.
+sp, spn, <eps>, in Kaldi with word positions (SIL_B); WebMAUS <p:>, <usb> and <nib>; DoReCo ****,
+<<wip>> and <<fp>uh>; Buckeye SIL, IVER, VOCNOISE, {B_TRANS} and <LAUGH-yeah>. Speaker noise (spn,
+laughter) is no phone either, and counts as a silence.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 
-# No symbol of the IPA or SAMPA is one of these, in whatever case: "_" and "#" are none by
-# themselves, and SAMPA's "{" and "<" never enclose anything.
+# None of these is a symbol of the IPA or SAMPA, in any case: "_" and "#" are no symbols on their
+# own, and SAMPA's "{" and "<" never enclose anything.
 _SPELLINGS = """
     # ## #h _ __ h# pau pause epi sil sil1 sil2 silb sile silence ssil sp spn nsn lau lng sns eps
     unk noise vocnoise iver unknown laugh laughter breath hes exclude cutoff error gar garbage xxx
@@ -29,7 +29,7 @@ _PATTERNS = {
     "<<*>*>": r"<<[^<>]*>[^<>]*>",
     "<iver-*>": r"<?(iver|vocnoise|noise|laugh|cutoff|exclude|error|hes|ext|unknown)[-_][^<>]*>?",
 }
-"""How a pattern is written in records, and the regular expression of it."""
+"""A pattern as records write it → its regular expression."""
 _POSITION = re.compile(r"(?<=.)_[bies]$")
 _PATTERN = re.compile("|".join(_PATTERNS.values()))
 
@@ -37,7 +37,7 @@ _PATTERN = re.compile("|".join(_PATTERNS.values()))
 class Silences(Collection[str]):
     """Labels that usually mean no phone, in any case: `"SIL" in SILENCES`.
 
-    It is asked about labels rather than compared with a set of them: some are patterns.
+    A collection with its own membership test rather than a set, since some are patterns.
     """
 
     def __contains__(self, label: object) -> bool:
@@ -63,19 +63,19 @@ SILENCES = Silences()
 
 
 DEFAULT = "default"
-"""What stands for `SILENCES` in records: the list is long."""
+"""Stands for `SILENCES` in records, because the list is long."""
 
 
 def recorded(silences: Collection[str]) -> str | list[str]:
-    """Silences as a score's record has them: `chosen` gives them back."""
+    """Silences as a score's record holds them; `chosen` is the inverse."""
     return DEFAULT if silences is SILENCES else sorted(silences)
 
 
 def chosen(names: str | Collection[str] | None) -> Collection[str]:
-    """The silences of a user's list, with commas between them, or of a score's record.
+    """The silences of a user's comma-separated list, or of a score's record.
 
-    None, and whatever `recorded` gives for `SILENCES`, is `SILENCES`. Any other list is taken as it
-    is, case and all.
+    None and the record of `SILENCES` give `SILENCES`. Any other list is taken literally, with its
+    case.
     """
     if names is None or names == DEFAULT:
         return SILENCES

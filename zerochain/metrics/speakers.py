@@ -1,6 +1,8 @@
-"""How much of the speaker units give away: a linear probe beside chance.
+"""Speaker information: a linear probe on units, and the equal error rate of speaker verification.
 
-How well vectors tell whether two recordings are of one speaker: the equal error rate.
+The probe asks how well a linear classifier recognises the speaker of an utterance from its units;
+good units leave it at chance. The equal error rate asks how well embeddings tell whether two
+recordings are by the same speaker; a good speaker encoder brings it near 0.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bootstrap import bootstrap_mean
 
@@ -23,25 +25,25 @@ N_FOLDS = 5
 
 @dataclass(frozen=True)
 class Probe:
-    """How well a linear classifier tells speakers apart on utterances that it has not seen."""
+    """How well a linear classifier recognises speakers in utterances that it has not seen."""
 
     accuracy: float
     """% of the utterances."""
     interval: tuple[float, float] | None
-    """95 %, over utterances, for the classifiers that were fitted."""
+    """95 %, over utterances, given the fitted classifiers."""
     majority: float
-    """% that guessing the most frequent speaker gets right."""
+    """Accuracy in % of always guessing the most frequent speaker."""
     uniform: float
-    """% that guessing any of the speakers gets right."""
+    """Accuracy in % of guessing any of the speakers."""
     n_utterances: int
     n_speakers: int
     n_folds: int
     left_out: dict[str, int]
-    """Speakers with fewer utterances than folds → their utterances."""
+    """Speakers with fewer utterances than folds → their number of utterances."""
 
 
 def unit_histograms(unit_file: UnitFile, names: Sequence[str]) -> Doubles:
-    """How much of its time each utterance spends on each unit: (n, K), rows add up to 1."""
+    """The share of each utterance's time that each unit takes: (n, K), rows add up to 1."""
     k = unit_file.n_units
     counts = [np.bincount(unit_file.steps(name), minlength=k) for name in names]
     rows = np.stack(counts).astype(np.float64)
@@ -56,8 +58,8 @@ def speaker_probe(
     Every column is standardised on the training folds; the penalty is scikit-learn's (C = 1).
 
     Args:
-        vectors: one an utterance, (n, D).
-        speakers: whose it is (n,). Those with fewer utterances than folds are left out.
+        vectors: one per utterance, (n, D).
+        speakers: of each utterance (n,). Speakers with fewer utterances than folds are left out.
 
     Raises:
         InputError: fewer than two speakers with enough utterances, or vectors that aren't finite.
@@ -68,14 +70,15 @@ def speaker_probe(
     labels = np.array(speakers)[kept]
     if n_folds < 2 or len(set(labels)) < 2:
         raise InputError(
-            f"{len(counts)} speakers, {len(few)} of them with fewer than {n_folds} utterances "
-            f"({listed(sorted(few)) or 'none'}): a probe has nobody to tell apart",
+            f"{counted(len(counts), 'speaker')}, {len(few)} of them with fewer than {n_folds} "
+            f"utterances ({listed(sorted(few)) or 'none'}): a probe needs two speakers or more",
             cause="speaker leakage is undefined for a single speaker",
-            remedy="score more speakers or utterances, or take fewer folds, two at least",
+            remedy="score more speakers or utterances, or use fewer folds (two or more)",
         )
     if len(vectors) != len(speakers) or not np.isfinite(vectors).all():
         raise InputError(
-            f"vectors of shape {vectors.shape} for {len(speakers)} utterances, or NaN in them"
+            f"vectors of shape {vectors.shape} for {counted(len(speakers), 'utterance')}, or NaN "
+            "in them"
         )
     right = _predicted(vectors[kept], labels, n_folds, seed) == labels
     shares = np.array([n for name, n in counts.items() if name not in few]) / len(labels)
@@ -107,7 +110,7 @@ Targets = Literal["across recordings", "within recordings"]
 
 @dataclass(frozen=True)
 class Verification:
-    """An equal error rate, and the trials that it rests on."""
+    """An equal error rate, and its trials."""
 
     eer: float
     """Between 0 and 1; 0.5 is chance."""
@@ -115,22 +118,22 @@ class Verification:
     n_nontargets: int
     n_speakers: int
     targets: Targets
-    """Whether the two pieces of a target trial are of different recordings. Within one recording
-    they share its room, microphone and mood, which makes the trial easier."""
+    """Whether the two segments of a target trial are from different recordings. Within one they
+    share room, microphone and mood, which makes the trial easier."""
 
 
 def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
-    """The rate at which misses (targets below the threshold) equal false alarms.
+    """The error rate at the threshold where misses equal false alarms.
 
-    Between the two thresholds around that point, both rates are interpolated: the ROC curve's
-    crossing with its diagonal. Scores that tie count half.
+    Both rates are interpolated between the two thresholds around that point, where the ROC curve
+    crosses its diagonal. Tied scores count half.
 
     Args:
-        targets: scores of pairs of one speaker (n,); higher is more alike.
-        nontargets: scores of pairs of two (m,).
+        targets: scores of pairs by the same speaker (n,); higher is more similar.
+        nontargets: scores of pairs by two speakers (m,).
 
     Returns:
-        Between 0 (all told apart) and 1 (the scores are upside down).
+        Between 0 (perfect) and 1 (the scores are reversed).
 
     Raises:
         InputError: no targets, no nontargets, or a score that is not finite.
@@ -138,12 +141,13 @@ def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
     one, two = (np.sort(np.asarray(x, np.float64).ravel()) for x in (targets, nontargets))
     if not len(one) or not len(two):
         raise InputError(
-            f"an equal error rate of {len(one)} targets and {len(two)} nontargets is undefined",
-            cause="there is one speaker only, or one piece of each",
+            f"the equal error rate of {counted(len(one), 'target')} and "
+            f"{counted(len(two), 'nontarget')} is undefined",
+            cause="there is only one speaker, or one segment of each",
             remedy="give at least two speakers with two recordings each",
         )
     if not (np.isfinite(one).all() and np.isfinite(two).all()):
-        raise InputError("scores hold NaN or infinity", cause="an embedding of silence")
+        raise InputError("scores with NaN or infinity", cause="an embedding of silence")
     thresholds = np.unique(np.concatenate([one, two]))
     misses = np.append(np.searchsorted(one, thresholds), len(one)) / len(one)
     alarms = 1 - np.append(np.searchsorted(two, thresholds), len(two)) / len(two)
@@ -157,16 +161,16 @@ def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
 def verify(
     vectors: NDArray[np.floating], speakers: Sequence[str], recordings: Sequence[str]
 ) -> Verification:
-    """The equal error rate of all pairs of pieces, by the cosine of their vectors.
+    """The equal error rate of all pairs of segments, by the cosine of their vectors.
 
-    Two pieces of one recording are no trial, unless no speaker has two recordings.
+    Two segments of one recording are no trial, unless no speaker has two recordings.
 
     Args:
-        vectors: (n, E), of unit length.
-        speakers, recordings: of each piece (n,).
+        vectors: (n, E), of length 1.
+        speakers, recordings: of each segment (n,).
 
     Raises:
-        InputError: one speaker only, or not two pieces of any.
+        InputError: only one speaker, or no speaker with two segments.
     """
     _, who = np.unique(list(speakers), return_inverse=True)
     _, where = np.unique(list(recordings), return_inverse=True)

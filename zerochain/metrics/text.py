@@ -1,4 +1,4 @@
-"""Text as a recogniser writes it, and as recognised text is compared."""
+"""The normal form of text in which recognisers are trained and recognised text is compared."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import unicodedata
 
 _APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'"})
 NORMALISATION = "NFC, lower case, letters, marks, digits and inner apostrophes alone"
-"""What `plain` does, for whoever reads a score."""
+"""What `plain` does, recorded with scores."""
 
 
 def plain(text: str) -> str:
-    """Text in lower case and without punctuation, its words one space apart.
+    """Text in lower case and without punctuation, with single spaces between words.
 
-    In Unicode's composed form. Letters, their marks and digits stay; an apostrophe stays between
-    two letters ("don't", "l'eau"); anything else ends a word. Digits are not spelled out.
+    In Unicode's composed form (NFC). Letters, their marks and digits are kept, and apostrophes
+    between two letters ("don't", "l'eau"); anything else separates words. Digits are not spelled
+    out.
     """
     composed = unicodedata.normalize("NFC", text).lower().translate(_APOSTROPHES)
     edged = f" {unicodedata.normalize('NFC', composed)} "

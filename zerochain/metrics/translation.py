@@ -1,7 +1,9 @@
-"""How near translations are to references: BLEU, chrF, error rate, lengths, distinct outputs.
+"""Translations compared with references: BLEU, chrF, error rate, lengths, distinct outputs.
 
-The measures take sequences of anything: units, characters, words. Scores of units depend on the
-codebook, so they compare only between systems that put out units of one unit model.
+BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacrebleu's. Units are scored like text,
+with repeats merged: for BLEU each is a word, for chrF a private-use character. Their scores depend
+on the codebook, so they compare only between systems that output units of one unit model. Intervals
+come from resampling outputs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.metrics.bootstrap import REPLICATES, percentile_interval, resample_weights
 
 Doubles = NDArray[np.float64]
@@ -25,12 +27,12 @@ UNDEFINED_BLEU = (
     "as BLEU is undefined where references are shorter than four words or units: no 4-gram can "
     "match, and perfect outputs would score 0"
 )
-"""Why `bleu` gave no number, for people."""
+"""Why `bleu` is NaN, for messages."""
 _ORDER = 4  # of BLEU's longest n-grams
 _FIRST_PRIVATE = 0xF0000  # 131,072 private characters: no spaces, no punctuation, no upper case
 _MOST_UNITS = 0x20000
 _BLOCK = 4_000_000
-"""Outputs times replicates that are held at once."""
+"""Outputs times replicates in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Estimate:
     value: float
     """NaN where it is undefined."""
     interval: tuple[float, float] | None
-    """95 %, over outputs; None for a single one, or where most resampled sets have no score."""
+    """95 %, over outputs; None for a single one, or if it is undefined for most replicates."""
     n: int
     signature: str = ""
-    """sacrebleu's, where the score is sacrebleu's."""
+    """sacrebleu's, for its scores."""
 
     @property
     def is_defined(self) -> bool:
@@ -51,9 +53,9 @@ class Estimate:
 
 
 def unit_bleu(hypotheses: Sequences, references: Sequences) -> float:
-    """BLEU (0 … 100) of unit sequences with repeats merged, one reference each: sacrebleu's.
+    """BLEU (0 … 100) of unit sequences with repeats merged, one reference each.
 
-    As `bleu` of units as words, without an interval: for early stopping. Always defined: where
+    Like `bleu` of units as words, without an interval: for early stopping. Always defined: where
     all references are shorter than four units, n-grams go up to the length of the longest.
 
     Raises:
@@ -81,7 +83,7 @@ def bleu(
     Without effective order, as is usual for a corpus: outputs that are all shorter than four
     words score 0. Where the references are as short, so that 4-grams can't match and perfect
     outputs would score 0 as well, it is undefined (NaN). Of several references the n-grams of all
-    count, and the length of the nearest.
+    count, and the length of the nearest one.
 
     Raises:
         InputError: none, or unequal numbers of them, or an output without a reference.
@@ -108,7 +110,7 @@ def chrf(
 ) -> Estimate:
     """Corpus chrF2 (0 … 100) of texts, by sacrebleu: 1- to 6-grams of characters.
 
-    Of several references each output takes the one it is nearest to.
+    Of several references each output is compared with the nearest one.
 
     Raises:
         InputError: as `bleu`.
@@ -119,9 +121,9 @@ def chrf(
 
 
 def error_rate(outputs: Sequences, references: References, *, seed: int = 0) -> Estimate:
-    """Levenshtein distance over reference length of the whole set, in %; above 100 if too long.
+    """Levenshtein distance divided by the reference length, of the whole set, in %; can exceed 100.
 
-    Of several references each output takes the one it is nearest to, the longer of two.
+    Of several references each output is compared with the nearest one, and the longer of two.
 
     Raises:
         InputError: as `bleu`; only empty references.
@@ -140,7 +142,7 @@ def error_rate(outputs: Sequences, references: References, *, seed: int = 0) -> 
 
 
 def length_ratio(outputs: Sequences, references: References, *, seed: int = 0) -> Estimate:
-    """Length of all outputs over that of their references; of several the nearest in length.
+    """Length of all outputs divided by that of their references; of several, the nearest in length.
 
     Raises:
         InputError: as `error_rate`.
@@ -157,7 +159,7 @@ def length_ratio(outputs: Sequences, references: References, *, seed: int = 0) -
 
 
 def distinct_ratio(sequences: Sequences) -> float:
-    """Different sequences over sequences: 1 where none is put out twice.
+    """Number of different sequences divided by that of all: 1 where none occurs twice.
 
     Raises:
         InputError: none.
@@ -168,12 +170,13 @@ def distinct_ratio(sequences: Sequences) -> float:
 
 
 def shuffled(groups: Sequence[int], *, seed: int = 0) -> NDArray[np.int64] | None:
-    """A random order (n,) in which nothing stands where one of its own group stood.
+    """A random order (n,) in which no item takes the place of one of its own group.
 
-    Groups in random order, and their members, are moved on by the size of the largest group.
+    Items are laid out group by group, in random order, and shifted circularly by the size of the
+    largest group, which takes every item out of its group's stretch.
 
     Args:
-        groups: of each thing (n,): those with the same reference, say.
+        groups: of each item (n,), for example its reference.
 
     Returns:
         None where more than half are of one group: there is no such order.
@@ -203,7 +206,7 @@ def as_characters(units: Sequence[int]) -> str:
     """
     if len(units) and not 0 <= min(units) <= max(units) < _MOST_UNITS:
         raise InputError(
-            f"units from {min(units)} to {max(units)}: there are characters for 0 … "
+            f"units from {min(units)} to {max(units)}, but there are characters for 0 … "
             f"{_MOST_UNITS - 1}",
         )
     return "".join(chr(_FIRST_PRIVATE + int(unit)) for unit in units)
@@ -219,10 +222,10 @@ def _by_sacrebleu(
 ) -> Estimate:
     """A metric of sacrebleu, with an interval from its statistics of each output.
 
-    Its own bootstrap takes its seed from the environment.
+    sacrebleu's own bootstrap takes its seed from the environment.
 
     Args:
-        longest: of BLEU, whether any and whether all references of each output (n, 2) have an
+        longest: for BLEU, whether any and whether all references of each output (n, 2) have an
             n-gram of the highest order.
     """
     _check(outputs, references)
@@ -250,7 +253,7 @@ def _estimate(
     replicates: int = REPLICATES,
     signature: str = "",
 ) -> Estimate:
-    """What is computed from summed statistics of each output (n, S), and its interval."""
+    """A score of the summed statistics of outputs (n, S), and its interval."""
     n = len(statistics)
     value = score(statistics.sum(axis=0))
     if n < 2 or replicates == 0:
@@ -270,7 +273,8 @@ def _check(outputs: Sequence[Any], references: Sequence[Sequence[Any]]) -> None:
     if len(outputs) != len(references) or not outputs or not all(map(len, references)):
         without = sum(not several for several in references)
         raise InputError(
-            f"{len(outputs)} outputs, {len(references)} with references, {without} of those none",
+            f"{counted(len(outputs), 'output')}, {counted(len(references), 'list')} of references, "
+            f"{without} of them empty",
             cause="an output or its reference is missing",
             remedy="give each output its references, and at least one output",
         )

@@ -1,8 +1,8 @@
-"""The report's plots: ABX against bit rate, unit usage, training curves.
+"""The plots of the report: ABX against bit rate, unit usage, training curves, heatmaps of phones.
 
-The Pareto front: what nothing else beats in both respects.
-
-Labels beside points, each where it covers no other.
+The plot of ABX error against bit rate is the challenge's: lower left is better, and the Pareto
+front joins the systems that no other beats in both. Its points are labelled; `place_labels` keeps
+the labels off each other, the points and their error bars.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other is at least as low as in both coordinates.
+    """Indices of the points on the Pareto front: no other point is as low in both coordinates.
 
-    Of points that are equal the first one stands for all.
+    Of equal points, the first one is taken.
 
     Args:
-        points: (x, y), less is better in both.
+        points: (x, y); lower is better in both.
 
     Returns:
         From the lowest x to the lowest y: x rises strictly, y falls strictly.
@@ -67,15 +67,15 @@ class Label:
 def place_labels(
     axes: Axes, labels: Sequence[Label], around: Sequence[Any] = (), bars: Sequence[Any] = ()
 ) -> None:
-    """Write labels, the first ones nearest to their points; a far one gets a line to its point.
+    """Write labels, the first ones nearest to their points; distant ones get a line to their point.
 
-    Greedy: each takes the first place, from near to far, that lies in the axes and covers neither
-    a point nor an earlier label. A label without text only keeps its point free. One that finds
-    no place is written over the others.
+    Greedy: each label takes the first position, from near to far, that lies in the axes and covers
+    neither a point nor an earlier label. A label without text only keeps its point free. One that
+    finds no position is written over the others.
 
     Args:
-        around: texts that stand in the axes already and may not be covered either.
-        bars: likewise lines, each two points (2, 2) in data coordinates.
+        around: texts in the axes that may not be covered either.
+        bars: likewise lines, each as two points (2, 2) in data coordinates.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
@@ -111,7 +111,7 @@ def _size(figure: Any, label: Label, renderer: Any) -> tuple[float, float]:
 
 
 def _box(dot: Any, size: tuple[float, float], distance: float, way: tuple[int, int]) -> Bbox:
-    """Where a text of this size lies if it is written `distance` away from a dot."""
+    """The box of a text of this size at a distance from a point."""
     from matplotlib.transforms import Bbox
 
     left, bottom = (
@@ -180,16 +180,16 @@ def tradeoff(
     rate: str = "bit rate",
     name_published: bool = True,
 ) -> Figure:
-    """ABX error against bit rate: down and to the left is better.
+    """ABX error against bit rate: lower left is better.
 
-    Where there are many points, only those on the Pareto front have names and intervals.
+    With many points, only those on the Pareto front have names and intervals.
 
     Args:
         references: (name, ABX error) of features, which have no bit rate: dashed lines.
         published: drawn faintly, since they are on other data.
         paper: likewise, without names.
-        rate: what the bit rate is called.
-        name_published: whether their names fit in.
+        rate: the name of the bit rate.
+        name_published: whether to label the published systems.
     """
     figure = style.new_figure(*size_px)
     axes = figure.add_subplot()
@@ -309,7 +309,7 @@ def _limits(
 
 
 def usage(counts: NDArray[np.float64], title: str, perplexity: float) -> Figure:
-    """How much of the time each unit takes, most frequent first; (K,) counts of steps."""
+    """The share of the time that each unit takes, most frequent first; (K,) counts of steps."""
     figure = style.new_figure(*_PANEL)
     axes = figure.add_subplot()
     shares = 100 * np.sort(counts)[::-1] / counts.sum()
@@ -341,7 +341,7 @@ def usage(counts: NDArray[np.float64], title: str, perplexity: float) -> Figure:
 
 
 def training(log: TrainingLog, title: str) -> Figure:
-    """The losses of a training, one row of its log a validation."""
+    """The losses of a training; its log has one row per validation."""
     figure = style.new_figure(*_PANEL)
     axes = figure.add_subplot()
     steps = log["step"]
@@ -369,25 +369,25 @@ def training(log: TrainingLog, title: str) -> Figure:
 
 
 def phone_units(shares: NDArray[np.float64], phones: Sequence[str], title: str) -> Figure:
-    """How often each unit is each phone: shares (P, K), every column adds up to 1."""
-    height = 15 * len(phones) + 70
+    """How often each unit occurs in each phone: shares (P, K), every column adds up to 1."""
     from matplotlib.colors import PowerNorm
 
+    height = 15 * len(phones) + 70
     figure = style.new_figure(max(420, min(960, 5 * shares.shape[1] + 120)), height)
     axes = figure.add_subplot()
-    bright = PowerNorm(0.5, 0, 1)  # or small shares could not be told from none
+    bright = PowerNorm(0.5, 0, 1)  # otherwise small shares look like none
     image = axes.imshow(shares, "magma", bright, aspect="auto", interpolation="nearest")
     axes.set_title(title)
     axes.set_yticks(range(len(phones)), phones, size=7)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("units, by the phone that they are most often in")
+    axes.set_xlabel("units, sorted by their most frequent phone")
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
     bar.set_label("share of the unit's frames")
     return figure
 
 
 def phone_confusions(errors: NDArray[np.float64], phones: Sequence[str], title: str) -> Figure:
-    """ABX errors (%) of pairs of phones (P, P), NaN for none: A and X down, B across."""
+    """ABX errors (%) of pairs of phones (P, P), NaN for none: A and X in rows, B in columns."""
     side = max(320, min(900, 15 * len(phones) + 110))
     figure = style.new_figure(side + 60, side)
     axes = figure.add_subplot()

@@ -1,4 +1,9 @@
-"""ABX beyond one number: cells, pairs of phones and of speakers, two systems side by side."""
+"""ABX beyond one number: tables of cells and pairs, and the comparison of two systems.
+
+Which phones a system confuses, and for which speakers it fails, is in the averages per pair. Two
+systems are compared on the cells that both have: the interval is that of their difference, which is
+narrower than their own intervals suggest, since the same phones are hard for both.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +32,10 @@ _SAME = (
     "seed", "split", "silences", "shift_ms",
 )  # fmt: skip
 _SAME_INPUTS = ("corpus", "phones", "items")
-"""Options and inputs in which two systems may not differ."""
+"""Options and inputs that two systems must share to be compared."""
 _PHONES, _SPEAKERS = ("phone_a", "phone_b"), ("speaker", "speaker_x")
 _BY_SPEAKERS = (("previous", "next"), ("phone_a", "phone_b"))
-"""What is averaged away for a pair of speakers."""
+"""The columns to average over for a pair of speakers."""
 
 
 def write_abx_tables(
@@ -38,12 +43,12 @@ def write_abx_tables(
 ) -> None:
     """Write abx_cells.parquet, abx_phone_pairs.csv and abx_speaker_pairs.csv into a folder.
 
-    A pair of phones (A's and X's, B's) is averaged as the protocol does, a pair of speakers (A's
-    and B's, X's) over contexts and then over pairs of phones.
+    Errors of a pair of phones (A's and X's, B's) are averaged as in the protocol; those of a pair
+    of speakers (A's and B's, X's) over contexts, then over pairs of phones.
 
     Args:
         results: mode → its result.
-        scores: one for each of them.
+        scores: one for each result.
     """
     first = scores[0]
     cells = AbxCells(
@@ -65,7 +70,7 @@ def write_abx_tables(
 
 
 def phone_errors(cells: AbxCells, mode: str) -> list[PairError]:
-    """The ABX error of every (ordered) pair of phones, averaged as the protocol does."""
+    """The ABX error of every ordered pair of phones, averaged as in the protocol."""
     levels = [level for level in cells.options["collapse"] if not {*level} & {*_PHONES}]
     return _pair_errors(cells, mode, _PHONES, levels)
 
@@ -76,8 +81,8 @@ def _pair_errors(
     """The ABX error of every pair of labels.
 
     Args:
-        columns: the pair's two columns.
-        levels: what is averaged away, in this order.
+        columns: the two columns of the pair.
+        levels: columns to average over, in this order.
     """
     table = cells.of_mode(mode)
     keys, names = _columns(table)
@@ -96,18 +101,18 @@ def _pair_errors(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on the same cells, in per cent."""
+    """ABX errors of two systems on the same cells, in per cent."""
 
     mode: str
     first: float
     second: float
     difference: float
-    """The first's error less the second's: below 0 the first is better."""
+    """First minus second: below 0 the first system is better."""
     interval: tuple[float, float] | None
     """95 % of the difference, over phones and speakers."""
     n_cells: int
     left_out: tuple[int, int]
-    """Cells that only the first, and only the second has."""
+    """Number of cells that only the first and only the second system has."""
 
 
 def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Comparison], list[str]]:
@@ -120,7 +125,7 @@ def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Compa
         A comparison for each mode that both have, and the systems' names.
 
     Raises:
-        InputError: other tokens, another protocol or other choices; no cell in common.
+        InputError: different tokens, protocols or options; no cell in common.
     """
     both = read_cells(first), read_cells(second)
     _check_comparable(*both, second)
@@ -136,7 +141,7 @@ def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Compa
 
 
 def _as_rows(mode: str, result: AbxResult) -> pa.Table:
-    """A result's cells with all the columns that a file of cells has."""
+    """The cells of a result, with all columns of a cells file."""
     there = {name: result.cells[name].cast(pa.string()) for name in result.cells.column_names[:-2]}
     there.setdefault("speaker_x", there["speaker"])
     empty = pa.array([""] * result.n_cells)
@@ -146,7 +151,7 @@ def _as_rows(mode: str, result: AbxResult) -> pa.Table:
 
 
 def _columns(table: pa.Table) -> tuple[dict[str, Ints], dict[str, list[str]]]:
-    """Codes (C,) and sorted names of every column that names a cell."""
+    """Codes (C,) and sorted names of every column that identifies a cell."""
     keys, names = {}, {}
     for column in KEYS:
         found, codes = np.unique(np.array(table[column].to_pylist(), str), return_inverse=True)
@@ -162,8 +167,8 @@ def _compare(mode: str, first: AbxCells, second: AbxCells, seed: int) -> Compari
     _, mine, theirs = np.intersect1d(ours, others, assume_unique=True, return_indices=True)
     if len(mine) == 0:
         raise InputError(
-            f"the two have no cell of {mode} in common",
-            cause="they were scored on other tokens",
+            f"the two have no cell of mode {mode} in common",
+            cause="they were scored on different tokens",
             remedy="score both on the same corpus, split and items",
         )
     scores = [tables[0]["score"].to_numpy()[mine], tables[1]["score"].to_numpy()[theirs]]
@@ -183,7 +188,7 @@ def _compare(mode: str, first: AbxCells, second: AbxCells, seed: int) -> Compari
 
 
 def _check_comparable(first: AbxCells, second: AbxCells, path: Path) -> None:
-    """Refuse cells of other tokens, or that were averaged in another way."""
+    """Refuse cells of different tokens, or with different averaging."""
     facts = [
         {**{name: c.options.get(name) for name in _SAME}, **c.inputs, "protocol": c.protocol}
         for c in (first, second)
