@@ -194,9 +194,9 @@ def test_shuffled_depends_on_the_seed_alone() -> None:
 )
 def test_what_lacks_a_reference_is_refused(outputs: list, references: list) -> None:
     for metric in (error_rate, length_ratio):
-        with pytest.raises(InputError, match="outputs?,"):
+        with pytest.raises(InputError, match=r"outputs?,"):
             metric(outputs, references)
-    with pytest.raises(InputError, match="outputs?,"):
+    with pytest.raises(InputError, match=r"outputs?,"):
         bleu([as_words(x) for x in outputs], [list(map(as_words, r)) for r in references])
 
 

@@ -27,6 +27,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from pystoi import stoi
 from scipy.signal import lfilter
 
 from zerochain.audio import Waveform
@@ -202,8 +203,6 @@ def estoi(original: Waveform, resynthesised: Waveform, sample_rate: int = 16_000
     Raises:
         InputError: unequal lengths.
     """
-    from pystoi import stoi
-
     _check_lengths(original, resynthesised)
     if len(original) < _ESTOI_SHORTEST_S * sample_rate or not original.any():
         return None

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
 
 from zerochain.errors import InputError, counted
 from zerochain.kernels import compiled
@@ -53,9 +55,6 @@ class Retrieval:
 
 def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Doubles:
     """1 - Levenshtein distance / length of the longer, of all pairs of texts: (n, m)."""
-    from rapidfuzz.distance import Levenshtein
-    from rapidfuzz.process import cdist
-
     similarity = cdist(
         outputs, candidates, scorer=Levenshtein.normalized_similarity, dtype=np.float64, workers=1
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from zerochain.errors import InputError
 from zerochain.formats.identity import check_same_ids
@@ -147,8 +148,6 @@ def _replacements(
 
 
 def _levenshtein(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
-    from rapidfuzz.distance import Levenshtein
-
     return int(Levenshtein.distance(a.tolist(), b.tolist()))
 
 

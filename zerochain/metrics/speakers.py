@@ -95,6 +95,7 @@ def speaker_probe(
 
 
 def _predicted(vectors: Doubles, labels: NDArray[np.str_], n_folds: int, seed: int) -> NDArray[Any]:
+    # Late: scikit-learn takes over a second to load, and verification does without it.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from zerochain.errors import InputError, counted
 from zerochain.metrics.bootstrap import REPLICATES, percentile_interval, resample_weights
@@ -61,8 +64,6 @@ def unit_bleu(hypotheses: Sequences, references: Sequences) -> float:
     Raises:
         InputError: none, or unequal numbers of them.
     """
-    from sacrebleu.metrics.bleu import BLEU
-
     texts = [as_words(units) for units in hypotheses]
     wanted = [[as_words(units)] for units in references]
     order = max(1, min(_ORDER, max(map(len, references), default=_ORDER)))
@@ -88,8 +89,6 @@ def bleu(
     Raises:
         InputError: none, or unequal numbers of them, or an output without a reference.
     """
-    from sacrebleu.metrics.bleu import BLEU
-
     # `force`: texts here are tokenised on purpose.
     metric = BLEU(tokenize=tokenize, force=True)
     _check(outputs, references)
@@ -115,8 +114,6 @@ def chrf(
     Raises:
         InputError: as `bleu`.
     """
-    from sacrebleu.metrics.chrf import CHRF
-
     return _by_sacrebleu(CHRF(), outputs, references, seed, replicates)
 
 
@@ -128,8 +125,6 @@ def error_rate(outputs: Sequences, references: References, *, seed: int = 0) -> 
     Raises:
         InputError: as `bleu`; only empty references.
     """
-    from rapidfuzz.distance import Levenshtein
-
     _check(outputs, references)
     counts = [
         min((Levenshtein.distance(output, r), -len(r)) for r in several)

@@ -33,6 +33,7 @@ from zerochain.report import style
 from zerochain.report.run import Run
 from zerochain.report.score_tables import ScoreTable
 
+# Functions import matplotlib and Pillow themselves, see `figures`.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

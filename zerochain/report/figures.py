@@ -20,6 +20,8 @@ from zerochain.formats.training_log import TrainingLog
 from zerochain.report import style
 from zerochain.report.published import PaperRow, Published
 
+# Functions import matplotlib themselves: it is optional (the extra `report`), and may be loaded only
+# after `style.require_report_extra`.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

@@ -77,6 +77,7 @@ def write_report(
 
 
 def _render(context: Mapping[str, Any]) -> str:
+    # Late: it is optional (the extra `report`).
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from zerochain.errors import InputError, counted
 from zerochain.formats.corpus import Corpus, Utterance
@@ -164,8 +165,6 @@ def _sounds(run: Run, sides: _Sides, source: Utterance, reference: Utterance) ->
 
 def matched(units: Sequence[int], wanted: Sequence[int]) -> list[tuple[str, bool]]:
     """Units in runs, and whether an alignment with the fewest edits finds them in `wanted`."""
-    from rapidfuzz.distance import Levenshtein
-
     parts: list[tuple[str, bool]] = []
     for edit in Levenshtein.opcodes(units, wanted):
         if edit.src_end > edit.src_start:
