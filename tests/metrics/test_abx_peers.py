@@ -1,6 +1,6 @@
 """ABX errors that fastabx and Libri-Light's code gave for the items in abx_peers, and ours.
 
-Recorded by benchmarks/abx_agreement.py, which says what each peer was told. Errors are compared as
+Recorded by benchmarks/abx_agreement.py, which has the options of each peer. Errors are compared as
 fractions, to 1e-6: the peers hold them in float32, and one triple of a cell more is 1e-4.
 """
 

@@ -65,7 +65,7 @@ SPEAKERS = {"a1": "ana", "a2": "ana", "b1": "béa", "b2": "béa"}
 SENTENCES = {"a1": "s", "b1": "s", "a2": "t", "b2": "t"}
 
 
-def test_one_sentence_beside_another_by_the_same_speaker():
+def test_chance_is_another_sentence_by_the_same_speaker():
     units = unit_file(
         {"a1": [1, 2, 2, 3, 4], "b1": [1, 2, 3], "a2": [5, 6], "b2": [7, 8, 5, 6]},
         speakers=SPEAKERS,
@@ -82,9 +82,9 @@ def test_one_sentence_beside_another_by_the_same_speaker():
 def test_the_stand_in_is_of_like_length_and_another_sentence():
     lines = {"a1": [1, 2], "b1": [1, 2], "b2": [3, 4, 5, 6, 7], "b3": [1, 3], "b4": [1, 2]}
     speakers = {name: name[0] for name in lines}
-    says = {"a1": "s", "b1": "s", "b2": "t", "b3": "u", "b4": "s"}
-    found = sentence_distance(unit_file(lines, speakers=speakers), [("a1", "b1")], says)
-    assert found.chance == 50  # b3: b2 is longer, b4 says the same
+    sentences = {"a1": "s", "b1": "s", "b2": "t", "b3": "u", "b4": "s"}
+    found = sentence_distance(unit_file(lines, speakers=speakers), [("a1", "b1")], sentences)
+    assert found.chance == 50  # b3: b2 is longer, b4 has the same sentence
 
 
 def test_without_another_sentence_there_is_no_chance():
@@ -92,7 +92,7 @@ def test_without_another_sentence_there_is_no_chance():
     assert sentence_distance(units, [("a1", "b1")], SENTENCES).chance is None
     third = unit_file({"a1": [1, 2], "b1": [1, 3], "c": [8, 8]}, speakers={**SPEAKERS, "c": "cleo"})
     found = sentence_distance(third, [("a1", "b1")], {**SENTENCES, "c": "z"})
-    assert found.chance == 100  # béa says nothing else, Cleo does
+    assert found.chance == 100  # béa has no other sentence, Cleo does
 
 
 def test_no_pair_or_no_units_are_refused():

@@ -25,7 +25,7 @@ def test_triphones_are_whole_and_never_touch_silence():
         Item("u", 0.1, 0.4, "b", "a", "c", "ana"),
         Item("u", 0.5, 0.8, "e", "d", "f", "ana"),
     ]
-    # a and c stand beside SIL and sp, d beside sp, f at the edge
+    # a and c are next to SIL and sp, d next to sp, f at the edge
     assert excluded == {"silence": 2, "beside_silence": 4}
     assert len(items) + sum(excluded.values()) == len(LINE)
 

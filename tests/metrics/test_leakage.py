@@ -26,7 +26,7 @@ def test_vectors_that_know_nothing_are_at_chance():
 
 
 def test_a_probe_never_sees_what_it_is_asked():
-    one_hot = np.eye(60)  # tells every utterance from every other, and no speaker
+    one_hot = np.eye(60)  # identifies every utterance, and no speaker
     assert speaker_probe(one_hot, SPEAKERS).accuracy <= 50
 
 

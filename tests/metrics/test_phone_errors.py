@@ -46,9 +46,9 @@ def test_the_rate_is_the_slow_loop_s(frames):
     for line in frames.values():
         mapped = [best[u] for _, u in line]
         runs = [p for i, p in enumerate(mapped) if i == 0 or mapped[i - 1] != p]
-        said = [p for p in runs if p != "SIL"]
+        mapped = [p for p in runs if p != "SIL"]
         meant = [p for p, _ in line if p != "SIL"]
-        edits, n = edits + reference.edit_distance(said, meant), n + len(meant)
+        edits, n = edits + reference.edit_distance(mapped, meant), n + len(meant)
     assert phone_error_rate(units, gold, mapping).value == pytest.approx(100 * edits / n)
 
 

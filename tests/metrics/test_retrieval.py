@@ -123,7 +123,7 @@ def test_rankings_are_pooled_and_each_keeps_its_candidates() -> None:
 
 
 def test_pooled_chance_is_found_within_each_ranking() -> None:
-    """Outputs that only tell which fold they are of know nothing."""
+    """Outputs that only identify their fold are at chance."""
     deaf = [Ranking(np.full((6, 6), value), [[i] for i in range(6)]) for value in (0.1, 0.9)]
     assert pooled_retrieval(deaf).p_value == 1
     sharp = [Ranking(np.eye(6), [[i] for i in range(6)]) for _ in range(2)]

@@ -75,7 +75,7 @@ def test_pairs_of_one_recording_are_no_trials() -> None:
     assert (result.n_targets, result.n_nontargets) == (4 + 1, 8)
     assert result.targets == "across recordings"
     assert result.n_speakers == 2
-    assert result.eer > 0.5  # recordings differ, and half of the strangers are alike
+    assert result.eer > 0.5  # recordings differ, and half of the nontargets are similar
     alone = verify(vectors[[0, 1, 5]], list("aab"), list("uux"))
     assert (alone.eer, alone.targets, alone.n_targets) == (0, "within recordings", 1)
 

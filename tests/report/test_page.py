@@ -432,7 +432,7 @@ def test_units_beside_phones_and_without(corpus: Corpus, tmp_path: Path) -> None
     assert "chance 0.125" in page.text
     maps = [a for a in page.all("svg") if "The phones that each of" in str(a.get("aria-label"))]
     assert len(maps) == 1
-    assert "of 1 phone are the most frequent phone" in page.text
+    assert "Phones that are the most frequent one of some unit: 0 of 1" in page.text
 
 
 def test_units_of_silence_alone_have_no_map(corpus: Corpus, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_what_takes_a_corpus_says_so(corpus, tmp_path):
 
 
 def test_features_of_another_step_are_refused(corpus, tmp_path):
-    """Imported without their corpus nothing tells the step; wrong frames would be compared."""
+    """Without the corpus at import the step is unknown; wrong frames would be compared."""
     for u in NAMES:
         file = tmp_path / "npy" / f"{u}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +130,6 @@ def test_tokens_without_a_match_are_counted(tmp_path):
     write_items(tmp_path / "x.item", [*once, *pairs])
     scored = score_abx(source, items=tmp_path / "x.item", mode="within")
     (score,) = scored.scores
-    # "c" of ana is there once, beside her two "a"; "d" has another context than all others
+    # ana has one "c" and two "a"; "d" has another context than all others
     assert (score.options["n_items"], score.options["n_compared"]) == (8, 7)
     assert "1 item without a match to compare with" in scored.notes[0]

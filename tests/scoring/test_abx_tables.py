@@ -24,7 +24,7 @@ SPEAKERS = ("ana", "béa", "çem")
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Six utterances by three speakers, and features that tell the phones apart, b and c badly."""
+    """Six utterances by three speakers, and features that separate the phones, b and c badly."""
     rng = np.random.default_rng(0)
     names = {f"u{i}": SPEAKERS[i // 2] for i in range(6)}
     utterances = tuple(Utterance(u, f"{u}.wav", 1.35, speaker) for u, speaker in names.items())

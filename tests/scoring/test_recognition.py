@@ -33,7 +33,7 @@ def program(folder: Path, body: str) -> str:
 
 
 def reader(folder: Path, texts: dict[str, str]) -> str:
-    """A command that knows what is said in each recording."""
+    """A command that knows what is wanted in each recording."""
     return program(folder, f"print({texts!r}[wav.stem])")
 
 
@@ -54,9 +54,11 @@ def values(scores: list[Score]) -> dict[str, float]:
     return {score.metric: score.value for score in scores}
 
 
-def test_a_program_that_hears_everything(spoken: Corpus, tmp_path: Path) -> None:
-    heard = {name: text.upper() for name, text in TEXTS.items()}
-    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, heard))
+def test_a_program_that_recognises_everything(spoken: Corpus, tmp_path: Path) -> None:
+    louder = {name: text.upper() for name, text in TEXTS.items()}
+    scored = score_recognition(
+        tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, recognised)
+    )
     assert values(scored.scores) == {"cer_%": 0, "wer_%": 0, "asr_bleu": pytest.approx(100)}
     assert scored.scores[0].n == 3
     assert scored.scores[0].inputs == {"corpus": spoken.id}
@@ -74,15 +76,17 @@ def test_bleu_of_single_words_is_left_out(spoken: Corpus, tmp_path: Path) -> Non
 
 
 def test_errors_are_counted_in_plain_text(spoken: Corpus, tmp_path: Path) -> None:
-    heard = {"a": "das rote Maus", "b": "", "c": "Das Haus, schläft nicht"}
-    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, heard))
+    recognised = {"a": "das rote Maus", "b": "", "c": "Das Haus, schläft nicht"}
+    scored = score_recognition(
+        tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, recognised)
+    )
     made = ["das rote maus", "", "das haus schläft nicht"]
-    said = ["das rote haus", "ein hund der schläft", "das haus schläft nicht"]
+    wanted = ["das rote haus", "ein hund der schläft", "das haus schläft nicht"]
     value = values(scored.scores)
-    assert value["cer_%"] == error_rate(made, [[text] for text in said]).value
+    assert value["cer_%"] == error_rate(made, [[text] for text in wanted]).value
     assert value["cer_%"] == pytest.approx(100 * (1 + 20) / (13 + 20 + 22))
     assert value["wer_%"] == pytest.approx(100 * (1 + 4) / (3 + 4 + 4))
-    expected = bleu(made, [[text] for text in said], tokenize="13a")
+    expected = bleu(made, [[text] for text in wanted], tokenize="13a")
     assert value["asr_bleu"] == expected.value
     last = scored.scores[-1].options
     assert last["signature"] == expected.signature
@@ -95,9 +99,9 @@ def test_translations_say_what_their_targets_say(spoken: Corpus, tmp_path: Path)
         (tmp_path / "wavs" / f"{name}.wav").rename(tmp_path / "wavs" / f"s-{name}.wav")
     rows = (("s-a", "a"), ("s-a", "c"), ("s-b", "b"), ("s-c", "c"), ("s-x", "a"))
     write_pairs(tmp_path / "pairs", Pairs(rows, "src", spoken.id))
-    heard = {"s-a": TEXTS["c"], "s-b": TEXTS["b"], "s-c": TEXTS["c"]}
+    recognised = {"s-a": TEXTS["c"], "s-b": TEXTS["b"], "s-c": TEXTS["c"]}
     options: dict[str, Any] = {
-        "command": reader(tmp_path, heard),
+        "command": reader(tmp_path, recognised),
         "pairs": tmp_path / "pairs",
     }
     scored = score_recognition(tmp_path / "wavs", tmp_path / "de", **options)
@@ -151,16 +155,16 @@ def recogniser(spoken: Corpus, tmp_path: Path) -> Recogniser:
     return Recogniser.load(tmp_path / "r")
 
 
-def test_our_recogniser_stands_beside_its_own_errors(
+def test_our_recogniser_s_own_errors_are_given_as_well(
     spoken: Corpus, recogniser: Recogniser, tmp_path: Path
 ) -> None:
     scored = score_recognition(tmp_path / "wavs", tmp_path / "de", recogniser=tmp_path / "r")
-    heard = [
+    recognised = [
         recogniser.transcribe([audio.read(tmp_path / "wavs" / f"{name}.wav")])[0] for name in TEXTS
     ]
-    said = ["das rote haus", "ein hund der schläft", "das haus schläft nicht"]
+    wanted = ["das rote haus", "ein hund der schläft", "das haus schläft nicht"]
     value = {score.metric: score for score in scored.scores}
-    assert value["cer_%"].value == error_rate(heard, [[text] for text in said]).value
+    assert value["cer_%"].value == error_rate(recognised, [[text] for text in wanted]).value
     own = value["recogniser_cer_%"]
     assert (own.value, own.interval, own.n) == (4.5, (3.0, 6.0), 7)
     assert own.inputs["recogniser"] == recogniser.id
@@ -182,16 +186,14 @@ def test_real_recordings_are_the_ceiling(
     assert not any("was trained on" in note for note in others.notes)
 
 
-def test_a_program_is_given_what_a_corpus_says_is_an_utterance(
-    spoken: Corpus, tmp_path: Path
-) -> None:
+def test_a_program_is_given_each_utterance_of_a_corpus(spoken: Corpus, tmp_path: Path) -> None:
     utterances = tuple(replace(u, start=0.25, end=0.75, duration=0.5) for u in spoken.utterances)
     write_corpus(tmp_path / "cut", replace(spoken, utterances=utterances, folder=None))
     command = program(tmp_path, "import soundfile\nprint(soundfile.info(str(wav)).frames)")
-    assert set(_heard(tmp_path / "cut", command)) == {"8000"}
+    assert set(_recognised(tmp_path / "cut", command)) == {"8000"}
 
 
-def _heard(corpus: Path, command: str) -> list[str]:
+def _recognised(corpus: Path, command: str) -> list[str]:
     from zerochain.scoring.recognition import _Program, _Speech
 
     speech = _Speech.of(corpus)

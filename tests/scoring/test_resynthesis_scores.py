@@ -20,7 +20,7 @@ VOICE = ("ana", "béa")
 
 
 def spoken(corpus: Corpus, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
-    """A wav of every utterance, and what says that all are in ana's voice."""
+    """A wav of every utterance, and a synthesis.json that gives ana's voice for all."""
     for u in corpus.utterances:
         wave = change(audio.read(corpus.audio_path(u)))
         audio.write(folder / f"{u.id}.wav", wave.astype(np.float32))

@@ -84,11 +84,11 @@ def test_bleu_of_short_references_is_left_out(write, tmp_path: Path) -> None:
     assert value["unit_chrf_shuffled"] < 100
     assert any(note.startswith("unit_bleu, unit_bleu_shuffled") for note in scored.notes)
     assert not any("ignores its input" in note for note in scored.notes)
-    # The same output for all: chrF tells what BLEU can't.
+    # The same output for all: chrF detects what BLEU can't.
     write_units(paths[0], unit_file({f"s{i}": [2, 3, 4] for i in range(6)}))
     notes = score_translation(*paths).notes
     assert any("chrF with shuffled sources is as high: the translator ignores" in n for n in notes)
-    # Nothing in common with any reference: that says nothing about the input.
+    # Nothing in common with any reference, which shows nothing about the input.
     write_units(paths[0], unit_file({f"s{i}": [20 + i] for i in range(6)}))
     assert not any("ignores its input" in note for note in score_translation(*paths).notes)
 

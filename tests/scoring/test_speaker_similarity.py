@@ -166,7 +166,7 @@ def test_a_voice_with_one_recording(make_corpus: Callable[..., Corpus], tmp_path
     assert any("takes two recordings" in note for note in scored.notes)
 
 
-def test_strangers_and_missing_utterances(setting: Setting) -> None:
+def test_unknown_and_missing_utterances(setting: Setting) -> None:
     audio.write(setting.wavs / "stranger.wav", np.ones(16_000, np.float32) / 2)
     with pytest.raises(InputError, match="missing in the corpus tiny: stranger"):
         setting.score()

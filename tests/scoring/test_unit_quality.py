@@ -1,4 +1,4 @@
-"""Scores beside gold phones and without any, from files to scores and tables."""
+"""Scores with and without gold phones, from files to scores and tables."""
 
 import csv
 from dataclasses import replace
@@ -21,17 +21,17 @@ from zerochain.scoring.quality import score_quality
 from zerochain.scoring.robustness import score_robustness, score_sentences
 from zerochain.scoring.units import score_leakage
 
-SAID = ["SIL", "k", "a", "t", "a", "SIL"]
+PHONES = ["SIL", "k", "a", "t", "a", "SIL"]
 LABELS = ["SIL", "a", "k", "t"]
 
 
 @pytest.fixture
-def said(tmp_path):
+def spoken(tmp_path):
     """12 utterances of 0.6 s, 100 ms a phone, and units of 20 ms that are the phones."""
     utterances, lines, units = [], {}, {}
     rng = np.random.default_rng(0)
     for i in range(12):
-        name, order = f"u{i}", ["SIL", *rng.permutation(SAID[1:5]).tolist(), "SIL"]
+        name, order = f"u{i}", ["SIL", *rng.permutation(PHONES[1:5]).tolist(), "SIL"]
         utterances.append(
             Utterance(
                 name,
@@ -56,8 +56,8 @@ def values(scored):
     return {score.metric: score.value for score in scored.scores}
 
 
-def test_units_that_are_phones_are_perfect(said, tmp_path):
-    scored = score_quality(tmp_path / "u.parquet", said.folder)
+def test_units_that_are_phones_are_perfect(spoken, tmp_path):
+    scored = score_quality(tmp_path / "u.parquet", spoken.folder)
     found = values(scored)
     for metric in ("pnmi", "v_measure", "completeness", "phone_purity", "cluster_purity"):
         assert found[metric] == pytest.approx(1)
@@ -69,27 +69,27 @@ def test_units_that_are_phones_are_perfect(said, tmp_path):
     assert (first.n, first.protocol) == (12 * 4 * 10, "10 ms frames")
     assert first.options["frames_without_phone"] == 12 * 2 * 10
     assert 0 < first.options["chance"] < 0.5
-    assert first.inputs["corpus"] == said.id
+    assert first.inputs["corpus"] == spoken.id
     assert first.options["silences"] == "default"
 
 
-def test_silences_shift_and_split_are_used_and_stated(said, tmp_path):
-    with_silence = score_quality(tmp_path / "u.parquet", said.folder, silences={"none"})
+def test_silences_shift_and_split_are_used_and_stated(spoken, tmp_path):
+    with_silence = score_quality(tmp_path / "u.parquet", spoken.folder, silences={"none"})
     assert with_silence.scores[0].n == 12 * 60
-    late = score_quality(tmp_path / "u.parquet", said.folder, shift_ms=50)
+    late = score_quality(tmp_path / "u.parquet", spoken.folder, shift_ms=50)
     assert values(late)["pnmi"] < 0.7
     assert values(late)["boundary_recall_%"] < 50
     assert late.scores[0].options["shift_ms"] == 50
-    test = score_quality(tmp_path / "u.parquet", said.folder, split="test")
+    test = score_quality(tmp_path / "u.parquet", spoken.folder, split="test")
     assert test.scores[0].n == 4 * 40
     assert test.scores[0].options["split"] == "test"
 
 
-def test_what_units_stand_for_can_be_learned_elsewhere(said, tmp_path):
+def test_what_units_stand_for_can_be_learned_elsewhere(spoken, tmp_path):
     units, here = read_units(tmp_path / "u.parquet"), tmp_path / "u.parquet"
 
     def errors(**options):
-        scored = score_quality(here, said.folder, **options)
+        scored = score_quality(here, spoken.folder, **options)
         return next(s for s in scored.scores if s.metric == "phone_error_rate_%")
 
     own, train = errors(split="test"), errors(split="test", map_split="train")
@@ -105,23 +105,23 @@ def test_what_units_stand_for_can_be_learned_elsewhere(said, tmp_path):
         errors(map_units=tmp_path / "x.parquet")
 
 
-def test_utterances_without_alignment_are_counted(said, tmp_path):
-    phones = Phones({name: [Phone(0.1, 0.3, "a"), Phone(0.3, 0.5, "b")] for name in said.ids[:5]})
-    write_corpus(said.folder, said, phones)
-    scored = score_quality(tmp_path / "u.parquet", said.folder)
+def test_utterances_without_alignment_are_counted(spoken, tmp_path):
+    phones = Phones({name: [Phone(0.1, 0.3, "a"), Phone(0.3, 0.5, "b")] for name in spoken.ids[:5]})
+    write_corpus(spoken.folder, spoken, phones)
+    scored = score_quality(tmp_path / "u.parquet", spoken.folder)
     assert scored.scores[0].options["exclusions"] == {"utterances_without_alignment": 7}
     assert "left out: 7 utterances without alignment" in scored.notes
     assert scored.scores[0].n == 5 * 40
-    write_corpus(said.folder, said, Phones({said.ids[0]: phones.by_id[said.ids[0]]}))
+    write_corpus(spoken.folder, spoken, Phones({spoken.ids[0]: phones.by_id[spoken.ids[0]]}))
     with pytest.raises(InputError, match="none of 4 utterances has gold phones"):
-        score_quality(tmp_path / "u.parquet", said.folder, split="test")
+        score_quality(tmp_path / "u.parquet", spoken.folder, split="test")
 
 
-def test_undefined_scores_are_left_out_and_said(said, tmp_path):
+def test_undefined_scores_are_left_out_with_a_note(spoken, tmp_path):
     units = read_units(tmp_path / "u.parquet")
     constant = {name: np.zeros_like(line) for name, line in units.units.items()}
     write_units(tmp_path / "u.parquet", replace(units, units=constant))
-    scored = score_quality(tmp_path / "u.parquet", said.folder)
+    scored = score_quality(tmp_path / "u.parquet", spoken.folder)
     assert values(scored).keys() == {
         "pnmi",
         "v_measure",
@@ -133,20 +133,20 @@ def test_undefined_scores_are_left_out_and_said(said, tmp_path):
     assert any("units never change" in note or "0 of units" in note for note in scored.notes)
 
 
-def test_without_gold_phones_the_way_out_is_named(said, tmp_path):
-    (said.folder / "phones.parquet").unlink()
+def test_without_gold_phones_the_fix_is_named(spoken, tmp_path):
+    (spoken.folder / "phones.parquet").unlink()
     with pytest.raises(InputError, match="leakage, robustness and sentences"):
-        score_quality(tmp_path / "u.parquet", said.folder)
+        score_quality(tmp_path / "u.parquet", spoken.folder)
 
 
-def test_one_phone_is_refused(said, tmp_path):
-    write_corpus(said.folder, said, Phones({name: [Phone(0, 0.6, "a")] for name in said.ids}))
+def test_one_phone_is_refused(spoken, tmp_path):
+    write_corpus(spoken.folder, spoken, Phones({name: [Phone(0, 0.6, "a")] for name in spoken.ids}))
     with pytest.raises(InputError, match="all frames are of one phone"):
-        score_quality(tmp_path / "u.parquet", said.folder)
+        score_quality(tmp_path / "u.parquet", spoken.folder)
 
 
-def test_tables(said, tmp_path):
-    score_quality(tmp_path / "u.parquet", said.folder, tables=tmp_path / "t")
+def test_tables(spoken, tmp_path):
+    score_quality(tmp_path / "u.parquet", spoken.folder, tables=tmp_path / "t")
     rows = list(csv.reader((tmp_path / "t" / "phone_by_unit.csv").open(encoding="utf-8")))
     assert rows[0] == ["phone", "0", "1", "2", "3"]
     assert rows[1:] == [
@@ -161,11 +161,11 @@ def test_tables(said, tmp_path):
     assert {row["share"] for row in units} == {"1.0000"}
 
 
-def test_leakage_of_units_that_name_their_speaker(said, tmp_path):
+def test_leakage_of_units_that_name_their_speaker(spoken, tmp_path):
     units = read_units(tmp_path / "u.parquet")
     named = {n: np.full(30, 2 * (units.speakers[n] == "ana"), np.int32) for n in units.ids}
     write_units(tmp_path / "u.parquet", replace(units, units=named))
-    scored = score_leakage(tmp_path / "u.parquet", said.folder, model=tmp_path / "m")
+    scored = score_leakage(tmp_path / "u.parquet", spoken.folder, model=tmp_path / "m")
     assert values(scored) == {"speaker_probe_histograms_%": 100, "speaker_probe_vectors_%": 100}
     first = scored.scores[0]
     assert first.options["chance"] == first.options["chance_uniform"] == 50
@@ -173,18 +173,18 @@ def test_leakage_of_units_that_name_their_speaker(said, tmp_path):
     assert "model" in first.inputs
 
 
-def test_leakage_refuses_what_it_can_t_tell(said, tmp_path):
+def test_leakage_refuses_too_few_speakers(spoken, tmp_path):
     here = tmp_path / "u.parquet"
     with pytest.raises(InputError, match="needs two speakers"):
-        score_leakage(here, said.folder, split="test")  # two utterances of each
-    assert score_leakage(here, said.folder, split="test", n_folds=2).scores[0].n == 4
+        score_leakage(here, spoken.folder, split="test")  # two utterances of each
+    assert score_leakage(here, spoken.folder, split="test", n_folds=2).scores[0].n == 4
     write_bundle(tmp_path / "other", "kmeans", {}, {"codebook": np.eye(4) * 2}, {})
     with pytest.raises(ModelMismatchError):
-        score_leakage(here, said.folder, model=tmp_path / "other")
-    nobody = replace(said, utterances=tuple(replace(u, speaker=None) for u in said.utterances))
-    write_corpus(said.folder, replace(nobody, folder=None))
+        score_leakage(here, spoken.folder, model=tmp_path / "other")
+    nobody = replace(spoken, utterances=tuple(replace(u, speaker=None) for u in spoken.utterances))
+    write_corpus(spoken.folder, replace(nobody, folder=None))
     with pytest.raises(InputError, match="without a known speaker"):
-        score_leakage(here, said.folder)
+        score_leakage(here, spoken.folder)
 
 
 @pytest.fixture
@@ -238,60 +238,60 @@ def test_robustness_refuses_what_doesn_t_belong_together(changed, tmp_path):
         score_robustness(*files, after.folder)
 
 
-def test_every_metric_prefers_better_units(said, changed, tmp_path):
+def test_every_metric_prefers_better_units(spoken, changed, tmp_path):
     units, rng = tmp_path / "u.parquet", np.random.default_rng(1)
-    scored = [score_quality(units, said.folder), score_sentences(units, said.folder)]
+    scored = [score_quality(units, spoken.folder), score_sentences(units, spoken.folder)]
     exact = read_units(units)
     # The phones in random order, and their boundaries 40 ms late.
     late = {
         n: np.roll(rng.permutation(u.reshape(-1, 5)).ravel(), 2) for n, u in exact.units.items()
     }
     write_units(units, replace(exact, units=late))
-    assert_better(scored[0], score_quality(units, said.folder))
+    assert_better(scored[0], score_quality(units, spoken.folder))
     random = {n: rng.permutation(u) for n, u in exact.units.items()}
     write_units(units, replace(exact, units=random))
-    assert_better(scored[1], score_sentences(units, said.folder))
+    assert_better(scored[1], score_sentences(units, spoken.folder))
     files = tmp_path / "before.parquet", tmp_path / "after.parquet"
     worse = score_robustness(*files, changed[1].folder)
     write_units(files[1], replace(read_units(files[1]), units=read_units(files[0]).units))
     assert_better(score_robustness(*files, changed[1].folder), worse)
 
 
-def test_sentences_by_two_speakers(said, tmp_path):
+def test_sentences_by_two_speakers(spoken, tmp_path):
     here = tmp_path / "u.parquet"
-    scored = score_sentences(here, said.folder)
+    scored = score_sentences(here, spoken.folder)
     (one,) = scored.scores
     assert one.protocol == "same text"
     assert one.n == 3 * 4  # of the six pairs of each sentence two are by one speaker
     assert one.options["exclusions"] == {"pairs_of_one_or_an_unknown_speaker": 6}
     assert 0 < one.value < 100
     assert one.options["chance"] > 0
-    same = {n: np.full(30, int(n[1:]) // 4, np.int32) for n in said.ids}
+    same = {n: np.full(30, int(n[1:]) // 4, np.int32) for n in spoken.ids}
     write_units(here, replace(read_units(here), units=same))
-    again = score_sentences(here, said.folder).scores[0]
+    again = score_sentences(here, spoken.folder).scores[0]
     assert (again.value, again.options["chance"]) == (0, 100)
 
 
-def test_sentences_of_a_pairs_file(said, tmp_path):
+def test_sentences_of_a_pairs_file(spoken, tmp_path):
     here, pairs = tmp_path / "u.parquet", tmp_path / "pairs.parquet"
-    write_pairs(pairs, Pairs((("u0", "u1"), ("u1", "u4"), ("u2", "u0")), said.id, said.id))
-    (one,) = score_sentences(here, said.folder, pairs=pairs).scores
+    write_pairs(pairs, Pairs((("u0", "u1"), ("u1", "u4"), ("u2", "u0")), spoken.id, spoken.id))
+    (one,) = score_sentences(here, spoken.folder, pairs=pairs).scores
     assert (one.protocol, one.n) == ("pairs file", 2)  # u2 and u0 are both Ana's
     assert "pairs" in one.inputs
-    write_pairs(pairs, Pairs((("u0", "stranger"),), said.id, said.id))
+    write_pairs(pairs, Pairs((("u0", "stranger"),), spoken.id, spoken.id))
     with pytest.raises(InputError, match="stranger"):
-        score_sentences(here, said.folder, pairs=pairs)
+        score_sentences(here, spoken.folder, pairs=pairs)
 
 
-def test_no_sentence_twice_is_refused(said, tmp_path):
-    mute = tuple(replace(u, text=None) for u in said.utterances)
-    write_corpus(said.folder, replace(said, utterances=mute, folder=None))
+def test_no_sentence_twice_is_refused(spoken, tmp_path):
+    mute = tuple(replace(u, text=None) for u in spoken.utterances)
+    write_corpus(spoken.folder, replace(spoken, utterances=mute, folder=None))
     with pytest.raises(InputError, match="no sentence is spoken by two speakers"):
-        score_sentences(tmp_path / "u.parquet", said.folder)
+        score_sentences(tmp_path / "u.parquet", spoken.folder)
 
 
-def test_the_command_line(said, tmp_path):
-    common = ("--corpus", said.folder, "--out", tmp_path / "s.jsonl")
+def test_the_command_line(spoken, tmp_path):
+    common = ("--corpus", spoken.folder, "--out", tmp_path / "s.jsonl")
     units = tmp_path / "u.parquet"
     output = run(
         "score", "quality", units, *common, "--silence", "SIL,k", "--tables", tmp_path / "t"
@@ -301,7 +301,7 @@ def test_the_command_line(said, tmp_path):
     assert (tmp_path / "t" / "unit_to_phone.csv").exists()
     run("score", "leakage", units, *common, "--folds", "3")
     run("score", "sentences", units, *common)
-    output = run("export", "textgrid", units, "--corpus", said.folder, "--out", tmp_path / "tg")
+    output = run("export", "textgrid", units, "--corpus", spoken.folder, "--out", tmp_path / "tg")
     assert "12 TextGrids, 12 of them with gold phones" in output.output
     metrics = [score.metric for score in read_scores(tmp_path / "s.jsonl")]
     assert "speaker_probe_histograms_%" in metrics

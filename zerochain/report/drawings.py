@@ -254,7 +254,6 @@ def _phone_map(
     n_spoken = len(set(best.tolist()) - {len(aligned.names)})
     caption = (
         f"The phones that each of {counted(len(order), 'unit')} occurs in, in frames of 10 ms. "
-        f"{n_spoken} of {counted(len(aligned.names), 'phone')} are the most frequent phone of at "
-        "least one unit."
+        f"Phones that are the most frequent one of some unit: {n_spoken} of {len(aligned.names)}."
     )
     return Drawing(style.inline_svg(figure, f"{name}: {caption}", f"phones-{units.id}"), caption)

@@ -430,5 +430,5 @@ def _spectrogram(axes: Axes, wave: audio.Waveform) -> None:
     )
     axes.set_ylim(0, audio.SAMPLE_RATE / 2000)
     axes.set_yticks([0, 2, 4, 6, 8])
-    axes.set_ylabel("kHz")
-    axes.set_xlabel("seconds")
+    axes.set_ylabel("frequency (kHz)")
+    axes.set_xlabel("time (s)")

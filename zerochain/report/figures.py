@@ -20,8 +20,8 @@ from zerochain.formats.training_log import TrainingLog
 from zerochain.report import style
 from zerochain.report.published import PaperRow, Published
 
-# Functions import matplotlib themselves: it is optional (the extra `report`), and may be loaded only
-# after `style.require_report_extra`.
+# Functions import matplotlib themselves: it is optional (the extra `report`), and is to be loaded
+# only after `style.require_report_extra`.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -328,7 +328,8 @@ def usage(counts: NDArray[np.float64], title: str, perplexity: float) -> Figure:
     axes.set_xlabel("units, most frequent first")
     axes.set_ylabel("share of time (%)")
     axes.set_xlim(0, len(shares))
-    axes.set_ylim(0, None)
+    middle = max(shares[len(shares) // 2], 100 / len(shares))
+    axes.set_ylim(0, max(1.05 * shares[0], 1.5 * middle))  # the text needs room above flat usage
     axes.text(
         0.98,
         0.96,
@@ -374,7 +375,7 @@ def phone_units(shares: NDArray[np.float64], phones: Sequence[str], title: str) 
     """How often each unit occurs in each phone: shares (P, K), every column adds up to 1."""
     from matplotlib.colors import PowerNorm
 
-    height = 15 * len(phones) + 70
+    height = max(190, 15 * len(phones) + 70)  # below, the label of the colour bar is cut off
     figure = style.new_figure(max(420, min(960, 5 * shares.shape[1] + 120)), height)
     axes = figure.add_subplot()
     bright = PowerNorm(0.5, 0, 1)  # otherwise small shares look like none

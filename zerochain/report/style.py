@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from zerochain.errors import InputError
 from zerochain.machine import spare_matplotlib_the_search
 
-# Functions import matplotlib themselves: it is optional (the extra `report`), and may be loaded only
-# after `require_report_extra`, which chooses the folder of its cache.
+# Functions import matplotlib themselves: it is optional (the extra `report`), and is to be loaded
+# only after `require_report_extra`, which chooses the folder of its cache.
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
