@@ -23,6 +23,7 @@ from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.scores import Score, append_scores, read_scores
 from zerochain.formats.text_files import write_csv
+from zerochain.metrics import names
 from zerochain.metrics.abx_plan import PHONE, TRIPHONE
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.units import score_bitrate
@@ -55,13 +56,13 @@ SETTINGS = {
     for name, options in NORMALISATIONS.items()
 }
 COLUMNS = (
-    ("before", "abx_across_%", "phone"),
-    ("before", "abx_within_%", "phone"),
-    ("before", "abx_across_%", "triphone"),
-    ("after", "abx_across_%", "phone"),
-    ("after", "abx_within_%", "phone"),
-    ("after", "abx_across_%", "triphone"),
-    ("after", "segment_bitrate_bit/s", ""),
+    ("before", names.ABX_ACROSS.key, "phone"),
+    ("before", names.ABX_WITHIN.key, "phone"),
+    ("before", names.ABX_ACROSS.key, "triphone"),
+    ("after", names.ABX_ACROSS.key, "phone"),
+    ("after", names.ABX_WITHIN.key, "phone"),
+    ("after", names.ABX_ACROSS.key, "triphone"),
+    ("after", names.SEGMENT_BITRATE.key, ""),
 )
 
 
@@ -141,8 +142,8 @@ def write_tables(out: Path) -> None:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     header = ["data_set", "setting", "when", "metric", "protocol", "value", "low", "high"]
     rows = [
-        [*names, *column, score.value, *(score.interval or ("", ""))]
-        for names, scores in found.items()
+        [*row, *column, score.value, *(score.interval or ("", ""))]
+        for row, scores in found.items()
         for column, score in scores.items()
     ]
     write_csv(out / "table.csv", header, rows)
@@ -150,9 +151,8 @@ def write_tables(out: Path) -> None:
 
 def by_column(scores: list[Score]) -> dict[tuple[str, str, str], Score]:
     """Scores by when, metric and protocol."""
-    return {
-        (s.system, s.metric, s.protocol if s.metric.startswith("abx") else ""): s for s in scores
-    }
+    abx = {one.key for one in names.ABX.values()}
+    return {(s.system, s.metric, s.protocol if s.metric in abx else ""): s for s in scores}
 
 
 def cells(scores: dict[tuple[str, str, str], Score]) -> list[str]:

@@ -28,6 +28,7 @@ from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.scores import append_scores, read_scores
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import read_units, write_units
+from zerochain.metrics import names
 from zerochain.scoring.translation import score_translation
 from zerochain.training.config import TrainingConfig
 from zerochain.translation.baselines import nearest_baseline
@@ -38,15 +39,18 @@ from zerochain.translation.source import read_source
 from zerochain.translation.stage import train_translator, translate
 from zerochain.translation.translator import Search
 
-COLUMNS = (
-    "unit_bleu",
-    "unit_bleu_shuffled",
-    "unit_bleu_floor",
-    "unit_chrf",
-    "unit_error_rate_%",
-    "length_ratio",
-    "distinct_output_ratio",
-    "retrieval_mrr",
+COLUMNS = tuple(
+    metric.key
+    for metric in (
+        names.UNIT_BLEU,
+        names.shuffled(names.UNIT_BLEU),
+        names.floor(names.UNIT_BLEU),
+        names.UNIT_CHRF,
+        names.UNIT_ERROR_RATE,
+        names.LENGTH_RATIO,
+        names.DISTINCT_OUTPUTS,
+        names.RETRIEVAL_MRR,
+    )
 )
 
 
@@ -104,9 +108,9 @@ def know(setting: Setting, pairs: Path, n: int, seed: int) -> Known:
     return Known(n, path, list(sources), list(targets))
 
 
-def part_of(units: Path, names: list[str], out: Path) -> Path:
+def part_of(units: Path, ids: list[str], out: Path) -> Path:
     """Write a unit file of these utterances only."""
-    write_units(out, replace(read_units(units).restrict(names), id=""))
+    write_units(out, replace(read_units(units).restrict(ids), id=""))
     return out
 
 
@@ -208,8 +212,8 @@ class Size:
                 device=s.device,
             )
             search = Search(sample=s.sample)
-            names = self.known.targets
-            translate(reverse, s.target_units, made, search=search, ids=names, device=s.device)
+            ids = self.known.targets
+            translate(reverse, s.target_units, made, search=search, ids=ids, device=s.device)
         return Pseudo(made, s.target_units)
 
 
@@ -287,7 +291,7 @@ def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, An
         )
         append_scores(scores, found.scores)
     by_name = {score.metric: score for score in read_scores(scores)}
-    low, high = by_name["unit_bleu"].interval or (np.nan, np.nan)
+    low, high = by_name[names.UNIT_BLEU.key].interval or (np.nan, np.nan)
     return {
         "pairs": known.n,
         "sources_without": len(known.sources),
@@ -301,8 +305,8 @@ def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, An
 
 def write_tables(out: Path, rows: list[dict[str, Any]]) -> None:
     """table.csv with all scores, table.md with unit-BLEU: methods in rows, sizes in columns."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    write_csv(out / "table.csv", names, [[row.get(name, "") for name in names] for row in rows])
+    heads = list(dict.fromkeys(name for row in rows for name in row))
+    write_csv(out / "table.csv", heads, [[row.get(name, "") for name in heads] for row in rows])
     sizes = list(dict.fromkeys(row["pairs"] for row in rows))
     ways = list(dict.fromkeys(row["way"] for row in rows))
     bleu = {(row["way"], row["pairs"]): f"{row['unit_bleu']:.1f}" for row in rows}

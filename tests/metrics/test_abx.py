@@ -377,7 +377,7 @@ def test_bad_input_is_refused():
     with pytest.raises(InputError, match="NaN"):
         abx(broken, items, distance="identical")
     units = as_units(features)
-    with pytest.raises(InputError, match="give --model"):
+    with pytest.raises(InputError, match="give the unit model"):
         abx(units, items, distance="angular")
     with pytest.raises(InputError, match="3 vectors for 8 units"):
         abx(units, items, codebook=np.eye(3, dtype=np.float32))

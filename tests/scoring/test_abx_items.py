@@ -50,15 +50,15 @@ def test_items_need_no_corpus(corpus, tmp_path):
     wanted = score_abx(source, corpus, protocol=PHONE)
     alone = score_abx(source, items=tmp_path / "x.item", protocol=PHONE)
     short = shortened(tmp_path / "x.item", tmp_path / "short.item")
-    named = score_abx(source, items=short, folders=False, protocol=PHONE)
-    both = score_abx(source, corpus, items=short, folders=False, protocol=PHONE)
+    named = score_abx(source, items=short, ids="name", protocol=PHONE)
+    both = score_abx(source, corpus, items=short, ids="name", protocol=PHONE)
     values = [[(s.value, s.interval, s.n) for s in one.scores] for one in (wanted, alone, named)]
     assert values[0] == values[1] == values[2] == [(s.value, s.interval, s.n) for s in both.scores]
     assert "corpus" not in alone.scores[0].inputs
     assert len(alone.scores[0].inputs["items"]) == 64
     with pytest.raises(InputError, match=r"like 'u0', but ids .* are paths like 'in/u0'") as error:
         score_abx(source, corpus, items=short, protocol=PHONE)
-    assert "--ids name" in str(error.value)
+    assert "ids='name'" in str(error.value)
 
 
 def test_a_split_keeps_its_items_and_counts_the_others(corpus, tmp_path):

@@ -55,10 +55,9 @@ def values(scores: list[Score]) -> dict[str, float]:
 
 
 def test_a_program_that_recognises_everything(spoken: Corpus, tmp_path: Path) -> None:
-    louder = {name: text.upper() for name, text in TEXTS.items()}
-    scored = score_recognition(
-        tmp_path / "wavs", tmp_path / "de", command=reader(tmp_path, recognised)
-    )
+    upper = {name: text.upper() for name, text in TEXTS.items()}
+    command = reader(tmp_path, upper)
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", command=command)
     assert values(scored.scores) == {"cer_%": 0, "wer_%": 0, "asr_bleu": pytest.approx(100)}
     assert scored.scores[0].n == 3
     assert scored.scores[0].inputs == {"corpus": spoken.id}

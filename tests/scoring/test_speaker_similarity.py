@@ -118,7 +118,7 @@ def test_the_encoder_that_conditioned_the_inverter_is_refused(setting: Setting) 
 
 def test_another_voice_and_wavs_of_another_program(setting: Setting) -> None:
     (setting.wavs / "synthesis.json").unlink()
-    with pytest.raises(InputError, match="give --voice SPEAKER"):
+    with pytest.raises(InputError, match="give voice="):
         setting.score()
     scored = setting.score(voice="béa", system="theirs")
     assert any("conditioned on" in note for note in scored.notes)

@@ -99,7 +99,6 @@ def abx(
     distance: str | None,
     silence: str | None,
     beside: str | None,
-    ids: str,
     out: Path,
     **options: Any,
 ) -> None:
@@ -131,7 +130,7 @@ def abx(
     options["silences"] = chosen_silences(silence)
     chosen = variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing)
     options["distance"] = ALIASES.get(distance or "", distance)
-    save_scores(score_abx(protocol=chosen, folders=ids == "path", **options), out, beside)
+    save_scores(score_abx(protocol=chosen, **options), out, beside)
 
 
 @click.command(cls=Command, example="zerochain score compare tables/km256 tables/gmm256")

@@ -240,7 +240,8 @@ def _sequences(
         raise InputError(
             f"distance {name!r} compares vectors, but units without a codebook have none",
             cause="the unit model was not given",
-            remedy=f"give --model, or choose {' or '.join(UNIT_KINDS)}",
+            remedy="give the unit model, or "
+            + " or ".join(f"distance={kind!r}" for kind in UNIT_KINDS),
         )
     if len(codebook) < representation.n_units:
         raise InputError(

@@ -116,7 +116,7 @@ def _with_logarithms(frames: NDArray[np.float32], kind: int) -> Floats:
         raise InputError(
             "frames that are negative or all zero are no probabilities for KL",
             cause="the features are not posteriors",
-            remedy="score them with --distance angular",
+            remedy="score them with distance='angular'",
         )
     if kind == kernel.KL_SYMMETRIC:
         return np.concatenate([p, np.log(p + _EPSILON)], axis=1).astype(np.float32)
@@ -233,7 +233,7 @@ def _distances(
         raise InputError(
             "distances between frames overflow",
             cause="the features have values beyond 1e18",
-            remedy="normalise them, or score them with --distance angular",
+            remedy="normalise them, or score them with distance='angular'",
         )
     return both.ravel()
 

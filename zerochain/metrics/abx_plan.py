@@ -324,5 +324,5 @@ def _no_cells(conditions: Conditions, n_items: int, names: dict[str, list[str]])
     return NoCellsError(
         f"ABX is undefined: {counted(n_items, 'item')} (values of {counts}) give no A, B and X",
         cause=cause,
-        remedy="score more speech, another --mode, or --protocol phone (any context)",
+        remedy="score more speech, another mode, or phones in any context: protocol='phone'",
     )

@@ -190,14 +190,14 @@ def _with_speakers(
             "the alignments leave no item for ABX",
             path=source or None,
             cause="every phone is a silence or next to one",
-            remedy="check the alignments and --silence, or choose --protocol phone",
+            remedy="check the alignments and the list of silences, or score with protocol='phone'",
         )
     nameless = sorted({item.file for item in items if not speakers.get(item.file)})
     if nameless:
         raise InputError(
             f"{counted(len(nameless), 'utterance')} without a known speaker: {listed(nameless)}",
             cause="the recordings were imported without speakers",
-            remedy="import them with --speaker-from or a table; ABX compares speakers",
+            remedy="import them again with speakers, from their paths or from a table",
         )
     return [item._replace(speaker=str(speakers[item.file])) for item in items]
 

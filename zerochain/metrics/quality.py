@@ -137,7 +137,7 @@ def align_frames(
             f"no frame of {counted(len(lines), 'utterance')} lies in a phone",
             path=phones.source or None,
             cause="every label counts as silence, or the times don't match the units",
-            remedy="check the alignments, --silence and --shift-ms",
+            remedy="check the alignments, the list of silences and shift_ms=",
         )
     return Aligned(names, framed, units, unit_file.n_units)
 
@@ -154,7 +154,7 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
         raise InputError(
             "all frames are of one phone, which leaves nothing to predict",
             cause="the alignment has one label, or all others count as silence",
-            remedy="check the alignments and --silence",
+            remedy="check the alignments and the list of silences",
         )
     within = aligned.histograms[:, : n_phones * k]
     values = _measures(table.astype(np.float64)[None])[0]

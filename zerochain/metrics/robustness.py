@@ -106,7 +106,7 @@ def sentence_distance(
     if not pairs:
         raise InputError(
             "no sentence is spoken by two speakers",
-            remedy="give --pairs, or a corpus with texts; the other scores need no such pairs",
+            remedy="give pairs of utterances, or a corpus with texts; other scores need neither",
         )
     check_same_ids([n for pair in pairs for n in pair], unit_file.ids, "pairs", "unit file")
     merged = {name: unit_file.segments(name)[0] for name in unit_file.ids}

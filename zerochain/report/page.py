@@ -36,7 +36,7 @@ _ABSENT = {
     "resynthesis": "scores of resynthesised speech ('zerochain score resynthesis')",
     "players": "resynthesised speech ('zerochain invert synthesize')",
     "usage": "units ('zerochain encode')",
-    "examples": "an utterance with both units and a recording (--corpus)",
+    "examples": "an utterance with both units and a recording ('zerochain report --corpus')",
     "trainings": "a training log",
 }
 """Parts that a run may lack → what the page calls them."""

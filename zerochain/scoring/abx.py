@@ -52,7 +52,7 @@ def score_abx(
     *,
     model: Path | None = None,
     items: Path | None = None,
-    folders: bool = True,
+    ids: Literal["path", "name"] = "path",
     protocol: Protocol = TRIPHONE,
     distance: Distance | None = None,
     mode: Mode | Literal["both"] | None = None,
@@ -73,7 +73,7 @@ def score_abx(
             are checked.
         model: the units' model; its codebook gives distances other than "same or not".
         items: an .item file, instead of the corpus's gold phones.
-        folders: files of `items` are whole ids; else the part behind the last slash.
+        ids: what `items` call utterances: whole ids ("path"), or the part behind the last slash.
         mode: None scores all modes of the protocol; for one speaker, across is left out with a
             note.
         normalise: normalise the mean and variance of features first, over all of `source`;
@@ -88,6 +88,7 @@ def score_abx(
     """
     whole = None if corpus is None else read_corpus(corpus)
     representation, codebook = _representation(source, model, normalise)
+    folders = ids == "path"
     tokens, excluded = _tokens(items, folders, whole, representation, split, protocol, silences)
     tokens = timed(tokens, protocol, whole, items, shift_ms / 1000)
     by_lines = protocol.frames == "fraction" and isinstance(representation, Features)
@@ -156,9 +157,9 @@ def _tokens(
     if corpus is None and (items is None or split is not None):
         raise InputError(
             "no source of tokens to compare" if items is None else "only a corpus has splits",
-            remedy="give --corpus, one with gold phones, or --items"
+            remedy="give corpus=, one with gold phones, or items="
             if items is None
-            else "give --corpus as well, or leave --split out",
+            else "give corpus= as well, or leave split= out",
         )
     if items is None:
         assert corpus is not None
@@ -177,9 +178,9 @@ def _representation(
     if source.is_dir():
         if model is not None:
             raise InputError(
-                "--model gives vectors to units, but these are features",
+                "model= gives vectors to units, but these are features",
                 path=source,
-                remedy="leave --model out, or score a unit file",
+                remedy="leave model= out, or score a unit file",
             )
         if not (source / MARKER).is_file():
             raise InputError(
@@ -195,7 +196,7 @@ def _representation(
         return features if normalise == "none" else normalised(features, normalise), None
     unit_file = read_units(source)
     if normalise != "none":
-        raise InputError("units can't be normalised", path=source, remedy="leave --normalise out")
+        raise InputError("units can't be normalised", path=source, remedy="leave normalise= out")
     if model is None:
         return unit_file, None
     vectors = codebook_of(unit_file, model, without="units are then the same or not")
@@ -376,7 +377,7 @@ def timed(
         raise InputError(
             "shifting times that are fractions needs the recordings' lengths",
             path=items,
-            remedy="give --corpus, or leave --shift-ms out",
+            remedy="give corpus=, or leave shift_ms= out",
         )
     lengths = {u.id: u.duration for u in corpus.utterances}
     if items is not None:
@@ -400,7 +401,7 @@ def _check_files(
         raise InputError(
             f"names files like {files[0]!r}, but ids of the {where} are paths like {ids[0]!r}",
             path=path,
-            remedy="give --ids name: files are the last parts of the ids",
+            remedy="give ids='name': files are the last parts of the ids",
         )
     check_same_ids(files, ids, "items", where)
 

@@ -135,7 +135,7 @@ def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Compa
     ]
     if not found:
         raise InputError(
-            "the two have no mode in common", path=second, remedy="score both with the same --mode"
+            "the two have no mode in common", path=second, remedy="score both with the same mode"
         )
     return found, [cells.system for cells in both]
 

@@ -119,8 +119,8 @@ def gold_phones(corpus: Corpus) -> Phones:
         raise InputError(
             f"corpus {corpus.name!r} has no gold phones",
             path=path,
-            remedy="import it with --alignments; without them, 'zerochain score' has bitrate, "
-            "usage, leakage, robustness and sentences, and abx takes --items",
+            remedy="import it with alignments; without them, 'zerochain score' has bitrate, usage, "
+            "leakage, robustness and sentences, and ABX takes an .item file",
         )
     return read_phones(path)
 
@@ -141,7 +141,7 @@ def codebook_of(unit_file: UnitFile, model: Path, *, without: str) -> NDArray[np
         raise InputError(
             f"a {bundle.model} model has no codebook",
             path=model,
-            remedy=f"leave --model out: {without}",
+            remedy=f"leave model= out: {without}",
         )
     return bundle.tensors["codebook"]
 
@@ -214,7 +214,7 @@ def scored_pairs(
     if corpus is None:
         raise InputError(
             f"split {split!r} of which corpus?",
-            remedy="give --corpus, that of the sources or that of the targets",
+            remedy="give corpus=, that of the sources or that of the targets",
         )
     inside = pairs.of_split(corpus, split)
     sources = list(dict.fromkeys(source for source, _ in inside.pairs))

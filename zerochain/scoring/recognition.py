@@ -80,7 +80,7 @@ def score_recognition(
     if (recogniser is None) == (command is None):
         raise InputError(
             "speech is recognised either by a recogniser or by a command",
-            remedy="give one of --recogniser and --command",
+            remedy="give one of recogniser= and command=",
         )
     spoken, whole = _Speech.of(wavs), read_corpus(corpus)
     references, inputs = _references(spoken, whole, pairs, split)
@@ -241,7 +241,7 @@ class _Bundle:
         ]
         if recogniser.trained_on["corpus"] == corpus.id and own["split"] in {None, split}:
             self.notes.append(
-                "the recogniser was trained on what is scored here: train it on another --split"
+                "the recogniser was trained on what is scored here: train it on another split"
             )
 
     def texts(self, spoken: _Speech, ids: Sequence[str]) -> Iterator[str]:
@@ -313,7 +313,7 @@ def transcribe_by(words: list[str], wav: Path, timeout_s: float) -> str:
         raise InputError(
             f"{words[0]} took more than {timeout_s:g} s",
             path=wav,
-            remedy="give it more time with --timeout-s, or find out why it hangs",
+            remedy="give it more time with timeout_s=, or find out why it hangs",
         ) from error
     except OSError as error:
         raise InputError(

@@ -187,7 +187,7 @@ def _part(
             "the voice of the wavs is unknown",
             path=made.folder,
             cause="the folder has no synthesis.json",
-            remedy="give --voice",
+            remedy="give voice=",
         )
     spoken, there = whole.select(split=split).utterances, set(made.ids)
     part = tuple(u for u in spoken if u.id in there and u.speaker not in {voice, None})
@@ -196,7 +196,7 @@ def _part(
             f"no wav is of an utterance by another speaker than {voice!r}",
             path=made.folder,
             cause="only the voice's own utterances were resynthesised",
-            remedy="leave --against source out",
+            remedy="score with against='voice'",
         )
     return part
 

@@ -199,8 +199,8 @@ def _spoken(made: Wavs, whole: Corpus, part: Corpus) -> tuple[dict[str, str | No
         raise InputError(
             f"holds no wav of the {counted(len(part.utterances), 'utterance')} to score",
             path=made.folder,
-            cause="other utterances were synthesised, or another --split",
-            remedy="synthesise these, or choose another --split",
+            cause="other utterances were synthesised, or another split",
+            remedy="synthesise these, or choose another split=",
         )
     others = len(made.ids) - len(chosen)
     return chosen, [f"not scored: {counted(others, 'wav')} of other splits"] if others else []
@@ -224,6 +224,6 @@ def _voice(voice: str | None, made: Wavs) -> str:
             "does not say which voice its wavs are in: there is no synthesis.json",
             path=made.folder,
             cause="another program made them",
-            remedy="give --voice SPEAKER",
+            remedy="give voice=, the speaker",
         )
     return made.synthesis.voice

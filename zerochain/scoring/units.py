@@ -118,7 +118,7 @@ def score_leakage(
             f"{counted(len(nameless), 'utterance')} without a known speaker: {listed(nameless)}",
             path=corpus,
             cause="the recordings were imported without speakers",
-            remedy="import them with --speaker-from or a table",
+            remedy="import them again with speakers, from their paths or a table",
         )
     speakers = [str(whole.by_id[name].speaker) for name in scored.ids]
     histograms = unit_histograms(scored, scored.ids)
