@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import zerochain.scoring.units
 from zerochain.cli import main
 from zerochain.cli.score import save_scores
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
@@ -73,7 +72,7 @@ def test_what_the_system_refuses_is_said_with_a_fix(
     def refuse(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(zerochain.scoring.units, "score_usage", refuse)
+    monkeypatch.setattr("zerochain.cli.score_units.score_usage", refuse)
     result = CliRunner().invoke(main, ["score", "usage", "u.parquet", "--out", "s.jsonl"])
     assert result.exit_code == 1
     assert said in result.output

@@ -205,54 +205,31 @@ SPEAKERS = LazyGroup(
 )
 SCORE = LazyGroup(
     "score",
-    help="Score units, features and resynthesised speech; scores are appended to a file.",
+    help="Score units, features and synthesised speech; scores are appended to a file.",
     commands={
-        "bitrate": (
-            "zerochain.cli.score:bitrate",
-            "Bits per second of UNITS: every unit, segments, segments with durations.",
-        ),
-        "usage": (
-            "zerochain.cli.score:usage",
-            "How much of the codebook UNITS use: the fraction of units, and perplexity.",
-        ),
-        "resynthesis": (
-            "zerochain.cli.score:resynthesis",
-            "How near WAVS, a folder of <id>.wav, are to the recordings of the same utterances.",
-        ),
-        "speakers": (
-            "zerochain.cli.score:speakers",
-            "Whose voice WAVS are in: cosine of each and the mean of the target voice's "
-            "recordings.",
-        ),
-        "beside": (
-            "zerochain.cli.score_beside:beside",
-            "Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.",
-        ),
         "abx": (
             "zerochain.cli.score_abx:abx",
             "ABX error of INPUT, a units.parquet or a features folder: 0 is perfect, 50 is chance.",
         ),
         "compare": (
             "zerochain.cli.score_abx:compare",
-            "How much lower the ABX error of one system is than another's, on the same cells.",
+            "Compare the ABX errors of two systems on the same cells.",
         ),
-        "translation": (
-            "zerochain.cli.score_translation:translation",
-            "Score translated UNITS against the units of the targets' recordings; repeats are "
-            "merged.",
+        "bitrate": (
+            "zerochain.cli.score_units:bitrate",
+            "Bits per second of UNITS: every unit, segments, segments with durations.",
         ),
-        "recognition": (
-            "zerochain.cli.score_translation:recognition",
-            "CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or a corpus whose recordings it "
-            "takes.",
+        "usage": (
+            "zerochain.cli.score_units:usage",
+            "How much of the codebook UNITS use: the fraction of units, and perplexity.",
         ),
         "quality": (
             "zerochain.cli.score_units:quality",
-            "UNITS beside gold phones, silences left out.",
+            "Compare UNITS with gold phones, without silences.",
         ),
         "leakage": (
             "zerochain.cli.score_units:leakage",
-            "How well a linear probe tells speakers by their UNITS; chance is the best.",
+            "How well a linear probe recognises speakers by UNITS; chance is best.",
         ),
         "robustness": (
             "zerochain.cli.score_units:robustness",
@@ -260,7 +237,28 @@ SCORE = LazyGroup(
         ),
         "sentences": (
             "zerochain.cli.score_units:sentences",
-            "How far apart UNITS of one sentence by two speakers are.",
+            "Edit distance between UNITS of one sentence by two speakers.",
+        ),
+        "resynthesis": (
+            "zerochain.cli.score_speech:resynthesis",
+            "Compare WAVS, a folder of <id>.wav, with the recordings of the same utterances.",
+        ),
+        "speakers": (
+            "zerochain.cli.score_speech:speakers",
+            "Similarity of WAVS to the target voice: cosine to the mean of its recordings.",
+        ),
+        "recognition": (
+            "zerochain.cli.score_speech:recognition",
+            "CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or of a corpus's recordings.",
+        ),
+        "translation": (
+            "zerochain.cli.score_translation:translation",
+            "Compare translated UNITS with the units of the targets' recordings; repeats are "
+            "merged.",
+        ),
+        "beside": (
+            "zerochain.cli.score_beside:beside",
+            "Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.",
         ),
     },
 )
@@ -329,7 +327,7 @@ CHECK = LazyGroup(
         "score": SCORE,
         "report": (
             "zerochain.cli.report:report",
-            "Show everything that the folder RUN holds on one HTML page that needs no network.",
+            "Show everything in the folder RUN on one HTML page that needs no network.",
         ),
         "show": (
             "zerochain.cli.show:show",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, out_option
-from zerochain.cli.score import corpus_option, silence_option, split_option
+from zerochain.cli.common import FILE, FOLDER, Command, out_option, split_option
+from zerochain.cli.score import corpus_option, silence_option
 
 ids_option = click.option(
     "--ids",

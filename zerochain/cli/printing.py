@@ -1,20 +1,26 @@
-"""What commands print for people: facts, tables, how a training went."""
+"""What commands print for people: facts, tables, the summary of a training.
+
+Text is printed literally: names in files are no markup, and their control characters, which could
+steer a terminal, are replaced.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from zerochain.errors import counted
+from zerochain.training.outcome import ending
 
 _PIPE_WIDTH = 160
 
 
 def console() -> Console:
-    """Standard output; texts mean what they say, and pipes are wide."""
-    from rich.console import Console
-
+    """Standard output, without markup; wide where it is no terminal."""
     made = Console(markup=False, emoji=False, highlight=False)
     if not made.is_terminal:
         made.width = _PIPE_WIDTH
@@ -22,9 +28,7 @@ def console() -> Console:
 
 
 def print_facts(what: str, facts: Mapping[str, str]) -> None:
-    """A heading and, a line each, what is known of it; facts that are empty are left out."""
-    from rich.table import Table
-
+    """A heading, then one fact per line; empty facts are left out."""
     out = console()
     out.print(plain(what), style="bold")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
@@ -40,10 +44,7 @@ def print_facts(what: str, facts: Mapping[str, str]) -> None:
 def print_table(
     title: str, header: Iterable[str], rows: Iterable[Iterable[str]], most: int | None = None
 ) -> None:
-    """A table with a title, of the first `most` rows; nothing where there are none."""
-    from rich import box
-    from rich.table import Table
-
+    """A table with a title, of the first `most` rows; nothing if there are no rows."""
     rows = list(rows)
     if not rows:
         return
@@ -55,26 +56,24 @@ def print_table(
         table.add_row(*(plain(cell) for cell in row))
     out.print(table)
     if most is not None and len(rows) > most:
-        out.print(f"  … and {len(rows) - most} more rows")
+        out.print(f"  … and {counted(len(rows) - most, 'more row')}")
 
 
 def training_text(report: Mapping[str, Any], reached: str = "") -> str:
-    """How a training went, from what its report says.
+    """The summary of a training, from its report.
 
     Args:
-        reached: what it came to; by default its validation loss.
+        reached: the result; by default the validation loss.
     """
-    from zerochain.training.outcome import ending
-
     device = f" on {report['device']}" if "device" in report else ""
     reached = reached or f"validation loss {report['best_valid_loss']:.4f}"
     return (
-        f"{report['n_parameters']:,} parameters, {report['steps']} steps in "
+        f"{report['n_parameters']:,} parameters, {counted(report['steps'], 'step')} in "
         f"{report['seconds']:.0f} s{device} ({ending(report['converged'])}); {reached} at step "
         f"{report['best_step']}"
     )
 
 
 def plain(text: str) -> str:
-    """The text without the control characters by which a file could steer a terminal."""
+    """The text without control characters, by which a file could steer a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from zerochain.cli.common import FOLDER, Command, out_option
+from zerochain.report.page import write_report
+from zerochain.report.run import run_files
 
 
 @click.command(
@@ -19,7 +21,7 @@ from zerochain.cli.common import FOLDER, Command, out_option
     "corpora",
     type=FOLDER,
     multiple=True,
-    help="A corpus that lies outside RUN; may be given several times.",
+    help="A corpus outside RUN; can be given several times.",
 )
 @click.option(
     "--title", default="Units, scores and resynthesis", show_default=True, help="The heading."
@@ -29,27 +31,24 @@ from zerochain.cli.common import FOLDER, Command, out_option
     type=click.Choice(["english", "surprise", "none"]),
     default="english",
     show_default=True,
-    help="Whose published ZeroSpeech results stand beside yours in the plot.",
+    help="The language of the published ZeroSpeech results in the plot.",
 )
 @click.option(
     "--examples",
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Test utterances to look at and listen to.",
+    help="Number of test utterances to see and hear.",
 )
 @out_option("index.html, tradeoff.svg and tradeoff.png")
 def report(
     run: Path, corpora: tuple[Path, ...], title: str, published: str, examples: int, out: Path
 ) -> None:
-    """Show everything that the folder RUN holds on one HTML page that needs no network.
+    """Show everything in the folder RUN on one HTML page that needs no network.
 
-    Corpora, models, units, scores, resynthesised speech and training logs are found by what they
-    say of themselves, whatever they are called; the page lists what it used and what it didn't.
+    Corpora, models, units, scores, resynthesised speech and training logs are recognised by their
+    headers, whatever their names; the page lists the files that it used and those it didn't.
     """
-    from zerochain.report.page import write_report
-    from zerochain.report.run import run_files
-
     files = run_files(run, corpora)
     page = write_report(
         out,

@@ -1,20 +1,34 @@
-"""ABX on the command line: of one system, and of two beside each other."""
+"""ABX on the command line: of one system, and the comparison of two."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, Command, jobs_option, seed_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    PATH,
+    Command,
+    jobs_option,
+    seed_option,
+    split_option,
+)
 from zerochain.cli.printing import print_table
-from zerochain.cli.score import out_option, save_scores, silence_option, split_option, system_option
+from zerochain.cli.score import out_option, save_scores, silence_option, system_option
 from zerochain.cli.score_beside import beside_option
+from zerochain.errors import counted
+from zerochain.metrics.abx_engine import Distance
+from zerochain.metrics.abx_plan import PROTOCOLS, variant
+from zerochain.metrics.silences import chosen
+from zerochain.scoring.abx import score_abx
+from zerochain.scoring.abx_tables import compare_abx
 
-DISTANCES = ("angular", "euclidean", "kl", "kl_symmetric", "identical", "levenshtein")
+DISTANCES = get_args(Distance)
 ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
-"""What challenges call distances → what we do."""
+"""The challenges' names of distances → ours."""
 
 
 @click.command(
@@ -29,19 +43,17 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
     help="The corpus, with gold phones; with --items only for splits, and to check lengths.",
 )
 @click.option("--model", type=FOLDER, help="The units' model: compares its codebook vectors.")
-@click.option(
-    "--items", type=FILE, help="An .item file, instead of gold phones: it needs no --corpus."
-)
+@click.option("--items", type=FILE, help="An .item file instead of gold phones; needs no --corpus.")
 @click.option(
     "--ids",
     type=click.Choice(["path", "name"]),
     default="path",
     show_default=True,
-    help="What --items calls recordings: whole ids, or what stands behind their last slash.",
+    help="How --items names recordings: by whole ids, or by the part behind the last slash.",
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["triphone", "phone", "zs2019", "zs2021"]),
+    type=click.Choice(list(PROTOCOLS)),
     default="triphone",
     show_default=True,
 )
@@ -53,12 +65,12 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
 @click.option(
     "--reference-slicing",
     is_flag=True,
-    help="Leave out each token's last frame, as Libri-Light's own code does.",
+    help="Leave out the last frame of each token, as Libri-Light's own code does.",
 )
 @click.option(
     "--distance",
     type=click.Choice((*DISTANCES, *ALIASES)),
-    help="Between frames.  [default: angular; for units without --model identical]",
+    help="Between frames.  [default: angular; identical for units without --model]",
 )
 @click.option(
     "--mode",
@@ -84,8 +96,8 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
 @click.option(
     "--tables",
     type=FOLDER,
-    help="A folder for the error of every pair of phones and of speakers (.csv) and for all cells "
-    "(.parquet), which 'score compare' takes.",
+    help="A folder for the errors of all pairs of phones and of speakers (.csv) and for all cells "
+    "(.parquet), the input of 'score compare'.",
 )
 @system_option
 @beside_option
@@ -106,31 +118,30 @@ def abx(
 
     \b
     triphone  whole triphones, in the same context, all tokens
-    phone     single phones in any context; 10 tokens a group and 5 speakers of X, drawn at random
-    zs2019    whole triphones, in the same context, across speakers; DTW(A, X); pairs of speakers
-              are averaged, then pairs of phones. Times of --items are fractions of the recording.
-    zs2021    Libri-Light's: as triphone (or --context any), drawn as in phone
+    phone     single phones in any context; 10 tokens per group and 5 speakers of X, at random
+    zs2019    whole triphones, in the same context, across speakers; DTW(A, X); averaged over pairs
+              of speakers, then pairs of phones. Times of --items are fractions of the recording.
+    zs2021    Libri-Light's: as triphone (or --context any), with the random draws of phone
 
     \b
-    angular       arccos / pi ("dtw_cosine" or "cosine" of the challenges), under DTW, as are
+    angular       arccos / pi ("dtw_cosine" or "cosine" in the challenges), under DTW; so are
     kl            the mean of both KL divergences, as in ZeroSpeech 2019 ("dtw_kl")
     kl_symmetric  the same as in Libri-Light: not renormalised, 1e-6 under the logarithm.
                   Its own code compares frames of length 1, whatever the distance:
-                  --normalise length gives its scores
+                  --normalise length reproduces its scores
     identical     0 or 1, of units or of vectors
-    levenshtein   edits from one sequence to the other, without DTW
+    levenshtein   edits between sequences, without DTW
 
     Units are compared as "the same or not" or, with --model, by their codebook vectors. Silences
-    are never compared, and a triphone beside one is left out; what is left out is counted.
+    are never compared, and triphones next to one are left out; the output counts what is left out.
     """
-    from zerochain.metrics.abx_plan import PROTOCOLS, variant
-    from zerochain.metrics.silences import chosen as chosen_silences
-    from zerochain.scoring.abx import score_abx
-
-    options["silences"] = chosen_silences(silence)
-    chosen = variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing)
-    options["distance"] = ALIASES.get(distance or "", distance)
-    save_scores(score_abx(protocol=chosen, **options), out, beside)
+    scored = score_abx(
+        protocol=variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing),
+        distance=ALIASES.get(distance or "", distance),
+        silences=chosen(silence),
+        **options,
+    )
+    save_scores(scored, out, beside)
 
 
 @click.command(cls=Command, example="zerochain score compare tables/km256 tables/gmm256")
@@ -138,14 +149,12 @@ def abx(
 @click.argument("second", type=PATH)
 @seed_option
 def compare(first: Path, second: Path, seed: int) -> None:
-    """How much lower the ABX error of one system is than another's, on the same cells.
+    """Compare the ABX errors of two systems on the same cells.
 
     FIRST and SECOND are folders of --tables from 'score abx', or the abx_cells.parquet in them.
-    The interval is that of the difference, over phones and speakers: narrower than what the two
-    intervals of the systems suggest, since what is hard is hard for both.
+    The interval is that of the difference, over phones and speakers: it is narrower than the
+    systems' own intervals suggest, since the same phones are hard for both.
     """
-    from zerochain.scoring.abx_tables import compare_abx
-
     found, names = compare_abx(first, second, seed=seed)
     rows = []
     for one in found:
@@ -157,4 +166,4 @@ def compare(first: Path, second: Path, seed: int) -> None:
     for one in found:
         for name, n in zip(names, one.left_out, strict=True):
             if n:
-                click.echo(f"left out: {n} cells of {one.mode} that only {name} has")
+                click.echo(f"left out: {counted(n, 'cell')} of {one.mode} that only {name} has")

@@ -1,18 +1,19 @@
-"""A system among the published ones, on the command line: `score beside`, `score … --beside`."""
+"""A system's rank among the published ones: `score beside`, and `--beside` of other scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from zerochain.cli.common import FILE, Command
-
-if TYPE_CHECKING:
-    from zerochain.formats.scores import Score
-    from zerochain.report.published import Place
+from zerochain.errors import InputError
+from zerochain.formats.scores import Score, read_scores
+from zerochain.report.published import SIMILAR_BITRATE, Place, places
 
 F = TypeVar("F", bound=Callable[..., Any])
 PUBLISHED = {"published": "english", "published-surprise": "surprise"}
@@ -23,24 +24,21 @@ def beside_option(function: F) -> F:
     return click.option(
         "--beside",
         type=click.Choice(list(PUBLISHED)),
-        help="Then show the system among those of ZeroSpeech 2019 and 2020, on English or on the "
-        "surprise language; it needs ABX and bit rate in the scores.jsonl.",
+        help="Also show the system among those of ZeroSpeech 2019 and 2020, on English or on the "
+        "surprise language; needs both ABX and bit rate in the scores.jsonl.",
     )(function)
 
 
 def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
-    """A system's place among the published ones, if that is asked for.
+    """A system's place among the published ones, if `beside` asks for it.
 
     Args:
-        out: the scores.jsonl, which may hold other scores of the system and may not exist yet.
+        out: the scores.jsonl, which may have other scores of the system and may not exist yet.
         scores: of the system, to be appended to it.
 
     Raises:
         InputError: `out` or the published results can't be read.
     """
-    from zerochain.formats.scores import read_scores
-    from zerochain.report.published import places
-
     if beside is None:
         return ""
     system = scores[0].system
@@ -48,7 +46,7 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
     mine = [score for score in there if score.system == system]
     found = places([*mine, *scores], PUBLISHED[beside])
     if not found:
-        return f"--beside: {out} has not yet both ABX and bit rate of {system!r}\n"
+        return f"--beside: {out} lacks either ABX or bit rate of {system!r}\n"
     return "".join(_text(place, PUBLISHED[beside]) for place in found)
 
 
@@ -64,10 +62,6 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
 )
 def beside(scores: Path, system: str | None, among: str) -> None:
     """Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020."""
-    from zerochain.errors import InputError
-    from zerochain.formats.scores import read_scores
-    from zerochain.report.published import places
-
     rows = [score for score in read_scores(scores) if system in {None, score.system}]
     found = places(rows, PUBLISHED[among])
     if not found:
@@ -75,7 +69,7 @@ def beside(scores: Path, system: str | None, among: str) -> None:
             "no system has both an ABX error across speakers and a bit rate; there are "
             + (", ".join(sorted({f"{row.metric} of {row.system}" for row in rows})) or "no scores"),
             path=scores,
-            cause="one was not scored yet, or for another --split, --corpus or --system",
+            cause="one was not scored yet, or with another --split, --corpus or --system",
             remedy="run 'zerochain score abx' and 'zerochain score bitrate' with the same --system",
         )
     for place in found:
@@ -83,14 +77,11 @@ def beside(scores: Path, system: str | None, among: str) -> None:
 
 
 def _text(place: Place, language: str) -> str:
-    from rich.console import Console
-    from rich.table import Table
-
     ours = place.ours
     table = Table(title=f"{ours.name} beside ZeroSpeech 2019/2020, {language}")
     for column in ("rank", "system", "year", "ABX %", "bit/s", "distance"):
         is_number = column in {"rank", "ABX %", "bit/s"}
-        # A long name goes on in the next line, rather than that numbers are cut off.
+        # Long names are wrapped, so that numbers are never cut off.
         table.add_column(
             column, justify="right" if is_number else "left", no_wrap=column != "system"
         )
@@ -113,19 +104,19 @@ def summary(place: Place) -> list[str]:
     ours, n = place.ours, len(place.systems)
     better = ", ".join(f"{s.name} {s.year}" for s in place.better)
     lines = [
-        f"by ABX: {place.rank} of {n + 1}; among those of at most 1.1 times as many bit/s: "
-        f"{place.rank_as_cheap} of {len(place.as_cheap) + 1}",
-        f"better in both: {better or 'nobody, so it is on the front'}; worse in both: "
+        f"rank by ABX: {place.rank} of {n + 1}; among those with at most {SIMILAR_BITRATE:g} times "
+        f"the bit rate: {place.rank_as_cheap} of {len(place.as_cheap) + 1}",
+        f"better in both: {better or 'none, so it is on the Pareto front'}; worse in both: "
         f"{len(place.worse)} of {n}",
     ]
     if ours.timed is not None and ours.timed.value > ours.bitrate.value:
         lines.append(
-            f"with durations it takes {ours.timed.value:.0f} bit/s: where its units are segments, "
-            "that is the number to compare"
+            f"with durations: {ours.timed.value:.0f} bit/s; if its units are segments, this is the "
+            "rate to compare"
         )
     lines.append(
-        f"scored by the protocol {ours.abx.protocol} on {ours.abx.options.get('n_items', '?')} "
-        "items of its own corpus; the published ones by the challenge on its recordings: compare "
-        "in trend, unless the recordings and the protocol (zs2019) are the same"
+        f"protocol {ours.abx.protocol} on {ours.abx.options.get('n_items', '?')} items of another "
+        "corpus than that of the published systems: only trends compare, unless recordings and "
+        "protocol (zs2019) are the same"
     )
     return lines

@@ -1,4 +1,4 @@
-"""Scores of units on the command line: beside gold phones, and what can be said without any."""
+"""Scores of units on the command line, with gold phones and without."""
 
 from __future__ import annotations
 
@@ -7,15 +7,54 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, seed_option
+from zerochain.cli.common import FILE, FOLDER, Command, seed_option, split_option
 from zerochain.cli.score import (
     corpus_option,
     out_option,
     save_scores,
     silence_option,
-    split_option,
     system_option,
 )
+from zerochain.cli.score_beside import beside_option
+from zerochain.metrics.silences import chosen
+from zerochain.scoring.quality import score_quality
+from zerochain.scoring.robustness import score_robustness, score_sentences
+from zerochain.scoring.units import score_bitrate, score_leakage, score_usage
+
+
+@click.command(
+    cls=Command, example="zerochain score bitrate units.parquet --corpus corpora/mine --out s.jsonl"
+)
+@click.argument("units", type=FILE)
+@corpus_option
+@split_option
+@system_option
+@beside_option
+@out_option
+@seed_option
+def bitrate(beside: str | None, out: Path, **options: Any) -> None:
+    """Bits per second of UNITS: every unit, segments, segments with durations.
+
+    \b
+    bitrate                   that of the challenge: each unit of the file is a symbol
+    segment_bitrate           repeats are merged; the durations of segments cost nothing
+    timed_segment_bitrate     run-length coding: a symbol is a unit with its duration
+    factored_segment_bitrate  run-length coding, units and durations coded separately
+
+    Where units have durations, each unit of the file is a segment, and the first two are nearly
+    equal: compare them with the challenge's only if a submission has one line per segment too.
+    """
+    save_scores(score_bitrate(**options), out, beside)
+
+
+@click.command(cls=Command, example="zerochain score usage units.parquet --out scores.jsonl")
+@click.argument("units", type=FILE)
+@system_option
+@out_option
+@seed_option
+def usage(out: Path, **options: Any) -> None:
+    """How much of the codebook UNITS use: the fraction of units, and perplexity. No alignment."""
+    save_scores(score_usage(**options), out)
 
 
 @click.command(
@@ -29,7 +68,8 @@ from zerochain.cli.score import (
 @click.option(
     "--map-units",
     type=FILE,
-    help="Learn on these units of the same model which phone each stands for.  [default: UNITS]",
+    help="Learn which phone each unit stands for on these units of the same model.  "
+    "[default: UNITS]",
 )
 @click.option("--map-split", help="Learn it on this split.  [default: on what is scored]")
 @silence_option
@@ -45,26 +85,22 @@ from zerochain.cli.score import (
 @out_option
 @seed_option
 def quality(silence: str | None, out: Path, **options: Any) -> None:
-    """UNITS beside gold phones, silences left out.
+    """Compare UNITS with gold phones, without silences.
 
     \b
-    pnmi              I(phone; unit) / H(phone), which is homogeneity too
-    v_measure         2 I / (H(phone) + H(unit)), which is NMI too
+    pnmi              I(phone; unit) / H(phone), also called homogeneity
+    v_measure         2 I / (H(phone) + H(unit)), also called NMI
     completeness      I / H(unit)
-    phone_purity      share of frames of their unit's most frequent phone
-    cluster_purity    share of frames of their phone's most frequent unit
-    phone_error_rate  units as the phone that each is most often in, runs merged
+    phone_purity      share of frames with the most frequent phone of their unit
+    cluster_purity    share of frames with the most frequent unit of their phone
+    phone_error_rate  of units mapped to their most frequent phones, runs merged
     boundary_…, …     where units change: precision, recall, F1, over-segmentation, R-value
-    mapped_…          the same, where the phones that units stand for change
+    mapped_…          the same for units mapped to phones
 
-    Frames of 10 ms, whatever the units' step. Boundaries hit within 20 ms, one to one. Beside the
-    first five stands what the same units would get away from their place.
+    Frames of 10 ms, whatever the units' step. Boundaries match within 20 ms, one to one. For the
+    first five, the chance level is the score of the same units at shifted times.
     """
-    from zerochain.metrics.silences import chosen
-    from zerochain.scoring.quality import score_quality
-
-    silences = chosen(silence)
-    save_scores(score_quality(silences=silences, **options), out)
+    save_scores(score_quality(silences=chosen(silence), **options), out)
 
 
 @click.command(
@@ -88,17 +124,15 @@ def quality(silence: str | None, out: Path, **options: Any) -> None:
 @out_option
 @seed_option
 def leakage(out: Path, **options: Any) -> None:
-    """How well a linear probe tells speakers by their UNITS; chance is the best. No alignment.
+    """How well a linear probe recognises speakers by UNITS; chance is best. No alignment.
 
     \b
-    speaker_probe_histograms  from how often an utterance has each unit
-    speaker_probe_vectors     from the mean of its units' vectors (--model)
+    speaker_probe_histograms  on the frequencies of units in an utterance
+    speaker_probe_vectors     on the mean of its units' vectors (--model)
 
-    Logistic regression, stratified folds of utterances. Chance: the most frequent speaker's share.
-    Where speakers say different things, what they say gives them away as well.
+    Logistic regression, stratified folds of utterances. Chance is the share of the most frequent
+    speaker. Where speakers say different things, content reveals the speaker as well.
     """
-    from zerochain.scoring.units import score_leakage
-
     save_scores(score_leakage(**options), out)
 
 
@@ -119,13 +153,11 @@ def robustness(out: Path, **options: Any) -> None:
     """How much UNITS change when the recordings do; repeats are merged. No alignment.
 
     \b
-    ued_…           unit edit distance (Gat et al. 2022): edits over steps; for units of one step
-    unit_changes_…  edits over merged units
+    ued_…           unit edit distance (Gat et al. 2022): edits per step; compare one step only
+    unit_changes_…  edits per merged unit
 
-    Beside both stands the distance to another utterance's changed recording.
+    Chance is the distance to the changed recording of another utterance.
     """
-    from zerochain.scoring.robustness import score_robustness
-
     save_scores(score_robustness(**options), out)
 
 
@@ -136,18 +168,18 @@ def robustness(out: Path, **options: Any) -> None:
 @click.argument("units", type=FILE)
 @corpus_option
 @click.option(
-    "--pairs", type=FILE, help="Utterances that say the same.  [default: those with the same text]"
+    "--pairs",
+    type=FILE,
+    help="Utterances with the same sentence.  [default: those with the same text]",
 )
 @split_option
 @system_option
 @out_option
 @seed_option
 def sentences(out: Path, **options: Any) -> None:
-    """How far apart UNITS of one sentence by two speakers are. No alignment.
+    """Edit distance between UNITS of one sentence by two speakers. No alignment.
 
-    Edits over the length of the longer, repeats merged; 0 is the best. Beside it stands the
-    distance to another sentence of like length by the same second speaker.
+    Edits divided by the length of the longer string, repeats merged; 0 is best. Chance is the
+    distance to another sentence of similar length by the same second speaker.
     """
-    from zerochain.scoring.robustness import score_sentences
-
     save_scores(score_sentences(**options), out)

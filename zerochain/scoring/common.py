@@ -119,8 +119,9 @@ def gold_phones(corpus: Corpus) -> Phones:
         raise InputError(
             f"corpus {corpus.name!r} has no gold phones",
             path=path,
-            remedy="import it with alignments; without them, 'zerochain score' has bitrate, usage, "
-            "leakage, robustness and sentences, and ABX takes an .item file",
+            remedy="import it again with alignments ('zerochain import folder --alignments …'); "
+            "without them, 'zerochain score' has bitrate, usage, leakage, robustness and sentences, "
+            "and ABX takes an .item file",
         )
     return read_phones(path)
 

@@ -1,0 +1,147 @@
+"""Scores of synthesised speech on the command line: resynthesis, voice, recognition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    Command,
+    device_option,
+    jobs_option,
+    seed_option,
+    split_option,
+)
+from zerochain.cli.score import corpus_option, out_option, save_scores, system_option
+from zerochain.cli.score_translation import reference_option
+from zerochain.scoring.recognition import score_recognition
+from zerochain.scoring.resynthesis import score_resyntheses
+from zerochain.scoring.speakers import score_speakers
+from zerochain.training.device import resolve_device
+
+
+@click.command(
+    cls=Command,
+    example="zerochain score resynthesis wavs/ --corpus corpora/mine --split test --out s.jsonl",
+)
+@click.argument("wavs", type=FOLDER)
+@corpus_option
+@split_option
+@click.option(
+    "--voice", help="The voice of the WAVS, a speaker.  [default: from their synthesis.json]"
+)
+@click.option(
+    "--against",
+    type=click.Choice(["voice", "source"]),
+    default="voice",
+    show_default=True,
+    help="Recordings of the voice itself, or of the speakers that were converted.",
+)
+@click.option(
+    "--max-difference-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The most that lengths may differ by.  [default: one unit, or 80]",
+)
+@system_option
+@out_option
+@seed_option
+@jobs_option
+def resynthesis(out: Path, **options: Any) -> None:
+    """Compare WAVS, a folder of <id>.wav, with the recordings of the same utterances.
+
+    \b
+    log_spectral_distance      dB, frame by frame, levels aligned
+    multi_resolution_distance  spectral convergence + log magnitudes, FFTs of 512, 1024, 2048
+    mcd_sp2mc24                mel-cepstral distortion in dB along the exact DTW path; by a
+                               fixed definition, not comparable with other packages
+    estoi                      intelligibility, about 0 … 1
+    log_f0_rmse                cents (1200 per octave), frames voiced in both
+    voicing_decision_error     % of frames voiced in only one of both
+    f0_frame_error             % of frames with wrong voicing or F0 more than 20 % off
+
+    These are meaningful only for the original speaker's own voice, so only the utterances of the
+    voice of the WAVS are scored. For other speakers' utterances, converted into the voice,
+    --against source measures how much of the intonation is kept: the correlation of log F0 and
+    the voicing error, frame by frame, against the recording of the source speaker.
+    """
+    save_scores(score_resyntheses(**options), out)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain score speakers wavs/ --corpus corpora/mine --encoder speakers/ "
+    "--split test --out s.jsonl",
+)
+@click.argument("wavs", type=FOLDER)
+@corpus_option
+@click.option(
+    "--encoder",
+    type=FOLDER,
+    required=True,
+    help="A speaker encoder ('zerochain speakers train') that no inverter was conditioned on.",
+)
+@split_option
+@click.option("--voice", help="The target voice.  [default: from synthesis.json of the WAVS]")
+@system_option
+@out_option
+@seed_option
+@device_option
+def speakers(out: Path, device: str, **options: Any) -> None:
+    """Similarity of WAVS to the target voice: cosine to the mean of its recordings.
+
+    \b
+    speaker_similarity             the voice's own utterances, resynthesised
+    speaker_similarity_converted   other speakers' utterances, converted to the voice
+    speaker_similarity_to_source   the same, compared with their source speakers
+    speaker_similarity_recordings  real recordings of the voice: the ceiling
+    speaker_similarity_others      real recordings of other speakers: the floor
+
+    No recording is compared with itself, nor a wav with the recording it was made from.
+    """
+    save_scores(score_speakers(device=resolve_device(device), **options), out)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain score recognition wavs/ --corpus corpora/es --pairs corpora/pairs.parquet "
+    "--split test --recogniser recognisers/es --out scores.jsonl",
+)
+@click.argument("wavs", type=FOLDER)
+@click.option(
+    "--corpus", type=FOLDER, required=True, help="The transcripts, in the language spoken."
+)
+@click.option("--recogniser", type=FOLDER, help="From 'zerochain recognise train'.")
+@click.option(
+    "--command",
+    help="A program instead, with {wav} for the recording; it writes the text to its "
+    'standard output: --command "prog --text-only {wav}". No shell is involved.',
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="The most time that the program may take for a recording.",
+)
+@click.option(
+    "--pairs",
+    type=FILE,
+    help="For translated speech: WAVS have the ids of sources, and the texts of their targets.",
+)
+@split_option
+@system_option
+@reference_option
+@out_option
+@seed_option
+@device_option
+def recognition(out: Path, device: str, **options: Any) -> None:
+    """CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or of a corpus's recordings.
+
+    Texts are compared in lower case and without punctuation. Error rates depend on the recogniser:
+    score the corpus itself, and resynthesised references, to know the ceiling.
+    """
+    save_scores(score_recognition(device=resolve_device(device), **options), out)
