@@ -120,8 +120,8 @@ def gold_phones(corpus: Corpus) -> Phones:
             f"corpus {corpus.name!r} has no gold phones",
             path=path,
             remedy="import it again with alignments ('zerochain import folder --alignments …'); "
-            "without them, 'zerochain score' has bitrate, usage, leakage, robustness and sentences, "
-            "and ABX takes an .item file",
+            "without them, 'zerochain score' has bitrate, usage, leakage, robustness and "
+            "sentences, and ABX takes .item files",
         )
     return read_phones(path)
 
