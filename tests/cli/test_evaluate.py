@@ -9,7 +9,7 @@ from commands import jobs, run, settings
 from tones import phone_corpus
 from warm import warm
 from zerochain.formats.scores import Score, read_scores
-from zerochain.report.score_tables import split_unit
+from zerochain.metrics.names import METRICS, metric
 
 SYSTEMS = "{a: kmeans --units 4 --context 0, b: kmeans --units 6 --context 0 --stride 2}"
 PARTS = "fit_split: train, test: mine, test_split: test, sentences: false"
@@ -47,9 +47,11 @@ def test_everything_is_scored(capfd: pytest.CaptureFixture[str]) -> None:
         run(*words)
     assert "english: no speaker probe, which takes two speakers with 5" in capfd.readouterr().err
     scores = read_scores(Path("r/scores/english/a.jsonl"))
-    assert {split_unit(score.metric)[0] for score in scores} >= EVERYTHING
-    found = {(s.protocol, s.options["distance"]) for s in scores if s.metric == "abx_across_%"}
-    assert found == {("triphone", "angular"), ("triphone", "identical"), ("zs2019", "angular")}
+    found = {metric(score.metric) for score in scores}
+    assert found <= set(METRICS)
+    assert {one.name for one in found} >= EVERYTHING
+    abx = {(s.protocol, s.options["distance"]) for s in scores if s.metric == "abx_across_%"}
+    assert abx == {("triphone", "angular"), ("triphone", "identical"), ("zs2019", "angular")}
 
     submitted = read_scores(Path("r/scores/surprise/submission.jsonl"))
     ours = read_scores(Path("r/scores/surprise/b.jsonl"))
