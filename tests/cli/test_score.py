@@ -19,12 +19,7 @@ from zerochain.formats.features import write_features
 from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.metrics.bitrate import (
-    factored_segment_bitrate,
-    segment_bitrate,
-    timed_segment_bitrate,
-    unit_bitrate,
-)
+from zerochain.metrics.bitrate import unit_bitrates
 from zerochain.metrics.items import read_items, triphone_items, write_items
 
 LINE = ["a", "b", "a", "c", "a", "b", "a", "c", "a", "b", "a", "SIL"]
@@ -201,10 +196,10 @@ def test_bitrate_and_usage(spoken, run, tmp_path):
     run("bitrate", "units.parquet", *common)
     units, seconds = read_units_here(), {u.id: u.duration for u in spoken.utterances}
     challenge, segments, timed, apart = last(4)
-    assert challenge.value == unit_bitrate(units, seconds).value
-    assert segments.value == segment_bitrate(units, seconds).value
-    assert timed.value == timed_segment_bitrate(units, seconds).value
-    assert apart.value == factored_segment_bitrate(units, seconds).value
+    assert challenge.value == unit_bitrates(units, seconds).units.value
+    assert segments.value == unit_bitrates(units, seconds).segments.value
+    assert timed.value == unit_bitrates(units, seconds).timed_segments.value
+    assert apart.value == unit_bitrates(units, seconds).factored_segments.value
     assert [score.metric for score in (challenge, segments, timed, apart)] == [
         "bitrate_bit/s",
         "segment_bitrate_bit/s",
@@ -214,11 +209,11 @@ def test_bitrate_and_usage(spoken, run, tmp_path):
     test = spoken.select(split="test").ids
     run("bitrate", "units.parquet", *common, "--split", "test")
     only = replace(units, units={k: units.units[k] for k in test})
-    assert last(4)[0].value == unit_bitrate(only, seconds).value
+    assert last(4)[0].value == unit_bitrates(only, seconds).units.value
     write_units(tmp_path / "part.parquet", only)
     output = run("bitrate", "part.parquet", *common)
     assert "4 utterances of the corpus without units" in output
-    assert last(4)[0].value == unit_bitrate(only, seconds).value
+    assert last(4)[0].value == unit_bitrates(only, seconds).units.value
     assert "missing in the unit file" in run(
         "bitrate", "part.parquet", *common, "--split", "train", code=1
     )

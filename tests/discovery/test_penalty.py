@@ -25,7 +25,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile
-from zerochain.metrics.bitrate import bitrate, segment_bitrate, timed_segment_bitrate
+from zerochain.metrics.bitrate import bitrate, unit_bitrates
 
 PLAIN = FrontEndOptions(normalisation="none")
 
@@ -120,9 +120,9 @@ def test_of_much_speech_a_sample_decides(monkeypatch: pytest.MonkeyPatch) -> Non
     chosen = with_bitrate(model, Segmentation(), features, SECONDS, 15.0)
     part = features.restrict(speech_sample(features, 30))
     assert len(part) == 5
-    of_part = segment_bitrate(model.encode(part, chosen), SECONDS).value
+    of_part = unit_bitrates(model.encode(part, chosen), SECONDS).segments.value
     assert of_part == pytest.approx(15, rel=0.02)
-    of_all = segment_bitrate(model.encode(features, chosen), SECONDS).value
+    of_all = unit_bitrates(model.encode(features, chosen), SECONDS).segments.value
     assert of_all == pytest.approx(15, rel=0.4)
     assert of_all != of_part
 
@@ -132,7 +132,7 @@ def test_limits_are_kept() -> None:
     model = KMeansUnits(30, options=PLAIN).fit(features)
     chosen = with_bitrate(model, Segmentation(7.0, 2, 60), features, SECONDS, 15.0)
     assert (chosen.min_duration, chosen.max_duration) == (2, 60)
-    made = segment_bitrate(model.encode(features, chosen), SECONDS).value
+    made = unit_bitrates(model.encode(features, chosen), SECONDS).segments.value
     assert made == pytest.approx(15, rel=0.02)
 
 
@@ -152,8 +152,9 @@ def test_rates_are_those_that_are_scored() -> None:
     for durations in (lasts, None):
         file = UnitFile(units, 3, 10, "m", "x", durations=durations)
         said = segment_rates(file, seconds)
-        assert f"{segment_bitrate(file, seconds).value:.1f} bit/s of segments" in said
-        assert f"{timed_segment_bitrate(file, seconds).value:.1f} with their durations" in said
+        rates = unit_bitrates(file, seconds)
+        assert f"{rates.segments.value:.1f} bit/s of segments" in said
+        assert f"{rates.timed_segments.value:.1f} with their durations" in said
         assert said.startswith("without a penalty") == (durations is None)
     assert "36 ms a segment" in segment_rates(UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds)
 
@@ -195,6 +196,6 @@ def test_a_bit_rate_on_real_speech(real_corpora: Callable[[str], Path], tmp_path
         rates = []
         for target in (120, 80, 40):
             chosen = with_bitrate(model, Segmentation(), features, lengths, target)
-            rates.append(segment_bitrate(model.encode(features, chosen), lengths).value)
+            rates.append(unit_bitrates(model.encode(features, chosen), lengths).segments.value)
             assert 0 < chosen.penalty < 20
         assert rates == pytest.approx([120, 80, 40], rel=0.02)

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from zerochain.errors import InputError
 from zerochain.formats.units import UnitFile
 from zerochain.metrics import bitrate as bitrate_module
-from zerochain.metrics.bitrate import (
-    bitrate,
-    factored_segment_bitrate,
-    segment_bitrate,
-    timed_segment_bitrate,
-    unit_bitrate,
-    unit_bitrates,
-)
+from zerochain.metrics.bitrate import bitrate, unit_bitrates
 
 lines = st.dictionaries(
     st.text("abc", min_size=1), st.lists(st.integers(0, 5), min_size=1), min_size=1, max_size=5
@@ -69,10 +62,10 @@ def test_nothing_and_nonsense_are_errors():
 def test_segments_merge_repeats_and_units_don_t():
     units = UnitFile({"u": np.array([1, 1, 2, 2, 2, 1], np.int32)}, 3, 10, "m", "x")
     seconds = {"u": 2.0}
-    assert unit_bitrate(units, seconds).value == bitrate({"u": "aabbba"}, seconds).value
-    assert segment_bitrate(units, seconds).value == bitrate({"u": "aba"}, seconds).value
+    assert unit_bitrates(units, seconds).units.value == bitrate({"u": "aabbba"}, seconds).value
+    assert unit_bitrates(units, seconds).segments.value == bitrate({"u": "aba"}, seconds).value
     timed = bitrate({"u": ["a2", "b3", "a1"]}, seconds).value
-    assert timed_segment_bitrate(units, seconds).value == timed
+    assert unit_bitrates(units, seconds).timed_segments.value == timed
 
 
 def test_units_with_durations_are_what_they_are_without():
@@ -80,10 +73,10 @@ def test_units_with_durations_are_what_they_are_without():
     segments = UnitFile({"u": line}, 3, 10, "m", "x", durations={"u": lasts})
     steps = UnitFile({"u": segments.steps("u")}, 3, 10, "m", "x")
     seconds = {"u": 2.0}
-    assert unit_bitrate(segments, seconds).value == bitrate({"u": "abba"}, seconds).value
-    for rate in (segment_bitrate, timed_segment_bitrate):
-        assert rate(segments, seconds) == rate(steps, seconds)
-        assert rate(segments, seconds).n_symbols == 3
+    assert unit_bitrates(segments, seconds).units.value == bitrate({"u": "abba"}, seconds).value
+    one, other = unit_bitrates(segments, seconds), unit_bitrates(steps, seconds)
+    assert (one.segments, one.timed_segments) == (other.segments, other.timed_segments)
+    assert one.segments.n_symbols == one.timed_segments.n_symbols == 3
 
 
 def test_the_interval_is_centred_and_vanishes_for_equal_utterances():
@@ -104,13 +97,13 @@ def test_the_interval_is_centred_and_vanishes_for_equal_utterances():
 def test_coded_apart_is_the_sum_of_two_entropies_and_never_cheaper(symbols):
     units = UnitFile({k: np.array(v, np.int32) for k, v in symbols.items()}, 6, 10, "m", "x")
     seconds = {name: 0.5 + len(line) for name, line in symbols.items()}
-    apart = factored_segment_bitrate(units, seconds)
+    apart = unit_bitrates(units, seconds).factored_segments
     codes = {k: units.segments(k)[0].tolist() for k in symbols}
     lengths = {k: units.segments(k)[1].tolist() for k in symbols}
     both = bitrate(codes, seconds).value + bitrate(lengths, seconds).value
     assert apart.value == pytest.approx(both, abs=1e-9)
-    assert apart.value >= timed_segment_bitrate(units, seconds).value - 1e-9
-    assert apart.n_symbols == timed_segment_bitrate(units, seconds).n_symbols
+    assert apart.value >= unit_bitrates(units, seconds).timed_segments.value - 1e-9
+    assert apart.n_symbols == unit_bitrates(units, seconds).timed_segments.n_symbols
     assert apart.entropy_bits * apart.n_symbols / apart.duration_s == pytest.approx(both, abs=1e-9)
     if len(symbols) > 1:
         low, high = apart.interval

@@ -20,6 +20,13 @@ silence_option = click.option(
     help="Labels that are no phones, separated by commas, with their exact spelling.  "
     "[default: pauses and noise as aligners write them, in any case]",
 )
+shift_option = click.option(
+    "--shift-ms",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Added to the times of gold phones or items: automatic alignments can be late.",
+)
 out_option = click.option(
     "--out", type=FILE, required=True, help="The scores.jsonl to append the scores to."
 )

@@ -17,7 +17,13 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.printing import print_table
-from zerochain.cli.score import out_option, save_scores, silence_option, system_option
+from zerochain.cli.score import (
+    out_option,
+    save_scores,
+    shift_option,
+    silence_option,
+    system_option,
+)
 from zerochain.cli.score_beside import beside_option
 from zerochain.errors import counted
 from zerochain.metrics.abx_engine import Distance
@@ -26,9 +32,9 @@ from zerochain.metrics.silences import chosen
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.abx_tables import compare_abx
 
-DISTANCES = get_args(Distance)
-ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
-"""The challenges' names of distances → ours."""
+DISTANCES: dict[str, Distance] = {name: name for name in get_args(Distance)}
+DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
+"""Ours and the challenges' names of distances → ours."""
 
 
 @click.command(
@@ -69,7 +75,7 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
 )
 @click.option(
     "--distance",
-    type=click.Choice((*DISTANCES, *ALIASES)),
+    type=click.Choice(list(DISTANCES)),
     help="Between frames.  [default: angular; identical for units without --model]",
 )
 @click.option(
@@ -86,13 +92,7 @@ ALIASES = {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
     show_default=True,
     help="Mean and variance normalisation of features; length: frames of length 1.",
 )
-@click.option(
-    "--shift-ms",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Added to the times of the gold phones or items: automatic alignments can be late.",
-)
+@shift_option
 @click.option(
     "--tables",
     type=FOLDER,
@@ -137,7 +137,7 @@ def abx(
     """
     scored = score_abx(
         protocol=variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing),
-        distance=ALIASES.get(distance or "", distance),
+        distance=None if distance is None else DISTANCES[distance],
         silences=chosen(silence),
         **options,
     )

@@ -12,6 +12,7 @@ from zerochain.cli.score import (
     corpus_option,
     out_option,
     save_scores,
+    shift_option,
     silence_option,
     system_option,
 )
@@ -73,13 +74,7 @@ def usage(out: Path, **options: Any) -> None:
 )
 @click.option("--map-split", help="Learn it on this split.  [default: on what is scored]")
 @silence_option
-@click.option(
-    "--shift-ms",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Added to the times of the gold phones: automatic alignments can be late.",
-)
+@shift_option
 @click.option("--tables", type=FOLDER, help="A folder for phone × unit and unit → phone tables.")
 @system_option
 @out_option

@@ -127,34 +127,6 @@ def unit_bitrates(
     return UnitBitrates(challenge, merged, together, apart)
 
 
-def unit_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """`UnitBitrates.units` alone."""
-    return unit_bitrates(unit_file, durations_s, seed=seed).units
-
-
-def segment_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """`UnitBitrates.segments` alone."""
-    return unit_bitrates(unit_file, durations_s, seed=seed).segments
-
-
-def timed_segment_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """`UnitBitrates.timed_segments` alone."""
-    return unit_bitrates(unit_file, durations_s, seed=seed).timed_segments
-
-
-def factored_segment_bitrate(
-    unit_file: UnitFile, durations_s: Mapping[str, float], *, seed: int = 0
-) -> Bitrate:
-    """`UnitBitrates.factored_segments` alone."""
-    return unit_bitrates(unit_file, durations_s, seed=seed).factored_segments
-
-
 def laid_out(
     unit_file: UnitFile,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None, NDArray[np.int64]]:
