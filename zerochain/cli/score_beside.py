@@ -20,7 +20,7 @@ PUBLISHED = {"published": "english", "published-surprise": "surprise"}
 
 
 def beside_option(function: F) -> F:
-    """`--beside published`."""
+    """`--beside`: compare with published systems."""
     return click.option(
         "--beside",
         type=click.Choice(list(PUBLISHED)),
@@ -78,7 +78,7 @@ def beside(scores: Path, system: str | None, among: str) -> None:
 
 def _text(place: Place, language: str) -> str:
     ours = place.ours
-    table = Table(title=f"{ours.name} beside ZeroSpeech 2019/2020, {language}")
+    table = Table(title=f"{ours.name} among ZeroSpeech 2019/2020, {language}")
     for column in ("rank", "system", "year", "ABX %", "bit/s", "distance"):
         is_number = column in {"rank", "ABX %", "bit/s"}
         # Long names are wrapped, so that numbers are never cut off.

@@ -1,1 +1,1 @@
-"""Scores: pure functions of what they score."""
+"""Metrics: pure functions of arrays, unit files and waveforms; `names` has a record of each."""

@@ -1,9 +1,8 @@
 """Every metric that zerochain prints, in order of display: unit, direction, range, table, label.
 
 A score file names a metric by its `key`, the name with its unit: "abx_across_%", "bitrate_bit/s".
-Whatever else there is to know about a metric stands in its record, so nothing has to parse a key.
-A metric of another program has no record here; `metric` makes one without a direction, and it is
-shown as it is.
+Everything else about a metric is in its record, so nothing has to parse a key. For a metric of
+another program, which has no record here, `metric` makes one without a direction.
 
 This module imports nothing of zerochain: `formats.scores` checks the ranges when it reads a file.
 """
@@ -224,7 +223,7 @@ CHANGES = {
     "speed": "a change of speed",
     "reverberation": "reverberation",
 }
-"""Changes of recordings under which units are compared (`corpora.changes`) → what labels say."""
+"""Changes of recordings under which units are compared (`corpora.changes`) → words in labels."""
 
 _ELSEWHERE = (
     Metric("bleu", "BLEU", "translation", "", "higher"),

@@ -1,1 +1,1 @@
-"""Scores from files, published numbers beside them, and the page that shows both."""
+"""Scores as tables, published results, and the report of a run as an HTML page."""

@@ -258,15 +258,15 @@ def _what(utterance: Utterance, synthesis: Synthesis) -> str:
 
 def _inverter(run: Run, synthesis: Synthesis) -> str:
     """The inverter; with its folder where others have the same method."""
-    alike = [s.folder for s in _alike(run, synthesis)]
+    same = [s.folder for s in _of_same_method(run, synthesis)]
     folder = synthesis.folder
-    is_named_alone = [f.name for f in alike].count(folder.name) == 1
-    if len(alike) == 1 or (is_named_alone and folder.name == synthesis.method):
+    is_named_alone = [f.name for f in same].count(folder.name) == 1
+    if len(same) == 1 or (is_named_alone and folder.name == synthesis.method):
         return synthesis.method
     return f"{synthesis.method} ({folder.name if is_named_alone else run.shown(folder)})"
 
 
-def _alike(run: Run, synthesis: Synthesis) -> Iterator[Synthesis]:
+def _of_same_method(run: Run, synthesis: Synthesis) -> Iterator[Synthesis]:
     for other in run.syntheses:
         if (other.method, other.corpus_id) == (synthesis.method, synthesis.corpus_id):
             yield other

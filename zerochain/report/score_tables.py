@@ -2,7 +2,7 @@
 
 Scores compare only within a column and within a corpus: another protocol, distance or corpus is
 another measurement. The best value of a column is marked among systems; features, real speech,
-toplines and ceilings stand below them for reference and are never marked.
+toplines and ceilings are listed below them for reference and are never marked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
     @classmethod
     def of(cls, score: Score) -> Column:
-        """The column that a score stands in."""
+        """The column of a score."""
         return cls(metric(score.metric), score.protocol, str(score.options.get("distance", "")))
 
     @property
@@ -84,7 +84,7 @@ class Row:
     is_reference: bool = False
     """Features, real speech, a topline or a ceiling: below the systems, never marked as best."""
     corpus: str = ""
-    """Its id. Rows of one corpus stand together, since only they compare."""
+    """Its id. Rows of one corpus are grouped, since only they compare."""
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""From files to scores: what `zerochain score` does, as functions anybody can call."""
+"""From files to scores: what `zerochain score` does, as functions."""

@@ -130,7 +130,7 @@ def codebook_of(unit_file: UnitFile, model: Path, *, without: str) -> NDArray[np
     """The vectors (K, D) of a unit file's units, from the bundle of their model.
 
     Args:
-        without: what is done where no model is given, for the message.
+        without: what happens without a model, for the message.
 
     Raises:
         ModelMismatchError: the units are of another model.
@@ -181,7 +181,7 @@ class Wavs:
 
 
 def transcripts(corpus: Corpus, names: Sequence[str]) -> dict[str, str]:
-    """The texts of some utterances, as they stand in the corpus.
+    """The texts of some utterances, unchanged from the corpus.
 
     Raises:
         InputError: the corpus lacks an utterance or its text.

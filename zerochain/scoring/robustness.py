@@ -1,7 +1,7 @@
 """Whether units stay the same under changes of the recordings, and between speakers.
 
-Good units follow what is said: neither noise or another pitch nor another speaker should change
-them. Neither score needs an alignment; distances between units of unrelated recordings are given
+Good units depend only on content: neither noise, nor another pitch, nor another speaker should
+change them. Neither score needs an alignment; distances between units of unrelated recordings are given
 as the chance level, since few or long units are alike anyway.
 """
 

@@ -221,7 +221,7 @@ def _voice(voice: str | None, made: Wavs) -> str:
         return voice
     if made.synthesis is None:
         raise InputError(
-            "does not say which voice its wavs are in: there is no synthesis.json",
+            "has no synthesis.json, so the voice of its wavs is unknown",
             path=made.folder,
             cause="another program made them",
             remedy="give voice=, the speaker",

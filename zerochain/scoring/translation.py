@@ -1,8 +1,8 @@
 """Translated units compared with the units of the target language's own recordings.
 
 Outputs and references are joined by a table of pairs; a source that is paired with several targets
-has several references. Beside BLEU and chrF stand two controls, because translators fail by giving
-the same output for every input: the same outputs against the references of other sources
+has several references. BLEU and chrF come with two controls, because translators typically fail by
+giving the same output for every input: the same outputs against the references of other sources
 ("_shuffled": as high means that the input is ignored), and random targets in place of the outputs
 ("_floor"). Scores of units compare only between systems that output units of one unit model.
 """
@@ -133,7 +133,7 @@ class Parallel:
         return [frozenset(self.meanings[name] for name in self.references[s]) for s in self.outputs]
 
     def shuffled(self, seed: int) -> list[int] | None:
-        """An order of the sources in which none stands where its own references are right.
+        """An order of the sources in which none takes a place where its own references are right.
 
         None where there is no such order, as for a single source.
         """
