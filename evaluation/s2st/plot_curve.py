@@ -26,16 +26,16 @@ def draw(rows: Sequence[Row]) -> Figure:
     """One line per method; methods are shifted sideways so that intervals don't overlap."""
     figure = new_figure(560, 360)
     axes = figure.subplots()
-    systems = list(dict.fromkeys(row["way"] for row in rows))
+    ways = list(dict.fromkeys(row["way"] for row in rows))
     floors = {int(row["pairs"]): float(row["unit_bleu_floor"]) for row in rows}
     sizes = sorted(floors)
-    shift = (sizes[-1] / sizes[0]) ** 0.005
-    for place, system in enumerate(systems):
-        mine = [row for row in rows if row["way"] == system]
+    beside = (sizes[-1] / sizes[0]) ** 0.005
+    for place, way in enumerate(ways):
+        mine = [row for row in rows if row["way"] == way]
         bleu = [float(row["unit_bleu"]) for row in mine]
         ends = [(float(row["unit_bleu_from"]), float(row["unit_bleu_to"])) for row in mine]
         axes.errorbar(
-            [int(row["pairs"]) * shift ** (place - len(systems) / 2) for row in mine],
+            [int(row["pairs"]) * beside ** (place - len(ways) / 2) for row in mine],
             bleu,
             [
                 [value - low for value, (low, _) in zip(bleu, ends, strict=True)],
@@ -45,7 +45,7 @@ def draw(rows: Sequence[Row]) -> Figure:
             markersize=4,
             linewidth=1,
             elinewidth=0.6,
-            label=system,
+            label=way,
         )
     axes.plot(sizes, [floors[n] for n in sizes], ":", color="grey", label="random targets")
     axes.set_xscale("log")

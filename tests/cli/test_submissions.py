@@ -73,12 +73,12 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
     result = run("score", "abx", tmp_path / "in" / "features", *into)
     assert "has not yet both ABX and bit rate of 'theirs'" in result.output
     result = run("score", "bitrate", tmp_path / "in" / "units.parquet", *into)
-    assert "theirs beside ZeroSpeech 2019/2020, english" in result.output
+    assert "theirs among ZeroSpeech 2019/2020, english" in result.output
     assert "▶ theirs" in result.output
     assert "Gündoğdu" in result.output
     assert "on the front" in result.output  # 10 bit/s: nobody needs fewer
     result = run("score", "beside", scores, "--among", "published-surprise")
-    assert "theirs beside ZeroSpeech 2019/2020, surprise" in result.output
+    assert "theirs among ZeroSpeech 2019/2020, surprise" in result.output
     run("score", "beside", scores, "--system", "nobody's", code=1)
     assert not leftovers(tmp_path)
 

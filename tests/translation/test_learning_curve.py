@@ -105,7 +105,7 @@ def test_no_pair_hides_among_what_has_none(
     assert not {t for _, t in table} & set(known.targets)
 
 
-def test_systems(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
+def test_ways(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
     """Of frames nothing can be made up, and with all pairs known there is nothing without one."""
     always = ["nearest", "paired", "pretrained"]
     for source, n, ways in (
@@ -115,15 +115,15 @@ def test_systems(script: ModuleType, languages: Languages, tmp_path: Path) -> No
     ):
         setting = setting_of(script, languages, tmp_path, source)
         known = script.know(setting, languages.pairs, n, 0)
-        assert list(script.Size(setting, known).systems()) == ways
+        assert list(script.Size(setting, known).ways()) == ways
 
 
 def test_a_curve(
     script: ModuleType, languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ways = script.Size.systems
+    ways = script.Size.ways
     some = ("propagated", "both")  # together they do all that there is to be done
-    monkeypatch.setattr(script.Size, "systems", lambda size: {n: ways(size)[n] for n in some})
+    monkeypatch.setattr(script.Size, "ways", lambda size: {n: ways(size)[n] for n in some})
     arguments = options(languages, tmp_path, languages.source)
     for _ in range(2):  # the second time everything is there
         result = CliRunner().invoke(script.main, arguments, catch_exceptions=False)

@@ -1,8 +1,8 @@
 """Whether units stay the same under changes of the recordings, and between speakers.
 
 Good units depend only on content: neither noise, nor another pitch, nor another speaker should
-change them. Neither score needs an alignment; distances between units of unrelated recordings are given
-as the chance level, since few or long units are alike anyway.
+change them. Neither score needs an alignment. The chance level is the distance between units of
+unrelated recordings, which is lower for few or long units.
 """
 
 from __future__ import annotations
