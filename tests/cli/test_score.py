@@ -35,8 +35,10 @@ def spoken(make_corpus, tmp_path):
         width = u.duration / len(LINE)
         phones[u.id] = [Phone(i * width, (i + 1) * width, p) for i, p in enumerate(LINE)]
         middles = (np.arange(int(u.duration / STEP_S)) + 0.5) * STEP_S
-        heard = np.array(["abcSIL".find(LINE[int(t / width)]) for t in middles])
-        units[u.id] = np.where(rng.random(len(heard)) < 0.3, 7, heard).astype(np.int32)
+        labels = np.array(["abcSIL".find(LINE[int(t / width)]) for t in middles])
+        units[u.id] = np.where(rng.random(len(labels)) < 0.3, 7, labels).astype(
+            np.int32
+        )
     shutil.rmtree(corpus.folder)
     corpus = write_corpus(corpus.folder, corpus, Phones(phones, "gold"))
     speakers = {u.id: u.speaker for u in corpus.utterances}
@@ -254,8 +256,8 @@ def test_resynthesis(spoken, run, tmp_path):
         tmp_path / "wavs" / f"{spoken.ids[0]}.wav",
         audio.read(spoken.audio_path(spoken.utterances[0])),
     )
-    audio.write(tmp_path / "wavs" / "stranger.wav", np.ones(9, np.float32) / 2)
-    assert "missing in the corpus tiny: stranger" in run("resynthesis", "wavs", *common, code=1)
+    audio.write(tmp_path / "wavs" / "unknown.wav", np.ones(9, np.float32) / 2)
+    assert "missing in the corpus tiny: unknown" in run("resynthesis", "wavs", *common, code=1)
 
 
 def test_a_folder_of_npy_files_is_told_how_to_come_in(spoken, run, tmp_path):

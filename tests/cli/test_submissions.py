@@ -71,7 +71,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
     scores = tmp_path / "s.jsonl"
     into = ("--corpus", corpus, "--out", scores, "--beside", "published")
     result = run("score", "abx", tmp_path / "in" / "features", *into)
-    assert "has not yet both ABX and bit rate of 'theirs'" in result.output
+    assert "lacks either ABX or bit rate of 'theirs'" in result.output
     result = run("score", "bitrate", tmp_path / "in" / "units.parquet", *into)
     assert "theirs among ZeroSpeech 2019/2020, english" in result.output
     assert "▶ theirs" in result.output

@@ -20,7 +20,7 @@ STEP_S = 0.01
 
 
 def dataset(tokens, dim=1):
-    """One utterance a speaker, its tokens one after the other; features and items."""
+    """One utterance per speaker, its tokens one after the other; features and items."""
     frames, items = {}, []
     for phone, speaker, (before, after), array in tokens:
         spoken = frames.setdefault(speaker, [])

@@ -61,7 +61,7 @@ def test_long_strings_and_more_pairs_than_lanes(longest):
         assert block[1, i, j] == slow(IDENTICAL, groups[1][j], groups[0][i])
 
 
-def test_all_different_strings_cost_a_unit_a_step():
+def test_all_different_strings_cost_one_per_step():
     groups = [[np.zeros(60, np.int32)], [np.full(60, 70_000, np.int32), np.full(30, 1, np.int32)]]
     (block,) = distances(IDENTICAL, groups, [(0, 1)])
     assert block.tolist() == [[[1, 1]], [[1, 1]]]

@@ -29,7 +29,7 @@ PHONES, SPEAKERS = ("a", "b", "c"), ("s", "t", "u")
 
 
 def whole_files(seed, draw, n_dropped=0, longest=6):
-    """A file a token, as in ZeroSpeech 2019: items and frames."""
+    """One file per token, as in ZeroSpeech 2019: items and frames."""
     rng = np.random.default_rng(seed)
     items, frames = [], {}
     for i, (phone, speaker, context) in enumerate(product(PHONES, SPEAKERS, ("#", "k"))):

@@ -20,7 +20,7 @@ def unit_file(units, step_ms=10.0, n_units=8, **changes):
 
 
 def alignment(frames, frame_s=0.01):
-    """Phones of lines of labels, one a frame."""
+    """Phones of lines of labels, one per frame."""
     lines = {}
     for name, labels in frames.items():
         at, line = 0, []

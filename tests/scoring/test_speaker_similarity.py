@@ -167,10 +167,10 @@ def test_a_voice_with_one_recording(make_corpus: Callable[..., Corpus], tmp_path
 
 
 def test_unknown_and_missing_utterances(setting: Setting) -> None:
-    audio.write(setting.wavs / "stranger.wav", np.ones(16_000, np.float32) / 2)
-    with pytest.raises(InputError, match="missing in the corpus tiny: stranger"):
+    audio.write(setting.wavs / "unknown.wav", np.ones(16_000, np.float32) / 2)
+    with pytest.raises(InputError, match="missing in the corpus tiny: unknown"):
         setting.score()
-    (setting.wavs / "stranger.wav").unlink()
+    (setting.wavs / "unknown.wav").unlink()
     for name in (
         setting.ids("ana", "test") + setting.ids("béa", "test") + setting.ids("çem", "test")
     ):

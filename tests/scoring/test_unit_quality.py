@@ -27,7 +27,7 @@ LABELS = ["SIL", "a", "k", "t"]
 
 @pytest.fixture
 def spoken(tmp_path):
-    """12 utterances of 0.6 s, 100 ms a phone, and units of 20 ms that are the phones."""
+    """12 utterances of 0.6 s, 100 ms per phone, and units of 20 ms that are the phones."""
     utterances, lines, units = [], {}, {}
     rng = np.random.default_rng(0)
     for i in range(12):
@@ -278,8 +278,8 @@ def test_sentences_of_a_pairs_file(spoken, tmp_path):
     (one,) = score_sentences(here, spoken.folder, pairs=pairs).scores
     assert (one.protocol, one.n) == ("pairs file", 2)  # u2 and u0 are both Ana's
     assert "pairs" in one.inputs
-    write_pairs(pairs, Pairs((("u0", "stranger"),), spoken.id, spoken.id))
-    with pytest.raises(InputError, match="stranger"):
+    write_pairs(pairs, Pairs((("u0", "unknown"),), spoken.id, spoken.id))
+    with pytest.raises(InputError, match="unknown"):
         score_sentences(here, spoken.folder, pairs=pairs)
 
 

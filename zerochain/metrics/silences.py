@@ -3,7 +3,7 @@
 Each convention has its own: TIMIT h#, pau and epi; Praat #, _ and <pau>; HTK, MFA and Kaldi sil,
 sp, spn, <eps>, in Kaldi with word positions (SIL_B); WebMAUS <p:>, <usb> and <nib>; DoReCo ****,
 <<wip>> and <<fp>uh>; Buckeye SIL, IVER, VOCNOISE, {B_TRANS} and <LAUGH-yeah>. Speaker noise (spn,
-laughter) is no phone either, and counts as a silence.
+laughter) is not a phone either, and counts as a silence.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def _representation(
             )
         if not (source / MARKER).is_file():
             raise InputError(
-                "is no features folder",
+                "is not a features folder",
                 path=source,
                 cause="it holds the .npy or .txt files of another program",
                 remedy="import them with 'zerochain import features FOLDER --step-ms …', and score "
