@@ -24,13 +24,13 @@ from zerochain.metrics.abx_plan import Plan
 from zerochain.progress import track
 
 Distance = Literal["angular", "euclidean", "kl", "kl_symmetric", "identical", "levenshtein"]
+Direction = Literal["xa", "ax"]
 VECTOR_KINDS = {
     "angular": kernel.ANGULAR,
     "euclidean": kernel.EUCLIDEAN,
     "kl": kernel.KL,
     "kl_symmetric": kernel.KL_SYMMETRIC,
 }
-Direction = Literal["xa", "ax"]
 UNIT_KINDS = {"identical": kernel.IDENTICAL, "levenshtein": kernel.LEVENSHTEIN}
 _PAIRS = 100_000
 """Item pairs per chunk: 1.6 MB of distances, about 0.2 s of work."""
@@ -51,6 +51,33 @@ class Sequences:
     step_ms: float
     kind: int
     table: Floats | None = None
+
+
+def score_plan(
+    plan: Plan,
+    spans: Ints,
+    sequences: Sequences,
+    direction: Direction = "xa",
+    jobs: int | None = None,
+) -> Doubles:
+    """The mean score of each cell, (C,).
+
+    Args:
+        spans: first frame and number of frames (≥ 1) of every item, (I, 2).
+        direction: DTW(X, A) or DTW(A, X).
+        jobs: threads; None takes the cores that this process may use.
+    """
+    chunks = _chunks(plan, spans, sequences.frames.shape[1])
+
+    def score(cells: Ints) -> Doubles:
+        return _score_chunk(cells, plan, spans, sequences, direction)
+
+    with ThreadPoolExecutor(jobs or cores()) as pool:
+        try:
+            return np.concatenate(list(track(pool.map(score, chunks), "ABX", len(chunks))))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def distance_table(codebook: Floats, distance: Distance) -> Floats:
@@ -123,33 +150,6 @@ def _with_logarithms(frames: NDArray[np.float32], kind: int) -> Floats:
     p = p / sums + np.finfo(np.float64).eps
     p /= p.sum(axis=1, keepdims=True)
     return np.concatenate([p, np.log(p)], axis=1).astype(np.float32)
-
-
-def score_plan(
-    plan: Plan,
-    spans: Ints,
-    sequences: Sequences,
-    direction: Direction = "xa",
-    jobs: int | None = None,
-) -> Doubles:
-    """The mean score of each cell, (C,).
-
-    Args:
-        spans: first frame and number of frames (≥ 1) of every item, (I, 2).
-        direction: DTW(X, A) or DTW(A, X).
-        jobs: threads; None takes the cores that this process may use.
-    """
-    chunks = _chunks(plan, spans, sequences.frames.shape[1])
-
-    def score(cells: Ints) -> Doubles:
-        return _score_chunk(cells, plan, spans, sequences, direction)
-
-    with ThreadPoolExecutor(jobs or cores()) as pool:
-        try:
-            return np.concatenate(list(track(pool.map(score, chunks), "ABX", len(chunks))))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _chunks(plan: Plan, spans: Ints, dim: int) -> list[Ints]:

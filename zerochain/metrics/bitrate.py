@@ -23,6 +23,9 @@ from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.bootstrap import centred_interval, histogram_interval, histogram_replicates
 
+Interval = tuple[float, float] | None
+Coding = Callable[[NDArray[np.float64]], list[NDArray[np.float64]]]
+"""Summed histograms (R, V) → counts (R, …) of each symbol stream; streams are coded separately."""
 _UNITS_AT_ONCE = 1_000_000
 _ROWS_AT_ONCE = 10_000
 
@@ -40,14 +43,6 @@ class Bitrate:
     entropy_bits: float
     duration_s: float
     n_utterances: int
-
-
-def entropy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropy in bits of counts (…, V) along the last axis; unused symbols add nothing."""
-    total = counts.sum(axis=-1)
-    logs = np.log2(counts, out=np.zeros_like(counts), where=counts > 0)
-    logs *= counts
-    return np.asarray(np.log2(total) - logs.sum(axis=-1) / total)
 
 
 def bitrate(
@@ -127,6 +122,57 @@ def unit_bitrates(
     return UnitBitrates(challenge, merged, together, apart)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Codebook usage over a whole unit file; a unit counts once per step that it lasts."""
+
+    usage: float
+    """The fraction of the units that occur at all."""
+    perplexity: float
+    """2^H: the number of equally frequent units with the same entropy."""
+    usage_interval: Interval
+    perplexity_interval: Interval
+    """95 %, over utterances; None for a single one."""
+    n_used: int
+    n_units: int
+    n_steps: int
+
+
+def codebook_usage(unit_file: UnitFile, *, seed: int = 0) -> Usage:
+    """Usage and perplexity of the units in a file.
+
+    A perplexity far below the number of units used means that a few units take most of the time;
+    a usage far below 1, that the codebook has collapsed or is too large for the speech.
+    """
+    k = unit_file.n_units
+    units, steps, lengths = laid_out(unit_file)
+    histograms = histograms_of(units, lengths, k, steps)
+    counts = np.asarray(histograms.sum(axis=0), np.float64)
+    n_used = int((counts > 0).sum())
+    usage, perplexity = n_used / k, float(2 ** entropy(counts))
+    return Usage(
+        usage=usage,
+        perplexity=perplexity,
+        usage_interval=histogram_interval(
+            histograms, lambda drawn: (drawn > 0).mean(axis=1), usage, highest=1, seed=seed
+        ),
+        perplexity_interval=histogram_interval(
+            histograms, lambda drawn: 2 ** entropy(drawn), perplexity, highest=k, seed=seed
+        ),
+        n_used=n_used,
+        n_units=k,
+        n_steps=int(counts.sum()),
+    )
+
+
+def entropy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy in bits of counts (…, V) along the last axis; unused symbols add nothing."""
+    total = counts.sum(axis=-1)
+    logs = np.log2(counts, out=np.zeros_like(counts), where=counts > 0)
+    logs *= counts
+    return np.asarray(np.log2(total) - logs.sum(axis=-1) / total)
+
+
 def laid_out(
     unit_file: UnitFile,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None, NDArray[np.int64]]:
@@ -159,10 +205,6 @@ def histograms_of(
     )
     histograms.sum_duplicates()
     return histograms
-
-
-Coding = Callable[[NDArray[np.float64]], list[NDArray[np.float64]]]
-"""Summed histograms (R, V) → counts (R, …) of each symbol stream; streams are coded separately."""
 
 
 def _bitrates(
@@ -247,14 +289,6 @@ def _timed_histograms(
     return histograms, keys >> 32, keys & (2**32 - 1)
 
 
-def _column_sums(table: sparse.csr_array) -> NDArray[np.float64]:
-    """Sums over utterances (V,), in blocks, since scipy copies what it sums."""
-    total = np.zeros(table.shape[1])
-    for first in range(0, table.shape[0], _ROWS_AT_ONCE):
-        total += table[first : first + _ROWS_AT_ONCE].sum(axis=0)
-    return total
-
-
 class _Segments(NamedTuple):
     """Segments of some utterances, end to end."""
 
@@ -277,6 +311,24 @@ def _segments_of(
     code_of, number_of = np.divmod(pairs, len(durations))
     keys = (found[code_of].astype(np.int64) << 32) + durations[number_of]
     return _Segments(symbols, np.diff(np.searchsorted(starts, bounds)), keys)
+
+
+def _segments(
+    units: NDArray[np.int32], steps: NDArray[np.int32] | None, begins: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`UnitFile.segments` of all utterances: their starts, and their durations in steps.
+
+    Args:
+        units, steps: as `laid_out` gives them.
+        begins: the starts of utterances.
+    """
+    new = np.ones(len(units), bool)
+    np.not_equal(units[1:], units[:-1], out=new[1:])
+    new[begins] = True
+    starts = np.flatnonzero(new)
+    if steps is None:
+        return starts, np.diff(starts, append=len(units))
+    return starts, np.add.reduceat(steps, starts, dtype=np.int64)
 
 
 def _numbered(values: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -303,22 +355,12 @@ def _seconds(symbols: Mapping[str, Sized], durations_s: Mapping[str, float]) -> 
     return seconds
 
 
-def _segments(
-    units: NDArray[np.int32], steps: NDArray[np.int32] | None, begins: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`UnitFile.segments` of all utterances: their starts, and their durations in steps.
-
-    Args:
-        units, steps: as `laid_out` gives them.
-        begins: the starts of utterances.
-    """
-    new = np.ones(len(units), bool)
-    np.not_equal(units[1:], units[:-1], out=new[1:])
-    new[begins] = True
-    starts = np.flatnonzero(new)
-    if steps is None:
-        return starts, np.diff(starts, append=len(units))
-    return starts, np.add.reduceat(steps, starts, dtype=np.int64)
+def _column_sums(table: sparse.csr_array) -> NDArray[np.float64]:
+    """Sums over utterances (V,), in blocks, since scipy copies what it sums."""
+    total = np.zeros(table.shape[1])
+    for first in range(0, table.shape[0], _ROWS_AT_ONCE):
+        total += table[first : first + _ROWS_AT_ONCE].sum(axis=0)
+    return total
 
 
 def _sums_by(groups: NDArray[np.int64]) -> sparse.csr_array:
@@ -327,50 +369,4 @@ def _sums_by(groups: NDArray[np.int64]) -> sparse.csr_array:
     ones = np.ones(len(groups))
     return sparse.csr_array(
         (ones, (np.arange(len(groups)), group.ravel())), shape=(len(groups), len(found))
-    )
-
-
-Interval = tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Codebook usage over a whole unit file; a unit counts once per step that it lasts."""
-
-    usage: float
-    """The fraction of the units that occur at all."""
-    perplexity: float
-    """2^H: the number of equally frequent units with the same entropy."""
-    usage_interval: Interval
-    perplexity_interval: Interval
-    """95 %, over utterances; None for a single one."""
-    n_used: int
-    n_units: int
-    n_steps: int
-
-
-def codebook_usage(unit_file: UnitFile, *, seed: int = 0) -> Usage:
-    """Usage and perplexity of the units in a file.
-
-    A perplexity far below the number of units used means that a few units take most of the time;
-    a usage far below 1, that the codebook has collapsed or is too large for the speech.
-    """
-    k = unit_file.n_units
-    units, steps, lengths = laid_out(unit_file)
-    histograms = histograms_of(units, lengths, k, steps)
-    counts = np.asarray(histograms.sum(axis=0), np.float64)
-    n_used = int((counts > 0).sum())
-    usage, perplexity = n_used / k, float(2 ** entropy(counts))
-    return Usage(
-        usage=usage,
-        perplexity=perplexity,
-        usage_interval=histogram_interval(
-            histograms, lambda drawn: (drawn > 0).mean(axis=1), usage, highest=1, seed=seed
-        ),
-        perplexity_interval=histogram_interval(
-            histograms, lambda drawn: 2 ** entropy(drawn), perplexity, highest=k, seed=seed
-        ),
-        n_used=n_used,
-        n_units=k,
-        n_steps=int(counts.sum()),
     )

@@ -68,43 +68,6 @@ class Aligned:
         return summed.astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A measure between 0 and 1."""
-
-    value: float
-    interval: tuple[float, float] | None
-    """95 %, over utterances; None for a single one."""
-    chance: float
-    """The measure of the same units after a circular shift in time."""
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How well units predict phones, and phones units.
-
-    Homogeneity (Rosenberg and Hirschberg 2007) is the same number as PNMI; the V-measure is the
-    same as NMI with the arithmetic mean.
-    """
-
-    phone_purity: Measure
-    """Share of frames with the most frequent phone of their unit."""
-    cluster_purity: Measure
-    """Share of frames with the most frequent unit of their phone."""
-    pnmi: Measure
-    """I(phone; unit) / H(phone): the share of the phones' entropy that units explain."""
-    completeness: Measure | None
-    """I(phone; unit) / H(unit); None, undefined, with a single unit."""
-    v_measure: Measure
-    """Harmonic mean of homogeneity and completeness: 2 I / (H(phone) + H(unit))."""
-    n_frames: int
-    n_phones: int
-    n_used: int
-    """Number of units that occur in phones."""
-    n_silent: int
-    """Number of frames left out: in silences, or without a label."""
-
-
 def align_frames(
     unit_file: UnitFile,
     phones: Phones,
@@ -140,6 +103,43 @@ def align_frames(
             remedy="check the alignments, the list of silences and shift_ms=",
         )
     return Aligned(names, framed, units, unit_file.n_units)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure between 0 and 1."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """95 %, over utterances; None for a single one."""
+    chance: float
+    """The measure of the same units after a circular shift in time."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well units predict phones, and phones units.
+
+    Homogeneity (Rosenberg and Hirschberg 2007) is the same number as PNMI; the V-measure is the
+    same as NMI with the arithmetic mean.
+    """
+
+    phone_purity: Measure
+    """Share of frames with the most frequent phone of their unit."""
+    cluster_purity: Measure
+    """Share of frames with the most frequent unit of their phone."""
+    pnmi: Measure
+    """I(phone; unit) / H(phone): the share of the phones' entropy that units explain."""
+    completeness: Measure | None
+    """I(phone; unit) / H(unit); None, undefined, with a single unit."""
+    v_measure: Measure
+    """Harmonic mean of homogeneity and completeness: 2 I / (H(phone) + H(unit))."""
+    n_frames: int
+    n_phones: int
+    n_used: int
+    """Number of units that occur in phones."""
+    n_silent: int
+    """Number of frames left out: in silences, or without a label."""
 
 
 def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
@@ -183,6 +183,61 @@ def unit_quality(aligned: Aligned, *, seed: int = 0) -> Quality:
         n_used=int((table.sum(axis=0) > 0).sum()),
         n_silent=int(aligned.table[n_phones:].sum()),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class PhoneMap:
+    """The phone that each unit stands for: many units to one phone."""
+
+    names: tuple[str, ...]
+    of_unit: NDArray[np.int64]
+    """(K,) codes into `names`; P stands for no phone."""
+    unseen: frozenset[int]
+    """Units that did not occur where the map was learned; they stand for no phone."""
+
+    def steps(self, unit_file: UnitFile, name: str) -> NDArray[np.int64]:
+        """Codes of the phones of an utterance's steps (T,)."""
+        return self.of_unit[unit_file.steps(name)]
+
+    def spelled(self, unit_file: UnitFile, name: str) -> list[str]:
+        """The phones of an utterance: runs are merged first, then "no phone" is left out."""
+        codes, _ = run_lengths(self.steps(unit_file, name).astype(np.int32))
+        return [self.names[code] for code in codes if code < len(self.names)]
+
+
+def many_to_one(aligned: Aligned) -> PhoneMap:
+    """Map each unit to its most frequent phone, or to none if it is mostly in silence.
+
+    Of equally frequent phones the alphabetically first is taken.
+    """
+    table = aligned.table
+    seen = table.sum(axis=0) > 0
+    of_unit = np.where(seen, table.argmax(axis=0), len(aligned.names))
+    return PhoneMap(aligned.names, of_unit, frozenset(np.flatnonzero(~seen).tolist()))
+
+
+def phone_error_rate(
+    unit_file: UnitFile,
+    phones: Phones,
+    mapping: PhoneMap,
+    *,
+    silences: Collection[str] = SILENCES,
+    seed: int = 0,
+) -> Estimate:
+    """Levenshtein distance of mapped units and gold phones, divided by the gold phones, in %.
+
+    Runs of one phone are merged in the mapped units, but not in the gold string, where two equal
+    neighbours are two phones. With many insertions it exceeds 100.
+
+    Raises:
+        InputError: an utterance without an alignment, or no phone at all.
+    """
+    check_same_ids(unit_file.ids, phones.by_id, "units", "alignments")
+    gold = [
+        [[p.phone for p in phones.by_id[name] if p.phone not in silences]] for name in unit_file.ids
+    ]
+    spelled = [mapping.spelled(unit_file, name) for name in unit_file.ids]
+    return error_rate(spelled, gold, seed=seed)
 
 
 def _framed(steps: NDArray[np.int32], step_ms: float, frame_ms: float) -> Ints:
@@ -241,58 +296,3 @@ def _chances(aligned: Aligned, seed: int) -> Doubles:
     ]
     joint = np.stack(tables).astype(np.float64).reshape(-1, n_phones, k)
     return np.asarray(_measures(joint).mean(axis=0))
-
-
-@dataclass(frozen=True, eq=False)
-class PhoneMap:
-    """The phone that each unit stands for: many units to one phone."""
-
-    names: tuple[str, ...]
-    of_unit: NDArray[np.int64]
-    """(K,) codes into `names`; P stands for no phone."""
-    unseen: frozenset[int]
-    """Units that did not occur where the map was learned; they stand for no phone."""
-
-    def steps(self, unit_file: UnitFile, name: str) -> NDArray[np.int64]:
-        """Codes of the phones of an utterance's steps (T,)."""
-        return self.of_unit[unit_file.steps(name)]
-
-    def spelled(self, unit_file: UnitFile, name: str) -> list[str]:
-        """The phones of an utterance: runs are merged first, then "no phone" is left out."""
-        codes, _ = run_lengths(self.steps(unit_file, name).astype(np.int32))
-        return [self.names[code] for code in codes if code < len(self.names)]
-
-
-def many_to_one(aligned: Aligned) -> PhoneMap:
-    """Map each unit to its most frequent phone, or to none if it is mostly in silence.
-
-    Of equally frequent phones the alphabetically first is taken.
-    """
-    table = aligned.table
-    seen = table.sum(axis=0) > 0
-    of_unit = np.where(seen, table.argmax(axis=0), len(aligned.names))
-    return PhoneMap(aligned.names, of_unit, frozenset(np.flatnonzero(~seen).tolist()))
-
-
-def phone_error_rate(
-    unit_file: UnitFile,
-    phones: Phones,
-    mapping: PhoneMap,
-    *,
-    silences: Collection[str] = SILENCES,
-    seed: int = 0,
-) -> Estimate:
-    """Levenshtein distance of mapped units and gold phones, divided by the gold phones, in %.
-
-    Runs of one phone are merged in the mapped units, but not in the gold string, where two equal
-    neighbours are two phones. With many insertions it exceeds 100.
-
-    Raises:
-        InputError: an utterance without an alignment, or no phone at all.
-    """
-    check_same_ids(unit_file.ids, phones.by_id, "units", "alignments")
-    gold = [
-        [[p.phone for p in phones.by_id[name] if p.phone not in silences]] for name in unit_file.ids
-    ]
-    spelled = [mapping.spelled(unit_file, name) for name in unit_file.ids]
-    return error_rate(spelled, gold, seed=seed)

@@ -53,14 +53,6 @@ class Retrieval:
     permutation; 1 where there is nothing to permute."""
 
 
-def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Doubles:
-    """1 - Levenshtein distance / length of the longer, of all pairs of texts: (n, m)."""
-    similarity = cdist(
-        outputs, candidates, scorer=Levenshtein.normalized_similarity, dtype=np.float64, workers=1
-    )
-    return np.asarray(similarity, np.float64)
-
-
 @dataclass(frozen=True)
 class Ranking:
     """Outputs, and the candidates that are ranked for each.
@@ -119,6 +111,14 @@ def pooled_retrieval(rankings: Sequence[Ranking], *, seed: int = 0) -> Retrieval
         n_candidates=max(ranking.similarity.shape[1] for ranking in rankings),
         p_value=_p_value([table[:, :, 0] for table in tables], seed),
     )
+
+
+def edit_similarity(outputs: Sequence[str], candidates: Sequence[str]) -> Doubles:
+    """1 - Levenshtein distance / length of the longer, of all pairs of texts: (n, m)."""
+    similarity = cdist(
+        outputs, candidates, scorer=Levenshtein.normalized_similarity, dtype=np.float64, workers=1
+    )
+    return np.asarray(similarity, np.float64)
 
 
 def _values(ranking: Ranking) -> tuple[Doubles, Doubles]:

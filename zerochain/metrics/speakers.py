@@ -20,6 +20,7 @@ from zerochain.formats.units import UnitFile
 from zerochain.metrics.bootstrap import bootstrap_mean
 
 Doubles = NDArray[np.float64]
+Targets = Literal["across recordings", "within recordings"]
 N_FOLDS = 5
 
 
@@ -94,21 +95,6 @@ def speaker_probe(
     )
 
 
-def _predicted(vectors: Doubles, labels: NDArray[np.str_], n_folds: int, seed: int) -> NDArray[Any]:
-    # Late: scikit-learn takes over a second to load, and verification does without it.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    return np.asarray(cross_val_predict(probe, vectors, labels, cv=folds))
-
-
-Targets = Literal["across recordings", "within recordings"]
-
-
 @dataclass(frozen=True)
 class Verification:
     """An equal error rate, and its trials."""
@@ -121,6 +107,36 @@ class Verification:
     targets: Targets
     """Whether the two segments of a target trial are from different recordings. Within one they
     share room, microphone and mood, which makes the trial easier."""
+
+
+def verify(
+    vectors: NDArray[np.floating], speakers: Sequence[str], recordings: Sequence[str]
+) -> Verification:
+    """The equal error rate of all pairs of segments, by the cosine of their vectors.
+
+    Two segments of one recording are no trial, unless no speaker has two recordings.
+
+    Args:
+        vectors: (n, E), of length 1.
+        speakers, recordings: of each segment (n,).
+
+    Raises:
+        InputError: only one speaker, or no speaker with two segments.
+    """
+    _, who = np.unique(list(speakers), return_inverse=True)
+    _, where = np.unique(list(recordings), return_inverse=True)
+    i, j = np.triu_indices(len(who), 1)
+    cosines = (vectors @ vectors.T)[i, j]
+    same, apart = who[i] == who[j], where[i] != where[j]
+    across = bool((same & apart).any())
+    targets, nontargets = cosines[same & apart if across else same], cosines[~same]
+    return Verification(
+        eer=equal_error_rate(targets, nontargets),
+        n_targets=len(targets),
+        n_nontargets=len(nontargets),
+        n_speakers=len(set(speakers)),
+        targets="across recordings" if across else "within recordings",
+    )
 
 
 def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
@@ -159,31 +175,13 @@ def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
     return float(alarms[before] + part * (alarms[after] - alarms[before]))
 
 
-def verify(
-    vectors: NDArray[np.floating], speakers: Sequence[str], recordings: Sequence[str]
-) -> Verification:
-    """The equal error rate of all pairs of segments, by the cosine of their vectors.
+def _predicted(vectors: Doubles, labels: NDArray[np.str_], n_folds: int, seed: int) -> NDArray[Any]:
+    # Late: scikit-learn takes over a second to load, and verification does without it.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    Two segments of one recording are no trial, unless no speaker has two recordings.
-
-    Args:
-        vectors: (n, E), of length 1.
-        speakers, recordings: of each segment (n,).
-
-    Raises:
-        InputError: only one speaker, or no speaker with two segments.
-    """
-    _, who = np.unique(list(speakers), return_inverse=True)
-    _, where = np.unique(list(recordings), return_inverse=True)
-    i, j = np.triu_indices(len(who), 1)
-    cosines = (vectors @ vectors.T)[i, j]
-    same, apart = who[i] == who[j], where[i] != where[j]
-    across = bool((same & apart).any())
-    targets, nontargets = cosines[same & apart if across else same], cosines[~same]
-    return Verification(
-        eer=equal_error_rate(targets, nontargets),
-        n_targets=len(targets),
-        n_nontargets=len(nontargets),
-        n_speakers=len(set(speakers)),
-        targets="across recordings" if across else "within recordings",
-    )
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    return np.asarray(cross_val_predict(probe, vectors, labels, cv=folds))

@@ -34,7 +34,6 @@ from zerochain.scoring.abx_tables import PairError, phone_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
 _PARTS = {"f0": "F0 units", "prosody": "durations and pitch"}
 """Parts of an inverter that are trained in sub-folders of its training."""
 _WIDE, _NARROW, _FILE = (980, 560), (350, 430), (1000, 600)
@@ -81,61 +80,6 @@ def tradeoffs(table: ScoreTable | None, published: str | None, folder: Path) -> 
     return drawn
 
 
-def _tradeoff(rows: Sequence[Row], published: str | None, path: Path) -> Tradeoff | None:
-    abx = _fullest(rows, names.ABX_ACROSS)
-    rate = _fullest(rows, names.SEGMENT_BITRATE) or _fullest(rows, names.BITRATE)
-    if abx is None or rate is None:
-        return None
-    points = [
-        _point(row, abx, rate)
-        for row in rows
-        if abx in row.cells and rate in row.cells and row.cells[rate].score.value > 0
-    ]
-    if not points:
-        return None
-    references = [
-        (row.system, row.cells[abx].score.value)
-        for row in rows
-        if abx in row.cells and row.is_reference
-    ]
-    others = published_systems(published) if published else []
-    draw = partial(figures.tradeoff, points, references, others, rate=rate.metric.label)
-    write_figure(draw(_FILE), path)
-    alt = "ABX error across speakers against bit rate: " + "; ".join(
-        f"{p.name} {p.abx:.1f} % at {p.bitrate:.0f} bit/s" for p in points
-    )
-    return Tradeoff(
-        wide=style.inline_svg(draw(_WIDE), alt, f"{path.name}-wide"),
-        narrow=style.inline_svg(draw(_NARROW, name_published=False), alt, f"{path.name}-narrow"),
-        corpus=rows[0].corpus,
-        rate=rate.metric.label,
-        protocol=abx.conditions,
-        published=published,
-    )
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as `path`.svg and `path`.png."""
-    for kind in ("svg", "png"):
-        file = path.with_name(f"{path.name}.{kind}")
-        file.write_bytes(style.to_bytes(figure, kind, style.PAPER))
-
-
-def _point(row: Row, abx: Column, rate: Column) -> Point:
-    error, bitrate = row.cells[abx].score, row.cells[rate].score
-    method = row.unit_file.method.partition(" ")[0] if row.unit_file else ""
-    return Point(row.system, error.value, bitrate.value, error.interval, bitrate.interval, method)
-
-
-def _fullest(rows: Sequence[Row], metric: Metric) -> Column | None:
-    """The column of a metric that most systems have: one protocol, so that they compare."""
-    columns = sorted(
-        {column for row in rows for column in row.cells if column.metric == metric},
-        key=lambda column: column.place,
-    )
-    return max(columns, key=lambda c: sum(c in row.cells for row in rows), default=None)
-
-
 def usage(label: str, unit_file: UnitFile) -> Drawing:
     """How often each unit occurs."""
     counts: NDArray[np.float64] = np.zeros(unit_file.n_units)
@@ -178,6 +122,85 @@ def abx_maps(run: Run) -> Iterator[Drawing]:
             yield _abx_map(cells, "across" if "across" in modes else "within")
 
 
+def phone_maps(run: Run, named: Sequence[tuple[str, UnitFile]]) -> Iterator[Drawing]:
+    """Phones by units, for three systems at most: first those that were scored with gold phones.
+
+    Silences and shifts are as in these scores.
+    """
+    options = {
+        score.inputs["units"]: score.options
+        for score in run.scores
+        if "silences" in score.options and "frame_ms" in score.options
+    }
+    found = [(name, units) for name, units in named if run.corpus_of(units)]
+    found.sort(key=lambda one: one[1].id not in options)
+    drawn = 0
+    for name, units in found:
+        corpus = run.corpus_of(units)
+        phones = None if corpus is None else run.phones_of(corpus)
+        if phones is None or drawn == _MOST_PHONE_MAPS:
+            continue
+        drawing = _phone_map(name, units, phones, options.get(units.id, {}))
+        if drawing is not None:
+            drawn += 1
+            yield drawing
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as `path`.svg and `path`.png."""
+    for kind in ("svg", "png"):
+        file = path.with_name(f"{path.name}.{kind}")
+        file.write_bytes(style.to_bytes(figure, kind, style.PAPER))
+
+
+def _tradeoff(rows: Sequence[Row], published: str | None, path: Path) -> Tradeoff | None:
+    abx = _fullest(rows, names.ABX_ACROSS)
+    rate = _fullest(rows, names.SEGMENT_BITRATE) or _fullest(rows, names.BITRATE)
+    if abx is None or rate is None:
+        return None
+    points = [
+        _point(row, abx, rate)
+        for row in rows
+        if abx in row.cells and rate in row.cells and row.cells[rate].score.value > 0
+    ]
+    if not points:
+        return None
+    references = [
+        (row.system, row.cells[abx].score.value)
+        for row in rows
+        if abx in row.cells and row.is_reference
+    ]
+    others = published_systems(published) if published else []
+    draw = partial(figures.tradeoff, points, references, others, rate=rate.metric.label)
+    write_figure(draw(_FILE), path)
+    alt = "ABX error across speakers against bit rate: " + "; ".join(
+        f"{p.name} {p.abx:.1f} % at {p.bitrate:.0f} bit/s" for p in points
+    )
+    return Tradeoff(
+        wide=style.inline_svg(draw(_WIDE), alt, f"{path.name}-wide"),
+        narrow=style.inline_svg(draw(_NARROW, name_published=False), alt, f"{path.name}-narrow"),
+        corpus=rows[0].corpus,
+        rate=rate.metric.label,
+        protocol=abx.conditions,
+        published=published,
+    )
+
+
+def _point(row: Row, abx: Column, rate: Column) -> Point:
+    error, bitrate = row.cells[abx].score, row.cells[rate].score
+    method = row.unit_file.method.partition(" ")[0] if row.unit_file else ""
+    return Point(row.system, error.value, bitrate.value, error.interval, bitrate.interval, method)
+
+
+def _fullest(rows: Sequence[Row], metric: Metric) -> Column | None:
+    """The column of a metric that most systems have: one protocol, so that they compare."""
+    columns = sorted(
+        {column for row in rows for column in row.cells if column.metric == metric},
+        key=lambda column: column.place,
+    )
+    return max(columns, key=lambda c: sum(c in row.cells for row in rows), default=None)
+
+
 def _abx_map(cells: AbxCells, mode: str) -> Drawing:
     pairs = phone_errors(cells, mode)
     phones = sorted({phone for _, *both, _, _, _ in pairs for phone in both})
@@ -207,30 +230,6 @@ def _worst(pairs: list[PairError]) -> str:
     few = len(pairs) - len(firm)
     rest = f"; {counted(few, 'pair')} with fewer cells left out" if few else ""
     return f"Highest of {counted(len(firm), 'pair')} with {_FEW} cells or more: {named}{rest}."
-
-
-def phone_maps(run: Run, named: Sequence[tuple[str, UnitFile]]) -> Iterator[Drawing]:
-    """Phones by units, for three systems at most: first those that were scored with gold phones.
-
-    Silences and shifts are as in these scores.
-    """
-    options = {
-        score.inputs["units"]: score.options
-        for score in run.scores
-        if "silences" in score.options and "frame_ms" in score.options
-    }
-    found = [(name, units) for name, units in named if run.corpus_of(units)]
-    found.sort(key=lambda one: one[1].id not in options)
-    drawn = 0
-    for name, units in found:
-        corpus = run.corpus_of(units)
-        phones = None if corpus is None else run.phones_of(corpus)
-        if phones is None or drawn == _MOST_PHONE_MAPS:
-            continue
-        drawing = _phone_map(name, units, phones, options.get(units.id, {}))
-        if drawing is not None:
-            drawn += 1
-            yield drawing
 
 
 def _phone_map(

@@ -26,6 +26,34 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
+_PANEL = (340, 200)
+_TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_CHANCE = 50.0
+_LOG_ABOVE = 30.0
+_MOST_NAMED = 14
+_MARKERS = "os^vPXD*hp<>dH8"
+_MOST_LINES = 5
+_DISTANCES_PT = (6, 12, 20, 30, 42, 56, 72, 90, 110)
+_LEADER_PT = 12
+_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One system of ours in the plane of ABX error (%) and bit rate (bit/s)."""
+
+    name: str
+    abx: float
+    bitrate: float
+    abx_interval: tuple[float, float] | None = None
+    bitrate_interval: tuple[float, float] | None = None
+    series: str = ""
+    """Points of one series have the same marker."""
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points on the Pareto front, from the lowest bit rate."""
+    return pareto_front([(p.bitrate, p.abx) for p in points])
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -49,127 +77,6 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
             front.append(int(i))
             lowest = y[i]
     return front
-
-
-_DISTANCES_PT = (6, 12, 20, 30, 42, 56, 72, 90, 110)
-_LEADER_PT = 12
-_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-
-
-@dataclass(frozen=True)
-class Label:
-    """A text for the point (x, y), in data coordinates."""
-
-    x: float
-    y: float
-    text: str
-    style: dict[str, Any]
-
-
-def place_labels(
-    axes: Axes, labels: Sequence[Label], around: Sequence[Any] = (), bars: Sequence[Any] = ()
-) -> None:
-    """Write labels, the first ones nearest to their points; distant ones get a line to their point.
-
-    Greedy: each label takes the first position, from near to far, that lies in the axes and covers
-    neither a point nor an earlier label. A label without text only keeps its point free. One that
-    finds no position is written over the others.
-
-    Args:
-        around: texts in the axes that may not be covered either.
-        bars: likewise lines, each as two points (2, 2) in data coordinates.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.transforms import Bbox
-
-    figure: Any = axes.figure
-    canvas: Any = FigureCanvasAgg(figure)
-    renderer = canvas.get_renderer()
-    figure.draw_without_rendering()
-    frame = axes.get_window_extent(renderer)
-    dots = axes.transData.transform([(label.x, label.y) for label in labels])
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
-    taken += [text.get_window_extent(renderer) for text in around]
-    taken += [Bbox(axes.transData.transform(bar)).padded(2) for bar in bars]
-    for label, dot in zip(labels, dots, strict=True):
-        if not label.text:
-            continue
-        size = _size(figure, label, renderer)
-        for distance, way in product(_DISTANCES_PT, _DIRECTIONS):
-            box = _box(dot, size, distance * figure.dpi / 72, way)
-            if _inside(box, frame) and not any(box.overlaps(other) for other in taken):
-                break
-        else:
-            distance, way = _DISTANCES_PT[0], _DIRECTIONS[0]
-        taken.append(box)
-        _write(axes, label, distance, way)
-
-
-def _size(figure: Any, label: Label, renderer: Any) -> tuple[float, float]:
-    text = figure.text(0, 0, label.text, **label.style)
-    box = text.get_window_extent(renderer)
-    text.remove()
-    return box.width, box.height
-
-
-def _box(dot: Any, size: tuple[float, float], distance: float, way: tuple[int, int]) -> Bbox:
-    """The box of a text of this size at a distance from a point."""
-    from matplotlib.transforms import Bbox
-
-    left, bottom = (
-        center + side * distance + (side - 1) / 2 * length
-        for center, side, length in zip(dot, way, size, strict=True)
-    )
-    return Bbox.from_bounds(left, bottom, *size)
-
-
-def _inside(box: Bbox, frame: Bbox) -> bool:
-    return bool(
-        frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-    )
-
-
-def _write(axes: Axes, label: Label, distance: float, way: tuple[int, int]) -> None:
-    right, up = way
-    leader = {"arrowstyle": "-", "color": label.style.get("color"), "lw": 0.5, "alpha": 0.6}
-    axes.annotate(
-        label.text,
-        (label.x, label.y),
-        xytext=(right * distance, up * distance),
-        textcoords="offset points",
-        ha={1: "left", 0: "center", -1: "right"}[right],
-        va={1: "bottom", 0: "center", -1: "top"}[up],
-        arrowprops=leader if distance > _LEADER_PT else None,
-        in_layout=False,
-        **label.style,
-    )
-
-
-_PANEL = (340, 200)
-_TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-_CHANCE = 50.0
-_LOG_ABOVE = 30.0
-_MOST_NAMED = 14
-_MARKERS = "os^vPXD*hp<>dH8"
-_MOST_LINES = 5
-
-
-@dataclass(frozen=True)
-class Point:
-    """One system of ours in the plane of ABX error (%) and bit rate (bit/s)."""
-
-    name: str
-    abx: float
-    bitrate: float
-    abx_interval: tuple[float, float] | None = None
-    bitrate_interval: tuple[float, float] | None = None
-    series: str = ""
-    """Points of one series have the same marker."""
-
-
-def front(points: Sequence[Point]) -> list[int]:
-    """Indices of the points on the Pareto front, from the lowest bit rate."""
-    return pareto_front([(p.bitrate, p.abx) for p in points])
 
 
 def tradeoff(
@@ -242,72 +149,6 @@ def tradeoff(
     ]
     place_labels(axes, labels, around, bars)
     return figure
-
-
-def _series(points: Sequence[Point]) -> list[str]:
-    return list(dict.fromkeys(point.series for point in points))
-
-
-def _draw(axes: Axes, point: Point, marker: str, *, faint: bool) -> list[Any]:
-    """Draw a point and its intervals; returns the intervals' lines, (2, 2) each."""
-    if faint:
-        axes.plot(point.bitrate, point.abx, marker, ms=4, alpha=0.45, color=style.ACCENT, zorder=3)
-        return []
-    drawn = axes.errorbar(
-        [point.bitrate],
-        [point.abx],
-        xerr=_error(point.bitrate, point.bitrate_interval),
-        yerr=_error(point.abx, point.abx_interval),
-        fmt=marker,
-        ms=6,
-        color=style.ACCENT,
-        elinewidth=1.2,
-        capsize=2.5,
-        zorder=4,
-    )
-    return [segment for lines in drawn[2] for segment in lines.get_segments()]
-
-
-def _reference(axes: Axes, name: str, abx: float) -> Any:
-    return axes.annotate(
-        f"{name} (features)",
-        (1, abx),
-        xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
-        textcoords="offset points",
-        ha="right",
-        color=style.SECOND,
-        size=8,
-        in_layout=False,
-    )
-
-
-def _error(value: float, interval: tuple[float, float] | None) -> NDArray[np.float64] | None:
-    if interval is None:
-        return None
-    return np.maximum([[value - interval[0]], [interval[1] - value]], 0.0)
-
-
-def _limits(
-    axes: Axes,
-    points: Sequence[Point],
-    references: Sequence[tuple[str, float]],
-    published: Sequence[Published | PaperRow],
-) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
-
-    both: list[Point | Published | PaperRow] = [*points, *published]
-    rates = [p.bitrate for p in both]
-    low, high = min(rates) / 1.6, max(rates) * 1.8
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([t for t in _TICKS if low <= t <= high]))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    errors = [p.abx for p in both] + [abx for _, abx in references]
-    errors += [end for p in points for end in p.abx_interval or ()]
-    margin = max(2.0, 0.1 * (max(errors) - min(errors)))
-    top = _CHANCE if max(errors) < _CHANCE else 100.0
-    axes.set_ylim(max(0.0, min(errors) - margin), min(top, max(errors) + margin))
 
 
 def usage(counts: NDArray[np.float64], title: str, perplexity: float) -> Figure:
@@ -405,3 +246,158 @@ def phone_confusions(errors: NDArray[np.float64], phones: Sequence[str], title: 
     bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
     bar.set_label("ABX error (%)")
     return figure
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text for the point (x, y), in data coordinates."""
+
+    x: float
+    y: float
+    text: str
+    style: dict[str, Any]
+
+
+def place_labels(
+    axes: Axes, labels: Sequence[Label], around: Sequence[Any] = (), bars: Sequence[Any] = ()
+) -> None:
+    """Write labels, the first ones nearest to their points; distant ones get a line to their point.
+
+    Greedy: each label takes the first position, from near to far, that lies in the axes and covers
+    neither a point nor an earlier label. A label without text only keeps its point free. One that
+    finds no position is written over the others.
+
+    Args:
+        around: texts in the axes that may not be covered either.
+        bars: likewise lines, each as two points (2, 2) in data coordinates.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.transforms import Bbox
+
+    figure: Any = axes.figure
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    figure.draw_without_rendering()
+    frame = axes.get_window_extent(renderer)
+    dots = axes.transData.transform([(label.x, label.y) for label in labels])
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
+    taken += [text.get_window_extent(renderer) for text in around]
+    taken += [Bbox(axes.transData.transform(bar)).padded(2) for bar in bars]
+    for label, dot in zip(labels, dots, strict=True):
+        if not label.text:
+            continue
+        size = _size(figure, label, renderer)
+        for distance, way in product(_DISTANCES_PT, _DIRECTIONS):
+            box = _box(dot, size, distance * figure.dpi / 72, way)
+            if _inside(box, frame) and not any(box.overlaps(other) for other in taken):
+                break
+        else:
+            distance, way = _DISTANCES_PT[0], _DIRECTIONS[0]
+        taken.append(box)
+        _write(axes, label, distance, way)
+
+
+def _series(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.series for point in points))
+
+
+def _draw(axes: Axes, point: Point, marker: str, *, faint: bool) -> list[Any]:
+    """Draw a point and its intervals; returns the intervals' lines, (2, 2) each."""
+    if faint:
+        axes.plot(point.bitrate, point.abx, marker, ms=4, alpha=0.45, color=style.ACCENT, zorder=3)
+        return []
+    drawn = axes.errorbar(
+        [point.bitrate],
+        [point.abx],
+        xerr=_error(point.bitrate, point.bitrate_interval),
+        yerr=_error(point.abx, point.abx_interval),
+        fmt=marker,
+        ms=6,
+        color=style.ACCENT,
+        elinewidth=1.2,
+        capsize=2.5,
+        zorder=4,
+    )
+    return [segment for lines in drawn[2] for segment in lines.get_segments()]
+
+
+def _reference(axes: Axes, name: str, abx: float) -> Any:
+    return axes.annotate(
+        f"{name} (features)",
+        (1, abx),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        color=style.SECOND,
+        size=8,
+        in_layout=False,
+    )
+
+
+def _error(value: float, interval: tuple[float, float] | None) -> NDArray[np.float64] | None:
+    if interval is None:
+        return None
+    return np.maximum([[value - interval[0]], [interval[1] - value]], 0.0)
+
+
+def _limits(
+    axes: Axes,
+    points: Sequence[Point],
+    references: Sequence[tuple[str, float]],
+    published: Sequence[Published | PaperRow],
+) -> None:
+    from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+
+    both: list[Point | Published | PaperRow] = [*points, *published]
+    rates = [p.bitrate for p in both]
+    low, high = min(rates) / 1.6, max(rates) * 1.8
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([t for t in _TICKS if low <= t <= high]))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    errors = [p.abx for p in both] + [abx for _, abx in references]
+    errors += [end for p in points for end in p.abx_interval or ()]
+    margin = max(2.0, 0.1 * (max(errors) - min(errors)))
+    top = _CHANCE if max(errors) < _CHANCE else 100.0
+    axes.set_ylim(max(0.0, min(errors) - margin), min(top, max(errors) + margin))
+
+
+def _size(figure: Any, label: Label, renderer: Any) -> tuple[float, float]:
+    text = figure.text(0, 0, label.text, **label.style)
+    box = text.get_window_extent(renderer)
+    text.remove()
+    return box.width, box.height
+
+
+def _box(dot: Any, size: tuple[float, float], distance: float, way: tuple[int, int]) -> Bbox:
+    """The box of a text of this size at a distance from a point."""
+    from matplotlib.transforms import Bbox
+
+    left, bottom = (
+        center + side * distance + (side - 1) / 2 * length
+        for center, side, length in zip(dot, way, size, strict=True)
+    )
+    return Bbox.from_bounds(left, bottom, *size)
+
+
+def _inside(box: Bbox, frame: Bbox) -> bool:
+    return bool(
+        frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    )
+
+
+def _write(axes: Axes, label: Label, distance: float, way: tuple[int, int]) -> None:
+    right, up = way
+    leader = {"arrowstyle": "-", "color": label.style.get("color"), "lw": 0.5, "alpha": 0.6}
+    axes.annotate(
+        label.text,
+        (label.x, label.y),
+        xytext=(right * distance, up * distance),
+        textcoords="offset points",
+        ha={1: "left", 0: "center", -1: "right"}[right],
+        va={1: "bottom", 0: "center", -1: "top"}[up],
+        arrowprops=leader if distance > _LEADER_PT else None,
+        in_layout=False,
+        **label.style,
+    )

@@ -19,6 +19,8 @@ from zerochain.machine import resource
 from zerochain.metrics import names
 
 LANGUAGES = ("english", "surprise")
+SIMILAR_BITRATE = 1.1
+"""Bit rates up to this many times as high count as equal."""
 
 
 @dataclass(frozen=True)
@@ -85,44 +87,6 @@ def tjandra2019() -> list[PaperRow]:
         )
         for row in _rows(resource("evaluation/zerospeech2019") / "tjandra2019.csv")
     ]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise InputError(
-            "no such file",
-            path=path,
-            cause="zerochain was installed without its evaluation folder",
-            remedy="install the wheel, or run from a checkout",
-        )
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _entry(row: dict[str, str]) -> Published:
-    return Published(
-        name=row["author"],
-        year=int(row["challenge"]),
-        language=row["language"],
-        distance=row["distance"],
-        abx=float(row["abx"]),
-        bitrate=float(row["bitrate"]),
-        mos=_number(row["mos"]),
-        cer=_number(row["cer"]),
-        external_data=row["external_data"] == "True",
-    )
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text else None
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-SIMILAR_BITRATE = 1.1
-"""Bit rates up to this many times as high count as equal."""
 
 
 @dataclass(frozen=True)
@@ -208,3 +172,37 @@ def places(scores: Sequence[Score], language: str) -> list[Place]:
 def _key(score: Score) -> tuple[str, str, str]:
     split = score.options.get("split")
     return score.system, score.inputs.get("corpus", ""), str(split)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise InputError(
+            "no such file",
+            path=path,
+            cause="zerochain was installed without its evaluation folder",
+            remedy="install the wheel, or run from a checkout",
+        )
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _entry(row: dict[str, str]) -> Published:
+    return Published(
+        name=row["author"],
+        year=int(row["challenge"]),
+        language=row["language"],
+        distance=row["distance"],
+        abx=float(row["abx"]),
+        bitrate=float(row["bitrate"]),
+        mos=_number(row["mos"]),
+        cer=_number(row["cer"]),
+        external_data=row["external_data"] == "True",
+    )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
