@@ -36,9 +36,7 @@ def spoken(make_corpus, tmp_path):
         phones[u.id] = [Phone(i * width, (i + 1) * width, p) for i, p in enumerate(LINE)]
         middles = (np.arange(int(u.duration / STEP_S)) + 0.5) * STEP_S
         labels = np.array(["abcSIL".find(LINE[int(t / width)]) for t in middles])
-        units[u.id] = np.where(rng.random(len(labels)) < 0.3, 7, labels).astype(
-            np.int32
-        )
+        units[u.id] = np.where(rng.random(len(labels)) < 0.3, 7, labels).astype(np.int32)
     shutil.rmtree(corpus.folder)
     corpus = write_corpus(corpus.folder, corpus, Phones(phones, "gold"))
     speakers = {u.id: u.speaker for u in corpus.utterances}

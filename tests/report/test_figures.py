@@ -1,12 +1,50 @@
+"""The Pareto front, and labels that cover nothing."""
+
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from zerochain.report import style
-from zerochain.report.figures import Label, Point, place_labels, tradeoff
+from zerochain.report.figures import Label, Point, pareto_front, place_labels, tradeoff
 from zerochain.report.published import published_systems
+
+points = st.lists(st.tuples(*[st.integers(0, 12) | st.floats(0, 1e6)] * 2), max_size=40)
+
+
+def beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] <= b[0] and a[1] <= b[1] and a != b
+
+
+@given(points)
+def test_exactly_what_nothing_beats_is_on_it_and_once(plane: list[tuple[float, float]]) -> None:
+    front = [plane[i] for i in pareto_front(plane)]
+    assert set(front) == {p for p in plane if not any(beats(q, p) for q in plane)}
+    assert len(set(front)) == len(front)
+
+
+@given(points)
+def test_it_goes_down_from_left_to_right(plane: list[tuple[float, float]]) -> None:
+    front = [plane[i] for i in pareto_front(plane)]
+    assert all(a[0] < b[0] and a[1] > b[1] for a, b in pairwise(front))
+
+
+@given(points, st.randoms())
+def test_the_order_of_the_points_is_nothing_to_it(plane, random) -> None:
+    shuffled = random.sample(plane, len(plane))
+    front = [plane[i] for i in pareto_front(plane)]
+    assert [shuffled[i] for i in pareto_front(shuffled)] == front
+
+
+def test_of_equal_points_the_first() -> None:
+    assert pareto_front([(2, 2), (1, 3), (1, 3), (2, 2), (3, 2)]) == [1, 0]
+    assert pareto_front([]) == []
+
 
 STYLE = {"color": style.INK, "size": 9}
 
