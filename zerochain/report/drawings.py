@@ -34,6 +34,7 @@ from zerochain.scoring.abx_tables import PairError, phone_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 _PARTS = {"f0": "F0 units", "prosody": "durations and pitch"}
 """Parts of an inverter that are trained in sub-folders of its training."""
 _WIDE, _NARROW, _FILE = (980, 560), (350, 430), (1000, 600)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Named = tuple[str, UnitFile]
 """A unit file under the name of its system."""
+Sound = tuple[str, str, audio.Waveform]
+"""What a sound is, who made it, and its samples at 16 kHz."""
 MOST_BYTES = 5_000_000
 """Of all examples on a page: browsers and mail servers dislike larger ones."""
 LONGEST_S = 10.0
@@ -57,7 +59,7 @@ _PX_PER_S, _NARROWEST_PX, _MARGIN_PX = 220, 960, 75
 _SEEN_PX, _LINES_PX = 6.0, 11.0
 _TIER_PX, _SPECTROGRAM_PX, _AXIS_PX = 24, 190, 46
 _LABEL = 24  # characters: longer labels would squeeze the picture
-_GOLDEN = 0.618033988749895
+_GOLDEN = 0.618033988749895  # hues at its multiples are spread evenly
 
 
 @dataclass(frozen=True)
@@ -105,177 +107,6 @@ def examples(
     return made, []
 
 
-def _tiers(run: Run, table: ScoreTable | None, named: Sequence[Named]) -> list[Named]:
-    """The system with the best ABX error, then the resynthesised one if it is another."""
-    known = [(name, units) for name, units in named if run.corpus_of(units)]
-    unscored = [
-        (units.method, units)
-        for units in run.units.values()
-        if run.corpus_of(units) and not units.is_translation
-    ]
-    spoken_ids = {synthesis.units_id for synthesis in run.syntheses}
-    spoken = [one for one in known + unscored if one[1].id in spoken_ids][:1] or known[:1]
-    best_ids = [
-        row.unit_file.id
-        for row in (table.rows if table else [])
-        for column, cell in row.cells.items()
-        if row.unit_file and cell.best and column.metric == names.ABX_ACROSS
-    ]
-    best = [
-        one
-        for one in known
-        if one[1].id in best_ids[:1]
-        and one[1].id != spoken[0][1].id
-        and one[1].corpus_id == spoken[0][1].corpus_id
-    ]
-    return best + spoken
-
-
-def _example(run: Run, corpus: Corpus, utterance: Utterance, tiers: list[Named]) -> Example:
-    wave = recording(corpus, utterance)
-    phones = run.phones_of(corpus)
-    gold = phones.by_id.get(utterance.id, []) if phones else []
-    there = [(name, units) for name, units in tiers if utterance.id in units.units]
-    figure = picture(wave, gold, there, utterance.id)
-    alt = f"Spectrogram of {utterance.id} under the units of {' and '.join(n for n, _ in there)}"
-    return Example(
-        utterance=utterance,
-        corpus=corpus.name,
-        clipped=utterance.duration > LONGEST_S,
-        svg=style.inline_svg(figure, alt, f"example-{utterance.id}"),
-        players=players(run, corpus, utterance, wave),
-    )
-
-
-@dataclass(frozen=True)
-class Player:
-    """A sound to play and to see."""
-
-    what: str
-    """ "original", "resynthesis", or whose words in whose voice."""
-    by: str
-    """The speaker, or the inverter."""
-    uri: str
-    """A FLAC file as a data URI."""
-    picture: str
-    """A PNG file as a data URI: 10 ms per column, mel bands up to 8 kHz."""
-
-    @property
-    def caption(self) -> str:
-        return f"{self.what}, {self.by}"
-
-    @property
-    def size(self) -> int:
-        """Bytes in the page."""
-        return len(self.uri) + len(self.picture)
-
-
-def players(
-    run: Run, corpus: Corpus, utterance: Utterance, recorded: audio.Waveform
-) -> list[Player]:
-    """The start of the recording, then resyntheses in the speaker's voice, then conversions.
-
-    Raises:
-        InputError: a wav that can't be read.
-    """
-    there = [
-        s
-        for s in run.syntheses
-        if utterance.id in s.ids and s.corpus_id == corpus.id and not s.is_translation
-    ]
-    there.sort(key=lambda s: s.voice != utterance.speaker)
-    sounds = [("original", utterance.speaker or "unknown speaker", recorded)]
-    sounds += [
-        (_what(utterance, s), _inverter(run, s), start(s.audio_path(utterance.id))) for s in there
-    ]
-    return played(sounds)
-
-
-Sound = tuple[str, str, audio.Waveform]
-"""What a sound is, who made it, and its samples at 16 kHz."""
-
-
-def played(sounds: Sequence[Sound]) -> list[Player]:
-    """Players of sounds to be compared: their pictures share one time axis."""
-    n_samples = max(len(wave) for *_, wave in sounds)
-    return [
-        Player(
-            what,
-            by,
-            _data("audio/flac", audio.encoded(Path("sound.flac"), wave)),
-            _data("image/png", mel_picture(wave, n_samples)),
-        )
-        for what, by, wave in sounds
-    ]
-
-
-def start(path: Path) -> audio.Waveform:
-    """A sound file's samples, at most LONGEST_S seconds of them."""
-    end = LONGEST_S if audio.info(path).duration_s > LONGEST_S else None
-    return audio.read(path, end=end)
-
-
-def mel_picture(wave: audio.Waveform, n_samples: int) -> bytes:
-    """A mel spectrogram as a PNG file: 65 dB below the sound's own loudest moment.
-
-    Args:
-        wave: (n,), at 16 kHz.
-        n_samples: the width of the picture; it is transparent behind the end of the sound.
-    """
-    from matplotlib import colormaps
-    from PIL import Image
-
-    padded = np.pad(wave, (0, max(0, _MEL_WINDOW - len(wave))))
-    overlap = _MEL_WINDOW - _MEL_HOP
-    spectrum = stft(padded, nperseg=_MEL_WINDOW, noverlap=overlap, nfft=_MEL_FFT, padded=False)[2]
-    power = np.abs(spectrum.T) ** 2 @ mel_filters(_MEL_FFT, _N_MELS)
-    level = 10 * np.log10(np.maximum(power, 10 ** (_FLOOR_DB / 10)))
-    shades = shade(level, _LEVELS)
-    whole = np.full((1 + n_samples // _MEL_HOP, _N_MELS), _CLEAR, np.uint8)
-    whole[: len(shades)] = shades[: len(whole)]
-    image = Image.fromarray(np.ascontiguousarray(whole.T[::-1]))
-    colours = colormaps["magma"](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]
-    image.putpalette([*colours.ravel().tolist(), 0, 0, 0])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=_CLEAR, optimize=True)
-    return buffer.getvalue()
-
-
-def shade(level: NDArray[np.floating], n: int) -> NDArray[np.uint8]:
-    """Levels in dB as shades 0 … n - 1, the loudest n - 1; silence is all 0."""
-    top = max(float(level.max()), _FLOOR_DB + _MEL_RANGE_DB)
-    shades = np.rint((1 + (level - top) / _MEL_RANGE_DB) * (n - 1))
-    return np.asarray(np.clip(shades, 0, n - 1), np.uint8)
-
-
-def _what(utterance: Utterance, synthesis: Synthesis) -> str:
-    if utterance.speaker is None:
-        return f"in {synthesis.voice}’s voice"
-    if utterance.speaker == synthesis.voice:
-        return "resynthesis"
-    return f"{utterance.speaker}’s words in {synthesis.voice}’s voice"
-
-
-def _inverter(run: Run, synthesis: Synthesis) -> str:
-    """The inverter; with its folder where others have the same method."""
-    same = [s.folder for s in _of_same_method(run, synthesis)]
-    folder = synthesis.folder
-    is_named_alone = [f.name for f in same].count(folder.name) == 1
-    if len(same) == 1 or (is_named_alone and folder.name == synthesis.method):
-        return synthesis.method
-    return f"{synthesis.method} ({folder.name if is_named_alone else run.shown(folder)})"
-
-
-def _of_same_method(run: Run, synthesis: Synthesis) -> Iterator[Synthesis]:
-    for other in run.syntheses:
-        if (other.method, other.corpus_id) == (synthesis.method, synthesis.corpus_id):
-            yield other
-
-
-def _data(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def choose(
     corpus: Corpus, ids: Sequence[str], n: int, voices: Collection[str] = ()
 ) -> list[Utterance]:
@@ -297,10 +128,6 @@ def choose(
         chosen.append(one)
         nearest.remove(one)
     return chosen
-
-
-def _n_speakers(utterances: Sequence[Utterance]) -> int:
-    return len({u.speaker for u in utterances})
 
 
 def recording(corpus: Corpus, utterance: Utterance) -> audio.Waveform:
@@ -364,6 +191,149 @@ def colour(unit: int) -> str:
     level = (unit * _GOLDEN * 7) % 1
     red, green, blue = hsv_to_rgb((unit * _GOLDEN % 1, 0.2 + 0.25 * level, 0.95))
     return to_hex((red, green, blue))
+
+
+@dataclass(frozen=True)
+class Player:
+    """A sound to play and to see."""
+
+    what: str
+    """ "original", "resynthesis", or whose words in whose voice."""
+    by: str
+    """The speaker, or the inverter."""
+    uri: str
+    """A FLAC file as a data URI."""
+    picture: str
+    """A PNG file as a data URI: 10 ms per column, mel bands up to 8 kHz."""
+
+    @property
+    def caption(self) -> str:
+        return f"{self.what}, {self.by}"
+
+    @property
+    def size(self) -> int:
+        """Bytes in the page."""
+        return len(self.uri) + len(self.picture)
+
+
+def players(
+    run: Run, corpus: Corpus, utterance: Utterance, recorded: audio.Waveform
+) -> list[Player]:
+    """The start of the recording, then resyntheses in the speaker's voice, then conversions.
+
+    Raises:
+        InputError: a wav that can't be read.
+    """
+    there = [
+        s
+        for s in run.syntheses
+        if utterance.id in s.ids and s.corpus_id == corpus.id and not s.is_translation
+    ]
+    there.sort(key=lambda s: s.voice != utterance.speaker)
+    sounds = [("original", utterance.speaker or "unknown speaker", recorded)]
+    sounds += [
+        (_what(utterance, s), _inverter(run, s), start(s.audio_path(utterance.id))) for s in there
+    ]
+    return played(sounds)
+
+
+def played(sounds: Sequence[Sound]) -> list[Player]:
+    """Players of sounds to be compared: their pictures share one time axis."""
+    n_samples = max(len(wave) for *_, wave in sounds)
+    return [
+        Player(
+            what,
+            by,
+            _data("audio/flac", audio.encoded(Path("sound.flac"), wave)),
+            _data("image/png", mel_picture(wave, n_samples)),
+        )
+        for what, by, wave in sounds
+    ]
+
+
+def start(path: Path) -> audio.Waveform:
+    """A sound file's samples, at most LONGEST_S seconds of them."""
+    end = LONGEST_S if audio.info(path).duration_s > LONGEST_S else None
+    return audio.read(path, end=end)
+
+
+def mel_picture(wave: audio.Waveform, n_samples: int) -> bytes:
+    """A mel spectrogram as a PNG file: 65 dB below the sound's own loudest moment.
+
+    Args:
+        wave: (n,), at 16 kHz.
+        n_samples: the width of the picture; it is transparent behind the end of the sound.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    padded = np.pad(wave, (0, max(0, _MEL_WINDOW - len(wave))))
+    overlap = _MEL_WINDOW - _MEL_HOP
+    spectrum = stft(padded, nperseg=_MEL_WINDOW, noverlap=overlap, nfft=_MEL_FFT, padded=False)[2]
+    power = np.abs(spectrum.T) ** 2 @ mel_filters(_MEL_FFT, _N_MELS)
+    level = 10 * np.log10(np.maximum(power, 10 ** (_FLOOR_DB / 10)))
+    shades = shade(level, _LEVELS)
+    whole = np.full((1 + n_samples // _MEL_HOP, _N_MELS), _CLEAR, np.uint8)
+    whole[: len(shades)] = shades[: len(whole)]
+    image = Image.fromarray(np.ascontiguousarray(whole.T[::-1]))
+    colours = colormaps["magma"](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]
+    image.putpalette([*colours.ravel().tolist(), 0, 0, 0])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", transparency=_CLEAR, optimize=True)
+    return buffer.getvalue()
+
+
+def shade(level: NDArray[np.floating], n: int) -> NDArray[np.uint8]:
+    """Levels in dB as shades 0 … n - 1, the loudest n - 1; silence is all 0."""
+    top = max(float(level.max()), _FLOOR_DB + _MEL_RANGE_DB)
+    shades = np.rint((1 + (level - top) / _MEL_RANGE_DB) * (n - 1))
+    return np.asarray(np.clip(shades, 0, n - 1), np.uint8)
+
+
+def _tiers(run: Run, table: ScoreTable | None, named: Sequence[Named]) -> list[Named]:
+    """The system with the best ABX error, then the resynthesised one if it is another."""
+    known = [(name, units) for name, units in named if run.corpus_of(units)]
+    unscored = [
+        (units.method, units)
+        for units in run.units.values()
+        if run.corpus_of(units) and not units.is_translation
+    ]
+    spoken_ids = {synthesis.units_id for synthesis in run.syntheses}
+    spoken = [one for one in known + unscored if one[1].id in spoken_ids][:1] or known[:1]
+    best_ids = [
+        row.unit_file.id
+        for row in (table.rows if table else [])
+        for column, cell in row.cells.items()
+        if row.unit_file and cell.best and column.metric == names.ABX_ACROSS
+    ]
+    best = [
+        one
+        for one in known
+        if one[1].id in best_ids[:1]
+        and one[1].id != spoken[0][1].id
+        and one[1].corpus_id == spoken[0][1].corpus_id
+    ]
+    return best + spoken
+
+
+def _example(run: Run, corpus: Corpus, utterance: Utterance, tiers: list[Named]) -> Example:
+    wave = recording(corpus, utterance)
+    phones = run.phones_of(corpus)
+    gold = phones.by_id.get(utterance.id, []) if phones else []
+    there = [(name, units) for name, units in tiers if utterance.id in units.units]
+    figure = picture(wave, gold, there, utterance.id)
+    alt = f"Spectrogram of {utterance.id} under the units of {' and '.join(n for n, _ in there)}"
+    return Example(
+        utterance=utterance,
+        corpus=corpus.name,
+        clipped=utterance.duration > LONGEST_S,
+        svg=style.inline_svg(figure, alt, f"example-{utterance.id}"),
+        players=players(run, corpus, utterance, wave),
+    )
+
+
+def _n_speakers(utterances: Sequence[Utterance]) -> int:
+    return len({u.speaker for u in utterances})
 
 
 def _tier(
@@ -432,3 +402,31 @@ def _spectrogram(axes: Axes, wave: audio.Waveform) -> None:
     axes.set_yticks([0, 2, 4, 6, 8])
     axes.set_ylabel("frequency (kHz)")
     axes.set_xlabel("time (s)")
+
+
+def _what(utterance: Utterance, synthesis: Synthesis) -> str:
+    if utterance.speaker is None:
+        return f"in {synthesis.voice}’s voice"
+    if utterance.speaker == synthesis.voice:
+        return "resynthesis"
+    return f"{utterance.speaker}’s words in {synthesis.voice}’s voice"
+
+
+def _inverter(run: Run, synthesis: Synthesis) -> str:
+    """The inverter; with its folder where others have the same method."""
+    same = [s.folder for s in _of_same_method(run, synthesis)]
+    folder = synthesis.folder
+    is_named_alone = [f.name for f in same].count(folder.name) == 1
+    if len(same) == 1 or (is_named_alone and folder.name == synthesis.method):
+        return synthesis.method
+    return f"{synthesis.method} ({folder.name if is_named_alone else run.shown(folder)})"
+
+
+def _of_same_method(run: Run, synthesis: Synthesis) -> Iterator[Synthesis]:
+    for other in run.syntheses:
+        if (other.method, other.corpus_id) == (synthesis.method, synthesis.corpus_id):
+            yield other
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

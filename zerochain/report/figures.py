@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
+
 _PANEL = (340, 200)
 _TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _CHANCE = 50.0
