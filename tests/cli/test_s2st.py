@@ -80,7 +80,7 @@ def test_the_whole_way(made: Path) -> None:
     assert read_attention(made / "attention" / "conformer").units_id == said.id
     assert not (made / "recogniser").exists()  # there is no text
     page = (made / "report" / "index.html").read_text(encoding="utf-8")
-    for part in ("Source, reference, translation", "where conformer listened", "baseline: nearest"):
+    for part in ("Source, reference, translation", "attention of conformer", "baseline: nearest"):
         assert part in page
     players = page.partition('id="translated"')[2].partition('id="examples"')[0].count("<audio")
     assert players == 5  # source, reference, its units, conformer, nearest

@@ -76,7 +76,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
     assert "theirs among ZeroSpeech 2019/2020, english" in result.output
     assert "▶ theirs" in result.output
     assert "Gündoğdu" in result.output
-    assert "on the front" in result.output  # 10 bit/s: nobody needs fewer
+    assert "on the Pareto front" in result.output  # 10 bit/s: none needs fewer
     result = run("score", "beside", scores, "--among", "published-surprise")
     assert "theirs among ZeroSpeech 2019/2020, surprise" in result.output
     run("score", "beside", scores, "--system", "nobody's", code=1)

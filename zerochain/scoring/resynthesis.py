@@ -187,7 +187,7 @@ def _part(
             "the voice of the wavs is unknown",
             path=made.folder,
             cause="the folder has no synthesis.json",
-            remedy="give voice=",
+            remedy="give voice='SPEAKER'",
         )
     spoken, there = whole.select(split=split).utterances, set(made.ids)
     part = tuple(u for u in spoken if u.id in there and u.speaker not in {voice, None})

@@ -224,6 +224,6 @@ def _voice(voice: str | None, made: Wavs) -> str:
             "has no synthesis.json, so the voice of its wavs is unknown",
             path=made.folder,
             cause="another program made them",
-            remedy="give voice=, the speaker",
+            remedy="give voice='SPEAKER'",
         )
     return made.synthesis.voice
