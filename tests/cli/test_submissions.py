@@ -10,7 +10,7 @@ import yaml
 from commands import leftovers, run
 from zerochain.cli.check import expected_names
 from zerochain.errors import InputError
-from zerochain.exchange.zerospeech2019 import vector_folder
+from zerochain.exchange.zerospeech import language_folder
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.phones import Phone, Phones
@@ -42,7 +42,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
 
     expected = tmp_path / "list.txt"
     expected.write_text("english/test/u0.txt 1.2\nenglish/test/zz.wav\n")
-    bad = vector_folder(out, "english") / "u1.txt"
+    bad = language_folder(out, "english") / "u1.txt"
     bad.write_text("1 0 0 0\n1 0 0\n")
     result = run("check", "zerospeech2019", out, "--expected", f"english={expected}", code=1)
     assert result.stdout.splitlines() == [

@@ -11,8 +11,8 @@ import soundfile
 from conftest import voice
 from zerochain import audio
 from zerochain.corpora import measuring
-from zerochain.corpora.bad import Bad
 from zerochain.corpora.measuring import Job, Measured, Meter, full_scale_noise, measure_file
+from zerochain.corpora.sounds import Bad
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Utterance
 

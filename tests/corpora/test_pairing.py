@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zerochain.corpora.tables import import_pairs
+from zerochain.corpora.parallel import import_pairs
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.pairs import read_pairs

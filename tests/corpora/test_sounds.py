@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from zerochain.corpora.bad import printable
 from zerochain.corpora.folder import import_folder
-from zerochain.corpora.sounds import conversion, sound_files
+from zerochain.corpora.sounds import conversion, printable, sound_files
 from zerochain.errors import InputError
 
 Touch = Callable[[str], Path]

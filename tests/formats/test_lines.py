@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.corpora.tables import read_rows
 from zerochain.errors import InputError
 from zerochain.exchange.alignments import read_ctm
 from zerochain.exchange.feature_files import read_vectors
 from zerochain.exchange.unit_text import read_unit_text
-from zerochain.formats.text_files import fields_of, lines_of, read_text
+from zerochain.formats.text_files import fields_of, lines_of, read_rows, read_text
 from zerochain.metrics.items import read_items
 
 texts = st.text(st.sampled_from("ab \r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=12)

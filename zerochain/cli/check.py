@@ -44,10 +44,10 @@ def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
     below zero under KL and links out of the folder. The list of files is the challenge's
     (share/2019/<language>/required_filelist.txt of its tools).
     """
-    from zerochain.exchange.zerospeech2019 import check as violations
+    from zerochain.exchange.zerospeech import check_2019
 
     names = {name: expected_names(path) for name, path in expected.items()}
-    report(_folder(submission), violations(submission, names))
+    report(_folder(submission), check_2019(submission, names))
 
 
 @click.command(
@@ -70,13 +70,11 @@ def zerospeech2021(submission: Path, expected: dict[str, Path], subsets: tuple[s
     of zerospeech-benchmarks, today's toolkit (dev-clean/….npy, params.yaml). The lexical,
     syntactic and semantic parts come from language models and aren't looked at.
     """
-    from zerochain.exchange import abxls
-    from zerochain.exchange import zerospeech2021 as of_2021
+    from zerochain.exchange.zerospeech import check_2021
 
     names = {name: expected_names(path) for name, path in expected.items()}
     folder = _folder(submission)
-    violations = abxls.check if abxls.is_abxls(folder) else of_2021.check
-    report(folder, violations(folder, names, subsets=subsets or SUBSETS))
+    report(folder, check_2021(folder, names, subsets=subsets or SUBSETS))
 
 
 def report(submission: Path, violations: Iterator[Violation]) -> None:

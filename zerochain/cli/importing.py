@@ -132,7 +132,7 @@ def pairs(
     table: Path, source: Path, target: Path, out: Path, source_column: str, target_column: str
 ) -> None:
     """Import a TABLE (TSV or CSV) of utterance ids that say the same in two corpora."""
-    from zerochain.corpora.tables import import_pairs
+    from zerochain.corpora.parallel import import_pairs
     from zerochain.formats.corpus import read_corpus
 
     made = import_pairs(

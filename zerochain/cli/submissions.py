@@ -63,7 +63,7 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     features as they are. Every utterance of a unit file goes in: encode the test split alone.
     """
     from zerochain.exchange.submissions import Part, export_zerospeech2019
-    from zerochain.exchange.zerospeech2019 import check as violations
+    from zerochain.exchange.zerospeech import check_2019
 
     parts = {}
     for language in LANGUAGES:
@@ -75,7 +75,7 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     if not parts:
         raise click.BadParameter("there is nothing to export: give --english, --surprise or both")
     export_zerospeech2019(out, parts, **options)
-    incomplete(out, violations(out))
+    incomplete(out, check_2019(out))
 
 
 @click.command(
@@ -138,8 +138,8 @@ def export_2021(
     zerospeech-benchmarks, the challenges' toolkit today, takes --layout abxLS. The default is the
     layout of the server of 2021.
     """
-    from zerochain.exchange import abxls, zerospeech2021
     from zerochain.exchange.submissions import Part, export_abxls, export_zerospeech2021
+    from zerochain.exchange.zerospeech import check_2021
 
     made = {subset: Part(path, model, None, ids == "path") for subset, path in parts.items()}
     if layout == "abxLS":
@@ -147,12 +147,12 @@ def export_2021(
             raise click.BadParameter("--code is of the layout 2021; abxLS takes a --code-url")
         year = year or datetime.now(tz=UTC).year
         export_abxls(out, made, code_url=code_url, year=year, **options)
-        incomplete(out, abxls.check(out))
+        incomplete(out, check_2021(out))
         return
     if code_url or year:
         raise click.BadParameter("--code-url and --year are of the layout abxLS")
     export_zerospeech2021(out, made, code=code, **options)
-    incomplete(out, zerospeech2021.check(out))
+    incomplete(out, check_2021(out))
     click.echo("layout of 2021's server; zerospeech-benchmarks takes --layout abxLS")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,9 +15,8 @@ import joblib
 
 import zerochain
 from zerochain import audio
-from zerochain.corpora.bad import Bad, check_path, grouped, printable
 from zerochain.corpora.measuring import Job, Measured, measure_file
-from zerochain.corpora.sounds import conversion
+from zerochain.corpora.sounds import Bad, check_path, conversion, printable
 from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
@@ -29,6 +29,10 @@ from zerochain.progress import track
 UNKNOWN = math.nan
 """The duration of an utterance that nobody has measured yet."""
 _SHOWN = 50
+_ALIKE = 4
+"""From so many on they are one line."""
+_SHOWN_ALIKE = 3
+_DETAIL = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
 _LONGEST_NAME = 255 - len(".flac")
 _QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
 
@@ -233,6 +237,33 @@ def _by_file(bad: Iterable[Bad]) -> list[tuple[str, str]]:
         (file, reason + f" ({len(names)} utterances: {listed(names, 3)})" * (len(names) > 1))
         for (file, reason), names in ids.items()
     ]
+
+
+def grouped(bad: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each file and why it can't be used, or for many of one cause.
+
+    Causes that differ only in numbers and in what stands in quotation marks are one; the first
+    file's is shown.
+
+    Args:
+        bad: files and reasons, in the order to be shown.
+    """
+    causes: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for file, reason in bad:
+        causes[_DETAIL.sub("…", reason)].append((file, reason))
+    lines = []
+    for entries in causes.values():
+        if len(entries) < _ALIKE:
+            lines += [f"{file}: {reason}" for file, reason in entries]
+            continue
+        same = len({reason for _, reason in entries}) == 1
+        files = list(dict.fromkeys(file for file, _ in entries))
+        if len(files) == 1:
+            lines.append(f"{files[0]}: {entries[0][1]}, and {len(entries) - 1} more like it")
+            continue
+        like = "" if same else ", such as the first of them"
+        lines.append(f"{len(files)} files{like}: {entries[0][1]} ({listed(files, _SHOWN_ALIKE)})")
+    return lines
 
 
 def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[str, Any]:

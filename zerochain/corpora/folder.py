@@ -17,16 +17,24 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from zerochain.corpora.bad import Bad, check_path, printable
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.channels import channel_of, expand_channels, suffixed
-from zerochain.corpora.sounds import UNREAD, Sounds, conversion, sound_files, suffix
-from zerochain.corpora.tables import Row, read_rows
+from zerochain.corpora.sounds import (
+    UNREAD,
+    Bad,
+    Sounds,
+    check_path,
+    conversion,
+    printable,
+    sound_files,
+    suffix,
+)
 from zerochain.errors import InputError, listed
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import composed, utterance_id
+from zerochain.formats.text_files import Row, read_rows
 
 
 def labels_from(

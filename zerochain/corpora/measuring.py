@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from zerochain import audio
-from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.sounds import Bad, printable
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Utterance
 

@@ -1,4 +1,9 @@
-"""Two corpora and their pairs with splits that agree: nothing of a test pair is ever learned."""
+"""Parallel corpora: which utterance says the same as which, and splits that agree.
+
+A table of pairs is imported once, checked against both corpora. `write_parallel` then draws the
+splits of the two corpora together: whatever is connected by pairs or by the same text is in one
+split, so that nothing of a test pair is ever learned.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 import zerochain
-from zerochain.errors import InputError
+from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
-from zerochain.formats.identity import check_same_ids, short
+from zerochain.formats.identity import check_same_ids, composed, short, utterance_id
 from zerochain.formats.inside import resolved
-from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.formats.text_files import read_rows
 from zerochain.metrics.text import plain
 
 MARKER, KIND = "parallel.json", "parallel"
@@ -25,6 +31,53 @@ SOURCE, TARGET, PAIRS_FILE = "source", "target", "pairs.parquet"
 _TEST, _TRAIN = "test", "train"
 Node = tuple[int, str]
 """An utterance: its side, 0 or 1, and its id."""
+
+
+def import_pairs(
+    table: Path,
+    source: Corpus,
+    target: Corpus,
+    out: Path,
+    *,
+    source_column: str = "source",
+    target_column: str = "target",
+) -> Pairs:
+    """Write the pairs of a TSV or CSV whose two columns hold utterance ids.
+
+    Raises:
+        InputError: a missing column, an empty value, a pair listed twice, or ids that a corpus
+            lacks (listed).
+    """
+    columns = composed(source_column), composed(target_column)
+    _, rows = read_rows(table, required=columns)
+    empty = [str(row.line) for row in rows if any(name not in row.values for name in columns)]
+    if empty:
+        raise InputError(
+            f"lines {listed(empty)} lack a {source_column!r} or a {target_column!r}",
+            path=table,
+            remedy="list only utterances that have a counterpart",
+        )
+    ids = [tuple(utterance_id(row.values[name]) for name in columns) for row in rows]
+    pairs = tuple((a, b) for a, b in ids)
+    lacking = [
+        f"{name} in corpus {corpus.name}"
+        for side, corpus in enumerate((source, target))
+        for name in dict.fromkeys(pair[side] for pair in pairs)
+        if name not in corpus.by_id
+    ]
+    if lacking:
+        raise InputError(
+            f"{len(lacking)} ids are missing: {listed(lacking)}",
+            path=table,
+            cause="ids are paths within the recordings' folder, without the suffix",
+            remedy="mend the table, or swap --source and --target",
+        )
+    if len(set(pairs)) < len(pairs):
+        raise InputError(
+            f"lists {len(pairs) - len(set(pairs))} pairs twice", path=table, remedy="list each once"
+        )
+    write_pairs(out, Pairs(pairs, source.id, target.id))
+    return read_pairs(out, source, target)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zerochain.audio import SUFFIXES
-from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import Alignment, Span
-from zerochain.corpora.sounds import search
+from zerochain.corpora.sounds import Bad, search
 from zerochain.errors import InputError, listed
 from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
 from zerochain.exchange.alignment_times import (

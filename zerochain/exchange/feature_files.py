@@ -220,7 +220,7 @@ def read_frames(path: Path) -> NDArray[np.float32]:
     Raises:
         InputError: it can't be read, is no (T ≥ 1, D ≥ 1) array of numbers, or holds NaN.
     """
-    array = _array(path) if path.suffix == ".npy" else read_vectors(path)
+    array = read_array(path) if path.suffix == ".npy" else read_vectors(path)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiu":
         raise InputError(
             f"holds {array.dtype} of shape {array.shape}, not numbers of shape (T ≥ 1, D ≥ 1)",
@@ -242,17 +242,12 @@ def read_frames(path: Path) -> NDArray[np.float32]:
     return frames
 
 
-def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float) -> None:
-    if abs(seconds - duration_s) > 2 * step_ms / 1000 + 0.03:  # as units may be longer or shorter
-        raise InputError(
-            f"lasts {seconds:.2f} s at {step_ms:g} ms a frame, its recording {duration_s:.2f} s",
-            path=file,
-            cause="--step-ms is wrong, or the features are of other recordings of the same names",
-            remedy="give the step that they were extracted with",
-        )
+def read_array(path: Path) -> NDArray[Any]:
+    """The array in a .npy file.
 
-
-def _array(path: Path) -> NDArray[Any]:
+    Raises:
+        InputError: it can't be read, or holds Python objects.
+    """
     try:
         return np.asarray(mapped(path))
     except BrokenArrayError as error:
@@ -262,3 +257,13 @@ def _array(path: Path) -> NDArray[Any]:
             cause="it was cut short, or holds Python objects, which may run programs when read",
             remedy="save the array with numpy.save(…, allow_pickle=False)",
         ) from error
+
+
+def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float) -> None:
+    if abs(seconds - duration_s) > 2 * step_ms / 1000 + 0.03:  # as units may be longer or shorter
+        raise InputError(
+            f"lasts {seconds:.2f} s at {step_ms:g} ms a frame, its recording {duration_s:.2f} s",
+            path=file,
+            cause="--step-ms is wrong, or the features are of other recordings of the same names",
+            remedy="give the step that they were extracted with",
+        )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError, listed
-from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.exchange import zerospeech
 from zerochain.exchange.unit_text import UnitText, read_unit_text
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import FeaturesWriter, write_features
@@ -168,15 +168,14 @@ def import_zerospeech2019(
         InputError: no step, or lines that don't last their recording; a file that breaks the
             rules, with its line; files that `only` lists and aren't there.
     """
-    folder = zerospeech2019.vector_folder(root, language)
-    metadata = zerospeech2019.read_metadata(root)
+    folder = zerospeech.language_folder(root, language)
     return _import(
         _files(folder, root, only),
         out,
         line_timing(step_ms, corpus, spread, root),
         folders,
         system or f"{resolved(root).name} {language}",
-        str(metadata.get("abx distance", "")),
+        zerospeech.distance_2019(root),
     )
 
 
@@ -197,30 +196,14 @@ def import_zerospeech2021(
     Raises:
         InputError: as `import_zerospeech2019`.
     """
-    if abxls.is_abxls(root):
-        parameters = abxls.read_parameters(root)
-        suffix, folder = abxls.file_type(parameters), root / subset
-        shift = parameters.get("feature_size")
-        metric = str(parameters.get("distance_mode", "")).replace("euclidian", "euclidean")
-        file, key = "params.yaml", "feature_size"
-    else:
-        phonetic = zerospeech2021.read_metadata(root).get("parameters", {}).get("phonetic", {})
-        suffix, folder = ".txt", zerospeech2021.vector_folder(root, subset)
-        shift, metric = phonetic.get("frame_shift"), str(phonetic.get("metric", ""))
-        file, key = "meta.yaml", "frame_shift"
-    if not isinstance(shift, float) or not 0 < shift < 1:
-        raise InputError(
-            f"says no {key} in seconds",
-            path=root / file,
-            remedy="'zerochain check zerospeech2021' lists what is wrong with it",
-        )
+    part = zerospeech.phonetic_part(root, subset)
     return _import(
-        _files(folder, root, only, suffix),
+        _files(part.folder, root, only, part.suffix),
         out,
-        line_timing(round(shift * 1000, 6), corpus, False, root),
+        line_timing(part.step_ms, corpus, False, root),
         folders,
         system or f"{resolved(root).name} {subset}",
-        metric,
+        part.distance,
     )
 
 
@@ -314,7 +297,7 @@ def _import(
         corpus_id=timing.corpus_id,
     ) as writer:
         for name, file in track(files.items(), "reading vectors", len(files)):
-            vectors = abxls.read_array(file)
+            vectors = zerospeech.read_benchmark_array(file)
             symbols.add(name, vectors)
             if timing.spread:
                 durations[name] = timing.durations(name, len(vectors))

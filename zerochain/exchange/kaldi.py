@@ -18,9 +18,9 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from zerochain import audio
-from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.channels import expand_channels
+from zerochain.corpora.sounds import Bad
 from zerochain.errors import InputError, listed
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments

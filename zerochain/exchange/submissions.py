@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import yaml
 
 from zerochain.errors import InputError, listed
-from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.exchange import zerospeech
 from zerochain.exchange.feature_files import vector_text
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.bundle import read_bundle
@@ -78,7 +79,7 @@ def export_zerospeech2019(
         if code is not None:
             _copy_code(code, folder / "2019" / "code")
         for language, part in parts.items():
-            target = zerospeech2019.vector_folder(folder, language)
+            target = zerospeech.language_folder(folder, language)
             _write_part(part, target, lines)
 
 
@@ -122,7 +123,7 @@ def export_zerospeech2021(
         if code is not None:
             _copy_code(code, folder / "code")
         for subset, part in parts.items():
-            _write_part(part, zerospeech2021.vector_folder(folder, subset), "step")
+            _write_part(part, zerospeech.subset_folder(folder, subset), "step")
 
 
 def export_abxls(
@@ -149,7 +150,7 @@ def export_abxls(
         InputError: as `export_zerospeech2021`.
     """
     meta = {
-        "benchmark_name": abxls.NAME,
+        "benchmark_name": zerospeech.BENCHMARK,
         "model_info": {
             "system_description": description,
             "train_set": train_set,
@@ -290,7 +291,5 @@ def _copy_code(code: Path, target: Path) -> None:
 
 
 def _write_yaml(path: Path, values: Mapping[str, object]) -> None:
-    import yaml
-
     text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False)
     path.write_text(text, encoding="utf-8")

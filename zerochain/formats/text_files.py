@@ -1,16 +1,16 @@
-"""Other people's text files: decoded strictly, and cut into lines where text editors cut them.
+r"""Text that people and other programs write and read: lines, CSV and TSV tables, YAML.
 
-A line ends at \n, \r\n or \r alone. `str.splitlines` also ends one at U+2028, U+0085, form
-feeds and the separators \x1c … \x1e, which stand inside of names and transcripts.
+Text is decoded strictly and cut into lines where text editors cut it. A line ends at \n, \r\n or
+\r alone; `str.splitlines` also ends one at U+2028, U+0085, form feeds and the separators
+\x1c … \x1e, which stand inside of names and transcripts.
 
-CSV files for people and other programs, which a spreadsheet opens without running anything.
-
-A spreadsheet takes a cell that begins with = + - or @ for a formula, and a formula can run
-programs or send cells away; speakers, labels and systems are named by whoever made the data. Such
-a text is written with an apostrophe before it, as spreadsheets mark text themselves. Numbers stay
+CSV is written so that a spreadsheet opens it without running anything. A spreadsheet takes a cell
+that begins with = + - or @ for a formula, and a formula can run programs or send cells away;
+speakers, labels and systems are named by whoever made the data. Such a text is written with an
+apostrophe before it, as spreadsheets mark text themselves (OWASP, "CSV injection"). Numbers stay
 as they are. `plain` gives the text back, so that nothing is lost to programs that read the file.
 
-YAML as people write it, and nothing that grows when it is read.
+YAML is read by its safe subset, and refused where a few lines would grow to billions of values.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, listed
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.identity import composed
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -67,6 +70,86 @@ def read_text(path: Path) -> str:
             cause="it was saved in another encoding, by a spreadsheet for example",
             remedy="save it as UTF-8",
         ) from error
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its line in the file and its non-empty values by column, stripped."""
+
+    line: int
+    values: dict[str, str]
+
+
+def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Row]]:
+    """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
+
+    Names of columns are in Unicode's composed form, those in `required` as well.
+
+    A .csv may quote its values; in a tab-separated table a quotation mark is just a character.
+
+    Raises:
+        InputError: missing, in another encoding, no header, a column of `required` missing, any
+            twice, rows of another length than the header, or no row.
+    """
+    lines = lines_of(read_text(path), keep_ends=True)
+    quoted = path.suffix.lower() == ".csv"
+    reader = csv.reader(
+        lines,
+        delimiter="," if quoted else "\t",
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    try:
+        table = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(
+            f"line {reader.line_num}: {error}", path=path, remedy="fix the quotation marks"
+        ) from error
+    columns = [composed(name.strip()) for name in table[0][1]] if table else []
+    while columns and not columns[-1]:  # as spreadsheets leave them
+        columns.pop()
+    _check_columns(columns, required, path, "commas" if quoted else "tabs")
+    for _, row in table[1:]:
+        while len(row) > len(columns) and not row[-1].strip():
+            row.pop()
+    ragged = [str(line) for line, row in table[1:] if len(row) != len(columns)]
+    if ragged:
+        raise InputError(
+            f"{len(ragged)} lines don't have the header's {len(columns)} columns: "
+            f"lines {listed(ragged)}",
+            path=path,
+            cause="a value holds the separator, or a line was cut short",
+            remedy="mend those lines",
+        )
+    if len(table) < 2:
+        raise InputError("holds no row", path=path, remedy="list some recordings in it")
+    return columns, [Row(line, _values(columns, row)) for line, row in table[1:]]
+
+
+def _check_columns(
+    columns: list[str], required: Collection[str], path: Path, separator: str
+) -> None:
+    there = listed([repr(name) for name in columns]) or "none"
+    missing = [repr(name) for name in required if name not in columns]
+    if missing:
+        raise InputError(
+            f"has no column {listed(missing)}; its columns are {there}",
+            path=path,
+            cause=f"no header line, or columns that are not separated by {separator}",
+            remedy="name the columns in the first line; .csv means commas, anything else tabs",
+        )
+    twice = [repr(name) for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"has a column twice: {listed(twice)}; its columns are {there}",
+            path=path,
+            remedy="rename one",
+        )
+
+
+def _values(columns: list[str], row: list[str]) -> dict[str, str]:
+    pairs = zip(columns, row, strict=True)
+    return {name: cell.strip() for name, cell in pairs if cell.strip()}
 
 
 # Blanks before the sign are skipped by some programs; the wide forms count in East Asian locales.
