@@ -19,7 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from zerochain.containers import Contents, examine
-from zerochain.containers.decoder import BLOCK, Decoder
+from zerochain.containers.reader import BLOCK, Decoder
 from zerochain.containers.source import unreadable
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained

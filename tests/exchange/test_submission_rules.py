@@ -233,7 +233,8 @@ def test_parameters_of_meta_yaml(new: Path) -> None:
     assert lines[1:] == [
         "meta.yaml:11: entry 'parameters/phonetic/size' is not allowed",
         "meta.yaml: entry 'parameters/semantic' is missing",
-        "meta.yaml: entry 'parameters/phonetic/frame_shift' is 10.0, not a number of seconds between 0 and 1",
+        "meta.yaml: entry 'parameters/phonetic/frame_shift' is 10.0, not a number of seconds "
+        "between 0 and 1",
     ]
 
 

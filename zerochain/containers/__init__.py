@@ -12,7 +12,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from zerochain.containers.source import (
     CONVERT,
     CUT_SHORT,
     Begins,
+    Contents,
     File,
     Found,
     Piece,
+    Run,
     behind_tags,
     unreadable,
 )
@@ -59,63 +61,6 @@ _MOST_PER_BYTE = 8192
 _MOST_PIECES = 10_000
 _RACY_NS = 2_000_000_000
 """A file that changed just now may change again without its time of change telling."""
-_EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
-WIDTHS = {
-    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
-    "ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2,
-}  # fmt: skip
-"""Bytes of a sample in the codecs that store each by itself."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A piece of a file, and the samples that it decodes to."""
-
-    piece: Piece
-    n_samples: int
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a sound file holds."""
-
-    container: str
-    codec: str
-    sample_rate: int
-    n_channels: int
-    runs: tuple[Run, ...]
-    note: str = ""
-    is_counted: bool = False
-    """Its header doesn't say how long it is: its samples were counted by decoding them."""
-
-    @property
-    def n_samples(self) -> int:
-        return sum(run.n_samples for run in self.runs)
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels, where they are stored as they are; else 1."""
-        return WIDTHS.get(self.codec, 0) * self.n_channels or 1
-
-    @property
-    def can_seek(self) -> bool:
-        """Whether libsndfile goes to any sample exactly.
-
-        It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
-        frames borrow from those before are lacking), in Opus, and in GSM not at all.
-        """
-        bare = self.container in _EXACT and self.codec in WIDTHS
-        return (bare or self.container == "FLAC") and not self.is_counted
-
-    @property
-    def block(self) -> int:
-        """Samples by which other programs may take it for longer than it is."""
-        return 320 if self.codec == "GSM610" else 1
-
-    @property
-    def slack(self) -> int:
-        """Samples that may be lacking at the end: MPEG frames have no exact length."""
-        return 1152 if self.codec.startswith("MPEG") else 0
 
 
 def examine(path: Path) -> Contents:

@@ -1,14 +1,10 @@
-"""A sound file's bytes, and the runs of them that libsndfile is given to decode.
+"""A sound file's bytes, what its header promises of them, and which of them are sound.
 
-ID3v2 tags: titles and pictures in front of a recording or behind it.
-
-What a header promises beside what the file holds.
-
-Three kinds of sizes are wrong without any sound being lost: those that were left open because
-the file was written to a pipe, those that a recorder didn't come to correct before its power was
-gone, and those that wrapped round at 4 GiB because a header has 32 bits for them. Behind the
-sound, other chunks may follow, a missing or an extra padding byte, or zeros that fill a sector;
-those are no sound.
+Three kinds of sizes are wrong without any sound being lost: those that were left open because the
+file was written to a pipe, those that a recorder had no time to correct before its power was gone,
+and those that wrapped round at 4 GiB because a header has 32 bits for them. Behind the sound there
+may be other chunks, ID3 tags (titles and pictures), a missing or an extra padding byte, or zeros
+that fill a sector; none of these is sound.
 """
 
 from __future__ import annotations
@@ -74,6 +70,65 @@ class Found:
     note: str = ""
     fallback: Piece | None = None
     """The same sound as bare samples, for where libsndfile reads the header otherwise."""
+
+
+_EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
+WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+    "ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2,
+}  # fmt: skip
+"""Bytes of a sample in the codecs that store each by itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of a file, and the samples that it decodes to."""
+
+    piece: Piece
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a sound file holds."""
+
+    container: str
+    codec: str
+    sample_rate: int
+    n_channels: int
+    runs: tuple[Run, ...]
+    note: str = ""
+    is_counted: bool = False
+    """Its header doesn't say how long it is: its samples were counted by decoding them."""
+
+    @property
+    def n_samples(self) -> int:
+        return sum(run.n_samples for run in self.runs)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels, where they are stored as they are; else 1."""
+        return WIDTHS.get(self.codec, 0) * self.n_channels or 1
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether libsndfile goes to any sample exactly.
+
+        It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
+        frames borrow from those before are lacking), in Opus, and in GSM not at all.
+        """
+        bare = self.container in _EXACT and self.codec in WIDTHS
+        return (bare or self.container == "FLAC") and not self.is_counted
+
+    @property
+    def block(self) -> int:
+        """Samples by which other programs may take it for longer than it is."""
+        return 320 if self.codec == "GSM610" else 1
+
+    @property
+    def slack(self) -> int:
+        """Samples that may be lacking at the end: MPEG frames have no exact length."""
+        return 1152 if self.codec.startswith("MPEG") else 0
 
 
 class File:

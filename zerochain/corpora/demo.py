@@ -21,7 +21,7 @@ from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
-from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.pairs import PAIRS_FILE, Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
 from zerochain.progress import track
 
@@ -217,7 +217,6 @@ def _up(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-PAIRS_FILE = "pairs.parquet"
 _KIND, _MARKER = "demo", "demo.json"
 _MARGIN_S = 0.1
 _ROOM = 5e-4

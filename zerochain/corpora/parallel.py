@@ -21,13 +21,13 @@ from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids, composed, short, utterance_id
 from zerochain.formats.inside import resolved
-from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
+from zerochain.formats.pairs import PAIRS_FILE, Pairs, read_pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.formats.text_files import read_rows
 from zerochain.metrics.text import plain
 
 MARKER, KIND = "parallel.json", "parallel"
-SOURCE, TARGET, PAIRS_FILE = "source", "target", "pairs.parquet"
+SOURCE, TARGET = "source", "target"
 _TEST, _TRAIN = "test", "train"
 Node = tuple[int, str]
 """An utterance: its side, 0 or 1, and its id."""

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from zerochain.errors import InputError
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.tables import read_table, write_table
 
@@ -113,3 +114,20 @@ def _check(table: pa.Table, path: Path) -> None:
             cause="the table was edited or damaged, or percentages were written as shares",
             remedy="score again with --tables",
         )
+
+
+def _describe(cells: AbxCells) -> Description:
+    first = [list(map(str, row.values())) for row in cells.table.slice(0, FIRST).to_pylist()]
+    return Description(
+        "the ABX score of every cell",
+        {
+            "system": cells.system,
+            "protocol": f"{cells.protocol}, {cells.distance}",
+            "cells": f"{cells.table.num_rows:,}",
+            "triples": f"{sum(cells.table['n'].to_pylist()):,}",
+        },
+        (Table("first cells", cells.table.column_names, first),),
+    )
+
+
+FILE_KIND = FileKind(KIND, CELLS_FILE, read_cells, _describe)

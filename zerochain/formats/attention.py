@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.arrays import BrokenArrayError, from_archive
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids
+from zerochain.formats.identity import check_ids, short
 from zerochain.formats.inside import file_content
 from zerochain.formats.units import Units
 
@@ -134,3 +135,22 @@ def read_attention(folder: Path) -> Attention:
         folder=folder,
         maps_sha256={} if sums is None else dict(zip(header.ids, sums, strict=True)),
     )
+
+
+def _describe(maps: Attention) -> Description:
+    first = maps.ids[:FIRST]
+    rows = [[name, *(str(n) for n in maps.map(name).shape)] for name in first]
+    step = "a unit of the source" if maps.step_ms is None else f"{maps.step_ms:g} ms"
+    title = f"the first {len(first)} of {counted(len(maps.ids), 'map')}"
+    return Description(
+        "attention maps: where each unit of a translation comes from",
+        {
+            "of units": short(maps.units_id),
+            "translator": short(maps.translator_id),
+            "one column": step,
+        },
+        (Table(title, ["id", "units", "steps of the source"], rows),),
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_attention, _describe)

@@ -18,11 +18,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.atomic import atomic_folder, one_version
+from zerochain.formats.description import Description, FileKind, flat
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids, check_same_ids, file_id
+from zerochain.formats.identity import check_ids, check_same_ids, file_id, short
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "features"
@@ -360,3 +361,22 @@ def _npy_header(n_frames: int, dim: int) -> bytes:
     """A version 1.0 .npy header of 128 bytes, whatever the shape, so that it can be rewritten."""
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({n_frames}, {dim}), }}"
     return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
+
+
+def _describe(features: Features) -> Description:
+    n_frames = sum(count for _, count in features.index.values())
+    return Description(
+        "features",
+        {
+            "extractor": features.extractor,
+            "options": ", ".join(f"{key} {value}" for key, value in flat(features.options)),
+            "utterances": f"{len(features)}",
+            "frames": f"{n_frames} of {counted(features.dim, 'number')}, one every "
+            f"{features.step_ms:g} ms ({n_frames * features.step_ms / 60_000:.1f} min)",
+            "corpus": short(features.corpus_id),
+            "id": short(features.id),
+        },
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_features, _describe)

@@ -10,11 +10,13 @@ from pydantic import ConfigDict
 
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "pairs"
+PAIRS_FILE = "pairs.parquet"
 _SCHEMA = pa.schema(
     [
         pa.field("source_id", pa.string(), nullable=False),
@@ -108,3 +110,18 @@ def _check(rows: tuple[tuple[str, str], ...], path: Path) -> None:
         )
     for column, side in zip(_SCHEMA.names, zip(*rows, strict=True), strict=True):
         check_ids(set(side), path, column)
+
+
+def _describe(pairs: Pairs) -> Description:
+    return Description(
+        "pairs of utterances that say the same",
+        {
+            "pairs": f"{len(pairs.pairs)}",
+            "source corpus": short(pairs.source_corpus),
+            "target corpus": short(pairs.target_corpus),
+        },
+        (Table("first pairs", ["source", "target"], pairs.pairs[:FIRST]),),
+    )
+
+
+FILE_KIND = FileKind(KIND, PAIRS_FILE, read_pairs, _describe)

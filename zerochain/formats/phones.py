@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +12,15 @@ from typing import NamedTuple
 import pyarrow as pa
 from pydantic import ConfigDict
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
+from zerochain.formats.description import Description, FileKind
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import check_ids
 from zerochain.formats.tables import read_table, write_table
 
 PHONES_FILE = "phones.parquet"
 KIND = "phones"
+_MOST_FREQUENT = 12
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -101,3 +104,20 @@ def _check(phones: Phones, path: Path) -> None:
                     remedy="fix the alignment",
                 )
             previous = phone.offset
+
+
+def _describe(phones: Phones) -> Description:
+    counts = Counter(phone.phone for line in phones.by_id.values() for phone in line)
+    most = counts.most_common(_MOST_FREQUENT)
+    return Description(
+        "gold phones",
+        {
+            "utterances": f"{len(phones.by_id)}",
+            "phones": f"{counts.total()}, of {counted(len(counts), 'kind')}",
+            "most frequent": ", ".join(f"{name} {n}" for name, n in most),
+            "source": phones.source,
+        },
+    )
+
+
+FILE_KIND = FileKind(KIND, PHONES_FILE, read_phones, _describe)

@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import zerochain
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.description import Description, FileKind, Table
 from zerochain.formats.headers import json_object, json_text, validated
 from zerochain.formats.text_files import lines_of, read_text
 
@@ -37,6 +38,7 @@ _LIMITS = (
     ),
 )
 """Metrics, and the least and the most that they can be; 100 times that in %."""
+KIND, SCORES_FILE = "scores", "scores.jsonl"
 FOR_REFERENCE = "for_reference"
 """The option that is true for a topline or a ceiling: it stands below, never the best."""
 
@@ -186,3 +188,18 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _describe(scores: list[Score]) -> Description:
+    rows = []
+    for score in scores:
+        interval = "–" if score.interval is None else "{:.4g} … {:.4g}".format(*score.interval)
+        n_of = f"{score.n} {score.options.get('n_of', '')}".strip()
+        rows.append(
+            [score.system, score.metric, f"{score.value:.4g}", interval, n_of, score.protocol]
+        )
+    header = ["system", "metric", "value", "95 % interval", "n", "protocol"]
+    return Description(counted(len(scores), "score"), {}, (Table("scores", header, rows),))
+
+
+FILE_KIND = FileKind(KIND, SCORES_FILE, read_scores, _describe)

@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, listed
+from zerochain.formats.description import FIRST, Description, FileKind
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids, file_id
+from zerochain.formats.identity import check_ids, file_id, short
 from zerochain.formats.units import TRANSLATED
 
 KIND = "synthesis"
@@ -105,3 +106,22 @@ def read_synthesis(folder: Path) -> Synthesis:
             remedy="synthesise again",
         )
     return synthesis
+
+
+def _describe(synthesis: Synthesis) -> Description:
+    return Description(
+        "resynthesised speech",
+        {
+            "voice": synthesis.voice,
+            "method": synthesis.method,
+            "inverter": short(synthesis.inverter_id),
+            "units": short(synthesis.units_id),
+            "corpus": short(synthesis.corpus_id),
+            "speaker encoder": short(synthesis.speaker_encoder_id or ""),
+            "wavs": f"{len(synthesis.ids)} at {synthesis.sample_rate} Hz: "
+            f"{listed(list(synthesis.ids), FIRST)}",
+        },
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_synthesis, _describe)

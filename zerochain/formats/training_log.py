@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from zerochain.errors import InputError
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 
-MARKER = "log.csv"
+KIND, MARKER = "training", "log.csv"
 TrainingLog = dict[str, list[float]]
 """Column → its values, all of one length; "step" is among the columns, NaN an empty cell."""
 
@@ -68,3 +69,15 @@ def _broken(path: Path, found: str) -> InputError:
         cause="it is no training log, or was cut short while it was copied",
         remedy="train again, or move it out of the run's folder",
     )
+
+
+def _describe(log: TrainingLog) -> Description:
+    rows = [[f"{value:g}" for value in row] for row in zip(*log.values(), strict=True)]
+    return Description(
+        "training log",
+        {"rows": f"{len(log['step'])}"},
+        (Table("last rows", list(log), rows[-FIRST:]),),
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_training_log, _describe)

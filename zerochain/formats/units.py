@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, ModelMismatchError, listed
 from zerochain.formats.arrays import LIST, Sequences
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
     check_ids,
@@ -24,6 +25,8 @@ from zerochain.formats.identity import (
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "units"
+UNITS_FILE = "units.parquet"
+_SHOWN = 16
 TRANSLATED = "translated"
 """How `UnitFile.method` begins where a translator said the units."""
 Units = Mapping[str, NDArray[np.int32]]
@@ -264,3 +267,42 @@ def _check(unit_file: UnitFile, path: Path) -> None:
 def _names(units: Sequences, chosen: NDArray[np.bool_]) -> list[str]:
     ids = units.ids
     return [ids[row] for row in np.flatnonzero(chosen)]
+
+
+def _describe(unit_file: UnitFile) -> Description:
+    n_symbols = sum(len(line) for line in unit_file.units.values())
+    seconds = sum(unit_file.duration_s(name) for name in unit_file.ids)
+    timing = "each lasts one step" if unit_file.durations is None else "with durations"
+    rows = [
+        [name, unit_file.speakers.get(name) or "–", _first_units(unit_file, name)]
+        for name in unit_file.ids[:FIRST]
+    ]
+    return Description(
+        "units",
+        {
+            "method": unit_file.method,
+            "unit model": short(unit_file.model_id),
+            "units": f"{unit_file.n_units}",
+            "step": f"{unit_file.step_ms:g} ms, {timing}",
+            "utterances": f"{len(unit_file.ids)}, {seconds / 60:.1f} min",
+            "symbols": f"{n_symbols}, {n_symbols / seconds:.1f} per second",
+            "corpus": short(unit_file.corpus_id),
+            "id": short(unit_file.id),
+        },
+        (Table("first utterances", ["id", "speaker", "units"], rows),),
+    )
+
+
+def _first_units(unit_file: UnitFile, name: str) -> str:
+    """An utterance's first units, with their durations where they have some: 7×3."""
+    units = unit_file.units[name]
+    lasting = None if unit_file.durations is None else unit_file.durations[name]
+    shown = [
+        str(unit) if lasting is None else f"{unit}×{lasting[i]}"
+        for i, unit in enumerate(units[:_SHOWN])
+    ]
+    more = f" … {len(units) - _SHOWN} more" if len(units) > _SHOWN else ""
+    return " ".join(shown) + more
+
+
+FILE_KIND = FileKind(KIND, UNITS_FILE, read_units, _describe)
