@@ -22,7 +22,7 @@ from zerochain.formats.text_files import check_size
 from zerochain.progress import track
 
 Schema = Mapping[str, Any]
-"""Key of a YAML table → str, bool, float, int, ANY, a tuple of texts, or a table's schema."""
+"""Key of a YAML table → str, bool, float, int, ANY, a tuple of texts, or an inner schema."""
 ANY = object
 """In a schema: an entry that may hold anything."""
 _NAMES = {
@@ -55,7 +55,7 @@ Check = Callable[[Path, str, Dims], Iterator[Violation]]
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission's folder; `where` names what is in it."""
+    """A submission's folder, and checks of what is in it."""
 
     root: Path
 
@@ -235,7 +235,7 @@ def _table(
 ) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
         line = None if node is None else node.start_mark.line + 1
-        found.append(Violation(where, f"{prefix or 'the file'} holds no table of entries", line))
+        found.append(Violation(where, f"{prefix or 'the file'} is not a table of entries", line))
         return {}
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:

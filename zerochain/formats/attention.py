@@ -1,4 +1,8 @@
-"""Where a translator listened when it said each unit: `attention.json` and one `<id>.npz` each."""
+"""`attention.json` and one `<id>.npz` each: where a translator attended for each unit it predicted.
+
+A map has a row per predicted unit and a column per step of the source; each row sums to 1. Maps are
+kept as float16, with the predicted units beside them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from zerochain.formats.inside import file_content
 from zerochain.formats.units import Units
 
 KIND, MARKER = "attention", "attention.json"
-_ROW_SLACK = 0.05  # float16 keeps three digits, and small weights are many
+_ROW_SLACK = 0.05  # float16 keeps three digits, and most weights are small
 
 
 class _Header(Header):
@@ -38,11 +42,11 @@ class _Header(Header):
 
 @dataclass(frozen=True)
 class Attention:
-    """A folder of maps, one an utterance."""
+    """A folder of maps, one per utterance."""
 
     translator_id: str
     units_id: str
-    """Of the file of the units that were said."""
+    """Of the file of the predicted units."""
     step_ms: float | None
     """Of a column; None where the source is units of any length."""
     ids: tuple[str, ...]
@@ -51,7 +55,7 @@ class Attention:
     """Id → of its file."""
 
     def map(self, name: str) -> NDArray[np.float32]:
-        """An utterance's map: (N units, S steps of the source), rows that sum to 1.
+        """An utterance's map (N units, S steps of the source); its rows sum to 1.
 
         Raises:
             InputError: it is missing or damaged, or another translation's.
@@ -61,7 +65,7 @@ class Attention:
             found = file_content(path)
             expected = self.maps_sha256.get(name)
             if expected not in (None, hashlib.sha256(found).hexdigest()):
-                raise BrokenArrayError("its checksum is another's")
+                raise BrokenArrayError("its checksum does not match")
             return _checked(from_archive(found, "attention"))
         except (OSError, BrokenArrayError) as error:
             raise InputError(
@@ -92,7 +96,7 @@ def write_attention(
     units_id: str,
     step_ms: float | None,
 ) -> None:
-    """Write maps (N, S), as float16, with the units (N,) that they are of, atomically."""
+    """Write maps (N, S) as float16, with the predicted units (N,), atomically."""
     header: dict[str, object] = {"translator_id": translator_id, "units_id": units_id}
     header["ids"] = list(maps)
     if step_ms is not None:
@@ -111,7 +115,7 @@ def write_attention(
 
 
 def read_attention(folder: Path) -> Attention:
-    """Read what a folder of maps says of itself.
+    """Read the header of a folder of maps.
 
     Raises:
         InputError: no such folder, a missing key, or an id that leaves the folder.
@@ -122,7 +126,7 @@ def read_attention(folder: Path) -> Attention:
     sums = header.maps_sha256
     if sums is not None and len(sums) != len(header.ids):
         raise InputError(
-            f"has {len(sums)} checksums of {len(header.ids)} maps",
+            f"has {counted(len(sums), 'checksum')} for {counted(len(header.ids), 'map')}",
             path=path,
             cause="it was edited",
             remedy="translate again with --attention",

@@ -46,7 +46,7 @@ _SCHEMA = pa.schema(
 
 
 class _Header(Header):
-    """People may edit it, and add what they like."""
+    """People may edit it and add keys of their own."""
 
     name: str | None = None
     audio_root: str = "."
@@ -81,7 +81,7 @@ class Utterance:
 
     @property
     def part(self) -> Part:
-        """What of its sound file it is."""
+        """Which part of its sound file it is."""
         return Part(self.start, self.end, self.channel)
 
 
@@ -242,7 +242,7 @@ def read_corpus(folder: Path) -> Corpus:
 
     Raises:
         InputError: not a corpus, an unknown version, a missing column, a duplicate id, an id or
-            audio path that leaves its folder, times that make no sense, or no utterance.
+            audio path that leaves its folder, impossible times, or no utterance.
     """
     return one_version(folder, lambda: _read(folder))
 
@@ -276,21 +276,21 @@ def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
         audio = PurePosixPath(u.audio)
         if audio.is_absolute() or ".." in audio.parts or not audio.name or "\0" in u.audio:
             raise InputError(
-                f"utterance {u.id!r}: audio {u.audio!r} is no path inside the audio folder",
+                f"utterance {u.id!r}: audio {u.audio!r} is not a path inside the audio folder",
                 path=path,
                 cause="the table was edited by hand",
                 remedy="write paths relative to the folder of recordings",
             )
         if u.channel is not None and u.channel < 1:
             raise InputError(
-                f"utterance {u.id!r}: channel {u.channel} makes no sense",
+                f"utterance {u.id!r}: no channel {u.channel} can exist",
                 path=path,
                 remedy="count channels from 1",
             )
         times = [u.duration, u.start if u.start is not None else 0.0]
         if not all(math.isfinite(t) and t >= 0 for t in times) or u.duration == 0:
             raise InputError(
-                f"utterance {u.id!r}: duration {u.duration} s from {u.start} s makes no sense",
+                f"utterance {u.id!r}: a duration of {u.duration} s from {u.start} s is impossible",
                 path=path,
                 remedy="import the recordings again",
             )

@@ -44,9 +44,9 @@ class FileKind(Generic[T]):
     """A kind of file or folder that zerochain writes."""
 
     name: str
-    """As its header says it."""
+    """As in its header."""
     marker: str
-    """Of a folder, the file in it that says its kind; of a table, what it is usually called."""
+    """Of a folder, the file in it that names its kind; of a table, its usual name."""
     read: Callable[[Path], T]
     """Reads the folder, or the table; raises InputError."""
     describe: Callable[[T], Description]

@@ -1,4 +1,8 @@
-"""Gold phones, read by evaluation alone: `phones.parquet` with id, onset, offset (s), phone."""
+"""`phones.parquet`: gold phones with id, onset, offset (s) and label, read by evaluation alone.
+
+Labels are kept in Unicode's composed form (NFC), so that one letter is one phone however it was
+typed. The phones of an utterance follow each other in time; gaps between them are allowed.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +58,9 @@ class Phones:
 
 
 def write_phones(path: Path, phones: Phones) -> None:
-    """Write alignments atomically, their labels composed (NFC): one letter is one phone.
+    """Write alignments atomically, their labels composed (NFC).
 
-    An utterance without a phone has no row, so isn't read back.
+    An utterance without a phone has no row, so it isn't read back.
     """
     _check(phones, path)
     rows = [(name, *composed(phone)) for name, line in phones.by_id.items() for phone in line]
@@ -68,7 +72,7 @@ def write_phones(path: Path, phones: Phones) -> None:
 
 
 def read_phones(path: Path) -> Phones:
-    """Read alignments; labels are composed (NFC), whoever wrote the table.
+    """Read alignments; labels are composed (NFC), whichever program wrote the table.
 
     Raises:
         InputError: not a phones table, or a phone that ends before it starts.
@@ -84,7 +88,7 @@ def read_phones(path: Path) -> Phones:
 
 
 def composed(phone: Phone) -> Phone:
-    """The phone with its label in Unicode's composed form, so that it is one however typed."""
+    """The phone with its label in Unicode's composed form."""
     if unicodedata.is_normalized("NFC", phone.phone):
         return phone
     return phone._replace(phone=unicodedata.normalize("NFC", phone.phone))
@@ -100,7 +104,7 @@ def _check(phones: Phones, path: Path) -> None:
                     f"utterance {name!r}: phone {phone.phone!r} from {phone.onset} to "
                     f"{phone.offset} s follows one that ends at {previous} s",
                     path=path,
-                    cause="phones overlap, run backwards or last no time",
+                    cause="phones overlap, run backwards or have no duration",
                     remedy="fix the alignment",
                 )
             previous = phone.offset

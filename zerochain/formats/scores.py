@@ -1,4 +1,8 @@
-"""`scores.jsonl`: one score a line, with what it was computed from and how."""
+"""`scores.jsonl`: one score per line, with what it was computed from and how.
+
+Scores are appended under a lock, whole lines only. A value that its metric can't have (an ABX error
+above 100 %, a negative bit rate) is refused when it is written and when it is read.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +41,10 @@ _LIMITS = (
         math.inf,
     ),
 )
-"""Metrics, and the least and the most that they can be; 100 times that in %."""
+"""Metrics with their minimum and maximum; 100 times that in %."""
 KIND, SCORES_FILE = "scores", "scores.jsonl"
 FOR_REFERENCE = "for_reference"
-"""The option that is true for a topline or a ceiling: it stands below, never the best."""
+"""The option that is true for a topline or a ceiling, which is listed apart and never the best."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,9 @@ class Score:
     """Name with its unit: "abx_across_%", "bitrate_bit/s", "estoi"."""
     value: float
     interval: tuple[float, float] | None
-    """Bootstrap 95 % interval; None where it can't be estimated (one utterance, say)."""
+    """Bootstrap 95 % interval; None where it can't be estimated, as from one utterance."""
     n: int
-    """How many things it rests on; `options["n_of"]` says of what."""
+    """How many things it rests on; `options["n_of"]` names them."""
     protocol: str
     system: str
     """What was scored, in a few words for people."""
@@ -116,7 +120,7 @@ def _line(score: Score, path: Path) -> str:
 
 
 class _Line(BaseModel):
-    """What a line holds; others may add to it."""
+    """What a line holds; other programs may add keys."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -150,7 +154,7 @@ def _score(line: str, where: str) -> Score:
 
 
 def _check_range(score: Score, path: Path | str) -> None:
-    """Raise InputError where a metric can't have such a value."""
+    """Raise InputError where a metric can't have this value."""
     low, high = limits(score.metric)
     numbers = [score.value, *(score.interval or ())]
     slack = 1e-6 * max(abs(low), 1.0) if math.isinf(high) else 1e-6 * high
@@ -158,15 +162,15 @@ def _check_range(score: Score, path: Path | str) -> None:
     if wrong or sorted(score.interval or ()) != list(score.interval or ()):
         found = f"{wrong[0]}" if wrong else f"an interval of {score.interval}"
         raise InputError(
-            f"{score.metric} of {score.system} is {found}, which it can't be",
+            f"{score.metric} of {score.system} is {found}, which is impossible",
             path=path,
-            cause="the number was edited or damaged, or a share was taken for a percentage",
+            cause="the number was edited or damaged, or a fraction was taken for a percentage",
             remedy="score again",
         )
 
 
 def limits(metric: str) -> tuple[float, float]:
-    """The least and the most that a metric can be."""
+    """The minimum and maximum of a metric."""
     for names, low, high in _LIMITS:
         if names.match(metric):
             scale = 100.0 if metric.endswith("_%") else 1.0

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import composed
 
@@ -44,7 +44,7 @@ def lines_of(text: str, *, keep_ends: bool = False) -> list[str]:
 
 
 def fields_of(line: str) -> list[str]:
-    """What spaces and tabs part; `str.split` also cuts at no-break spaces, inside labels."""
+    """The fields between spaces and tabs; `str.split` also cuts at no-break spaces in labels."""
     stripped = line.strip(" \t")
     return _SPACE.split(stripped) if stripped else []
 
@@ -115,11 +115,11 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     ragged = [str(line) for line, row in table[1:] if len(row) != len(columns)]
     if ragged:
         raise InputError(
-            f"{len(ragged)} lines don't have the header's {len(columns)} columns: "
-            f"lines {listed(ragged)}",
+            f"other than the header's {counted(len(columns), 'column')} in "
+            f"{counted(len(ragged), 'line')}: {listed(ragged)}",
             path=path,
             cause="a value holds the separator, or a line was cut short",
-            remedy="mend those lines",
+            remedy="fix those lines",
         )
     if len(table) < 2:
         raise InputError("holds no row", path=path, remedy="list some recordings in it")
@@ -158,7 +158,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re
 
 
 def inert(value: object) -> object:
-    """A cell as it is written: `value`, unless it is a text that a spreadsheet would run."""
+    """A cell as it is written: a text that a spreadsheet would run gets an apostrophe."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value) or not _FORMULA.match(value):
         return value
     return "'" + value
@@ -195,7 +195,7 @@ def parse_yaml(content: bytes | str, path: Path | str | None = None) -> Any:
     """The value in a YAML text; None where there is none.
 
     Raises:
-        InputError: not YAML or not UTF-8, or aliases that stand for more than anybody writes.
+        InputError: not YAML or not UTF-8, or aliases that expand to too many values.
     """
     import yaml
 
@@ -229,25 +229,25 @@ def read_yaml(path: Path) -> Any:
 
 
 def check_size(node: Node | None) -> None:
-    """Raise ValueError where a text stands for too much.
+    """Raise ValueError where a document would expand to too many values.
 
-    A few lines of aliases of aliases are billions of values once they are written out, and an
-    alias within itself has no end.
+    A few lines of aliases of aliases are billions of values once expanded, and an alias within
+    itself never ends.
     """
     if node is not None and _n_values(node, {}, 0) > _MOST_VALUES:
-        raise ValueError(f"stands for more than {_MOST_VALUES} values")
+        raise ValueError(f"expands to more than {_MOST_VALUES:,} values")
 
 
 def _n_values(node: Node, known: dict[int, int | None], depth: int) -> int:
     import yaml
 
     if depth > _DEEPEST:
-        raise ValueError(f"more than {_DEEPEST} levels within each other")
+        raise ValueError(f"more than {_DEEPEST} nested levels")
     if id(node) in known:
-        counted = known[id(node)]
-        if counted is None:
-            raise ValueError("an alias stands within itself")
-        return counted
+        n_known = known[id(node)]
+        if n_known is None:
+            raise ValueError("an alias contains itself")
+        return n_known
     known[id(node)] = None
     inner: list[Node] = []
     if isinstance(node, yaml.SequenceNode):
