@@ -377,9 +377,9 @@ def _other_lengths(path: Path, entries: Mapping[str, _Recording | InputError]) -
     if not differ:
         return []
     return [
-        f"longer or shorter than in reco2dur, so that times of segments may be wrong: "
-        f"{len(differ)} of {counted(len(entries), 'recording')} ({listed(differ, 3)}); lhotse writes "
-        "such directories of speech whose speed it changed, with the unchanged files"
+        "longer or shorter than in reco2dur, so that times of segments may be wrong: "
+        f"{len(differ)} of {counted(len(entries), 'recording')} ({listed(differ, 3)}); lhotse "
+        "writes such directories of speech whose speed it changed, with the unchanged files"
     ]
 
 

@@ -49,7 +49,8 @@ def misread_by_fastabx(names: Iterable[str]) -> str:
     if nested:
         return (
             f"folders in {counted(len(nested), 'name')} ({listed(nested, 3)}): fastabx and "
-            "DiscoPhon's ABX keep the part after the last slash; write units and items with --ids name"
+            "DiscoPhon's ABX keep the part after the last slash; write units and items with "
+            "--ids name"
         )
     if dotted:
         return (
