@@ -205,7 +205,7 @@ def test_names_without_folders_go_out_to_fastabx_and_discophon(
     jsonl = ("--format", "jsonl")
     assert clash in export("units", "u.parquet", "u.jsonl", *jsonl, "--ids", "name", code=1)
     assert clash in export("items", "c", "i.item", "--ids", "name", code=1)
-    assert "4 names have folders (x/u0, y/u0" in export("units", "u.parquet", "u.jsonl", *jsonl)
+    assert "folders in 4 names (x/u0, y/u0" in export("units", "u.parquet", "u.jsonl", *jsonl)
     written(deep[::2])
     assert "Warning" not in export("units", "u.parquet", "u.jsonl", *jsonl, "--ids", "name")
     export("items", "c", "i.item", "--ids", "name")

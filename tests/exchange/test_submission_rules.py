@@ -93,7 +93,7 @@ VECTORS = "2019/english/test/a.txt"
             VECTORS,
             "1 2\nx 2\n\n1 NaN\n1 2 3\n1  2\n",
             [
-                f"{VECTORS}:2: holds 'x', which is no number",
+                f"{VECTORS}:2: holds 'x', which is not a number",
                 f"{VECTORS}:3: is blank",
                 f"{VECTORS}:4: holds NaN or infinity",
                 f"{VECTORS}:5: has 3 numbers, the lines before it 2",
@@ -111,7 +111,7 @@ VECTORS = "2019/english/test/a.txt"
         ("2019/notes.txt", "", ["2019/notes.txt: may not be there"]),
         ("2019/english/x", "", ["2019/english/x: may not be there"]),
         (".hidden", "", [".hidden: may not be there"]),
-        ("metadata.yaml", "", ["metadata.yaml: the file holds no table of entries"]),
+        ("metadata.yaml", "", ["metadata.yaml: the file is not a table of entries"]),
         ("metadata.yaml", "author: [", ["metadata.yaml:1: is not YAML"]),
         ("metadata.yaml", "[" * 3000, ["metadata.yaml: is not YAML"]),
         (
@@ -216,7 +216,7 @@ def test_links_out_of_the_submission_are_not_followed(old: Path, tmp_path: Path)
     ("change", "violation"),
     [
         ({"gpu_budget": 0}, "meta.yaml:6: entry 'gpu_budget' is 0, not a number like 1.0"),
-        ({"parameters": 3}, "meta.yaml:7: parameters/ holds no table of entries"),
+        ({"parameters": 3}, "meta.yaml:7: parameters/ is not a table of entries"),
         ({"train_set": None}, "meta.yaml:5: entry 'train_set' is empty"),
     ],
 )
@@ -325,7 +325,7 @@ def test_the_layout_of_today(today: Path) -> None:
         shutil.rmtree(today / subset)
     (folder / "a.npy").unlink()
     (folder / "a.txt").write_text("1 2\n3 x\n")
-    assert broken() == ["dev-clean/a.txt:2: holds 'x', which is no number"]
+    assert broken() == ["dev-clean/a.txt:2: holds 'x', which is not a number"]
     (folder / "a.txt").write_text("1 2\n3 4\n")
     (today / "meta.yaml").write_text("benchmark_name: sLM21\npublication: {}\n")
     assert broken()[:2] == [

@@ -164,9 +164,9 @@ def test_synthesis_comes_back(one_of_each: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"ids": ["a/b", "zz"]}, "1 of 2 wavs are missing: zz"),
+        ({"ids": ["a/b", "zz"]}, "1 of 2 wavs missing: zz"),
         ({"ids": ["../a"]}, "can't be an utterance's id"),
-        ({"ids": ["a/b", "a/b"]}, "1 duplicate ids"),
+        ({"ids": ["a/b", "a/b"]}, "1 duplicate id"),
         ({"voice": None, "version": 7}, "version 7"),
     ],
 )
@@ -200,7 +200,7 @@ def test_training_logs_keep_numbers_and_leave_text_out(tmp_path: Path) -> None:
         ("", "has 0 rows under the columns none"),
         ("step,loss\n", "has 0 rows"),
         ("loss\n1\n", "columns loss"),
-        ("step,loss\n1,2\n3\n", "rows of other lengths"),
+        ("step,loss\n1,2\n3\n", "rows longer or shorter"),
         ("step,loss\nx,2\n", "holds something other than numbers"),
         ("step,loss\n,2\n", "holds something other than numbers"),
         (b"step,\xff\n1,2\n", "is not CSV"),

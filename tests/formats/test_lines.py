@@ -85,7 +85,7 @@ def test_encodings_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None
 def test_undecodable_units_and_items_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "u"
     path.write_bytes(b"a|1\nb\xe9|2\n")
-    with pytest.raises(InputError, match="u:2: is no line of units"):
+    with pytest.raises(InputError, match="u:2: is not a line of units"):
         read_unit_text(path, "fairseq")
     path.write_bytes(b"u 0 1 \xe9 b c s\n")
     with pytest.raises(InputError, match="line 1 is not UTF-8"):

@@ -21,7 +21,7 @@ from zerochain.errors import InputError
 BLOCK = 57_600
 """Samples decoded at once: a multiple of the frames and blocks of all codecs."""
 RATES = (1_000, 1_000_000)
-"""Hz. Below 1 kHz no speech is left; above 1 MHz nobody samples sound."""
+"""Hz. Below 1 kHz there is no speech; above 1 MHz no recordings exist."""
 MOST_CHANNELS = 256
 _UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
 _REFUSALS = (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError)
@@ -59,7 +59,7 @@ class Window:
         return self._place
 
     def close(self) -> None:
-        """Leave the file open: other pieces may be read from it."""
+        """Do nothing: other pieces may be read from the open file."""
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
@@ -73,10 +73,10 @@ class Reader:
     """One piece of a sound file, decoded block by block.
 
     Args:
-        sample_rate, n_channels: by the container's own header, where that tells them.
+        sample_rate, n_channels: from the container's own header, where it gives them.
 
     Raises:
-        InputError: libsndfile doesn't read it; a rate or a number of channels without sense.
+        InputError: libsndfile doesn't read it, or an impossible rate or number of channels.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Reader:
         self.sample_rate, self.n_channels = int(self._file.samplerate), int(self._file.channels)
         n = int(self._file.frames)
         self.n_samples = None if n > _UNKNOWN else max(n, 0) + piece.lead
-        """By the header; None where it doesn't say."""
+        """From the header; None where it doesn't say."""
         self._lead = piece.lead
         try:
             self._check(self.sample_rate, self.n_channels)
@@ -120,7 +120,7 @@ class Reader:
                 channels=n_channels,
             )
         if piece == Piece(0, os.fstat(self._handle.fileno()).st_size):
-            # By its handle, not its name: by name, a text called .au is taken for sound.
+            # By its handle, not its name: by name, a text file called .au is taken for sound.
             return _Sequential(self._handle.fileno(), closefd=False)
         return _Sequential(Window(self._handle, piece))
 
@@ -176,7 +176,7 @@ class Reader:
 
 
 class Decoder:
-    """The samples of a file from one end to the other, whatever pieces it consists of."""
+    """The samples of a file from beginning to end, whatever pieces it consists of."""
 
     def __init__(self, path: Path, contents: Contents) -> None:
         self._path, self._contents = path, contents
@@ -192,7 +192,7 @@ class Decoder:
         self._close()
 
     def go_to(self, sample: int) -> None:
-        """Go on to a sample: at once where the codec allows it, else by decoding up to it."""
+        """Move to a sample: directly where the codec allows it, otherwise by decoding up to it."""
         if sample == self.place:
             return
         if self._contents.can_seek:
@@ -234,7 +234,7 @@ class Decoder:
     def _some(self, n: int) -> NDArray[np.float32]:
         """Up to `n` of the next samples.
 
-        Where the codec can't seek, libsndfile is always asked for the same blocks, whatever parts
+        Where the codec can't seek, libsndfile is always asked for the same blocks, whichever parts
         are wanted: in some formats (PAF) it loses samples otherwise.
         """
         assert self._reader is not None

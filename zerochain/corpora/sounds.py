@@ -22,26 +22,26 @@ from zerochain.errors import InputError, listed
 
 
 class Bad(NamedTuple):
-    """A file, or an utterance in it, that can't be used, and why."""
+    """A file, or an utterance in it, that can't be used, and the reason."""
 
     file: str
     reason: str
     id: str = ""
-    """Of the utterance that is lost; empty where the file is of no known utterance."""
+    """Of the utterance that is lost; empty where the file belongs to no known utterance."""
 
 
 def printable(name: str) -> str:
-    r"""A file's name with what is no text, or moves the cursor, as escapes: `caf\udce9.wav`."""
+    r"""A file's name with escapes for what isn't text or moves the cursor: `caf\udce9.wav`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def check_path(folder: Path) -> None:
-    """Raise InputError if no corpus could refer to a folder: its name is no text."""
+    """Raise InputError if no corpus could refer to a folder, since its path isn't text."""
     if any(unicodedata.category(c) in {"Cs", "Cc"} for c in str(folder)):
         raise InputError(
-            "the folder's path is no text",
+            "the folder's path is not text",
             path=printable(str(folder)),
-            cause="it was named in another encoding than UTF-8, or with control characters",
+            cause="it was named in an encoding other than UTF-8, or with control characters",
             remedy="rename the folder",
         )
 
@@ -53,12 +53,12 @@ UNREAD = (
     | {".tta", ".shn", ".spx", ".qcp", ".gsm", ".g722", ".g729", ".vox", ".pcm", ".al", ".ul"}
     | {".ac3", ".dts", ".mpc"}
 )
-"""Suffixes of sound, and of film with sound, that libsndfile doesn't read."""
+"""Suffixes of sound, and of video with sound, that libsndfile doesn't read."""
 _RARE = frozenset(
     {".wv1", ".wv2", ".avr", ".pvf", ".paf", ".svx", ".8svx", ".iff"}
     | {".sds", ".sf", ".ircam", ".xi", ".htk", ".sd2", ".mp1", ".amb"}
 )
-"""Suffixes of sound, but of other things as well: such a file has to begin like sound."""
+"""Suffixes of sound but also of other files: such a file has to begin like sound."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class Sounds:
     files: list[str]
     """Relative to the folder, named as on the disk, sorted."""
     bad: list[Bad]
-    """Links and folders behind which there may be recordings that can't be reached."""
+    """Links and folders that may hide recordings."""
     record: dict[str, Any]
-    """The other files: how many of each suffix, how many hidden, which are sound of other formats
-    (by suffix), which links lead nowhere or to what is there under its own name."""
+    """The other files: how many of each suffix, how many hidden, which are sound in other formats
+    (by suffix), which links are broken or lead to what is there under its own name."""
 
 
 def sound_files(recordings: Path) -> Sounds:
-    """The sound files of a folder and of its subfolders, links to folders among them.
+    """The sound files of a folder and its subfolders, including linked folders.
 
     Raises:
         InputError: not a folder, or no sound file in it.
@@ -105,7 +105,7 @@ def suffix(file: str) -> str:
 
 
 def conversion(file: str) -> str:
-    """The command that converts sound of a format that isn't read."""
+    """The command that converts sound in a format that isn't read."""
     return f"ffmpeg -i {shlex.quote(file)} {shlex.quote(str(Path(file).with_suffix('.wav')))}"
 
 
@@ -114,13 +114,13 @@ def _is_sound(root: Path, file: str) -> bool:
         return suffix(file) in audio.SUFFIXES
     try:
         audio.info(root / file)
-    except InputError as error:  # a recording that is cut short or damaged is to be listed
+    except InputError as error:  # but a damaged recording counts, and is reported later
         return not error.found.startswith(("not a readable sound file", "the file is empty"))
     return True
 
 
 def _unread(files: Iterable[str], sounds: Collection[str]) -> dict[str, list[str]]:
-    """Sound of other formats by suffix, unless it was converted: a.m4a beside a.wav."""
+    """Sound in other formats by suffix, unless it was converted: a.m4a next to a.wav."""
     converted = {PurePosixPath(file).with_suffix("") for file in sounds}
     unread: dict[str, list[str]] = defaultdict(list)
     for file in files:
@@ -138,30 +138,30 @@ def _refuse(recordings: Path, others: Counter[str], unread: dict[str, list[str]]
     raise InputError(
         f"holds no sound file; it holds {what or 'nothing'}",
         path=recordings,
-        cause="it is another folder, or the recordings are of a format that isn't read",
+        cause="it is another folder, or the recordings are in a format that isn't read",
         remedy=remedy,
     )
 
 
 @dataclass
 class Found:
-    """What a search came across; paths are relative to where it began."""
+    """What a search found; paths are relative to where it began."""
 
     files: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
-    """Folders that can't be opened, and links named like what is wanted that lead nowhere."""
+    """Folders that can't be opened, and broken links with a wanted suffix."""
     links: list[str] = field(default_factory=list)
-    """To what is found under its own name."""
+    """Links to what is found under its own name."""
     broken: list[str] = field(default_factory=list)
-    """Other links that lead nowhere."""
+    """Other broken links."""
 
 
 def search(folder: Path, wanted: Collection[str]) -> Found:
-    """What is in a folder and in its subfolders, links to folders among them.
+    """What is in a folder and its subfolders, including linked folders.
 
     Args:
-        wanted: suffixes in lower case; of links that lead nowhere, those to such files are bad.
+        wanted: suffixes in lower case; broken links with such a suffix are bad.
 
     Raises:
         InputError: the folder can't be opened.
@@ -170,7 +170,7 @@ def search(folder: Path, wanted: Collection[str]) -> Found:
 
 
 class _Search:
-    """A walk through a folder; `real` are paths without links, which tell where it has been."""
+    """A walk through a folder; `real` paths have their links resolved, to visit each once."""
 
     def __init__(self, root: Path, wanted: Collection[str]) -> None:
         self._root, self._wanted = root, wanted
@@ -185,7 +185,7 @@ class _Search:
     def found(self) -> Found:
         """All files but the hidden ones, sorted."""
         while self._folders or self._folder_links:
-            # What has a name of its own goes by it, so links wait until there is nothing else.
+            # What can be reached without a link goes by that name, so links wait until the end.
             if not self._folders:
                 self._follow(*self._folder_links.pop(0))
             else:
@@ -214,7 +214,9 @@ class _Search:
         except OSError as error:
             why = f"the folder can't be opened ({error.strerror})"
             if not path:
-                raise InputError(why, path=self._root, remedy="ask for its permissions") from error
+                raise InputError(
+                    why, path=self._root, remedy="ask its owner for permission"
+                ) from error
             self._found.bad.append(Bad(printable(path), why))
 
     def _sort(self, path: str, entry: os.DirEntry[str], holder: str) -> None:

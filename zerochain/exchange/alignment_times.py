@@ -191,9 +191,7 @@ def phones_in(intervals: Iterable[Interval], duration_s: float, notes: Notes) ->
             previous = middle
         phone = Phone(max(onset, previous), min(offset, duration_s), label)
         if phone.offset <= phone.onset:
-            raise InputError(
-                f"{place}: {label!r} at {onset:g} s has no duration within the recording"
-            )
+            raise InputError(f"{place}: {label!r} at {onset:g} s has no duration in the recording")
         phones.append(phone)
     return phones
 

@@ -215,7 +215,7 @@ def _texts(
     nested = [name for name in ids if "/" in name]
     if nested and part.folders:
         raise InputError(
-            f"a submission has no folders, but {counted(len(nested), 'id')} of the source: "
+            f"folders in {counted(len(nested), 'id')}, and a submission has none: "
             f"{listed(nested, 3)}",
             path=part.source,
             remedy="leave out the folders with --ids name",

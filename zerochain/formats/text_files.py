@@ -115,8 +115,9 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     ragged = [str(line) for line, row in table[1:] if len(row) != len(columns)]
     if ragged:
         raise InputError(
-            f"other than the header's {counted(len(columns), 'column')} in "
-            f"{counted(len(ragged), 'line')}: {listed(ragged)}",
+            f"{counted(len(ragged), 'line')} without the header's "
+            f"{counted(len(columns), 'column')}: {'line' if len(ragged) == 1 else 'lines'} "
+            f"{listed(ragged)}",
             path=path,
             cause="a value holds the separator, or a line was cut short",
             remedy="fix those lines",
