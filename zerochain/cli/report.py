@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from zerochain.cli.common import FOLDER, Command, out_option
+from zerochain.report.page import write_report
+from zerochain.report.run import run_files
 
 
 @click.command(
@@ -29,7 +31,7 @@ from zerochain.cli.common import FOLDER, Command, out_option
     type=click.Choice(["english", "surprise", "none"]),
     default="english",
     show_default=True,
-    help="Whose published ZeroSpeech results stand beside yours in the plot.",
+    help="Which published ZeroSpeech results are plotted next to yours.",
 )
 @click.option(
     "--examples",
@@ -44,12 +46,9 @@ def report(
 ) -> None:
     """Show everything that the folder RUN holds on one HTML page that needs no network.
 
-    Corpora, models, units, scores, resynthesised speech and training logs are found by what they
-    say of themselves, whatever they are called; the page lists what it used and what it didn't.
+    Corpora, models, units, scores, resynthesised speech and training logs are recognised by their
+    content, whatever their names; the page lists what it used and what it didn't.
     """
-    from zerochain.report.page import write_report
-    from zerochain.report.run import run_files
-
     files = run_files(run, corpora)
     page = write_report(
         out,

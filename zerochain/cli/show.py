@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from zerochain.cli.common import PATH, Command
 from zerochain.cli.printing import plain, print_facts, print_table
+from zerochain.cli.show_model import model_facts
 from zerochain.errors import InputError
-
-if TYPE_CHECKING:
-    from zerochain.formats.corpus import Corpus
-    from zerochain.formats.description import Description
+from zerochain.formats import phones
+from zerochain.formats.bundle import Bundle
+from zerochain.formats.corpus import MARKER, Corpus
+from zerochain.formats.description import Description
+from zerochain.formats.kinds import kind_of
 
 
 @click.command(cls=Command, example="zerochain show units.parquet\nzerochain show corpora/mine")
@@ -30,11 +31,6 @@ def print_file(path: Path) -> None:
     Raises:
         InputError: it is of unknown kind, or damaged.
     """
-    from zerochain.cli.show_model import model_facts
-    from zerochain.formats.bundle import Bundle
-    from zerochain.formats.corpus import Corpus
-    from zerochain.formats.kinds import kind_of
-
     kind = kind_of(path)
     place = path.parent if kind.is_folder and not path.is_dir() else path
     content = kind.read(place)
@@ -56,20 +52,19 @@ def print_description(description: Description) -> None:
 
 def _print_more(corpus: Corpus, folder: Path) -> None:
     """What the import noticed about a corpus, and its gold phones."""
-    from zerochain.corpora.build import findings
-    from zerochain.formats.corpus import MARKER
-    from zerochain.formats.phones import FILE_KIND as PHONES
+    from zerochain.cli.importing import noticed  # all of stage 0, which other kinds don't need
 
     try:
-        noticed = findings(corpus)
+        lines = noticed(corpus)
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise InputError(
-            f"its record makes no sense ({type(error).__name__}: {error})",
+            f"its record can't be read ({type(error).__name__}: {error})",
             path=folder / MARKER,
             cause="it was edited by hand",
             remedy="import the recordings again, or take the record out",
         ) from error
-    for line in noticed:
+    for line in lines:
         click.echo(f"noticed by the import: {plain(line)}")
-    if (folder / PHONES.marker).is_file():
-        print_description(PHONES.describe(PHONES.read(folder / PHONES.marker)))
+    path = folder / phones.PHONES_FILE
+    if path.is_file():
+        print_description(phones.FILE_KIND.describe(phones.FILE_KIND.read(path)))

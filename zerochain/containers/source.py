@@ -19,7 +19,7 @@ from typing import NamedTuple
 from zerochain.errors import InputError
 
 _SCANNED = 1 << 20
-REPAIR = "fix or remove it (imports take --skip-bad)"
+REPAIR = "fix or remove it (imports can skip it)"
 CONVERT = "if it plays, convert it: 'ffmpeg -i OLD NEW.flac'"
 CUT_SHORT = "the file was cut short while it was copied"
 

@@ -167,7 +167,7 @@ def _check_places(out: Path, draft: Corpus) -> None:
             f"the recordings lie in {inside[0]}, inside the corpus to be written",
             path=out,
             cause="writing it would replace the folder, recordings and all",
-            remedy="choose another --out",
+            remedy="choose another path",
         )
 
 
@@ -231,7 +231,7 @@ def _refuse(bad: Sequence[Bad], n_good: int, root: Path, skip_bad: bool) -> None
         raise InputError(
             f"{counted(len(causes), 'file')} can't be used:{why}",
             path=root,
-            remedy="fix or remove them, or leave them out with --skip-bad",
+            remedy="fix or remove them, or leave them out with skip_bad=True",
         )
     if n_good == 0:
         raise InputError(f"holds no usable recording{why}", path=root, remedy="check the folder")

@@ -159,7 +159,7 @@ def change_corpus(
     part = whole.select(split=split)
     if any(resolved(path).is_relative_to(resolved(out)) for path in (corpus, _root(whole))):
         raise InputError(
-            "would replace the corpus or its recordings", path=out, remedy="choose another --out"
+            "would replace the corpus or its recordings", path=out, remedy="choose another path"
         )
     check_replaceable(resolved(out), MARKER)
     record = {"change": asdict(change), "of_corpus": whole.id, "seed": seed}

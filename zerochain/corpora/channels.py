@@ -65,7 +65,7 @@ def expand_channels(
     number = None if each else _chosen(choice)
     if any(u.channel is not None for u in chosen):
         raise InputError(
-            f"--channel {choice} is given, but the table, or Kaldi's directory, already names the "
+            f"channel={choice!r} is given, but the table, or Kaldi's directory, already names the "
             "channels of utterances",
             remedy="leave one of them out",
         )
@@ -85,7 +85,7 @@ def _chosen(choice: str) -> int | None:
         return channel_of(choice)
     except InputError as error:
         raise InputError(
-            f"--channel {choice!r} is not a channel",
+            f"channel={choice!r} is not a channel",
             remedy="choose mix, left, right, each, or a number counted from 1",
         ) from error
 
@@ -95,9 +95,9 @@ def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
         return [utterance]
     if utterance.text is not None:
         raise InputError(
-            f"--channel each is given, but {utterance.id!r} has a text, and which of its "
+            f"channel='each' is given, but {utterance.id!r} has a text, and which of its "
             f"{n_channels} channels it belongs to is unknown",
-            remedy="name it in a column 'channel' of a --table, or leave out the texts",
+            remedy="name it in a column 'channel' of a table=, or leave out the texts",
         )
     recording = PurePosixPath(utterance.audio).with_suffix("").as_posix()
     return [

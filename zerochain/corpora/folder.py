@@ -158,12 +158,12 @@ def _labelled(
         return utterances
     if any(getattr(u, field) is not None for u in utterances):
         raise InputError(
-            f"the table has a column {field!r} and --{field}-from is given as well",
+            f"the table has a column {field!r} and {field}_from= is given as well",
             remedy="leave out one of them",
         )
     labels = labels_from(pattern, [stem(u.audio) for u in utterances], field, skip_bad=skip_bad)
     pairs = list(zip(utterances, labels, strict=True))
-    why = f"--{field}-from {pattern!r} finds no {field} in its name"
+    why = f"{field}_from={pattern!r} finds no {field} in its name"
     bad += [Bad(u.audio, why, u.id) for u, label in pairs if label is None]
     if field == "speaker":
         return tuple(replace(u, speaker=label) for u, label in pairs if label is not None)
@@ -177,7 +177,7 @@ def _split_by_hash(
         return utterances
     if any(u.split is not None for u in utterances):
         raise InputError(
-            "the table has a column 'split' and --test-fraction is given as well",
+            "the table has a column 'split' and test_fraction= is given as well",
             remedy="leave out one of them",
         )
     return tuple(replace(u, split=hashed_split(u.id, test_fraction)) for u in utterances)
@@ -189,7 +189,7 @@ def _check_options(recordings: Path, split_from: str | None, test_fraction: floa
     check_path(recordings.absolute())
     if test_fraction is not None and split_from is not None:
         raise InputError(
-            "--split-from and --test-fraction are both given", remedy="leave out one of them"
+            "split_from= and test_fraction= are both given", remedy="leave out one of them"
         )
     if test_fraction is not None and not 0 < test_fraction < 1:
         raise InputError(
@@ -288,7 +288,7 @@ def with_own_ids(
             f"{counted(len(clashes), 'id')} would be given twice: {listed(names)}",
             path=path,
             cause=cause,
-            remedy="rename or remove one of each, or give your own ids in a --table",
+            remedy="rename or remove one of each, or give your own ids in a table=",
         )
     bad = [
         Bad(u.audio, f"{len(group)} utterances would have the id {u.id!r}: {cause}", u.id)
@@ -433,12 +433,12 @@ def labels_from(
     unmatched = [printable(name) for name, label in zip(ids, found, strict=True) if not label]
     if unmatched and not (skip_bad and len(unmatched) < len(ids)):
         raise InputError(
-            f"--{what}-from {pattern!r} finds no {what} in {len(unmatched)} of "
+            f"{what}_from={pattern!r} finds no {what} in {len(unmatched)} of "
             f"{counted(len(ids), 'file')}: "
             f"{listed(unmatched)}",
             cause="it is matched from the beginning of the file's name, or of the path within the "
             "recordings' folder if the pattern has a slash",
-            remedy=f"fix the pattern, or give a --table with a column {what!r}",
+            remedy=f"fix the pattern, or give a table= with a column {what!r}",
         )
     return [label or None for label in found]
 
@@ -456,7 +456,7 @@ def _level(pattern: str, what: str) -> int:
         level = 0
     if level == 0:
         raise InputError(
-            f"--{what}-from {pattern!r} is not a folder's level",
+            f"{what}_from={pattern!r} is not a folder's level",
             remedy="folder:1 is the first folder below the recordings, folder:-1 the innermost",
         )
     return level
@@ -474,14 +474,14 @@ def _compile(pattern: str, what: str) -> tuple[re.Pattern[str], str | int]:
         expression = re.compile(pattern)
     except re.error as error:
         raise InputError(
-            f"--{what}-from {pattern!r} is not a regular expression: {error}",
+            f"{what}_from={pattern!r} is not a regular expression: {error}",
             remedy=f"for example '(?P<{what}>[^_]+)_', or folder:1",
         ) from error
     if what in expression.groupindex:
         return expression, what
     if expression.groups != 1:
         raise InputError(
-            f"--{what}-from {pattern!r} has {counted(expression.groups, 'group')}, "
+            f"{what}_from={pattern!r} has {counted(expression.groups, 'group')}, "
             f"none named {what!r}",
             remedy=f"put (?P<{what}>…) around the {what}",
         )

@@ -215,18 +215,18 @@ def of_channels(levels: audio.ChannelLevels) -> Iterator[str]:
     if levels.mean_rms < _CANCELLED * independent:
         yield (
             "its channels cancel each other when they are mixed (one has the opposite phase): "
-            "take one of them, with --channel left"
+            "take one of them, with channel='left'"
         )
     elif quietest < _QUIET * loudest:
         channel = levels.rms.index(loudest) + 1
         yield (
-            f"only channel {channel} holds sound, and was mixed with silent ones: --channel "
-            f"{channel} takes only that one"
+            f"only channel {channel} holds sound, and was mixed with silent ones: "
+            f"channel='{channel}' takes only that one"
         )
     elif levels.difference_rms > _DIFFERENT * levels.mean_rms:
         yield (
-            "its channels differ, two speakers or two microphones, and were mixed: --channel left, "
-            "right or each keeps them apart"
+            "its channels differ, two speakers or two microphones, and were mixed: channel='left', "
+            "channel='right' or channel='each' keeps them apart"
         )
 
 

@@ -70,7 +70,7 @@ def import_pairs(
             f"{counted(len(lacking), 'id')} missing: {listed(lacking)}",
             path=table,
             cause="ids are paths within the recordings' folder, without the suffix",
-            remedy="fix the table, or swap --source and --target",
+            remedy="fix the table, or swap source= and target=",
         )
     if len(set(pairs)) < len(pairs):
         raise InputError(

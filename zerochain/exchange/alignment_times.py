@@ -280,14 +280,14 @@ def label_notes(labels: Counter[str]) -> list[str]:
         notes.append(
             f"{len(ending):,} of {counted(len(phones), 'label')} end in Kaldi's position in the "
             f"word, such as {_some(ending, phones)}: each counts as a phone of its own; "
-            "--strip-word-positions removes the endings"
+            "strip_word_positions=True removes the endings"
         )
     marks = [label for label in phones if not _letters(label) or _bracketed(label)]
     marks = [label for label in marks if label not in _sampa(marks)]
     if marks:
         notes.append(
             f"labels without a letter, or in brackets: {_some(marks, phones)}; if they are pauses "
-            "or noise, list them with --silence when scoring"
+            "or noise, name them as silences when scoring"
         )
     long = [
         label
@@ -297,7 +297,7 @@ def label_notes(labels: Counter[str]) -> list[str]:
     if long:
         notes.append(
             f"labels of {_LONG} letters or more, as words have: {_some(long, phones)}; if they are "
-            "words, another tier or file holds the phones (--tier)"
+            "words, another tier or file holds the phones (choose with tier=)"
         )
     return notes
 

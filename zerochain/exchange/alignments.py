@@ -394,7 +394,7 @@ class _Reading:
         if self.times == "utterance" and len(spans) > 1:
             raise InputError(
                 f"belongs to {len(spans)} utterances, so its times can't be those of one",
-                remedy="leave out --alignment-times",
+                remedy="leave out alignment_times=",
             )
         shared = overlapping(spans)
         every: dict[str, Interval] = {}
@@ -510,7 +510,7 @@ def _unclear(span: Span) -> InputError:
     return InputError(
         f"utterance {u.id!r} begins at {u.start:g} s of its recording, and the alignment's times "
         "fit both",
-        remedy="choose whose they are: --alignment-times utterance, or recording",
+        remedy="choose alignment_times='utterance' or alignment_times='recording'",
     )
 
 

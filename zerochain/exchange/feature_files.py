@@ -264,6 +264,7 @@ def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float)
         raise InputError(
             f"lasts {seconds:.2f} s at {step_ms:g} ms per frame, its recording {duration_s:.2f} s",
             path=file,
-            cause="--step-ms is wrong, or the features are of other recordings of the same names",
+            cause=f"step_ms={step_ms:g} is wrong, or the features are of other recordings with "
+            "the same names",
             remedy="give the step that they were extracted with",
         )

@@ -74,7 +74,7 @@ class Timing:
                 f"{self.step_ms:g} ms",
                 path=self.root,
                 cause="its lines are not segments",
-                remedy="give the length of a line with --step-ms instead of --spread",
+                remedy="give the length of a line with step_ms= instead of spread=True",
             )
         return np.diff(np.round(np.linspace(0, steps, n_lines + 1))).astype(np.int32)
 
@@ -89,8 +89,8 @@ class Timing:
             raise InputError(
                 error.found,
                 path=self.root,
-                cause="--step-ms is wrong, or repeats were merged and a line is a segment",
-                remedy="give the right --step-ms; import a submission's segments with --spread",
+                cause="step_ms= is wrong, or repeats were merged and a line is a segment",
+                remedy="give the right step_ms=; import a submission's segments with spread=True",
             ) from error
 
 
@@ -101,12 +101,12 @@ def line_timing(step_ms: float | None, corpus: Path | None, spread: bool, root: 
         InputError: both or neither, or no corpus for an even share.
     """
     if spread and corpus is None:
-        raise InputError("--spread needs the recordings' lengths", remedy="give --corpus")
+        raise InputError("spread=True needs the recordings' lengths", remedy="give corpus=")
     if spread == (step_ms is not None):
         raise InputError(
             "a submission does not say how long a line lasts",
             path=root,
-            remedy="give either --step-ms or, where lines are segments, --spread",
+            remedy="give either step_ms= or, where lines are segments, spread=True",
         )
     whole = None if corpus is None else read_corpus(corpus)
     return Timing(step_ms or SPREAD_STEP_MS, spread, whole, root)

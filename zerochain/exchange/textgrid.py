@@ -292,7 +292,7 @@ def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = Non
             f"has {counted(len(full), 'tier')} named {full[0].tier.name!r} that hold labels: "
             f"tiers {listed([str(one.number) for one in full])}",
             cause="a tier was copied to be corrected",
-            remedy=f"choose one by its place, --tier '#{full[0].number}', or rename the other",
+            remedy=f"choose one by its place, tier='#{full[0].number}', or rename the other",
         )
     exact = [one for one in full if one.tier.name.lower() in TIERS]
     if tier is None and exact:  # "phones" next to "phonemes", which are the canonical ones
@@ -343,13 +343,13 @@ def _rules(wanted: str | None) -> list[Callable[[Numbered], bool]]:
 def _offer(wanted: str | None, names: Sequence[str]) -> str:
     _, dash, ending = (wanted or "").rpartition(" - ")
     if dash and any(name.endswith(dash + ending) for name in names):
-        return f"take that tier of every speaker: --tier {'*' + dash + ending!r}"
+        return f"take that tier of every speaker: tier={'*' + dash + ending!r}"
     by_case = {name.casefold(): name for name in names}
     near = difflib.get_close_matches((wanted or "phones").casefold(), by_case, 1)
     likely = by_case[near[0]] if near else names[0] if len(names) == 1 else None
     if likely is None:
-        return "name the one that holds the phones with --tier"
-    return f"name the one that holds the phones: --tier {likely!r}?"
+        return "name the one that holds the phones with tier="
+    return f"name the one that holds the phones: tier={likely!r}?"
 
 
 def _names(tier: str, speaker: str) -> bool:
@@ -369,7 +369,7 @@ def _joined(tiers: Sequence[Numbered]) -> Chosen:
                 f"has {counted(len(tiers), 'tier')} of phones, "
                 f"{listed([str(one) for one in tiers])}, and two speakers overlap",
                 cause="it holds several speakers, and nothing decides which is the utterance's",
-                remedy=f"name one, --tier {tiers[0].tier.name!r}, or import with the speakers' "
+                remedy=f"name one, tier={tiers[0].tier.name!r}, or import with the speakers' "
                 "names as in the tiers' names",
             )
     return Chosen(spoken, "those of several speakers were joined, without their silences")

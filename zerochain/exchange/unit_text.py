@@ -139,7 +139,7 @@ def _named(text: str, where: str, folders: bool, suffix: str) -> str:
             error.found,
             path=where,
             cause=error.cause,
-            remedy="leave out folders with --ids name, and endings with --suffix",
+            remedy="leave out folders with --ids name, and endings with suffix=",
         ) from error
 
 

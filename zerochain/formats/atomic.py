@@ -79,7 +79,7 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` once written and synced.
 
     A folder already at `path` is replaced only if it holds `marker`, the JSON file that every
-    folder of this kind has, so that a mistyped --out never deletes somebody's own files.
+    folder of this kind has, so that a mistyped path never deletes somebody's own files.
 
     Raises:
         InputError: `path` is something else, the disk is full or the folder can't be written.
@@ -157,7 +157,7 @@ def check_replaceable(path: Path, marker: str) -> None:
         raise InputError(
             f"exists and is not a folder that zerochain made (it has no {marker})",
             path=path,
-            remedy="choose another --out, or move it away first",
+            remedy="choose another path, or move it away first",
         )
 
 
