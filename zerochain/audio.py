@@ -19,9 +19,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from zerochain.containers import Contents, examine
-from zerochain.containers.decoder import BLOCK, Decoder
+from zerochain.containers.reader import BLOCK, Decoder
 from zerochain.containers.source import unreadable
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained
 
 SAMPLE_RATE = 16_000
@@ -29,7 +29,7 @@ SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga", ".aif", ".aiff"}
     | {".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".wve", ".voc"}
 )
-"""Of the files that importing a folder takes for recordings."""
+"""Suffixes of the files that importing a folder takes for recordings."""
 _IN_MEMORY = 1 << 24
 _LONGEST_WAV = (1 << 32) - 1 - 36
 _WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
@@ -46,7 +46,7 @@ class AudioInfo:
     n_channels: int
     n_samples: int
     note: str = ""
-    """What deserves a word: sound that the header doesn't tell of, and that was read."""
+    """What deserves a look, such as sound beyond what the header says."""
 
     @property
     def duration_s(self) -> float:
@@ -66,7 +66,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class ChannelLevels:
-    """How loud the channels of a part are beside their mean, at the recording's own rate.
+    """How loud the channels of a part and their mean are, at the recording's own rate.
 
     Where `mean_rms` is far below every channel's, they cancel: one has the opposite phase.
     """
@@ -83,18 +83,18 @@ class Block(NamedTuple):
     """The next samples of one of the parts that a pass over a recording reads."""
 
     part: int
-    """Its place among the parts asked for."""
+    """Its index among the parts asked for."""
     wave: Waveform
-    """May be empty. Not to be changed in place: parts that overlap may share it."""
+    """May be empty. Don't change it in place: parts that overlap may share it."""
     is_last: bool = False
     levels: ChannelLevels | None = None
     """With the last block, where several channels are mixed."""
     error: InputError | None = None
-    """With the last block: the part can't be used, blocks before it included."""
+    """With the last block: the part can't be used, including earlier blocks."""
 
 
 def info(path: Path) -> AudioInfo:
-    """What a sound file holds: what its header promises, if that is there.
+    """What a sound file holds, as far as its header and its content agree.
 
     Raises:
         InputError: missing, empty, cut short, or not a sound file that libsndfile reads.
@@ -113,7 +113,7 @@ def read(
 ) -> Waveform:
     """A sound file, or the part from `start` to `end` seconds, mono and resampled (soxr, HQ).
 
-    A part is the slice of the whole, for every codec, and then resampled.
+    A part is an exact slice of the whole, for every codec, which is then resampled.
 
     Args:
         channel: counted from 1; None is the mean of all channels.
@@ -167,7 +167,7 @@ def blocks(
     """One pass over a sound file: the samples of all parts, block by block as they come.
 
     Of each part, the blocks are in order and together are what `read` returns; those of parts
-    that overlap come in turns. Each part ends with a block that `is_last`, in any case. A part
+    that overlap are interleaved. Each part ends with a block that `is_last`, in any case. A part
     that can't be used has an error in that block and doesn't keep the others from being read.
 
     Raises:
@@ -202,7 +202,7 @@ def _pass(decoder: Decoder, contents: Contents, waiting: list[_Open]) -> Iterato
             samples = decoder.read(stop - decoder.place)
         except InputError as error:
             lost = open_parts or waiting[:1]
-            if not contents.can_seek:  # then nothing behind the damage can be found
+            if not contents.can_seek:  # then nothing after the damage can be reached
                 lost = open_parts + waiting
             yield from (_failed(one.index, error) for one in lost)
             waiting = [one for one in waiting if one not in lost]
@@ -219,7 +219,7 @@ def _pass(decoder: Decoder, contents: Contents, waiting: list[_Open]) -> Iterato
 
 
 class _Open:
-    """A part on its way: mixed, checked, measured and resampled block by block."""
+    """A part being read: mixed, checked, measured and resampled block by block."""
 
     def __init__(
         self, path: Path, index: int, part: Part, contents: Contents, sample_rate: int
@@ -239,14 +239,14 @@ class _Open:
         self.is_done = False
 
     def add(self, samples: NDArray[np.float32], place: int, at_end: bool) -> Iterator[Block]:
-        """The block that comes of the next samples (n, channels), which end at `place`."""
+        """The block from the next samples (n, channels), which end at `place`."""
         self.is_done = at_end or place >= self.last
         if samples.shape[1] == 1:
             mono = samples[:, 0]
         elif self._channel is not None:
             mono = np.ascontiguousarray(samples[:, self._channel - 1])
         else:
-            channels = np.array(samples.T, order="C")  # sums along long rows are far faster
+            channels = np.array(samples.T, order="C")  # sums along contiguous rows are far faster
             with np.errstate(over="ignore", invalid="ignore"):
                 mono = channels.mean(axis=0)
             assert self._levels is not None
@@ -265,16 +265,16 @@ class _Open:
 
     def _error(self) -> InputError | None:
         if self._not_finite:
-            found = f"{self._not_finite} samples are NaN or infinite"
+            found = f"NaN or infinity in {counted(self._not_finite, 'sample')}"
             return unreadable(self._path, found, "bad processing")
         if self._n_made == 0:
-            found = f"no sample is left at {self._sample_rate} Hz"
+            found = f"no sample remains at {self._sample_rate} Hz"
             return unreadable(self._path, found, "too short a segment")
         return None
 
 
 def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
-    """The first sample of a part and the one behind its last."""
+    """The first sample of a part and the one after its last."""
     rate, n = contents.sample_rate, contents.n_samples
     start = 0.0 if part.start is None else part.start
     end = n / rate if part.end is None else part.end
@@ -290,7 +290,7 @@ def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
 
 
 class _Levels:
-    """Adds up what `ChannelLevels` tells."""
+    """Accumulates `ChannelLevels`."""
 
     def __init__(self, n_channels: int) -> None:
         self._power, self._apart = np.zeros(n_channels), np.zeros(n_channels)
@@ -298,7 +298,7 @@ class _Levels:
 
     def add(self, channels: NDArray[np.float32], mean: Waveform) -> None:
         """Add the next samples: (channels, n), and their mean (n,)."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused later
             self._power += [float(np.dot(channel, channel)) for channel in channels]
             channels -= mean
             self._apart += [float(np.dot(channel, channel)) for channel in channels]
@@ -321,7 +321,7 @@ def _failed(index: int, error: InputError) -> Block:
 def resampler(from_rate: int, to_rate: int) -> Callable[[Waveform, bool], Waveform]:
     """A function (next samples, whether they are the last) → samples at the new rate.
 
-    Together they are, to the bit, what `resample` makes of the whole.
+    The pieces together equal `resample` of the whole, bit for bit.
     """
     if from_rate == to_rate:
         return lambda wave, is_last: wave
@@ -354,9 +354,9 @@ def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
 def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMPLE_RATE) -> None:
     """Write a sound file atomically from samples that come chunk by chunk, however long it is.
 
-    The same file as `write` makes of all of them (but that every Ogg has a serial number of its
-    own). Only its end tells how loud the sound is, so that samples wait: the first minutes in
-    memory, the rest in a nameless file beside `path`.
+    The same file as `write` makes of all of them (except for an Ogg's random serial number). The
+    peak is known only at the end, so samples wait: the first minutes in memory, the rest in a
+    nameless file next to `path`.
 
     Raises:
         InputError: as `write`; a WAV of more than 4 GiB.
@@ -376,7 +376,7 @@ def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMP
                 raise InputError("there are no samples to write", path=path)
             if kind == "WAV" and 2 * n > _LONGEST_WAV:
                 raise InputError(
-                    f"{n:,} samples are more than a WAV holds", path=path, remedy="write .flac"
+                    f"{n:,} samples are more than a WAV can hold", path=path, remedy="write .flac"
                 )
             waiting.seek(0)
             with atomic_file(path) as temporary, temporary.open("w+b") as file:
@@ -389,7 +389,7 @@ def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMP
 
 
 class _Sink:
-    """A file that libsndfile writes to; a full disk then fails in Python, which says so."""
+    """A file for libsndfile to write to, so that a full disk raises Python's own error."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -405,7 +405,7 @@ class _Sink:
         return len(data)
 
     def check(self) -> None:
-        """Raise what went wrong since."""
+        """Raise the first error of a write."""
         if self._error is not None:
             raise self._error
 
@@ -413,7 +413,7 @@ class _Sink:
 def encoded(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes:
     """The bytes of the sound file that `path`'s suffix (.wav, .flac, .ogg) asks for.
 
-    Louder than full scale is turned down as a whole rather than clipped.
+    Sound above full scale is scaled down as a whole rather than clipped.
 
     Raises:
         InputError: no samples, NaN, or another suffix.

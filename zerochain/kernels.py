@@ -2,8 +2,8 @@
 
 numba keeps what it compiled beside the source or in the user's cache folder. It raises an error
 when neither can be written, as in another user's container, and when a full disk or a damaged
-file gets in the way later. None of this is a reason to stop: a kernel is then compiled anew, and
-kept in a temporary folder for as long as the program runs.
+file gets in the way later. None of this is a reason to stop: the kernel is then compiled again, and
+kept in a temporary folder while the program runs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from zerochain.machine import temporary_cache, writable
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config  # its settings are made as it loads
 _NOTED = "ZEROCHAIN_COMPILES_ANEW"
-"""Set in the environment once the note was shown: processes that this one starts keep quiet."""
+"""Set in the environment once the note was shown, so that child processes don't repeat it."""
 
 
 def compiled(
     *, error_model: Literal["python", "numpy"] = "python", fastmath: Collection[str] = ()
 ) -> Callable[[F], F]:
-    """A decorator: compile a function that doesn't hold Python's lock, with numba's options."""
+    """A decorator: compile a function that releases Python's lock, with numba's options."""
 
     def decorate(function: F) -> F:
         kernel: Any = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(
@@ -41,7 +41,7 @@ def compiled(
                 if not _keep_for_now():
                     break
             else:
-                _forgive(kernel._cache)
+                _tolerate_damage(kernel._cache)
                 break
         return cast(F, kernel)
 
@@ -49,7 +49,7 @@ def compiled(
 
 
 def allow_kernels_of(package: str) -> None:
-    """Call before a package is imported whose own kernels are cached: librosa."""
+    """Call before importing a package that caches its own kernels: librosa."""
     if _config.CACHE_DIR:
         places = [Path(_config.CACHE_DIR)]
     else:
@@ -63,7 +63,7 @@ def allow_kernels_of(package: str) -> None:
 
 
 def _keep_for_now() -> bool:
-    """Have numba keep compiled code in a temporary folder of this program and those it starts."""
+    """Make numba keep compiled code in a temporary folder, in child processes as well."""
     _note("no folder for compiled code can be written")
     try:
         folder = temporary_cache() / "numba"
@@ -73,14 +73,14 @@ def _keep_for_now() -> bool:
     return True
 
 
-def _forgive(cache: Any) -> None:
-    """Have a kernel compiled anew where its cache can't be read, and not kept where it is full."""
+def _tolerate_damage(cache: Any) -> None:
+    """Compile a kernel again where its cache can't be read, and don't fail where it is full."""
     load, save = cache.load_overload, cache.save_overload
 
     def load_if_possible(*args: Any) -> Any:
         try:
             return load(*args)
-        except Exception:  # a damaged pickle raises whatever it likes
+        except Exception:  # a damaged pickle can raise anything
             return None
 
     def save_if_possible(*args: Any) -> None:
@@ -88,7 +88,7 @@ def _forgive(cache: Any) -> None:
             save(*args)
         except OSError as error:
             _note(f"compiled code can't be kept in {cache.cache_path} ({error.strerror})")
-        except Exception:  # the index that is there already is damaged
+        except Exception:  # the existing index is damaged
             cache.flush()
 
     cache.load_overload, cache.save_overload = load_if_possible, save_if_possible
@@ -100,5 +100,5 @@ def _note(what: str) -> None:
     os.environ[_NOTED] = "1"
     sys.stderr.write(
         f"Note: {what}, so every run compiles it again, which takes some seconds; "
-        "fix: set NUMBA_CACHE_DIR to a folder of yours that can be written.\n"
+        "fix: set NUMBA_CACHE_DIR to a folder that you can write to.\n"
     )

@@ -1,9 +1,8 @@
-"""What killed runs left behind: temporary files and folders that nobody works on any more.
+"""What killed runs left behind: temporary files and folders that no process works on any more.
 
-A temporary name tells its owner's machine and process, and the owner holds a lock on it for as
-long as it lives. What has no lock, and whose process is gone, is cleared by the next writer in
-the same folder. Of another machine, as in a container of its own, only the lock and a day without
-any change can tell.
+A temporary name contains its owner's machine and process, and the owner holds a lock on it while it
+lives. The next writer in the same folder clears what has no lock and whose process is gone. For
+another machine, such as a container, the lock and a day without any change decide.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _DAY_S = 86_400
 
 
 def owned(prefix: str) -> str:
-    """How the names of this process's temporary files begin."""
+    """The beginning of the names of this process's temporary files."""
     return f"{prefix}{_machine()}-{os.getpid()}-"
 
 
@@ -55,7 +54,7 @@ def _clear(path: Path, owner: str) -> None:
         if here and _lives(int(pid)):
             return
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (ImportError, ValueError, OSError):  # not ours to judge, a link, or gone already
+    except (ImportError, ValueError, OSError):  # unknown owner, a link, or gone already
         return
     try:
         status = os.fstat(handle)
@@ -70,14 +69,14 @@ def _clear(path: Path, owner: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif stat.S_ISREG(status.st_mode):
             path.unlink(missing_ok=True)
-    except OSError:  # it is locked, so somebody works on it, or this folder gives no locks
+    except OSError:  # it is locked, so its owner lives, or this folder has no locks
         return
     finally:
         os.close(handle)
 
 
 def _put_back(path: Path) -> None:
-    """Restore a folder whose writer was killed after it took it away, before it put in another."""
+    """Restore a folder whose writer was killed between moving it away and replacing it."""
     for old in path.iterdir():
         if not os.path.lexists(path.parent / old.name):
             old.rename(path.parent / old.name)
@@ -90,7 +89,7 @@ def _changed(path: Path, status: os.stat_result) -> float:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process of this machine runs; one that nobody has buried yet doesn't."""
+    """Whether a process of this machine runs; a zombie doesn't."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

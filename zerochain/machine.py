@@ -1,17 +1,9 @@
-"""How many cores there are to work with.
+"""The machine that zerochain runs on: cores, processes that it starts, resources, caches.
 
-Processes that this one starts, and where those of Python look for modules.
-
-`python -m`, as joblib starts its workers, looks into the folder where it was started first, before
-its own library. Who stands in a folder of somebody else's recordings would run the random.py that
-lies there.
-
-Where the outer folders (pipelines/, evaluation/, data/) lie: in the wheel or the checkout.
-
-Where libraries keep what they would otherwise make again.
-
-Where no folder of the user's can be written, as in another user's container, they get a temporary
-one for as long as the program runs; so do the programs that it starts.
+`python -m`, as joblib starts its workers, looks for modules in the folder where it was started
+before its own library: started among somebody else's recordings, it would run a random.py that is
+there. `safe_path` prevents that. Libraries with caches get a temporary folder where no folder of
+the user's can be written, as in another user's container.
 """
 
 from __future__ import annotations
@@ -29,17 +21,17 @@ from zerochain.leftovers import SCRATCH, clear_abandoned, hold, owned
 
 
 def cores() -> int:
-    """The cores that this process may use, which a cluster's scheduler can make fewer."""
+    """The number of cores that this process may use, which a cluster's scheduler may limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _VARIABLE = "PYTHONSAFEPATH"
-_OURS = "zerochain"  # to Python any text is as good as "1"
+_OURS = "zerochain"  # for Python any text means the same as "1"
 
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """While it lasts, Python processes take no modules from the folder they are started in."""
+    """While it lasts, Python processes don't import from the folder they are started in."""
     is_new = _VARIABLE not in os.environ
     os.environ.setdefault(_VARIABLE, _OURS)
     try:
@@ -50,22 +42,22 @@ def safe_path() -> Iterator[None]:
 
 
 def users_environment() -> dict[str, str]:
-    """The environment for programs that aren't ours, without what `safe_path` adds to it.
+    """The environment for programs that aren't ours, without what `safe_path` adds.
 
-    A program in Python may well import what lies beside it.
+    Such a program in Python may well import modules from its own folder.
     """
     return {name: text for name, text in os.environ.items() if (name, text) != (_VARIABLE, _OURS)}
 
 
 def resource(name: str) -> Path:
-    """The path of e.g. "pipelines/demo": inside an installed wheel, else in the checkout."""
+    """The path of an outer folder such as "pipelines/demo", in the wheel or the checkout."""
     package = Path(__file__).parent
     carried = package / "share" / name
     return carried if carried.exists() else package.parent / name
 
 
 def writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, which is made if it can be."""
+    """Whether a file can be created in a folder, which is created if possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -79,7 +71,7 @@ def temporary_cache() -> Path:
     """A temporary folder, the same until this process ends.
 
     Raises:
-        OSError: there is no place for one.
+        OSError: no temporary folder can be made.
     """
     clear_abandoned(Path(tempfile.gettempdir()), SCRATCH)
     folder = tempfile.mkdtemp(prefix=owned(SCRATCH))
@@ -89,10 +81,10 @@ def temporary_cache() -> Path:
 
 
 def spare_matplotlib_the_search() -> None:
-    """Call before matplotlib is imported: it looks for a folder of its own and writes about it.
+    """Call before importing matplotlib, which warns where it can't write its own folders.
 
     Raises:
-        OSError: there is no place for it, not even a temporary one.
+        OSError: no folder can be written, not even a temporary one.
     """
     if "MPLCONFIGDIR" in os.environ:
         places = [Path(os.environ["MPLCONFIGDIR"])]
@@ -104,16 +96,16 @@ def spare_matplotlib_the_search() -> None:
 
 
 def home_for_caches() -> None:
-    """Call before a program is started that stops where it can't keep anything: Snakemake.
+    """Call before starting Snakemake, which stops where it can't write its cache.
 
     Raises:
-        OSError: there is no place for it, not even a temporary one.
+        OSError: no folder can be written, not even a temporary one.
     """
     if not writable(_home("XDG_CACHE_HOME", ".cache") / "snakemake"):
         os.environ["XDG_CACHE_HOME"] = str(temporary_cache())
 
 
 def _home(variable: str, otherwise: str) -> Path:
-    """One of the user's folders."""
+    """A folder of the user's, by its environment variable or its default."""
     named = os.environ.get(variable, "").strip()
     return Path(named) if named else Path.home() / otherwise

@@ -39,7 +39,7 @@ def test_folder(recordings: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "sample rates    16000 Hz (2 files)" in result.stdout
     assert "1 of 1 kinds, in 1 utterances" in result.stdout
-    assert "Warning: 1 utterances have no alignment" in result.stderr
+    assert "Warning: 1 utterance without an alignment" in result.stderr
     corpus = read_corpus(out)
     assert corpus.speakers == ["anna", "béa"]
     about_it = corpus.name, corpus.language, corpus.licence, corpus.source

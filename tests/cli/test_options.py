@@ -343,7 +343,7 @@ def test_arguments_as_options() -> None:
         "flag": click.Option(["--flag"], is_flag=True),
     }
     for text, expected in (
-        ("n_units=3, units=, units='a b'", "--units 3, --units, --units a b"),
+        ("n_units=3, units=, units='a b'", "--units 3, --units, --units 'a b'"),
         ("flag=True flag=False", "--flag no --flag"),
         ("units == 3, x.units=3", "units == 3, x.units=3"),
         ("no argument", "no argument"),

@@ -44,7 +44,7 @@ def test_corpus(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:
         assert part in text
     assert "broken.wav" in text
     assert "damaged" in text
-    assert "2, of 1 kinds" in text
+    assert re.search("phones +2, of 1 kind +\n", text)
     assert "ŋ 2" in text
     seconds = sum(u.duration for u in lines if (u.speaker, u.split) == ("ana", "train"))
     assert f"{seconds / 60:.1f} min (2)" in text
@@ -88,7 +88,7 @@ def test_units(tmp_path: Path, durations: dict[str, np.ndarray] | None) -> None:
         assert part in text
     assert ("2×3 3×4" if durations else "2 3 4") in text
     seconds = (30 if durations is None else 465) * 0.04
-    assert f"30, {30 / seconds:.1f} a second" in text
+    assert f"30, {30 / seconds:.1f} per second" in text
 
 
 def test_bundle(tmp_path: Path) -> None:

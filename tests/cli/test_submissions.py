@@ -10,7 +10,7 @@ import yaml
 from commands import leftovers, run
 from zerochain.cli.check import expected_names
 from zerochain.errors import InputError
-from zerochain.exchange.zerospeech2019 import vector_folder
+from zerochain.exchange.zerospeech import language_folder
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.phones import Phone, Phones
@@ -42,7 +42,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
 
     expected = tmp_path / "list.txt"
     expected.write_text("english/test/u0.txt 1.2\nenglish/test/zz.wav\n")
-    bad = vector_folder(out, "english") / "u1.txt"
+    bad = language_folder(out, "english") / "u1.txt"
     bad.write_text("1 0 0 0\n1 0 0\n")
     result = run("check", "zerospeech2019", out, "--expected", f"english={expected}", code=1)
     assert result.stdout.splitlines() == [
@@ -205,7 +205,7 @@ def test_names_without_folders_go_out_to_fastabx_and_discophon(
     jsonl = ("--format", "jsonl")
     assert clash in export("units", "u.parquet", "u.jsonl", *jsonl, "--ids", "name", code=1)
     assert clash in export("items", "c", "i.item", "--ids", "name", code=1)
-    assert "4 names have folders (x/u0, y/u0" in export("units", "u.parquet", "u.jsonl", *jsonl)
+    assert "folders in 4 names (x/u0, y/u0" in export("units", "u.parquet", "u.jsonl", *jsonl)
     written(deep[::2])
     assert "Warning" not in export("units", "u.parquet", "u.jsonl", *jsonl, "--ids", "name")
     export("items", "c", "i.item", "--ids", "name")

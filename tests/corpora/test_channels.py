@@ -112,7 +112,7 @@ def test_a_column_says_the_channel(calls: Path, tmp_path: Path) -> None:
 def test_a_text_is_of_one_channel(calls: Path, tmp_path: Path) -> None:
     table = tmp_path / "t.tsv"
     table.write_text("file\ttext\none.wav\thello\n")
-    with pytest.raises(InputError, match="nothing says of which of its 2 channels"):
+    with pytest.raises(InputError, match="which of its 2 channels it belongs to is unknown"):
         import_folder(calls, tmp_path / "out", table=table, channel="each")
 
 

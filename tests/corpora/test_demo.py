@@ -96,7 +96,7 @@ def test_phones_cover_the_recordings(demo: Path, language: str) -> None:
     [
         ({"n_voices": 0}, "0 voices"),
         ({"n_voices": 99}, "99 voices"),
-        ({"n_pairs": 20}, "too few for 8 voices"),
+        ({"n_pairs": 20}, "20 pairs for 8 voices: too few"),
         ({"n_pairs": 0, "n_voices": 1}, "too few"),
         ({"n_pairs": 10**6}, "the grammar has"),
     ],

@@ -140,7 +140,7 @@ def test_what_is_skipped_is_listed_by_utterance(
     (recordings / "gone.wav").write_text("no sound")
     rows = "".join(f"gone.wav\tu{i}\t{i}\t{i + 1}\n" for i in range(5))
     listed = table(recordings, f"file\tid\tstart\tend\n{rows}good.wav\tgood\t0\t1\n")
-    with pytest.raises(InputError, match=r"1 files can't be used(.|\n)*\(5 utterances: u0, u1, u2"):
+    with pytest.raises(InputError, match=r"1 file can't be used(.|\n)*\(5 utterances: u0, u1, u2"):
         import_folder(recordings, tmp_path / "out", table=listed)
     with pytest.warns(CorpusWarning, match="skipped 5:\n  gone.wav: .* and 2 more"):
         corpus = import_folder(recordings, tmp_path / "out", table=listed, skip_bad=True)
@@ -204,7 +204,7 @@ def test_a_name_too_long_for_a_copy_is_one_files(
     assert import_folder(recordings, tmp_path / "plain").ids == ["a", long]
     corpus = import_folder(recordings, tmp_path / "copied", copy=True, skip_bad=True)
     assert corpus.ids == ["a"]
-    assert "too long to name a copy" in corpus.record["skipped"][0]["reason"]
+    assert "too long for the name of a copy" in corpus.record["skipped"][0]["reason"]
 
 
 def test_sound_of_other_formats_is_a_warning(
@@ -378,13 +378,13 @@ def test_paths_out_of_the_folder_are_refused(
     recordings: Path, record: Record, tmp_path: Path, path: str
 ) -> None:
     record("a.wav")
-    with pytest.raises(InputError, match="leave the recordings' folder"):
+    with pytest.raises(InputError, match="out of the recordings' folder"):
         import_folder(recordings, tmp_path / "out", table=table(recordings, f"file\n{path}\n"))
 
 
 def test_a_file_listed_twice_needs_ids(recordings: Path, record: Record, tmp_path: Path) -> None:
     record("a.wav")
-    with pytest.raises(InputError, match="1 ids would be given twice"):
+    with pytest.raises(InputError, match="1 id would be given twice"):
         import_folder(recordings, tmp_path / "out", table=table(recordings, "file\na.wav\na.wav\n"))
 
 
@@ -461,7 +461,7 @@ def test_alignments_come_with_the_corpus(recordings: Path, record: Record, tmp_p
         corpus = import_folder(recordings, tmp_path / "out", alignments=recordings, skip_bad=True)
     said = [str(warning.message) for warning in caught]
     assert said[0].startswith("skipped 1:")
-    assert said[1:] == ["2 utterances have no alignment"]
+    assert said[1:] == ["2 utterances without an alignment"]
     assert corpus.ids == ["a", "b", "c"]
     assert corpus.record["without_alignment"] == 2
     assert list(read_phones(tmp_path / "out" / "phones.parquet").by_id) == ["a"]

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.corpora.bad import grouped
+from zerochain.corpora.build import grouped
 
 
 def test_many_files_of_one_cause_are_a_line() -> None:

@@ -11,8 +11,8 @@ import soundfile
 from conftest import voice
 from zerochain import audio
 from zerochain.corpora import measuring
-from zerochain.corpora.bad import Bad
 from zerochain.corpora.measuring import Job, Measured, Meter, full_scale_noise, measure_file
+from zerochain.corpora.sounds import Bad
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Utterance
 
@@ -139,7 +139,7 @@ class UnheardOfError(Exception):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (MemoryError(), "more memory than there is"),
+        (MemoryError(), "too little memory"),
         (PermissionError(13, "Permission denied"), "can't be opened (Permission denied)"),
         (soundfile.LibsndfileError(2), "can't be decoded"),
         (OverflowError("too large"), "OverflowError: too large"),

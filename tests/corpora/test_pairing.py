@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zerochain.corpora.tables import import_pairs
+from zerochain.corpora.parallel import import_pairs
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.pairs import read_pairs
@@ -40,8 +40,8 @@ def test_columns_are_found_however_they_are_composed(make_corpus: Make, tmp_path
     [
         ("source\nu0\n", "no column 'target'"),
         ("source\ttarget\nu0\tu0\nu1\t\n", "lines 3 lack"),
-        ("source\ttarget\nu0\tu4\nu9\tu0\n", "2 ids are missing: u9 in .* left, u4 in .* right"),
-        ("source\ttarget\nu0\tu0\nu0\tu0\n", "1 pairs twice"),
+        ("source\ttarget\nu0\tu4\nu9\tu0\n", "2 ids missing: u9 in .* left, u4 in .* right"),
+        ("source\ttarget\nu0\tu0\nu0\tu0\n", "1 pair twice"),
     ],
 )
 def test_bad_tables_are_refused(make_corpus: Make, tmp_path: Path, text: str, said: str) -> None:

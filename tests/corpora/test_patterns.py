@@ -30,7 +30,7 @@ def test_labels(pattern: str, labels: list[str]) -> None:
         ("folder:2", "finds no speaker in 1 of 2 files: b_2"),
         ("(?P<speaker>c)", "finds no speaker in 2 of 2 files"),
         ("(?P<speaker>", "not a regular expression"),
-        ("(a)|(b)", "2 groups and none is named 'speaker'"),
+        ("(a)|(b)", "2 groups, none named 'speaker'"),
         ("a_", "0 groups"),
     ],
 )

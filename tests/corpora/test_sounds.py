@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from zerochain.corpora.bad import printable
 from zerochain.corpora.folder import import_folder
-from zerochain.corpora.sounds import conversion, sound_files
+from zerochain.corpora.sounds import conversion, printable, sound_files
 from zerochain.errors import InputError
 
 Touch = Callable[[str], Path]
@@ -173,5 +172,5 @@ def test_names_of_one_look_are_told_apart_or_refused(root: Path, tmp_path: Path)
     (one,) = import_folder(root, tmp_path / "out", table=table).utterances
     assert one.audio == f"{unicodedata.normalize('NFD', mixed)}.wav"
     table.write_text(f"file\tid\n{mixed}.wav\tone\n", encoding="utf-8")
-    with pytest.raises(InputError, match="2 files have this name, written differently"):
+    with pytest.raises(InputError, match="2 files have this name in different Unicode forms"):
         import_folder(root, tmp_path / "out", table=table)

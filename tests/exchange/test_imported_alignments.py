@@ -118,7 +118,7 @@ def test_paths_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "rec" / "u.wav").rename(tmp_path / odd / "u.wav")
     (tmp_path / odd / "wav.scp").write_text("u u.wav\n")
     for make in (import_folder, import_kaldi):
-        with pytest.raises(InputError, match="the folder's path is no text"):
+        with pytest.raises(InputError, match="the folder's path is not text"):
             make(tmp_path / odd, tmp_path / "d")
 
 

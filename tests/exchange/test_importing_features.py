@@ -55,10 +55,10 @@ def test_a_corpus_gives_speakers_and_lengths(
     import_features(root, tmp_path / "out", step_ms=10, corpus=corpus.folder)
     back = read_features(tmp_path / "out")
     assert (back.speakers, back.corpus_id) == ({"u0": "ana", "u1": "béa"}, corpus.id)
-    with pytest.raises(InputError, match=r"u0.npy: lasts 2.40 s at 20 ms a frame, its rec"):
+    with pytest.raises(InputError, match=r"u0.npy: lasts 2.40 s at 20 ms per frame, its rec"):
         import_features(root, tmp_path / "out", step_ms=20, corpus=corpus.folder)
     np.save(root / "v.npy", np.ones((3, 2)))
-    with pytest.raises(InputError, match="1 of 3 ids of the features are missing"):
+    with pytest.raises(InputError, match="1 of 3 ids of the features is missing"):
         import_features(root, tmp_path / "out", step_ms=10, corpus=corpus.folder)
     assert read_features(tmp_path / "out").ids == ["u0", "u1"]
 
@@ -74,9 +74,9 @@ class Evil:
         (np.ones(3), r"b.npy: holds float64 of shape \(3,\)"),
         (np.ones((1, 3, 2)), r"b.npy: holds float64 of shape \(1, 3, 2\)"),
         (np.ones((0, 3)), r"b.npy: holds float64 of shape \(0, 3\)"),
-        (np.ones((2, 4)), r"b.npy: has 4 numbers a frame, and .*a.npy has 3"),
+        (np.ones((2, 4)), r"b.npy: has 4 numbers per frame, and .*a.npy has 3"),
         (np.array([[1, 2, 3], [1, np.nan, 3]]), r"b.npy: holds NaN.* in 1 of 2 frames: 1"),
-        (np.full((2, 3), 1e39), r"b.npy: holds .*more than float32 holds in 2 of 2"),
+        (np.full((2, 3), 1e39), r"b.npy: holds .*too large for float32 in 2 of 2"),
         (np.ones((2, 3), complex), "b.npy: holds complex128"),
         (np.array([["x"] * 3]), "b.npy: holds <U1"),
         (np.array([[Evil()] * 3]), "b.npy: is not a readable .npy file"),

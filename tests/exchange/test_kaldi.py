@@ -50,7 +50,7 @@ def test_segments(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("wav.scp", "r1 a.wav\nr1 b.wav\n", "1 duplicate ids: r1"),
+        ("wav.scp", "r1 a.wav\nr1 b.wav\n", "1 duplicate id: r1"),
         ("wav.scp", "\n", "is empty"),
         ("wav.scp", "r1 gone.wav\nr2 wav/r1.wav\n", "gone.wav: no such file"),
         ("wav.scp", "r1 a.ark:17\nr2 wav/r1.wav\n", "r1: lies in one of Kaldi's archives"),
@@ -59,12 +59,12 @@ def test_segments(data: Path, tmp_path: Path) -> None:
             "x anna\ny b\n",
             "none of its 2 ids is an utterance's: x, y; utterances are r1",
         ),
-        ("text", "x say\n", "none of its 1 ids is an utterance's"),
+        ("text", "x say\n", "none of its 1 id is an utterance's"),
         ("segments", "u1 r1 0.1\n", "'recording start end' expected"),
         ("segments", "u1 r1 0.1 0.2 B\n", "'recording start end' expected"),
         ("segments", "u1 r1 0.1 0.2 0 1\n", "'recording start end' expected"),
         ("segments", "u1 r9 0.1 0.2\n", "r9: is missing in wav.scp"),
-        ("segments", "u1 r1 0.2 0.1\n", "u1: 0.2 … 0.1 s of 'r1': it doesn't end after it starts"),
+        ("segments", "u1 r1 0.2 0.1\n", "u1: 0.2 … 0.1 s of 'r1': it does not end after it starts"),
         ("segments", "u1 r1 -1 0.1\n", "u1: -1.0 … 0.1 s of 'r1'"),
         ("segments", "u1 r1 nan 0.1\n", "u1: nan … 0.1 s of 'r1'"),
         ("segments", "u1 r1 0 inf\n", "u1: 0.0 … inf s of 'r1'"),
@@ -100,7 +100,7 @@ def test_texts_and_speakers_of_some_utterances(data: Path, tmp_path: Path) -> No
     assert [(u.speaker, u.text) for u in corpus.utterances] == [(None, "say it"), ("anna", None)]
     assert notes(corpus) == [
         "without a speaker: 1 of 2 utterances (r1)",
-        "of no utterance: 1 of 2 entries of text (gone)",
+        "without an utterance: 1 of 2 entries of text (gone)",
         "without a text: 1 of 2 utterances (r2)",
     ]
     (data / "text").write_text("")
@@ -113,7 +113,7 @@ def test_speakers_by_spk2utt(data: Path, tmp_path: Path) -> None:
     corpus = import_kaldi(data, tmp_path / "out")
     assert [u.speaker for u in corpus.utterances] == ["anna", "anna"]
     (data / "spk2utt").write_text("anna r1 r2\nbob r2\n")
-    with pytest.raises(InputError, match="1 duplicate ids: r2"):
+    with pytest.raises(InputError, match="1 duplicate id: r2"):
         import_kaldi(data, tmp_path / "again")
 
 
@@ -209,7 +209,7 @@ def test_commands_that_decode_a_file_are_not_run(call: Path, tmp_path: Path) -> 
     corpus = quiet(call, tmp_path / "out", skip_bad=True)
     assert corpus.ids == ["D"]
     reasons = {entry["file"]: entry["reason"] for entry in corpus.record["skipped"]}
-    assert "has sox do 'speed': write its output to a file" in reasons["A"]
+    assert "makes sox do 'speed': write its output to a file" in reasons["A"]
     assert "holds ';', which a shell would have to carry out" in reasons["B"]
     assert "lowers its rate to 8000 Hz" in reasons["C"]
     assert not touched.exists()

@@ -41,8 +41,8 @@ def test_the_file_is_taken(command: str, expected: tuple[object, ...]) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("sox x.wav -t wav - speed 1.1", "has sox do 'speed'"),
-        ("sox x.wav -t wav - trim 0 10", "has sox do 'trim'"),
+        ("sox x.wav -t wav - speed 1.1", "makes sox do 'speed'"),
+        ("sox x.wav -t wav - trim 0 10", "makes sox do 'trim'"),
         ("sox --vol 0.5 -t wav x.wav -t wav -", "gives sox '--vol'"),
         ("sox x.wav -t wav - remix 1,2", "channel '1,2'"),
         ("sox x.wav -t wav - remix 0", "channel '0'"),
@@ -68,7 +68,7 @@ def test_the_file_is_taken(command: str, expected: tuple[object, ...]) -> None:
         ("cat $HOME/x.wav", "a shell would have to"),
         ("cat `ls`", "a shell would have to"),
         ("cat 'x.wav", "isn't a command"),
-        ("sph2pipe -c 2 x.sph | sox -t wav - -t wav - remix 2", "chooses a channel twice"),
+        ("sph2pipe -c 2 x.sph | sox -t wav - -t wav - remix 2", "selects a channel twice"),
         ("", "names no program"),
         ("cat x.wav |", "names no program"),
         ("cat x.wav > y.wav", "a shell would have to"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.exchange import zerospeech
 
 TOP = {"author": "Ana", "affiliation": "Une École", "open source": True}
 SYSTEM = {
@@ -49,8 +49,8 @@ def old(tmp_path: Path) -> Path:
     (root / "2019" / "code" / "run.py").write_text("pass\n")
     dump(root / "metadata.yaml", TOP)
     dump(root / "2019" / "metadata.yaml", SYSTEM)
-    for language in zerospeech2019.LANGUAGES:
-        folder = zerospeech2019.vector_folder(root, language)
+    for language in zerospeech.LANGUAGES:
+        folder = zerospeech.language_folder(root, language)
         folder.mkdir(parents=True)
         for name in ("a", "bé"):
             (folder / f"{name}.txt").write_text("0.5 1\n-1e-3 2\n")
@@ -62,8 +62,8 @@ def old(tmp_path: Path) -> Path:
 def new(tmp_path: Path) -> Path:
     """The same of 2021, its phonetic part."""
     root = tmp_path / "new"
-    for subset in zerospeech2021.SUBSETS:
-        folder = zerospeech2021.vector_folder(root, subset)
+    for subset in zerospeech.SUBSETS:
+        folder = zerospeech.subset_folder(root, subset)
         folder.mkdir(parents=True)
         (folder / "a.txt").write_text("0.5  1\n1 2\n")
     dump(root / "meta.yaml", META)
@@ -71,8 +71,8 @@ def new(tmp_path: Path) -> Path:
 
 
 def found(root: Path, **options: object) -> list[str]:
-    rules = zerospeech2019 if (root / "2019").exists() else zerospeech2021
-    return [str(violation) for violation in rules.check(root, **options)]
+    check = zerospeech.check_2019 if (root / "2019").exists() else zerospeech.check_2021
+    return [str(violation) for violation in check(root, **options)]
 
 
 def test_submissions_without_a_fault(old: Path, new: Path) -> None:
@@ -93,25 +93,25 @@ VECTORS = "2019/english/test/a.txt"
             VECTORS,
             "1 2\nx 2\n\n1 NaN\n1 2 3\n1  2\n",
             [
-                f"{VECTORS}:2: holds 'x', which is no number",
+                f"{VECTORS}:2: holds 'x', which is not a number",
                 f"{VECTORS}:3: is blank",
                 f"{VECTORS}:4: holds NaN or infinity",
                 f"{VECTORS}:5: has 3 numbers, the lines before it 2",
                 f"{VECTORS}:6: has something other than one space between its numbers",
             ],
         ),
-        (VECTORS, "1\n2\n", [f"{VECTORS}:1: has one number a line, which", "bé.txt:1: has 2"]),
+        (VECTORS, "1\n2\n", [f"{VECTORS}:1: has one number per line, which", "bé.txt:1: has 2"]),
         (
             "2019/surprise/test/bé.txt",
             "1 2 3\n",
-            ["2019/surprise/test/bé.txt:1: has 3 numbers a line, 2019/surprise/test/a.txt has 2"],
+            ["2019/surprise/test/bé.txt:1: has 3 numbers per line, 2019/surprise/test/a.txt has 2"],
         ),
         ("2019/english/test/a.wav", "RIFF", ["a.wav: is not a WAV file"]),
         ("2019/english/test/a.mp3", "", ["a.mp3: may not be there"]),
         ("2019/notes.txt", "", ["2019/notes.txt: may not be there"]),
         ("2019/english/x", "", ["2019/english/x: may not be there"]),
         (".hidden", "", [".hidden: may not be there"]),
-        ("metadata.yaml", "", ["metadata.yaml: the file holds no table of entries"]),
+        ("metadata.yaml", "", ["metadata.yaml: the file is not a table of entries"]),
         ("metadata.yaml", "author: [", ["metadata.yaml:1: is not YAML"]),
         ("metadata.yaml", "[" * 3000, ["metadata.yaml: is not YAML"]),
         (
@@ -122,7 +122,7 @@ VECTORS = "2019/english/test/a.txt"
                 "metadata.yaml:2: entry 'affiliation' is 3, not a text",
                 "metadata.yaml:4: entry 'open source' is 'yes', not true or false",
                 "metadata.yaml:5: entry 'team' is not allowed",
-                "metadata.yaml:6: entry 'author' stands twice",
+                "metadata.yaml:6: entry 'author' is there twice",
             ],
         ),
         (
@@ -216,7 +216,7 @@ def test_links_out_of_the_submission_are_not_followed(old: Path, tmp_path: Path)
     ("change", "violation"),
     [
         ({"gpu_budget": 0}, "meta.yaml:6: entry 'gpu_budget' is 0, not a number like 1.0"),
-        ({"parameters": 3}, "meta.yaml:7: parameters/ holds no table of entries"),
+        ({"parameters": 3}, "meta.yaml:7: parameters/ is not a table of entries"),
         ({"train_set": None}, "meta.yaml:5: entry 'train_set' is empty"),
     ],
 )
@@ -233,7 +233,8 @@ def test_parameters_of_meta_yaml(new: Path) -> None:
     assert lines[1:] == [
         "meta.yaml:11: entry 'parameters/phonetic/size' is not allowed",
         "meta.yaml: entry 'parameters/semantic' is missing",
-        "meta.yaml: entry 'parameters/phonetic/frame_shift' is 10.0, which are no seconds",
+        "meta.yaml: entry 'parameters/phonetic/frame_shift' is 10.0, not a number of seconds "
+        "between 0 and 1",
     ]
 
 
@@ -245,7 +246,7 @@ def test_frames_of_2021(new: Path) -> None:
     assert found(new) == [
         "phonetic/train: may not be there",
         "phonetic/dev-clean/a.txt: has 1 line, and the challenge reads 2 or more",
-        "phonetic/dev-other/a.txt:1: has one number a line, which the challenge doesn't read",
+        "phonetic/dev-other/a.txt:1: has one number per line, which the challenge doesn't read",
         "phonetic/test-clean: holds no .txt file",
     ]
     (new / "phonetic" / "train").rmdir()
@@ -258,7 +259,7 @@ def test_frames_of_2021(new: Path) -> None:
 def today(tmp_path: Path) -> Path:
     """A submission to the benchmark abxLS without a fault, as its toolkit makes the templates."""
     root = tmp_path / "today"
-    for subset in abxls.SUBSETS:
+    for subset in zerospeech.SUBSETS:
         (root / subset).mkdir(parents=True)
         np.save(root / subset / "a.npy", np.ones((2, 3)))
     (root / "scores").mkdir()
@@ -275,13 +276,16 @@ def today(tmp_path: Path) -> Path:
 
 
 def test_the_layout_of_today(today: Path) -> None:
-    assert abxls.is_abxls(today)
+    assert zerospeech.is_abxls(today)
     names = {"dev-clean": {"a.txt"}}
-    assert list(abxls.check(today, names)) == []
-    assert list(abxls.check(today, names, subsets=["dev-clean"])) == []
+    assert list(zerospeech.check_2021(today, names)) == []
+    assert list(zerospeech.check_2021(today, names, subsets=["dev-clean"])) == []
 
     def broken() -> list[str]:
-        return [str(violation) for violation in abxls.check(today, names, subsets=["dev-clean"])]
+        return [
+            str(violation)
+            for violation in zerospeech.check_2021(today, names, subsets=["dev-clean"])
+        ]
 
     folder = today / "dev-clean"
     np.save(folder / "a.npy", np.ones((2, 3), np.float32))
@@ -303,7 +307,7 @@ def test_the_layout_of_today(today: Path) -> None:
     names.clear()
     (folder / "c.txt").unlink()
     np.save(folder / "a.npy", -np.ones((2, 3)))
-    assert broken() == ["dev-clean/b.npy: has 2 numbers a frame, dev-clean/a.npy has 3"]
+    assert broken() == ["dev-clean/b.npy: has 2 numbers per frame, dev-clean/a.npy has 3"]
     (folder / "b.npy").unlink()
     dump(today / "params.yaml", {"feature_size": 0.01, "distance_mode": "kl"})
     assert "no KL divergence (distance_mode is kl)" in broken()[0]
@@ -312,16 +316,16 @@ def test_the_layout_of_today(today: Path) -> None:
         "params.yaml:2: entry 'distance_mode' is 'euclidean', not one of euclidian, cosine, kl, "
         "kl_symmetric",
         "params.yaml:3: entry 'x' is not allowed",
-        "params.yaml: entry 'feature_size' is 10.0, which are no seconds",
+        "params.yaml: entry 'feature_size' is 10.0, not a number of seconds between 0 and 1",
     ]
     dump(today / "params.yaml", {
         "feature_size": 0.01, "distance_mode": "cosine", "score_file_type": ".txt"
     })  # fmt: skip
-    for subset in abxls.SUBSETS[1:]:
+    for subset in zerospeech.SUBSETS[1:]:
         shutil.rmtree(today / subset)
     (folder / "a.npy").unlink()
     (folder / "a.txt").write_text("1 2\n3 x\n")
-    assert broken() == ["dev-clean/a.txt:2: holds 'x', which is no number"]
+    assert broken() == ["dev-clean/a.txt:2: holds 'x', which is not a number"]
     (folder / "a.txt").write_text("1 2\n3 4\n")
     (today / "meta.yaml").write_text("benchmark_name: sLM21\npublication: {}\n")
     assert broken()[:2] == [

@@ -20,13 +20,13 @@ def test_every_float32_comes_back_exactly(tmp_path_factory, vectors):
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("1 2\n3 x4\n", 2, "holds 'x4', which is no number"),
-        ("1 2\n3 1_0\n", 2, "holds '1_0', which is no number"),
+        ("1 2\n3 x4\n", 2, "holds 'x4', which is not a number"),
+        ("1 2\n3 1_0\n", 2, "holds '1_0', which is not a number"),
         ("1 2\n\n3 4\n", 2, "is blank"),
         ("1 2\n3 nan\n", 2, "NaN"),
         ("1 -inf\n", 1, "NaN or infinity"),
         ("1 2\n1 2 3\n", 2, "has 3 numbers, the lines before it 2"),
-        ("1 2\n1 \xff\n", 2, "which is no number"),
+        ("1 2\n1 \xff\n", 2, "which is not a number"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, text, line, problem):

@@ -59,7 +59,7 @@ def test_jsonl_as_data_frames_write_it(tmp_path):
 def test_undecodable_bytes_are_refused(tmp_path, kind):
     path = tmp_path / "u"
     path.write_bytes(f"{GOOD[kind]}\n{GOOD[kind].replace('a', 'é', 1)}\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"u:2: is no line of units \(it is not in UTF-8\)"):
+    with pytest.raises(InputError, match=r"u:2: is not a line of units \(it is not in UTF-8\)"):
         read_unit_text(path, kind)
 
 
@@ -69,23 +69,23 @@ GOOD = {"jsonl": '{"file": "a", "units": [1]}', "fairseq": "a|1"}
 @pytest.mark.parametrize(
     ("kind", "line", "message"),
     [
-        ("jsonl", "{", "is no line of units"),
+        ("jsonl", "{", "is not a line of units"),
         ("jsonl", "[1]", 'no text "file"'),
         ("jsonl", '{"file": 3, "units": [1]}', 'no text "file"'),
         ("jsonl", '{"file": "b", "units": "1 2"}', 'no list "units"'),
-        ("jsonl", '{"file": "b", "units": [1.5]}', "1.5 is no unit"),
-        ("jsonl", '{"file": "b", "units": [NaN]}', "nan is no unit"),
-        ("jsonl", '{"file": "b", "units": [-1.0]}', "-1.0 is no unit"),
-        ("jsonl", '{"file": "b", "units": [true]}', "True is no unit"),
-        ("jsonl", '{"file": "b", "units": [2147483648]}', "is no unit"),
+        ("jsonl", '{"file": "b", "units": [1.5]}', "1.5 is not a unit"),
+        ("jsonl", '{"file": "b", "units": [NaN]}', "nan is not a unit"),
+        ("jsonl", '{"file": "b", "units": [-1.0]}', "-1.0 is not a unit"),
+        ("jsonl", '{"file": "b", "units": [true]}', "True is not a unit"),
+        ("jsonl", '{"file": "b", "units": [2147483648]}', "is not a unit"),
         ("jsonl", '{"file": "b", "units": []}', "has no units"),
         ("jsonl", '{"file": "../b", "units": [1]}', "can't be an utterance's id"),
-        ("jsonl", '{"file": "a", "units": [1]}', "'a' stood in line 1 before"),
+        ("jsonl", '{"file": "a", "units": [1]}', "'a' is in line 1 already"),
         ("fairseq", "b 1 2", "has no |"),
-        ("fairseq", "b|1 -2", "'-2' is no unit"),
-        ("fairseq", "b|1 ²", "is no unit"),
+        ("fairseq", "b|1 -2", "'-2' is not a unit"),
+        ("fairseq", "b|1 ²", "is not a unit"),
         ("fairseq", "b|", "has no units"),
-        ("fairseq", "a|2", "stood in line 1"),
+        ("fairseq", "a|2", "is in line 1 already"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, kind, line, message):

@@ -25,7 +25,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     for name, weights in MAPS.items():
         np.testing.assert_array_equal(read.map(name), weights)
     assert read_attention(written(tmp_path / "y", None)).step_ms is None
-    assert [kind for _, kind in find(tmp_path).found] == ["attention", "attention"]
+    assert [kind.name for _, kind in find(tmp_path).found] == ["attention", "attention"]
 
 
 def test_it_is_shown(tmp_path: Path) -> None:

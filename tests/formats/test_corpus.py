@@ -91,7 +91,7 @@ def test_phones_come_back_and_must_be_of_the_corpus(tmp_path: Path) -> None:
     write_corpus(tmp_path / "c", Corpus("c", (LINE,)), phones)
     assert read_phones(tmp_path / "c" / "phones.parquet") == phones
     stray = Phones({"zz": [Phone(0.0, 0.5, "ŋ")]})
-    with pytest.raises(InputError, match="ids of the phones are missing in the corpus c: zz"):
+    with pytest.raises(InputError, match="id of the phones is missing in the corpus c: zz"):
         write_corpus(tmp_path / "d", Corpus("c", (LINE,)), stray)
     assert not (tmp_path / "d").exists()
 
@@ -100,20 +100,20 @@ def test_phones_come_back_and_must_be_of_the_corpus(tmp_path: Path) -> None:
     ("lines", "found"),
     [
         ((), "holds no utterance"),
-        ((LINE, LINE), "1 duplicate ids: a"),
-        ((replace(LINE, audio="../a.wav"),), "no path inside the audio folder"),
-        ((replace(LINE, audio="x/../../a.wav"),), "no path inside the audio folder"),
-        ((replace(LINE, audio="/etc/passwd"),), "no path inside the audio folder"),
-        ((replace(LINE, audio=""),), "no path inside the audio folder"),
-        ((replace(LINE, audio="a\0.wav"),), "no path inside the audio folder"),
+        ((LINE, LINE), "1 duplicate id: a"),
+        ((replace(LINE, audio="../a.wav"),), "not a path inside the audio folder"),
+        ((replace(LINE, audio="x/../../a.wav"),), "not a path inside the audio folder"),
+        ((replace(LINE, audio="/etc/passwd"),), "not a path inside the audio folder"),
+        ((replace(LINE, audio=""),), "not a path inside the audio folder"),
+        ((replace(LINE, audio="a\0.wav"),), "not a path inside the audio folder"),
         ((replace(LINE, id="../a"),), "can't be an utterance's id"),
         ((replace(LINE, id=""),), "can't be an utterance's id"),
         ((replace(LINE, id="a\nb"),), "can't be an utterance's id"),
         ((replace(LINE, id="e\u0301"),), "composed form"),
-        ((replace(LINE, duration=0.0),), "makes no sense"),
-        ((replace(LINE, duration=float("nan")),), "makes no sense"),
-        ((replace(LINE, duration=-1.0),), "makes no sense"),
-        ((replace(LINE, start=-1.0, end=2.0),), "makes no sense"),
+        ((replace(LINE, duration=0.0),), "is impossible"),
+        ((replace(LINE, duration=float("nan")),), "is impossible"),
+        ((replace(LINE, duration=-1.0),), "is impossible"),
+        ((replace(LINE, start=-1.0, end=2.0),), "is impossible"),
         ((replace(LINE, start=2.0, end=1.0),), "not after its start"),
         ((replace(LINE, start=0.0, end=float("nan")),), "not after its start"),
         ((replace(LINE, start=0.0, end=float("inf")),), "not after its start"),
@@ -135,7 +135,7 @@ def test_an_edited_table_is_refused_when_read(tmp_path: Path) -> None:
     rows = table.to_pylist()
     rows[0]["audio"] = "../../etc/passwd"
     pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
-    with pytest.raises(InputError, match="no path inside") as caught:
+    with pytest.raises(InputError, match="not a path inside") as caught:
         read_corpus(folder)
     assert caught.value.path == path
 

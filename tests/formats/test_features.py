@@ -74,7 +74,7 @@ def test_double_precision_any_order_and_speakers(tmp_path: Path) -> None:
 
 
 BAD = [
-    ({}, "no features were given"),
+    ({}, "there are no features"),
     ({"a": np.ones((0, 3))}, r"shape \(0, 3\)"),
     ({"a": np.ones((3, 0))}, r"shape \(3, 0\)"),
     ({"a": np.ones(3)}, r"shape \(3,\)"),
@@ -108,7 +108,7 @@ def test_refuses_the_same_id_twice(tmp_path: Path) -> None:
             writer.add("a", np.ones((2, 2), np.float32))
             writer.add("a", np.ones((2, 2), np.float32))
 
-    with pytest.raises(InputError, match="1 duplicate ids: a"):
+    with pytest.raises(InputError, match="1 duplicate id: a"):
         write_twice()
     assert list(tmp_path.iterdir()) == []
 

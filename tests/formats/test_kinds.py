@@ -1,3 +1,5 @@
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from edits import unsealed
-from zerochain import audio
+from zerochain import audio, formats
 from zerochain.errors import InputError
 from zerochain.formats.abx_cells import SCHEMA, AbxCells, write_cells
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import write_features
 from zerochain.formats.headers import write_json
-from zerochain.formats.kinds import find, kind_of
+from zerochain.formats.kinds import BUNDLE, KINDS, find, kind_of
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones, write_phones
 from zerochain.formats.scores import Score, append_scores
@@ -74,18 +76,35 @@ EXPECTED = {
 
 def test_finds_one_of_each(one_of_each: Path) -> None:
     findings = find(one_of_each)
-    found = {str(path.relative_to(one_of_each)): kind for path, kind in findings.found}
+    found = {str(path.relative_to(one_of_each)): kind.name for path, kind in findings.found}
     assert found == EXPECTED
     assert findings.passed_over == []
     for path, kind in findings.found:
         assert kind_of(path) == kind
 
 
+def test_every_format_with_a_record_is_among_the_kinds() -> None:
+    names = [
+        f"zerochain.formats.{module.name}" for module in pkgutil.iter_modules(formats.__path__)
+    ]
+    records = [getattr(importlib.import_module(name), "FILE_KIND", None) for name in names]
+    assert {id(record) for record in records if record} == {id(k) for k in KINDS if k != BUNDLE}
+    assert len({kind.name for kind in KINDS}) == len({kind.marker for kind in KINDS}) == len(KINDS)
+
+
+def test_every_kind_is_read_and_described(one_of_each: Path) -> None:
+    for path, kind in find(one_of_each).found:
+        description = kind.describe(kind.read(path))
+        assert description.title
+        for table in description.tables:
+            assert {len(row) for row in table.rows} <= {len(table.header)}
+
+
 def test_a_marker_stands_for_its_folder(one_of_each: Path, make_corpus: Callable) -> None:
-    assert kind_of(one_of_each / "models" / "km" / "config.json") == "bundle"
-    assert kind_of(one_of_each / "wavs" / "synthesis.json") == "synthesis"
-    assert kind_of(one_of_each / "x.training" / "log.csv") == "training"
-    assert kind_of(make_corpus().folder) == "corpus"
+    assert kind_of(one_of_each / "models" / "km" / "config.json").name == "bundle"
+    assert kind_of(one_of_each / "wavs" / "synthesis.json").name == "synthesis"
+    assert kind_of(one_of_each / "x.training" / "log.csv").name == "training"
+    assert kind_of(make_corpus().folder).name == "corpus"
 
 
 def test_says_what_it_passed_over(one_of_each: Path) -> None:
@@ -98,7 +117,7 @@ def test_says_what_it_passed_over(one_of_each: Path) -> None:
     (one_of_each / "notes.txt").write_text("mine")
     (one_of_each / "circle").symlink_to(one_of_each)
     findings = find(one_of_each)
-    assert {str(p.relative_to(one_of_each)): k for p, k in findings.found} == EXPECTED
+    assert {str(p.relative_to(one_of_each)): k.name for p, k in findings.found} == EXPECTED
     passed = {str(p.relative_to(one_of_each)): why for p, why in findings.passed_over}
     assert set(passed) == {
         "foreign.parquet",
@@ -120,7 +139,7 @@ def test_unknown_kinds_say_what_they_could_be(tmp_path: Path, name: str) -> None
         (tmp_path / name).mkdir()
     else:
         (tmp_path / name).write_bytes(b"\xff hello\n")
-    with pytest.raises(InputError, match="of no kind that zerochain knows") as caught:
+    with pytest.raises(InputError, match="of unknown kind") as caught:
         kind_of(tmp_path / name)
     assert "units.parquet" in str(caught.value)
     assert caught.value.path == tmp_path / name
@@ -145,9 +164,9 @@ def test_synthesis_comes_back(one_of_each: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"ids": ["a/b", "zz"]}, "1 of 2 wavs are missing: zz"),
+        ({"ids": ["a/b", "zz"]}, "1 of 2 wavs missing: zz"),
         ({"ids": ["../a"]}, "can't be an utterance's id"),
-        ({"ids": ["a/b", "a/b"]}, "1 duplicate ids"),
+        ({"ids": ["a/b", "a/b"]}, "1 duplicate id"),
         ({"voice": None, "version": 7}, "version 7"),
     ],
 )
@@ -181,7 +200,7 @@ def test_training_logs_keep_numbers_and_leave_text_out(tmp_path: Path) -> None:
         ("", "has 0 rows under the columns none"),
         ("step,loss\n", "has 0 rows"),
         ("loss\n1\n", "columns loss"),
-        ("step,loss\n1,2\n3\n", "rows of other lengths"),
+        ("step,loss\n1,2\n3\n", "rows longer or shorter"),
         ("step,loss\nx,2\n", "holds something other than numbers"),
         ("step,loss\n,2\n", "holds something other than numbers"),
         (b"step,\xff\n1,2\n", "is not CSV"),

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.corpora.tables import read_rows
 from zerochain.errors import InputError
 from zerochain.exchange.alignments import read_ctm
 from zerochain.exchange.feature_files import read_vectors
 from zerochain.exchange.unit_text import read_unit_text
-from zerochain.formats.text_files import fields_of, lines_of, read_text
+from zerochain.formats.text_files import fields_of, lines_of, read_rows, read_text
 from zerochain.metrics.items import read_items
 
 texts = st.text(st.sampled_from("ab \r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=12)
@@ -86,7 +85,7 @@ def test_encodings_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None
 def test_undecodable_units_and_items_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "u"
     path.write_bytes(b"a|1\nb\xe9|2\n")
-    with pytest.raises(InputError, match="u:2: is no line of units"):
+    with pytest.raises(InputError, match="u:2: is not a line of units"):
         read_unit_text(path, "fairseq")
     path.write_bytes(b"u 0 1 \xe9 b c s\n")
     with pytest.raises(InputError, match="line 1 is not UTF-8"):

@@ -26,9 +26,7 @@ def test_the_ids_must_be_in_the_corpora(tmp_path: Path, make_corpus: Callable[..
     source, target = make_corpus(2, name="gd"), make_corpus(3, name="en")
     write_pairs(tmp_path / "p", Pairs((("u1", "u2"), ("u1", "u0")), source.id, target.id))
     assert len(read_pairs(tmp_path / "p", source, target).pairs) == 2
-    with pytest.raises(
-        InputError, match="1 of 2 ids of the pairs are missing in the corpus gd: u2"
-    ):
+    with pytest.raises(InputError, match="1 of 2 ids of the pairs is missing in the corpus gd: u2"):
         read_pairs(tmp_path / "p", target, source)
 
 
@@ -36,7 +34,7 @@ def test_the_ids_must_be_in_the_corpora(tmp_path: Path, make_corpus: Callable[..
     ("rows", "found"),
     [
         ((), "holds no pair"),
-        ((("a", "b"), ("a", "b")), "holds 1 pairs twice"),
+        ((("a", "b"), ("a", "b")), "holds 1 pair twice"),
         ((("a", "../b"),), "can't be an utterance's id"),
     ],
 )

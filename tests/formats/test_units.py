@@ -78,15 +78,18 @@ def test_the_id_follows_the_content(tmp_path: Path) -> None:
     ("changes", "found"),
     [
         ({"units": {}}, "holds no utterance"),
-        ({"units": {"a": np.array([], int)}}, "1 utterances have no units: a"),
-        ({"units": {"a": np.array([0, 2])}}, "units outside 0 … 1: a"),
-        ({"units": {"a": np.array([-1])}}, "units outside 0 … 1: a"),
+        ({"units": {"a": np.array([], int)}}, "there are no units for 1 utterance: a"),
+        ({"units": {"a": np.array([0, 2])}}, "units outside 0 … 1 in 1 utterance: a"),
+        ({"units": {"a": np.array([-1])}}, "units outside 0 … 1 in 1 utterance: a"),
         ({"units": {"../a": np.array([1])}}, "can't be an utterance's id"),
-        ({"durations": {}}, "1 of 1 ids of the units are missing in the durations: a"),
-        ({"durations": {"a": np.array([1])}}, "2 units, 1 durations"),
-        ({"durations": {"a": np.array([1, 0])}}, "2 units, 2 durations, or one below one step"),
+        ({"durations": {}}, "1 of 1 id of the units is missing in the durations: a"),
+        ({"durations": {"a": np.array([1])}}, "2 units, 1 duration"),
+        (
+            {"durations": {"a": np.array([1, 0])}},
+            "2 units, 2 durations, or one shorter than a step",
+        ),
         ({"durations": {"a": np.array([], int)}}, "2 units, 0 durations"),
-        ({"step_ms": -1.0}, "make no sense"),
+        ({"step_ms": -1.0}, "are impossible"),
     ],
 )
 def test_refuses_to_write(tmp_path: Path, changes: dict[str, Any], found: str) -> None:

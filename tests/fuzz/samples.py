@@ -486,7 +486,7 @@ def _import_kaldi(folder: Path) -> Any:
 
 
 def _submission(folder: Path) -> None:
-    from zerochain.exchange import zerospeech2021
+    from zerochain.exchange import zerospeech
 
     cosine = {"metric": "cosine"}
     parameters = {
@@ -496,16 +496,16 @@ def _submission(folder: Path) -> None:
     meta = dict.fromkeys(("author", "affiliation", "description", "train_set"), "é")
     meta |= {"open_source": False, "gpu_budget": 0.0, "parameters": parameters}
     _text(folder, "meta.yaml", json.dumps(meta))
-    for subset in zerospeech2021.SUBSETS:
-        vectors = zerospeech2021.vector_folder(folder, subset)
+    for subset in zerospeech.SUBSETS:
+        vectors = zerospeech.subset_folder(folder, subset)
         vectors.mkdir(parents=True)
         (vectors / "a.txt").write_text("0.5 1\n-1e-3 2\n")
 
 
 def _check_submission(folder: Path) -> Any:
-    from zerochain.exchange import zerospeech2021
+    from zerochain.exchange import zerospeech
 
-    if violations := list(zerospeech2021.check(folder)):
+    if violations := list(zerospeech.check_2021(folder)):
         raise InputError(str(violations[0]))
 
 

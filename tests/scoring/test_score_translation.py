@@ -195,7 +195,7 @@ def test_other_codebooks_dont_compare(write, changes: dict) -> None:
 
 
 def test_ids_missing_on_either_side_are_listed(write) -> None:
-    with pytest.raises(InputError, match="1 of 2 ids of the outputs are missing in the pairs: x"):
+    with pytest.raises(InputError, match="1 of 2 ids of the outputs is missing in the pairs: x"):
         score_translation(*write({"x": [1], "s0": [2]}))
     with pytest.raises(InputError, match="missing in the unit file 'oracle': t99"):
         score_translation(*write({"s0": [2]}, [("s0", "t99")]))

@@ -13,7 +13,7 @@ from zerochain.cli.lazy import LazyGroup, Program
 
 IMPORT = LazyGroup(
     "import",
-    help="Take in recordings as a corpus, and units, features and submissions of others.",
+    help="Import recordings as a corpus, and units, features and submissions of others.",
     commands={
         "folder": (
             "zerochain.cli.importing:folder",
@@ -21,7 +21,8 @@ IMPORT = LazyGroup(
         ),
         "kaldi": (
             "zerochain.cli.importing:kaldi",
-            "Import a Kaldi DATA directory: wav.scp, and if there are any segments, utt2spk, text.",
+            "Import a Kaldi DATA directory: wav.scp, and segments, utt2spk and text if there are "
+            "any.",
         ),
         "pairs": (
             "zerochain.cli.importing:pairs",
@@ -29,20 +30,21 @@ IMPORT = LazyGroup(
         ),
         "zerospeech2019": (
             "zerochain.cli.submissions:import_2019",
-            "Take somebody's SUBMISSION to ZeroSpeech 2019/2020 in, to be scored.",
+            "Import a SUBMISSION to ZeroSpeech 2019/2020, to be scored.",
         ),
         "zerospeech2021": (
             "zerochain.cli.submissions:import_2021",
-            "Take the phonetic part of somebody's SUBMISSION to ZeroSpeech 2021 in, to be scored.",
+            "Import the phonetic part of a SUBMISSION to ZeroSpeech 2021, to be scored.",
         ),
         "units": (
             "zerochain.cli.unit_text:import_units",
-            "Take units of a FILE of other programs in, one unit a step; names stay as they are.",
+            "Import units from a FILE of another program, one unit per step; names stay as they "
+            "are.",
         ),
         "features": (
             "zerochain.cli.unit_text:import_features",
-            "Take features in from a FOLDER and its subfolders: .npy (T, D), or .txt with a frame "
-            "a line.",
+            "Import features from a FOLDER and its subfolders: .npy (T, D), or .txt with a frame "
+            "per line.",
         ),
     },
 )
@@ -272,7 +274,7 @@ EXPORT = LazyGroup(
         ),
         "textgrid": (
             "zerochain.cli.export:textgrid",
-            "Write UNITS beside gold phones as Praat TextGrids; repeated units are merged.",
+            "Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.",
         ),
         "zerospeech2019": (
             "zerochain.cli.submissions:export_2019",
@@ -331,7 +333,7 @@ CHECK = LazyGroup(
         ),
         "show": (
             "zerochain.cli.show:show",
-            "Say what FILE is (any file or folder that zerochain writes) and print it readably.",
+            "Print what FILE is and holds: any file or folder that zerochain writes.",
         ),
         "export": EXPORT,
         "check": CHECK,

@@ -1,21 +1,21 @@
-"""Checks of other people's formats on the command line."""
+"""`zerochain check`: submissions of others, with every violation of the rules."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
 from zerochain.cli.common import FOLDER, Command
-
-if TYPE_CHECKING:
-    from zerochain.exchange.submission_rules import Violation
+from zerochain.errors import InputError, counted
+from zerochain.exchange.submission_rules import Violation
+from zerochain.exchange.zerospeech import LANGUAGES, SUBSETS, check_2019, check_2021
+from zerochain.formats.corpus import MARKER, read_corpus
+from zerochain.formats.text_files import lines_of, read_text
 
 F = TypeVar("F", bound=Callable[..., object])
-LANGUAGES = ("english", "surprise")
-SUBSETS = ("dev-clean", "dev-other", "test-clean", "test-other")
 
 
 def expected_option(what: str, names: tuple[str, ...]) -> Callable[[F], F]:
@@ -44,10 +44,8 @@ def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
     below zero under KL and links out of the folder. The list of files is the challenge's
     (share/2019/<language>/required_filelist.txt of its tools).
     """
-    from zerochain.exchange.zerospeech2019 import check as violations
-
     names = {name: expected_names(path) for name, path in expected.items()}
-    report(_folder(submission), violations(submission, names))
+    report(_folder(submission), check_2019(submission, names))
 
 
 @click.command(
@@ -68,38 +66,28 @@ def zerospeech2021(submission: Path, expected: dict[str, Path], subsets: tuple[s
 
     It has the layout of 2021's server (phonetic/dev-clean/….txt), or that of the benchmark abxLS
     of zerospeech-benchmarks, today's toolkit (dev-clean/….npy, params.yaml). The lexical,
-    syntactic and semantic parts come from language models and aren't looked at.
+    syntactic and semantic parts come from language models and aren't checked.
     """
-    from zerochain.exchange import abxls
-    from zerochain.exchange import zerospeech2021 as of_2021
-
     names = {name: expected_names(path) for name, path in expected.items()}
     folder = _folder(submission)
-    violations = abxls.check if abxls.is_abxls(folder) else of_2021.check
-    report(folder, violations(folder, names, subsets=subsets or SUBSETS))
+    report(folder, check_2021(folder, names, subsets=subsets or SUBSETS))
 
 
 def report(submission: Path, violations: Iterator[Violation]) -> None:
     """Print every violation; exit with code 1 if there is one."""
-    from zerochain.errors import InputError
-
     count = 0
     for violation in violations:
         click.echo(str(violation))
         count += 1
     if count:
         raise InputError(
-            f"breaks the rules in {count} place{'s' * (count > 1)}, listed above", path=submission
+            f"breaks the rules in {counted(count, 'place')}, listed above", path=submission
         )
-    click.echo(f"{submission}: keeps all rules that were checked")
+    click.echo(f"{submission}: follows all rules that were checked")
 
 
 def expected_names(path: Path) -> Collection[str]:
     """Names of files: of a list (first column), of recordings in a folder, or of a corpus."""
-    from zerochain.errors import InputError
-    from zerochain.formats.corpus import MARKER, read_corpus
-    from zerochain.formats.text_files import lines_of, read_text
-
     if (path / MARKER).is_file():
         corpus = read_corpus(path)
         splits = {utterance.split for utterance in corpus.utterances}
@@ -127,8 +115,8 @@ def named_paths(values: tuple[str, ...], what: str, names: tuple[str, ...]) -> d
         name, equals, path = value.partition("=")
         if name not in names or not equals or not Path(path).exists():
             raise click.BadParameter(
-                f"{value!r} is no {what.upper()}=PATH of a {what} ({', '.join(names)}) and "
-                "something that exists"
+                f"{value!r} is not {what.upper()}=PATH with a {what} ({', '.join(names)}) and an "
+                "existing path"
             )
         paths[name] = Path(path)
     return paths
@@ -136,5 +124,5 @@ def named_paths(values: tuple[str, ...], what: str, names: tuple[str, ...]) -> d
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
-        raise click.BadParameter(f"{path} is no folder; unpack a ZIP archive first")
+        raise click.BadParameter(f"{path} is not a folder; unpack a ZIP archive first")
     return path

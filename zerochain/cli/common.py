@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -159,7 +160,8 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
             return flag if value == "True" else off
         if value == "None":
             return f"no {flag}"
-        return f"{flag} {value.strip(chr(39) + chr(34))}".rstrip()
+        plain = value.strip(chr(39) + chr(34))
+        return f"{flag} {shlex.quote(plain)}" if plain else flag
 
     return _ARGUMENT.sub(option, text)
 
@@ -313,6 +315,17 @@ def channel_option(function: F) -> F:
         default="mix",
         show_default=True,
         help="Of the recording: mix, left, right or a number counted from 1.",
+    )(function)
+
+
+def ids_option(function: F) -> F:
+    """`--ids path|name`: what names in other programs' files stand for."""
+    return click.option(
+        "--ids",
+        type=click.Choice(["path", "name"]),
+        default="path",
+        show_default=True,
+        help="Names are whole ids, or only the part after the last slash of the corpus's ids.",
     )(function)
 
 

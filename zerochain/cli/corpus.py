@@ -1,23 +1,25 @@
-"""Corpora that zerochain makes itself."""
+"""`zerochain corpus`: corpora that zerochain makes itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from zerochain.cli.common import FILE, FOLDER, Command, out_option, seed_option, split_option
 from zerochain.cli.importing import summarise
-
-if TYPE_CHECKING:
-    from zerochain.corpora.changes import Kind
+from zerochain.corpora.changes import Change, Kind, change_corpus
+from zerochain.corpora.demo import VOICES, make_demo
+from zerochain.corpora.parallel import Held, write_parallel
+from zerochain.errors import counted
+from zerochain.formats.corpus import read_corpus
+from zerochain.formats.pairs import PAIRS_FILE, read_pairs
 
 
 @click.command(cls=Command, example="zerochain corpus demo --out corpora/demo")
 @out_option("the two corpora and their pairs")
-@click.option("--pairs", type=int, default=240, show_default=True, help="Sentences a language.")
-@click.option("--voices", type=int, default=8, show_default=True, help="Speakers a language.")
+@click.option("--pairs", type=int, default=240, show_default=True, help="Sentences per language.")
+@click.option("--voices", type=int, default=8, show_default=True, help="Speakers per language.")
 @click.option(
     "--into",
     type=click.Choice(["en", "es"]),
@@ -32,13 +34,10 @@ def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> Non
     ones in train and test. The first voice of a language speaks half of them. Needs espeak-ng:
     pip install 'zerochain[demo]'.
     """
-    from zerochain.corpora.demo import PAIRS_FILE, VOICES, make_demo
-    from zerochain.formats.corpus import read_corpus
-
     made = make_demo(out, n_pairs=pairs, n_voices=voices, into=into, seed=seed)
     for language in VOICES:
         summarise(read_corpus(out / language))
-    click.echo(f"{out / PAIRS_FILE}: {len(made.pairs)} pairs")
+    click.echo(f"{out / PAIRS_FILE}: {counted(len(made.pairs), 'pair')}")
 
 
 @click.command(
@@ -52,14 +51,14 @@ def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> Non
 @click.option(
     "--test-fraction",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Draw this part of the pairs for testing.  [default: the corpora's split test; else 0.2]",
+    help="Draw this fraction of pairs for testing.  [default: the corpora's split test; else 0.2]",
 )
 @click.option(
     "--folds",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Part the pairs into so many, for cross-validation.",
+    help="Divide the pairs into this many folds, for cross-validation.",
 )
 @click.option(
     "--fold", type=click.IntRange(min=0), default=0, show_default=True, help="The one to test."
@@ -79,17 +78,13 @@ def parallel(
     """Make the splits of two corpora agree, for translation from SOURCE to TARGET.
 
     What is paired, and what has the same text, is in one split, train or test. PAIRS may be
-    written either way round; recordings stay where they are.
+    given in either direction; recordings stay where they are.
     """
-    from zerochain.corpora.parallel import Held, write_parallel
-    from zerochain.formats.corpus import read_corpus
-    from zerochain.formats.pairs import read_pairs
-
     held = Held(test_fraction, folds, fold, seed)
     made = write_parallel(out, read_corpus(source), read_corpus(target), read_pairs(pairs), held)
     train = made.of_split(read_corpus(out / "source"), "train")
     n, n_train = len(made.pairs), len(train.pairs)
-    click.echo(f"{out}: {n} pairs, {n_train} to train on")
+    click.echo(f"{out}: {counted(n, 'pair')}, {n_train} to train on")
 
 
 @click.command(
@@ -102,9 +97,9 @@ def parallel(
     "kind",
     type=click.Choice(["noise", "pitch", "speed", "reverberation"]),
     required=True,
-    help="What is done to the recordings.",
+    help="How the recordings are changed.",
 )
-@click.option("--amount", type=float, help="How much of it; see above.")
+@click.option("--amount", type=float, help="How strong the change is; see above.")
 @split_option
 @out_option("the corpus of changed recordings")
 @seed_option
@@ -114,7 +109,7 @@ def change(
     """Change the recordings of a CORPUS, not what is said, to see whether units stay the same.
 
     \b
-    noise          pink; --amount dB of signal-to-noise ratio  [default: 10]
+    noise          pink; --amount dB signal-to-noise ratio  [default: 10]
     pitch          --amount semitones up or down  [default: 2]
     speed          --amount times as fast or as slow, at the same pitch  [default: 1.15]
     reverberation  a room; --amount seconds until 60 dB are gone  [default: 0.5]
@@ -122,6 +117,4 @@ def change(
     Ids, speakers, splits, texts and gold phones stay. Encode it, and compare the units with those
     of CORPUS: 'zerochain score robustness'.
     """
-    from zerochain.corpora.changes import Change, change_corpus
-
     summarise(change_corpus(source, out, Change.of(kind, amount), split=split, seed=seed))

@@ -1,4 +1,4 @@
-"""Other people's formats, written from ours."""
+"""`zerochain export`: other people's formats, written from ours."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, out_option, split_option
+from zerochain.cli.common import FILE, FOLDER, Command, ids_option, out_option, split_option
 from zerochain.cli.score import corpus_option, silence_option
-
-ids_option = click.option(
-    "--ids",
-    type=click.Choice(["path", "name"]),
-    default="path",
-    show_default=True,
-    help="Names are whole ids, or what stands behind the last slash of the corpus's ids.",
-)
+from zerochain.errors import counted
+from zerochain.exchange.textgrid import export_textgrids
+from zerochain.metrics.abx_plan import PROTOCOLS
+from zerochain.metrics.silences import chosen
+from zerochain.scoring.abx import export_items
 
 
 @click.command(
@@ -38,10 +35,6 @@ def items(
     fastabx and DiscoPhon know a recording by its name without folders: give --ids name here and
     to 'export units' where ids have some, and call the file .item.
     """
-    from zerochain.metrics.abx_plan import PROTOCOLS
-    from zerochain.metrics.silences import chosen
-    from zerochain.scoring.abx import export_items
-
     silences = chosen(silence)
     n_items, excluded = export_items(
         corpus,
@@ -52,7 +45,9 @@ def items(
         folders=ids == "path",
     )
     left_out = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
-    click.echo(f"{out}: {n_items} items" + (f"; left out: {left_out}" if left_out else ""))
+    click.echo(
+        f"{out}: {counted(n_items, 'item')}" + (f"; left out: {left_out}" if left_out else "")
+    )
 
 
 @click.command(
@@ -64,8 +59,6 @@ def items(
 @split_option
 @out_option("<id>.TextGrid", FOLDER)
 def textgrid(units: Path, corpus: Path, split: str | None, out: Path) -> None:
-    """Write UNITS beside gold phones as Praat TextGrids; repeated units are merged."""
-    from zerochain.exchange.textgrid import export_textgrids
-
+    """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged."""
     n_files, n_aligned = export_textgrids(units, corpus, out, split=split)
-    click.echo(f"{out}: {n_files} TextGrids, {n_aligned} of them with gold phones")
+    click.echo(f"{out}: {counted(n_files, 'TextGrid')}, {n_aligned} with gold phones")

@@ -1,4 +1,4 @@
-"""Stage 0 on the command line: other people's recordings become a corpus."""
+"""`zerochain import`: other people's recordings become a corpus (stage 0)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, PATH, Command, jobs_option, out_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    PATH,
+    Command,
+    as_options,
+    jobs_option,
+    out_option,
+)
 from zerochain.cli.printing import print_facts
-from zerochain.errors import listed
-
-if TYPE_CHECKING:
-    from zerochain.formats.corpus import Corpus
+from zerochain.corpora.build import CorpusWarning, findings
+from zerochain.corpora.folder import import_folder
+from zerochain.corpora.parallel import import_pairs
+from zerochain.errors import counted, listed
+from zerochain.exchange.kaldi import import_kaldi
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.metrics.silences import SILENCES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def corpus_options(function: F) -> F:
-    """The options of every import: what the corpus is called and how its files are treated."""
+    """The options of every import: the name of the corpus and how its files are treated."""
     options = [
         out_option("the corpus"),
         click.option("--name", help="The corpus's name.  [default: that of --out]"),
@@ -39,18 +51,18 @@ def corpus_options(function: F) -> F:
         click.option(
             "--tier",
             help="The TextGrids' tier of phones: a name, a pattern such as '* - phones', or '#2' "
-            "for the second.  [default: phones, phone, … or what ends so]",
+            "for the second.  [default: phones, phone, … or a name that ends so]",
         ),
         click.option(
             "--alignment-times",
             type=click.Choice(["utterance", "recording"]),
-            help="Where an utterance is cut from a recording: whose times its alignment has.  "
+            help="Where utterances are cut from a recording: whose times the alignments have.  "
             "[default: whichever fits]",
         ),
         click.option(
             "--strip-word-positions", is_flag=True, help="Kaldi's phones: AA1_B becomes AA1."
         ),
-        click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files."),
+        click.option("--skip-bad", is_flag=True, help="Leave out and list unusable files."),
         click.option("--copy", is_flag=True, help="Convert to 16 kHz mono FLAC in the corpus."),
         jobs_option,
     ]
@@ -89,10 +101,8 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     Its subfolders are searched as well, and links to folders are followed.
 
     An utterance's id is its path in the folder without the suffix. Every file is decoded, and
-    all that can't be used are listed.
+    all unusable ones are listed.
     """
-    from zerochain.corpora.folder import import_folder
-
     report(lambda: import_folder(recordings, out, **options))
 
 
@@ -105,15 +115,13 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
 @click.option("--recordings", type=FOLDER, help="Where relative paths start.  [default: DATA]")
 @click.option("--split", help="The split of its utterances.")
 def kaldi(data: Path, out: Path, **options: Any) -> None:
-    """Import a Kaldi DATA directory: wav.scp, and if there are any segments, utt2spk, text.
+    """Import a Kaldi DATA directory: wav.scp, and segments, utt2spk and text if there are any.
 
     Utterances may lack a text or a speaker, and segments reach up to half a second beyond their
     recording (they are cut there). Of commands in wav.scp that only decode a file (sph2pipe, sox,
     ffmpeg, flac, …) the file and the channel are taken; nothing is run. Channels are those of
     segments' fifth column (from 0) and reco2file_and_channel.
     """
-    from zerochain.exchange.kaldi import import_kaldi
-
     report(lambda: import_kaldi(data, out, **options))
 
 
@@ -132,9 +140,6 @@ def pairs(
     table: Path, source: Path, target: Path, out: Path, source_column: str, target_column: str
 ) -> None:
     """Import a TABLE (TSV or CSV) of utterance ids that say the same in two corpora."""
-    from zerochain.corpora.tables import import_pairs
-    from zerochain.formats.corpus import read_corpus
-
     made = import_pairs(
         table,
         read_corpus(source),
@@ -143,13 +148,11 @@ def pairs(
         source_column=source_column,
         target_column=target_column,
     )
-    click.echo(f"{out}: {len(made.pairs)} pairs")
+    click.echo(f"{out}: {counted(len(made.pairs), 'pair')}")
 
 
 def report(make: Callable[[], Corpus]) -> None:
-    """Run an import and print what came of it."""
-    from zerochain.corpora.build import CorpusWarning
-
+    """Run an import and print a summary."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CorpusWarning)  # the summary says the same
         corpus = make()
@@ -158,17 +161,23 @@ def report(make: Callable[[], Corpus]) -> None:
 
 def summarise(corpus: Corpus) -> None:
     """Print what a corpus holds, and on the error stream what deserves a look."""
-    from zerochain.corpora.build import findings
-
     print_facts(f"{corpus.folder}: corpus {corpus.name!r}", _facts(corpus))
-    for line in findings(corpus):
+    for line in noticed(corpus):
         click.echo(f"Warning: {line}", err=True)
+
+
+def noticed(corpus: Corpus) -> list[str]:
+    """What an import noticed, in the words of the command line."""
+    assert isinstance(folder, Command)
+    return [as_options(line, folder.options) for line in findings(corpus)]
 
 
 def _facts(corpus: Corpus) -> dict[str, str]:
     speakers: Counter[str | None] = Counter(u.speaker for u in corpus.utterances)
     unknown = speakers.pop(None, 0)
-    known = f"{len(speakers)}" + (f", {unknown} utterances of unknown speakers" if unknown else "")
+    known = f"{len(speakers)}" + (
+        f", {counted(unknown, 'utterance')} of unknown speakers" if unknown else ""
+    )
     names = sorted({u.split for u in corpus.utterances if u.split is not None})
     splits = [f"{name} {corpus.select(split=name).duration / 60:.1f} min" for name in names]
     rates = corpus.record.get("sample_rates", {})
@@ -178,7 +187,7 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         "speakers": known,
         "minutes": f"{corpus.duration / 60:.1f}",
         "splits": ", ".join(splits) or "none",
-        "sample rates": ", ".join(f"{rate} Hz ({n} files)" for rate, n in rates.items()),
+        "sample rates": ", ".join(f"{rate} Hz ({counted(n, 'file')})" for rate, n in rates.items()),
         "phones": _phones(corpus),
         "ignored columns": ", ".join(corpus.record.get("ignored_columns", [])),
         "skipped": _skipped(corpus.record.get("skipped", [])),
@@ -193,15 +202,12 @@ def _facts(corpus: Corpus) -> dict[str, str]:
 def _skipped(entries: Sequence[Mapping[str, str]]) -> str:
     n_utterances = sum(bool(entry.get("id")) for entry in entries)
     rest = len(entries) - n_utterances
-    counts = [f"{n_utterances} utterances"] * bool(n_utterances) + [f"{rest} files"] * bool(rest)
-    return ", ".join(counts)
+    counts = ((n_utterances, "utterance"), (rest, "file"))
+    return ", ".join(counted(n, one) for n, one in counts if n)
 
 
 def _phones(corpus: Corpus) -> str:
-    """How many labels there are, and which of them scores take for silence."""
-    from zerochain.formats.phones import PHONES_FILE, read_phones
-    from zerochain.metrics.silences import SILENCES
-
+    """How many labels there are, and which of them count as silence in scores."""
     path = (corpus.folder or Path()) / PHONES_FILE
     if not path.exists():
         return ""
@@ -209,4 +215,5 @@ def _phones(corpus: Corpus) -> str:
     kinds = Counter(phone.phone for line in by_id.values() for phone in line)
     silent = [f"{label!r} {n:,}" for label, n in kinds.most_common() if label in SILENCES]
     taken = f"; taken for silence: {listed(silent)}" if silent else ""
-    return f"{kinds.total()} of {len(kinds)} kinds, in {len(by_id)} utterances{taken}"
+    n_utterances = counted(len(by_id), "utterance")
+    return f"{kinds.total()} of {counted(len(kinds), 'kind')}, in {n_utterances}{taken}"

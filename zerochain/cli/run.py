@@ -1,8 +1,14 @@
-"""Run a pipeline: the stages as a DAG of files, by Snakemake."""
+"""`zerochain run`: a pipeline, the stages as a DAG of files, by Snakemake.
+
+The pipeline's config.yaml with its changes is frozen into the run's folder, which is locked for one
+run at a time; Snakemake then makes what is missing or out of date.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import getpass
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from zerochain.cli.common import Command, is_unicode, out_option
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file, explained, scratch
 from zerochain.formats.text_files import parse_yaml, read_yaml
+from zerochain.machine import cores as all_cores
 from zerochain.machine import home_for_caches, resource, users_environment
 
 SETTINGS = "config.yaml"
@@ -25,7 +33,7 @@ FILES = {"pairs"}  # and those that name files, unless they are numbers
 NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
 RESTARTED = "ZEROCHAIN_RUN_RESTART"
 PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--summary"}
-"""Options of Snakemake with which it makes nothing."""
+"""Options of Snakemake with which it runs nothing."""
 
 
 @click.command(
@@ -47,14 +55,14 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change a setting of the pipeline's config.yaml; dots go deeper: inverter.width=64.",
+    help="Change a setting of the pipeline's config.yaml; dots go inside: inverter.width=64.",
 )
 @click.option(
     "--configfile",
     "configfiles",
     multiple=True,
     metavar="FILE",
-    help="YAML that is laid over the pipeline's config.yaml, before --set: a file, or the name of "
+    help="YAML that overrides the pipeline's config.yaml, before --set: a file, or the name of "
     "one beside the Snakefile. May be given several times.",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores.  [default: all]")
@@ -82,8 +90,6 @@ def run(
     for more steps, continues; one whose other settings or inputs changed starts anew. Options
     after -- go to Snakemake.
     """
-    from zerochain.machine import cores as all_cores
-
     run_pipeline(
         pipeline,
         out,
@@ -107,7 +113,7 @@ def run_pipeline(
     configfiles: tuple[str, ...] = (),
     restarted: tuple[str, ...] = (),
 ) -> None:
-    """Write the run's frozen config.yaml and let Snakemake make what it says.
+    """Write the run's frozen config.yaml and let Snakemake make what it asks for.
 
     Where Snakemake is only asked for its plan, the run's config.yaml is left as it is.
 
@@ -119,10 +125,6 @@ def run_pipeline(
         InputError: no such pipeline, setting or folder, Snakemake is missing, another run is at
             work in the folder, or a step failed.
     """
-    import importlib.util
-
-    import yaml
-
     recipe = find_recipe(pipeline)
     if importlib.util.find_spec("snakemake") is None:
         raise InputError(
@@ -132,7 +134,7 @@ def run_pipeline(
     config = read_yaml(recipe / SETTINGS) or {}
     if not isinstance(config, dict):
         raise InputError(
-            "holds no table of settings",
+            "is not a table of settings",
             path=recipe / SETTINGS,
             remedy="write each setting as name: value",
         )
@@ -160,7 +162,7 @@ def run_pipeline(
         raise InputError(
             f"pipeline {pipeline!r} failed (exit code {result.returncode})",
             path=out,
-            cause="the first error above says which step and why",
+            cause="the first error above names the step and the reason",
             remedy="fix it and give the same command again: finished steps are kept",
         )
 
@@ -178,9 +180,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[int]:
-    """Hold the folder for one run; a killed one lets go of it, unlike with Snakemake's own lock."""
-    import fcntl
-
+    """Lock the folder for one run; unlike Snakemake's own, the lock ends with a killed run."""
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
     handle = os.open(out, os.O_RDONLY)
@@ -209,13 +209,13 @@ def find_recipe(pipeline: str) -> Path:
             return folder
     known = sorted(path.parent.name for path in resource("pipelines").glob("*/Snakefile"))
     raise InputError(
-        f"there is no pipeline {pipeline!r}; there are {', '.join(known)}",
+        f"unknown pipeline {pipeline!r}; there are {', '.join(known)}",
         remedy="choose one of those, or give the folder of a Snakefile",
     )
 
 
 def overlay(config: dict[str, Any], path: Path) -> None:
-    """Lay a YAML file of settings over others: tables are joined, all else is replaced.
+    """Override settings with those of a YAML file: tables are merged, all else is replaced.
 
     Raises:
         InputError: no such file, no YAML, or a setting that isn't there or has another form.
@@ -240,12 +240,12 @@ def overlay(config: dict[str, Any], path: Path) -> None:
             config[name] = _joined(name, config[name], _absolute(name, value))
         except _OtherFormError as error:
             raise InputError(
-                str(error), path=path, remedy="give it in the same form; lists stand in brackets"
+                str(error), path=path, remedy="give it in the same form; lists are in brackets"
             ) from error
 
 
 def check_texts(value: Any, name: str = "") -> None:
-    """Refuse settings that no command can be given as an argument.
+    """Refuse settings that can't be arguments of a command.
 
     Raises:
         InputError: a text or a name with a NUL character in it, or with half of a character.
@@ -259,7 +259,7 @@ def check_texts(value: Any, name: str = "") -> None:
             check_texts(inner, name)
     elif isinstance(value, str) and ("\0" in value or not is_unicode(value)):
         raise InputError(
-            f"setting {name!a} is {value!a}, which no program can be given",
+            f"setting {name!a} is {value!a}, which can't be an argument of a program",
             cause="it holds a NUL character, or bytes that aren't UTF-8",
             remedy="write it without them",
         )

@@ -1,22 +1,23 @@
-"""What `zerochain show` says of a model before it prints its configuration."""
+"""What `zerochain show` prints about a model before its configuration.
+
+Such facts need to know what a model is (its voices, its error rate), which `formats` doesn't.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zerochain.errors import listed
+from zerochain.errors import counted, listed
+from zerochain.formats.bundle import SAMPLE, Bundle
 from zerochain.formats.identity import short
 from zerochain.training.outcome import ending
 
-if TYPE_CHECKING:
-    from zerochain.formats.bundle import Bundle
-
 
 def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
-    """Names and values, of kinds of models of which there is something to say."""
+    """Names and values, for the kinds of models that have such facts."""
     try:
         match bundle.model:
             case "speaker-encoder":
@@ -26,22 +27,20 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
             case _:
                 return {}
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        return {"damaged": f"its configuration lacks or makes no sense of {error}"}
+        return {"damaged": f"its configuration lacks {error}, or holds an impossible value"}
 
 
 def _equal_error_rate(training: Mapping[str, Any]) -> str:
     """How well a speaker encoder tells speakers apart."""
-    from zerochain.cli.speakers import verdict
+    from zerochain.cli.speakers import verdict  # it imports torch
 
     return verdict(training["held"], training["verification"])
 
 
 def _inverter(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    from zerochain.formats.bundle import SAMPLE
-
     sample = folder / SAMPLE
     return {
-        "speaks": f"{config['n_units']} units of {config['step_ms']:g} ms",
+        "speaks": f"{counted(config['n_units'], 'unit')} of {config['step_ms']:g} ms",
         "unit model": short(str(config["unit_model"])),
         "voices": listed(list(_voices(config))),
         "speaker encoder": short(str(config["speaker_encoder_id"])),
@@ -62,6 +61,6 @@ def _training(report: Mapping[str, Any]) -> str:
     if "steps" not in report:
         return speech
     return (
-        f"{speech}, {report['steps']} steps ({ending(report['converged'])}); validation loss "
-        f"{report['best_valid_loss']:.4f} at step {report['best_step']}"
+        f"{speech}, {counted(report['steps'], 'step')} ({ending(report['converged'])}); validation "
+        f"loss {report['best_valid_loss']:.4f} at step {report['best_step']}"
     )

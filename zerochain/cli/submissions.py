@@ -1,21 +1,30 @@
-"""Challenge submissions on the command line: export and import them."""
+"""`zerochain export` and `import` of submissions to the ZeroSpeech challenges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from zerochain.cli.check import LANGUAGES, SUBSETS, expected_names, named_paths
-from zerochain.cli.common import FILE, FOLDER, PATH, Command, out_option
-from zerochain.cli.export import ids_option
-
-if TYPE_CHECKING:
-    from zerochain.exchange.importing import Imported
-    from zerochain.exchange.submission_rules import Violation
+from zerochain.cli.check import expected_names, named_paths
+from zerochain.cli.common import FILE, FOLDER, PATH, Command, ids_option, out_option
+from zerochain.errors import counted
+from zerochain.exchange.importing import (
+    Imported,
+    import_zerospeech2019,
+    import_zerospeech2021,
+)
+from zerochain.exchange.submission_rules import Violation
+from zerochain.exchange.submissions import (
+    Part,
+    export_abxls,
+    export_zerospeech2019,
+    export_zerospeech2021,
+)
+from zerochain.exchange.zerospeech import LANGUAGES, SUBSETS, check_2019, check_2021
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +51,7 @@ F = TypeVar("F", bound=Callable[..., Any])
     type=click.Choice(["dtw_cosine", "dtw_kl", "levenshtein"]),
     default="dtw_cosine",
     show_default=True,
-    help="What the challenge scores ABX by.",
+    help="The challenge's distance for ABX.",
 )
 @click.option("--parallel-train", is_flag=True, help="The parallel recordings were used.")
 @click.option("--external-data", is_flag=True, help="Other data were used.")
@@ -53,7 +62,7 @@ F = TypeVar("F", bound=Callable[..., Any])
     type=click.Choice(["step", "unit"]),
     default="step",
     show_default=True,
-    help="Units with durations: a line for every step, or for every unit, whatever it lasts.",
+    help="Units with durations: one line per step, or one per unit, however long it lasts.",
 )
 @out_option("the submission", FOLDER)
 def export_2019(out: Path, ids: str, **options: Any) -> None:
@@ -62,9 +71,6 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     Units are written as their model's codebook vectors, or one-hot where no model is given;
     features as they are. Every utterance of a unit file goes in: encode the test split alone.
     """
-    from zerochain.exchange.submissions import Part, export_zerospeech2019
-    from zerochain.exchange.zerospeech2019 import check as violations
-
     parts = {}
     for language in LANGUAGES:
         source, model, wavs = (options.pop(f"{language}{x}") for x in ("", "_model", "_wavs"))
@@ -75,7 +81,7 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     if not parts:
         raise click.BadParameter("there is nothing to export: give --english, --surprise or both")
     export_zerospeech2019(out, parts, **options)
-    incomplete(out, violations(out))
+    incomplete(out, check_2019(out))
 
 
 @click.command(
@@ -138,21 +144,18 @@ def export_2021(
     zerospeech-benchmarks, the challenges' toolkit today, takes --layout abxLS. The default is the
     layout of the server of 2021.
     """
-    from zerochain.exchange import abxls, zerospeech2021
-    from zerochain.exchange.submissions import Part, export_abxls, export_zerospeech2021
-
     made = {subset: Part(path, model, None, ids == "path") for subset, path in parts.items()}
     if layout == "abxLS":
         if code is not None:
-            raise click.BadParameter("--code is of the layout 2021; abxLS takes a --code-url")
+            raise click.BadParameter("--code only applies to --layout 2021; abxLS takes --code-url")
         year = year or datetime.now(tz=UTC).year
         export_abxls(out, made, code_url=code_url, year=year, **options)
-        incomplete(out, abxls.check(out))
+        incomplete(out, check_2021(out))
         return
     if code_url or year:
-        raise click.BadParameter("--code-url and --year are of the layout abxLS")
+        raise click.BadParameter("--code-url and --year only apply to --layout abxLS")
     export_zerospeech2021(out, made, code=code, **options)
-    incomplete(out, zerospeech2021.check(out))
+    incomplete(out, check_2021(out))
     click.echo("layout of 2021's server; zerospeech-benchmarks takes --layout abxLS")
 
 
@@ -162,7 +165,7 @@ def imported_options(function: F) -> F:
         click.option("--corpus", type=FOLDER, help="The recordings: speakers, and lengths."),
         ids_option,
         click.option("--only", type=FILE, help="Take only the files in this list."),
-        click.option("--system", help="What the system is called.  [default: the folder's name]"),
+        click.option("--system", help="The system's name.  [default: the folder's name]"),
         out_option("features/ and units.parquet", FOLDER),
     ]
     for option in reversed(options):
@@ -179,21 +182,19 @@ def imported_options(function: F) -> F:
 @click.argument("submission", type=FOLDER)
 @click.option("--language", type=click.Choice(LANGUAGES), required=True)
 @click.option(
-    "--step-ms", type=click.FloatRange(min=0, min_open=True), help="How long a line lasts."
+    "--step-ms", type=click.FloatRange(min=0, min_open=True), help="The length of a line."
 )
 @click.option("--spread", is_flag=True, help="Instead: lines share their recording evenly.")
 @imported_options
 def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -> None:
-    """Take somebody's SUBMISSION to ZeroSpeech 2019/2020 in, to be scored.
+    """Import a SUBMISSION to ZeroSpeech 2019/2020, to be scored.
 
-    features/ holds the vectors, for 'score abx'; units.parquet a unit for every different line,
+    features/ holds the vectors, for 'score abx'; units.parquet a unit for every distinct line,
     for 'score bitrate'. With the --corpus, lines have to last as long as the recordings. The
-    challenge's ABX (--protocol zs2019) takes every line once, whatever it lasts: where lines are
-    segments, give no --corpus here and any --step-ms, and score features/ by it; --spread is for
-    all else.
+    challenge's ABX (--protocol zs2019) takes every line once, however long it lasts: where lines
+    are segments, give no --corpus here and any --step-ms, and score features/ with it; --spread is
+    for everything else.
     """
-    from zerochain.exchange.importing import import_zerospeech2019
-
     names = None if only is None else expected_names(only)
     made = import_zerospeech2019(submission, only=names, folders=ids == "path", **options)
     _say(options["out"], made, "zs2019")
@@ -209,21 +210,21 @@ def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -
 @click.option("--subset", type=click.Choice(SUBSETS), required=True)
 @imported_options
 def import_2021(submission: Path, only: Path | None, ids: str, **options: Any) -> None:
-    """Take the phonetic part of somebody's SUBMISSION to ZeroSpeech 2021 in, to be scored.
+    """Import the phonetic part of a SUBMISSION to ZeroSpeech 2021, to be scored.
 
     It has the layout of 2021's server (phonetic/), or that of zerospeech-benchmarks (abxLS).
     """
-    from zerochain.exchange.importing import import_zerospeech2021
-
     names = None if only is None else expected_names(only)
     made = import_zerospeech2021(submission, only=names, folders=ids == "path", **options)
     _say(options["out"], made, "zs2021")
 
 
 def incomplete(submission: Path, violations: Iterator[Violation]) -> None:
-    """Say what was written, and what it lacks to be submitted."""
+    """Print what was written, and what is missing for a submission."""
     lacks = [str(violation) for violation in violations]
-    click.echo(f"{submission}: written" + (", not complete yet:" if lacks else ", keeps all rules"))
+    click.echo(
+        f"{submission}: written" + (", not complete yet:" if lacks else ", follows all rules")
+    )
     for line in lacks:
         click.echo(f"  {line}")
 
@@ -232,12 +233,12 @@ def _say(out: Path, imported: Imported, protocol: str) -> None:
     units = imported.unit_file
     n_lines = sum(len(line) for line in units.units.values())
     click.echo(
-        f"{out}: {len(units.units)} utterances, {n_lines} lines of {imported.dim} numbers, "
-        f"{units.n_units} of them different; "
+        f"{out}: {counted(len(units.units), 'utterance')}, {counted(n_lines, 'line')} of "
+        f"{counted(imported.dim, 'number')}, {units.n_units} of them distinct; "
         + (f"a line lasts {units.step_ms:g} ms" if units.durations is None else "lines are spread")
     )
     if imported.missing:
-        click.echo(f"the corpus has {len(imported.missing)} utterances more")
+        click.echo(f"the corpus has {counted(len(imported.missing), 'more utterance')}")
     if how := _ABX.get(imported.distance):
         asked = f"zerochain score abx {out}/{how} --protocol {protocol}"
         click.echo(f"it asks for {imported.distance}: {asked}")
@@ -251,4 +252,4 @@ _ABX = {
     "euclidean": "features --distance euclidean --normalise length",
     "kl_symmetric": "features --distance kl_symmetric --normalise length",
 }
-"""How a submission's distance is called in 'zerochain score abx'; 2021 scales frames to length 1"""
+"""A submission's distance as options of 'zerochain score abx'; 2021 scales frames to length 1"""

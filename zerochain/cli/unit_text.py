@@ -1,4 +1,4 @@
-"""Units and features of other programs on the command line."""
+"""`zerochain export` and `import` of units and features of other programs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, out_option
-from zerochain.cli.export import ids_option
+from zerochain.cli.common import FILE, FOLDER, Command, ids_option, out_option
+from zerochain.errors import counted
+from zerochain.exchange import feature_files, importing
+from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
+from zerochain.formats.identity import ids_by_name
+from zerochain.formats.units import read_units
 
 kind_option = click.option(
     "--format",
@@ -19,13 +23,15 @@ kind_option = click.option(
     "names is enough); fairseq: id|12 12 33.",
 )
 corpus_option = click.option(
-    "--corpus", type=FOLDER, help="Theirs: gives speakers, and ids and lengths are checked."
+    "--corpus",
+    type=FOLDER,
+    help="Their corpus: gives speakers, and ids and lengths are checked against it.",
 )
 step_option = click.option(
     "--step-ms",
     type=click.FloatRange(min=0, min_open=True),
     required=True,
-    help="From one to the next.",
+    help="From one unit or frame to the next.",
 )
 
 
@@ -41,7 +47,7 @@ step_option = click.option(
     type=click.Choice(["steps", "merged"]),
     default="steps",
     show_default=True,
-    help="A unit for every step, or repeats merged (their times are lost).",
+    help="One unit per step, or repeats merged (which loses their times).",
 )
 @ids_option
 @out_option("the file", FILE)
@@ -51,10 +57,6 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
     fastabx and DiscoPhon's ABX know a recording by its name without folders: give --ids name
     here and to 'export items' where ids have some.
     """
-    from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
-    from zerochain.formats.identity import ids_by_name
-    from zerochain.formats.units import read_units
-
     unit_file = read_units(units)
     whole = {name: name for name in unit_file.ids}
     names = whole if ids == "path" else ids_by_name(unit_file.ids, f"file {units.name}")
@@ -67,7 +69,8 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
         click.echo(f"Warning: {note}", err=True)
     is_step = repeats == "steps"
     what = f"a unit every {unit_file.step_ms:g} ms" if is_step else "repeats merged, no times"
-    click.echo(f"{out}: {len(lines)} utterances, {sum(map(len, lines.values()))} units, {what}")
+    n_units = counted(sum(map(len, lines.values())), "unit")
+    click.echo(f"{out}: {counted(len(lines), 'utterance')}, {n_units}, {what}")
 
 
 @click.command(
@@ -82,18 +85,16 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
 @click.option("--n-units", type=click.IntRange(min=1), help="[default: the highest + 1]")
 @corpus_option
 @ids_option
-@click.option("--suffix", default="", help="What all names end with and no id does: .wav")
-@click.option("--system", help="What made them.  [default: the file's name]")
+@click.option("--suffix", default="", help="What all names end with but no id does: .wav")
+@click.option("--system", help="How they were made.  [default: the file's name]")
 @out_option("the units.parquet", FILE)
 def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> None:
-    """Take units of a FILE of other programs in, one unit a step; names stay as they are."""
-    from zerochain.exchange.importing import import_units as take_in
-
-    made = take_in(file, out, kind, folders=ids == "path", **options)
+    """Import units from a FILE of another program, one unit per step; names stay as they are."""
+    made = importing.import_units(file, out, kind, folders=ids == "path", **options)
     count = sum(len(line) for line in made.units.values())
     click.echo(
-        f"{out}: {len(made.units)} utterances, {count} units of 0 … {made.n_units - 1}, "
-        f"each {made.step_ms:g} ms"
+        f"{out}: {counted(len(made.units), 'utterance')}, {counted(count, 'unit')} of 0 … "
+        f"{made.n_units - 1}, each {made.step_ms:g} ms"
     )
 
 
@@ -106,16 +107,14 @@ def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> 
 @step_option
 @corpus_option
 @ids_option
-@click.option("--name", "extractor", help="What the features are.  [default: the FOLDER's name]")
+@click.option("--name", "extractor", help="The kind of features.  [default: the FOLDER's name]")
 @out_option("the features", FOLDER)
 def import_features(out: Path, ids: str, **options: Any) -> None:
-    """Take features in from a FOLDER and its subfolders: .npy (T, D), or .txt with a frame a line.
+    """Import features from a FOLDER and its subfolders: .npy (T, D), or .txt with a frame per line.
 
     .txt files are those of ZeroSpeech 2021 and Libri-Light: numbers with spaces between them.
     """
-    from zerochain.exchange.feature_files import import_features as take_in
-
-    made, others = take_in(out=out, folders=ids == "path", **options)
-    click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} × {made.dim}")
+    made, others = feature_files.import_features(out=out, folders=ids == "path", **options)
+    click.echo(f"{out}: {counted(len(made), 'utterance')}, {len(made.frames)} × {made.dim}")
     for suffix, count in others.items():
         click.echo(f"left out: {count} {suffix}")

@@ -1,9 +1,12 @@
-"""What a sound file holds, beside what its header promises.
+"""What a sound file really holds, compared with what its header promises.
 
-libsndfile believes headers. Here a file is recognised by its first bytes, whatever it is called,
-its container is walked, and what is promised is compared with what is there: less is refused as
-cut short; more, as recorders leave it that lost power and headers whose 32 bits overflowed, is
-read, with a note; files joined end to end are read one after the other.
+libsndfile trusts headers. Here a file is recognised by its first bytes, whatever its name, its
+container is parsed, and the header's promise is compared with what is there: less is refused as
+cut short; more, as from recorders that lost power or headers whose 32 bits overflowed, is read,
+with a note; files joined end to end are read one after the other.
+
+`chunks`, `streams`, `mpeg` and `plain` parse the families of containers, `source` says which bytes
+are sound, and `reader` decodes them.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,13 +25,15 @@ from zerochain.containers.source import (
     CONVERT,
     CUT_SHORT,
     Begins,
+    Contents,
     File,
     Found,
     Piece,
+    Run,
     behind_tags,
     unreadable,
 )
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 
 __all__ = ["Contents", "Reader", "Run", "examine", "unreadable"]
 
@@ -58,64 +63,7 @@ _MOST_PER_BYTE = 8192
 """Samples that a byte of a file can stand for: silence in FLAC takes 14 bytes for 65,535."""
 _MOST_PIECES = 10_000
 _RACY_NS = 2_000_000_000
-"""A file that changed just now may change again without its time of change telling."""
-_EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
-WIDTHS = {
-    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
-    "ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2,
-}  # fmt: skip
-"""Bytes of a sample in the codecs that store each by itself."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A piece of a file, and the samples that it decodes to."""
-
-    piece: Piece
-    n_samples: int
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a sound file holds."""
-
-    container: str
-    codec: str
-    sample_rate: int
-    n_channels: int
-    runs: tuple[Run, ...]
-    note: str = ""
-    is_counted: bool = False
-    """Its header doesn't say how long it is: its samples were counted by decoding them."""
-
-    @property
-    def n_samples(self) -> int:
-        return sum(run.n_samples for run in self.runs)
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels, where they are stored as they are; else 1."""
-        return WIDTHS.get(self.codec, 0) * self.n_channels or 1
-
-    @property
-    def can_seek(self) -> bool:
-        """Whether libsndfile goes to any sample exactly.
-
-        It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
-        frames borrow from those before are lacking), in Opus, and in GSM not at all.
-        """
-        bare = self.container in _EXACT and self.codec in WIDTHS
-        return (bare or self.container == "FLAC") and not self.is_counted
-
-    @property
-    def block(self) -> int:
-        """Samples by which other programs may take it for longer than it is."""
-        return 320 if self.codec == "GSM610" else 1
-
-    @property
-    def slack(self) -> int:
-        """Samples that may be lacking at the end: MPEG frames have no exact length."""
-        return 1152 if self.codec.startswith("MPEG") else 0
+"""A file that changed less than 2 s ago may change again with the same time stamp."""
 
 
 def examine(path: Path) -> Contents:
@@ -142,7 +90,7 @@ def examine(path: Path) -> Contents:
 
 @lru_cache(maxsize=512)
 def _examined(path: Path, *_state: int) -> Contents:
-    """Once for each state of a file: long ones are read through for it."""
+    """The contents, cached for each state of a file: long files are read through for it."""
     try:
         with File(path) as file:
             found = _walk(file)
@@ -183,19 +131,19 @@ def _common(names: list[str]) -> str:
 
 
 def _walk(file: File) -> list[Found]:
-    """Everything in the file, container by container, but those without sound."""
+    """Everything in the file, container by container, without those that hold no sound."""
     found: list[Found] = []
     at = 0
     while at < file.size:
         if at > 0 and found[0].n_samples == 0 and file.size - at == found[0].stop:
-            break  # written to a pipe by libsndfile: the header once more before and behind
+            break  # written to a pipe by libsndfile: the header is repeated before and after
         parse = _parser(file, at)
         if parse is None and at == 0:
             _check_foreign(file)
             return [Found(Piece(0, file.size), file.size)]
         if parse is None or len(found) == _MOST_PIECES:
             raise file.refused(
-                f"more sound, or something else, begins at byte {at:,}, behind what its header "
+                f"more sound, or something else, begins at byte {at:,}, after what its header "
                 "describes",
                 "a second chunk of sound, or several files joined",
                 "write it again: 'ffmpeg -i OLD NEW.flac', and compare the lengths",
@@ -211,12 +159,12 @@ def _check_foreign(file: File) -> None:
     for name, place, magic in _FOREIGN:
         if head[place:].startswith(magic):
             raise file.refused(
-                f"{name}, which isn't read here", "as telephones and web browsers record", CONVERT
+                f"{name}, which isn't read here", "as phones and web browsers record", CONVERT
             )
 
 
 def _parser(file: File, at: int) -> _Parser | None:
-    """What reads the container that begins at an offset; None where none is recognised."""
+    """The parser of the container at an offset; None where none is recognised."""
     inner = behind_tags(file, at)
     head = file.at(inner, 40)
     for magic, parser in _MAGIC:
@@ -226,13 +174,13 @@ def _parser(file: File, at: int) -> _Parser | None:
 
 
 def _begins(file: File, at: int) -> bool:
-    """Whether a container begins behind another; MPEG, which two bytes begin, only with a tag."""
+    """Whether another container begins here; MPEG, which only two bytes mark, needs a tag."""
     parse = _parser(file, at) if at + 12 <= file.size else None
     return parse is not None and (parse is not mpeg.mpeg or file.at(at, 3) == b"ID3")
 
 
 def _measured(path: Path, found: Found) -> Contents:
-    """What libsndfile makes of a container, compared with what was found."""
+    """What libsndfile reads from a container, compared with what was found."""
     contents: Contents | None
     try:
         contents = _opened(path, found.piece, found)
@@ -246,7 +194,8 @@ def _measured(path: Path, found: Found) -> Contents:
     if contents.n_samples < found.promised:
         raise unreadable(
             path,
-            f"the header promises {found.promised} samples, {contents.n_samples} could be read",
+            f"the header promises {counted(found.promised, 'sample')}, "
+            f"{contents.n_samples:,} could be read",
             CUT_SHORT,
         )
     if contents.is_counted and contents.n_samples == found.promised:
@@ -288,4 +237,4 @@ def _check_sense(path: Path, contents: Contents) -> None:
             "damaged",
         )
     if contents.n_samples <= 0:
-        raise unreadable(path, "the file holds no samples", "the recording was stopped at once")
+        raise unreadable(path, "the file holds no samples", "the recording was stopped immediately")

@@ -1,4 +1,9 @@
-"""Containers made of chunks, each with a name and a size: WAV, RF64, W64, AIFF, SVX, CAF."""
+"""Containers made of chunks, each with a name and a size: WAV, RF64, W64, AIFF, SVX, CAF.
+
+A container is walked chunk by chunk up to its sound; `source.extent` then finds how far the sound
+really goes, whatever its chunk claims. Layouts differ in the width and byte order of names and
+sizes, in alignment, and in whether a size counts its own header.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ _KNOWN = set(
     b"list bext id3  cue  fact smpl inst peak ixml junk pad  fllr umid axml disp cart chna levl "
     b"_pmx name auth anno mark comt appl midi info strg uuid free chan afsp minf elm1 regn".split()
 ) | {b"id3 ", b"cue ", b"pad "}
-"""Chunks that are no sound: of these, a copy that was cut short may have lost a part."""
+"""Chunks without sound: a copy that was cut short may have lost part of these."""
 _MPEG = {0x50, 0x55}
 _PCM, _FLOAT, _ALAW, _ULAW, _GSM, _EXTENSIBLE = 1, 3, 6, 7, 0x31, 0xFFFE
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -63,10 +68,10 @@ CAF = Layout(4, 8, ">", 1)
 
 
 def chunks(file: File, layout: Layout, offset: int, base: int = 0) -> Iterator[Chunk]:
-    """The chunks from `offset` on, until one goes beyond the end of the file.
+    """The chunks from `offset` on, until one exceeds the end of the file.
 
     Args:
-        base: where the container begins, for chunks that are aligned to it.
+        base: the beginning of the container, for chunks that are aligned to it.
     """
     header = layout.name_bytes + layout.size_bytes
     for _ in range(_MOST_CHUNKS):
@@ -88,8 +93,8 @@ def chunks(file: File, layout: Layout, offset: int, base: int = 0) -> Iterator[C
 def after(file: File, layout: Layout, offset: int, begins: Begins, base: int) -> int | None:
     """Where a container ends whose sound ends at `offset`; None if more sound follows.
 
-    What may follow are chunks, one after the other to the end; a writer may have left out the
-    padding byte before them. Then the end of the file, zeros up to it, or another container.
+    Chunks may follow, one after the other; a writer may have left out the padding byte before them.
+    Then comes the end of the file, zeros up to it, or another container.
     """
     places = {offset, offset + -(offset - base) % layout.alignment}
     for place in sorted(places, reverse=True):
@@ -108,7 +113,7 @@ def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base:
         if chunk is None or chunk.size < 0 or not _is_named(chunk.name):
             return None
         if chunk.name[:4] == b"data" and chunk.size > 0:
-            return place  # no container begins there, so that it is refused by name
+            return place  # not a container, so the caller refuses it by name
         stop = chunk.start + chunk.size
         if stop > file.size:
             return file.size if chunk.name[:4].lower() in _KNOWN else None
@@ -117,7 +122,7 @@ def _end_of_chunks(file: File, layout: Layout, place: int, begins: Begins, base:
 
 
 def _behind(file: File, layout: Layout, stop: int, size: int, base: int) -> int:
-    """Where the chunk behind one of this size begins; some writers leave the padding out."""
+    """Where the next chunk begins after one of this size; some writers omit the padding."""
     pad = -(stop - base) % layout.alignment if layout is W64 else size % layout.alignment
     name = file.at(stop, layout.name_bytes)
     return stop if pad and len(name) == layout.name_bytes and _is_named(name) else stop + pad
@@ -189,7 +194,7 @@ def _riff_sound(
     if raw:
         return _pcm(at, start, sound, raw, rate, channels)
     at_most = None
-    if tag == _GSM:  # for a padding byte, libsndfile decodes a block of noise
+    if tag == _GSM:  # libsndfile would decode a padding byte to a block of noise
         at_most = (sound.stop - start) // 65 * 320
     if sound.is_right:
         piece = Piece(at, sound.stop if layout is W64 else sound.end)
@@ -208,7 +213,7 @@ def _riff_sound(
 
 
 def _counts_header(file: File, at: int, start: int, promised: int) -> bool:
-    """Whether the sound's size is that of the whole file, of which nothing is lacking."""
+    """Whether the sound's size is that of the whole file, and the file is complete."""
     whole = file.number(at + 4, 4, "<") + 8
     return whole == file.size - at and 0 < promised - (file.size - start) <= start - at
 
@@ -225,7 +230,7 @@ def _mpeg_inside(file: File, start: int, sound: Extent, begins: Begins) -> Found
 
 
 def _riff_header(form: bytes, size: int) -> bytes:
-    """A WAV's header, for sound whose own says a wrong size."""
+    """A WAV header, for sound whose own header gives a wrong size."""
     form += b"\0" * (len(form) % 2)
     head = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", size)
     return b"RIFF" + struct.pack("<I", len(head) + size) + head
@@ -267,14 +272,17 @@ def aiff(file: File, at: int, begins: Begins) -> Found:
     is_unknown = sound_chunk.size == 0 or is_open(sound_chunk.size)
     if raw and n_frames * unit > promised and not is_unknown:
         raise file.refused(
-            f"cut short: the header promises {n_frames} samples, the sound has {promised // unit}"
+            f"cut short: the header promises {n_frames:,} samples, the sound has "
+            f"{promised // unit:,}"
         )
     follows = _follows(file, RIFX, begins, at)
     sound = extent(file, start, promised, follows, begins, magic=b"FORM", unit=unit)
     if raw:
         found = _pcm(at, start, sound, raw, rate, channels)
         if sound.is_right and 0 <= n_frames < (found.n_samples or 0) - 1:
-            note = f"the header promises {n_frames} samples, and all {found.n_samples} were read"
+            note = (
+                f"the header promises {n_frames:,} samples, and all {found.n_samples:,} were read"
+            )
             return replace(found, note=note, piece=found.fallback or found.piece, fallback=None)
         return found
     if sound.note:
@@ -295,7 +303,7 @@ def _aiff_raw(kind: bytes, bits: int) -> Raw | None:
 
 
 def _extended(data: bytes) -> float:
-    """An 80-bit IEEE 754 number, as AIFF writes its sample rate; NaN where it is none."""
+    """An 80-bit IEEE 754 number, as AIFF writes its sample rate; NaN if invalid."""
     head, mantissa = struct.unpack(">HQ", data)
     exponent = (head & 0x7FFF) - 16383 - 63
     if not -200 < exponent < 200:
@@ -328,7 +336,7 @@ def caf(file: File, at: int, begins: Begins) -> Found:
             values = struct.unpack(">d4sIIIII", file.at(chunk.start, 32).ljust(32, b"\0"))
             rate, kind, flags, packet, _, channels, bits = values
         elif chunk.name == b"data":
-            start = chunk.start + 4  # behind the count of edits
+            start = chunk.start + 4  # after the count of edits
             promised = None if chunk.size < 4 else chunk.size - 4
             raw = _caf_raw(kind, flags, bits, packet // channels if channels else 0)
             unit = raw.n_bytes * channels if raw else 1

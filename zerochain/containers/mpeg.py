@@ -1,8 +1,8 @@
-"""MP3 and its elder layers: frames one after the other, each with its own header.
+"""MP3 and the older MPEG layers: frames one after the other, each with its own header.
 
-Nothing says how long the whole is, but for the first frame of most encoders, which holds no sound
-but a table (Xing, Info or VBRI) with the number of frames; decoders believe it. So the frames are
-walked.
+Nothing gives the total length except the first frame of most encoders, which holds a table (Xing,
+Info or VBRI) with the number of frames instead of sound; decoders trust it. So the frames are
+walked and counted here, and compared with the table.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 from zerochain.containers.source import Begins, File, Found, Piece, behind_tags
 from zerochain.containers.streams import REMUX
+from zerochain.errors import counted
 
 _BLOCK = 1 << 20
 _RESYNC = 1 << 16
 _LONGEST_TABLE = 200
 _TAG = 512
 _GAPS = 2 * 4095 + 1152
-"""Samples that an encoder may have put before and behind the sound, and decoders take away."""
+"""Padding samples that an encoder may add around the sound, and decoders remove."""
 _DELAY = 529
-"""Samples that mpg123 takes away at the beginning of a stream with a table."""
+"""Samples that mpg123 removes at the beginning of a stream with a table."""
 _RATES = (44_100, 48_000, 32_000)
 _KBPS = {  # (MPEG-1?, layer) → kbit/s by index
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -44,7 +45,7 @@ class Frame(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def frame(head: bytes) -> Frame | None:
-    """The frame whose header begins with these three bytes, or None if they are none."""
+    """The frame whose header begins with these three bytes, or None if they aren't one."""
     if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -62,7 +63,7 @@ def frame(head: bytes) -> Frame | None:
 
 
 def begins_at(file: File, at: int) -> bool:
-    """Whether two MPEG frames of one kind begin at an offset."""
+    """Whether two MPEG frames of one kind follow each other at an offset."""
     first = frame(file.at(at, 3))
     if first is None:
         return False
@@ -71,7 +72,7 @@ def begins_at(file: File, at: int) -> bool:
 
 
 def mpeg(file: File, at: int, begins: Begins, limit: int | None = None) -> Found:
-    """MPEG frames from an offset on, up to `limit` or what is joined behind them.
+    """MPEG frames from an offset on, up to `limit` or to what is joined after them.
 
     Raises:
         InputError: fewer frames than the table promises, or the last is cut short.
@@ -123,10 +124,10 @@ def mpeg(file: File, at: int, begins: Begins, limit: int | None = None) -> Found
 
 
 def _table(head: bytes, n_frames: int, n_bytes: int) -> bytes:
-    """A frame that tells how many others follow, as libsndfile needs it.
+    """A frame with the number of frames that follow, which libsndfile needs.
 
-    It guesses the length of a file without such a table from the first frame, and reads no
-    further: of an MP3 of variable bit rate, half may be lost.
+    Without such a table it guesses the length from the first frame and reads no further: half of an
+    MP3 with variable bit rate may be lost.
     """
     is_mono, is_first = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
     side = (17 if is_mono else 32) if is_first else (9 if is_mono else 17)
@@ -177,7 +178,7 @@ class _Walk:
         return _promised(self._file.at(place, min(found.n_bytes, _LONGEST_TABLE))) is not None
 
     def _after(self, place: int) -> int | None:
-        """Where frames go on behind what is no frame; None where the stream ends."""
+        """Where frames continue after something else; None where the stream ends."""
         file = self._file
         head = file.at(place, 32)
         if head[:3] == b"ID3" or (begins_at(file, place) and not self._alike_at(place)):
@@ -195,11 +196,11 @@ class _Walk:
         further = _resynced(file, place, self._limit, self._head)
         if further >= 0:
             if not file.is_zero(place, further):
-                self.note = f"{further - place} bytes at byte {place:,} are no MPEG frame"
+                self.note = f"no MPEG frame in {counted(further - place, 'byte')} at byte {place:,}"
             return further
         rest = self._limit - place
         if rest > _TAG and head[:11] != b"LYRICSBEGIN" and not file.is_zero(place, self._limit):
-            found = f"{rest} bytes behind its last MPEG frame, at byte {place:,}, are no MPEG frame"
+            found = f"no MPEG frame in the last {counted(rest, 'byte')}, from byte {place:,} on"
             if rest > _RESYNC:
                 raise file.refused(found, "damaged, or another file was joined to it")
             self.note = found
@@ -214,7 +215,7 @@ def _is_alike(one: Frame, other: Frame | None) -> bool:
 
 
 def _resynced(file: File, place: int, limit: int, like: Frame | None) -> int:
-    """Where the next two frames begin within 64 KiB (behind zeros, anywhere), or -1."""
+    """Where the next two frames begin within 64 KiB (anywhere after zeros), or -1."""
     for offset, data in file.blocks(place, limit):
         if zeros := len(data) - len(data.lstrip(b"\0")):
             place = offset + zeros
@@ -235,7 +236,7 @@ def _resynced(file: File, place: int, limit: int, like: Frame | None) -> int:
 def _promised(table: bytes) -> int | None:
     """How many frames the table in a first frame promises; None if there is no table.
 
-    0 is a table that says nothing of it.
+    0 is a table without the number.
     """
     for place in (36, 21, 13):
         if table[place : place + 4] in (b"Xing", b"Info"):

@@ -1,4 +1,8 @@
-"""Containers that are one header and the samples: AU, NIST SPHERE and rarer ones."""
+"""Containers with one header before the samples: AU, NIST SPHERE and rarer ones.
+
+Rarer formats are left to libsndfile, and only the size that their header promises is compared with
+the file (`check_rarer`).
+"""
 
 from __future__ import annotations
 
@@ -86,7 +90,7 @@ def _sound(
         end = nothing_follows(file, offset)
         return offset if end is None and begins(file, offset) else end
 
-    magic = file.at(at, 8)  # the second four bytes of an AU are where its sound begins
+    magic = file.at(at, 8)  # bytes 4 to 8 of an AU give where its sound begins
     sound = extent(file, start, promised, follows, begins, magic=magic, unit=max(unit, 1))
     if raw is None or channels == 0:
         return Found(Piece(at, sound.stop), sound.end, rate, channels, note=sound.note)
@@ -100,8 +104,8 @@ def _sound(
 def check_rarer(file: File, container: str, n_samples: int, frame_bytes: int) -> None:
     """Compare what a rarer format's header promises with the size of the file.
 
-    IRCAM, PAF and PVF promise nothing: their sound goes to the end of the file. XI's length is
-    0 as libsndfile writes it.
+    IRCAM, PAF and PVF promise nothing: their sound goes to the end of the file. libsndfile
+    writes 0 as XI's length.
 
     Args:
         container: as libsndfile names it.
@@ -167,9 +171,9 @@ def _mat5(file: File, _: int) -> tuple[int, int]:
 
 
 def _voc(file: File, _: int) -> tuple[int, int]:
-    """The block of sound and those behind it, up to the terminator, which may be lacking.
+    """The block of sound and those after it, up to the terminator, which may be missing.
 
-    libsndfile takes all that follows the first block's header for sound.
+    libsndfile takes everything after the first block's header for sound.
     """
     start = place = file.number(20, 2, "<")
     n_sounds = 0
@@ -178,7 +182,7 @@ def _voc(file: File, _: int) -> tuple[int, int]:
         n_sounds += head[0] in _VOC_SOUND
         if n_sounds > 1:
             raise file.refused(
-                "its sound is in several blocks, between which libsndfile doesn't tell",
+                "its sound is in several blocks, which libsndfile can't tell apart",
                 "written by a program that records block by block",
                 "convert it: 'sox OLD NEW.flac'",
             )

@@ -1,4 +1,8 @@
-"""libsndfile, given one piece of a file at a time and read from its beginning on."""
+"""Decoding with libsndfile: one piece of a file at a time, or all of its pieces end to end.
+
+`Reader` gives libsndfile a piece as a file of its own and reads it from its beginning on; `Decoder`
+goes through all pieces of a file and decodes each sample once.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from zerochain.containers.source import CONVERT, Piece, unreadable
+from zerochain.containers.source import CONVERT, CUT_SHORT, Contents, Piece, unreadable
+from zerochain.errors import InputError
 
+BLOCK = 57_600
+"""Samples decoded at once: a multiple of the frames and blocks of all codecs."""
 RATES = (1_000, 1_000_000)
-"""Hz. Below 1 kHz no speech is left; above 1 MHz nobody samples sound."""
+"""Hz. Below 1 kHz there is no speech; above 1 MHz no recordings exist."""
 MOST_CHANNELS = 256
 _UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
 _REFUSALS = (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError)
@@ -52,7 +59,7 @@ class Window:
         return self._place
 
     def close(self) -> None:
-        """Leave the file open: other pieces may be read from it."""
+        """Do nothing: other pieces may be read from the open file."""
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
@@ -66,10 +73,10 @@ class Reader:
     """One piece of a sound file, decoded block by block.
 
     Args:
-        sample_rate, n_channels: by the container's own header, where that tells them.
+        sample_rate, n_channels: from the container's own header, where it gives them.
 
     Raises:
-        InputError: libsndfile doesn't read it; a rate or a number of channels without sense.
+        InputError: libsndfile doesn't read it, or an impossible rate or number of channels.
     """
 
     def __init__(
@@ -92,7 +99,7 @@ class Reader:
         self.sample_rate, self.n_channels = int(self._file.samplerate), int(self._file.channels)
         n = int(self._file.frames)
         self.n_samples = None if n > _UNKNOWN else max(n, 0) + piece.lead
-        """By the header; None where it doesn't say."""
+        """From the header; None where it doesn't say."""
         self._lead = piece.lead
         try:
             self._check(self.sample_rate, self.n_channels)
@@ -113,7 +120,7 @@ class Reader:
                 channels=n_channels,
             )
         if piece == Piece(0, os.fstat(self._handle.fileno()).st_size):
-            # By its handle, not its name: by name, a text called .au is taken for sound.
+            # By its handle, not its name: by name, a text file called .au is taken for sound.
             return _Sequential(self._handle.fileno(), closefd=False)
         return _Sequential(Window(self._handle, piece))
 
@@ -166,6 +173,114 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Decoder:
+    """The samples of a file from beginning to end, whatever pieces it consists of."""
+
+    def __init__(self, path: Path, contents: Contents) -> None:
+        self._path, self._contents = path, contents
+        self._reader: Reader | None = None
+        self._next_run, self._left = 0, 0
+        self._rest = np.empty((0, contents.n_channels), np.float32)
+        self.place = 0
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def go_to(self, sample: int) -> None:
+        """Move to a sample: directly where the codec allows it, otherwise by decoding up to it."""
+        if sample == self.place:
+            return
+        if self._contents.can_seek:
+            self._seek(sample)
+        while self.place < sample and len(self.read(min(BLOCK, sample - self.place))):
+            pass
+
+    def read(self, n: int) -> NDArray[np.float32]:
+        """The next `n` samples (n, channels); fewer only at the end.
+
+        Raises:
+            InputError: they can't be decoded, or are fewer than promised.
+        """
+        found = [np.empty((0, self._contents.n_channels), np.float32)]
+        try:
+            while n > 0 and (self._reader is not None or self._open_next()):
+                samples = self._some(n)
+                self._left -= len(samples)
+                self.place += len(samples)
+                n -= len(samples)
+                found.append(samples)
+                if len(samples) == 0:
+                    self._check_end()
+                if self._left == 0 or len(samples) == 0:
+                    self._close()
+        except InputError as error:
+            self._close()
+            place, self.place = self.place, -1
+            if error.found.startswith("the header promises"):
+                raise
+            promised = self._contents.n_samples
+            raise unreadable(
+                self._path,
+                f"{error.found}: the header promises {promised} samples, {place} could be read",
+                "it was cut short while it was copied, or is damaged",
+            ) from error
+        return found[-1] if len(found) == 2 else np.concatenate(found)
+
+    def _some(self, n: int) -> NDArray[np.float32]:
+        """Up to `n` of the next samples.
+
+        Where the codec can't seek, libsndfile is always asked for the same blocks, whichever parts
+        are wanted: in some formats (PAF) it loses samples otherwise.
+        """
+        assert self._reader is not None
+        if self._contents.can_seek:
+            return self._reader.read(min(n, self._left))
+        if len(self._rest) == 0:
+            self._rest = self._reader.read(min(BLOCK, self._left))
+        some, self._rest = self._rest[:n], self._rest[n:]
+        return some
+
+    def _check_end(self) -> None:
+        if self._left > self._contents.slack:
+            promised = self._contents.n_samples
+            raise unreadable(
+                self._path,
+                f"the header promises {promised} samples, {self.place} could be read",
+                CUT_SHORT,
+            )
+
+    def _seek(self, sample: int) -> None:
+        self._close()
+        begin = 0
+        for index, run in enumerate(self._contents.runs):
+            if begin <= sample < begin + run.n_samples:
+                self._next_run = index
+                break
+            begin += run.n_samples
+        if self._open_next() and self._reader is not None:
+            self._reader.seek(sample - begin)
+            self._left -= sample - begin
+            self.place = sample
+
+    def _open_next(self) -> bool:
+        if self._next_run == len(self._contents.runs):
+            return False
+        run = self._contents.runs[self._next_run]
+        rate, channels = self._contents.sample_rate, self._contents.n_channels
+        self._reader = Reader(self._path, run.piece, rate, channels)
+        self._next_run, self._left = self._next_run + 1, run.n_samples
+        return True
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+        self._rest = self._rest[:0]
 
 
 def _reason(error: Exception) -> str:

@@ -1,14 +1,10 @@
-"""A sound file's bytes, and the runs of them that libsndfile is given to decode.
+"""A sound file's bytes, what its header promises of them, and which of them are sound.
 
-ID3v2 tags: titles and pictures in front of a recording or behind it.
-
-What a header promises beside what the file holds.
-
-Three kinds of sizes are wrong without any sound being lost: those that were left open because
-the file was written to a pipe, those that a recorder didn't come to correct before its power was
-gone, and those that wrapped round at 4 GiB because a header has 32 bits for them. Behind the
-sound, other chunks may follow, a missing or an extra padding byte, or zeros that fill a sector;
-those are no sound.
+Three kinds of sizes are wrong without any sound being lost: those that were left open because the
+file was written to a pipe, those that a recorder had no time to correct before its power was gone,
+and those that wrapped round at 4 GiB because a header has 32 bits for them. Behind the sound there
+may be other chunks, ID3 tags (titles and pictures), a missing or an extra padding byte, or zeros
+that fill a sector; none of these is sound.
 """
 
 from __future__ import annotations
@@ -23,18 +19,18 @@ from typing import NamedTuple
 from zerochain.errors import InputError
 
 _SCANNED = 1 << 20
-REPAIR = "fix or remove it (imports take --skip-bad)"
+REPAIR = "fix or remove it (imports can skip it)"
 CONVERT = "if it plays, convert it: 'ffmpeg -i OLD NEW.flac'"
 CUT_SHORT = "the file was cut short while it was copied"
 
 
 def unreadable(path: Path, found: str, cause: str, remedy: str = REPAIR) -> InputError:
-    """The refusal of a sound file."""
+    """An error about a sound file."""
     return InputError(found, path=path, cause=cause, remedy=remedy)
 
 
 class Raw(NamedTuple):
-    """How bare samples are stored, as libsndfile names it."""
+    """How bare samples are stored, in libsndfile's names."""
 
     subtype: str
     endian: str
@@ -49,11 +45,11 @@ class Piece:
     start: int
     stop: int
     raw: Raw | None = None
-    """Where the bytes are bare samples; None where libsndfile finds a header in them."""
+    """Set where the bytes are bare samples; None where they begin with a header."""
     prefix: bytes = b""
-    """A header made for bytes that lack a right one."""
+    """A header made for bytes without a correct one."""
     lead: int = 0
-    """Samples that the decoder takes away at the beginning because of that header."""
+    """Samples that the decoder removes at the beginning because of that header."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +58,81 @@ class Found:
 
     piece: Piece
     stop: int
-    """Where the container ends: the file's size, unless another one follows."""
+    """Where the container ends: the file's size, unless another follows."""
     sample_rate: float | None = None
     n_channels: int | None = None
     n_samples: int | None = None
-    """That the bytes hold, where they tell without being decoded."""
+    """The number in the bytes, where it is known without decoding."""
     promised: int = 0
-    """The least number of samples that libsndfile has to find."""
+    """The minimum number of samples that libsndfile has to find."""
     at_most: int | None = None
-    """Samples there are, where libsndfile takes padding for more."""
+    """The number of samples, where libsndfile takes padding for more."""
     note: str = ""
     fallback: Piece | None = None
-    """The same sound as bare samples, for where libsndfile reads the header otherwise."""
+    """The same sound as bare samples, if libsndfile reads the header differently."""
+
+
+_EXACT = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RAW"}
+WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+    "ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2,
+}  # fmt: skip
+"""Bytes per sample in the codecs that store each sample by itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of a file, and the samples that it decodes to."""
+
+    piece: Piece
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a sound file holds."""
+
+    container: str
+    codec: str
+    sample_rate: int
+    n_channels: int
+    runs: tuple[Run, ...]
+    note: str = ""
+    is_counted: bool = False
+    """Its header doesn't give its length: its samples were counted by decoding them."""
+
+    @property
+    def n_samples(self) -> int:
+        return sum(run.n_samples for run in self.runs)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels, where samples are stored uncompressed; else 1."""
+        return WIDTHS.get(self.codec, 0) * self.n_channels or 1
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether libsndfile seeks to any sample exactly.
+
+        It doesn't in Vorbis (up to 256 samples late in the last page), in MP3 (the bits that
+        frames borrow from those before are missing), in Opus, and in GSM not at all.
+        """
+        bare = self.container in _EXACT and self.codec in WIDTHS
+        return (bare or self.container == "FLAC") and not self.is_counted
+
+    @property
+    def block(self) -> int:
+        """Samples by which other programs may overestimate its length."""
+        return 320 if self.codec == "GSM610" else 1
+
+    @property
+    def slack(self) -> int:
+        """Samples that may be missing at the end: MPEG frames have no exact length."""
+        return 1152 if self.codec.startswith("MPEG") else 0
 
 
 class File:
-    """Random access to a file's bytes; each access is of bounded size."""
+    """Random access to a file's bytes; each access has a bounded size."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,7 +182,7 @@ class File:
         return -1
 
     def is_zero(self, start: int, stop: int) -> bool:
-        """Whether nothing but zero bytes lies between."""
+        """Whether there are only zero bytes in between."""
         return not any(data.strip(b"\0") for _, data in self.blocks(start, stop))
 
     def refused(self, found: str, cause: str = CUT_SHORT, remedy: str = REPAIR) -> InputError:
@@ -152,7 +207,7 @@ def id3v2_size(head: bytes) -> int:
 
 
 def behind_tags(file: File, at: int) -> int:
-    """Where what follows the ID3v2 tags at an offset begins; the offset if there are none."""
+    """Where the ID3v2 tags at an offset end; the offset itself if there are none."""
     for _ in range(_MOST_TAGS):
         if not (size := id3v2_size(file.at(at, 10))):
             break
@@ -166,7 +221,7 @@ _SOX_AIFF = 0x7F000000
 _PADDING = 1 << 16
 """Recorders fill the last sector or cluster of a card with zeros."""
 Follows = Callable[[int], "int | None"]
-"""Offset behind the sound → where the container ends; None where what follows is more sound."""
+"""Offset after the sound → where the container ends; None where more sound follows."""
 
 
 class Extent(NamedTuple):
@@ -174,14 +229,14 @@ class Extent(NamedTuple):
 
     stop: int
     end: int
-    """Where the container ends: the file's size, unless another one follows."""
+    """Where the container ends: the file's size, unless another follows."""
     note: str = ""
     is_right: bool = True
-    """The header says the same."""
+    """Whether the header agrees."""
 
 
 def is_open(size: int) -> bool:
-    """Whether a 32-bit size only says "to the end", as programs write it to a pipe.
+    """Whether a 32-bit size only means "to the end", as programs write it to a pipe.
 
     They write the largest signed or unsigned number (ffmpeg, flac, mpg123, lame, arecord), less
     some header or rounded down to a block (sox and espeak: 0x7FFFF000; sox in AIFF: 0x7F000000).
@@ -206,10 +261,10 @@ def extent(
 
     Args:
         promised: bytes, by the header; None where it leaves the size open.
-        follows: recognises what may come behind the sound.
+        follows: recognises what may come after the sound.
         begins: recognises the next container where the size is open.
         magic: the container's first bytes.
-        unit: bytes of a frame or block; what is left of one is no sound.
+        unit: bytes of a frame or block; an incomplete one at the end isn't sound.
         wraps: the header's size has 32 bits.
 
     Raises:
@@ -238,7 +293,7 @@ def extent(
 
 
 def _next_container(file: File, start: int, magic: bytes, begins: Begins) -> int:
-    """Where another container of the same kind begins that was joined, or the end of the file."""
+    """Where another container of the same kind was joined, or the end of the file."""
     while (start := file.find(magic, start)) >= 0:
         if begins(file, start):
             return start
@@ -247,7 +302,7 @@ def _next_container(file: File, start: int, magic: bytes, begins: Begins) -> int
 
 
 def nothing_follows(file: File, offset: int) -> int | None:
-    """Where the file ends if at most padding lies between: for formats without more chunks."""
+    """The file's size if only padding or tags follow, else None; for formats without chunks."""
     if offset >= file.size:
         return file.size
     tail = file.at(offset, 4)

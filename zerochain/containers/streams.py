@@ -1,4 +1,9 @@
-"""Containers that are streams of frames or pages: FLAC, Ogg."""
+"""Containers that are streams of frames or pages: FLAC (RFC 9639) and Ogg (RFC 3533).
+
+A FLAC's header may give a length of 0 or too short a one, so its last frame's own number is read.
+Ogg pages carry sequence numbers and checksums, and decoders skip broken pages in silence, so all of
+them are checked here.
+"""
 
 from __future__ import annotations
 
@@ -32,18 +37,18 @@ def flac(file: File, at: int, begins: Begins) -> Found:
             break
     stop = _next_stream(file, place)
     if n > 0 and _last_sample(file, place, stop, info) > n:
-        # More frames than the header tells of, so that it is given one that leaves it open.
+        # More frames than the header says: the decoder gets a header of unknown length.
         opened = info[:18] + (packed >> 36 << 36).to_bytes(8, "big") + info[26:]
-        note = f"the header's length was never finished: it promises {n} samples, and more follow"
+        note = f"the header's length was never finished: it promises {n:,} samples, and more follow"
         return Found(
             Piece(at + 42, stop, prefix=opened), stop, rate, channels, promised=n, note=note
         )
-    # A length of 0 is one that was never known: it was written to a pipe.
+    # A length of 0 means unknown: the file was written to a pipe.
     return Found(Piece(at, stop), stop, rate, channels, n or None, n)
 
 
 def _next_stream(file: File, place: int) -> int:
-    """Where the next FLAC begins that was joined to this one, or the end of the file."""
+    """Where another FLAC was joined to this one, or the end of the file."""
     while (place := file.find(b"fLaC", place)) >= 0:
         if file.at(place, 8) in _STREAMINFO:
             return place
@@ -52,7 +57,7 @@ def _next_stream(file: File, place: int) -> int:
 
 
 def _last_sample(file: File, start: int, stop: int, info: bytes) -> int:
-    """The sample behind the last by the last frame's own header; 0 where none is found."""
+    """The number of samples by the last frame's own header; 0 where none is found."""
     begin = max(start, stop - _TAIL)
     tail = file.at(begin, stop - begin)
     at = len(tail)
@@ -63,7 +68,7 @@ def _last_sample(file: File, start: int, stop: int, info: bytes) -> int:
 
 
 def _frame_end(head: bytes, fixed_size: int) -> int | None:
-    """The sample behind the FLAC frame with this header, or None if it is none (RFC 9639, 9.1)."""
+    """The first sample after the FLAC frame with this header; None for no frame (RFC 9639, 9.1)."""
     if len(head) < 16 or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15:
         return None
     n_more = max(0, 8 - (head[4] ^ 0xFF).bit_length() - 1)
@@ -120,7 +125,7 @@ class Page(NamedTuple):
 
 
 def ogg(file: File, at: int, begins: Begins) -> Found:
-    """One link of an Ogg file: all pages up to the next that begins a stream after data."""
+    """One link of an Ogg chain: all pages up to the next that begins a stream after data."""
     expected: dict[int, int] = {}
     ended: set[int] = set()
     has_data, stop = False, at
@@ -142,8 +147,8 @@ def ogg(file: File, at: int, begins: Begins) -> Found:
     note = ""
     if expected.keys() - ended:
         note = (
-            "its last Ogg page is not marked as the last: the writer left the mark out, or the "
-            "file was cut short just there"
+            "its last Ogg page is not marked as the last: the writer omitted the mark, or the "
+            "file was cut short exactly there"
         )
     end = stop if nothing_follows(file, stop) is None else file.size
     return Found(Piece(at, stop), end, note=note)
@@ -161,7 +166,7 @@ def pages(file: File, at: int, begins: Begins) -> Iterator[Page]:
             return
         if head[:4] != b"OggS"[: len(head)]:
             raise file.refused(
-                f"what begins at byte {at:,} is no Ogg page: {file.size - at} bytes are left",
+                f"no Ogg page begins at byte {at:,}: {file.size - at:,} bytes are left",
                 "damaged, or another file was joined to it",
             )
         n_segments = head[26] if len(head) > 26 else 0
@@ -176,7 +181,7 @@ def pages(file: File, at: int, begins: Begins) -> Iterator[Page]:
         if _checksum(data[:22] + bytes(4) + data[26:]) != int.from_bytes(data[22:26], "little"):
             raise file.refused(
                 f"the Ogg page at byte {at:,} has a wrong checksum",
-                "damaged; decoders would leave the page out",
+                "damaged; decoders would skip the page",
             )
         yield Page(
             at,
@@ -190,6 +195,6 @@ def pages(file: File, at: int, begins: Begins) -> Iterator[Page]:
 
 
 def _checksum(page: bytes) -> int:
-    """Ogg's CRC-32: zlib's with the bits of each byte the other way round and no inversion."""
+    """Ogg's CRC-32: zlib's with the bits of each byte reversed and without inversion."""
     value = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(value.to_bytes(4, "little").translate(_BITS_REVERSED), "big")

@@ -1,1 +1,1 @@
-"""Stage 0: other people's recordings and alignments, and the corpus that we synthesise."""
+"""Stage 0: other people's recordings become a corpus; changed, paired and synthetic corpora."""

@@ -1,8 +1,15 @@
-"""The last step of every import: decode all recordings, say what is wrong, write the corpus."""
+"""The last step of every import: decode all recordings, report what is wrong, write the corpus.
+
+An import plans utterances (`folder`, `exchange.kaldi`); here every one of them is decoded once and
+measured, gold phones are read now that durations are known, and either all unusable files are
+reported at once or, with `skip_bad`, left out and recorded. What deserves a look goes into the
+corpus's record, and `findings` puts it into words.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,10 +21,9 @@ import joblib
 
 import zerochain
 from zerochain import audio
-from zerochain.corpora.bad import Bad, check_path, grouped, printable
 from zerochain.corpora.measuring import Job, Measured, measure_file
-from zerochain.corpora.sounds import conversion
-from zerochain.errors import InputError, listed
+from zerochain.corpora.sounds import Bad, check_path, conversion, printable
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.identity import composed
@@ -29,6 +35,10 @@ from zerochain.progress import track
 UNKNOWN = math.nan
 """The duration of an utterance that nobody has measured yet."""
 _SHOWN = 50
+_ALIKE = 4
+"""From this many on, files with one cause share a line."""
+_SHOWN_ALIKE = 3
+_DETAIL = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
 _LONGEST_NAME = 255 - len(".flac")
 _QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
 
@@ -45,7 +55,7 @@ class Span(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """The phones of a corpus, the files of alignments that can't be used, what deserves a look."""
+    """The phones of a corpus, unusable files of alignments, and what deserves a look."""
 
     phones: Phones
     bad: list[Bad]
@@ -71,11 +81,11 @@ def build_corpus(
 
     Args:
         out: the corpus's folder.
-        draft: the corpus to be, its durations those that a table claims, or `UNKNOWN`.
+        draft: the planned corpus, with durations as a table gives them, or `UNKNOWN`.
         bad: files already known to be unusable.
         align: reads the gold phones once the durations are known.
         unlisted: ids of recordings that are there but not in the draft.
-        skip_bad: leave out what can't be used, and say so in the record, instead of refusing.
+        skip_bad: leave out what can't be used, and record it, instead of refusing.
         copy: write 16 kHz mono FLAC into `out`/audio instead of referring to the originals.
         jobs: threads; the number of cores by default.
 
@@ -114,7 +124,7 @@ def build_corpus(
 
 
 def findings(corpus: Corpus) -> list[str]:
-    """What an import noticed about its recordings, a line each, for people."""
+    """What an import noticed about its recordings, one line each, for people."""
     record = corpus.record
     lines = [
         _skipped(record.get("skipped", [])),
@@ -122,19 +132,22 @@ def findings(corpus: Corpus) -> list[str]:
         _noticed(record.get("noticed", [])),
     ]
     counts = {
-        "unlisted": "recordings in the folder are not in the table",
-        "hidden": "hidden files were passed over",
-        "without_alignment": "utterances have no alignment",
-    }
-    lines += [f"{record[key]} {text}" for key, text in counts.items() if record.get(key)]
-    links = {
-        "links_passed_over": "links lead to what is in the folder under its own name, and were "
-        "passed over",
-        "links_to_nowhere": "links lead nowhere",
+        "unlisted": ("recording", "in the folder but not in the table"),
+        "hidden": ("hidden file", "passed over"),
+        "without_alignment": ("utterance", "without an alignment"),
     }
     lines += [
-        f"{len(record[key])} {text}: {listed(record[key])}"
-        for key, text in links.items()
+        f"{counted(record[key], one)} {what}"
+        for key, (one, what) in counts.items()
+        if record.get(key)
+    ]
+    links = {
+        "links_passed_over": ("link", "passed over, to files that are in the folder themselves"),
+        "links_to_nowhere": ("broken link", "found"),
+    }
+    lines += [
+        f"{counted(len(record[key]), one)} {what}: {listed(record[key])}"
+        for key, (one, what) in links.items()
         if record.get(key)
     ]
     lines += record.get("notes", [])
@@ -142,7 +155,7 @@ def findings(corpus: Corpus) -> list[str]:
 
 
 def _check_places(out: Path, draft: Corpus) -> None:
-    """Writing replaces `out`, recordings and all if they lie in it."""
+    """Refuse an `out` that holds the recordings: writing replaces it."""
     check_replaceable(resolved(out), MARKER)
     root = Path(draft.audio_root)
     folders = {root, *(draft.audio_path(u).parent for u in draft.utterances)}
@@ -154,12 +167,12 @@ def _check_places(out: Path, draft: Corpus) -> None:
             f"the recordings lie in {inside[0]}, inside the corpus to be written",
             path=out,
             cause="writing it would replace the folder, recordings and all",
-            remedy="choose another --out",
+            remedy="choose another path",
         )
 
 
 def _composed(utterance: Utterance) -> Utterance:
-    """One speaker has one name, however Unicode writes it."""
+    """The utterance with its labels in Unicode's composed form, so that a speaker has one name."""
     speaker, split, text = (
         None if label is None else composed(label)
         for label in (utterance.speaker, utterance.split, utterance.text)
@@ -185,12 +198,12 @@ def _decode_all(
 def _unnamable(utterance: Utterance) -> Bad | None:
     if all(len(name.encode()) <= _LONGEST_NAME for name in utterance.id.split("/")):
         return None
-    why = f"its id is too long to name a copy by: over {_LONGEST_NAME} bytes"
+    why = f"its id is too long for the name of a copy: over {_LONGEST_NAME} bytes"
     return Bad(printable(utterance.audio), why, utterance.id)
 
 
 def _jobs(draft: Corpus, copies: Path | None, but: Collection[str]) -> Iterator[Job]:
-    """The utterances of each file; of one in which it is quick to go anywhere, some at a time."""
+    """The utterances of each file; where seeking is quick, a hundred at a time."""
     by_file: dict[Path, list[Utterance]] = defaultdict(list)
     for u in (u for u in draft.utterances if u.id not in but):
         by_file[draft.audio_path(u)].append(u)
@@ -216,16 +229,16 @@ def _refuse(bad: Sequence[Bad], n_good: int, root: Path, skip_bad: bool) -> None
     why = "".join(lines[:_SHOWN]) + more
     if bad and not skip_bad:
         raise InputError(
-            f"{len(causes)} files can't be used:{why}",
+            f"{counted(len(causes), 'file')} can't be used:{why}",
             path=root,
-            remedy="fix or remove them, or leave them out with --skip-bad",
+            remedy="fix or remove them, or leave them out with skip_bad=True",
         )
     if n_good == 0:
         raise InputError(f"holds no usable recording{why}", path=root, remedy="check the folder")
 
 
 def _by_file(bad: Iterable[Bad]) -> list[tuple[str, str]]:
-    """Each file and why it can't be used; with its utterances, if they are several."""
+    """Each file and why it can't be used, with its utterances if there are several."""
     ids: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in bad:
         ids[one.file, one.reason].append(one.id)
@@ -233,6 +246,32 @@ def _by_file(bad: Iterable[Bad]) -> list[tuple[str, str]]:
         (file, reason + f" ({len(names)} utterances: {listed(names, 3)})" * (len(names) > 1))
         for (file, reason), names in ids.items()
     ]
+
+
+def grouped(bad: Iterable[tuple[str, str]]) -> list[str]:
+    """One line per file and why it can't be used, or for many files with one cause.
+
+    Causes that differ only in numbers and quoted text count as one; the first file's is shown.
+
+    Args:
+        bad: files and reasons, in the order to be shown.
+    """
+    causes: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for file, reason in bad:
+        causes[_DETAIL.sub("…", reason)].append((file, reason))
+    lines = []
+    for entries in causes.values():
+        if len(entries) < _ALIKE:
+            lines += [f"{file}: {reason}" for file, reason in entries]
+            continue
+        same = len({reason for _, reason in entries}) == 1
+        files = list(dict.fromkeys(file for file, _ in entries))
+        if len(files) == 1:
+            lines.append(f"{files[0]}: {entries[0][1]}, and {len(entries) - 1} more like it")
+            continue
+        like = "" if same else ", such as the first of them"
+        lines.append(f"{len(files)} files{like}: {entries[0][1]} ({listed(files, _SHOWN_ALIKE)})")
+    return lines
 
 
 def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[str, Any]:
@@ -270,7 +309,7 @@ def _unread(files: Mapping[str, Sequence[str]]) -> str:
     kinds = ", ".join(f"{len(names)} {suffix}" for suffix, names in files.items())
     names = listed([name for group in files.values() for name in group], 3)
     return (
-        f"sound of formats that aren't read ({kinds}): {names}; "
+        f"sound in formats that aren't read ({kinds}): {names}; "
         f"convert it and import again: {conversion(first)}"
     )
 

@@ -1,6 +1,8 @@
-"""Changes of recordings that leave what is said as it is: noise, pitch, speed, reverberation.
+"""A corpus with changed recordings in which the same is said, to see whether units change too.
 
-A corpus whose recordings are changed, to see whether units change with them.
+Noise, pitch, speed or reverberation, of an amount, with ids, speakers, splits and texts kept. Each
+utterance has its own random generator, seeded by its id, so that it is changed in the same way
+whichever split it is part of.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ _AMOUNTS: dict[Kind, tuple[float, float, float, str]] = {
     "speed": (1.15, 1.01, 2.0, "times"),
     "reverberation": (0.5, 0.05, 3.0, "s"),
 }
-"""Kind → usual amount, least, most, and what it is an amount of."""
-_WET_DB = 0.0  # of the reverberation, beside the direct sound
+"""Kind → default amount, minimum, maximum, and its unit."""
+_WET_DB = 0.0  # of the reverberation, relative to the direct sound
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Change:
 
     @classmethod
     def of(cls, kind: Kind, amount: float | None = None) -> Change:
-        """A change by so much, or by as much as is usual.
+        """A change by an amount, or by the default amount.
 
         Raises:
-            InputError: an amount that makes no sense.
+            InputError: an amount out of range.
         """
         usual, least, most, what = _AMOUNTS[kind]
         asked = usual if amount is None else amount
@@ -64,9 +66,9 @@ class Change:
                 return f"a room with RT60 {self.amount:g} s"
 
     def apply(self, wave: audio.Waveform, rng: np.random.Generator) -> audio.Waveform:
-        """A changed recording at 16 kHz; a coin decides between up and down, fast and slow.
+        """A changed recording at 16 kHz; up or down, faster or slower is drawn at random.
 
-        All but a change of speed keep its length and what happens when.
+        All changes except speed keep its length and timing.
         """
         up = bool(rng.integers(2))
         match self.kind:
@@ -88,7 +90,7 @@ class Change:
 
 
 def _pink(wave: audio.Waveform, snr_db: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Noise whose power falls with frequency, so much weaker than the recording as a whole."""
+    """Noise whose power falls with frequency, at this SNR over the whole recording."""
     spectrum = np.fft.rfft(rng.standard_normal(len(wave)))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
     noise = np.fft.irfft(spectrum, len(wave)) if len(wave) > 1 else rng.standard_normal(1)
@@ -108,7 +110,7 @@ def _shifted(wave: audio.Waveform, semitones: float) -> np.ndarray[Any, Any]:
 
 
 def _stretched(wave: audio.Waveform, rate: float) -> np.ndarray[Any, Any]:
-    """As if spoken so many times as fast, at the same pitch."""
+    """The recording at `rate` times its speed and the same pitch."""
     from zerochain.kernels import allow_kernels_of
 
     allow_kernels_of("librosa")
@@ -126,7 +128,7 @@ def _long_enough(wave: audio.Waveform) -> audio.Waveform:
 def _in_a_room(
     wave: audio.Waveform, rt60_s: float, rng: np.random.Generator
 ) -> np.ndarray[Any, Any]:
-    """Direct sound and, as loud, noise that falls by 60 dB in `rt60_s`: as loud as it was."""
+    """Direct sound plus equally loud noise that decays by 60 dB in `rt60_s`, at the same level."""
     from scipy.signal import fftconvolve
 
     time = np.arange(round(rt60_s * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
@@ -134,9 +136,9 @@ def _in_a_room(
     tail[0] = 0.0
     tail *= 10 ** (_WET_DB / 20) / np.sqrt((tail**2).sum())
     tail[0] = 1.0
-    heard = fftconvolve(wave, tail)[: len(wave)]
-    power = np.mean(heard**2)
-    return np.asarray(heard * np.sqrt(np.mean(wave**2) / power) if power > 0 else heard)
+    reverberant = fftconvolve(wave, tail)[: len(wave)]
+    power = np.mean(reverberant**2)
+    return np.asarray(reverberant * np.sqrt(np.mean(wave**2) / power) if power > 0 else reverberant)
 
 
 def change_corpus(
@@ -151,20 +153,20 @@ def change_corpus(
 
     Raises:
         InputError: no such corpus or split, a recording that can't be read, or `out` is
-            somebody else's folder or the corpus itself.
+            a folder that zerochain didn't make, or the corpus itself.
     """
     whole = read_corpus(corpus)
     part = whole.select(split=split)
     if any(resolved(path).is_relative_to(resolved(out)) for path in (corpus, _root(whole))):
         raise InputError(
-            "would replace the corpus or its recordings", path=out, remedy="choose another --out"
+            "would replace the corpus or its recordings", path=out, remedy="choose another path"
         )
     check_replaceable(resolved(out), MARKER)
     record = {"change": asdict(change), "of_corpus": whole.id, "seed": seed}
     with atomic_folder(out, MARKER) as temporary:
         recordings = zip(part.utterances, part.waves(), strict=True)
         made = [
-            _changed(u, wave, change, _dice(seed, u.id), temporary)
+            _changed(u, wave, change, _generator(seed, u.id), temporary)
             for u, wave in track(recordings, "Changing recordings", len(part.utterances))
         ]
         fill_corpus(
@@ -186,8 +188,8 @@ def _root(corpus: Corpus) -> Path:
     return corpus.home / corpus.audio_root  # which is the latter where that is absolute
 
 
-def _dice(seed: int, name: str) -> np.random.Generator:
-    """An utterance's own, whatever split it is changed with."""
+def _generator(seed: int, name: str) -> np.random.Generator:
+    """An utterance's own generator, whichever split it is changed with."""
     return np.random.default_rng([seed, crc32(name.encode())])
 
 
@@ -212,7 +214,7 @@ def _phones(whole: Corpus, part: Corpus, change: Change, seed: int) -> Phones | 
     if not path.is_file():
         return None
     phones = read_phones(path)
-    scales = {name: change.time_scale(_dice(seed, name)) for name in part.ids}
+    scales = {name: change.time_scale(_generator(seed, name)) for name in part.ids}
     scaled = {
         name: [Phone(p.onset * scales[name], p.offset * scales[name], p.phone) for p in line]
         for name, line in phones.by_id.items()

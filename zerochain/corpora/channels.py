@@ -1,7 +1,7 @@
 """Which channel of its recording an utterance is.
 
 Telephone calls and interviews with two microphones have a speaker on each channel; the mean of
-the channels would be two people who talk at once.
+the channels would be two people talking at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zerochain.errors import InputError
 from zerochain.formats.corpus import Utterance
 
 _NAMES = {"left": 1, "l": 1, "a": 1, "right": 2, "r": 2, "b": 2}
-_MOST = 1024  # as many as libsndfile reads
+_MOST = 1024  # the most that libsndfile reads
 
 
 def channel_of(text: str) -> int | None:
@@ -42,21 +42,21 @@ def channel_of(text: str) -> int | None:
 def expand_channels(
     utterances: Iterable[Utterance], root: Path, choice: str | None
 ) -> tuple[Utterance, ...]:
-    """The utterances of the channel that is asked for, or of each channel.
+    """The utterances of the chosen channel, or of each channel.
 
     With `each`, an utterance of a recording of two channels becomes two, `ID_ch1` and `ID_ch2`;
     one of a single channel stays as it is. Each channel is a speaker of its own: `ana_ch1` and
     `ana_ch2` where the speaker is known to be ana, else `RECORDING_ch1` and `RECORDING_ch2`, as
-    Kaldi's recipes count the sides of a telephone call: who they are isn't known, nor whether
-    they speak in other recordings, but they are two.
+    Kaldi's recipes count the sides of a telephone call: who they are and whether they speak in
+    other recordings is unknown, but they are two.
 
     Args:
         utterances: of any recordings in `root`.
         choice: mix, left, right, a number counted from 1, or each; None leaves all as they are.
 
     Raises:
-        InputError: no such choice, the utterances say themselves which channel they are, or one
-            to be split has a text, which is of one channel or the other.
+        InputError: no such choice, the utterances name their channels themselves, or one to be
+            split has a text, which belongs to one of the channels.
     """
     chosen = tuple(utterances)
     if choice is None:
@@ -65,8 +65,8 @@ def expand_channels(
     number = None if each else _chosen(choice)
     if any(u.channel is not None for u in chosen):
         raise InputError(
-            f"--channel {choice} is given, but the table, or Kaldi's directory, says which channel "
-            "an utterance is",
+            f"channel={choice!r} is given, but the table, or Kaldi's directory, already names the "
+            "channels of utterances",
             remedy="leave one of them out",
         )
     if each:
@@ -85,7 +85,7 @@ def _chosen(choice: str) -> int | None:
         return channel_of(choice)
     except InputError as error:
         raise InputError(
-            f"--channel {choice!r} is not a channel",
+            f"channel={choice!r} is not a channel",
             remedy="choose mix, left, right, each, or a number counted from 1",
         ) from error
 
@@ -95,9 +95,9 @@ def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
         return [utterance]
     if utterance.text is not None:
         raise InputError(
-            f"--channel each is given, but {utterance.id!r} has a text, and nothing says of which "
-            f"of its {n_channels} channels",
-            remedy="say so in a column 'channel' of a --table, or leave the texts out",
+            f"channel='each' is given, but {utterance.id!r} has a text, and which of its "
+            f"{n_channels} channels it belongs to is unknown",
+            remedy="name it in a column 'channel' of a table=, or leave out the texts",
         )
     recording = PurePosixPath(utterance.audio).with_suffix("").as_posix()
     return [
@@ -112,7 +112,7 @@ def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
 
 
 def _n_channels(path: Path) -> int:
-    """1 as well for what can't be read, which the import finds out."""
+    """The number of channels; 1 if the file can't be read, which the import reports later."""
     try:
         return audio.info(path).n_channels
     except (InputError, OSError, ValueError):

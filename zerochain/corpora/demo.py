@@ -1,6 +1,8 @@
 """The demonstration corpus: the same sentences in two languages, several voices, exact phones.
 
-Parallel sentences in English and Spanish for travellers, from a small grammar of our own.
+Parallel sentences for travellers in English and Spanish are drawn from a small grammar of our own
+and spoken by espeak-ng (`espeak`), which also gives the phone boundaries. Everything follows from
+the seed, so the same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,17 +19,17 @@ import numpy as np
 import zerochain
 from zerochain import audio
 from zerochain.corpora.espeak import PAUSE, Speech, Voice, speak
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
-from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.pairs import PAIRS_FILE, Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
 from zerochain.progress import track
 
 
 class Sentence(NamedTuple):
-    """The same said in both languages."""
+    """A sentence in both languages."""
 
     en: str
     es: str
@@ -46,7 +48,7 @@ class _Noun:
         return f"{'la' if self.feminine else 'el'} {self.es}"
 
     def after(self, preposition: str) -> str:
-        """The noun with its article after "a" or "… de", which swallow a masculine one."""
+        """The noun with its article after "a" or "… de", which contract with a masculine one."""
         return f"{preposition} {self.the}" if self.feminine else f"{preposition}l {self.es}"
 
     def agree(self, adjective: str) -> str:
@@ -55,7 +57,7 @@ class _Noun:
         return adjective[:-1] + "a" if ends_in_o else adjective
 
     def count(self, number: int) -> Sentence:
-        """Some of it: "one ticket", "dos billetes"."""
+        """A number of them: "one ticket", "dos billetes"."""
         if number == 1:
             return Sentence(f"one {self.en}", f"{'una' if self.feminine else 'un'} {self.es}")
         en, es = _NUMBERS[number - 1]
@@ -130,8 +132,8 @@ _REQUESTS = (
 def draw(n: int, seed: int = 0) -> list[Sentence]:
     """`n` different sentences, deterministic from the seed.
 
-    The kinds of sentence take turns, in another order each round, so that whoever takes every
-    nth sentence gets all kinds.
+    The kinds of sentence take turns, in another order each round, so that every nth sentence
+    covers all kinds.
 
     Raises:
         InputError: fewer than one is asked for, or more than the grammar has.
@@ -140,7 +142,8 @@ def draw(n: int, seed: int = 0) -> list[Sentence]:
     total = sum(len(kind) for kind in kinds)
     if not 1 <= n <= total:
         raise InputError(
-            f"{n} sentences asked for; the grammar has {total}", remedy=f"ask for 1 to {total}"
+            f"{counted(n, 'sentence')} asked for; the grammar has {total}",
+            remedy=f"ask for 1 to {total}",
         )
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(kind)) for kind in kinds]
@@ -152,7 +155,7 @@ def draw(n: int, seed: int = 0) -> list[Sentence]:
 
 
 def sentences() -> list[Sentence]:
-    """Every sentence that the grammar has, each once."""
+    """Every sentence of the grammar, each once."""
     return [sentence for kind in _kinds() for sentence in kind]
 
 
@@ -217,14 +220,13 @@ def _up(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-PAIRS_FILE = "pairs.parquet"
 _KIND, _MARKER = "demo", "demo.json"
 _MARGIN_S = 0.1
 _ROOM = 5e-4
 """Standard deviation of the noise: a quiet room rather than digital silence, at -66 dB."""
 _TEST_EVERY = 5
 _UNSEEN_VOICES = 4
-"""One in so many of the voices that are translated from is heard in split "test" alone."""
+"""One of this many source voices is in split "test" alone."""
 
 VOICES: dict[str, dict[str, Voice]] = {
     "en": {
@@ -274,7 +276,7 @@ def make_demo(
     Args:
         into: the language of a translation, "en" or "es". Its first voice speaks all of it, as
             an interpreter does; the other language's voices take turns, a quarter of them in
-            split "test" alone, so that there neither sentences nor voices are known.
+            split "test" alone, so that neither sentences nor voices are known there.
 
     Raises:
         InputError: espeak-ng isn't installed, no such language, more voices or sentences than
@@ -282,16 +284,17 @@ def make_demo(
     """
     most = min(len(voices) for voices in VOICES.values())
     if not 1 <= n_voices <= most:
-        raise InputError(f"{n_voices} voices asked for", remedy=f"ask for 1 to {most}")
+        raise InputError(f"{counted(n_voices, 'voice')} asked for", remedy=f"ask for 1 to {most}")
     if into not in (None, *VOICES) or (into and n_voices < 2):
         raise InputError(
-            f"translation into {into!r} by {n_voices} voices",
+            f"translation into {into!r} by {counted(n_voices, 'voice')}",
             remedy=f"choose one of {', '.join(VOICES)}, and two voices or more",
         )
     least = _TEST_EVERY * max(1, 2 * (n_voices - 1))
     if n_pairs < least:
         raise InputError(
-            f"{n_pairs} pairs are too few for {n_voices} voices: each has to be in both splits",
+            f"{counted(n_pairs, 'pair')} for {counted(n_voices, 'voice')}: too few for each "
+            "voice to be in both splits",
             remedy=f"ask for at least {least} pairs, or for fewer voices",
         )
     sentences = draw(n_pairs, seed)
@@ -335,7 +338,7 @@ def _write_side(
                 text=line.text,
             )
         )
-    source = f"espeak-ng; {_most_heard(lines)}"
+    source = f"espeak-ng; {_main_speaker(lines)}"
     corpus = Corpus(
         name=f"demo-{language}",
         utterances=tuple(utterances),
@@ -392,15 +395,15 @@ def _split(i: int) -> str:
     return "test" if i % _TEST_EVERY == _TEST_EVERY - 1 else "train"
 
 
-def _most_heard(lines: Sequence[_Line]) -> str:
-    """Whom to train an inverter on, for people."""
+def _main_speaker(lines: Sequence[_Line]) -> str:
+    """The best speaker to train an inverter on, for people."""
     speaker, n = Counter(line.speaker for line in lines).most_common(1)[0]
-    part = "all" if n == len(lines) else "half" if 2 * n >= len(lines) else f"{n} sentences"
+    part = "all" if n == len(lines) else "half" if 2 * n >= len(lines) else counted(n, "sentence")
     return f"{speaker} speaks {part} of it (--voice {speaker})"
 
 
 def _record(speech: Speech, rng: np.random.Generator) -> tuple[audio.Waveform, list[Phone]]:
-    """At 16 kHz, in a quiet room, a moment of it before and after; phones moved accordingly."""
+    """Speech at 16 kHz in a quiet room, with a margin before and after, and its phones."""
     wave = audio.resample(speech.wave, speech.sample_rate, audio.SAMPLE_RATE)
     margin = np.zeros(round(_MARGIN_S * audio.SAMPLE_RATE), np.float32)
     wave = np.concatenate([margin, wave, margin])
@@ -410,7 +413,7 @@ def _record(speech: Speech, rng: np.random.Generator) -> tuple[audio.Waveform, l
 
 
 def _shifted(phones: list[Phone], duration: float) -> Iterator[Phone]:
-    """The phones with the margins around them, joined to a pause that is already there."""
+    """The phones, with the margins joined to pauses that are already there."""
     inner = [Phone(p.onset + _MARGIN_S, p.offset + _MARGIN_S, p.phone) for p in phones]
     if inner[0].phone == PAUSE:
         inner = inner[1:]

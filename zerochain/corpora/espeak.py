@@ -1,4 +1,8 @@
-"""Synthetic speech with exact phone boundaries, from espeak-ng running in a process of its own."""
+"""Synthetic speech with exact phone boundaries, from espeak-ng in a process of its own.
+
+espeak-ng is GPL-3, so it is never loaded into this process: `espeak_server.py` speaks for it.
+Its phoneme events give the boundaries, moved to where hand-made alignments would have them.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,14 @@ PAUSE = "SIL"
 _STRESS = str.maketrans("", "", "ˈˌ")
 _SERVER = Path(__file__).with_name("espeak_server.py")
 _SHORTEST_S = 1e-3
-"""Shorter than this is a seam between two phones of espeak-ng, not a phone."""
+"""Anything shorter is an artefact between two phones of espeak-ng, not a phone."""
 _SILENT = 3
-"""Steps of 16 bits: espeak-ng's silence is digital, give or take its rounding."""
+"""In 16-bit steps: espeak-ng's silence is digital, up to its rounding."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """An espeak-ng voice: language and variant ("en-us+f2"), words a minute, pitch, its range."""
+    """An espeak-ng voice: language and variant ("en-us+f2"), words per minute, pitch, its range."""
 
     voice: str
     rate: int
@@ -54,7 +58,7 @@ def speak(lines: Iterable[tuple[str, Voice]]) -> Iterator[Speech]:
         InputError: espeak-ng isn't installed, this system can't fork, or it has no such voice.
     """
     library, data = _locate()
-    # In the data's folder its path is "." : espeak-ng cuts paths at 160 bytes.
+    # Run inside the data's folder, so that its path is ".": espeak-ng cuts paths at 160 bytes.
     with subprocess.Popen(
         [sys.executable, "-I", str(_SERVER), library],
         stdin=subprocess.PIPE,
@@ -65,7 +69,9 @@ def speak(lines: Iterable[tuple[str, Voice]]) -> Iterator[Speech]:
             raise AssertionError("both are pipes")
         for text, voice in lines:
             request = json.dumps({"text": text, **asdict(voice)}).encode() + b"\n"
-            with contextlib.suppress(BrokenPipeError):  # a dead server has no answer either
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # a dead server sends no answer, which is reported below
                 server.stdin.write(request)
                 server.stdin.flush()
             yield _receive(server.stdout, text)
@@ -102,10 +108,10 @@ def _receive(stream: IO[bytes], text: str) -> Speech:
 def phones_of(
     samples: NDArray[np.int16], events: list[tuple[int, str]], sample_rate: int
 ) -> list[Phone]:
-    """Phones from espeak-ng's events (first sample, IPA name), which lie where a burst begins.
+    """Phones from espeak-ng's events (first sample, IPA name), which mark where a burst begins.
 
-    The silence before it, the closure of a stop, is the phone's own by the convention of hand-made
-    alignments, so the onset moves back over it. Neighbouring pauses are one.
+    The silence before a burst, the closure of a stop, belongs to the phone by the convention of
+    hand-made alignments, so the onset moves back over it. Adjacent pauses are joined.
     """
     onsets: list[int] = []
     names: list[str] = []

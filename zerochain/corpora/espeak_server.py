@@ -1,7 +1,7 @@
 """A process of its own that speaks through espeak-ng, so that zerochain never loads it (GPL-3).
 
-Run as `python -I espeak_server.py LIBRARY` in the folder that holds `espeak-ng-data`. It reads a
-request a line (JSON: text, voice, rate, pitch, range) and answers each with a line of JSON
+Run as `python -I espeak_server.py LIBRARY` in the folder that holds `espeak-ng-data`. It reads one
+request per line (JSON: text, voice, rate, pitch, range) and answers each with a line of JSON
 (sample_rate, n_bytes, events, or error) followed by n_bytes of 16-bit samples. Only the standard
 library is imported, and every utterance is spoken by a fork: espeak-ng keeps state from one
 utterance to the next, and initialising it again in one process hangs.

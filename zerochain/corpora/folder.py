@@ -1,8 +1,8 @@
 """Import a folder of recordings, all of it or what a table lists.
 
-Speakers and splits that stand in the files' names or folders.
-
-What a folder of recordings, or a table about them, says there is to import.
+First the utterances are planned (`plan_folder`, `plan_table`): ids from paths, labels from names,
+channels, splits. Whatever is unusable is kept with its reason, so that all of it is reported
+together. Then `build_corpus` decodes the recordings and writes the corpus.
 """
 
 from __future__ import annotations
@@ -17,110 +17,189 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from zerochain.corpora.bad import Bad, check_path, printable
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.channels import channel_of, expand_channels, suffixed
-from zerochain.corpora.sounds import UNREAD, Sounds, conversion, sound_files, suffix
-from zerochain.corpora.tables import Row, read_rows
-from zerochain.errors import InputError, listed
+from zerochain.corpora.sounds import (
+    UNREAD,
+    Bad,
+    Sounds,
+    check_path,
+    conversion,
+    printable,
+    sound_files,
+    suffix,
+)
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import composed, utterance_id
-
-
-def labels_from(
-    pattern: str, ids: Sequence[str], what: str, *, skip_bad: bool = False
-) -> list[str | None]:
-    """The speaker (`what`) of every id, an id being a path without its suffix.
-
-    `name:ana` says that all are ana. `folder:1` takes the name of the first folder, `folder:-1`
-    that of the innermost. Anything else is a regular expression whose group named `what` (or
-    whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the
-    beginning of the file's name, or of the whole path if the pattern has a slash. Names and
-    pattern are compared in Unicode's composed form, and labels are returned in it.
-
-    Args:
-        skip_bad: give None for an id that the pattern doesn't match, as long as it matches one.
-
-    Raises:
-        InputError: a bad pattern, or ids that it doesn't match, which are listed.
-    """
-    pattern, ids = composed(pattern), [composed(name) for name in ids]
-    found: list[str | None]
-    if pattern.startswith("name:"):
-        found = [pattern.removeprefix("name:").strip() or None] * len(ids)
-    elif pattern.startswith("folder:"):
-        found = [_folder(name, _level(pattern, what)) for name in ids]
-    else:
-        expression, group = _compile(pattern, what)
-        whole = "/" in pattern
-        matches = [expression.match(name if whole else name.split("/")[-1]) for name in ids]
-        found = [match[group] if match else None for match in matches]
-    unmatched = [printable(name) for name, label in zip(ids, found, strict=True) if not label]
-    if unmatched and not (skip_bad and len(unmatched) < len(ids)):
-        raise InputError(
-            f"--{what}-from {pattern!r} finds no {what} in {len(unmatched)} of {len(ids)} files: "
-            f"{listed(unmatched)}",
-            cause="it is matched from the beginning of the file's name, or of the path within the "
-            "recordings' folder if the pattern has a slash",
-            remedy=f"fix the pattern, or give a --table with a column {what!r}",
-        )
-    return [label or None for label in found]
-
-
-def hashed_split(name: str, test_fraction: float) -> str:
-    """ "test" for that fraction of ids, else "train"; more recordings don't move the others."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return "test" if int.from_bytes(digest[:8], "big") < test_fraction * 2**64 else "train"
-
-
-def _level(pattern: str, what: str) -> int:
-    try:
-        level = int(pattern.removeprefix("folder:"))
-    except ValueError:
-        level = 0
-    if level == 0:
-        raise InputError(
-            f"--{what}-from {pattern!r} is not a folder's level",
-            remedy="folder:1 is the first folder below the recordings, folder:-1 the innermost",
-        )
-    return level
-
-
-def _folder(name: str, level: int) -> str | None:
-    folders = name.split("/")[:-1]
-    if not 1 <= abs(level) <= len(folders):
-        return None
-    return folders[level - 1 if level > 0 else level]
-
-
-def _compile(pattern: str, what: str) -> tuple[re.Pattern[str], str | int]:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(
-            f"--{what}-from {pattern!r} is not a regular expression: {error}",
-            remedy=f"for example '(?P<{what}>[^_]+)_', or folder:1",
-        ) from error
-    if what in expression.groupindex:
-        return expression, what
-    if expression.groups != 1:
-        raise InputError(
-            f"--{what}-from {pattern!r} has {expression.groups} groups and none is named {what!r}",
-            remedy=f"put (?P<{what}>…) around the {what}",
-        )
-    return expression, 1
-
+from zerochain.formats.text_files import Row, read_rows
 
 _COLUMNS = {
     "file", "id", "speaker", "start", "end", "channel", "split", "text", "seconds", "duration",
 }  # fmt: skip
 
 
+def import_folder(
+    recordings: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    language: str = "",
+    licence: str = "",
+    source: str = "",
+    table: Path | None = None,
+    speaker_from: str | None = None,
+    split_from: str | None = None,
+    test_fraction: float | None = None,
+    alignments: Path | None = None,
+    tier: str | None = None,
+    channel: str | None = None,
+    alignment_times: Clock | None = None,
+    strip_word_positions: bool = False,
+    skip_bad: bool = False,
+    copy: bool = False,
+    jobs: int | None = None,
+    keep: Callable[[Utterance], bool] = lambda _: True,
+) -> Corpus:
+    """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
+
+    An utterance's id is its path in the folder without the suffix. Every file is decoded.
+    Links to folders are followed (see `zerochain.corpora.sounds`).
+
+    Args:
+        recordings: searched with its subfolders.
+        out: the corpus's folder.
+        name: of the corpus; that of `out` by default.
+        table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
+            seconds (checked against the recording), channel (left, right, A, B or a number
+            counted from 1); only its recordings are imported.
+        speaker_from, split_from: see `zerochain.corpora.folder.labels_from`.
+        test_fraction: the share of utterances in split "test", chosen by a hash of the id.
+        alignments: gold phones, see `zerochain.exchange.alignments.read_alignments`.
+        tier: the TextGrids' tier of phones: a name, a pattern, or "#2" for the second.
+        alignment_times: whether alignments of cut utterances have the utterance's times or the
+            recording's, where that can't be told.
+        strip_word_positions: take Kaldi's endings off the phones, AA1_B → AA1.
+        channel: mix (the default), left, right, a number or each; see
+            `zerochain.corpora.channels.expand_channels`.
+        skip_bad: leave out unusable files, and record them, instead of refusing.
+        copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
+        jobs: threads.
+        keep: which of the planned utterances to import.
+
+    Raises:
+        InputError: unusable files (all listed), impossible options, or a table that can't be read.
+    """
+    _check_options(recordings, split_from, test_fraction)
+    if table:
+        plan = plan_table(recordings, table, skip_bad=skip_bad)
+    else:
+        plan = plan_folder(recordings, skip_bad=skip_bad)
+    planned = tuple(filter(keep, plan.utterances))
+    left_out = {u.id for u in plan.utterances} - {u.id for u in planned}
+    bad = list(plan.bad)
+    utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
+    utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
+    utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
+    utterances = expand_channels(utterances, recordings, channel)
+    why = "a recording's channels have the same names as another recording"
+    utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
+    recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
+    options = {
+        "speaker_from": speaker_from,
+        "split_from": split_from,
+        "test_fraction": test_fraction,
+        "alignments": str(alignments) if alignments else None,
+        "tier": tier,
+        "channel": channel,
+        "alignment_times": alignment_times,
+        "strip_word_positions": strip_word_positions,
+    }
+    draft = Corpus(
+        name=name or out.absolute().name,
+        utterances=utterances,
+        audio_root=str(recordings.absolute()),
+        language=language,
+        licence=licence,
+        source=source,
+        record={**plan.record, "left_out": len(left_out), "options": options},
+    )
+    return build_corpus(
+        out,
+        draft,
+        bad=[*bad, *clashes],
+        align=partial(
+            read_alignments,
+            alignments,
+            tier=tier,
+            times=alignment_times,
+            strip_word_positions=strip_word_positions,
+        )
+        if alignments
+        else None,
+        unlisted=plan.unlisted | left_out | recorded,
+        skip_bad=skip_bad,
+        copy=copy,
+        jobs=jobs,
+    )
+
+
+def _labelled(
+    utterances: tuple[Utterance, ...],
+    field: Literal["speaker", "split"],
+    pattern: str | None,
+    skip_bad: bool,
+    bad: list[Bad],
+) -> tuple[Utterance, ...]:
+    """The utterances with a label; those whose names have none join `bad`."""
+    if pattern is None:
+        return utterances
+    if any(getattr(u, field) is not None for u in utterances):
+        raise InputError(
+            f"the table has a column {field!r} and {field}_from= is given as well",
+            remedy="leave out one of them",
+        )
+    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field, skip_bad=skip_bad)
+    pairs = list(zip(utterances, labels, strict=True))
+    why = f"{field}_from={pattern!r} finds no {field} in its name"
+    bad += [Bad(u.audio, why, u.id) for u, label in pairs if label is None]
+    if field == "speaker":
+        return tuple(replace(u, speaker=label) for u, label in pairs if label is not None)
+    return tuple(replace(u, split=label) for u, label in pairs if label is not None)
+
+
+def _split_by_hash(
+    utterances: tuple[Utterance, ...], test_fraction: float | None
+) -> tuple[Utterance, ...]:
+    if test_fraction is None:
+        return utterances
+    if any(u.split is not None for u in utterances):
+        raise InputError(
+            "the table has a column 'split' and test_fraction= is given as well",
+            remedy="leave out one of them",
+        )
+    return tuple(replace(u, split=hashed_split(u.id, test_fraction)) for u in utterances)
+
+
+def _check_options(recordings: Path, split_from: str | None, test_fraction: float | None) -> None:
+    if not recordings.is_dir():
+        raise InputError("no such folder", path=recordings, remedy="check the path")
+    check_path(recordings.absolute())
+    if test_fraction is not None and split_from is not None:
+        raise InputError(
+            "split_from= and test_fraction= are both given", remedy="leave out one of them"
+        )
+    if test_fraction is not None and not 0 < test_fraction < 1:
+        raise InputError(
+            f"a test fraction of {test_fraction}", remedy="give one between 0 and 1, such as 0.1"
+        )
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The utterances to be imported, what is already known to be unusable, what to record."""
+    """The utterances to import, what is already known to be unusable, and what to record."""
 
     utterances: tuple[Utterance, ...]
     bad: tuple[Bad, ...]
@@ -163,10 +242,10 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
     """
     columns, rows = read_rows(table, required=["file"])
     sounds = sound_files(recordings)
-    strays = [file for row in rows if _leaves(file := row.values.get("file", ""))]
-    if strays and not skip_bad:
+    outside = [file for row in rows if _leaves(file := row.values.get("file", ""))]
+    if outside and not skip_bad:
         raise InputError(
-            f"{len(strays)} paths leave the recordings' folder: {listed(strays)}",
+            f"paths out of the recordings' folder: {listed(outside)}",
             path=table,
             remedy="write paths relative to the recordings' folder",
         )
@@ -206,10 +285,10 @@ def with_own_ids(
     if clashes and not skip_bad:
         names = [" and ".join(printable(u.audio) for u in group) for group in clashes]
         raise InputError(
-            f"{len(clashes)} ids would be given twice: {listed(names)}",
+            f"{counted(len(clashes), 'id')} would be given twice: {listed(names)}",
             path=path,
             cause=cause,
-            remedy="rename or remove one of each, or give ids of your own in a --table",
+            remedy="rename or remove one of each, or give your own ids in a table=",
         )
     bad = [
         Bad(u.audio, f"{len(group)} utterances would have the id {u.id!r}: {cause}", u.id)
@@ -234,8 +313,8 @@ class _Names:
         """The file of this name, or the name itself where there is none.
 
         Raises:
-            InputError: several files have this name, each written in another form; it is a link
-                that leads nowhere, or of a format that isn't read.
+            InputError: several files have this name in different Unicode forms; it is a broken
+                link, or of a format that isn't read.
         """
         plain = PurePosixPath(name).as_posix()
         if plain in self._unreachable:
@@ -245,7 +324,9 @@ class _Names:
         forms = [plain] if plain in self._there else self._by_form.get(composed(plain), [plain])
         if len(forms) > 1:
             written = " and ".join(ascii(form) for form in forms)
-            raise InputError(f"{len(forms)} files have this name, written differently: {written}")
+            raise InputError(
+                f"{len(forms)} files have this name in different Unicode forms: {written}"
+            )
         self.asked.add(forms[0])
         return forms[0]
 
@@ -309,7 +390,7 @@ def _part_id(file: str, start: float | None, end: float | None, channel: int | N
 
 def _odd(name: str) -> str:
     """Why a file's name can't be an id."""
-    if any("\udc80" <= c <= "\udcff" for c in name):  # how Python keeps bytes that are no text
+    if any("\udc80" <= c <= "\udcff" for c in name):  # how Python keeps bytes that aren't text
         return "the name's bytes are not UTF-8"
     if not name.isprintable():
         return "the name holds a control character"
@@ -321,155 +402,87 @@ def _leaves(file: str) -> bool:
     return path.is_absolute() or ".." in path.parts
 
 
-def import_folder(
-    recordings: Path,
-    out: Path,
-    *,
-    name: str | None = None,
-    language: str = "",
-    licence: str = "",
-    source: str = "",
-    table: Path | None = None,
-    speaker_from: str | None = None,
-    split_from: str | None = None,
-    test_fraction: float | None = None,
-    alignments: Path | None = None,
-    tier: str | None = None,
-    channel: str | None = None,
-    alignment_times: Clock | None = None,
-    strip_word_positions: bool = False,
-    skip_bad: bool = False,
-    copy: bool = False,
-    jobs: int | None = None,
-    keep: Callable[[Utterance], bool] = lambda _: True,
-) -> Corpus:
-    """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
+def labels_from(
+    pattern: str, ids: Sequence[str], what: str, *, skip_bad: bool = False
+) -> list[str | None]:
+    """The speaker (`what`) of every id, an id being a path without its suffix.
 
-    An utterance's id is its path in the folder without the suffix. Every file is decoded.
-    Links to folders are followed (see `zerochain.corpora.sounds`).
+    `name:ana` sets all to ana. `folder:1` takes the name of the first folder, `folder:-1` that of
+    the innermost. Anything else is a regular expression whose group named `what` (or
+    whose only group) is the speaker: `(?P<speaker>[^_]+)_`. It is matched from the
+    beginning of the file's name, or of the whole path if the pattern has a slash. Names and
+    pattern are compared in Unicode's composed form, and labels are returned in it.
 
     Args:
-        recordings: searched with its subfolders.
-        out: the corpus's folder.
-        name: of the corpus; that of `out` by default.
-        table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
-            seconds (checked against the recording), channel (left, right, A, B or a number
-            counted from 1); only its recordings are imported.
-        speaker_from, split_from: see `zerochain.corpora.folder.labels_from`.
-        test_fraction: the share of utterances in split "test", chosen by a hash of the id.
-        alignments: gold phones, see `zerochain.exchange.alignments.read_alignments`.
-        tier: the TextGrids' tier of phones: a name, a pattern, or "#2" for the second.
-        alignment_times: whether alignments of cut utterances have the utterance's times or the
-            recording's, where that can't be told.
-        strip_word_positions: take Kaldi's endings off the phones, AA1_B → AA1.
-        channel: mix (the default), left, right, a number or each; see
-            `zerochain.corpora.channels.expand_channels`.
-        skip_bad: leave out unusable files, and record them, instead of refusing.
-        copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
-        jobs: threads.
-        keep: which of the planned utterances to import.
+        skip_bad: give None for an id that the pattern doesn't match, as long as it matches one.
 
     Raises:
-        InputError: unusable files (all listed), options or a table that make no sense.
+        InputError: a bad pattern, or ids that it doesn't match, which are listed.
     """
-    _check_options(recordings, split_from, test_fraction)
-    if table:
-        plan = plan_table(recordings, table, skip_bad=skip_bad)
+    pattern, ids = composed(pattern), [composed(name) for name in ids]
+    found: list[str | None]
+    if pattern.startswith("name:"):
+        found = [pattern.removeprefix("name:").strip() or None] * len(ids)
+    elif pattern.startswith("folder:"):
+        found = [_folder(name, _level(pattern, what)) for name in ids]
     else:
-        plan = plan_folder(recordings, skip_bad=skip_bad)
-    planned = tuple(filter(keep, plan.utterances))
-    left_out = {u.id for u in plan.utterances} - {u.id for u in planned}
-    bad = list(plan.bad)
-    utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
-    utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
-    utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
-    utterances = expand_channels(utterances, recordings, channel)
-    why = "a recording's channels are called as another recording is"
-    utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
-    recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
-    options = {
-        "speaker_from": speaker_from,
-        "split_from": split_from,
-        "test_fraction": test_fraction,
-        "alignments": str(alignments) if alignments else None,
-        "tier": tier,
-        "channel": channel,
-        "alignment_times": alignment_times,
-        "strip_word_positions": strip_word_positions,
-    }
-    draft = Corpus(
-        name=name or out.absolute().name,
-        utterances=utterances,
-        audio_root=str(recordings.absolute()),
-        language=language,
-        licence=licence,
-        source=source,
-        record={**plan.record, "left_out": len(left_out), "options": options},
-    )
-    return build_corpus(
-        out,
-        draft,
-        bad=[*bad, *clashes],
-        align=partial(
-            read_alignments,
-            alignments,
-            tier=tier,
-            times=alignment_times,
-            strip_word_positions=strip_word_positions,
-        )
-        if alignments
-        else None,
-        unlisted=plan.unlisted | left_out | recorded,
-        skip_bad=skip_bad,
-        copy=copy,
-        jobs=jobs,
-    )
-
-
-def _labelled(
-    utterances: tuple[Utterance, ...],
-    field: Literal["speaker", "split"],
-    pattern: str | None,
-    skip_bad: bool,
-    bad: list[Bad],
-) -> tuple[Utterance, ...]:
-    """The utterances with a label; those in whose names there is none join `bad`."""
-    if pattern is None:
-        return utterances
-    if any(getattr(u, field) is not None for u in utterances):
+        expression, group = _compile(pattern, what)
+        whole = "/" in pattern
+        matches = [expression.match(name if whole else name.split("/")[-1]) for name in ids]
+        found = [match[group] if match else None for match in matches]
+    unmatched = [printable(name) for name, label in zip(ids, found, strict=True) if not label]
+    if unmatched and not (skip_bad and len(unmatched) < len(ids)):
         raise InputError(
-            f"the table has a column {field!r} and --{field}-from is given as well",
-            remedy="leave one of them out",
+            f"{what}_from={pattern!r} finds no {what} in {len(unmatched)} of "
+            f"{counted(len(ids), 'file')}: "
+            f"{listed(unmatched)}",
+            cause="it is matched from the beginning of the file's name, or of the path within the "
+            "recordings' folder if the pattern has a slash",
+            remedy=f"fix the pattern, or give a table= with a column {what!r}",
         )
-    labels = labels_from(pattern, [stem(u.audio) for u in utterances], field, skip_bad=skip_bad)
-    pairs = list(zip(utterances, labels, strict=True))
-    why = f"--{field}-from {pattern!r} finds no {field} in its name"
-    bad += [Bad(u.audio, why, u.id) for u, label in pairs if label is None]
-    if field == "speaker":
-        return tuple(replace(u, speaker=label) for u, label in pairs if label is not None)
-    return tuple(replace(u, split=label) for u, label in pairs if label is not None)
+    return [label or None for label in found]
 
 
-def _split_by_hash(
-    utterances: tuple[Utterance, ...], test_fraction: float | None
-) -> tuple[Utterance, ...]:
-    if test_fraction is None:
-        return utterances
-    if any(u.split is not None for u in utterances):
+def hashed_split(name: str, test_fraction: float) -> str:
+    """ "test" for this fraction of ids, else "train"; new recordings don't move the others."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return "test" if int.from_bytes(digest[:8], "big") < test_fraction * 2**64 else "train"
+
+
+def _level(pattern: str, what: str) -> int:
+    try:
+        level = int(pattern.removeprefix("folder:"))
+    except ValueError:
+        level = 0
+    if level == 0:
         raise InputError(
-            "the table has a column 'split' and --test-fraction is given as well",
-            remedy="leave one of them out",
+            f"{what}_from={pattern!r} is not a folder's level",
+            remedy="folder:1 is the first folder below the recordings, folder:-1 the innermost",
         )
-    return tuple(replace(u, split=hashed_split(u.id, test_fraction)) for u in utterances)
+    return level
 
 
-def _check_options(recordings: Path, split_from: str | None, test_fraction: float | None) -> None:
-    if not recordings.is_dir():
-        raise InputError("no such folder", path=recordings, remedy="check the path")
-    check_path(recordings.absolute())
-    if test_fraction is not None and split_from is not None:
-        raise InputError("--split-from and --test-fraction are both given", remedy="choose one")
-    if test_fraction is not None and not 0 < test_fraction < 1:
+def _folder(name: str, level: int) -> str | None:
+    folders = name.split("/")[:-1]
+    if not 1 <= abs(level) <= len(folders):
+        return None
+    return folders[level - 1 if level > 0 else level]
+
+
+def _compile(pattern: str, what: str) -> tuple[re.Pattern[str], str | int]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
         raise InputError(
-            f"a test fraction of {test_fraction}", remedy="give one between 0 and 1, such as 0.1"
+            f"{what}_from={pattern!r} is not a regular expression: {error}",
+            remedy=f"for example '(?P<{what}>[^_]+)_', or folder:1",
+        ) from error
+    if what in expression.groupindex:
+        return expression, what
+    if expression.groups != 1:
+        raise InputError(
+            f"{what}_from={pattern!r} has {counted(expression.groups, 'group')}, "
+            f"none named {what!r}",
+            remedy=f"put (?P<{what}>…) around the {what}",
         )
+    return expression, 1

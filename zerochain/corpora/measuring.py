@@ -1,6 +1,8 @@
 """Decode recordings, once each and block by block: how long they are, and what is odd about them.
 
-However long a recording is, little of it is in memory at a time.
+However long a recording is, only a block of it is in memory at a time. What is measured on the way
+(level, clipping, noise at full scale, channels that cancel each other) becomes a remark; only what
+can't be decoded makes an utterance unusable.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zerochain import audio
-from zerochain.corpora.bad import Bad, printable
+from zerochain.corpora.sounds import Bad, printable
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Utterance
 
@@ -21,17 +23,17 @@ _SILENT = 1e-3
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-3
 _SHORT_S = 0.1
 NOISE_S = 0.1
-"""So much noise at full scale deserves a word."""
+"""From this much noise at full scale on, it is reported (s)."""
 _NOISE_WINDOW, _NOISE_RMS, _NOISE_CORRELATION = 400, 0.4, 0.3
-"""Speech as loud as that has neighbouring samples that are alike; random ones have an RMS of 0.58
-and no correlation."""
+"""Neighbouring samples of speech this loud are similar; random samples have an RMS of 0.58 and no
+correlation."""
 _TOLERANCE_S = 0.1
 _LONG_S = 300.0
-"""Seconds of an utterance that are held in memory for a copy."""
+"""The longest utterance that is held in memory for a copy (s)."""
 _CANCELLED, _QUIET = 0.1, 0.1
 """20 dB."""
 _DIFFERENT = 3**-0.5
-"""As of two equally loud channels with a correlation of 0.5."""
+"""The ratio for two equally loud channels with a correlation of 0.5."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """A recording that could be decoded: its header, its length at 16 kHz, what is odd about it."""
+    """An utterance that could be decoded: its file's header, its length at 16 kHz, its oddities."""
 
     header: audio.AudioInfo
     duration: float
@@ -54,7 +56,7 @@ class Measured:
 
 
 def measure_file(job: Job) -> dict[str, Measured | Bad]:
-    """Decode the utterances of one recording, in one pass, and copy them if that is asked for.
+    """Decode the utterances of one recording, in one pass, and copy them if asked to.
 
     Returns:
         What was found, by the utterances' ids.
@@ -84,7 +86,7 @@ def measure_file(job: Job) -> dict[str, Measured | Bad]:
 
 
 def _blocks(job: Job) -> Iterator[audio.Block | str | None]:
-    """The blocks of a recording, then None; or, where it can't be read any further, why."""
+    """The blocks of a recording, then None; where it can't be read further, the reason first."""
     try:
         yield from audio.blocks(job.path, [u.part for u in job.utterances])
     except Exception as error:
@@ -98,7 +100,7 @@ def why_not(error: Exception) -> str:
         case InputError():
             return error.found
         case MemoryError():
-            return "decoding it takes more memory than there is"
+            return "there is too little memory to decode it"
         case OSError():
             return f"can't be opened ({error.strerror or error})"
         case _:
@@ -106,7 +108,7 @@ def why_not(error: Exception) -> str:
 
 
 class _Take:
-    """An utterance on its way: what is measured of it and, for a copy, its samples."""
+    """An utterance being decoded: its measurements and, for a copy, its samples."""
 
     def __init__(self, utterance: Utterance, copies: Path | None) -> None:
         self.utterance = utterance
@@ -126,7 +128,7 @@ class _Take:
         return Measured(header, self._meter.duration, tuple(oddities))
 
     def copy(self, recording: Path) -> None:
-        """Write the copy; a long one is decoded once more, since only its end says how loud."""
+        """Write the copy; a long one is decoded again, since its peak is only known at its end."""
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,14 +146,14 @@ class _Take:
 
 
 def full_scale_noise(wave: audio.Waveform) -> tuple[float, float]:
-    """How many seconds are noise at full scale, and when it begins."""
+    """Seconds of noise at full scale, and when it begins."""
     noise = _Noise()
     noise.add(wave)
     return noise.found()
 
 
 class Meter:
-    """What is measured of an utterance's samples at 16 kHz, given block by block."""
+    """Measurements of an utterance's samples at 16 kHz, given block by block."""
 
     def __init__(self) -> None:
         self.n_samples, self.peak = 0, 0.0
@@ -177,7 +179,7 @@ class Meter:
 
         Args:
             header: the recording's.
-            claimed: the duration that a table says, or NaN.
+            claimed: the duration in a table, or NaN.
             levels: of the channels, where they are mixed.
         """
         if header.note:
@@ -190,7 +192,7 @@ class Meter:
         if noisy_s >= NOISE_S:
             yield (
                 f"{noisy_s:.2f} s of noise at full scale, from {begin_s:.2f} s on: a byte may be "
-                "lost there, so that the samples that follow are out of step"
+                "lost there, so that the following samples are misaligned"
             )
         elif clipped > _CLIPPED_SHARE:
             yield f"clipped ({clipped:.1%} of the samples at full scale)"
@@ -199,32 +201,32 @@ class Meter:
         if header.sample_rate < audio.SAMPLE_RATE:
             half = header.sample_rate // 2
             yield f"recorded at {header.sample_rate} Hz, so nothing above {half} Hz"
-        if abs(self.duration - claimed) > _TOLERANCE_S:  # never so where none is claimed: NaN
+        if abs(self.duration - claimed) > _TOLERANCE_S:  # False for NaN, where none is claimed
             yield f"lasts {self.duration:.3f} s, the table says {claimed:.3f} s"
 
 
 def of_channels(levels: audio.ChannelLevels) -> Iterator[str]:
-    """Whether channels were mixed that shouldn't be."""
+    """Whether channels were mixed that shouldn't have been."""
     loudest, quietest = max(levels.rms), min(levels.rms)
     independent = math.hypot(*levels.rms) / len(levels.rms)
-    """Of the mean, if the channels had nothing to do with each other."""
+    """RMS of the mean, if the channels were independent."""
     if loudest < _SILENT:
         return
     if levels.mean_rms < _CANCELLED * independent:
         yield (
             "its channels cancel each other when they are mixed (one has the opposite phase): "
-            "take one of them, with --channel left"
+            "take one of them, with channel='left'"
         )
     elif quietest < _QUIET * loudest:
         channel = levels.rms.index(loudest) + 1
         yield (
-            f"only channel {channel} holds sound, and was mixed with the silent: --channel "
-            f"{channel} takes it alone"
+            f"only channel {channel} holds sound, and was mixed with silent ones: "
+            f"channel='{channel}' takes only that one"
         )
     elif levels.difference_rms > _DIFFERENT * levels.mean_rms:
         yield (
-            "its channels differ, two speakers or two microphones, and were mixed: --channel left, "
-            "right or each keeps them apart"
+            "its channels differ, two speakers or two microphones, and were mixed: channel='left', "
+            "channel='right' or channel='each' keeps them apart"
         )
 
 
@@ -248,6 +250,6 @@ class _Noise:
         self._n_windows, self._n_noisy = self._n_windows + n, self._n_noisy + int(noisy.sum())
 
     def found(self) -> tuple[float, float]:
-        """How many seconds, and when they begin (0 if there are none)."""
+        """Seconds of noise, and when it begins (0 if there is none)."""
         window_s = _NOISE_WINDOW / audio.SAMPLE_RATE
         return self._n_noisy * window_s, (self._first if self._n_noisy else 0) * window_s

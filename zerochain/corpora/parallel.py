@@ -1,4 +1,9 @@
-"""Two corpora and their pairs with splits that agree: nothing of a test pair is ever learned."""
+"""Parallel corpora: which utterance says the same as which, and splits that agree.
+
+A table of pairs is imported once, checked against both corpora. `write_parallel` then draws the
+splits of the two corpora together: whatever is connected by pairs or by the same text is in one
+split, so that nothing of a test pair is ever learned.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +15,71 @@ from pathlib import Path
 import numpy as np
 
 import zerochain
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.headers import write_json
-from zerochain.formats.identity import check_same_ids, short
+from zerochain.formats.identity import check_same_ids, composed, short, utterance_id
 from zerochain.formats.inside import resolved
-from zerochain.formats.pairs import Pairs, write_pairs
+from zerochain.formats.pairs import PAIRS_FILE, Pairs, read_pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.formats.text_files import read_rows
 from zerochain.metrics.text import plain
 
 MARKER, KIND = "parallel.json", "parallel"
-SOURCE, TARGET, PAIRS_FILE = "source", "target", "pairs.parquet"
+SOURCE, TARGET = "source", "target"
 _TEST, _TRAIN = "test", "train"
 Node = tuple[int, str]
 """An utterance: its side, 0 or 1, and its id."""
+
+
+def import_pairs(
+    table: Path,
+    source: Corpus,
+    target: Corpus,
+    out: Path,
+    *,
+    source_column: str = "source",
+    target_column: str = "target",
+) -> Pairs:
+    """Write the pairs of a TSV or CSV whose two columns hold utterance ids.
+
+    Raises:
+        InputError: a missing column, an empty value, a pair listed twice, or ids that a corpus
+            lacks (listed).
+    """
+    columns = composed(source_column), composed(target_column)
+    _, rows = read_rows(table, required=columns)
+    empty = [str(row.line) for row in rows if any(name not in row.values for name in columns)]
+    if empty:
+        raise InputError(
+            f"lines {listed(empty)} lack a {source_column!r} or a {target_column!r}",
+            path=table,
+            remedy="list only utterances that have a counterpart",
+        )
+    ids = [tuple(utterance_id(row.values[name]) for name in columns) for row in rows]
+    pairs = tuple((a, b) for a, b in ids)
+    lacking = [
+        f"{name} in corpus {corpus.name}"
+        for side, corpus in enumerate((source, target))
+        for name in dict.fromkeys(pair[side] for pair in pairs)
+        if name not in corpus.by_id
+    ]
+    if lacking:
+        raise InputError(
+            f"{counted(len(lacking), 'id')} missing: {listed(lacking)}",
+            path=table,
+            cause="ids are paths within the recordings' folder, without the suffix",
+            remedy="fix the table, or swap source= and target=",
+        )
+    if len(set(pairs)) < len(pairs):
+        raise InputError(
+            f"lists {counted(len(pairs) - len(set(pairs)), 'pair')} twice",
+            path=table,
+            remedy="list each once",
+        )
+    write_pairs(out, Pairs(pairs, source.id, target.id))
+    return read_pairs(out, source, target)
 
 
 @dataclass(frozen=True)
@@ -32,11 +87,11 @@ class Held:
     """Which pairs are held out for testing.
 
     Attributes:
-        fraction: draw this part of the pairs; None: what the corpora call "test", or a fifth
-            where they call nothing so.
-        n_folds, fold: part the pairs into so many folds, of which this one (from 0) is tested,
-            for cross-validation; 1 doesn't.
-        seed: of what is drawn.
+        fraction: draw this fraction of the pairs; None: the corpora's split "test", or a fifth
+            where they have none.
+        n_folds, fold: divide the pairs into folds, of which this one (from 0) is tested, for
+            cross-validation; 1 doesn't.
+        seed: of the draw.
     """
 
     fraction: float | None = None
@@ -47,12 +102,12 @@ class Held:
     def __post_init__(self) -> None:
         if not 0 <= self.fold < self.n_folds or not 0 < (self.fraction or 0.2) < 1:
             raise InputError(
-                f"fold {self.fold} of {self.n_folds} and a part of {self.fraction} make no sense",
-                remedy="folds are counted from 0, and a part lies between 0 and 1",
+                f"impossible: fold {self.fold} of {self.n_folds}, a fraction of {self.fraction}",
+                remedy="folds are counted from 0, and a fraction is between 0 and 1",
             )
         if self.n_folds > 1 and self.fraction is not None:
             raise InputError(
-                "a part of the pairs and folds of them exclude each other",
+                "a fraction of the pairs and folds exclude each other",
                 remedy="give one of the two",
             )
 
@@ -62,26 +117,26 @@ def write_parallel(
 ) -> Pairs:
     """Write `out`/source, `out`/target and `out`/pairs.parquet, their splits made to agree.
 
-    Utterances that are paired with one another, also by way of others, and utterances of one side
-    with the same text, are in the same split. Recordings stay where they are. Those without a
-    pair are in split "train" unless they are said to be in another.
+    Utterances that are connected by pairs, and utterances of one side with the same text, are in
+    the same split. Recordings stay where they are. Those without a
+    pair are in split "train" unless the corpus has them in another.
 
     Args:
-        pairs: of the two corpora, whichever way round.
+        pairs: of the two corpora, in either direction.
 
     Raises:
         InputError: pairs of other corpora, ids that a corpus lacks, or nothing left to train on
             or to test.
     """
-    pairs = _oriented(pairs, source, target)
+    pairs = _source_to_target(pairs, source, target)
     group = _groups((source, target), pairs.pairs)
     split = _splits((source, target), pairs.pairs, group, held or Held())
     of_pair = Counter(split[group[0, a]] for a, _ in pairs.pairs)
     if not of_pair[_TEST] or not of_pair[_TRAIN]:
         raise InputError(
-            f"{of_pair[_TRAIN]} pairs to train on and {of_pair[_TEST]} to test",
-            cause="there are too few, they share utterances or texts, or the corpora say so",
-            remedy="give more pairs, or draw another part of them",
+            f"{counted(of_pair[_TRAIN], 'pair')} to train on and {of_pair[_TEST]} to test",
+            cause="they are too few, share utterances or texts, or the corpora's splits say so",
+            remedy="give more pairs, or draw another fraction of them",
         )
     with atomic_folder(out, MARKER) as folder:
         sides = [
@@ -96,8 +151,8 @@ def write_parallel(
     return made
 
 
-def _oriented(pairs: Pairs, source: Corpus, target: Corpus) -> Pairs:
-    """From source to target."""
+def _source_to_target(pairs: Pairs, source: Corpus, target: Corpus) -> Pairs:
+    """The pairs from source to target."""
     if (pairs.source_corpus, pairs.target_corpus) == (target.id, source.id):
         pairs = pairs.swapped()
     if (pairs.source_corpus, pairs.target_corpus) != (source.id, target.id):
@@ -105,8 +160,8 @@ def _oriented(pairs: Pairs, source: Corpus, target: Corpus) -> Pairs:
             f"the pairs are of corpora {short(pairs.source_corpus)} and "
             f"{short(pairs.target_corpus)}, not of {source.name} ({short(source.id)}) and "
             f"{target.name} ({short(target.id)})",
-            cause="a corpus was imported again, or it is another one",
-            remedy="import the pairs of the corpora that there are now",
+            cause="a corpus was imported again, or the pairs belong to another",
+            remedy="import the pairs again for these corpora",
         )
     for side, corpus in enumerate((source, target)):
         named = dict.fromkeys(pair[side] for pair in pairs.pairs)
@@ -128,7 +183,7 @@ def _written(folder: Path, corpus: Corpus, splits: Mapping[str, str]) -> Corpus:
 
 
 def _groups(sides: Sequence[Corpus], pairs: Sequence[tuple[str, str]]) -> dict[Node, int]:
-    """Utterances that have to be in one split, by number; numbers go by the first utterance."""
+    """Each utterance's group, all of which has to be in one split; groups are numbered in order."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -153,20 +208,20 @@ def _splits(
     members: dict[int, list[Utterance]] = {}
     for (i, name), number in group.items():
         members.setdefault(number, []).append(sides[i].by_id[name])
-    said = {number: _said(several) for number, several in members.items()}
+    given = {number: _given_split(several) for number, several in members.items()}
     size = Counter(group[0, a] for a, _ in pairs)
-    there = any(said[number] == _TEST for number in size)
+    there = any(given[number] == _TEST for number in size)
     if held.n_folds == 1 and held.fraction is None and there:
-        return said
+        return given
     drawn = _drawn(size, held)
     return {
-        number: _TEST if number in drawn else _TRAIN if said[number] == _TEST else said[number]
+        number: _TEST if number in drawn else _TRAIN if given[number] == _TEST else given[number]
         for number in members
     }
 
 
-def _said(utterances: Sequence[Utterance]) -> str:
-    """The split of utterances that belong together: test above all, training least of all."""
+def _given_split(utterances: Sequence[Utterance]) -> str:
+    """The split of utterances that belong together: test before all others, train last."""
     splits = {u.split for u in utterances if u.split}
     if _TEST in splits:
         return _TEST
@@ -174,7 +229,7 @@ def _said(utterances: Sequence[Utterance]) -> str:
 
 
 def _drawn(size: Mapping[int, int], held: Held) -> set[int]:
-    """Groups to test, given how many pairs are in each."""
+    """The groups to test, drawn given the number of pairs in each."""
     numbers = sorted(size)
     order = [numbers[i] for i in np.random.default_rng(held.seed).permutation(len(numbers))]
     if held.n_folds > 1:

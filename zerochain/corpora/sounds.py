@@ -1,46 +1,167 @@
-"""The sound files of a folder: what is there, what can't be read, and where its links lead.
-
-All files of a folder, wherever its links lead.
+"""Which sound files a folder holds, which of them can't be used, and where its links lead.
 
 A link to a folder is followed, since recordings often lie on another disk, but every folder is
 visited once: a link to where the search has been, or to a folder above, is passed over. So are
-hidden files, as macOS leaves them beside every file on other systems' disks (._a.wav).
+hidden files, as macOS leaves them beside every file on other systems' disks (._a.wav). What can't
+be used is kept with its reason, as `Bad`, so that an import can list all of it at once.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from zerochain import audio
-from zerochain.corpora.bad import Bad, printable
 from zerochain.errors import InputError, listed
+
+
+class Bad(NamedTuple):
+    """A file, or an utterance in it, that can't be used, and the reason."""
+
+    file: str
+    reason: str
+    id: str = ""
+    """Of the utterance that is lost; empty where the file belongs to no known utterance."""
+
+
+def printable(name: str) -> str:
+    r"""A file's name with escapes for what isn't text or moves the cursor: `caf\udce9.wav`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def check_path(folder: Path) -> None:
+    """Raise InputError if no corpus could refer to a folder, since its path isn't text."""
+    if any(unicodedata.category(c) in {"Cs", "Cc"} for c in str(folder)):
+        raise InputError(
+            "the folder's path is not text",
+            path=printable(str(folder)),
+            cause="it was named in an encoding other than UTF-8, or with control characters",
+            remedy="rename the folder",
+        )
+
+
+UNREAD = (
+    frozenset({".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp", ".3gpp", ".3g2", ".amr"})
+    | {".awb", ".wma", ".wmv", ".asf", ".webm", ".mka", ".mkv", ".avi", ".flv", ".mpg", ".mpeg"}
+    | {".mts", ".m2ts", ".vob", ".ogv", ".ra", ".rm", ".ram", ".dss", ".ds2", ".ape", ".wv"}
+    | {".tta", ".shn", ".spx", ".qcp", ".gsm", ".g722", ".g729", ".vox", ".pcm", ".al", ".ul"}
+    | {".ac3", ".dts", ".mpc"}
+)
+"""Suffixes of sound, and of video with sound, that libsndfile doesn't read."""
+_RARE = frozenset(
+    {".wv1", ".wv2", ".avr", ".pvf", ".paf", ".svx", ".8svx", ".iff"}
+    | {".sds", ".sf", ".ircam", ".xi", ".htk", ".sd2", ".mp1", ".amb"}
+)
+"""Suffixes of sound but also of other files: such a file has to begin like sound."""
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """The sound files of a folder."""
+
+    files: list[str]
+    """Relative to the folder, named as on the disk, sorted."""
+    bad: list[Bad]
+    """Links and folders that may hide recordings."""
+    record: dict[str, Any]
+    """The other files: how many of each suffix, how many hidden, which are sound in other formats
+    (by suffix), which links are broken or lead to what is there under its own name."""
+
+
+def sound_files(recordings: Path) -> Sounds:
+    """The sound files of a folder and its subfolders, including linked folders.
+
+    Raises:
+        InputError: not a folder, or no sound file in it.
+    """
+    if not recordings.is_dir():
+        raise InputError("no such folder", path=recordings, remedy="check the path")
+    found = search(recordings, audio.SUFFIXES | UNREAD)
+    files = [file for file in found.files if _is_sound(recordings, file)]
+    rest = sorted(set(found.files) - set(files))
+    others = Counter(printable(PurePosixPath(file).suffix) for file in rest)
+    unread = _unread(rest, files)
+    if not files and not found.bad:
+        _refuse(recordings, others, unread)
+    record = {
+        "other_files": dict(sorted(others.items())),
+        "unread": unread,
+        "hidden": len(found.hidden),
+        "links_passed_over": sorted(map(printable, found.links)),
+        "links_to_nowhere": sorted(map(printable, found.broken)),
+    }
+    return Sounds(files, found.bad, record)
+
+
+def suffix(file: str) -> str:
+    """The suffix in lower case: TIMIT's recordings are called .WAV."""
+    return PurePosixPath(file).suffix.lower()
+
+
+def conversion(file: str) -> str:
+    """The command that converts sound in a format that isn't read."""
+    return f"ffmpeg -i {shlex.quote(file)} {shlex.quote(str(Path(file).with_suffix('.wav')))}"
+
+
+def _is_sound(root: Path, file: str) -> bool:
+    if suffix(file) in audio.SUFFIXES or suffix(file) not in _RARE:
+        return suffix(file) in audio.SUFFIXES
+    try:
+        audio.info(root / file)
+    except InputError as error:  # but a damaged recording counts, and is reported later
+        return not error.found.startswith(("not a readable sound file", "the file is empty"))
+    return True
+
+
+def _unread(files: Iterable[str], sounds: Collection[str]) -> dict[str, list[str]]:
+    """Sound in other formats by suffix, unless it was converted: a.m4a next to a.wav."""
+    converted = {PurePosixPath(file).with_suffix("") for file in sounds}
+    unread: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        if suffix(file) in UNREAD and PurePosixPath(file).with_suffix("") not in converted:
+            unread[suffix(file)].append(printable(file))
+    return dict(sorted(unread.items()))
+
+
+def _refuse(recordings: Path, others: Counter[str], unread: dict[str, list[str]]) -> None:
+    what = listed([f"{n} {suffix or '(no suffix)'}" for suffix, n in sorted(others.items())])
+    remedy = f"convert them to one of {', '.join(sorted(audio.SUFFIXES))}"
+    if unread:
+        first = next(iter(unread.values()))[0]
+        remedy = f"convert them: {conversion(str(recordings / first))}"
+    raise InputError(
+        f"holds no sound file; it holds {what or 'nothing'}",
+        path=recordings,
+        cause="it is another folder, or the recordings are in a format that isn't read",
+        remedy=remedy,
+    )
 
 
 @dataclass
 class Found:
-    """What a search came across; paths are relative to where it began."""
+    """What a search found; paths are relative to where it began."""
 
     files: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
-    """Folders that can't be opened, and links named like what is wanted that lead nowhere."""
+    """Folders that can't be opened, and broken links with a wanted suffix."""
     links: list[str] = field(default_factory=list)
-    """To what is found under its own name."""
+    """Links to what is found under its own name."""
     broken: list[str] = field(default_factory=list)
-    """Other links that lead nowhere."""
+    """Other broken links."""
 
 
 def search(folder: Path, wanted: Collection[str]) -> Found:
-    """What is in a folder and in its subfolders, links to folders among them.
+    """What is in a folder and its subfolders, including linked folders.
 
     Args:
-        wanted: suffixes in lower case; of links that lead nowhere, those to such files are bad.
+        wanted: suffixes in lower case; broken links with such a suffix are bad.
 
     Raises:
         InputError: the folder can't be opened.
@@ -49,7 +170,7 @@ def search(folder: Path, wanted: Collection[str]) -> Found:
 
 
 class _Search:
-    """A walk through a folder; `real` are paths without links, which tell where it has been."""
+    """A walk through a folder; `real` paths have their links resolved, to visit each once."""
 
     def __init__(self, root: Path, wanted: Collection[str]) -> None:
         self._root, self._wanted = root, wanted
@@ -64,7 +185,7 @@ class _Search:
     def found(self) -> Found:
         """All files but the hidden ones, sorted."""
         while self._folders or self._folder_links:
-            # What has a name of its own goes by it, so links wait until there is nothing else.
+            # What can be reached without a link goes by that name, so links wait until the end.
             if not self._folders:
                 self._follow(*self._folder_links.pop(0))
             else:
@@ -93,7 +214,9 @@ class _Search:
         except OSError as error:
             why = f"the folder can't be opened ({error.strerror})"
             if not path:
-                raise InputError(why, path=self._root, remedy="ask for its permissions") from error
+                raise InputError(
+                    why, path=self._root, remedy="ask its owner for permission"
+                ) from error
             self._found.bad.append(Bad(printable(path), why))
 
     def _sort(self, path: str, entry: os.DirEntry[str], holder: str) -> None:
@@ -125,100 +248,3 @@ def _files(path: str, hidden: os.DirEntry[str]) -> list[str]:
     if not hidden.is_dir(follow_symlinks=False):
         return [path] if hidden.is_file() else []
     return [f"{path}/{name}" for _, _, names in os.walk(hidden.path) for name in names]
-
-
-UNREAD = (
-    frozenset({".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp", ".3gpp", ".3g2", ".amr"})
-    | {".awb", ".wma", ".wmv", ".asf", ".webm", ".mka", ".mkv", ".avi", ".flv", ".mpg", ".mpeg"}
-    | {".mts", ".m2ts", ".vob", ".ogv", ".ra", ".rm", ".ram", ".dss", ".ds2", ".ape", ".wv"}
-    | {".tta", ".shn", ".spx", ".qcp", ".gsm", ".g722", ".g729", ".vox", ".pcm", ".al", ".ul"}
-    | {".ac3", ".dts", ".mpc"}
-)
-"""Suffixes of sound, and of film with sound, that libsndfile doesn't read."""
-_RARE = frozenset(
-    {".wv1", ".wv2", ".avr", ".pvf", ".paf", ".svx", ".8svx", ".iff"}
-    | {".sds", ".sf", ".ircam", ".xi", ".htk", ".sd2", ".mp1", ".amb"}
-)
-"""Suffixes of sound, but of other things as well: such a file has to begin like sound."""
-
-
-@dataclass(frozen=True)
-class Sounds:
-    """The sound files of a folder."""
-
-    files: list[str]
-    """Relative to the folder, named as on the disk, sorted."""
-    bad: list[Bad]
-    """Links and folders behind which there may be recordings that can't be reached."""
-    record: dict[str, Any]
-    """The other files: how many of each suffix, how many hidden, which are sound of other formats
-    (by suffix), which links lead nowhere or to what is there under its own name."""
-
-
-def sound_files(recordings: Path) -> Sounds:
-    """The sound files of a folder and of its subfolders, links to folders among them.
-
-    Raises:
-        InputError: not a folder, or no sound file in it.
-    """
-    if not recordings.is_dir():
-        raise InputError("no such folder", path=recordings, remedy="check the path")
-    found = search(recordings, audio.SUFFIXES | UNREAD)
-    files = [file for file in found.files if _is_sound(recordings, file)]
-    rest = sorted(set(found.files) - set(files))
-    others = Counter(printable(PurePosixPath(file).suffix) for file in rest)
-    unread = _unread(rest, files)
-    if not files and not found.bad:
-        _refuse(recordings, others, unread)
-    record = {
-        "other_files": dict(sorted(others.items())),
-        "unread": unread,
-        "hidden": len(found.hidden),
-        "links_passed_over": sorted(map(printable, found.links)),
-        "links_to_nowhere": sorted(map(printable, found.broken)),
-    }
-    return Sounds(files, found.bad, record)
-
-
-def suffix(file: str) -> str:
-    """The suffix in lower case: TIMIT's recordings are called .WAV."""
-    return PurePosixPath(file).suffix.lower()
-
-
-def conversion(file: str) -> str:
-    """The command that converts sound of a format that isn't read."""
-    return f"ffmpeg -i {shlex.quote(file)} {shlex.quote(str(Path(file).with_suffix('.wav')))}"
-
-
-def _is_sound(root: Path, file: str) -> bool:
-    if suffix(file) in audio.SUFFIXES or suffix(file) not in _RARE:
-        return suffix(file) in audio.SUFFIXES
-    try:
-        audio.info(root / file)
-    except InputError as error:  # a recording that is cut short or damaged is to be listed
-        return not error.found.startswith(("not a readable sound file", "the file is empty"))
-    return True
-
-
-def _unread(files: Iterable[str], sounds: Collection[str]) -> dict[str, list[str]]:
-    """Sound of other formats by suffix, unless it was converted: a.m4a beside a.wav."""
-    converted = {PurePosixPath(file).with_suffix("") for file in sounds}
-    unread: dict[str, list[str]] = defaultdict(list)
-    for file in files:
-        if suffix(file) in UNREAD and PurePosixPath(file).with_suffix("") not in converted:
-            unread[suffix(file)].append(printable(file))
-    return dict(sorted(unread.items()))
-
-
-def _refuse(recordings: Path, others: Counter[str], unread: dict[str, list[str]]) -> None:
-    what = listed([f"{n} {suffix or '(no suffix)'}" for suffix, n in sorted(others.items())])
-    remedy = f"convert them to one of {', '.join(sorted(audio.SUFFIXES))}"
-    if unread:
-        first = next(iter(unread.values()))[0]
-        remedy = f"convert them: {conversion(str(recordings / first))}"
-    raise InputError(
-        f"holds no sound file; it holds {what or 'nothing'}",
-        path=recordings,
-        cause="it is another folder, or the recordings are of a format that isn't read",
-        remedy=remedy,
-    )

@@ -1,1 +1,1 @@
-"""Other people's formats, in and out: alignments, TextGrids, Kaldi, submissions, units as text."""
+"""Other people's formats, in and out: alignments, Kaldi, units and features, submissions."""

@@ -1,8 +1,10 @@
-"""The formats of alignments but TextGrid: .phn and .phones, a label a line, and CTM.
+"""Alignments in .phn, .phones and CTM files: the formats other than TextGrid.
 
 .phn is TIMIT's `onset offset label`, in samples there and in seconds elsewhere; .phones may be the
 same or Buckeye's, as ESPS xlabel writes it: a header that ends with "#", then `offset color label`.
-CTM is NIST's and Kaldi's `id channel onset duration label`, a whole corpus in a file.
+CTM is NIST's and Kaldi's `id channel onset duration label`, in seconds, a whole corpus in one file.
+The others don't say which unit their times have: it is worked out from the recording's length, and
+refused where that is ambiguous.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from zerochain.formats.identity import utterance_id
 from zerochain.formats.text_files import fields_of, lines_of, read_text
 
 BEYOND_S = 0.05
-"""Alignments may end so much later than their recording: the aligner's last frame is padded."""
+"""How much later than its recording an alignment may end: the aligner's last frame is padded."""
 _TIMIT_RATE = 16_000
 _WHOLE_SHARE = 0.75
 _NO_SAMPLES = {1000: "milliseconds", 200: "frames of 5 ms", 100: "frames of 10 ms",
                50: "frames of 20 ms", 10**7: "HTK's units of 100 ns"}  # fmt: skip
-"""What other whole numbers count, by how many make a second."""
+"""Units of time that whole numbers may count, by how many make a second."""
 _CTM_COLUMNS = range(5, 9)  # confidence, type and speaker may follow the label
 
 CtmLines = dict[str, dict[str, list[Interval]]]
@@ -38,7 +40,7 @@ def read_phn(
     recording_s: float | None = None,
     sample_rate: int = _TIMIT_RATE,
 ) -> list[Interval]:
-    """`onset offset label` a line, in seconds or in samples; or an ESPS xlabel file.
+    """Lines `onset offset label`, in seconds or in samples; or an ESPS xlabel file.
 
     Times are samples if all are whole numbers and the last is more than 100 times the duration:
     samples at the recording's own rate or, as TIMIT's, at 16 kHz, whichever fits.
@@ -79,7 +81,7 @@ def read_phn(
 
 
 def read_ctm(path: Path) -> CtmLines:
-    """`id channel onset duration label` a line, in seconds, in the order of onsets.
+    """Lines `id channel onset duration label`, in seconds, sorted by onset.
 
     A confidence, NIST's type and a speaker may follow. Channels are as the file writes them.
 
@@ -118,12 +120,12 @@ def time(text: str, line: int, path: Path) -> float:
 
 
 def _lines(path: Path) -> list[str]:
-    """Composed (NFC), so that one letter is one phone however it was typed."""
+    """Lines in Unicode's composed form, so that one letter is one phone however it was typed."""
     return lines_of(unicodedata.normalize("NFC", read_text(path)))
 
 
 def _refuse_other_units(last: float, lasting_s: Iterable[float], own: int, path: Path) -> None:
-    """Raise InputError where the last number ends the recording as another unit, not as samples."""
+    """Raise InputError where times fit the recording in another unit, but not as samples."""
 
     def ends(per_s: int) -> bool:
         return any(_ends(last / per_s, one) for one in lasting_s)
@@ -139,7 +141,7 @@ def _refuse_other_units(last: float, lasting_s: Iterable[float], own: int, path:
 
 
 def _ends(last_s: float, lasting_s: float) -> bool:
-    """Whether a last label that ends there may well be the last of so long a recording."""
+    """Whether a recording of this length may well have its last label end there."""
     return _WHOLE_SHARE * lasting_s <= last_s <= lasting_s + BEYOND_S
 
 
@@ -149,7 +151,7 @@ def _rate(last: float, duration_s: float, total_s: float, own: int, path: Path) 
     fitting = [rate for rate in rates if last / rate <= total_s + BEYOND_S]
     if len(fitting) < 2:
         return fitting[0] if fitting else own
-    # At the lower rate it lasts longer; what labels but half of a recording is unlikely.
+    # At the lower rate it lasts longer; labels for only half of a recording are unlikely.
     ends = last / fitting[0]
     if any(_ends(ends, one) for one in (duration_s, total_s)):
         return fitting[0]

@@ -1,10 +1,11 @@
-"""What deserves a look in alignments that could be read: counts, and labels that look wrong.
-
-On whose clock an alignment's times are, and its labels as phones of one utterance.
+"""From the labels of an alignment to the phones of one utterance: whose clock, cutting, rounding.
 
 An utterance may be cut from a recording (a table's start and end, Kaldi's segments) while the
-alignment is of the whole recording, or of the utterance alone. What tells: the name it bears, how
-long it says its recording lasts (a TextGrid does), and which times its labels have.
+alignment covers the whole recording, or the utterance alone. Which of the two is decided by the
+alignment's name, by how long it says its recording lasts (a TextGrid does), and by the times of its
+labels; where these don't decide, `origin` gives None and the caller asks the user.
+
+`Notes` counts on the way what deserves a look, and which labels may not be phones.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from zerochain.corpora.build import Span
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import BEYOND_S
 from zerochain.exchange.textgrid import Interval
 from zerochain.formats.phones import Phone
 from zerochain.metrics.silences import SILENCES, without_position
 
+Clock = Literal["utterance", "recording"]
+"""Whether times count from the utterance's beginning or from the recording's."""
+_ROUNDING_S = 1e-3
+_CENTISECOND_S = 0.015
+"""Aligners round onsets and durations to 10 ms each, so neighbours may overlap by as much."""
+_SAME_S, _CLEARLY_S = 0.05, 0.02
+"""Durations that differ by less are the same; one is nearer than another only by more than this."""
 _LONG = 5
 """Letters: a phone has fewer, whatever the alphabet; words often have as many."""
 _POSITIONED = 0.5
@@ -33,139 +41,19 @@ _SAMPA = re.compile(r"(\|\||[@{}&?!|=<>1-9])\\?(_.|[@{}&?!1-9:~`\"^=])*")
 clicks; and what may follow."""
 
 
-@dataclass
-class Notes:
-    """Counts that grow while alignments are read; `lines` says them."""
-
-    without_length: int = 0
-    overlaps: int = 0
-    clipped: int = 0
-    outside: int = 0
-    hidden: int = 0
-    unknown: list[str] = field(default_factory=list)
-    """Names in CTMs that no recording has."""
-    without_phone: list[str] = field(default_factory=list)
-    """Files."""
-    other_length: list[str] = field(default_factory=list)
-    """TextGrids, and how long they say that their recording lasts."""
-    tiers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """What is odd about the choice of a tier → files."""
-
-    def lines(self, lines: Iterable[list[Phone]]) -> list[str]:
-        """A line for each kind, for people.
-
-        Args:
-            lines: the phones of every utterance.
-        """
-        counts = [
-            (self.hidden, "hidden file", "among the alignments passed over"),
-            (self.without_length, "label", "without length left out"),
-            (self.overlaps, "overlap", "of up to 15 ms taken for rounding"),
-            (self.clipped, "phone", "clipped at an utterance's edge"),
-            (self.outside, "phone", "of whole recordings in no utterance"),
-            (
-                len(self.unknown),
-                "alignment",
-                f"of a CTM belonging to no recording left out: {listed(self.unknown, 3)}",
-            ),
-            (
-                len(self.without_phone),
-                "alignment",
-                f"without a phone: {listed(self.without_phone, 3)}",
-            ),
-            (
-                len(self.other_length),
-                "TextGrid",
-                "of other length than the recording, as if of another: "
-                f"{listed(self.other_length, 3)}",
-            ),
-        ]
-        found = [f"{n:,} {one if n == 1 else one + 's'} {what}" for n, one, what in counts if n]
-        for what, files in self.tiers.items():
-            found.append(f"tiers: {what}, in {listed(files, 3)}")
-        return [*found, *label_notes(Counter(p.phone for line in lines for p in line))]
-
-
-def label_notes(labels: Counter[str]) -> list[str]:
-    """Labels that may be no phones, or not as other tools spell them.
-
-    Args:
-        labels: each with how often it stands there.
-    """
-    phones = Counter({label: n for label, n in labels.items() if label not in SILENCES})
-    notes = []
-    ending = [label for label in phones if without_position(label) != label]
-    if ending and len(ending) >= _POSITIONED * len(phones):
-        notes.append(
-            f"{len(ending):,} of {len(phones):,} labels end in Kaldi's position in the word, such "
-            f"as {_some(ending, phones)}: each counts as a phone of its own; "
-            "--strip-word-positions takes the endings away"
-        )
-    marks = [label for label in phones if not _letters(label) or _bracketed(label)]
-    marks = [label for label in marks if label not in _sampa(marks)]
-    if marks:
-        notes.append(
-            f"labels without a letter, or in brackets: {_some(marks, phones)}; if they are pauses "
-            "or noise, list them with --silence when scoring"
-        )
-    long = [
-        label
-        for label in phones
-        if label not in marks and (" " in label or _letters(without_position(label)) >= _LONG)
-    ]
-    if long:
-        notes.append(
-            f"labels of {_LONG} letters or more, as words have: {_some(long, phones)}; if they are "
-            "words, another tier or file holds the phones (--tier)"
-        )
-    return notes
-
-
-def _sampa(marks: Collection[str]) -> set[str]:
-    """Those that are phones in SAMPA; a single one, or numbers alone, may be anything."""
-    alike = {label for label in marks if _SAMPA.fullmatch(label) and not _bracketed(label)}
-    alike = {label for label in alike if len(label) == 1 or not label.isdecimal()}
-    signs = {label[0] for label in alike if not label[0].isdecimal()}
-    return alike if "@" in signs or len(signs) > 1 else set()
-
-
-def _letters(label: str) -> int:
-    """Letters, without modifiers such as ː and ʰ."""
-    kinds = [unicodedata.category(c) for c in label]
-    return sum(kind[0] == "L" and kind != "Lm" for kind in kinds)
-
-
-def _bracketed(label: str) -> bool:
-    return len(label) > 2 and label[0] + label[-1] in _BRACKETS
-
-
-def _some(labels: list[str], counts: Counter[str]) -> str:
-    most = sorted(labels, key=lambda label: (-counts[label], label))
-    return listed([f"{label!r} ({counts[label]:,} times)" for label in most], 5)
-
-
-Clock = Literal["utterance", "recording"]
-"""Whether times count from the utterance's beginning or from the recording's."""
-_ROUNDING_S = 1e-3
-_CENTISECOND_S = 0.015
-"""Aligners round onsets and durations to 10 ms each, so neighbours may overlap by as much."""
-_SAME_S, _CLEARLY_S = 0.05, 0.02
-"""Durations that differ by less are the same; one is nearer than another by more than that."""
-
-
 @dataclass(frozen=True)
 class Evidence:
-    """What an alignment says about its own times (s)."""
+    """What an alignment tells about its times (s)."""
 
     first_s: float
     last_s: float
     """Of its labels."""
     covered: tuple[float, float] | None = None
-    """From where to where a TextGrid says that it goes."""
+    """The start and end that a TextGrid declares."""
     names_utterance: bool = True
-    """It bears the utterance's id."""
+    """Its name is the utterance's id."""
     names_recording: bool = False
-    """It bears the recording's name."""
+    """Its name is the recording's."""
 
     @classmethod
     def of(
@@ -186,16 +74,16 @@ class Origin(NamedTuple):
 
     seconds: float
     clock: Clock
-    """With the recording's, labels outside the utterance are others'."""
+    """On the recording's, labels outside the utterance belong to others."""
     is_proven: bool = False
-    """Whether it is the times that say so: then alignments beside it are likely to be alike."""
+    """Whether the times prove it: then the alignments next to it are likely to be the same."""
 
 
 def origin(span: Span, evidence: Evidence, clock: Clock | None = None) -> Origin | None:
-    """Where on the alignment's clock the utterance begins; None where that can't be told.
+    """Where on the alignment's clock the utterance begins; None where that is undecided.
 
     Args:
-        clock: the user's own word for it.
+        clock: what the user says it is, if anything.
     """
     start, lasting = span.utterance.start or 0.0, span.utterance.duration
     whole = span.header.duration_s
@@ -211,7 +99,7 @@ def origin(span: Span, evidence: Evidence, clock: Clock | None = None) -> Origin
 def _by_cover(
     begin: float, end: float, start: float, lasting: float, whole: float
 ) -> Origin | None:
-    """Told by how long an alignment says its recording lasts."""
+    """By the length that an alignment gives for its recording."""
     is_late = start > _ROUNDING_S
     preserved = abs(begin - start) <= _SAME_S and abs(end - start - lasting) <= _SAME_S
     if abs(begin) > _SAME_S and preserved:  # cut out with its times
@@ -227,13 +115,13 @@ def _by_cover(
 
 
 def _by_labels(evidence: Evidence, start: float, lasting: float, whole: float) -> Origin | None:
-    """Told by its name and the times of its labels."""
+    """By the alignment's name and the times of its labels."""
     is_late = start > _ROUNDING_S
     first, last = evidence.first_s, evidence.last_s
     if not evidence.names_utterance:
         return Origin(start, "recording")
     inside = first >= start - BEYOND_S and last <= start + lasting + BEYOND_S
-    if last > lasting + BEYOND_S:  # where it fits neither, its times will be refused
+    if last > lasting + BEYOND_S:  # if it fits neither, its times are refused later
         fits = (is_late and inside) or (evidence.names_recording and last <= whole + BEYOND_S)
         return Origin(start, "recording", is_late) if fits else Origin(0.0, "utterance")
     if is_late and (evidence.names_recording or inside):
@@ -242,7 +130,7 @@ def _by_labels(evidence: Evidence, start: float, lasting: float, whole: float) -
 
 
 def _is_extract(begin: float, end: float, lasting: float) -> bool:
-    """Whether it is as long as the utterance, and has the times of what it was cut out of."""
+    """Whether it is as long as the utterance but kept the times of what it was cut from."""
     return abs(begin) > _SAME_S and abs(end - begin - lasting) <= _SAME_S < abs(end - lasting)
 
 
@@ -251,7 +139,7 @@ def cut(
 ) -> list[Interval]:
     """A recording's labels within an utterance, on its clock.
 
-    What a cut goes through belongs to the side that has most of it, and is clipped there.
+    A label across a cut belongs to the side with most of it, and is clipped there.
     """
     kept, end_s = [], begin_s + lasting_s
     for one in intervals:
@@ -270,9 +158,9 @@ def cut(
 
 
 def phones_in(intervals: Iterable[Interval], duration_s: float, notes: Notes) -> list[Phone]:
-    """Labels as phones one behind the other, rounding undone.
+    """Labels as phones that follow each other, with rounding undone.
 
-    Labels that last no time are left out. Overlaps of up to 15 ms end where the earlier phone does
+    Labels without duration are left out. Overlaps of up to 15 ms end where the earlier phone does
     or, if that leaves nothing, in their middle; phones that end up to 50 ms after the utterance
     are cut off there.
 
@@ -303,7 +191,7 @@ def phones_in(intervals: Iterable[Interval], duration_s: float, notes: Notes) ->
             previous = middle
         phone = Phone(max(onset, previous), min(offset, duration_s), label)
         if phone.offset <= phone.onset:
-            raise InputError(f"{place}: {label!r} at {onset:g} s lasts no time in the recording")
+            raise InputError(f"{place}: {label!r} at {onset:g} s has no duration in the recording")
         phones.append(phone)
     return phones
 
@@ -324,3 +212,114 @@ def overlapping(spans: Sequence[Span]) -> tuple[Span, Span] | None:
 
 def _end(span: Span) -> float:
     return (span.utterance.start or 0.0) + span.utterance.duration
+
+
+@dataclass
+class Notes:
+    """Counts that grow while alignments are read; `lines` puts them into words."""
+
+    without_length: int = 0
+    overlaps: int = 0
+    clipped: int = 0
+    outside: int = 0
+    hidden: int = 0
+    unknown: list[str] = field(default_factory=list)
+    """Names in CTMs that no recording has."""
+    without_phone: list[str] = field(default_factory=list)
+    """Files."""
+    other_length: list[str] = field(default_factory=list)
+    """TextGrids with the lengths that they give for their recordings."""
+    tiers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """A remark on the choice of a tier → files."""
+
+    def lines(self, lines: Iterable[list[Phone]]) -> list[str]:
+        """One line per kind, for people.
+
+        Args:
+            lines: the phones of every utterance.
+        """
+        counts = [
+            (self.hidden, "hidden file", "among the alignments passed over"),
+            (self.without_length, "label", "without length left out"),
+            (self.overlaps, "overlap", "of up to 15 ms taken for rounding"),
+            (self.clipped, "phone", "clipped at an utterance's edge"),
+            (self.outside, "phone", "of whole recordings outside every utterance"),
+            (
+                len(self.unknown),
+                "alignment",
+                f"in a CTM for no recording left out: {listed(self.unknown, 3)}",
+            ),
+            (
+                len(self.without_phone),
+                "alignment",
+                f"without a phone: {listed(self.without_phone, 3)}",
+            ),
+            (
+                len(self.other_length),
+                "TextGrid",
+                "longer or shorter than the recording, as if of another: "
+                f"{listed(self.other_length, 3)}",
+            ),
+        ]
+        found = [f"{counted(n, one)} {what}" for n, one, what in counts if n]
+        for what, files in self.tiers.items():
+            found.append(f"tiers: {what}, in {listed(files, 3)}")
+        return [*found, *label_notes(Counter(p.phone for line in lines for p in line))]
+
+
+def label_notes(labels: Counter[str]) -> list[str]:
+    """Labels that may not be phones, or that other tools spell differently.
+
+    Args:
+        labels: each with its number of occurrences.
+    """
+    phones = Counter({label: n for label, n in labels.items() if label not in SILENCES})
+    notes = []
+    ending = [label for label in phones if without_position(label) != label]
+    if ending and len(ending) >= _POSITIONED * len(phones):
+        notes.append(
+            f"{len(ending):,} of {counted(len(phones), 'label')} end in Kaldi's position in the "
+            f"word, such as {_some(ending, phones)}: each counts as a phone of its own; "
+            "strip_word_positions=True removes the endings"
+        )
+    marks = [label for label in phones if not _letters(label) or _bracketed(label)]
+    marks = [label for label in marks if label not in _sampa(marks)]
+    if marks:
+        notes.append(
+            f"labels without a letter, or in brackets: {_some(marks, phones)}; if they are pauses "
+            "or noise, name them as silences when scoring"
+        )
+    long = [
+        label
+        for label in phones
+        if label not in marks and (" " in label or _letters(without_position(label)) >= _LONG)
+    ]
+    if long:
+        notes.append(
+            f"labels of {_LONG} letters or more, as words have: {_some(long, phones)}; if they are "
+            "words, another tier or file holds the phones (choose with tier=)"
+        )
+    return notes
+
+
+def _sampa(marks: Collection[str]) -> set[str]:
+    """Those that are phones in SAMPA; a single one, or numbers alone, could be anything."""
+    alike = {label for label in marks if _SAMPA.fullmatch(label) and not _bracketed(label)}
+    alike = {label for label in alike if len(label) == 1 or not label.isdecimal()}
+    signs = {label[0] for label in alike if not label[0].isdecimal()}
+    return alike if "@" in signs or len(signs) > 1 else set()
+
+
+def _letters(label: str) -> int:
+    """Letters, without modifiers such as ː and ʰ."""
+    kinds = [unicodedata.category(c) for c in label]
+    return sum(kind[0] == "L" and kind != "Lm" for kind in kinds)
+
+
+def _bracketed(label: str) -> bool:
+    return len(label) > 2 and label[0] + label[-1] in _BRACKETS
+
+
+def _some(labels: list[str], counts: Counter[str]) -> str:
+    most = sorted(labels, key=lambda label: (-counts[label], label))
+    return listed([f"{label!r} ({counted(counts[label], 'time')})" for label in most], 5)

@@ -1,9 +1,10 @@
-"""Which utterances an alignment may belong to, by its name.
+"""Other people's alignments of phones: which of them belongs to which utterance, and its phones.
 
-Other people's alignments of phones: which file or line belongs to which utterance.
-
-The formats are in `alignment_files` and `textgrid`, a TextGrid's tiers in `tiers`, and on whose
-clock an alignment's times are in `alignment_times`.
+A file, or an id in a CTM, may bear an utterance's id or the name of the recording that utterances
+are cut from; folders before the name count only where they have to (`Names`). `read_alignments`
+then reads one alignment after the other, keeps undecided times for the end, and collects what makes
+a file unusable instead of stopping at it. Formats: `alignment_files`, `textgrid`; whose clock the
+times are on: `alignment_times`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zerochain.audio import SUFFIXES
-from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import Alignment, Span
-from zerochain.corpora.sounds import search
-from zerochain.errors import InputError, listed
+from zerochain.corpora.sounds import Bad, search
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
 from zerochain.exchange.alignment_times import (
     Clock,
@@ -38,8 +38,8 @@ from zerochain.metrics.silences import SILENCES, without_position
 
 @dataclass(frozen=True)
 class Target:
-    """Whom an alignment may belong to: the utterance whose id it bears, and those that are cut
-    from the recording whose name it bears."""
+    """What an alignment may belong to: the utterance with its name as id, and the utterances cut
+    from the recording with its name."""
 
     utterance: Span | None
     of_recording: tuple[Span, ...]
@@ -50,13 +50,13 @@ class Target:
 
 
 class Names:
-    """What utterances and recordings are called.
+    """The names of utterances and recordings, to look alignments up by.
 
     Args:
         spans: the utterances by id.
         spare: ids and recordings that are not in the corpus but may well have an alignment.
-        recordings: names of their recordings by the utterances' ids; by default those are the
-            sound files' paths without the suffix.
+        recordings: the utterances' ids → the names of their recordings; by default the paths of
+            the sound files without the suffix.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class Names:
     def resolve(
         self, names: Sequence[str], path: Path, *, optional: Collection[str] = ()
     ) -> dict[str, Target | None]:
-        """Each alignment's name → whom it may belong to; None: to no utterance of the corpus.
+        """Each alignment's name → what it may belong to; None: to no utterance of the corpus.
 
-        That is whoever bears the same name, folders and all; or the name alone; or the only one
-        whose name ends in it, of several the one whose last folders are the same, too.
+        That is what has the same name, folders and all; or the name alone; or the only one whose
+        name ends in it, of several the one whose last folders are the same as well.
 
         Args:
             names: paths in the folder of alignments without their suffix, or a CTM's ids.
             path: of the alignments, for errors.
-            optional: names that may fit nobody, and are left out then, as long as another fits.
+            optional: names that are left out where they match nothing, as long as another matches.
 
         Raises:
-            InputError: names that fit nobody, or several.
+            InputError: names that match nothing, or several.
         """
         exact = {name: self._exact(name) for name in names}
         taken = set(exact.values())
@@ -101,12 +101,12 @@ class Names:
             unknown = [name for name in unknown if name not in optional]
         if unknown:
             raise InputError(
-                f"{len(unknown)} of {len(names)} alignments belong to no recording: "
+                f"no recording for {len(unknown)} of {counted(len(names), 'alignment')}: "
                 f"{listed(unknown)}",
                 path=path,
                 cause="the folders of recordings and alignments are laid out differently; "
                 f"recordings are called {listed(list(self._spans), 3)}",
-                remedy="name and place every alignment like its recording, but for the suffix",
+                remedy="name and place every alignment like its recording, except for the suffix",
             )
         unclear = [
             f"{name} ({' or '.join(found)})"
@@ -116,11 +116,11 @@ class Names:
         ]
         if unclear:
             raise InputError(
-                f"{len(unclear)} of {len(names)} alignments fit several recordings: "
+                f"several recordings for {len(unclear)} of {counted(len(names), 'alignment')}: "
                 f"{listed(unclear)}",
                 path=path,
                 cause="recordings in different folders share a name",
-                remedy="place every alignment in a folder that is called like its recording's",
+                remedy="place every alignment in a folder with the same name as its recording's",
             )
         return {name: self._target(found) for name, found in fitting.items() if found}
 
@@ -136,7 +136,7 @@ class Names:
         return sorted(one for one, n in alike.items() if n == most)
 
     def _files(self, name: str) -> set[str]:
-        """The sound files behind an id and a recording's name; one name may be both."""
+        """The sound files of an id or a recording's name; one name may be both."""
         spans = [*self._cut_from.get(name, ())]
         if name in self._spans:
             spans.append(self._spans[name])
@@ -174,7 +174,7 @@ def _n_alike(one: str, other: str) -> int:
 
 ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm"})
 _CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
-"""How a CTM names the channels of a recording, in lower case."""
+"""A CTM's names for the channels of a recording, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -202,19 +202,19 @@ def read_alignments(
     A file or line of a CTM belongs to the utterance of that id, or to all utterances cut from the
     recording of that name; the folders before the name count only where they have to. Times are the
     utterance's or the whole recording's, whichever fits; where both do, it is an error, unless
-    others beside it tell, or it bears the utterance's id and not the recording's name: then they
-    are the utterance's, as Kaldi's are. What a cut goes through belongs to the side that has most
-    of it. Gaps are fine, and so is an utterance without an alignment. Overlaps of up to 15 ms are
-    rounding and repaired, labels without length are left out, and phones that end up to 50 ms
-    after the utterance are cut off there; anything worse makes the file unusable.
+    others next to it decide, or its name is the utterance's id and not the recording's: then they
+    are the utterance's, as Kaldi's are. A label across a cut belongs to the side with most of it.
+    Gaps are fine, and so is an utterance without an alignment. Overlaps of up to 15 ms are rounding
+    and repaired, labels without length are left out, and phones that end up to 50 ms after the
+    utterance are cut off there; anything worse makes the file unusable.
 
     Args:
         path: a folder with .phn, .phones, .TextGrid or .ctm files, or one such file.
         spans: the utterances by id.
         spare: ids of recordings that are not utterances but may well have an alignment.
         tier: the TextGrids' tier; see `zerochain.exchange.textgrid.phones_of`.
-        times: whose clock all alignments of cut utterances go by, where that can't be told.
-        strip_word_positions: take Kaldi's endings away, AA1_B → AA1.
+        times: whose clock the alignments of cut utterances are on, where that is undecided.
+        strip_word_positions: remove Kaldi's endings, AA1_B → AA1.
         recordings: names of their recordings, by the utterances' ids, where those are not the
             sound files' paths without the suffix.
 
@@ -254,7 +254,7 @@ def read_alignments(
 
 @dataclass(frozen=True)
 class _Content:
-    """What an alignment holds, before it is known whose it is."""
+    """What an alignment holds, before its utterance is known."""
 
     source: Source
     held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
@@ -263,7 +263,7 @@ class _Content:
 
     @property
     def covered(self) -> tuple[float, float] | None:
-        """From where to where a TextGrid says that it goes (s)."""
+        """The start and end that a TextGrid declares (s)."""
         held = self.held
         return (held.start_s, held.end_s) if isinstance(held, TextGrid) else None
 
@@ -287,7 +287,7 @@ class _Content:
 
 
 class _Reading:
-    """Reads one alignment after the other, and keeps those that can't be told for the end."""
+    """Reads one alignment after the other, and keeps the undecided ones for the end."""
 
     def __init__(self, tier: str | None, times: Clock | None, notes: Notes, bad: list[Bad]) -> None:
         self.tier, self.times, self.notes, self.bad = tier, times, notes, bad
@@ -297,7 +297,7 @@ class _Reading:
         self._files: dict[str, list[str]] = defaultdict(list)
 
     def add(self, source: Source, target: Target) -> None:
-        """Read an alignment; what makes it unusable goes to `bad`."""
+        """Read an alignment; if it is unusable, the reason goes to `bad`."""
         try:
             content = self._read(source, target)
             self._check_length(content, target.spans)
@@ -325,7 +325,7 @@ class _Reading:
             self._refuse(source, _unreadable(error))
 
     def settle(self) -> None:
-        """Those whose times fit both clocks: as the others beside them, or as Kaldi's."""
+        """Decide where times fit both clocks: as the others next to them do, or as Kaldi's do."""
         for content, target in self._undecided:
             span = target.spans[0]
             by_name: set[Clock] = set() if target.of_recording else {"utterance"}
@@ -345,10 +345,10 @@ class _Reading:
         if twice:
             files = next(iter(twice.values()))
             raise InputError(
-                f"{len(twice)} utterances have two alignments: {listed(list(twice))}",
+                f"two alignments for {counted(len(twice), 'utterance')}: {listed(list(twice))}",
                 path=path,
-                cause=f"formats are mixed in the folder, or copies: {listed(files)}",
-                remedy="leave one alignment for every utterance",
+                cause=f"the folder mixes formats, or holds copies: {listed(files)}",
+                remedy="keep one alignment for every utterance",
             )
 
     def _read(self, source: Source, target: Target) -> _Content:
@@ -394,7 +394,7 @@ class _Reading:
         if self.times == "utterance" and len(spans) > 1:
             raise InputError(
                 f"belongs to {len(spans)} utterances, so its times can't be those of one",
-                remedy="leave --alignment-times out",
+                remedy="leave out alignment_times=",
             )
         shared = overlapping(spans)
         every: dict[str, Interval] = {}
@@ -436,7 +436,7 @@ class _Reading:
 
 
 def _near(lasting_s: float) -> float:
-    """By how much the lengths of a recording and of its TextGrid may differ (s)."""
+    """How much the lengths of a recording and its TextGrid may differ (s)."""
     return max(0.1, 0.02 * lasting_s)
 
 
@@ -465,7 +465,7 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
 
 
 def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
-    """Files of alignments; a link to another of them may well be somebody else's alignment."""
+    """Files of alignments; a link to another file may well be another utterance's alignment."""
     found = search(folder, ALIGNMENT_SUFFIXES)
     bad += found.bad
     hidden = [file for file in found.hidden if PurePosixPath(file).name.startswith(".")]
@@ -479,7 +479,7 @@ def _is_alignment(file: str) -> bool:
 
 
 def _check_channels(source: Source, target: Target) -> None:
-    """Raise InputError where a CTM has several channels and the utterance is of none of them."""
+    """Raise InputError where a CTM has several channels and an utterance names none of them."""
     if source.channels is None or len(source.channels) == 1:
         return
     if any(span.utterance.channel is None for span in target.spans):
@@ -510,14 +510,14 @@ def _unclear(span: Span) -> InputError:
     return InputError(
         f"utterance {u.id!r} begins at {u.start:g} s of its recording, and the alignment's times "
         "fit both",
-        remedy="say whose they are: --alignment-times utterance, or recording",
+        remedy="choose alignment_times='utterance' or alignment_times='recording'",
     )
 
 
 def _shared(one: Span, other: Span) -> InputError:
     return InputError(
-        f"{one.utterance.id!r} and {other.utterance.id!r} are at the same time in the recording, "
-        "and nothing says which of them a phone belongs to",
+        f"{one.utterance.id!r} and {other.utterance.id!r} overlap in the recording, "
+        "and nothing decides which of them a phone belongs to",
         remedy="give each an alignment of its own, a CTM with channels, or tiers named after "
         "speakers",
     )

@@ -1,8 +1,8 @@
-"""Vectors as text, one a line: ZeroSpeech's submissions, Libri-Light's features.
+"""Features as other programs write them: .npy arrays, and text with one vector per line.
 
-Numbers are written with nine digits, which give back every float32 exactly.
-
-Features that other programs made, a file an utterance, as a features folder of ours.
+Text is that of ZeroSpeech's submissions and Libri-Light: numbers with spaces between them, written
+here with nine digits, which give back every float32 exactly. `import_features` turns a folder with
+one file per utterance into a features folder of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features, read_features, write_features
@@ -25,7 +25,7 @@ from zerochain.progress import track
 
 
 class Line(NamedTuple):
-    """One line of a file: its vector (D,), or what is wrong with it."""
+    """One line of a file: its vector (D,), or the problem with it."""
 
     number: int
     """Counted from 1."""
@@ -37,12 +37,12 @@ _NONE = np.zeros(0)
 
 
 def vector_text(vector: NDArray[np.float32]) -> str:
-    """A vector (D,) as a line without its end."""
+    """A vector (D,) as a line of text without its line end."""
     return " ".join([f"{value:.9g}" for value in vector.tolist()])
 
 
 def scan_vectors(path: Path, *, single_spaces: bool = False) -> Iterator[Line]:
-    """The lines of a file one by one, the bad ones too; a file without lines gives none.
+    """The lines of a file one by one, bad ones included; an empty file gives none.
 
     Args:
         single_spaces: refuse anything but one space between two numbers.
@@ -55,7 +55,7 @@ def scan_vectors(path: Path, *, single_spaces: bool = False) -> Iterator[Line]:
             if not line.problem:
                 dim = dim or len(line.vector)
                 if len(line.vector) != dim:
-                    found = f"has {len(line.vector)} numbers, the lines before it {dim}"
+                    found = f"has {counted(len(line.vector), 'number')}, the lines before it {dim}"
                     line = Line(number, _NONE, found)
             yield line
 
@@ -74,15 +74,15 @@ def read_vectors(path: Path, *, single_spaces: bool = False) -> NDArray[np.float
             raise InputError(
                 problem,
                 path=f"{path}:{number}",
-                cause="the file is no table of numbers, or was cut short",
-                remedy="write one vector a line, all of the same length, finite numbers only",
+                cause="the file is not a table of numbers, or was cut short",
+                remedy="write one vector per line, all of the same length, finite numbers only",
             )
         rows.append(vector)
     if not rows:
         raise InputError(
             "is empty",
             path=path,
-            cause="the recording gave no frame, or the program that wrote it was killed",
+            cause="the recording has no frame, or the program that wrote it was killed",
             remedy="write it again, or leave the recording out",
         )
     return np.stack(rows)
@@ -97,9 +97,9 @@ def _line(number: int, text: bytes, single_spaces: bool) -> Line:
     try:
         vector = np.array([float(word) for word in words])
     except ValueError:
-        return Line(number, _NONE, f"holds {_first_bad(words)!r}, which is no number")
+        return Line(number, _NONE, f"holds {_first_bad(words)!r}, which is not a number")
     if b"_" in text:  # Python reads 1_000
-        return Line(number, _NONE, f"holds {_first_bad(words)!r}, which is no number")
+        return Line(number, _NONE, f"holds {_first_bad(words)!r}, which is not a number")
     if not np.isfinite(vector).all():
         return Line(number, _NONE, "holds NaN or infinity")
     return Line(number, vector, "")
@@ -128,7 +128,7 @@ def import_features(
     folders: bool = True,
     extractor: str | None = None,
 ) -> tuple[Features, Mapping[str, int]]:
-    """Write the .npy (T, D) and .txt files (a frame a line) in a folder as features.
+    """Write the .npy (T, D) and .txt files (a frame per line) in a folder as features.
 
     Args:
         step_ms: from one frame to the next.
@@ -141,7 +141,7 @@ def import_features(
         The features, and how many other files there were, by suffix.
 
     Raises:
-        InputError: no such folder, no file, two of one id, one that is no (T, D) array of finite
+        InputError: no such folder, no file, two of one id, one that isn't a (T, D) array of finite
             numbers or of another D than the first, or utterances that the corpus lacks or that
             last longer or shorter there.
     """
@@ -166,7 +166,7 @@ def import_features(
             dim = dim or frames.shape[1]
             if frames.shape[1] != dim:
                 raise InputError(
-                    f"has {frames.shape[1]} numbers a frame, and {first} has {dim}",
+                    f"has {counted(frames.shape[1], 'number')} per frame, and {first} has {dim}",
                     path=file,
                     cause="features of different extractors were mixed",
                     remedy="extract all of them again with the same options",
@@ -199,7 +199,7 @@ def feature_files(folder: Path, folders: bool = True) -> tuple[dict[str, Path], 
             raise InputError(
                 f"{files[name]} has the same id, {name!r}",
                 path=path,
-                cause="there are two files of one recording, or of one name in two folders",
+                cause="there are two files for one recording, or one name in two folders",
                 remedy="keep one of the two, or take whole paths as ids",
             )
         files[name] = path
@@ -208,7 +208,7 @@ def feature_files(folder: Path, folders: bool = True) -> tuple[dict[str, Path], 
         raise InputError(
             f"holds no .npy and no .txt file ({found})",
             path=folder,
-            cause="they are of another format; .pt and .pkl files may run programs when read",
+            cause="they have another format; .pt and .pkl files may run programs when read",
             remedy="save each utterance with numpy.save as a (T, D) array",
         )
     return files, others
@@ -218,41 +218,36 @@ def read_frames(path: Path) -> NDArray[np.float32]:
     """The frames (T, D) in a .npy or .txt file.
 
     Raises:
-        InputError: it can't be read, is no (T ≥ 1, D ≥ 1) array of numbers, or holds NaN.
+        InputError: it can't be read, isn't a (T ≥ 1, D ≥ 1) array of numbers, or holds NaN.
     """
-    array = _array(path) if path.suffix == ".npy" else read_vectors(path)
+    array = read_array(path) if path.suffix == ".npy" else read_vectors(path)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiu":
         raise InputError(
             f"holds {array.dtype} of shape {array.shape}, not numbers of shape (T ≥ 1, D ≥ 1)",
             path=path,
             cause="the recording is empty, or the array has an axis too few or too many",
-            remedy="save one (T, D) array an utterance",
+            remedy="save one (T, D) array per utterance",
         )
     with np.errstate(over="ignore"):
         frames = np.asarray(array, np.float32)
     bad = np.flatnonzero(~np.isfinite(frames).all(axis=1))
     if len(bad):
         raise InputError(
-            f"holds NaN, infinity or more than float32 holds in {len(bad)} of {len(frames)} "
-            f"frames: {listed([str(i) for i in bad], 5)}",
+            f"holds NaN, infinity or numbers too large for float32 in {len(bad)} of "
+            f"{counted(len(frames), 'frame')}: {listed([str(i) for i in bad], 5)}",
             path=path,
             cause="the recording holds NaN, or features were normalised by a zero deviation",
-            remedy="mend the recording, or leave it out",
+            remedy="fix the recording, or leave it out",
         )
     return frames
 
 
-def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float) -> None:
-    if abs(seconds - duration_s) > 2 * step_ms / 1000 + 0.03:  # as units may be longer or shorter
-        raise InputError(
-            f"lasts {seconds:.2f} s at {step_ms:g} ms a frame, its recording {duration_s:.2f} s",
-            path=file,
-            cause="--step-ms is wrong, or the features are of other recordings of the same names",
-            remedy="give the step that they were extracted with",
-        )
+def read_array(path: Path) -> NDArray[Any]:
+    """The array in a .npy file.
 
-
-def _array(path: Path) -> NDArray[Any]:
+    Raises:
+        InputError: it can't be read, or holds Python objects.
+    """
     try:
         return np.asarray(mapped(path))
     except BrokenArrayError as error:
@@ -262,3 +257,14 @@ def _array(path: Path) -> NDArray[Any]:
             cause="it was cut short, or holds Python objects, which may run programs when read",
             remedy="save the array with numpy.save(…, allow_pickle=False)",
         ) from error
+
+
+def _check_length(file: Path, seconds: float, duration_s: float, step_ms: float) -> None:
+    if abs(seconds - duration_s) > 2 * step_ms / 1000 + 0.03:  # the tolerance for units
+        raise InputError(
+            f"lasts {seconds:.2f} s at {step_ms:g} ms per frame, its recording {duration_s:.2f} s",
+            path=file,
+            cause=f"step_ms={step_ms:g} is wrong, or the features are of other recordings with "
+            "the same names",
+            remedy="give the step that they were extracted with",
+        )

@@ -1,6 +1,9 @@
-"""The lines of somebody's submission: how long each lasts, and which are the same unit.
+"""Units and vectors of others, from submissions and text files, as units and features of ours.
 
-Units and vectors of others, from submissions and text, as files that scoring takes.
+A submission is lines of numbers. As units, equal lines are one symbol, as the challenge's bit rate
+counts them; as features, each line is a frame. A line lasts one step, or an even share of its
+recording where lines are segments of unknown length. With a corpus, ids and lengths are checked
+against its recordings.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError, listed
-from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.errors import InputError, counted, listed
+from zerochain.exchange import zerospeech
 from zerochain.exchange.unit_text import UnitText, read_unit_text
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import FeaturesWriter, write_features
@@ -24,12 +27,12 @@ from zerochain.formats.units import UnitFile, write_units
 from zerochain.progress import track
 
 SPREAD_STEP_MS = 10.0
-"""What durations are counted in where lines share their recording evenly."""
+"""The step of durations where lines share their recording evenly."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long lines last."""
+    """How long lines last, and the corpus that they are checked against."""
 
     step_ms: float
     spread: bool
@@ -57,7 +60,7 @@ class Timing:
         return ids
 
     def speakers(self, ids: Collection[str]) -> dict[str, str | None]:
-        """The speakers of utterances; None where no corpus tells."""
+        """The speakers of utterances; None without a corpus."""
         by_id = {} if self.corpus is None else self.corpus.by_id
         return {name: by_id[name].speaker if name in by_id else None for name in ids}
 
@@ -67,10 +70,11 @@ class Timing:
         steps = round(self.corpus.by_id[name].duration * 1000 / self.step_ms)
         if n_lines > steps:
             raise InputError(
-                f"{name!r} has {n_lines} lines in {steps} steps of {self.step_ms:g} ms",
+                f"{name!r} has {counted(n_lines, 'line')} in {counted(steps, 'step')} of "
+                f"{self.step_ms:g} ms",
                 path=self.root,
-                cause="its lines are no segments",
-                remedy="say what a line lasts with --step-ms instead of --spread",
+                cause="its lines are not segments",
+                remedy="give the length of a line with step_ms= instead of spread=True",
             )
         return np.diff(np.round(np.linspace(0, steps, n_lines + 1))).astype(np.int32)
 
@@ -85,31 +89,31 @@ class Timing:
             raise InputError(
                 error.found,
                 path=self.root,
-                cause="--step-ms is wrong, or repeats were merged and a line is a segment",
-                remedy="give the right --step-ms; segments come in from a submission, by --spread",
+                cause="step_ms= is wrong, or repeats were merged and a line is a segment",
+                remedy="give the right step_ms=; import a submission's segments with spread=True",
             ) from error
 
 
 def line_timing(step_ms: float | None, corpus: Path | None, spread: bool, root: Path) -> Timing:
-    """How long the lines of `root` last: a step each, or an even share of their recording.
+    """How long the lines of `root` last: one step each, or an even share of their recording.
 
     Raises:
-        InputError: both or neither, or no corpus to share out.
+        InputError: both or neither, or no corpus for an even share.
     """
     if spread and corpus is None:
-        raise InputError("--spread needs the recordings' lengths", remedy="give --corpus")
+        raise InputError("spread=True needs the recordings' lengths", remedy="give corpus=")
     if spread == (step_ms is not None):
         raise InputError(
-            "a submission doesn't say how long a line lasts",
+            "a submission does not say how long a line lasts",
             path=root,
-            remedy="give either --step-ms or, where lines are segments, --spread",
+            remedy="give either step_ms= or, where lines are segments, spread=True",
         )
     whole = None if corpus is None else read_corpus(corpus)
     return Timing(step_ms or SPREAD_STEP_MS, spread, whole, root)
 
 
 class Symbols:
-    """Lines as units: equal vectors are the same one, numbered as they first occur."""
+    """Lines as units: equal vectors are one unit, numbered in order of first occurrence."""
 
     def __init__(self) -> None:
         self.units: dict[str, NDArray[np.int32]] = {}
@@ -131,14 +135,14 @@ class Symbols:
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import."""
+    """What an import found."""
 
     unit_file: UnitFile
     dim: int
     distance: str
-    """What the submission asks to be scored by; "" where it doesn't say."""
+    """The distance that the submission asks for; "" where it doesn't say."""
     missing: tuple[str, ...] = ()
-    """Utterances of the corpus that it lacks."""
+    """Utterances of the corpus that are not in the submission."""
 
 
 def import_zerospeech2019(
@@ -153,30 +157,29 @@ def import_zerospeech2019(
     folders: bool = True,
     system: str | None = None,
 ) -> Imported:
-    """Take one language of a submission in: `out`/units.parquet and `out`/features.
+    """Import one language of a submission, as `out`/units.parquet and `out`/features.
 
     A unit is a line: equal lines are one unit, as the challenge's bit rate counts them.
 
     Args:
-        step_ms: what a line lasts.
+        step_ms: the length of a line.
         corpus: the recordings; gives speakers, and the lengths that lines are checked against.
         spread: the lines share their recording evenly instead, as segments of unknown times do.
         only: the names of the files to take ("….txt"), rather than all.
-        folders: names are the corpus's ids; else the last parts of them.
+        folders: names are the corpus's ids; otherwise the last parts of them.
 
     Raises:
         InputError: no step, or lines that don't last their recording; a file that breaks the
             rules, with its line; files that `only` lists and aren't there.
     """
-    folder = zerospeech2019.vector_folder(root, language)
-    metadata = zerospeech2019.read_metadata(root)
+    folder = zerospeech.language_folder(root, language)
     return _import(
         _files(folder, root, only),
         out,
         line_timing(step_ms, corpus, spread, root),
         folders,
         system or f"{resolved(root).name} {language}",
-        str(metadata.get("abx distance", "")),
+        zerospeech.distance_2019(root),
     )
 
 
@@ -190,37 +193,21 @@ def import_zerospeech2021(
     folders: bool = True,
     system: str | None = None,
 ) -> Imported:
-    """Take one subset of a submission in, of the layout of 2021's server or of abxLS.
+    """Import one subset of a submission, in the layout of 2021's server or of abxLS.
 
     A line lasts the frame_shift of meta.yaml, or the feature_size of params.yaml.
 
     Raises:
         InputError: as `import_zerospeech2019`.
     """
-    if abxls.is_abxls(root):
-        parameters = abxls.read_parameters(root)
-        suffix, folder = abxls.file_type(parameters), root / subset
-        shift = parameters.get("feature_size")
-        metric = str(parameters.get("distance_mode", "")).replace("euclidian", "euclidean")
-        file, key = "params.yaml", "feature_size"
-    else:
-        phonetic = zerospeech2021.read_metadata(root).get("parameters", {}).get("phonetic", {})
-        suffix, folder = ".txt", zerospeech2021.vector_folder(root, subset)
-        shift, metric = phonetic.get("frame_shift"), str(phonetic.get("metric", ""))
-        file, key = "meta.yaml", "frame_shift"
-    if not isinstance(shift, float) or not 0 < shift < 1:
-        raise InputError(
-            f"says no {key} in seconds",
-            path=root / file,
-            remedy="'zerochain check zerospeech2021' lists what is wrong with it",
-        )
+    part = zerospeech.phonetic_part(root, subset)
     return _import(
-        _files(folder, root, only, suffix),
+        _files(part.folder, root, only, part.suffix),
         out,
-        line_timing(round(shift * 1000, 6), corpus, False, root),
+        line_timing(part.step_ms, corpus, False, root),
         folders,
         system or f"{resolved(root).name} {subset}",
-        metric,
+        part.distance,
     )
 
 
@@ -236,7 +223,7 @@ def import_units(
     suffix: str = "",
     system: str | None = None,
 ) -> UnitFile:
-    """Take units in from JSONL or fairseq's text, one unit a step.
+    """Import units from JSONL or fairseq's text, one unit per step.
 
     Args:
         n_units: None takes the highest unit plus one.
@@ -274,14 +261,14 @@ def _files(
         raise InputError(
             "no such folder",
             path=folder,
-            cause="it is no submission, or lacks this part",
+            cause="it is not a submission, or lacks this part",
             remedy="give the folder that holds metadata.yaml and 2019/, or meta.yaml",
         )
     there = {f"{file.stem}.txt": file for file in sorted(folder.glob(f"*{suffix}"))}
     missing = sorted(name for name in only or () if name not in there and name.endswith(".txt"))
     if missing or not there:
         raise InputError(
-            f"lacks {len(missing)} of the files listed: {listed(missing)}"
+            f"lacks {counted(len(missing), 'file')} of the list: {listed(missing)}"
             if missing
             else f"holds no {suffix} file",
             path=folder,
@@ -314,7 +301,7 @@ def _import(
         corpus_id=timing.corpus_id,
     ) as writer:
         for name, file in track(files.items(), "reading vectors", len(files)):
-            vectors = abxls.read_array(file)
+            vectors = zerospeech.read_benchmark_array(file)
             symbols.add(name, vectors)
             if timing.spread:
                 durations[name] = timing.durations(name, len(vectors))
@@ -347,10 +334,11 @@ def _add(
 ) -> None:
     if vectors.shape[1] != symbols.dim:
         raise InputError(
-            f"has {vectors.shape[1]} numbers a line, and {symbols.first!r} has {symbols.dim}",
+            f"has {counted(vectors.shape[1], 'number')} per line, and {symbols.first!r} has "
+            f"{symbols.dim}",
             path=file,
             cause="outputs of two systems were mixed",
-            remedy="write all of them with one",
+            remedy="write all of them with one system",
         )
     with np.errstate(over="ignore"):
         writer.add(name, vectors.astype(np.float32), speaker)

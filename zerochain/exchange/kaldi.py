@@ -18,10 +18,10 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from zerochain import audio
-from zerochain.corpora.bad import Bad
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.channels import expand_channels
-from zerochain.errors import InputError, listed
+from zerochain.corpora.sounds import Bad
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments
 from zerochain.exchange.kaldi_pipes import decoded_file
@@ -35,7 +35,7 @@ OVERSHOOT_S = 0.5
 _ROUNDING_S = 0.01
 _BY_SPEAKER = "spk2utt"
 _MISSING = "None"
-"""What lhotse writes for a speaker or a transcript that it doesn't know."""
+"""What lhotse writes for an unknown speaker or transcript."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class _Recording:
 
     path: Path
     channel: int | None = None
-    """That its command takes, counted from 1."""
+    """The one that its command selects, counted from 1."""
     side: int | None = None
-    """That reco2file_and_channel names: of the call, and of the file only if it has several."""
+    """The one that reco2file_and_channel names: of the file only if that has several."""
     rate: int | None = None
-    """That its command converts it to (Hz)."""
+    """The rate that its command converts it to (Hz)."""
 
     @cached_property
     def header(self) -> audio.AudioInfo | None:
-        """None where it can't be read, as the decoder will say."""
+        """None where it can't be read, which the decoder reports later."""
         try:
             return audio.info(self.path)
         except InputError:
@@ -109,7 +109,7 @@ def import_kaldi(
     Raises:
         InputError: as for a folder; commands that do more than decode a file, and segments
             outside of their recording, both as unusable utterances; a malformed line; a text or
-            utt2spk of other utterances altogether.
+            utt2spk with none of the utterances.
     """
     entries = _recordings(folder, (recordings or folder).absolute())
     segments = _segments(folder / "segments", entries)
@@ -129,7 +129,9 @@ def import_kaldi(
         except InputError as error:
             bad.append(Bad(one, error.found, one))
     if n_cut:
-        notes.append(f"cut at the end of their recording: {n_cut} of {len(segments)} segments")
+        notes.append(
+            f"cut at the end of their recording: {n_cut} of {counted(len(segments), 'segment')}"
+        )
     notes += _unused(entries, segments) + _other_lengths(folder / "reco2dur", entries)
     files = [entry.path for entry in entries.values() if isinstance(entry, _Recording)]
     root = Path(os.path.commonpath([p.parent for p in files] or [folder.absolute()]))
@@ -200,9 +202,9 @@ def _recording(value: str, start: Path) -> _Recording:
 
 
 def _located(start: Path, value: str) -> Path:
-    """The path of a file, whichever way its name is composed on disk."""
+    """The path of a file, in whichever Unicode form its name is on disk."""
     path = start / value
-    if ".." in path.parts:  # as the system takes it: beyond a link it is another folder
+    if ".." in path.parts:  # as the system resolves it: behind a link it is another folder
         path = resolved(path.parent) / path.name
     forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
     # Path.exists raises where a name is too long.
@@ -257,7 +259,7 @@ def _within(segment: _Segment, recording: _Recording) -> _Segment:
     if segment.start is not None:
         last = math.inf if end is None else end
         if not 0 <= segment.start < last or end == math.inf:
-            raise InputError(f"{segment}: it doesn't end after it starts")
+            raise InputError(f"{segment}: it does not end after it starts")
         if recording.header is not None:
             duration = recording.header.duration_s
             if segment.start >= duration or _overshoot(segment, recording) > OVERSHOOT_S:
@@ -290,15 +292,15 @@ def _channel(segment: _Segment, recording: _Recording) -> int | None:
 
 
 def _column(path: Path, ids: Collection[str], what: str, notes: list[str]) -> dict[str, str]:
-    """Speakers or texts of those utterances that have one; what is missing or too much is noted."""
+    """The speakers or texts of the utterances that have one; missing and extra ones are noted."""
     if not path.exists():
         return {}
     entries = _inverted(path) if path.name == _BY_SPEAKER else _read(path)
     kept = {one: value for one, value in entries.items() if one in ids}
     if entries and not kept:
         raise InputError(
-            f"none of its {len(entries)} ids is an utterance's: {listed(list(entries), 3)}; "
-            f"utterances are {listed(list(ids), 3)}",
+            f"none of its {counted(len(entries), 'id')} is an utterance's: "
+            f"{listed(list(entries), 3)}; utterances are {listed(list(ids), 3)}",
             path=path,
             cause="it is of another data directory, or wav.scp lists recordings and the file with "
             "their segments is missing",
@@ -308,22 +310,28 @@ def _column(path: Path, ids: Collection[str], what: str, notes: list[str]) -> di
     if absent:
         notes.append(
             f"taken for a missing {what}, which lhotse writes as {_MISSING!r}: {len(absent)} of "
-            f"{len(entries)} entries of {path.name} ({listed(absent, 3)})"
+            f"{_entries(entries, path)} ({listed(absent, 3)})"
         )
     if len(entries) > len(kept):
         others = [one for one in entries if one not in ids]
         notes.append(
-            f"of no utterance: {len(others)} of {len(entries)} entries of {path.name} "
+            f"without an utterance: {len(others)} of {_entries(entries, path)} "
             f"({listed(others, 3)})"
         )
     if lacking := [one for one in ids if one not in kept]:
         some = listed(lacking, 3)
-        notes.append(f"without a {what}: {len(lacking)} of {len(ids)} utterances ({some})")
+        notes.append(
+            f"without a {what}: {len(lacking)} of {counted(len(ids), 'utterance')} ({some})"
+        )
     return {one: _composed(value) for one, value in kept.items() if value != _MISSING}
 
 
+def _entries(entries: Collection[str], path: Path) -> str:
+    return f"{counted(len(entries), 'entry', 'entries')} of {path.name}"
+
+
 def _speakers_file(folder: Path) -> Path:
-    """utt2spk or, where it is missing, spk2utt, which says the same."""
+    """utt2spk or, where it is missing, spk2utt, which has the same content."""
     files = [folder / "utt2spk", folder / _BY_SPEAKER]
     return next((path for path in files if path.exists()), files[0])
 
@@ -343,14 +351,15 @@ def _unused(
     if not unused:
         return []
     some = listed(unused, 3)
-    return [f"without a segment, so left out: {len(unused)} of {len(entries)} recordings ({some})"]
+    of = counted(len(entries), "recording")
+    return [f"without a segment, so left out: {len(unused)} of {of} ({some})"]
 
 
 def _other_lengths(path: Path, entries: Mapping[str, _Recording | InputError]) -> list[str]:
-    """Recordings that don't last as long as reco2dur has it.
+    """Recordings that don't last as long as reco2dur says.
 
-    lhotse writes the lengths and segments of speech that it perturbed, and the paths of the files
-    as they were before.
+    lhotse writes the lengths and segments of speech whose speed it changed, with the paths of the
+    unchanged files.
     """
     if not path.exists():
         return []
@@ -368,14 +377,14 @@ def _other_lengths(path: Path, entries: Mapping[str, _Recording | InputError]) -
     if not differ:
         return []
     return [
-        f"longer or shorter than in reco2dur, so that times of segments may be wrong: "
-        f"{len(differ)} of {len(entries)} recordings ({listed(differ, 3)}); lhotse writes such "
-        "directories of speech whose speed it changed, with the unchanged files"
+        "longer or shorter than in reco2dur, so that times of segments may be wrong: "
+        f"{len(differ)} of {counted(len(entries), 'recording')} ({listed(differ, 3)}); lhotse "
+        "writes such directories of speech whose speed it changed, with the unchanged files"
     ]
 
 
 def _read(path: Path, *, needed: bool = False) -> dict[str, str]:
-    """`id value` a line, ids composed; the value may be empty (an utterance without a word)."""
+    """Lines `id value`, ids composed; the value may be empty (an utterance without a word)."""
     lines = [line.strip(" \t") for line in lines_of(read_text(path))]
     rows = [[*re.split("[ \t]+", line, maxsplit=1), ""] for line in lines if line]
     ids = [_composed(row[0]) for row in rows]
@@ -386,5 +395,5 @@ def _read(path: Path, *, needed: bool = False) -> dict[str, str]:
 
 
 def _composed(text: str) -> str:
-    """Words in Unicode's composed form with one space between them."""
+    """Words in Unicode's composed form, with single spaces."""
     return re.sub("[ \t]+", " ", unicodedata.normalize("NFC", text))

@@ -5,8 +5,8 @@
     ffmpeg -i 'a talk.m4a' -ar 16000 -f wav - |               the file
     flac -c -d -s u.flac |                                    the file
 
-Nothing is run: the file is taken, and libsndfile decodes it. What a command does beyond decoding,
-choosing a channel and converting the rate would be lost, so everything else is refused.
+Nothing is run: the file is taken, and libsndfile decodes it. Whatever a command does beyond
+decoding, selecting a channel and converting the rate would be lost, so it is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 
 _STREAMS = {"-", "pipe:0", "pipe:1", "pipe:", "/dev/stdin", "/dev/stdout"}
 _SOX_VALUE = {"-t", "--type", "-b", "--bits", "-e", "--encoding", "--endian", "-C", "--compression"}
@@ -32,7 +32,7 @@ _MAP_CHANNEL = re.compile(r"0\.\d+\.(\d+)")
 
 
 class Decoded(NamedTuple):
-    """What a command puts out."""
+    """What a command decodes."""
 
     file: str
     channel: int | None = None
@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
 
 
 class _Stage(NamedTuple):
-    """One program of a pipeline; `file` is None where it reads what the one before puts out."""
+    """One program of a pipeline; `file` is None where it reads its standard input."""
 
     file: str | None
     channel: int | None = None
@@ -58,10 +58,10 @@ def decoded_file(command: str) -> Decoded:
     stages = [_stage(words) for words in _programs(command)]
     sources = [stage.file for stage in stages if stage.file is not None]
     if stages[0].file is None or len(sources) > 1:
-        raise _refused(f"reads {len(sources)} files" if sources else "reads no file")
+        raise _refused(f"reads {counted(len(sources), 'file')}" if sources else "reads no file")
     chosen = [stage.channel for stage in stages if stage.channel is not None]
     if len(chosen) > 1 and set(chosen[1:]) != {1}:  # of one channel, only the first can be chosen
-        raise _refused("chooses a channel twice")
+        raise _refused("selects a channel twice")
     rates = [stage.rate for stage in stages if stage.rate is not None]
     return Decoded(sources[0], chosen[0] if chosen else None, min(rates, default=None))
 
@@ -132,7 +132,7 @@ def _sox(words: list[str]) -> _Stage:
 
 
 def _sox_effects(words: Iterator[str]) -> tuple[int | None, int | None]:
-    """The channel and the rate that effects choose; all but these change the sound."""
+    """The channel and the rate that effects select; all other effects change the sound."""
     channel, rate = None, None
     for word in words:
         if word == "remix":
@@ -140,13 +140,13 @@ def _sox_effects(words: Iterator[str]) -> tuple[int | None, int | None]:
             channel = None if chosen == "-" else _number(chosen, "remix")
         elif word == "rate":
             value = next(words, "")
-            while value.startswith("-"):  # its quality
+            while value.startswith("-"):  # options for its quality
                 value = next(words, "")
             rate = _lower(rate, _rate(value))
         elif word == "channels":
             _mixes(next(words, ""))
         elif word != "dither":
-            raise _refused(f"has sox do {word!r}")
+            raise _refused(f"makes sox do {word!r}")
     return channel, rate
 
 
@@ -184,7 +184,7 @@ def _with_spaces(words: list[str]) -> list[str]:
 
 
 def _ffmpeg_channel(option: str, value: str) -> int | None:
-    """The channel that an option chooses; None is the first stream with all it has."""
+    """The channel that an option selects; None is the first stream with all its channels."""
     if option == "-map" and value in {"0:a", "0:a:0", "0:0"}:
         return None
     found = (_MAP_CHANNEL if option == "-map_channel" else _PAN).fullmatch(value)
@@ -247,7 +247,7 @@ _PROGRAMS: dict[str, Callable[[list[str]], _Stage]] = {
 def _one(files: list[str]) -> str | None:
     """The file that is read; None for standard input."""
     if len(files) != 1:
-        raise _refused(f"reads {len(files)} files" if files else "reads no file")
+        raise _refused(f"reads {counted(len(files), 'file')}" if files else "reads no file")
     return None if files[0] in _STREAMS else files[0]
 
 
@@ -264,7 +264,7 @@ def _number(text: str, option: str) -> int:
 
 
 def _mixes(text: str) -> None:
-    if text != "1":  # as zerochain does: the mean
+    if text != "1":  # the mean of all, as zerochain takes it
         raise _refused(f"asks for {text!r} channels")
 
 

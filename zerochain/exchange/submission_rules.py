@@ -1,19 +1,28 @@
-"""What the rules of all submissions have in common; each violation says its file and line."""
+"""What the rules of all submissions share: required entries, metadata, files of vectors.
+
+A rule that is broken is a `Violation`, which names its file and, where there is one, its line; all
+of them are reported rather than the first. The rules of each challenge are in `zerospeech`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError, counted
 from zerochain.exchange.feature_files import scan_vectors
 from zerochain.formats.inside import is_inside
 from zerochain.formats.text_files import check_size
 from zerochain.progress import track
 
 Schema = Mapping[str, Any]
-"""Key of a YAML table → str, bool, float, int, ANY, a tuple of texts, or a table's schema."""
+"""Key of a YAML table → str, bool, float, int, ANY, a tuple of texts, or an inner schema."""
 ANY = object
 """In a schema: an entry that may hold anything."""
 _NAMES = {
@@ -38,9 +47,15 @@ class Violation:
         return f"{where}: {self.found}"
 
 
+Dims = dict[int, str]
+"""Numbers per vector → the first file that has so many; grows as files are checked."""
+Check = Callable[[Path, str, Dims], Iterator[Violation]]
+"""(file, how violations name it, numbers per vector so far) → what is wrong with the file."""
+
+
 @dataclass(frozen=True)
 class Submission:
-    """A submission's folder; `where` names what is in it."""
+    """A submission's folder, and checks of what is in it."""
 
     root: Path
 
@@ -72,20 +87,19 @@ class Submission:
         self,
         folder: Path,
         expected: Collection[str] | None,
+        check: Check,
         *,
-        suffixes: Collection[str] = (".txt",),
+        suffix: str = ".txt",
+        also: Collection[str] = (),
         only_expected: bool = False,
-        single_spaces: bool = False,
-        min_lines: int = 1,
-        negative: str = "",
     ) -> Iterator[Violation]:
-        """A folder's .txt files hold vectors of one dimension, two at least.
+        """A folder holds the files of vectors that are expected, each as `check` wants it.
 
         Args:
             expected: the names of files that have to be there; None where nobody knows.
-            suffixes: of the files that may be there.
+            suffix: of the files of vectors.
+            also: suffixes of other files that may be there.
             only_expected: files that aren't expected may not be there.
-            negative: why no number may be below zero; "" where one may.
         """
         if not folder.is_dir():
             yield Violation(self.where(folder), "is missing")
@@ -94,31 +108,29 @@ class Submission:
         names = {file.name for file in files}
         for name in sorted(set(expected or ()) - names):
             yield Violation(self.where(folder / name), "is missing")
-        if expected is None and not any(name.endswith(".txt") for name in names):
-            yield Violation(self.where(folder), "holds no .txt file")
-        dims: dict[int, str] = {}
+        if expected is None and not any(file.suffix == suffix for file in files):
+            yield Violation(self.where(folder), f"holds no {suffix} file")
+        dims: Dims = {}
         for file in track(files, f"checking {folder.name}"):
             where = self.where(file)
             if self.is_outside(file):
                 yield Violation(where, "is a link out of the submission")
-            elif file.suffix not in suffixes or not file.is_file():
+            elif file.suffix not in (suffix, *also) or not file.is_file():
                 yield Violation(where, "may not be there")
             elif only_expected and expected is not None and file.name not in expected:
                 yield Violation(where, "belongs to no recording of the data set")
-            elif file.suffix == ".txt":
-                yield from _vector_file(file, where, dims, single_spaces, min_lines, negative)
+            elif file.suffix == suffix:
+                yield from check(file, where, dims)
 
     def metadata(
         self, path: Path, schema: Schema, optional: Collection[str] = ()
     ) -> tuple[dict[str, Any], list[Violation]]:
-        """A YAML file's table, as far as it keeps to a schema, and where it doesn't.
+        """A YAML file's entries as far as they follow a schema, and where they don't.
 
         Entries of inner tables are named "table/entry" in `optional`.
 
-        A file that is missing or a link out of the submission is a matter of `entries`.
+        A file that is missing, or a link out of the submission, is reported by `entries`.
         """
-        import yaml
-
         where = self.where(path)
         if not path.is_file() or self.is_outside(path):
             return {}, []
@@ -137,14 +149,21 @@ class Submission:
         return values, found
 
 
-def _vector_file(
+def text_file(
     file: Path,
     where: str,
-    dims: dict[int, str],
-    single_spaces: bool,
-    min_lines: int,
-    negative: str,
+    dims: Dims,
+    *,
+    single_spaces: bool = False,
+    min_lines: int = 1,
+    negative: str = "",
 ) -> Iterator[Violation]:
+    """A .txt file holds a vector per line, of two numbers or more.
+
+    Args:
+        single_spaces: one space and nothing else between two numbers.
+        negative: why no number may be below zero; "" where one may.
+    """
     n_lines, dim = 0, 0
     for number, vector, problem in scan_vectors(file, single_spaces=single_spaces):
         n_lines = number
@@ -156,14 +175,53 @@ def _vector_file(
     if n_lines == 0:
         yield Violation(where, "is empty")
     elif n_lines < min_lines:
-        yield Violation(where, f"has {n_lines} line, and the challenge reads {min_lines} or more")
+        found = f"has {counted(n_lines, 'line')}, and the challenge reads {min_lines} or more"
+        yield Violation(where, found)
     if dim == 1:
-        yield Violation(where, "has one number a line, which the challenge doesn't read", 1)
+        yield Violation(where, "has one number per line, which the challenge doesn't read", 1)
     if dim:
-        dims.setdefault(dim, where)
-        other, first = next(iter(dims.items()))
-        if dim != other:
-            yield Violation(where, f"has {dim} numbers a line, {first} has {other}", 1)
+        yield from _same_dim(dim, where, dims, "line", 1)
+
+
+def array_file(
+    file: Path,
+    where: str,
+    dims: Dims,
+    *,
+    read: Callable[[Path], NDArray[np.float64]],
+    negative: str = "",
+) -> Iterator[Violation]:
+    """A file holds an array (T ≥ 2, D), as `read` wants it."""
+    try:
+        array = read(file)
+    except InputError as error:
+        line = str(error.path).removeprefix(f"{file}:") if str(error.path) != str(file) else ""
+        yield Violation(where, error.found, int(line) if line.isdigit() else None)
+        return
+    if len(array) < 2:
+        found = f"has {counted(len(array), 'frame')}, and the benchmark wants 2 or more"
+        yield Violation(where, found)
+    if negative and array.min() < 0:
+        yield Violation(where, f"holds a number below zero, {negative}")
+    yield from _same_dim(array.shape[1], where, dims, "frame")
+
+
+def _same_dim(
+    dim: int, where: str, dims: Dims, per: str, line: int | None = None
+) -> Iterator[Violation]:
+    dims.setdefault(dim, where)
+    other, first = next(iter(dims.items()))
+    if dim != other:
+        yield Violation(where, f"has {dim} numbers per {per}, {first} has {other}", line)
+
+
+def optional_entries(schema: Schema, prefix: str = "") -> set[str]:
+    """The entries that may hold anything, and so may be missing."""
+    optional = {f"{prefix}{key}" for key, expected in schema.items() if expected is ANY}
+    for key, inner in schema.items():
+        if isinstance(inner, Mapping):
+            optional |= optional_entries(inner, f"{prefix}{key}/")
+    return optional
 
 
 def _table(
@@ -175,11 +233,9 @@ def _table(
     where: str,
     found: list[Violation],
 ) -> dict[str, Any]:
-    import yaml
-
     if not isinstance(node, yaml.MappingNode):
         line = None if node is None else node.start_mark.line + 1
-        found.append(Violation(where, f"{prefix or 'the file'} holds no table of entries", line))
+        found.append(Violation(where, f"{prefix or 'the file'} is not a table of entries", line))
         return {}
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
@@ -187,7 +243,7 @@ def _table(
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
         name = f"{prefix}{key}"
         if key in values:
-            found.append(Violation(where, f"entry {name!r} stands twice", line))
+            found.append(Violation(where, f"entry {name!r} is there twice", line))
         elif key not in schema:
             found.append(Violation(where, f"entry {name!r} is not allowed", line))
         elif isinstance(schema[key], Mapping):

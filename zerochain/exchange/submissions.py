@@ -1,4 +1,8 @@
-"""Submissions to challenges: made from our units and features, and taken in to be scored."""
+"""Submissions to the ZeroSpeech challenges, written from our units and features.
+
+Units become vectors, since that is all a submission holds: each its model's codebook vector, or
+one-hot. Layouts and rules are in `zerospeech`; submissions of others are imported by `importing`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import yaml
 
-from zerochain.errors import InputError, listed
-from zerochain.exchange import abxls, zerospeech2019, zerospeech2021
+from zerochain.errors import InputError, counted, listed
+from zerochain.exchange import zerospeech
 from zerochain.exchange.feature_files import vector_text
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.bundle import read_bundle
@@ -23,21 +28,21 @@ from zerochain.progress import track
 Lines = Literal["step", "unit"]
 """A line for every step, or for every unit of the file, whatever it lasts."""
 _MARKER = "zerochain.json"
-"""No submission has one, so that no folder of somebody's is ever replaced."""
+"""No submission has this file, so that no existing folder is ever replaced."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one language or subset of a submission is made of."""
+    """The parts that one language or subset of a submission is made from."""
 
     source: Path
     """units.parquet or a features folder; every utterance of it goes in."""
     model: Path | None = None
-    """The units' model: lines are its vectors; without it they are one-hot."""
+    """The units' model: lines are its vectors; without one they are one-hot."""
     wavs: Path | None = None
     """A folder of <id>.wav, the resynthesised speech."""
     folders: bool = True
-    """Whether ids with folders are refused, as a submission has none; else they lose them."""
+    """Whether ids with folders are refused, as a submission has none; or else cut down to names."""
 
 
 def export_zerospeech2019(
@@ -56,8 +61,8 @@ def export_zerospeech2019(
     """Write a submission to ZeroSpeech 2019 in the layout of 2020, atomically.
 
     Args:
-        parts: language ("english", "surprise") → what it is made of.
-        distance: "dtw_cosine", "dtw_kl" or "levenshtein": what the challenge scores ABX by.
+        parts: language ("english", "surprise") → what it is made from.
+        distance: "dtw_cosine", "dtw_kl" or "levenshtein": the challenge's distance for ABX.
         code: the source code's folder; with it the submission is open source.
 
     Raises:
@@ -78,7 +83,7 @@ def export_zerospeech2019(
         if code is not None:
             _copy_code(code, folder / "2019" / "code")
         for language, part in parts.items():
-            target = zerospeech2019.vector_folder(folder, language)
+            target = zerospeech.language_folder(folder, language)
             _write_part(part, target, lines)
 
 
@@ -97,7 +102,7 @@ def export_zerospeech2021(
     """Write the phonetic part of a submission to the server of ZeroSpeech 2021, atomically.
 
     Args:
-        parts: subset ("dev-clean", …) → what it is made of; all of one step.
+        parts: subset ("dev-clean", …) → what it is made from; all with the same step.
         metric: "cosine", "euclidean", "kl" or "kl_symmetric".
         gpu_budget: hours of training on a GPU.
 
@@ -113,7 +118,7 @@ def export_zerospeech2021(
         "gpu_budget": float(gpu_budget),
         "parameters": {
             "phonetic": {"metric": metric, "frame_shift": _frame_shift_s(parts)},
-            # There is no semantic part, but the challenge's validator wants these entries.
+            # There is no semantic part, but the challenge's validator requires these entries.
             "semantic": {"metric": "cosine", "pooling": "mean"},
         },
     }
@@ -122,7 +127,7 @@ def export_zerospeech2021(
         if code is not None:
             _copy_code(code, folder / "code")
         for subset, part in parts.items():
-            _write_part(part, zerospeech2021.vector_folder(folder, subset), "step")
+            _write_part(part, zerospeech.subset_folder(folder, subset), "step")
 
 
 def export_abxls(
@@ -149,7 +154,7 @@ def export_abxls(
         InputError: as `export_zerospeech2021`.
     """
     meta = {
-        "benchmark_name": abxls.NAME,
+        "benchmark_name": zerospeech.BENCHMARK,
         "model_info": {
             "system_description": description,
             "train_set": train_set,
@@ -181,7 +186,7 @@ def export_abxls(
 
 
 def _frame_shift_s(parts: Mapping[str, Part]) -> float:
-    """Seconds a line, the same for all parts."""
+    """Seconds per line, the same for all parts."""
     steps = {subset: _opened(part)[1] for subset, part in parts.items()}
     if len(set(steps.values())) > 1:
         raise InputError(
@@ -205,14 +210,15 @@ def _write_part(part: Part, target: Path, lines: Lines) -> None:
 def _texts(
     part: Part, lines: Lines = "step"
 ) -> tuple[Callable[[str], Iterator[str]], dict[str, str]]:
-    """What gives an utterance's lines, and name in the submission → id."""
+    """A function from id to lines, and name in the submission → id."""
     texts, _, ids = _opened(part, lines)
     nested = [name for name in ids if "/" in name]
     if nested and part.folders:
         raise InputError(
-            f"{len(nested)} ids have folders, and a submission has none: {listed(nested, 3)}",
+            f"folders in {counted(len(nested), 'id')}, and a submission has none: "
+            f"{listed(nested, 3)}",
             path=part.source,
-            remedy="leave the folders out with --ids name",
+            remedy="leave out the folders with --ids name",
         )
     return texts, ids_by_name(ids, f"file {part.source.name}")
 
@@ -220,7 +226,7 @@ def _texts(
 def _opened(
     part: Part, lines: Lines = "step"
 ) -> tuple[Callable[[str], Iterator[str]], float, list[str]]:
-    """What gives an utterance's lines, milliseconds a line, and the ids."""
+    """A function from id to lines, milliseconds per line, and the ids."""
     if part.source.is_dir():
         if part.model is not None:
             raise InputError(
@@ -237,7 +243,7 @@ def _opened(
 
 
 def _vector_table(unit_file: UnitFile, model: Path | None) -> list[str]:
-    """The line of every unit: its codebook vector, or a one among zeros."""
+    """The line of every unit: its codebook vector, or one-hot."""
     if model is None:
         n = unit_file.n_units
         return [" ".join(["0"] * u + ["1"] + ["0"] * (n - 1 - u)) for u in range(n)]
@@ -251,24 +257,25 @@ def _vector_table(unit_file: UnitFile, model: Path | None) -> list[str]:
         )
     table = [vector_text(vector) for vector in bundle.tensors["codebook"].astype(np.float32)]
     used = np.unique(np.concatenate(list(unit_file.units.values())))
-    if len({table[u] for u in used}) < len(used):
+    n_different = len({table[u] for u in used})
+    if n_different < len(used):
         raise InputError(
-            f"{len(used)} units have {len({table[u] for u in used})} different vectors",
+            f"{len(used)} units have only {counted(n_different, 'different vector')}",
             path=model,
-            cause="codes of the codebook are equal, and a submission tells them by their vectors",
+            cause="some codes are equal, and a submission distinguishes units by their vectors",
             remedy="leave the model out: units are then written one-hot",
         )
     return table
 
 
 def _copy_wavs(wavs: Path, target: Path, files: Mapping[str, str]) -> None:
-    """Copy what there is of `<id>.wav`, by name → id, and refuse what is of no id."""
+    """Copy the `<id>.wav` that are there, given name → id, and refuse wavs without an id."""
     sounds = {f.relative_to(wavs).with_suffix("").as_posix(): f for f in wavs.rglob("*.wav")}
-    strange = sorted(sounds.keys() - set(files.values()))
-    if strange or not sounds:
+    unknown = sorted(sounds.keys() - set(files.values()))
+    if unknown or not sounds:
         raise InputError(
-            f"{len(strange)} of {len(sounds)} wavs are of no utterance that is exported: "
-            f"{listed(strange)}",
+            f"no utterance is exported for {len(unknown)} of {counted(len(sounds), 'wav')}: "
+            f"{listed(unknown)}",
             path=wavs,
             cause="they were made from other units",
             remedy="synthesise the units that are exported",
@@ -282,7 +289,7 @@ def _copy_code(code: Path, target: Path) -> None:
     links = [path for path in code.rglob("*") if path.is_symlink()]
     if links or not code.is_dir() or not any(code.iterdir()):
         raise InputError(
-            f"holds the link {links[0].name}" if links else "is no folder with code in it",
+            f"holds the link {links[0].name}" if links else "is not a folder with code in it",
             path=code,
             remedy="give a folder of source files",
         )
@@ -290,7 +297,5 @@ def _copy_code(code: Path, target: Path) -> None:
 
 
 def _write_yaml(path: Path, values: Mapping[str, object]) -> None:
-    import yaml
-
     text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False)
     path.write_text(text, encoding="utf-8")

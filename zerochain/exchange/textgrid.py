@@ -1,12 +1,11 @@
-"""Praat TextGrids: read all tiers, write several; `zerochain.exchange.textgrid` chooses among them.
-
-Which tier of a TextGrid holds the phones: by its name, a pattern, or its place.
+"""Praat TextGrids: read all tiers, choose the tier of phones, write units next to gold phones.
 
 Aligners name tiers differently: MFA "phones" or, with several speakers in a file, "ana - phones";
-WebMAUS "MAU"; DoReCo "ph@ana". A name in the right case comes first, then one in another case,
-then a pattern as of file names ("* - phones").
+WebMAUS "MAU"; DoReCo "ph@ana". A name in the same case is tried first, then in any case, then a
+pattern as for file names ("* - phones"), then a place in the file ("#2").
 
-Units beside gold phones as TextGrids, to be looked at in Praat.
+Nothing is dropped or repaired in silence: a tier that holds less than it declares, a number where a
+label belongs, or anything left at the end makes the file unreadable.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.headers import write_json
@@ -44,7 +43,7 @@ _FIX = 'open it in Praat and "Save as text file…"'
 
 
 class Interval(NamedTuple):
-    """One interval, in seconds; `place` says where it stands, for errors."""
+    """One interval, in seconds; `place` names it in errors."""
 
     place: str
     onset: float
@@ -54,11 +53,11 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Tier:
-    """One tier; a point tier has no intervals, since points last no time."""
+    """One tier; a point tier has no intervals, since points have no duration."""
 
     name: str
     intervals: tuple[Interval, ...]
-    """The labelled ones: an empty label is a gap."""
+    """The labelled ones; an empty label is a gap."""
     has_points: bool = False
 
 
@@ -77,13 +76,13 @@ def read_textgrid(path: Path) -> TextGrid:
     Labels and names are composed (NFC); white space within them, line ends included, is a space.
 
     Raises:
-        InputError: not such a TextGrid, or damaged: what a tier declares it holds, and nothing is
-            left over behind it.
+        InputError: not such a TextGrid, or damaged: a tier holds less than it declares, or
+            something is left over at the end.
     """
     reader = _Reader(_tokens(_text(path)))
     try:
         if (next(reader.tokens), next(reader.tokens)) != ("ooTextFile", "TextGrid"):
-            raise ValueError("it is no TextGrid")
+            raise ValueError("it is not a TextGrid")
         start_s, end_s = reader.number(), reader.number()
         tiers = [reader.tier(i) for i in range(1, reader.count() + 1)]
         reader.end(tiers)
@@ -102,8 +101,8 @@ def textgrid_text(duration_s: float, tiers: Mapping[str, Sequence[Segment]]) -> 
     """A TextGrid in Praat's long text format.
 
     Args:
-        duration_s: of the recording; what lies beyond it is cut off.
-        tiers: name → segments in the order of time; gaps between them get an empty label.
+        duration_s: of the recording; segments beyond it are cut off.
+        tiers: name → segments in order of time; gaps between them get an empty label.
     """
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
     lines += ["xmin = 0", f"xmax = {duration_s:.6f}", "tiers? <exists>", f"size = {len(tiers)}"]
@@ -142,7 +141,7 @@ def _quoted(label: str) -> str:
 
 
 class _Reader:
-    """Takes the tokens of a TextGrid one after the other, and knows where it is."""
+    """Reads the tokens of a TextGrid one after the other, and keeps track of its place."""
 
     def __init__(self, tokens: Iterator[str | float]) -> None:
         self.tokens = tokens
@@ -151,28 +150,28 @@ class _Reader:
     def number(self) -> float:
         token = next(self.tokens)
         if not isinstance(token, float):
-            raise ValueError(f"{token!r} stands where a number belongs, in {self.place}")
+            raise ValueError(f"{token!r} instead of a number, in {self.place}")
         return token
 
     def count(self) -> int:
         value = self.number()
         if not (value >= 0 and value.is_integer()):
-            raise ValueError(f"{value:g} stands where a number of things belongs, in {self.place}")
+            raise ValueError(f"{value:g} instead of a count, in {self.place}")
         return int(value)
 
     def string(self) -> str:
         token = next(self.tokens)
         if not isinstance(token, str):
-            raise ValueError(f"{token:g} stands where a label belongs, in {self.place}")
+            raise ValueError(f"{token:g} instead of a label, in {self.place}")
         return " ".join(token.split())
 
     def tier(self, number: int) -> Tier:
         if number > 1:
-            self.place = f"the beginning of tier {number}, behind {self.place}"
+            self.place = f"the beginning of tier {number}, after {self.place}"
         kind, name = self.string(), self.string()
         self.place = f"tier {number} {name!r}"
         if kind not in {"IntervalTier", "TextTier"}:
-            raise ValueError(f"{self.place} is of an unknown class, {kind!r}")
+            raise ValueError(f"{self.place} has an unknown class, {kind!r}")
         self.number(), self.number()
         n_items = self.count()
         items: list[Interval] = []
@@ -190,7 +189,9 @@ class _Reader:
         n_left = sum(1 for _ in self.tokens)
         if n_left:
             where = self.place if tiers else "its header, which declares no tier"
-            raise ValueError(f"{n_left} more numbers and labels stand behind {where}")
+            raise ValueError(
+                f"{counted(n_left, 'more number or label', 'more numbers or labels')} after {where}"
+            )
 
 
 def _tokens(text: str) -> Iterator[str | float]:
@@ -237,10 +238,10 @@ def _damaged(path: Path, reason: str) -> InputError:
 
 
 TIERS = ("phones", "phone", "phonemes", "phoneme")
-"""Tiers that are taken for phones unless another one is named; "ana - phones" is one, too."""
+"""Tiers that are taken for phones unless another is named; "ana - phones" is one as well."""
 _AS_WELL = ("mau", "ph@*")
 _OVERLAP_S = 0.015
-_OWN = "of several speakers' the one named after the utterance's was taken"
+_OWN = "of several speakers' tiers, that of the utterance's speaker was taken"
 
 
 class Numbered(NamedTuple):
@@ -254,18 +255,18 @@ class Numbered(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The labelled intervals of the tier that holds the phones, and what is odd about it."""
+    """The labelled intervals of the tier that holds the phones, and a remark on the choice."""
 
     intervals: list[Interval]
     note: str = ""
     is_own: bool = False
-    """Whether it is named after the speaker, beside others that are not."""
+    """Whether it is named after the speaker, among others that are not."""
 
 
 def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = None) -> Chosen:
     """The labelled intervals of the tier of phones; an empty label is a gap.
 
-    Where several tiers are meant, empty ones don't count; the one named after the speaker is
+    Where several tiers match, empty ones don't count; the one named after the speaker is
     taken, or else they are joined if no two phones are at the same time, without their silences.
 
     Args:
@@ -274,8 +275,8 @@ def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = Non
         speaker: of the utterance.
 
     Raises:
-        InputError: no such tier (its tiers are listed, and the nearest one is offered), or several
-            tiers hold phones at the same time.
+        InputError: no such tier (its tiers are listed, and the most similar is suggested), or
+            several tiers hold phones at the same time.
     """
     found = _matching(grid, tier)
     full = [one for one in found if one.tier.intervals]
@@ -288,13 +289,13 @@ def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = Non
     names = {one.tier.name for one in full}
     if len(names) == 1:
         raise InputError(
-            f"has {len(full)} tiers named {full[0].tier.name!r} that hold labels: "
+            f"has {counted(len(full), 'tier')} named {full[0].tier.name!r} that hold labels: "
             f"tiers {listed([str(one.number) for one in full])}",
             cause="a tier was copied to be corrected",
-            remedy=f"choose one by its place, --tier '#{full[0].number}', or rename the other",
+            remedy=f"choose one by its place, tier='#{full[0].number}', or rename the other",
         )
     exact = [one for one in full if one.tier.name.lower() in TIERS]
-    if tier is None and exact:  # as "phones" beside "phonemes", the canonical ones
+    if tier is None and exact:  # "phones" next to "phonemes", which are the canonical ones
         others = [str(one) for one in full if one is not exact[0]]
         return Chosen(list(exact[0].tier.intervals), f"{exact[0]} was taken, {listed(others)} not")
     own = [one for one in full if speaker and _names(one.tier.name, speaker)]
@@ -317,7 +318,7 @@ def _matching(grid: TextGrid, wanted: str | None) -> list[Numbered]:
     raise InputError(
         f"has no interval tier {named}; its interval tiers are "
         f"{listed([repr(name) for name in names]) or 'none'}",
-        cause=f"{points[0]} is a point tier: its labels last no time" if points else None,
+        cause=f"{points[0]} is a point tier: its labels have no duration" if points else None,
         remedy=_offer(wanted, names),
     )
 
@@ -342,13 +343,13 @@ def _rules(wanted: str | None) -> list[Callable[[Numbered], bool]]:
 def _offer(wanted: str | None, names: Sequence[str]) -> str:
     _, dash, ending = (wanted or "").rpartition(" - ")
     if dash and any(name.endswith(dash + ending) for name in names):
-        return f"take it of every speaker: --tier {'*' + dash + ending!r}"
+        return f"take that tier of every speaker: tier={'*' + dash + ending!r}"
     by_case = {name.casefold(): name for name in names}
     near = difflib.get_close_matches((wanted or "phones").casefold(), by_case, 1)
     likely = by_case[near[0]] if near else names[0] if len(names) == 1 else None
     if likely is None:
-        return "name the one that holds the phones with --tier"
-    return f"name the one that holds the phones: --tier {likely!r}?"
+        return "name the one that holds the phones with tier="
+    return f"name the one that holds the phones: tier={likely!r}?"
 
 
 def _names(tier: str, speaker: str) -> bool:
@@ -359,17 +360,17 @@ def _names(tier: str, speaker: str) -> bool:
 
 
 def _joined(tiers: Sequence[Numbered]) -> Chosen:
-    """Tiers of several speakers as one; their silences go, for each is silent in others' turns."""
+    """Tiers of several speakers as one, without their silences: each is silent in others' turns."""
     spoken = [i for one in tiers for i in one.tier.intervals if i.label not in SILENCES]
     spoken.sort(key=lambda interval: interval.onset)
     for before, after in itertools.pairwise(spoken):
         if before.offset - after.onset > _OVERLAP_S:
             raise InputError(
-                f"has {len(tiers)} tiers of phones, {listed([str(one) for one in tiers])}, and two "
-                "speak at once",
-                cause="it holds several speakers, and nothing says which is the utterance's",
-                remedy=f"name one, --tier {tiers[0].tier.name!r}, or import with speakers that are "
-                "called as in the tiers' names",
+                f"has {counted(len(tiers), 'tier')} of phones, "
+                f"{listed([str(one) for one in tiers])}, and two speakers overlap",
+                cause="it holds several speakers, and nothing decides which is the utterance's",
+                remedy=f"name one, tier={tiers[0].tier.name!r}, or import with the speakers' "
+                "names as in the tiers' names",
             )
     return Chosen(spoken, "those of several speakers were joined, without their silences")
 
@@ -385,14 +386,14 @@ def export_textgrids(
     Repeated units are merged. An utterance without gold phones has no tier "phones".
 
     Args:
-        split: only this split, all of which has to have units; None: all utterances that have.
+        split: only this split, all of which needs units; None: all utterances with units.
 
     Returns:
         How many were written, and how many of them have phones.
 
     Raises:
         InputError: units that the corpus lacks or that are longer or shorter than its recordings,
-            a split without units, or `out` is somebody else's folder.
+            a split without units, or `out` is a folder that zerochain didn't make.
     """
     unit_file, whole = read_units(units), read_corpus(corpus)
     check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")

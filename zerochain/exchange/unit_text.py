@@ -3,11 +3,11 @@
     {"file": "u1", "audio": "u1.wav", "units": [12, 12, 33]}        jsonl
     u1|12 12 33                                                     fairseq
 
-Neither has durations: a line says either a unit for every step, or segments without their times.
+Neither has durations: a line holds a unit for every step, or segments without their times.
 
 JSONL has the keys of both its readers. DiscoPhon takes "file" as it is. fastabx takes "audio"
-(its default; "file" where DiscoPhon's ABX calls it) and cuts it to what stands between the last
-slash and the last dot, which is why "audio" carries a suffix: an id's own dot would be cut at.
+(its default; "file" where DiscoPhon's ABX calls it) and keeps what is between the last slash and
+the last dot, which is why "audio" carries a suffix: without it, an id's own dot would be cut at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import foreign_id
 
@@ -31,14 +31,14 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def write_unit_text(path: Path, kind: UnitText, units: Mapping[str, NDArray[np.int32]]) -> None:
-    """Write units atomically, one utterance a line, names as they are."""
+    """Write units atomically, one utterance per line, names unchanged."""
     line = _json_line if kind == "jsonl" else _fairseq_line
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(line(name, values.tolist()) + "\n" for name, values in units.items())
 
 
 def misread_by_fastabx(names: Iterable[str]) -> str:
-    """What fastabx and DiscoPhon's ABX make of names in JSONL that an .item file can't match.
+    """Which names in JSONL fastabx and DiscoPhon's ABX can't match with an .item file.
 
     Returns:
         A sentence with the fix; "" where they find every utterance.
@@ -48,13 +48,14 @@ def misread_by_fastabx(names: Iterable[str]) -> str:
     dotted = [name for name in names if "." in name.rpartition("/")[2]]
     if nested:
         return (
-            f"{len(nested)} names have folders ({listed(nested, 3)}): fastabx and DiscoPhon's ABX "
-            "keep what stands behind the last slash; write units and items with --ids name"
+            f"folders in {counted(len(nested), 'name')} ({listed(nested, 3)}): fastabx and "
+            "DiscoPhon's ABX keep the part after the last slash; write units and items with "
+            "--ids name"
         )
     if dotted:
         return (
-            f"{len(dotted)} names have a dot ({listed(dotted, 3)}): DiscoPhon's ABX cuts names at "
-            "the last dot and won't find them in its .item file; fastabx does, by 'audio'"
+            f"a dot in {counted(len(dotted), 'name')} ({listed(dotted, 3)}): DiscoPhon's ABX cuts "
+            "names at the last dot and won't find them in its .item file; fastabx does, by 'audio'"
         )
     return ""
 
@@ -69,7 +70,7 @@ def read_unit_text(
 
     Raises:
         InputError: no such file, no utterance, a line of another form, a name that can't be an id
-            or stands twice, no units, or a unit that is no whole number from 0; the message names
+            or occurs twice, no units, or a unit that isn't a whole number ≥ 0; the message names
             the line.
     """
     if not path.is_file():
@@ -77,7 +78,7 @@ def read_unit_text(
     parse = _from_json if kind == "jsonl" else _from_fairseq
     units: dict[str, NDArray[np.int32]] = {}
     seen: dict[str, int] = {}
-    # Undecodable bytes come through as surrogates, so that the line they stand in is refused.
+    # Undecodable bytes come through as surrogates, so that their line is refused.
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         for number, raw in enumerate(stream, 1):
             line = raw.rstrip("\n").removeprefix("\ufeff")
@@ -86,7 +87,7 @@ def read_unit_text(
                 name = _named(text, f"{path}:{number}", folders, suffix)
                 if name in seen:
                     raise InputError(
-                        f"{name!r} stood in line {seen[name]} before",
+                        f"{name!r} is in line {seen[name]} already",
                         path=f"{path}:{number}",
                         cause="two files were joined",
                         remedy="keep one of the two",
@@ -115,9 +116,9 @@ def _parsed(
         units = [_unit(value) for value in values]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"is no line of units ({error})",
+            f"is not a line of units ({error})",
             path=where,
-            cause="the file is of another format, or was cut short",
+            cause="the file has another format, or was cut short",
             remedy="see 'zerochain import units --help' for the formats",
         ) from error
     if not units:
@@ -138,14 +139,16 @@ def _named(text: str, where: str, folders: bool, suffix: str) -> str:
             error.found,
             path=where,
             cause=error.cause,
-            remedy="leave folders out with --ids name, and endings with --suffix",
+            remedy="leave out folders with --ids name, and endings with suffix=",
         ) from error
 
 
 def _from_json(line: str) -> tuple[str, list[Any]]:
     row = json.loads(line)
     names = [row.get(key) for key in ("file", "audio")] if isinstance(row, dict) else []
-    name = next((name for name in names if name is not None), None)  # polars writes null for none
+    name = next(
+        (name for name in names if name is not None), None
+    )  # polars writes null for a missing one
     if not isinstance(name, str):
         raise ValueError('it has no text "file" or "audio"')
     if not isinstance(row.get("units"), list):
@@ -164,8 +167,8 @@ def _unit(value: object) -> int:
     is_text = isinstance(value, str) and value.isascii() and value.isdigit()
     is_whole = isinstance(value, float) and value.is_integer()  # as pandas writes 12
     if not (is_text or is_whole) and (not isinstance(value, int) or isinstance(value, bool)):
-        raise ValueError(f"{value!r} is no unit")
+        raise ValueError(f"{value!r} is not a unit")
     number = int(value)  # type: ignore[call-overload]
     if not 0 <= number <= _LARGEST:
-        raise ValueError(f"{value!r} is no unit")
+        raise ValueError(f"{value!r} is not a unit")
     return int(number)

@@ -1,1 +1,1 @@
-"""The files between the stages: read and written here and nowhere else, without torch."""
+"""The files between the stages: each kind is read and written in one module, without torch."""

@@ -1,4 +1,8 @@
-"""`abx_cells.parquet`: the ABX score of every cell, for a closer look and for comparisons."""
+"""`abx_cells.parquet`: the ABX score of every cell, for a closer look and for comparisons.
+
+A cell is one contrast of two phones in one context, by one speaker (within) or two (across). A
+system's score is an average of its cells, in the order of averaging that its protocol defines.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from zerochain.errors import InputError
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.tables import read_table, write_table
 
@@ -80,8 +85,8 @@ def read_cells(path: Path) -> AbxCells:
     """Read cells, from the file or from the folder that holds it.
 
     Raises:
-        InputError: no such file, not written by `write_cells`, a score outside 0 … 1, a mode
-            that there isn't, or a cell of no triple.
+        InputError: no such file, not written by `write_cells`, a score outside 0 … 1, an
+            unknown mode, or a cell without a triple.
     """
     path = path / CELLS_FILE if path.is_dir() else path
     table, header, identity = read_table(path, KIND, SCHEMA, _Header)
@@ -110,6 +115,23 @@ def _check(table: pa.Table, path: Path) -> None:
         raise InputError(
             f"holds {' and '.join(found)}",
             path=path,
-            cause="the table was edited or damaged, or percentages were written as shares",
+            cause="the table was edited or damaged, or percentages were written as fractions",
             remedy="score again with --tables",
         )
+
+
+def _describe(cells: AbxCells) -> Description:
+    first = [list(map(str, row.values())) for row in cells.table.slice(0, FIRST).to_pylist()]
+    return Description(
+        "the ABX score of every cell",
+        {
+            "system": cells.system,
+            "protocol": f"{cells.protocol}, {cells.distance}",
+            "cells": f"{cells.table.num_rows:,}",
+            "triples": f"{sum(cells.table['n'].to_pylist()):,}",
+        },
+        (Table("first cells", cells.table.column_names, first),),
+    )
+
+
+FILE_KIND = FileKind(KIND, CELLS_FILE, read_cells, _describe)

@@ -1,6 +1,9 @@
-"""numpy's own format, read without believing a word of it.
+"""Arrays on disk: numpy's own format, read without trusting it, and sequences in table columns.
 
-Numbers of many utterances as one array, by utterance: a hundred bytes less for each of them.
+A damaged or hostile .npy header can claim any shape or hold Python objects; here the header is
+compared with the bytes that are there, and nothing is unpickled. `Sequences` keeps the integers of
+many utterances in one array, which takes about a hundred bytes per utterance less than a dict of
+arrays.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 _MOST_BYTES = 1 << 28
-"""That one array of an archive may have: a few bytes can claim to hold terabytes."""
+"""At most, of one array of an archive: a few bytes can claim to hold terabytes."""
 _BROKEN = (
     EOFError,
     KeyError,
@@ -41,7 +44,7 @@ _BROKEN = (
 
 
 class BrokenArrayError(ValueError):
-    """What is wrong with an array on disk, in a few words."""
+    """An array on disk can't be read; the message says why in a few words."""
 
 
 @contextmanager
@@ -56,7 +59,7 @@ def mapped(path: Path) -> NDArray[Any]:
     """A .npy file, memory-mapped.
 
     Raises:
-        BrokenArrayError: missing, cut short, no such file, or of Python objects.
+        BrokenArrayError: missing, cut short, not a .npy file, or of Python objects.
     """
     with _as_broken():
         return npy.open_memmap(path, mode="r")
@@ -66,7 +69,7 @@ def from_archive(content: bytes, name: str) -> NDArray[Any]:
     """An array of an .npz archive.
 
     Raises:
-        BrokenArrayError: no such archive or array, damaged, or of more bytes than it should have.
+        BrokenArrayError: no such archive or array, damaged, or larger than 256 MiB.
     """
     with _as_broken(), zipfile.ZipFile(io.BytesIO(content)) as archive:
         member = archive.getinfo(f"{name}.npy")
@@ -76,7 +79,7 @@ def from_archive(content: bytes, name: str) -> NDArray[Any]:
 
 
 def _parsed(content: bytes) -> NDArray[Any]:
-    """The array in the bytes of a .npy file, whose header is held against their number."""
+    """The array in the bytes of a .npy file, if there are as many as its header says."""
     stream = io.BytesIO(content)
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -85,7 +88,7 @@ def _parsed(content: bytes) -> NDArray[Any]:
     if dtype.hasobject or min(shape, default=0) < 0:
         raise ValueError(f"holds {dtype} of shape {shape}")
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{dtype} of shape {shape} has not {len(data)} bytes")
+        raise ValueError(f"{dtype} of shape {shape} does not take {len(data)} bytes")
     values: NDArray[Any] = np.frombuffer(data, dtype)
     return values.reshape(shape[::-1]).T if fortran_order else values.reshape(shape)
 
@@ -94,11 +97,11 @@ LIST = pa.list_(pa.int32())
 
 
 class Sequences(Mapping[str, NDArray[np.int32]]):
-    """Utterance id → its numbers (N,), a view of all of them.
+    """Utterance id → its integers (N,), a view of one array of all of them.
 
     Args:
         ids: of the utterances.
-        values: numbers of all of them.
+        values: the integers of all of them.
         starts, lengths: where those of each utterance begin, and how many there are (n,).
     """
 
@@ -134,7 +137,7 @@ class Sequences(Mapping[str, NDArray[np.int32]]):
             raise ValueError("a number is null")
         lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
         values = np.zeros(0, np.int32)
-        if len(flat):  # to_numpy() would forbid to write to it
+        if len(flat):  # to_numpy() gives a read-only array
             buffer, begin = flat.buffers()[1], flat.offset * values.itemsize
             values = np.frombuffer(buffer, np.int32, len(flat), begin)
         if not values.flags.writeable:
@@ -180,7 +183,7 @@ class Sequences(Mapping[str, NDArray[np.int32]]):
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=LIST)
 
     def extremes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The least and the greatest number of each utterance (n,), none of which is empty."""
+        """The minimum and maximum of each utterance (n,), (n,); none may be empty."""
         values = self.end_to_end()
         begins = np.cumsum(self.lengths) - self.lengths
         return np.minimum.reduceat(values, begins), np.maximum.reduceat(values, begins)

@@ -1,6 +1,9 @@
 """Files and folders that appear whole or not at all, whatever happens to the process.
 
-Folders are replaced in one step, but read file by file: whoever reads gets one version.
+A file is written under a temporary name in the same folder, synced and renamed; a folder likewise,
+and an old one in its place is exchanged in one step. Whoever reads several files of a folder does
+so through `one_version`, which reads again if the folder was replaced meanwhile. Refusals of the
+operating system become errors that give the cause and the fix.
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into an error that says the fix."""
+    """Turn the operating system's refusal to write into an error that gives the fix."""
     try:
         yield
-    except FileNotFoundError:  # of something that was to be read meanwhile
+    except FileNotFoundError:  # of something that was being read meanwhile
         raise
     except OSError as error:
         raise refusal(error, path, writing=True) from error
@@ -76,7 +79,7 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` once written and synced.
 
     A folder already at `path` is replaced only if it holds `marker`, the JSON file that every
-    folder of this kind has, so that a mistyped --out never deletes somebody's own files.
+    folder of this kind has, so that a mistyped path never deletes somebody's own files.
 
     Raises:
         InputError: `path` is something else, the disk is full or the folder can't be written.
@@ -97,7 +100,7 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
             _swap_in(temporary, path)
         except InputError as error:
             if error.path is not None and temporary in (inner := Path(error.path)).parents:
-                error.path = path / inner.relative_to(temporary)  # the name that people know
+                error.path = path / inner.relative_to(temporary)  # the name that the user knows
             elif error.path == temporary:
                 error.path = path
             raise
@@ -108,7 +111,7 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for as long as it is needed, in the folder for temporary files (TMPDIR).
+    """A temporary folder inside TMPDIR, deleted afterwards.
 
     Raises:
         InputError: there is no such folder, or it is full.
@@ -154,12 +157,12 @@ def check_replaceable(path: Path, marker: str) -> None:
         raise InputError(
             f"exists and is not a folder that zerochain made (it has no {marker})",
             path=path,
-            remedy="choose another --out, or move it away first",
+            remedy="choose another path, or move it away first",
         )
 
 
 def _is_ours(marker: Path) -> bool:
-    """Other programs write a config.json too; only zerochain's says its kind and version."""
+    """Other programs write a config.json too; only zerochain's names its kind and version."""
     try:
         value = json.loads(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,8 @@
-"""Where a translator listened when it said each unit: `attention.json` and one `<id>.npz` each."""
+"""`attention.json` and one `<id>.npz` each: where a translator attended for each unit it predicted.
+
+A map has a row per predicted unit and a column per step of the source; each row sums to 1. Maps are
+kept as float16, with the predicted units beside them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.arrays import BrokenArrayError, from_archive
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids
+from zerochain.formats.identity import check_ids, short
 from zerochain.formats.inside import file_content
 from zerochain.formats.units import Units
 
 KIND, MARKER = "attention", "attention.json"
-_ROW_SLACK = 0.05  # float16 keeps three digits, and small weights are many
+_ROW_SLACK = 0.05  # float16 keeps three digits, and most weights are small
 
 
 class _Header(Header):
@@ -37,11 +42,11 @@ class _Header(Header):
 
 @dataclass(frozen=True)
 class Attention:
-    """A folder of maps, one an utterance."""
+    """A folder of maps, one per utterance."""
 
     translator_id: str
     units_id: str
-    """Of the file of the units that were said."""
+    """Of the file of the predicted units."""
     step_ms: float | None
     """Of a column; None where the source is units of any length."""
     ids: tuple[str, ...]
@@ -50,7 +55,7 @@ class Attention:
     """Id → of its file."""
 
     def map(self, name: str) -> NDArray[np.float32]:
-        """An utterance's map: (N units, S steps of the source), rows that sum to 1.
+        """An utterance's map (N units, S steps of the source); its rows sum to 1.
 
         Raises:
             InputError: it is missing or damaged, or another translation's.
@@ -60,7 +65,7 @@ class Attention:
             found = file_content(path)
             expected = self.maps_sha256.get(name)
             if expected not in (None, hashlib.sha256(found).hexdigest()):
-                raise BrokenArrayError("its checksum is another's")
+                raise BrokenArrayError("its checksum does not match")
             return _checked(from_archive(found, "attention"))
         except (OSError, BrokenArrayError) as error:
             raise InputError(
@@ -91,7 +96,7 @@ def write_attention(
     units_id: str,
     step_ms: float | None,
 ) -> None:
-    """Write maps (N, S), as float16, with the units (N,) that they are of, atomically."""
+    """Write maps (N, S) as float16, with the predicted units (N,), atomically."""
     header: dict[str, object] = {"translator_id": translator_id, "units_id": units_id}
     header["ids"] = list(maps)
     if step_ms is not None:
@@ -110,7 +115,7 @@ def write_attention(
 
 
 def read_attention(folder: Path) -> Attention:
-    """Read what a folder of maps says of itself.
+    """Read the header of a folder of maps.
 
     Raises:
         InputError: no such folder, a missing key, or an id that leaves the folder.
@@ -121,7 +126,7 @@ def read_attention(folder: Path) -> Attention:
     sums = header.maps_sha256
     if sums is not None and len(sums) != len(header.ids):
         raise InputError(
-            f"has {len(sums)} checksums of {len(header.ids)} maps",
+            f"has {counted(len(sums), 'checksum')} for {counted(len(header.ids), 'map')}",
             path=path,
             cause="it was edited",
             remedy="translate again with --attention",
@@ -134,3 +139,22 @@ def read_attention(folder: Path) -> Attention:
         folder=folder,
         maps_sha256={} if sums is None else dict(zip(header.ids, sums, strict=True)),
     )
+
+
+def _describe(maps: Attention) -> Description:
+    first = maps.ids[:FIRST]
+    rows = [[name, *(str(n) for n in maps.map(name).shape)] for name in first]
+    step = "a unit of the source" if maps.step_ms is None else f"{maps.step_ms:g} ms"
+    title = f"the first {len(first)} of {counted(len(maps.ids), 'map')}"
+    return Description(
+        "attention maps: where each unit of a translation comes from",
+        {
+            "of units": short(maps.units_id),
+            "translator": short(maps.translator_id),
+            "one column": step,
+        },
+        (Table(title, ["id", "units", "steps of the source"], rows),),
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_attention, _describe)

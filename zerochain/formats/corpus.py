@@ -7,6 +7,7 @@ skipped) and `utterances.parquet`; beside them, for evaluation alone, `phones.pa
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -19,10 +20,11 @@ from pydantic import ConfigDict, Field
 
 from zerochain import audio
 from zerochain.audio import Part, Waveform
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder, identity, one_version
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids, check_same_ids, file_id, same_name
+from zerochain.formats.identity import check_ids, check_same_ids, file_id, same_name, short
 from zerochain.formats.phones import PHONES_FILE, Phones, write_phones
 from zerochain.formats.tables import read_table, write_table
 
@@ -44,7 +46,7 @@ _SCHEMA = pa.schema(
 
 
 class _Header(Header):
-    """People may edit it, and add what they like."""
+    """People may edit it and add keys of their own."""
 
     name: str | None = None
     audio_root: str = "."
@@ -79,7 +81,7 @@ class Utterance:
 
     @property
     def part(self) -> Part:
-        """What of its sound file it is."""
+        """Which part of its sound file it is."""
         return Part(self.start, self.end, self.channel)
 
 
@@ -240,7 +242,7 @@ def read_corpus(folder: Path) -> Corpus:
 
     Raises:
         InputError: not a corpus, an unknown version, a missing column, a duplicate id, an id or
-            audio path that leaves its folder, times that make no sense, or no utterance.
+            audio path that leaves its folder, impossible times, or no utterance.
     """
     return one_version(folder, lambda: _read(folder))
 
@@ -274,21 +276,21 @@ def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
         audio = PurePosixPath(u.audio)
         if audio.is_absolute() or ".." in audio.parts or not audio.name or "\0" in u.audio:
             raise InputError(
-                f"utterance {u.id!r}: audio {u.audio!r} is no path inside the audio folder",
+                f"utterance {u.id!r}: audio {u.audio!r} is not a path inside the audio folder",
                 path=path,
                 cause="the table was edited by hand",
                 remedy="write paths relative to the folder of recordings",
             )
         if u.channel is not None and u.channel < 1:
             raise InputError(
-                f"utterance {u.id!r}: channel {u.channel} makes no sense",
+                f"utterance {u.id!r}: no channel {u.channel} can exist",
                 path=path,
                 remedy="count channels from 1",
             )
         times = [u.duration, u.start if u.start is not None else 0.0]
         if not all(math.isfinite(t) and t >= 0 for t in times) or u.duration == 0:
             raise InputError(
-                f"utterance {u.id!r}: duration {u.duration} s from {u.start} s makes no sense",
+                f"utterance {u.id!r}: a duration of {u.duration} s from {u.start} s is impossible",
                 path=path,
                 remedy="import the recordings again",
             )
@@ -298,3 +300,49 @@ def _check(utterances: tuple[Utterance, ...], path: Path) -> None:
                 path=path,
                 remedy="fix start and end in the table it was imported from",
             )
+
+
+_MOST_SPEAKERS = 30
+
+
+def _describe(corpus: Corpus) -> Description:
+    first = [
+        [u.id, u.speaker or "–", f"{u.duration:.2f}", u.text or "–"]
+        for u in corpus.utterances[:FIRST]
+    ]
+    return Description(
+        f"corpus {corpus.name!r}",
+        {
+            "language": corpus.language,
+            "licence": corpus.licence,
+            "source": corpus.source,
+            "audio": corpus.audio_root,
+            "minutes": f"{corpus.duration / 60:.1f}",
+            "utterances": f"{len(corpus.utterances)}",
+            "id": short(corpus.id),
+        },
+        (
+            _by_speaker(corpus),
+            Table("first utterances", ["id", "speaker", "seconds", "text"], first),
+        ),
+    )
+
+
+def _by_speaker(corpus: Corpus) -> Table:
+    """A row per speaker, a column per split."""
+    durations: dict[tuple[str | None, str | None], list[float]] = defaultdict(list)
+    for u in corpus.utterances:
+        durations[u.speaker, u.split].append(u.duration)
+    speakers = sorted({speaker for speaker, _ in durations}, key=str)
+    splits = sorted({split for _, split in durations}, key=str)
+    rows = []
+    for speaker in speakers:
+        parts = [durations.get((speaker, split), []) for split in splits]
+        cells = [f"{sum(p) / 60:.1f} min ({len(p)})" if p else "–" for p in parts]
+        rows.append([speaker or "unknown", *cells])
+    title = f"minutes (utterances) of {counted(len(rows), 'speaker')}"
+    header = ["speaker", *(split or "no split" for split in splits)]
+    return Table(title, header, rows, _MOST_SPEAKERS)
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_corpus, _describe)

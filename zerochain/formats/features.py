@@ -1,6 +1,7 @@
 """Features of a corpus: `frames.npy` (memory-mapped), `index.parquet` and `features.json`.
 
-The header holds the checksums of the two other files.
+The frames of all utterances lie end to end in one float32 array (N, D); the index gives each
+utterance's first frame and their number. The header holds the checksums of both other files.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.atomic import atomic_folder, one_version
+from zerochain.formats.description import Description, FileKind, flat
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids, check_same_ids, file_id
+from zerochain.formats.identity import check_ids, check_same_ids, file_id, short
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "features"
@@ -39,7 +41,7 @@ _SCHEMA = pa.schema(
 
 
 class FeaturesHeader(Header):
-    """What features.json says."""
+    """What features.json holds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -116,13 +118,13 @@ class Features:
             and abs(n_frames * step_s - durations_s[name]) > 2 * step_s + 0.03
         }
         if off:
-            name, (seconds, heard) = next(iter(off.items()))
+            name, (seconds, duration_s) = next(iter(off.items()))
             raise InputError(
-                f"{len(off)} of {len(self)} utterances have features of another length than their "
-                f"recordings in the {where}: {listed(list(off))} ({name!r}: {seconds:.2f} s of "
-                f"features, {heard:.2f} s of sound)",
-                cause=f"a step isn't {self.step_ms:g} ms, or another corpus has the same ids",
-                remedy="extract or import the features of this corpus, with the right --step-ms",
+                f"features of another length than their recordings in the {where}: {len(off)} of "
+                f"{counted(len(self), 'utterance')}, {listed(list(off))} "
+                f"({name!r}: {seconds:.2f} s of features, {duration_s:.2f} s of sound)",
+                cause=f"the step is not {self.step_ms:g} ms, or another corpus has the same ids",
+                remedy="extract or import the features of this corpus, with their right step",
             )
 
     @classmethod
@@ -135,13 +137,13 @@ class Features:
         options: Mapping[str, Any] | None = None,
         step_ms: float = 10.0,
     ) -> Features:
-        """Features in memory from one (T, D) array an utterance.
+        """Features in memory from one (T, D) array per utterance.
 
         Raises:
             InputError: no array, no frame in one, not two-dimensional, unequal D, or NaN.
         """
         if not arrays:
-            raise InputError("no features were given", remedy="give at least one utterance")
+            raise InputError("there are no features", remedy="give at least one utterance")
         index, offset = {}, 0
         dim = _dim(next(iter(arrays.values())))
         for name, array in arrays.items():
@@ -159,7 +161,7 @@ class Features:
 
 
 def check_frames(array: NDArray[np.float32], dim: int, name: str) -> None:
-    """Refuse what can't be an utterance's frames.
+    """Refuse what can't be the frames of an utterance.
 
     Raises:
         InputError: not (T, dim) with T ≥ 1, or NaN or infinity in it.
@@ -172,7 +174,7 @@ def check_frames(array: NDArray[np.float32], dim: int, name: str) -> None:
         )
     if not np.isfinite(array).all():
         raise InputError(
-            f"utterance {name!r} has {int((~np.isfinite(array)).sum())} NaN or infinite features",
+            f"utterance {name!r} has {int((~np.isfinite(array)).sum()):,} NaN or infinite values",
             cause="the recording holds NaN, or features were normalised by a zero deviation",
             remedy="remove the recording or fix it",
         )
@@ -208,7 +210,7 @@ class FeaturesWriter:
     ) -> None:
         """Write the index and the header; `corpus` is the corpus's id."""
         if not self._rows:
-            raise InputError("no features were given", remedy="give at least one utterance")
+            raise InputError("there are no features", remedy="give at least one utterance")
         self._stream.seek(0)
         self._stream.write(_npy_header(self._n_frames, self._dim or 0))
         self._stream.close()
@@ -233,7 +235,7 @@ class FeaturesWriter:
 def write_features(
     folder: Path, *, extractor: str, options: Mapping[str, Any], step_ms: float, corpus_id: str
 ) -> Iterator[FeaturesWriter]:
-    """Write a features folder atomically, utterance by utterance, in memory for one of them.
+    """Write a features folder atomically, one utterance in memory at a time.
 
     Raises:
         InputError: as `check_frames`; a duplicate id; no utterance; the disk is full.
@@ -248,9 +250,9 @@ def write_features(
 
 
 def read_features(folder: Path) -> Features:
-    """Open features; the frames stay on the disk until they are used.
+    """Open features; the frames stay on disk until they are used.
 
-    All of them are looked at once, to see that they are those that were written.
+    All of them are read once, to compare their checksum.
 
     Raises:
         InputError: not features, an unknown version, a duplicate id, an index that doesn't fit
@@ -260,7 +262,7 @@ def read_features(folder: Path) -> Features:
 
 
 def read_features_header(folder: Path) -> tuple[FeaturesHeader, str]:
-    """What features say of themselves, and their id; the frames aren't looked at.
+    """The header of features, and their id; the frames aren't read.
 
     Raises:
         InputError: not features, damaged, or of an unknown version.
@@ -323,7 +325,7 @@ def _read(folder: Path) -> Features:
         digest.update(block.data)
     if digest.hexdigest() != header.frames_sha256:
         raise InputError(
-            f"are not the frames that {MARKER} was written with: their checksum is another's",
+            f"are not the frames that {MARKER} was written with: their checksum does not match",
             path=path,
             cause="the file was damaged while it was copied, or is another extraction's",
             remedy="copy the features again, or extract them again",
@@ -334,7 +336,7 @@ def _read(folder: Path) -> Features:
 def _check_index(
     offsets: list[int], counts: list[int], frames: NDArray[np.float32], folder: Path
 ) -> None:
-    expected = [0, *accumulate(counts)]  # of Python's integers, which don't wrap around
+    expected = [0, *accumulate(counts)]  # Python's integers don't wrap around
     if (
         not counts
         or min(counts) < 1
@@ -360,3 +362,22 @@ def _npy_header(n_frames: int, dim: int) -> bytes:
     """A version 1.0 .npy header of 128 bytes, whatever the shape, so that it can be rewritten."""
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({n_frames}, {dim}), }}"
     return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
+
+
+def _describe(features: Features) -> Description:
+    n_frames = sum(count for _, count in features.index.values())
+    return Description(
+        "features",
+        {
+            "extractor": features.extractor,
+            "options": ", ".join(f"{key} {value}" for key, value in flat(features.options)),
+            "utterances": f"{len(features)}",
+            "frames": f"{n_frames} of {counted(features.dim, 'number')}, one every "
+            f"{features.step_ms:g} ms ({n_frames * features.step_ms / 60_000:.1f} min)",
+            "corpus": short(features.corpus_id),
+            "id": short(features.id),
+        },
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_features, _describe)

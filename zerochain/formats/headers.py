@@ -1,7 +1,9 @@
-"""JSON as files hold it: one door for all of it, and one validated model per header.
+"""JSON files and headers: strict parsing, one validated model per header, and a checksum.
 
-A header carries its own checksum (`sha256`, of everything else that it holds), so that a damaged
-byte is noticed rather than believed. Headers of older versions have none, and are read without.
+All JSON that is read goes through `parse_json`, which refuses what Python's own parser lets pass:
+duplicate keys, halves of characters, endless nesting. A header carries its own checksum (`sha256`,
+of everything else that it holds), so that a damaged byte is noticed. Headers of older versions have
+none, and are read without.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ VERSION = 1
 NEWEST = {"bundle": 2}
 """The newest format version of kinds that have had more than one; all older ones are read."""
 SEAL = "sha256"
-_DEEPEST = 50  # levels of lists and tables within each other; what people write has five
+_DEEPEST = 50  # levels of nested lists and objects; real files have about five
 _HALVES = re.compile("[\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Header(BaseModel):
-    """What every header says. A kind's own model adds its keys, and forbids all others."""
+    """The keys of every header. A kind's own model adds its keys and forbids all others."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
@@ -46,8 +48,8 @@ def parse_json(content: bytes | str, path: Path | str) -> Any:
     """The value in a JSON text.
 
     Raises:
-        InputError: not JSON or not UTF-8, a key that stands twice, half a character (a lone
-            surrogate), or more levels than anybody writes.
+        InputError: not JSON or not UTF-8, a duplicate key, half a character (a lone surrogate),
+            or more than 50 nested levels.
     """
     raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     try:
@@ -66,7 +68,7 @@ def parse_json(content: bytes | str, path: Path | str) -> Any:
 
 
 def json_object(content: bytes | str, path: Path | str) -> dict[str, Any]:
-    """The table in a JSON text.
+    """The object in a JSON text.
 
     Raises:
         InputError: as `parse_json`, or another kind of value.
@@ -85,7 +87,7 @@ def json_object(content: bytes | str, path: Path | str) -> dict[str, Any]:
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is there twice")
     return table
 
 
@@ -96,11 +98,11 @@ def _check_depth(value: Any) -> None:
             return
         inner = [one.values() if isinstance(one, dict) else one for one in level]
         level = [v for values in inner for v in values if isinstance(v, dict | list)]
-    raise ValueError(f"more than {_DEEPEST} levels within each other")
+    raise ValueError(f"more than {_DEEPEST} nested levels")
 
 
 def validated(model: type[M], value: object, path: Path | str) -> M:
-    """A value as its model.
+    """A value as an instance of its model.
 
     Raises:
         InputError: a key is missing or unknown, or a value is of another type or out of range.
@@ -117,19 +119,19 @@ def validated(model: type[M], value: object, path: Path | str) -> M:
 
 
 def explained_by(error: ValidationError) -> str:
-    """What pydantic found, in a line."""
+    """What pydantic found, in one line."""
     errors = error.errors(include_url=False)
     lacking = [_name(e["loc"]) for e in errors if e["type"] == "missing"]
     if lacking:
         return f"lacks {', '.join(lacking)}"
     unknown = [_name(e["loc"]) for e in errors if e["type"] == "extra_forbidden"]
     if unknown:
-        return f"has a key that nobody knows: {', '.join(unknown)}"
-    return f"makes no sense: {', '.join(map(_said, errors))}"
+        return f"has an unknown key: {', '.join(unknown)}"
+    return f"is invalid: {', '.join(map(_said, errors))}"
 
 
 def _said(error: ErrorDetails) -> str:
-    if error["type"] == "value_error":  # of a validator of ours, which says it itself
+    if error["type"] == "value_error":  # of a validator of ours, with a message of its own
         return error["msg"].removeprefix("Value error, ")
     return f"{_name(error['loc'])!r} is {_clipped(error['input'])}"
 
@@ -154,13 +156,13 @@ def check_header(value: dict[str, Any], kind: str, model: type[H], path: Path) -
             f"holds a {value.get('kind')!r}, not a {kind!r}",
             path=path,
             cause="two arguments were swapped",
-            remedy="'zerochain show' says what a file or folder is",
+            remedy="'zerochain show' prints what a file or folder is",
         )
     check_version(value.get("version"), path, NEWEST.get(kind, VERSION))
     header = validated(model, value, path)
     if SEAL in value and value[SEAL] != _seal(value):  # older versions wrote none, but never null
         raise InputError(
-            "was changed since it was written: its checksum is another's",
+            "was changed since it was written: its checksum does not match",
             path=path,
             cause="it was damaged while it was copied, or edited",
             remedy="copy it again, or make it again",
@@ -169,7 +171,7 @@ def check_header(value: dict[str, Any], kind: str, model: type[H], path: Path) -
 
 
 def check_version(version: object, path: Path, newest: int = VERSION) -> None:
-    """Refuse a version that this zerochain doesn't know."""
+    """Refuse a version that this zerochain doesn't read."""
     if type(version) is not int or not VERSION <= version <= newest:
         known = f"version {VERSION}" if newest == VERSION else f"versions {VERSION} to {newest}"
         raise InputError(
@@ -181,7 +183,7 @@ def check_version(version: object, path: Path, newest: int = VERSION) -> None:
 
 
 def json_text(value: Any, **how: Any) -> str:
-    """JSON that UTF-8 can hold: bytes of paths that are no text are spelled out, caf\\udce9."""
+    """JSON in valid UTF-8: bytes of paths that aren't text are written as escapes, caf\\udce9."""
     text = json.dumps(value, ensure_ascii=False, **how)
     return _HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
 
@@ -189,8 +191,8 @@ def json_text(value: Any, **how: Any) -> str:
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """A header with its checksum, as JSON will give it back.
 
-    The checksum comes first but for the kind: a cut that takes it out takes part of the kind or of
-    the next key with it. At the end, the text before it would pass for an older version's header.
+    The checksum comes right behind the kind: a cut that removes it also removes part of the kind or
+    of the next key. At the end, the text before it would pass for an older version's header.
     """
     plain = json.loads(json_text(value))
     return {"kind": plain.pop("kind"), SEAL: _seal({"kind": value["kind"], **plain}), **plain}
@@ -214,13 +216,13 @@ def read_header(path: Path, kind: str, model: type[H]) -> H:
         raise InputError(
             f"no such file, so {path.parent} is not a {kind}",
             path=path,
-            remedy="check the path; 'zerochain show FOLDER' says what a folder is",
+            remedy="check the path; 'zerochain show FOLDER' prints what a folder is",
         ) from error
     return check_header(json_object(found, path), kind, model, path)
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """As `read_header`, of a kind that has no model: everything but the checksum."""
+    """As `read_header`, for a kind without a model: everything but the checksum."""
     header = read_header(path, kind, Header).model_dump()
     header.pop(SEAL)
     return header
@@ -230,7 +232,7 @@ def write_json(path: Path, kind: str, value: dict[str, Any], *, editable: bool =
     """Write an object atomically, with its kind and version first.
 
     Args:
-        editable: people may change it by hand, so it carries no checksum.
+        editable: people may change it by hand, so it gets no checksum.
     """
     header = {"kind": kind, "version": VERSION, **value}
     text = json_text(header if editable else sealed(header), indent=2)

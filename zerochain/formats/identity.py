@@ -1,4 +1,9 @@
-"""Ids: SHA-256 of content for files, and what an utterance's id may look like."""
+"""Ids: the SHA-256 of files, and what an utterance's id may look like.
+
+An utterance's id is a relative path in Unicode's composed form (NFC), so that ids from any file
+system join; it names output files, so it can't leave its folder. Readers check ids once, where a
+file enters (`check_ids`); behind them only joins are checked (`check_same_ids`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 
 
 def file_id(*paths: Path) -> str:
@@ -22,7 +27,7 @@ def file_id(*paths: Path) -> str:
 
 
 def short(identity: str) -> str:
-    """The first 12 digits: what people compare."""
+    """The first 12 digits of an id, enough for people to compare."""
     return identity[:12]
 
 
@@ -62,11 +67,11 @@ def utterance_id(text: str) -> str:
 
 
 def foreign_id(text: str, *, folders: bool = True, suffix: str = "") -> str:
-    """The id in a name of somebody else's: nothing is cut off unless it is asked for.
+    """The id in a name that another program wrote; nothing is cut off unless asked for.
 
     Args:
         folders: keep the folders before the name.
-        suffix: what every name ends with and no id does: ".wav".
+        suffix: what every name ends with but no id does: ".wav".
 
     Raises:
         InputError: the name doesn't end with the suffix, or what is left can't be an id.
@@ -83,34 +88,34 @@ def ids_by_name(ids: Iterable[str], where: str) -> dict[str, str]:
     """The last part of each id → the id.
 
     Raises:
-        InputError: two ids end alike.
+        InputError: two ids have the same last part.
     """
     by_name: dict[str, str] = {}
     for one in ids:
         name = one.rpartition("/")[2]
         if by_name.setdefault(name, one) != one:
             raise InputError(
-                f"{by_name[name]!r} and {one!r} of the {where} end alike",
-                cause="ids are paths, and one name is in two folders",
+                f"{by_name[name]!r} and {one!r} of the {where} have the same last part",
+                cause="ids are paths, and a name occurs in two folders",
                 remedy="give whole paths as ids, or import the recordings under other names",
             )
     return by_name
 
 
 def check_unique(ids: Iterable[str], path: Path, column: str = "id") -> None:
-    """Raise InputError listing every id that stands more than once."""
+    """Raise InputError listing every id that occurs more than once."""
     repeated = [name for name, count in Counter(iter(ids)).items() if count > 1]
     if repeated:
         raise InputError(
-            f"column {column!r} holds {len(repeated)} duplicate ids: {listed(repeated)}",
+            f"column {column!r} holds {counted(len(repeated), 'duplicate id')}: {listed(repeated)}",
             path=path,
             cause="two tables were joined, or two files share a name",
-            remedy="give every utterance an id of its own",
+            remedy="give every utterance its own id",
         )
 
 
 def check_ids(ids: Collection[str], path: Path, column: str = "id") -> None:
-    """Raise InputError unless every id is there once and is as `utterance_id` gives it."""
+    """Raise InputError unless every id occurs once and is as `utterance_id` gives it."""
     check_unique(ids, path, column)
     for name in ids:
         try:
@@ -131,15 +136,16 @@ def check_same_ids(left: Collection[str], right: Collection[str], what: str, whe
     """Raise InputError listing the ids of `left` that `right` lacks; extra ids in `right` are fine.
 
     Args:
-        left, right: the ids needed and the ids there.
+        left, right: the ids needed and the ids that are there.
         what, where: how to name both sides in the error, e.g. "units" and "corpus demo".
     """
     there = set(right)
     missing = [name for name in left if name not in there]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(left)} ids of the {what} are missing in the {where}: "
+            f"{len(missing)} of {counted(len(left), 'id')} of the {what} "
+            f"{'is' if len(missing) == 1 else 'are'} missing in the {where}: "
             f"{listed(missing)}",
             cause=f"the {what} and the {where} come from different corpora or splits",
-            remedy="make both from the same corpus, or select the same --split for both",
+            remedy="make both from the same corpus, or select the same split for both",
         )

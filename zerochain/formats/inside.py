@@ -1,7 +1,7 @@
-"""Files of folders that somebody else made: a link in one may not lead out of it.
+"""Files in folders that somebody else made: no link in one may lead out of it.
 
-Who hands in a folder chooses what its links point to, and whoever reads it may see more of the
-disk than they do. Only regular files count: to read a pipe would wait for ever.
+Whoever hands in a folder chooses what its links point to, and whoever reads it may have access to
+more of the disk than they do. Only regular files count: reading a pipe would wait for ever.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from zerochain.errors import InputError
 
 
 def resolved(path: Path) -> Path:
-    """The whole path, its links followed; of links that lead in a circle one is left.
+    """The absolute path with its links followed, as far as they can be.
 
-    Path.resolve raises a RuntimeError at those before Python 3.13.
+    Path.resolve raises a RuntimeError at links in a circle before Python 3.13.
     """
     return Path(os.path.realpath(path))
 
@@ -47,14 +47,14 @@ def check_inside(path: Path, root: Path, what: str = "folder") -> None:
         raise InputError(
             f"is a link out of the {what}",
             path=path,
-            cause="who made the folder linked to a file of their own, or to one of yours",
+            cause="whoever made the folder linked to a file of their own, or to one of yours",
             remedy=f"copy what is meant into the {what}",
         )
     if not path.is_file() and not path.is_dir():
         raise InputError(
             "is neither a file nor a folder",
             path=path,
-            cause="it is a link to nothing, a pipe or a device",
+            cause="it is a broken link, a pipe or a device",
             remedy="remove it",
         )
 
@@ -73,6 +73,6 @@ def files_inside(root: Path) -> Iterator[Path]:
             check_inside(path, root)
             if path.is_symlink() and path.is_dir():
                 raise InputError(
-                    "is a link to a folder", path=path, remedy="copy the folder in its place"
+                    "is a link to a folder", path=path, remedy="copy the folder there instead"
                 )
         yield from (Path(folder, name) for name in sorted(names))

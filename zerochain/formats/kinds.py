@@ -1,87 +1,124 @@
-"""What a file or folder of zerochain is, told by what it says of itself."""
+"""All kinds of files and folders that zerochain writes, and which of them a path is.
+
+A folder is recognised by its marker, a table by the kind that its metadata names, and scores by
+their first line, whatever they are called.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
-from zerochain.errors import InputError
-from zerochain.formats import attention, bundle, corpus, features, synthesis, training_log
+from zerochain.errors import InputError, counted
+from zerochain.formats import (
+    abx_cells,
+    attention,
+    bundle,
+    corpus,
+    features,
+    pairs,
+    phones,
+    scores,
+    synthesis,
+    training_log,
+    units,
+)
+from zerochain.formats.description import Description, FileKind, Table, flat
 from zerochain.formats.headers import Header, parse_json, read_header
+from zerochain.formats.identity import short
 from zerochain.formats.inside import resolved
 from zerochain.formats.tables import table_header
 
-Kind = Literal[
-    "corpus",
-    "features",
-    "bundle",
-    "synthesis",
-    "attention",
-    "training",
-    "phones",
-    "pairs",
-    "units",
-    "abx-cells",
-    "scores",
-]
-_MARKERS: dict[str, Kind] = {
-    corpus.MARKER: "corpus",
-    features.MARKER: "features",
-    bundle.MARKER: "bundle",
-    synthesis.MARKER: "synthesis",
-    attention.MARKER: "attention",
-    training_log.MARKER: "training",
-}
+_MOST_ROWS = 30
+
+
+def _describe_bundle(model: bundle.Bundle) -> Description:
+    options = sorted(flat(model.config))
+    devices = {text for name, text in options if name.endswith("computed_on")} - {""}
+    tensors = [
+        [name, " × ".join(map(str, tensor.shape)) or "1", str(tensor.dtype)]
+        for name, tensor in sorted(model.tensors.items())
+    ]
+    n_numbers = sum(tensor.size for tensor in model.tensors.values())
+    title = f"{counted(len(tensors), 'tensor')}, {counted(n_numbers, 'number')}"
+    return Description(
+        f"model of kind {model.model!r}",
+        {
+            "computed on": "; ".join(sorted(devices)),
+            **{f"trained on {name}": short(one) for name, one in model.trained_on.items()},
+            "id": short(model.id),
+        },
+        (
+            Table("configuration", ["option", "value"], options, _MOST_ROWS),
+            Table(title, ["name", "shape", "type"], tensors, _MOST_ROWS),
+        ),
+    )
+
+
+BUNDLE = FileKind(bundle.KIND, bundle.MARKER, bundle.read_bundle, _describe_bundle)
+KINDS: tuple[FileKind[Any], ...] = (
+    corpus.FILE_KIND,
+    features.FILE_KIND,
+    BUNDLE,
+    synthesis.FILE_KIND,
+    attention.FILE_KIND,
+    training_log.FILE_KIND,
+    phones.FILE_KIND,
+    pairs.FILE_KIND,
+    units.FILE_KIND,
+    abx_cells.FILE_KIND,
+    scores.FILE_KIND,
+)
+_FOLDERS = {kind.marker: kind for kind in KINDS if kind.is_folder}
+_FILES = {kind.name: kind for kind in KINDS if not kind.is_folder}
 _COULD_BE = (
-    "give a folder with corpus.json, features.json, config.json (a model), synthesis.json, "
-    "attention.json or log.csv (a training), or a units.parquet, phones.parquet, pairs.parquet, "
-    "abx_cells.parquet or scores.jsonl"
+    f"give a folder with one of {', '.join(_FOLDERS)}, or a file such as "
+    f"{', '.join(kind.marker for kind in _FILES.values())}"
 )
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> FileKind[Any]:
     """The kind of a file or folder that zerochain wrote; a folder's marker stands for the folder.
 
     Raises:
-        InputError: there is no such path, or it is of no kind; the message lists what there is.
+        InputError: no such path, or of an unknown kind; the message lists the known ones.
     """
     if path.is_dir():
-        for marker, kind in _MARKERS.items():
+        for marker, kind in _FOLDERS.items():
             if (path / marker).is_file():
                 return _checked(path / marker, kind)
-        raise InputError("is a folder of no kind that zerochain knows", path=path, remedy=_COULD_BE)
+        raise InputError("is a folder of unknown kind", path=path, remedy=_COULD_BE)
     if not path.is_file():
         raise InputError("no such file or folder", path=path, remedy="check the path")
-    if path.name in _MARKERS:
-        return _checked(path, _MARKERS[path.name])
+    if path.name in _FOLDERS:
+        return _checked(path, _FOLDERS[path.name])
     if path.suffix == ".parquet":
         found = str(table_header(path).get("kind"))
-        for kind in get_args(Kind):
-            if found == kind and kind not in _MARKERS.values():
-                return kind  # type: ignore[no-any-return]
+        if found in _FILES:
+            return _FILES[found]
         raise InputError(
             f"is a table of kind {found!r}, which is shown with its folder or not at all",
             path=path,
             remedy=_COULD_BE,
         )
     if path.suffix == ".jsonl" and _holds_scores(path):
-        return "scores"
-    raise InputError("is a file of no kind that zerochain knows", path=path, remedy=_COULD_BE)
+        return scores.FILE_KIND
+    raise InputError("is a file of unknown kind", path=path, remedy=_COULD_BE)
 
 
 @dataclass
 class Findings:
     """What a folder holds."""
 
-    found: list[tuple[Path, Kind]]
+    found: list[tuple[Path, FileKind[Any]]]
     """Everything of a known kind, in sorted order."""
     passed_over: list[tuple[Path, str]]
-    """What is named like a file of ours and isn't one, or is damaged, and why."""
+    """What is named like one of our files but isn't one, or is damaged, and why."""
 
 
 def find(root: Path) -> Findings:
-    """Everything of zerochain's inside a folder, the folder itself included.
+    """Everything of a known kind inside a folder, the folder itself included.
 
     Hidden files and folders are left out: half-written files are called `.writing-…`.
 
@@ -96,12 +133,12 @@ def find(root: Path) -> Findings:
 
 
 def _walk(path: Path, findings: Findings, seen: set[Path]) -> None:
-    marked = [path / name for name in _MARKERS if (path / name).is_file()]
+    marked = [path / name for name in _FOLDERS if (path / name).is_file()]
     if marked or path.suffix in {".parquet", ".jsonl"}:
         try:
             kind = kind_of(path)
             findings.found.append((path, kind))
-            if kind != "training":  # a training's folder is the only kind that may hold others
+            if kind is not training_log.FILE_KIND:  # only a training's folder may hold others
                 return
         except InputError as error:
             findings.passed_over.append((marked[0] if marked else path, error.found))
@@ -112,9 +149,9 @@ def _walk(path: Path, findings: Findings, seen: set[Path]) -> None:
                 _walk(child, findings, seen)
 
 
-def _checked(marker: Path, kind: Kind) -> Kind:
-    if kind != "training":
-        read_header(marker, kind, Header)
+def _checked(marker: Path, kind: FileKind[Any]) -> FileKind[Any]:
+    if kind is not training_log.FILE_KIND:  # whose marker is a CSV without a header of ours
+        read_header(marker, kind.name, Header)
     return kind
 
 

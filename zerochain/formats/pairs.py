@@ -1,4 +1,4 @@
-"""`pairs.parquet`: which utterance of one corpus says the same as which of another."""
+"""`pairs.parquet`: which utterance of one corpus says the same as which utterance of another."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ConfigDict
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "pairs"
+PAIRS_FILE = "pairs.parquet"
 _SCHEMA = pa.schema(
     [
         pa.field("source_id", pa.string(), nullable=False),
@@ -55,8 +57,8 @@ class Pairs:
             raise InputError(
                 f"the pairs are of corpora {short(corpora[0])} and {short(corpora[1])}, neither "
                 f"of which is {corpus.name} ({short(corpus.id)})",
-                cause="the corpus was imported again, or it is another one's",
-                remedy="import the pairs of the corpora that there are now",
+                cause="the corpus was imported again, or the pairs belong to another",
+                remedy="import the pairs again for these corpora",
             )
         named = {pair[side] for pair in self.pairs for side in sides}
         check_same_ids(named, corpus.ids, "pairs", f"corpus {corpus.name}")
@@ -104,7 +106,24 @@ def _check(rows: tuple[tuple[str, str], ...], path: Path) -> None:
         raise InputError("holds no pair", path=path, remedy="check the table it was made from")
     if len(set(rows)) < len(rows):
         raise InputError(
-            f"holds {len(rows) - len(set(rows))} pairs twice", path=path, remedy="list each once"
+            f"holds {counted(len(rows) - len(set(rows)), 'pair')} twice",
+            path=path,
+            remedy="list each once",
         )
     for column, side in zip(_SCHEMA.names, zip(*rows, strict=True), strict=True):
         check_ids(set(side), path, column)
+
+
+def _describe(pairs: Pairs) -> Description:
+    return Description(
+        "pairs of utterances that say the same",
+        {
+            "pairs": f"{len(pairs.pairs)}",
+            "source corpus": short(pairs.source_corpus),
+            "target corpus": short(pairs.target_corpus),
+        },
+        (Table("first pairs", ["source", "target"], pairs.pairs[:FIRST]),),
+    )
+
+
+FILE_KIND = FileKind(KIND, PAIRS_FILE, read_pairs, _describe)

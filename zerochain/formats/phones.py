@@ -1,9 +1,14 @@
-"""Gold phones, read by evaluation alone: `phones.parquet` with id, onset, offset (s), phone."""
+"""`phones.parquet`: gold phones with id, onset, offset (s) and label, read by evaluation alone.
+
+Labels are kept in Unicode's composed form (NFC), so that one letter is one phone however it was
+typed. The phones of an utterance follow each other in time; gaps between them are allowed.
+"""
 
 from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +16,15 @@ from typing import NamedTuple
 import pyarrow as pa
 from pydantic import ConfigDict
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
+from zerochain.formats.description import Description, FileKind
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import check_ids
 from zerochain.formats.tables import read_table, write_table
 
 PHONES_FILE = "phones.parquet"
 KIND = "phones"
+_MOST_FREQUENT = 12
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -51,9 +58,9 @@ class Phones:
 
 
 def write_phones(path: Path, phones: Phones) -> None:
-    """Write alignments atomically, their labels composed (NFC): one letter is one phone.
+    """Write alignments atomically, their labels composed (NFC).
 
-    An utterance without a phone has no row, so isn't read back.
+    An utterance without a phone has no row, so it isn't read back.
     """
     _check(phones, path)
     rows = [(name, *composed(phone)) for name, line in phones.by_id.items() for phone in line]
@@ -65,7 +72,7 @@ def write_phones(path: Path, phones: Phones) -> None:
 
 
 def read_phones(path: Path) -> Phones:
-    """Read alignments; labels are composed (NFC), whoever wrote the table.
+    """Read alignments; labels are composed (NFC), whichever program wrote the table.
 
     Raises:
         InputError: not a phones table, or a phone that ends before it starts.
@@ -81,7 +88,7 @@ def read_phones(path: Path) -> Phones:
 
 
 def composed(phone: Phone) -> Phone:
-    """The phone with its label in Unicode's composed form, so that it is one however typed."""
+    """The phone with its label in Unicode's composed form."""
     if unicodedata.is_normalized("NFC", phone.phone):
         return phone
     return phone._replace(phone=unicodedata.normalize("NFC", phone.phone))
@@ -97,7 +104,24 @@ def _check(phones: Phones, path: Path) -> None:
                     f"utterance {name!r}: phone {phone.phone!r} from {phone.onset} to "
                     f"{phone.offset} s follows one that ends at {previous} s",
                     path=path,
-                    cause="phones overlap, run backwards or last no time",
+                    cause="phones overlap, run backwards or have no duration",
                     remedy="fix the alignment",
                 )
             previous = phone.offset
+
+
+def _describe(phones: Phones) -> Description:
+    counts = Counter(phone.phone for line in phones.by_id.values() for phone in line)
+    most = counts.most_common(_MOST_FREQUENT)
+    return Description(
+        "gold phones",
+        {
+            "utterances": f"{len(phones.by_id)}",
+            "phones": f"{counts.total()}, of {counted(len(counts), 'kind')}",
+            "most frequent": ", ".join(f"{name} {n}" for name, n in most),
+            "source": phones.source,
+        },
+    )
+
+
+FILE_KIND = FileKind(KIND, PHONES_FILE, read_phones, _describe)

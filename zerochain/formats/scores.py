@@ -1,4 +1,8 @@
-"""`scores.jsonl`: one score a line, with what it was computed from and how."""
+"""`scores.jsonl`: one score per line, with what it was computed from and how.
+
+Scores are appended under a lock, whole lines only. A value that its metric can't have (an ABX error
+above 100 %, a negative bit rate) is refused when it is written and when it is read.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import zerochain
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.description import Description, FileKind, Table
 from zerochain.formats.headers import json_object, json_text, validated
 from zerochain.formats.text_files import lines_of, read_text
 from zerochain.metrics.names import metric
 
+KIND, SCORES_FILE = "scores", "scores.jsonl"
 FOR_REFERENCE = "for_reference"
-"""The option that is true for a topline or a ceiling: it stands below, never the best."""
+"""The option that is true for a topline or a ceiling, which is listed apart and never the best."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,9 @@ class Score:
     """The key of its record in `metrics.names`: "abx_across_%", "bitrate_bit/s", "estoi"."""
     value: float
     interval: tuple[float, float] | None
-    """Bootstrap 95 % interval; None where it can't be estimated (one utterance, say)."""
+    """Bootstrap 95 % interval; None where it can't be estimated, as from one utterance."""
     n: int
-    """How many things it rests on; `options["n_of"]` says of what."""
+    """How many things it rests on; `options["n_of"]` names them."""
     protocol: str
     system: str
     """What was scored, in a few words for people."""
@@ -96,7 +102,7 @@ def _line(score: Score, path: Path) -> str:
 
 
 class _Line(BaseModel):
-    """What a line holds; others may add to it."""
+    """What a line holds; other programs may add keys."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -130,7 +136,7 @@ def _score(line: str, where: str) -> Score:
 
 
 def _check_range(score: Score, path: Path | str) -> None:
-    """Raise InputError where a metric can't have such a value."""
+    """Raise InputError where a metric can't have this value."""
     known = metric(score.metric)
     low, high = known.low, known.high
     numbers = [score.value, *(score.interval or ())]
@@ -139,9 +145,9 @@ def _check_range(score: Score, path: Path | str) -> None:
     if wrong or sorted(score.interval or ()) != list(score.interval or ()):
         found = f"{wrong[0]}" if wrong else f"an interval of {score.interval}"
         raise InputError(
-            f"{score.metric} of {score.system} is {found}, which it can't be",
+            f"{score.metric} of {score.system} is {found}, which is impossible",
             path=path,
-            cause="the number was edited or damaged, or a share was taken for a percentage",
+            cause="the number was edited or damaged, or a fraction was taken for a percentage",
             remedy="score again",
         )
 
@@ -160,3 +166,18 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _describe(scores: list[Score]) -> Description:
+    rows = []
+    for score in scores:
+        interval = "–" if score.interval is None else "{:.4g} … {:.4g}".format(*score.interval)
+        n_of = f"{score.n} {score.options.get('n_of', '')}".strip()
+        rows.append(
+            [score.system, score.metric, f"{score.value:.4g}", interval, n_of, score.protocol]
+        )
+    header = ["system", "metric", "value", "95 % interval", "n", "protocol"]
+    return Description(counted(len(scores), "score"), {}, (Table("scores", header, rows),))
+
+
+FILE_KIND = FileKind(KIND, SCORES_FILE, read_scores, _describe)

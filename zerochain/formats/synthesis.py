@@ -1,4 +1,4 @@
-"""`synthesis.json`, in a folder of wavs: what spoke them, from which units, in which voice."""
+"""`synthesis.json`, in a folder of wavs: the inverter, units and voice that made them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
+from zerochain.formats.description import FIRST, Description, FileKind
 from zerochain.formats.headers import Header, read_header, write_json
-from zerochain.formats.identity import check_ids, file_id
+from zerochain.formats.identity import check_ids, file_id, short
 from zerochain.formats.units import TRANSLATED
 
 KIND = "synthesis"
@@ -33,14 +34,14 @@ class _Header(Header):
 
 @dataclass(frozen=True)
 class Synthesis:
-    """A folder of resynthesised speech, one `<id>.wav` an utterance."""
+    """A folder of resynthesised speech, one `<id>.wav` per utterance."""
 
     inverter_id: str
     method: str
-    """What the inverter is: "code2spec", …"""
+    """The kind of inverter: "code2spec", …"""
     units_id: str
     unit_method: str
-    """What made the units, in a few words for people."""
+    """How the units were made, in a few words for people."""
     corpus_id: str
     voice: str
     sample_rate: int
@@ -49,7 +50,7 @@ class Synthesis:
     ids: tuple[str, ...]
     folder: Path
     speaker_encoder_id: str | None = None
-    """Of the speaker encoder that the inverter is conditioned by; no score may rest on it."""
+    """Of the speaker encoder that the inverter is conditioned on; no score may rest on it."""
 
     @property
     def id(self) -> str:
@@ -74,7 +75,7 @@ def write_synthesis(synthesis: Synthesis) -> None:
 
 
 def read_synthesis(folder: Path) -> Synthesis:
-    """Read what a folder of resynthesised speech says of itself.
+    """Read the header of a folder of resynthesised speech.
 
     Raises:
         InputError: no such folder, an unknown version, a missing key, an id that leaves the
@@ -99,9 +100,28 @@ def read_synthesis(folder: Path) -> Synthesis:
     lost = [name for name in ids if not synthesis.audio_path(name).is_file()]
     if lost:
         raise InputError(
-            f"{len(lost)} of {len(ids)} wavs are missing: {listed(lost)}",
+            f"{len(lost)} of {counted(len(ids), 'wav')} missing: {listed(lost)}",
             path=folder,
             cause="files were moved or deleted",
             remedy="synthesise again",
         )
     return synthesis
+
+
+def _describe(synthesis: Synthesis) -> Description:
+    return Description(
+        "resynthesised speech",
+        {
+            "voice": synthesis.voice,
+            "method": synthesis.method,
+            "inverter": short(synthesis.inverter_id),
+            "units": short(synthesis.units_id),
+            "corpus": short(synthesis.corpus_id),
+            "speaker encoder": short(synthesis.speaker_encoder_id or ""),
+            "wavs": f"{len(synthesis.ids)} at {synthesis.sample_rate} Hz: "
+            f"{listed(list(synthesis.ids), FIRST)}",
+        },
+    )
+
+
+FILE_KIND = FileKind(KIND, MARKER, read_synthesis, _describe)

@@ -1,4 +1,9 @@
-"""Typed Parquet tables that carry their kind, their version and their metadata."""
+"""Typed Parquet tables that carry their kind, their version and their metadata in the schema.
+
+A reader states the columns it wants; missing, duplicate or null ones are refused, other columns are
+ignored. Parquet's own page checksums guard the values, a seal the metadata (see `headers`), and the
+number of rows is compared with what was decoded.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.headers import (
     VERSION,
@@ -23,7 +28,7 @@ from zerochain.formats.headers import (
 )
 
 _KEY = b"zerochain"
-_MOST_ROWS_PER_BYTE = 1000  # no table of ours comes near: each row has an id or times of its own
+_MOST_ROWS_PER_BYTE = 1000  # our tables have far fewer: each row has its own id or times
 _ROWS_AT_ONCE = 8192
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
 
@@ -93,19 +98,19 @@ def read_table(
             f"is a table of kind {value.get('kind')!r}, not {kind!r}",
             path=path,
             cause="two arguments were swapped",
-            remedy="'zerochain show FILE' says what a file is",
+            remedy="'zerochain show FILE' prints what a file is",
         )
     header = check_header(value, kind, model, path)
     try:
         n_rows = file.metadata.num_rows
         if n_rows > _MOST_ROWS_PER_BYTE * len(content):
-            raise ValueError(f"it claims {n_rows} rows")
+            raise ValueError(f"it claims {n_rows:,} rows")
         # In batches it takes a third of the memory that file.read() takes for lists of numbers.
         batches = list(file.iter_batches(batch_size=_ROWS_AT_ONCE))
         table = pa.Table.from_batches(batches, file.schema_arrow)
         table.validate(full=True)
         if len(table) != n_rows:  # which no checksum covers
-            raise ValueError(f"its parts have {len(table)} rows, not {n_rows}")
+            raise ValueError(f"its parts have {len(table):,} rows, not {n_rows:,}")
     except _UNREADABLE as error:
         raise _undecodable(path, str(error).partition("\n")[0]) from error
     columns = _columns(table, schema, optional, path)
@@ -127,7 +132,7 @@ def _opened(content: bytes, path: Path) -> pq.ParquetFile:
         raise InputError(
             f"is not a readable Parquet file ({str(error).partition(chr(10))[0]})",
             path=path,
-            cause="it is of another format, or was cut short while it was copied",
+            cause="it has another format, or was cut short while it was copied",
             remedy="make it again, or see 'zerochain import --help' for other people's formats",
         ) from error
     return file
@@ -160,9 +165,10 @@ def _columns(table: pa.Table, schema: pa.Schema, optional: Collection[str], path
             remedy="make it again",
         )
     for field in schema:
-        if not field.nullable and table[field.name].null_count:
+        n_empty = table[field.name].null_count
+        if not field.nullable and n_empty:
             raise InputError(
-                f"column {field.name!r} holds {table[field.name].null_count} empty values",
+                f"column {field.name!r} holds {counted(n_empty, 'empty value')}",
                 path=path,
                 cause="the table was edited by another program",
                 remedy="make it again",

@@ -1,16 +1,16 @@
-"""Other people's text files: decoded strictly, and cut into lines where text editors cut them.
+r"""Text that people and other programs write and read: lines, CSV and TSV tables, YAML.
 
-A line ends at \n, \r\n or \r alone. `str.splitlines` also ends one at U+2028, U+0085, form
-feeds and the separators \x1c … \x1e, which stand inside of names and transcripts.
+Text is decoded strictly and cut into lines where text editors cut it. A line ends at \n, \r\n or
+\r alone; `str.splitlines` also ends one at U+2028, U+0085, form feeds and the separators
+\x1c … \x1e, which stand inside of names and transcripts.
 
-CSV files for people and other programs, which a spreadsheet opens without running anything.
-
-A spreadsheet takes a cell that begins with = + - or @ for a formula, and a formula can run
-programs or send cells away; speakers, labels and systems are named by whoever made the data. Such
-a text is written with an apostrophe before it, as spreadsheets mark text themselves. Numbers stay
+CSV is written so that a spreadsheet opens it without running anything. A spreadsheet takes a cell
+that begins with = + - or @ for a formula, and a formula can run programs or send cells away;
+speakers, labels and systems are named by whoever made the data. Such a text is written with an
+apostrophe before it, as spreadsheets mark text themselves (OWASP, "CSV injection"). Numbers stay
 as they are. `plain` gives the text back, so that nothing is lost to programs that read the file.
 
-YAML as people write it, and nothing that grows when it is read.
+YAML is read by its safe subset, and refused where a few lines would grow to billions of values.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.identity import composed
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -41,7 +44,7 @@ def lines_of(text: str, *, keep_ends: bool = False) -> list[str]:
 
 
 def fields_of(line: str) -> list[str]:
-    """What spaces and tabs part; `str.split` also cuts at no-break spaces, inside labels."""
+    """The fields between spaces and tabs; `str.split` also cuts at no-break spaces in labels."""
     stripped = line.strip(" \t")
     return _SPACE.split(stripped) if stripped else []
 
@@ -69,13 +72,94 @@ def read_text(path: Path) -> str:
         ) from error
 
 
+@dataclass(frozen=True)
+class Row:
+    """One row: its line in the file and its non-empty values by column, stripped."""
+
+    line: int
+    values: dict[str, str]
+
+
+def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Row]]:
+    """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
+
+    Names of columns are in Unicode's composed form, those in `required` as well.
+
+    A .csv may quote its values; in a tab-separated table a quotation mark is just a character.
+
+    Raises:
+        InputError: missing, in another encoding, no header, a column of `required` missing, any
+            twice, rows of another length than the header, or no row.
+    """
+    lines = lines_of(read_text(path), keep_ends=True)
+    quoted = path.suffix.lower() == ".csv"
+    reader = csv.reader(
+        lines,
+        delimiter="," if quoted else "\t",
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    try:
+        table = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(
+            f"line {reader.line_num}: {error}", path=path, remedy="fix the quotation marks"
+        ) from error
+    columns = [composed(name.strip()) for name in table[0][1]] if table else []
+    while columns and not columns[-1]:  # as spreadsheets leave them
+        columns.pop()
+    _check_columns(columns, required, path, "commas" if quoted else "tabs")
+    for _, row in table[1:]:
+        while len(row) > len(columns) and not row[-1].strip():
+            row.pop()
+    ragged = [str(line) for line, row in table[1:] if len(row) != len(columns)]
+    if ragged:
+        raise InputError(
+            f"{counted(len(ragged), 'line')} without the header's "
+            f"{counted(len(columns), 'column')}: {'line' if len(ragged) == 1 else 'lines'} "
+            f"{listed(ragged)}",
+            path=path,
+            cause="a value holds the separator, or a line was cut short",
+            remedy="fix those lines",
+        )
+    if len(table) < 2:
+        raise InputError("holds no row", path=path, remedy="list some recordings in it")
+    return columns, [Row(line, _values(columns, row)) for line, row in table[1:]]
+
+
+def _check_columns(
+    columns: list[str], required: Collection[str], path: Path, separator: str
+) -> None:
+    there = listed([repr(name) for name in columns]) or "none"
+    missing = [repr(name) for name in required if name not in columns]
+    if missing:
+        raise InputError(
+            f"has no column {listed(missing)}; its columns are {there}",
+            path=path,
+            cause=f"no header line, or columns that are not separated by {separator}",
+            remedy="name the columns in the first line; .csv means commas, anything else tabs",
+        )
+    twice = [repr(name) for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"has a column twice: {listed(twice)}; its columns are {there}",
+            path=path,
+            remedy="rename one",
+        )
+
+
+def _values(columns: list[str], row: list[str]) -> dict[str, str]:
+    pairs = zip(columns, row, strict=True)
+    return {name: cell.strip() for name, cell in pairs if cell.strip()}
+
+
 # Blanks before the sign are skipped by some programs; the wide forms count in East Asian locales.
 _FORMULA = re.compile(r"('*)[\s\x00]*[=+\-@＝＋－＠]|('*)[\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
 
 
 def inert(value: object) -> object:
-    """A cell as it is written: `value`, unless it is a text that a spreadsheet would run."""
+    """A cell as it is written: a text that a spreadsheet would run gets an apostrophe."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value) or not _FORMULA.match(value):
         return value
     return "'" + value
@@ -112,7 +196,7 @@ def parse_yaml(content: bytes | str, path: Path | str | None = None) -> Any:
     """The value in a YAML text; None where there is none.
 
     Raises:
-        InputError: not YAML or not UTF-8, or aliases that stand for more than anybody writes.
+        InputError: not YAML or not UTF-8, or aliases that expand to too many values.
     """
     import yaml
 
@@ -146,25 +230,25 @@ def read_yaml(path: Path) -> Any:
 
 
 def check_size(node: Node | None) -> None:
-    """Raise ValueError where a text stands for too much.
+    """Raise ValueError where a document would expand to too many values.
 
-    A few lines of aliases of aliases are billions of values once they are written out, and an
-    alias within itself has no end.
+    A few lines of aliases of aliases are billions of values once expanded, and an alias within
+    itself never ends.
     """
     if node is not None and _n_values(node, {}, 0) > _MOST_VALUES:
-        raise ValueError(f"stands for more than {_MOST_VALUES} values")
+        raise ValueError(f"expands to more than {_MOST_VALUES:,} values")
 
 
 def _n_values(node: Node, known: dict[int, int | None], depth: int) -> int:
     import yaml
 
     if depth > _DEEPEST:
-        raise ValueError(f"more than {_DEEPEST} levels within each other")
+        raise ValueError(f"more than {_DEEPEST} nested levels")
     if id(node) in known:
-        counted = known[id(node)]
-        if counted is None:
-            raise ValueError("an alias stands within itself")
-        return counted
+        n_known = known[id(node)]
+        if n_known is None:
+            raise ValueError("an alias contains itself")
+        return n_known
     known[id(node)] = None
     inner: list[Node] = []
     if isinstance(node, yaml.SequenceNode):

@@ -1,4 +1,9 @@
-"""`units.parquet`: the discrete units of each utterance, and the unit model they come from."""
+"""`units.parquet`: the discrete units of each utterance, and the unit model they come from.
+
+Units are integers from 0 to n_units - 1. Each lasts one step of `step_ms`, unless the file has
+durations in steps. The model's id goes with the units, so that a stage trained on another model's
+units refuses them.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError, ModelMismatchError, listed
+from zerochain.errors import InputError, ModelMismatchError, counted, listed
 from zerochain.formats.arrays import LIST, Sequences
+from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
     check_ids,
@@ -24,10 +30,12 @@ from zerochain.formats.identity import (
 from zerochain.formats.tables import read_table, write_table
 
 KIND = "units"
+UNITS_FILE = "units.parquet"
+_SHOWN = 16
 TRANSLATED = "translated"
-"""How `UnitFile.method` begins where a translator said the units."""
+"""How `UnitFile.method` begins where a translator predicted the units."""
 Units = Mapping[str, NDArray[np.int32]]
-"""Utterance id → its units (N,), each in 0 … n_units - 1, in the order of time."""
+"""Utterance id → its units (N,), each in 0 … n_units - 1, in order of time."""
 
 _SCHEMA = pa.schema(
     [
@@ -53,7 +61,7 @@ class _Header(Header):
 class UnitFile:
     """The units of many utterances and what is needed to use them.
 
-    `durations` are in steps of `step_ms`, one a unit; None where every unit lasts one step.
+    `durations` are in steps of `step_ms`, one per unit; None where every unit lasts one step.
     """
 
     units: Units
@@ -61,7 +69,7 @@ class UnitFile:
     step_ms: float
     model_id: str
     method: str
-    """What made them, in a few words for people: "kmeans K=256 4T mfcc speaker-norm"."""
+    """How they were made, in a few words for people: "kmeans K=256 4T mfcc speaker-norm"."""
     speakers: Mapping[str, str | None] = field(default_factory=dict)
     durations: Units | None = None
     corpus_id: str = ""
@@ -73,7 +81,7 @@ class UnitFile:
 
     @property
     def is_translation(self) -> bool:
-        """Whether they translate what is said in the recordings of the same ids."""
+        """Whether they translate the recordings of the same ids."""
         return self.method.startswith(TRANSLATED)
 
     def restrict(self, names: Sequence[str]) -> UnitFile:
@@ -118,10 +126,10 @@ class UnitFile:
         if wrong:
             name = wrong[0]
             raise InputError(
-                f"{len(wrong)} of {len(self.units)} utterances have units of another length than "
-                f"their recordings in the {where}: {listed(wrong)} ({name!r}: "
+                f"units of another length than their recordings in the {where}: {len(wrong)} of "
+                f"{counted(len(self.units), 'utterance')}, {listed(wrong)} ({name!r}: "
                 f"{self.duration_s(name):.2f} s of units, {durations_s[name]:.2f} s of sound)",
-                cause="another corpus has the same ids, or the recordings were cut anew",
+                cause="another corpus has the same ids, or the recordings were cut differently",
                 remedy="encode this corpus, and score those units",
             )
 
@@ -221,7 +229,7 @@ def _check(unit_file: UnitFile, path: Path) -> None:
         raise InputError("holds no utterance", path=path, remedy="encode some recordings")
     if not (unit_file.n_units >= 1 and 0 < unit_file.step_ms < math.inf):
         raise InputError(
-            f"n_units {unit_file.n_units} and step_ms {unit_file.step_ms} make no sense",
+            f"n_units {unit_file.n_units} and step_ms {unit_file.step_ms} are impossible",
             path=path,
             remedy="encode the recordings again",
         )
@@ -230,16 +238,16 @@ def _check(unit_file: UnitFile, path: Path) -> None:
     empty = _names(units, units.lengths == 0)
     if empty:
         raise InputError(
-            f"{len(empty)} utterances have no units: {listed(empty)}",
+            f"there are no units for {counted(len(empty), 'utterance')}: {listed(empty)}",
             path=path,
-            cause="they were cut to nothing by another program",
+            cause="another program removed them",
             remedy="leave them out, with their recordings, or encode again",
         )
     least, most = units.extremes()
     wrong = _names(units, (least < 0) | (most >= unit_file.n_units))
     if wrong:
         raise InputError(
-            f"{len(wrong)} utterances have units outside 0 … {unit_file.n_units - 1}: "
+            f"units outside 0 … {unit_file.n_units - 1} in {counted(len(wrong), 'utterance')}: "
             f"{listed(wrong)}",
             path=path,
             cause="the units count from 1, or are of a model with more units",
@@ -254,8 +262,8 @@ def _check(unit_file: UnitFile, path: Path) -> None:
         unfit = durations.extremes()[0] < 1
     for name in _names(units, unfit)[:1]:
         raise InputError(
-            f"utterance {name!r}: {len(units[name])} units, {len(durations[name])} "
-            "durations, or one below one step",
+            f"utterance {name!r}: {counted(len(units[name]), 'unit')}, "
+            f"{counted(len(durations[name]), 'duration')}, or one shorter than a step",
             path=path,
             remedy="encode the recordings again",
         )
@@ -264,3 +272,42 @@ def _check(unit_file: UnitFile, path: Path) -> None:
 def _names(units: Sequences, chosen: NDArray[np.bool_]) -> list[str]:
     ids = units.ids
     return [ids[row] for row in np.flatnonzero(chosen)]
+
+
+def _describe(unit_file: UnitFile) -> Description:
+    n_symbols = sum(len(line) for line in unit_file.units.values())
+    seconds = sum(unit_file.duration_s(name) for name in unit_file.ids)
+    timing = "each lasts one step" if unit_file.durations is None else "with durations"
+    rows = [
+        [name, unit_file.speakers.get(name) or "–", _first_units(unit_file, name)]
+        for name in unit_file.ids[:FIRST]
+    ]
+    return Description(
+        "units",
+        {
+            "method": unit_file.method,
+            "unit model": short(unit_file.model_id),
+            "units": f"{unit_file.n_units}",
+            "step": f"{unit_file.step_ms:g} ms, {timing}",
+            "utterances": f"{len(unit_file.ids)}, {seconds / 60:.1f} min",
+            "symbols": f"{n_symbols}, {n_symbols / seconds:.1f} per second",
+            "corpus": short(unit_file.corpus_id),
+            "id": short(unit_file.id),
+        },
+        (Table("first utterances", ["id", "speaker", "units"], rows),),
+    )
+
+
+def _first_units(unit_file: UnitFile, name: str) -> str:
+    """An utterance's first units, with their durations where they have some: 7×3."""
+    units = unit_file.units[name]
+    lasting = None if unit_file.durations is None else unit_file.durations[name]
+    shown = [
+        str(unit) if lasting is None else f"{unit}×{lasting[i]}"
+        for i, unit in enumerate(units[:_SHOWN])
+    ]
+    more = f" … {len(units) - _SHOWN} more" if len(units) > _SHOWN else ""
+    return " ".join(shown) + more
+
+
+FILE_KIND = FileKind(KIND, UNITS_FILE, read_units, _describe)

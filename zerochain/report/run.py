@@ -20,7 +20,7 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import read_features_header
 from zerochain.formats.identity import file_id
 from zerochain.formats.inside import resolved
-from zerochain.formats.kinds import Kind, find
+from zerochain.formats.kinds import find
 from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score, read_scores
@@ -49,7 +49,7 @@ class RunFiles:
     """Files that were not used, and the reason."""
 
 
-_KINDS: Mapping[Kind, str] = {
+_KINDS: Mapping[str, str] = {
     "corpus": "corpora",
     "features": "features",
     "bundle": "bundles",
@@ -78,10 +78,10 @@ def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
     passed_over = list(findings.passed_over)
     inside = {resolved(path) for path in by_kind["corpora"]}
     for path, kind in findings.found:
-        if kind not in _KINDS:
-            passed_over.append((path, f"{kind}: not part of a report"))
+        if kind.name not in _KINDS:
+            passed_over.append((path, f"{kind.name}: not part of a report"))
         elif resolved(path) not in inside:
-            by_kind.setdefault(_KINDS[kind], []).append(path)
+            by_kind.setdefault(_KINDS[kind.name], []).append(path)
     if not {"scores", "units", "syntheses", "trainings"} & by_kind.keys():
         raise InputError(
             "holds no scores, units, resynthesised speech or training log",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.corpora.tables import read_rows
 from zerochain.errors import InputError
+from zerochain.formats.text_files import read_rows
 
 
 def write(path: Path, text: str | bytes) -> Path:
