@@ -469,7 +469,9 @@ def imports_its_stage(command: click.Command) -> bool:
         if isinstance(n, ast.ImportFrom)
     ]
     return any(
-        re.match(r"zerochain\.(features|discovery|inversion|translation|training)\.", n)
+        re.match(
+            r"zerochain\.(features|discovery|inversion|translation|training|scoring|report)\.", n
+        )
         for n in top
     )
 

@@ -244,6 +244,20 @@ def out_option(what: str, kind: click.Path = PATH) -> Callable[[F], F]:
     return click.option("--out", type=kind, required=True, help=f"Where to write {what}.")
 
 
+def corpus_option(function: F) -> F:
+    """`--corpus`, required."""
+    return click.option("--corpus", type=FOLDER, required=True, help="The corpus.")(function)
+
+
+def silence_option(function: F) -> F:
+    """`--silence`: labels of gold phones; `metrics.silences.chosen` reads it."""
+    return click.option(
+        "--silence",
+        help="Labels that are no phones, separated by commas, with their exact spelling.  "
+        "[default: pauses and noise as aligners write them, in any case]",
+    )(function)
+
+
 def split_option(function: F) -> F:
     """`--split`."""
     return click.option("--split", help="Only the utterances of this split.")(function)

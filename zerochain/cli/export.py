@@ -6,8 +6,16 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, ids_option, out_option, split_option
-from zerochain.cli.score import corpus_option, silence_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    Command,
+    corpus_option,
+    ids_option,
+    out_option,
+    silence_option,
+    split_option,
+)
 from zerochain.errors import counted
 from zerochain.exchange.textgrid import export_textgrids
 from zerochain.metrics.abx_plan import PROTOCOLS

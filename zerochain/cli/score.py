@@ -7,19 +7,13 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from zerochain.cli.common import FILE, FOLDER
+from zerochain.cli.common import FILE
 from zerochain.cli.printing import console, plain
 from zerochain.cli.score_beside import text_beside
 from zerochain.formats.scores import Score, append_scores
 from zerochain.scoring.common import Scored
 
-corpus_option = click.option("--corpus", type=FOLDER, required=True, help="The corpus.")
 system_option = click.option("--system", help="The name of the system in tables.")
-silence_option = click.option(
-    "--silence",
-    help="Labels that are no phones, separated by commas, with their exact spelling.  "
-    "[default: pauses and noise as aligners write them, in any case]",
-)
 shift_option = click.option(
     "--shift-ms",
     type=float,

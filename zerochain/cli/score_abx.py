@@ -14,16 +14,11 @@ from zerochain.cli.common import (
     Command,
     jobs_option,
     seed_option,
+    silence_option,
     split_option,
 )
 from zerochain.cli.printing import print_table
-from zerochain.cli.score import (
-    out_option,
-    save_scores,
-    shift_option,
-    silence_option,
-    system_option,
-)
+from zerochain.cli.score import out_option, save_scores, shift_option, system_option
 from zerochain.cli.score_beside import beside_option
 from zerochain.errors import counted
 from zerochain.metrics.abx_engine import Distance

@@ -11,12 +11,13 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Command,
+    corpus_option,
     device_option,
     jobs_option,
     seed_option,
     split_option,
 )
-from zerochain.cli.score import corpus_option, out_option, save_scores, system_option
+from zerochain.cli.score import out_option, save_scores, system_option
 from zerochain.cli.score_translation import reference_option
 from zerochain.scoring.recognition import score_recognition
 from zerochain.scoring.resynthesis import score_resyntheses

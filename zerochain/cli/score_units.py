@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, seed_option, split_option
-from zerochain.cli.score import (
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    Command,
     corpus_option,
-    out_option,
-    save_scores,
-    shift_option,
+    seed_option,
     silence_option,
-    system_option,
+    split_option,
 )
+from zerochain.cli.score import out_option, save_scores, shift_option, system_option
 from zerochain.cli.score_beside import beside_option
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.quality import score_quality
