@@ -113,7 +113,7 @@ def test_a_conversion_set_may_lack_the_voice_s_own_utterances(
         audio.write(tmp_path / "wavs" / f"{u.id}.wav", audio.read(corpus.audio_path(u)))
     scored = score_resyntheses(tmp_path / "wavs", corpus.home, against="source", voice="ana")
     assert scored.scores[0].n == 1
-    with pytest.raises(InputError, match="voice of the wavs is unknown"):
+    with pytest.raises(InputError, match="voice of its wavs is unknown"):
         score_resyntheses(tmp_path / "wavs", corpus.home, against="source")
     with pytest.raises(InputError, match="by another speaker than 'béa'"):
         score_resyntheses(tmp_path / "wavs", corpus.home, against="source", voice="béa")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -56,16 +56,13 @@ def triphone_items(
     Raises:
         InputError: an utterance without a known speaker, or no item left.
     """
-    items, excluded = [], Counter[str]()
-    for name, before, phone, after in _windows(phones):
-        if phone.phone in silences:
-            excluded["silence"] += 1
-        elif before is None or after is None or before.phone in silences or after.phone in silences:
-            excluded["beside_silence"] += 1
-        else:
-            onset, offset = before.onset, after.offset
-            items.append(Item(name, onset, offset, phone.phone, before.phone, after.phone, ""))
-    return _with_speakers(items, speakers, phones.source), dict(excluded)
+
+    def cut(name: str, before: Phone | None, phone: Phone, after: Phone | None) -> Item | None:
+        if before is None or after is None or before.phone in silences or after.phone in silences:
+            return None
+        return Item(name, before.onset, after.offset, phone.phone, before.phone, after.phone, "")
+
+    return _items(phones, speakers, silences, cut)
 
 
 def phone_items(
@@ -76,14 +73,12 @@ def phone_items(
     Raises:
         InputError: an utterance without a known speaker, or no item left.
     """
-    items, excluded = [], Counter[str]()
-    for name, before, phone, after in _windows(phones):
-        if phone.phone in silences:
-            excluded["silence"] += 1
-        else:
-            left, right = (EDGE if p is None else p.phone for p in (before, after))
-            items.append(Item(name, phone.onset, phone.offset, phone.phone, left, right, ""))
-    return _with_speakers(items, speakers, phones.source), dict(excluded)
+
+    def cut(name: str, before: Phone | None, phone: Phone, after: Phone | None) -> Item | None:
+        left, right = (EDGE if p is None else p.phone for p in (before, after))
+        return Item(name, phone.onset, phone.offset, phone.phone, left, right, "")
+
+    return _items(phones, speakers, silences, cut)
 
 
 def frame_span(onset: float, offset: float, step_ms: float) -> tuple[int, int]:
@@ -167,6 +162,24 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
         lines.append(f"{item.file} {item.onset:.6f} {item.offset:.6f} {' '.join(words[1:])}")
     with atomic_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _items(
+    phones: Phones,
+    speakers: Mapping[str, str | None],
+    silences: Collection[str],
+    cut: Callable[[str, Phone | None, Phone, Phone | None], Item | None],
+) -> tuple[list[Item], Exclusions]:
+    """The items that `cut` makes of phones and their neighbours; None is one beside a silence."""
+    items, excluded = [], Counter[str]()
+    for name, before, phone, after in _windows(phones):
+        if phone.phone in silences:
+            excluded["silence"] += 1
+        elif (item := cut(name, before, phone, after)) is None:
+            excluded["beside_silence"] += 1
+        else:
+            items.append(item)
+    return _with_speakers(items, speakers, phones.source), dict(excluded)
 
 
 def _windows(phones: Phones) -> Iterator[tuple[str, Phone | None, Phone, Phone | None]]:

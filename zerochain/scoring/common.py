@@ -167,6 +167,23 @@ class Wavs:
         synthesis = read_synthesis(folder) if (folder / MARKER).exists() else None
         return cls(folder, sorted(files), synthesis)
 
+    def voice(self, given: str | None) -> str:
+        """The voice that they are in: the given one, else that of synthesis.json.
+
+        Raises:
+            InputError: neither is there.
+        """
+        if given is not None:
+            return given
+        if self.synthesis is None:
+            raise InputError(
+                "has no synthesis.json, so the voice of its wavs is unknown",
+                path=self.folder,
+                cause="another program made them",
+                remedy="give voice='SPEAKER'",
+            )
+        return self.synthesis.voice
+
     @property
     def system(self) -> str:
         """What made them: unit model and inverter, else the folder's name."""

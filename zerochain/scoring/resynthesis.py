@@ -177,18 +177,13 @@ def _part(
     whole: Corpus, split: str | None, voice: str | None, against: Against, made: Wavs
 ) -> tuple[Utterance, ...]:
     """The utterances to score."""
-    voice = voice or (made.synthesis.voice if made.synthesis else None)
     if against == "voice":
+        if voice is None and made.synthesis is not None:
+            voice = made.synthesis.voice
         own = whole.select(split=split, speaker=voice)
         check_same_ids(own.ids, made.ids, f"corpus {whole.name}", f"folder {made.folder}")
         return own.utterances
-    if voice is None:
-        raise InputError(
-            "the voice of the wavs is unknown",
-            path=made.folder,
-            cause="the folder has no synthesis.json",
-            remedy="give voice='SPEAKER'",
-        )
+    voice = made.voice(voice)
     spoken, there = whole.select(split=split).utterances, set(made.ids)
     part = tuple(u for u in spoken if u.id in there and u.speaker not in {voice, None})
     if not part:

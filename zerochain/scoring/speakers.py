@@ -60,7 +60,7 @@ def score_speakers(
     made, whole = Wavs.of(wavs), read_corpus(corpus)
     judge = SpeakerEncoder.load(encoder, device)
     _check_independent(judge, made.synthesis, encoder)
-    target = _voice(voice, made)
+    target = made.voice(voice)
     whole.select(speaker=target)  # raises where there is no such voice
     part = whole if split is None else whole.select(split=split)
     spoken, notes = _spoken(made, whole, part)
@@ -214,16 +214,3 @@ def _check_independent(judge: SpeakerEncoder, synthesis: Synthesis | None, path:
             cause="an inverter learns to please its own encoder, which then can't judge it",
             remedy="train another for scoring: 'zerochain speakers train … --seed 1'",
         )
-
-
-def _voice(voice: str | None, made: Wavs) -> str:
-    if voice is not None:
-        return voice
-    if made.synthesis is None:
-        raise InputError(
-            "has no synthesis.json, so the voice of its wavs is unknown",
-            path=made.folder,
-            cause="another program made them",
-            remedy="give voice='SPEAKER'",
-        )
-    return made.synthesis.voice
