@@ -122,7 +122,7 @@ def test_ids_and_texts_have_to_be_there(spoken: Corpus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing in the corpus plain: d"):
         score_recognition(tmp_path / "wavs", tmp_path / "de", command=command)
     (tmp_path / "wavs" / "b.wav").unlink()
-    with pytest.raises(InputError, match=r"1 of 2 ids of the corpus plain are missing.*: b"):
+    with pytest.raises(InputError, match=r"1 of 2 ids of the corpus plain is missing.*: b"):
         score_recognition(tmp_path / "wavs", tmp_path / "de", command=command, split="test")
 
 

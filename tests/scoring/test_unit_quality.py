@@ -302,7 +302,7 @@ def test_the_command_line(spoken, tmp_path):
     run("score", "leakage", units, *common, "--folds", "3")
     run("score", "sentences", units, *common)
     output = run("export", "textgrid", units, "--corpus", spoken.folder, "--out", tmp_path / "tg")
-    assert "12 TextGrids, 12 of them with gold phones" in output.output
+    assert "12 TextGrids, 12 with gold phones" in output.output
     metrics = [score.metric for score in read_scores(tmp_path / "s.jsonl")]
     assert "speaker_probe_histograms_%" in metrics
     assert "sentence_distance_%" in metrics
