@@ -38,7 +38,7 @@ def test_folder(recordings: Path, tmp_path: Path) -> None:
     result = run("import", "folder", recordings, "--out", out, *options, *about, "--copy")
     assert result.exit_code == 0, result.output
     assert "sample rates    16000 Hz (2 files)" in result.stdout
-    assert "1 of 1 kinds, in 1 utterances" in result.stdout
+    assert "1 of 1 kind, in 1 utterance" in result.stdout
     assert "Warning: 1 utterance without an alignment" in result.stderr
     corpus = read_corpus(out)
     assert corpus.speakers == ["anna", "béa"]
@@ -57,7 +57,7 @@ def test_what_scores_take_for_silence_is_said(recordings: Path, tmp_path: Path) 
     )
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
-    assert "6 of 5 kinds, in 1 utterances; taken for silence: 'SIL' 2, 'sp' 1, '<p:>' 1" in said
+    assert "6 of 5 kinds, in 1 utterance; taken for silence: 'SIL' 2, 'sp' 1, '<p:>' 1" in said
 
 
 def test_options_from_a_file(recordings: Path, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_show_says_what_an_inverter_is(prepared: Path) -> None:
     bundle = read_bundle(prepared / "all")
     config = {name: value for name, value in bundle.config.items() if name != "voices"}
     write_bundle(Path("edited"), "hifigan", config, {"x": np.ones(2)}, {})
-    assert "makes no sense of 'voices'" in run("show", "edited").output
+    assert "its configuration lacks 'voices'" in run("show", "edited").output
 
 
 def test_show_says_it_of_spectral_inverters_too(prepared: Path) -> None:

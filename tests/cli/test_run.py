@@ -207,7 +207,7 @@ def test_one_run_at_a_time_and_a_killed_one_goes_on(capfd: pytest.CaptureFixture
 def test_an_unknown_pipeline_lists_those_there_are() -> None:
     error = run("run", "chian", "--out", "r", code=1).stderr
     there = ", ".join(sorted(p.parent.name for p in resource("pipelines").glob("*/Snakefile")))
-    assert f"no pipeline 'chian'; there are {there}" in error
+    assert f"unknown pipeline 'chian'; there are {there}" in error
     assert {"chain", "demo", "tradeoff"} <= set(there.split(", "))
     assert not Path("r").exists()
 
@@ -274,7 +274,7 @@ def test_usage_errors_exit_with_2() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a: [1\n", "is not YAML"), ("- a\n", "holds no table"), (None, "can't be read")],
+    [("a: [1\n", "is not YAML"), ("- a\n", "is not a table"), (None, "can't be read")],
 )
 def test_a_pipeline_whose_settings_are_broken(text: str | None, said: str) -> None:
     Path("mine").mkdir()

@@ -58,15 +58,15 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
     corpus_step = ("--step-ms", 20, "--corpus", corpus)
     result = run("import", "zerospeech2019", out, *theirs, *corpus_step)
     assert "3 utterances, " in result.output
-    assert "lines of 4 numbers, 4 of them different; a line lasts 20 ms" in result.output
-    assert "the corpus has 1 utterances more" in result.output
+    assert "lines of 4 numbers, 4 of them distinct; a line lasts 20 ms" in result.output
+    assert "the corpus has 1 more utterance" in result.output
     assert "features --distance angular --protocol zs2019" in result.output
 
     full = tmp_path / "full"
     run("export", "zerospeech2019", "--english", unit_file, "--surprise", unit_file, *ABOUT,
         "--out", full)  # fmt: skip
     result = run("check", "zerospeech2019", full, "--expected", f"english={corpus}")
-    assert "keeps all rules that were checked" in result.output
+    assert "follows all rules that were checked" in result.output
     result = run("import", "zerospeech2019", full, *theirs, *corpus_step)
     scores = tmp_path / "s.jsonl"
     into = ("--corpus", corpus, "--out", scores, "--beside", "published")
@@ -94,7 +94,7 @@ def test_2021(units: tuple[Path, Path], tmp_path: Path) -> None:
     assert "phonetic/dev-other: is missing" in result.output
     assert "phonetic/dev-clean/u0.txt: belongs to no recording" in result.output
     result = run("check", "zerospeech2021", out, "--subset", "dev-clean")
-    assert "keeps all rules" in result.output
+    assert "follows all rules" in result.output
     into = ("--subset", "dev-clean", "--out", tmp_path / "in")
     result = run("import", "zerospeech2021", out, *into, "--corpus", corpus)
     assert "features --distance kl_symmetric --normalise length" in result.output
@@ -142,7 +142,7 @@ def test_features_of_other_programs(units: tuple[Path, Path], tmp_path: Path) ->
     out = tmp_path / "feats"
     options = ("--step-ms", 10, "--corpus", corpus, "--out", out)
     result = run("import", "features", root, *options)
-    assert f"{out}: 1 utterances, 120 × 3\nleft out: 1 .gz" in result.output
+    assert f"{out}: 1 utterance, 120 × 3\nleft out: 1 .gz" in result.output
     (root / "u1.txt").write_text("1 2 3\n1 2 nan\n")
     result = run("import", "features", root, *options, code=1)
     assert "u1.txt:2: holds NaN" in result.output

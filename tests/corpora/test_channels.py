@@ -105,7 +105,7 @@ def test_a_column_says_the_channel(calls: Path, tmp_path: Path) -> None:
     }
     wave = corpus.wave(corpus.by_id["two_00000200-00000500_ch2"])
     np.testing.assert_allclose(wave, ANA[3200:8000], atol=1e-4)
-    with pytest.raises(InputError, match="--channel left is given, but"):
+    with pytest.raises(InputError, match="channel='left' is given, but"):
         import_folder(calls, tmp_path / "out", table=table, skip_bad=True, channel="left")
 
 
@@ -117,7 +117,7 @@ def test_a_text_is_of_one_channel(calls: Path, tmp_path: Path) -> None:
 
 
 def test_no_such_choice(calls: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--channel 'middle' is not a channel"):
+    with pytest.raises(InputError, match="channel='middle' is not a channel"):
         import_folder(calls, tmp_path / "out", channel="middle")
 
 
@@ -143,7 +143,7 @@ def test_channels_that_differ_are_noticed(tmp_path: Path) -> None:
     what = noticed(folder, tmp_path / "out")
     assert set(what) == {"anti", "call", "dead", "four", "silent"}
     assert "cancel" in what["anti"]
-    assert "--channel left" in what["anti"]
+    assert "channel='left'" in what["anti"]
     assert "differ" in what["call"]
     assert "differ" in what["four"]
     assert "only channel 2 holds sound" in what["dead"]

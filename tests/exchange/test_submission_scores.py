@@ -143,7 +143,7 @@ def test_segments_go_out_step_by_step_or_one_a_line(spoken: Spoken, tmp_path: Pa
     assert abx(tmp_path / "a" / "features", corpus) == abx(units, corpus, model=model)
 
     export_zerospeech2019(tmp_path / "units", part, distance="dtw_cosine", lines="unit", **ABOUT)
-    with pytest.raises(InputError, match="fix: give the right --step-ms; import"):
+    with pytest.raises(InputError, match="fix: give the right step_ms=; import"):
         import_zerospeech2019(
             tmp_path / "units", tmp_path / "b", "english", step_ms=STEP_MS, corpus=corpus.folder
         )
@@ -268,7 +268,7 @@ def test_what_cannot_be_imported(spoken: Spoken, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="how long a line lasts"):
         take(step_ms=None)
-    with pytest.raises(InputError, match="give --corpus"):
+    with pytest.raises(InputError, match="give corpus="):
         take(step_ms=None, spread=True)
     with pytest.raises(InputError, match=r"lacks 1 file of the list: zz.txt"):
         take(only={"u0.txt", "zz.txt", "zz.wav"})

@@ -141,7 +141,7 @@ def test_missing_tiers_are_listed(tmp_path: Path) -> None:
         labels(path, "segs")
     with pytest.raises(InputError) as caught:
         labels(path, "phonse")
-    assert "--tier 'phones'" in str(caught.value.remedy)
+    assert "tier='phones'" in str(caught.value.remedy)
     with pytest.raises(InputError, match=r"'bells' .tier 2. is a point tier"):
         labels(path, "Bells")
     path.write_text(LONG.replace('"phones"', '"Segments"'))
@@ -275,4 +275,4 @@ def test_tiers_of_several_speakers(tmp_path: Path) -> None:
     assert len(labels(both, speaker="bob")) == 2
     with pytest.raises(InputError) as caught:
         labels(both, "eva - phones")
-    assert "--tier '* - phones'" in str(caught.value.remedy)
+    assert "tier='* - phones'" in str(caught.value.remedy)

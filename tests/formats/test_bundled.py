@@ -164,7 +164,7 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
         (lambda c, _: c["first"].update(words=[1]), "'first.words.0' is 1"),
         (lambda c, _: c.update(statistics=[{"mean": 1.0, "n": 1.5}]), "'statistics.0.n' is 1.5"),
         (lambda c, _: c.update(statistics=[{"mean": 1.0}]), "lacks statistics.0.n"),
-        (lambda c, _: c["decoder"].update(depth=1), "nobody knows: decoder.depth"),
+        (lambda c, _: c["decoder"].update(depth=1), "unknown key: decoder.depth"),
         (lambda c, _: c["decoder"].update(n_in=10**12), "weights are not those"),
         (lambda _, t: t.pop("codebook"), "lacks 'codebook'"),
         (lambda _, t: t.update(codebook=np.ones((2, 3), np.int64)), "codebook is of int64"),

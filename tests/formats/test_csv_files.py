@@ -55,4 +55,4 @@ def test_nobody_else_writes_csv() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in writers
     }
-    assert found == {"zerochain/formats/text_files.py", "zerochain/training/loop.py"}
+    assert found == {"zerochain/formats/text_files.py", "zerochain/training/log.py"}

@@ -78,7 +78,7 @@ def test_empty_columns_at_the_end_are_left_out(tmp_path: Path) -> None:
     assert columns == ["file", "speaker"]
     assert [row.values["speaker"] for row in rows] == ["ana", "béa"]
     write(path, "file,speaker,,\na.wav,ana,x,\n")
-    with pytest.raises(InputError, match="lines 2"):
+    with pytest.raises(InputError, match="line 2"):
         read_rows(path, ["file"])
 
 

@@ -79,7 +79,7 @@ def import_pairs(
             remedy="list each once",
         )
     write_pairs(out, Pairs(pairs, source.id, target.id))
-    return read_pairs(out, source, target)
+    return read_pairs(out)
 
 
 @dataclass(frozen=True)

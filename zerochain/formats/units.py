@@ -24,7 +24,6 @@ from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
     check_ids,
     check_same_ids,
-    check_unique,
     short,
 )
 from zerochain.formats.tables import read_table, write_table
@@ -157,6 +156,7 @@ def write_units(path: Path, unit_file: UnitFile) -> None:
     Raises:
         InputError: as `read_units`.
     """
+    check_ids(unit_file.ids, path)
     _check(unit_file, path)
     units, durations = Sequences.of(unit_file.units), unit_file.durations
     table = pa.Table.from_arrays(
@@ -189,7 +189,7 @@ def read_units(path: Path) -> UnitFile:
     """
     table, header, identity = read_table(path, KIND, _SCHEMA, _Header)
     ids = table["id"].to_pylist()
-    check_unique(ids, path)
+    check_ids(ids, path)  # before they are keys, which can't be duplicates
     has_durations = table["durations"].null_count == 0 and len(ids) > 0
     if not has_durations and table["durations"].null_count < len(ids):
         raise InputError(
@@ -233,7 +233,6 @@ def _check(unit_file: UnitFile, path: Path) -> None:
             path=path,
             remedy="encode the recordings again",
         )
-    check_ids(unit_file.ids, path)
     units = Sequences.of(unit_file.units)
     empty = _names(units, units.lengths == 0)
     if empty:
