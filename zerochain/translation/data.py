@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from zerochain.errors import InputError, counted, listed
@@ -67,9 +69,6 @@ def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[P
     Raises:
         InputError: all pairs are connected, as a single one is.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     names = [name for pair in pairs for name in (f"> {pair.names[0]}", f"< {pair.names[1]}")]
     _, codes = np.unique(names, return_inverse=True)
     ones, size = np.ones(len(pairs)), int(codes.max()) + 1
