@@ -19,9 +19,9 @@ is said beside the range:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 
 
 class Config(BaseModel):
@@ -38,12 +38,16 @@ class Config(BaseModel):
     given, the width is 256. What is given is kept.
     """
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _preset(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        for (field, choice), defaults in cls.presets.items():
-            if values.get(field, cls.model_fields[field].default) == choice:
-                values = {**defaults, **values}
-        return values
+    def _preset(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Fill presets in; as defaults, they are not part of `model_fields_set`."""
+        given = values
+        if isinstance(values, dict):
+            for (field, choice), defaults in cls.presets.items():
+                if values.get(field, cls.model_fields[field].default) == choice:
+                    values = {**defaults, **values}
+        made = handler(values)
+        if values is not given:
+            made.model_fields_set.difference_update(values.keys() - given.keys())
+        return made

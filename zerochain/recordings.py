@@ -18,16 +18,16 @@ from zerochain.discovery.stage import encode
 from zerochain.errors import InputError, listed
 from zerochain.features.extraction import extract, options_of
 from zerochain.formats.atomic import atomic_file, scratch
-from zerochain.formats.bundle import bundle_id, opened_as, read_bundle
+from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
 from zerochain.inversion.waveform import NeuralInverter
 from zerochain.progress import track
-from zerochain.translation.source import SourceKind
+from zerochain.translation.source import SourceKind, too_long
 from zerochain.translation.stage import translate as translate_files
-from zerochain.translation.translator import MODEL, BundleConfig, Search, too_long
+from zerochain.translation.translator import Search, Translator
 
 _NAME = "recording"  # of the one utterance, and of whoever speaks in it
 
@@ -140,8 +140,7 @@ def translate(
     _check_name(out)
     speaking = speaking or Speaking()
     speaking = replace(speaking, manner=replace(speaking.manner, durations="predicted"))
-    with opened_as("translator", translator, "train the translator again"):
-        known = BundleConfig.model_validate(read_bundle(translator, MODEL).config)
+    known = Translator.load(translator)
     source = known.source
     _check_source(source, translator, source_model)
     seconds: dict[str, float] = {}
@@ -161,7 +160,7 @@ def translate(
             synthesize(inverter, units, wavs, speaking, device=device)
         duration_s = _handed_over(wavs, out)
     n_units = len(done.unit_file.units[_NAME])
-    return Translation(heard_s, duration_s, seconds, n_units, bool(done.still), bool(done.cut))
+    return Translation(heard_s, duration_s, seconds, n_units, bool(done.silent), bool(done.cut))
 
 
 def respeak(
@@ -232,15 +231,15 @@ def _check_length(heard_s: float, longest_s: float, recording: Path) -> None:
 
 def _check_source(source: SourceKind, translator: Path, source_model: Path | None) -> None:
     """Refuse a unit model that the translator doesn't need, or that there is none."""
-    if source.hears_units and source_model is None:
+    if source.is_units and source_model is None:
         raise InputError(
-            f"the translator listens to units of unit model {short(source.name)}",
+            f"the translator takes units of unit model {short(source.name)}",
             path=translator,
             remedy="give that unit model with --source-model",
         )
-    if not source.hears_units and source_model is not None:
+    if not source.is_units and source_model is not None:
         raise InputError(
-            f"the translator listens to {source}, and not to units",
+            f"the translator takes {source}, not units",
             path=translator,
             remedy="leave --source-model out",
         )

@@ -40,9 +40,6 @@ NOT_YET = {
     "invert train",
     "invert train-neural",
     "speakers train",
-    "translate train",
-    "translate pretrain",
-    "translate normaliser train",
 }
 """Whose options are still written by hand. It only ever gets shorter."""
 

@@ -131,7 +131,7 @@ def test_several_sources(made: Languages, tmp_path: Path) -> None:
     also = ("--also", more.source, more.target, more.pairs)
     assert "from 60 pairs" in run(*command(made, *also, "--out", "x")).stdout
     said = run(*command(made, *also, "--source-units", made.source, "--out", "x"), code=2)
-    assert "--source-units is given 1 times for 2 sources" in said.stderr
+    assert "--source-units is given 1 time for 2 sources" in said.stderr
 
 
 def test_a_killed_training_goes_on_where_it_stopped(made: Languages, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_other_pairs_is_refused(
         raise OSError(28, "No space left on device", "x")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zerochain.translation.translator.write_bundle", full)
+        patch.setattr("zerochain.formats.bundle.write_bundle", full)
         run(*command(made, "--out", "x"), code=1)
     less = tuple((f"s{i}", f"t{i}") for i in range(30))
     write_pairs(tmp_path / "less", Pairs(less, "corpus-a", "corpus-b"))
@@ -176,11 +176,11 @@ def test_a_translator_that_ignores_its_input_is_noticed(
 ) -> None:
     from zerochain.modules.unit_translator import UnitTranslator
 
-    plain = UnitTranslator.hear
+    plain = UnitTranslator.encode
     monkeypatch.setattr(
         UnitTranslator,
-        "hear",
-        lambda s, x, n: plain(s, x * 0, n * 0 + 1),  # hears one unit
+        "encode",
+        lambda s, x, n: plain(s, x * 0, n * 0 + 1),  # its input is one unit
     )
     said = run("translate", "decode", made.root / "x", made.source, "--out", "u")
     assert "all are the same: the translator ignores its input" in said.stderr
@@ -197,7 +197,7 @@ def bad(tmp_path: Path, made: Languages, what: str) -> tuple[tuple[object, ...],
             return ("translate", "train", made.source, made.target, "p"), "missing in the source"
         case "a single pair":
             write_pairs(tmp_path / "p", Pairs((("s1", "t1"),), "corpus-a", "corpus-b"))
-            return ("translate", "train", made.source, made.target, "p"), "there is 1 pair"
+            return ("translate", "train", made.source, made.target, "p"), "1 pair can't be divided"
         case "swapped arguments":
             return ("translate", "train", made.source, made.pairs, made.target), "not 'units'"
         case "features as target":
@@ -208,9 +208,9 @@ def bad(tmp_path: Path, made: Languages, what: str) -> tuple[tuple[object, ...],
             write_pairs(tmp_path / "p", Pairs((("s1", "t1"),), "corpus-c", "corpus-b"))
             return ("translate", "train", made.source, made.target, "p"), "pairs corpora corpus-c"
         case "units of another model":
-            return (*decode, made.target), "listens to those of aaaaaaaaaaaa"
+            return (*decode, made.target), "takes those of aaaaaaaaaaaa"
         case "another kind of source":
-            return (*decode, made.frames), "but the translator listens to units"
+            return (*decode, made.frames), "but the translator takes units"
         case "no translator":
             return ("translate", "decode", made.frames, made.source), "config.json"
         case "nobody":

@@ -34,8 +34,10 @@ from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.recogniser import Recogniser
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
+from zerochain.translation.normaliser import Normaliser
+from zerochain.translation.pretraining import Denoiser
 from zerochain.translation.source import arrays, read_source
-from zerochain.translation.translator import Search, Translator
+from zerochain.translation.translator import Search, Translator, UnitSequenceModel
 
 DATA = Path(__file__).parents[1] / "data"
 OLDER = sorted(DATA.glob("written_by_*"))
@@ -192,13 +194,13 @@ def of_f0_quantizer(root: Path, name: str) -> Outcome:
     }
 
 
-def _translated(model: Translator, root: Path) -> Outcome:
-    source = "languages/source.parquet" if model.source.hears_units else "languages/frames"
+def _translated(model: UnitSequenceModel, root: Path) -> Outcome:
+    source = "languages/source.parquet" if model.source.is_units else "languages/frames"
     inputs = dict(list(arrays(read_source(root / source)).items())[:4])
     found = model.hypotheses(inputs)
     outcome: Outcome = {
         "facts": [model.id, model.architecture, model.unit_model, model.unit_method, model.step_ms],
-        "limits": [model.longest_s, model.ratio],
+        "limits": [model.longest_s, model.max_length_ratio],
         "source": [model.source.kind, model.source.name, model.source.n_in, model.source.step_ms],
         "units": {i: h.units.tolist() for i, h in found.items()},
         "scores": {i: h.score for i, h in found.items()},
@@ -214,11 +216,11 @@ def of_translator(root: Path, name: str) -> Outcome:
 
 
 def of_denoiser(root: Path, name: str) -> Outcome:
-    return _translated(Translator.load(root / name, model="denoiser"), root)
+    return _translated(Denoiser.load(root / name), root)
 
 
 def of_normaliser(root: Path, name: str) -> Outcome:
-    return _translated(Translator.load(root / name, model="normaliser"), root)
+    return _translated(Normaliser.load(root / name), root)
 
 
 def _waves(root: Path) -> list[np.ndarray]:

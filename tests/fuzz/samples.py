@@ -311,8 +311,9 @@ def _translator(folder: Path, architecture: str) -> None:
         architecture=architecture, n_in=5, n_units=4, decoder_width=8, embedding=4, **small
     )
     source = SourceKind(kind="features", name="mfcc", n_in=5, step_ms=10.0)
-    model = Translator(UnitTranslator(sizes), source, "u" * 64, "kmeans", 20.0, 60.0, 2.0)
-    model.save(folder / "m", {"pairs": "p" * 64}, {"steps": 3})
+    about = {"training": {"steps": 3}, "trained_on": {"pairs": "p" * 64}}
+    model = Translator(UnitTranslator(sizes), source, "u" * 64, "kmeans", 20.0, 60.0, 2.0, **about)
+    model.save(folder / "m")
 
 
 def _read_translator(folder: Path) -> Any:

@@ -20,9 +20,9 @@ def network(**options: object) -> UnitTranslator:
     return UnitTranslator(TranslatorConfig(**{"n_in": 5, **SMALL, **RNN, **options})).eval()
 
 
-def speech(hears_units: bool = False) -> Tensor:
+def speech(from_units: bool = False) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    if hears_units:
+    if from_units:
         return torch.randint(0, 5, (4, 41), generator=generator)
     return torch.randn(4, 41, 5, generator=generator)
 
@@ -33,19 +33,19 @@ def tokens(n: int, rows: int = 4) -> Tensor:
 
 
 @pytest.mark.parametrize("architecture", ["conformer", "rnn", "ctc"])
-@pytest.mark.parametrize("hears_units", [False, True])
+@pytest.mark.parametrize("from_units", [False, True])
 @pytest.mark.parametrize("subsampling", [1, 2, 8])
-def test_batched_equals_one_by_one(architecture: str, hears_units: bool, subsampling: int) -> None:
+def test_batched_equals_one_by_one(architecture: str, from_units: bool, subsampling: int) -> None:
     model = network(
         architecture=architecture,
-        hears_units=hears_units,
+        from_units=from_units,
         subsampling=subsampling,
         upsampling=3,
         auxiliary="ctc",
         n_auxiliary_units=4,
         auxiliary_upsampling=2,
     )
-    x, said = speech(hears_units), tokens(6)
+    x, said = speech(from_units), tokens(6)
     together = model(x, LENGTHS, said)
     for row, length in enumerate(LENGTHS.tolist()):
         alone = model(x[row : row + 1, :length], LENGTHS[row : row + 1], said[row : row + 1])
@@ -74,7 +74,7 @@ def test_what_comes_later_changes_nothing_before(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
 def test_step_by_step_equals_all_at_once(architecture: str) -> None:
     model = network(architecture=architecture)
-    heard, said = model.hear(speech(), LENGTHS), tokens(6)
+    heard, said = model.encode(speech(), LENGTHS), tokens(6)
     at_once = model.decoder(said, heard.memory, heard.lengths)
     state = model.decoder.begin(heard.memory, heard.lengths)
     for i, column in enumerate(said.unbind(dim=1)):
@@ -85,7 +85,7 @@ def test_step_by_step_equals_all_at_once(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
 def test_a_state_can_be_taken_up_by_other_rows(architecture: str) -> None:
     model = network(architecture=architecture)
-    heard, said = model.hear(speech(), LENGTHS), tokens(3)
+    heard, said = model.encode(speech(), LENGTHS), tokens(3)
     state = model.decoder.begin(heard.memory, heard.lengths)
     for column in said[:, :-1].unbind(dim=1):
         _, state = model.decoder.step(column, state)
@@ -98,7 +98,7 @@ def test_a_state_can_be_taken_up_by_other_rows(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
 def test_attention_is_a_distribution_over_what_was_heard(architecture: str) -> None:
     model = network(architecture=architecture, subsampling=4)
-    heard = model.hear(speech(), LENGTHS)
+    heard = model.encode(speech(), LENGTHS)
     maps = model.decoder.attention(tokens(6), heard.memory, heard.lengths)
     assert maps.shape == (4, 7, 11)
     torch.testing.assert_close(maps.sum(dim=2), torch.ones(4, 7))
@@ -124,12 +124,12 @@ def test_every_weight_learns(architecture: str, auxiliary: str) -> None:
 def test_the_middle_layer_is_not_the_last() -> None:
     for architecture in ("conformer", "rnn"):
         model = network(architecture=architecture, dropout=0.0)
-        heard = model.hear(speech(), LENGTHS)
+        heard = model.encode(speech(), LENGTHS)
         last = model.encoder.blocks[-1] if architecture == "conformer" else model.encoder.layers[-1]
         with torch.no_grad():
             for p in last.parameters():
                 p.add_(0.1)
-        again = model.hear(speech(), LENGTHS)
+        again = model.encode(speech(), LENGTHS)
         torch.testing.assert_close(heard.middle, again.middle)
         assert not torch.allclose(heard.memory, again.memory)
 
@@ -180,9 +180,18 @@ def test_sizes_that_do_not_fit(options: dict[str, object], found: str) -> None:
 
 
 def test_the_published_network() -> None:
-    model = UnitTranslator(TranslatorConfig(**TranslatorConfig.published()))
+    model = UnitTranslator(
+        TranslatorConfig(
+            architecture="rnn",
+            width=256,
+            n_encoder_layers=3,
+            subsampling=8,
+            decoder_width=512,
+            embedding=128,
+        )
+    )
     kinds = [type(m) for m in model.modules() if isinstance(m, nn.LSTM | nn.LSTMCell)]
     assert kinds == [nn.LSTM, nn.LSTM, nn.LSTM, nn.LSTMCell]
     assert [layer.hidden_size for layer in model.encoder.layers] == [256, 256, 256]
     assert model.decoder.cell.hidden_size == 512
-    assert int(model.hear(torch.zeros(1, 80, 80), torch.tensor([80])).lengths) == 10
+    assert int(model.encode(torch.zeros(1, 80, 80), torch.tensor([80])).lengths) == 10

@@ -155,7 +155,7 @@ def test_frequent_says_the_same_everywhere(files) -> None:
 
 def test_one_split_can_not_be_both(files) -> None:
     f = files()
-    with pytest.raises(InputError, match="both learned from and translated"):
+    with pytest.raises(InputError, match="both the examples' and the one to translate"):
         frequent_baseline(f.targets, f.pairs, f.corpus, f.out, split="train")
 
 

@@ -1,4 +1,4 @@
-"""Saying units: against all that could be said, each other, and one by one."""
+"""Decoding: against an exhaustive search, against each other, and one by one."""
 
 import itertools
 import math
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from zerochain.modules.unit_decoders import begin_of
-from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
+from zerochain.modules.unit_translator import EncoderOutput, TranslatorConfig, UnitTranslator
 from zerochain.translation.decoding import (
     Hypothesis,
     beam_search,
     ctc_best,
     greedy,
-    most_units,
+    length_limits,
     sample,
 )
 
@@ -35,19 +35,21 @@ def network(n_units: int = 3, **options: object) -> UnitTranslator:
     return model
 
 
-def heard(model: UnitTranslator) -> Heard:
+def encoded(model: UnitTranslator) -> EncoderOutput:
     with torch.inference_mode():
-        return model.hear(
+        return model.encode(
             torch.randn(3, 23, 5, generator=torch.Generator().manual_seed(1)), LENGTHS
         )
 
 
-def row(given: Heard, i: int) -> Heard:
+def row(given: EncoderOutput, i: int) -> EncoderOutput:
     n = int(given.lengths[i])
-    return Heard(given.memory[i : i + 1, :n], given.middle[i : i + 1, :n], given.lengths[i : i + 1])
+    return EncoderOutput(
+        given.memory[i : i + 1, :n], given.middle[i : i + 1, :n], given.lengths[i : i + 1]
+    )
 
 
-def score_of(model: UnitTranslator, given: Heard, units: tuple[int, ...]) -> float:
+def score_of(model: UnitTranslator, given: EncoderOutput, units: tuple[int, ...]) -> float:
     """Mean log-probability of units and their end, all at once."""
     n_units = model.config.n_units
     tokens = torch.tensor([[begin_of(n_units), *units]])
@@ -56,8 +58,8 @@ def score_of(model: UnitTranslator, given: Heard, units: tuple[int, ...]) -> flo
     return float(sum(logs[i, unit] for i, unit in enumerate(said))) / len(said)
 
 
-def everything(n_units: int, limit: int) -> list[tuple[int, ...]]:
-    """Whatever may be said: at least a unit, no repeats, at most `limit` units."""
+def all_sequences(n_units: int, limit: int) -> list[tuple[int, ...]]:
+    """All allowed outputs: at least one unit, no repeats, at most `limit` units."""
     lines = (
         line for n in range(1, limit + 1) for line in itertools.product(range(n_units), repeat=n)
     )
@@ -68,11 +70,11 @@ def everything(n_units: int, limit: int) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("limit", [1, 2, 4])
 def test_a_wide_beam_finds_the_best_of_all(architecture: str, limit: int) -> None:
     model = network(architecture=architecture)
-    given = heard(model)
+    given = encoded(model)
     with torch.inference_mode():
         found = beam_search(model, given, torch.full((3,), limit), width=60)
         for i, hypothesis in enumerate(found):
-            scores = {u: score_of(model, row(given, i), u) for u in everything(3, limit)}
+            scores = {u: score_of(model, row(given, i), u) for u in all_sequences(3, limit)}
             best = max(scores, key=scores.__getitem__)
             assert tuple(hypothesis.units) == best
             assert hypothesis.score == pytest.approx(scores[best], abs=1e-5)
@@ -82,7 +84,7 @@ def test_a_wide_beam_finds_the_best_of_all(architecture: str, limit: int) -> Non
 @pytest.mark.parametrize("n_units", [1, 2, 3, 40])
 def test_a_beam_of_one_is_greedy(architecture: str, n_units: int) -> None:
     model = network(n_units, architecture=architecture)
-    given, limits = heard(model), torch.tensor([12, 3, 8])
+    given, limits = encoded(model), torch.tensor([12, 3, 8])
     with torch.inference_mode():
         pairs = zip(greedy(model, given, limits), beam_search(model, given, limits, 1), strict=True)
         for one, other in pairs:
@@ -96,8 +98,8 @@ def test_a_beam_is_no_worse_than_greedy_where_it_has_the_same_lengths(width: int
     """Of translations of one length the beam's is the likelier one; lengths are forced here."""
     model = network(40)
     with torch.no_grad():
-        model.decoder.output.bias[-1] = -100  # nobody ends before the limit
-    given, limits = heard(model), torch.tensor([6, 6, 6])
+        model.decoder.output.bias[-1] = -100  # the end is never predicted
+    given, limits = encoded(model), torch.tensor([6, 6, 6])
     with torch.inference_mode():
         ones, others = greedy(model, given, limits), beam_search(model, given, limits, width)
     for one, other in zip(ones, others, strict=True):
@@ -106,9 +108,9 @@ def test_a_beam_is_no_worse_than_greedy_where_it_has_the_same_lengths(width: int
     assert any(a.units.tolist() != b.units.tolist() for a, b in zip(ones, others, strict=True))
 
 
-def test_scores_are_those_of_what_was_said() -> None:
+def test_scores_are_those_of_the_units() -> None:
     model = network(9)
-    given, limits = heard(model), torch.tensor([7, 2, 9])
+    given, limits = encoded(model), torch.tensor([7, 2, 9])
     with torch.inference_mode():
         for said in (
             greedy(model, given, limits),
@@ -120,7 +122,9 @@ def test_scores_are_those_of_what_was_said() -> None:
                 assert hypothesis.score == pytest.approx(expected, abs=1e-5)
 
 
-def say(model: UnitTranslator, given: Heard, limits: Tensor, how: str, seeds: list) -> list:
+def decoded(
+    model: UnitTranslator, given: EncoderOutput, limits: Tensor, how: str, seeds: list
+) -> list:
     with torch.inference_mode():
         match how:
             case "greedy":
@@ -137,11 +141,11 @@ def say(model: UnitTranslator, given: Heard, limits: Tensor, how: str, seeds: li
 @pytest.mark.parametrize("n_units", [1, 2, 12])
 def test_batched_equals_one_by_one_and_units_are_as_promised(how: str, n_units: int) -> None:
     model = network(n_units, architecture="ctc" if how == "ctc" else "conformer", upsampling=2)
-    given, limits = heard(model), torch.tensor([9, 4, 1])
+    given, limits = encoded(model), torch.tensor([9, 4, 1])
     seeds = [[5], [6], [7]]
-    together = say(model, given, limits, how, seeds)
+    together = decoded(model, given, limits, how, seeds)
     for i, hypothesis in enumerate(together):
-        (alone,) = say(model, row(given, i), limits[i : i + 1], how, seeds[i : i + 1])
+        (alone,) = decoded(model, row(given, i), limits[i : i + 1], how, seeds[i : i + 1])
         assert alone.units.tolist() == hypothesis.units.tolist()
         assert alone.score == pytest.approx(hypothesis.score, abs=1e-5)
         units = hypothesis.units
@@ -154,23 +158,23 @@ def test_batched_equals_one_by_one_and_units_are_as_promised(how: str, n_units: 
             assert hypothesis.cut == (len(units) == limits[i])
 
 
-def test_nobody_runs_away_and_nobody_is_silent() -> None:
+def test_there_is_at_least_one_unit_and_at_most_the_limit() -> None:
     model = network(5)
-    given, limits = heard(model), torch.tensor([30, 4, 2])
+    given, limits = encoded(model), torch.tensor([30, 4, 2])
     for bias, expected in ((-100.0, [30, 4, 2]), (100.0, [1, 1, 1])):
         with torch.no_grad():
             model.decoder.output.bias[-1] = bias
         for how in ("greedy", "beam", "sample"):
-            said = say(model, given, limits, how, [[1], [2], [3]])
+            said = decoded(model, given, limits, how, [[1], [2], [3]])
             assert [len(h.units) for h in said] == expected
             assert [h.cut for h in said] == [bias < 0] * 3
 
 
 def test_sampling_draws_as_often_as_the_network_finds_likely() -> None:
     model = network(6)
-    alone = row(heard(model), 0)
+    alone = row(encoded(model), 0)
     n = 4000
-    many = Heard(*(part.expand(n, *part.shape[1:]) for part in alone))
+    many = EncoderOutput(*(part.expand(n, *part.shape[1:]) for part in alone))
     with torch.inference_mode():
         limits = torch.ones(n, dtype=torch.long)
         said = sample(model, many, limits, 3, [[i] for i in range(n)])
@@ -187,13 +191,13 @@ def test_sampling_draws_as_often_as_the_network_finds_likely() -> None:
 
 def test_sampling_from_one_is_greedy() -> None:
     model = network(12)
-    given, limits = heard(model), torch.tensor([9, 4, 1])
+    given, limits = encoded(model), torch.tensor([9, 4, 1])
     with torch.inference_mode():
         one, other = greedy(model, given, limits), sample(model, given, limits, 1, [[1], [2], [3]])
     assert [h.units.tolist() for h in one] == [h.units.tolist() for h in other]
 
 
-class Said:
+class GivenScores:
     """A stand-in for a CTC network, whose scores are given."""
 
     def __init__(self, path: list[int], n_units: int, upsampling: int = 1) -> None:
@@ -201,7 +205,7 @@ class Said:
         self.scores = torch.full((1, len(path) + 3, n_units + 1), 0.0)
         for step, token in enumerate(path):
             self.scores[0, step, token] = 5.0
-        self.scores[0, len(path) :, 0] = 9.0  # padding, which nobody may read
+        self.scores[0, len(path) :, 0] = 9.0  # padding, which must not be read
         self.length = len(path)
 
     def ctc(self, _: object) -> tuple[Tensor, Tensor]:
@@ -218,17 +222,17 @@ class Said:
     ],
 )
 def test_ctc_of_a_known_path(path: list[int], units: list[int], steps: list[int]) -> None:
-    ((hypothesis, found),) = ctc_best(Said(path, 3), None)  # type: ignore[arg-type]
+    ((hypothesis, found),) = ctc_best(GivenScores(path, 3), None)  # type: ignore[arg-type]
     assert hypothesis.units.tolist() == units
     assert found.tolist() == steps
     expected = math.log(math.exp(5) / (math.exp(5) + 3))
     assert hypothesis.score == pytest.approx(expected, abs=1e-5)
-    ((_, halved),) = ctc_best(Said(path, 3, upsampling=2), None)  # type: ignore[arg-type]
+    ((_, halved),) = ctc_best(GivenScores(path, 3, upsampling=2), None)  # type: ignore[arg-type]
     assert halved.tolist() == [step // 2 for step in steps]
 
 
-def test_ctc_of_nothing_but_blanks_says_what_came_nearest() -> None:
-    network = Said([3, 3, 3, 3], 3)
+def test_ctc_of_only_blanks_is_the_likeliest_unit() -> None:
+    network = GivenScores([3, 3, 3, 3], 3)
     network.scores[0, 2, 1] = 4.0
     ((hypothesis, steps),) = ctc_best(network, None)  # type: ignore[arg-type]
     assert hypothesis.units.tolist() == [1]
@@ -237,4 +241,4 @@ def test_ctc_of_nothing_but_blanks_says_what_came_nearest() -> None:
 
 
 def test_the_limit_grows_with_the_source() -> None:
-    assert most_units(torch.tensor([1, 10, 100]), 0.35).tolist() == [11, 14, 45]
+    assert length_limits(torch.tensor([1, 10, 100]), 0.35).tolist() == [11, 14, 45]

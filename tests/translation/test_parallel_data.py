@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 from languages import make_languages
 from zerochain.errors import InputError
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
+from zerochain.modules.unit_decoders import IGNORED, teacher_forcing
 from zerochain.translation.data import (
-    IGNORED,
     Buckets,
     Pair,
     Parallel,
     collated,
+    ctc_steps_needed,
     held_out,
     joined,
     merged,
     read_parallel,
-    steps_needed,
-    taught,
 )
 
 
@@ -50,10 +49,10 @@ def components(edges: list[tuple[int, int]]) -> int:
 
 @settings(deadline=None)
 @given(edges=edges)
-def test_nothing_that_is_held_out_is_heard_or_said_in_training(edges: list) -> None:
+def test_no_utterance_that_is_held_out_is_trained_on(edges: list) -> None:
     pairs = [pair(str(a), str(b)) for a, b in edges]
     hang_together = components(edges) < 2
-    with pytest.raises(InputError, match="held out") if hang_together else nullcontext():
+    with pytest.raises(InputError, match="can't be divided") if hang_together else nullcontext():
         learned, valid = held_out(pairs, 0.3)
     if hang_together:
         return
@@ -73,7 +72,7 @@ def test_more_pairs_do_not_change_who_is_held_out_of_the_rest() -> None:
 
 @pytest.mark.parametrize("names", [[("a", "x")], [("a", "x"), ("b", "x"), ("b", "y")]])
 def test_too_few_pairs_to_hold_one_out(names: list) -> None:
-    with pytest.raises(InputError, match="none can be held out") as caught:
+    with pytest.raises(InputError, match="can't be divided into training and validation") as caught:
         held_out([pair(*one) for one in names], 0.05)
     assert caught.value.remedy
 
@@ -125,9 +124,9 @@ def test_merging(units: list[int]) -> None:
     assert merged(np.array(units)).tolist() == expected
 
 
-def test_what_a_decoder_is_taught() -> None:
+def test_teacher_forcing() -> None:
     units, lengths = torch.tensor([[4, 2, 0], [3, 9, 9]]), torch.tensor([3, 1])
-    tokens, labels = taught(units, lengths, 5)
+    tokens, labels = teacher_forcing(units, lengths, 5)
     assert tokens.tolist() == [[6, 4, 2, 0], [6, 3, 5, 5]]
     assert labels.tolist() == [[4, 2, 0, 5], [3, 5, IGNORED, IGNORED]]
 
@@ -144,9 +143,9 @@ def test_collated_pads_beyond_the_ends() -> None:
 
 
 def test_steps_that_ctc_needs() -> None:
-    assert steps_needed([(100, 25)], 4) == 1
-    assert steps_needed([(100, 26)], 4) == 2
-    assert steps_needed([(100, 25), (9, 7)], 4) == 3  # 9 frames become 3 steps
+    assert ctc_steps_needed([(100, 25)], 4) == 1
+    assert ctc_steps_needed([(100, 26)], 4) == 2
+    assert ctc_steps_needed([(100, 25), (9, 7)], 4) == 3  # 9 frames become 3 steps
 
 
 def test_pairs_are_read_whichever_way_round_they_were_written(tmp_path: Path) -> None:

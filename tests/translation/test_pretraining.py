@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from commands import run
 from languages import Languages, make_languages
@@ -16,16 +17,23 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.translation.data import Parallel
-from zerochain.translation.fitting import DENOISER, read_start
-from zerochain.translation.pretraining import DenoisingTask, infilled, pretrain
+from zerochain.translation.pretraining import (
+    Denoiser,
+    DenoisingTask,
+    PretrainingConfig,
+    infilled,
+    pretrain,
+    read_start,
+)
 from zerochain.translation.source import SourceKind, read_source
 from zerochain.translation.stage import train_translator
+from zerochain.translation.task import TranslationConfig
 from zerochain.translation.translator import Translator
 
 TINY = {"width": 16, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 1, "dropout": 0.0}
-QUICK = TrainingConfig(max_steps=4, validate_every=2, batch_size=8)
+QUICK = Recipe(max_steps=4, validate_every=2, batch_size=8)
 TOKEN = 50
 
 
@@ -44,7 +52,7 @@ def both(languages: Languages, tmp_path_factory: pytest.TempPathFactory) -> list
     """Denoisers of the source's and of the target's units."""
     folder = tmp_path_factory.mktemp("pretrained")
     for name, units in (("a", languages.source), ("b", languages.target)):
-        pretrain([units], folder / name, network=TINY, training=QUICK)
+        pretrain([units], folder / name, config=PretrainingConfig(**TINY), recipe=QUICK)
     return [folder / "a", folder / "b"]
 
 
@@ -76,33 +84,38 @@ def test_gaps_are_as_long_as_wished() -> None:
 
 
 def test_it_learns_to_fill_gaps(languages: Languages, tmp_path: Path) -> None:
-    training = TrainingConfig(
+    recipe = Recipe(
         max_steps=60, validate_every=60, batch_size=16, learning_rate=5e-3, ema_decay=0.9
     )
-    _, report = pretrain([languages.target], tmp_path / "x", network=TINY, training=training)
-    assert report["n_utterances"] == 200
-    assert report["n_held_out"] == 10
-    assert report["unit_bleu"] > 40
-    assert read_bundle(tmp_path / "x").model == DENOISER
+    _, report = pretrain(
+        [languages.target], tmp_path / "x", config=PretrainingConfig(**TINY), recipe=recipe
+    )
+    assert report.n_utterances == 200
+    assert report.n_held_out == 10
+    assert report.unit_bleu > 40
+    assert read_bundle(tmp_path / "x").model == "denoiser"
 
 
 def test_several_files_of_one_model(languages: Languages, tmp_path: Path) -> None:
     other = make_languages(tmp_path / "o", 10, seed=5)
     _, report = pretrain(
-        [languages.source, other.source], tmp_path / "x", network=TINY, training=QUICK
+        [languages.source, other.source],
+        tmp_path / "x",
+        config=PretrainingConfig(**TINY),
+        recipe=QUICK,
     )
-    assert report["n_utterances"] == 210
+    assert report.n_utterances == 210
     with pytest.raises(ModelMismatchError):
-        pretrain([languages.source, languages.target], tmp_path / "y", network=TINY)
-    with pytest.raises(InputError, match="a CTC network can't be pretrained"):
-        pretrain([languages.source], tmp_path / "y", network={"architecture": "ctc"})
+        pretrain([languages.source, languages.target], tmp_path / "y")
+    with pytest.raises(ValidationError, match="'conformer' or 'rnn'"):  # CTC has no decoder
+        PretrainingConfig(architecture="ctc")
     assert not (tmp_path / "y").exists()
 
 
 def test_resumed_equals_uninterrupted(
     languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretrain([languages.source], tmp_path / "whole", network=TINY, training=QUICK)
+    pretrain([languages.source], tmp_path / "whole", config=PretrainingConfig(**TINY), recipe=QUICK)
     plain = DenoisingTask.batch
 
     def broken(task: DenoisingTask, step: int, process: int) -> Any:
@@ -113,8 +126,15 @@ def test_resumed_equals_uninterrupted(
     with monkeypatch.context() as patch:
         patch.setattr(DenoisingTask, "batch", broken)
         with pytest.raises(KeyboardInterrupt):
-            pretrain([languages.source], tmp_path / "resumed", network=TINY, training=QUICK)
-    pretrain([languages.source], tmp_path / "resumed", network=TINY, training=QUICK)
+            pretrain(
+                [languages.source],
+                tmp_path / "resumed",
+                config=PretrainingConfig(**TINY),
+                recipe=QUICK,
+            )
+    pretrain(
+        [languages.source], tmp_path / "resumed", config=PretrainingConfig(**TINY), recipe=QUICK
+    )
     weights = [(tmp_path / n / "weights.safetensors").read_bytes() for n in ("whole", "resumed")]
     assert weights[0] == weights[1]
 
@@ -130,20 +150,20 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 def test_each_part_comes_from_its_language(languages: Languages, both: list[Path]) -> None:
     target = read_units(languages.target).model_id
-    heard, said = (Translator.load(folder, model=DENOISER).network for folder in both)
-    units = {"n_in": 12, "hears_units": True, "n_units": 12}
+    heard, said = (Denoiser.load(folder).network for folder in both)
+    units = {"n_in": 12, "from_units": True, "n_units": 12}
     frames = {"n_in": 10, "n_units": 12}
     for source, facts, parts in (
         (languages.source, units, {"encoder", "decoder"}),
         (languages.frames, frames, {"decoder"}),
     ):
         folders = both if len(parts) == 2 else both[1:]
-        start = read_start(folders, kind(source), target, {})
+        start = read_start(folders, kind(source), target, TranslationConfig())
         assert set(start.parts) == parts
         network = UnitTranslator(TranslatorConfig(**{**start.sizes, **facts}))
         before = UnitTranslator(network.config)
         before.load_state_dict(network.state_dict())
-        start.give(network)
+        start.initialise(network)
         assert same(network.decoder, said.decoder)
         if "encoder" in parts:
             assert same(network.encoder, heard.encoder)
@@ -153,18 +173,19 @@ def test_each_part_comes_from_its_language(languages: Languages, both: list[Path
 
 def test_a_start_helps_where_pairs_are_few(languages: Languages, tmp_path: Path) -> None:
     """Both have the same few steps; what to begin with has seen more of both languages."""
-    training = TrainingConfig(
+    recipe = Recipe(
         max_steps=60, validate_every=60, batch_size=16, learning_rate=4e-3, ema_decay=0.9
     )
     for name, units in (("a", languages.source), ("b", languages.target)):
-        pretrain([units], tmp_path / name, network=TINY, training=training)
+        pretrain([units], tmp_path / name, config=PretrainingConfig(**TINY), recipe=recipe)
     few = make_languages(tmp_path / "few", 60, seed=9)
     files = [Parallel(few.source, few.target, few.pairs)]
-    short = training.model_copy(update={"max_steps": 20, "validate_every": 20})
+    short = recipe.model_copy(update={"max_steps": 20, "validate_every": 20})
     start = [tmp_path / "a", tmp_path / "b"]
-    _, scratch = train_translator(files, tmp_path / "x", network=TINY, training=short)
-    _, begun = train_translator(files, tmp_path / "y", training=short, start_from=start)
-    assert begun["cross_entropy"] < scratch["cross_entropy"] - 0.1
+    tiny = TranslationConfig(**TINY)
+    _, scratch = train_translator(files, tmp_path / "x", config=tiny, recipe=short)
+    _, begun = train_translator(files, tmp_path / "y", recipe=short, start_from=start)
+    assert begun.cross_entropy < scratch.cross_entropy - 0.1
     assert "start 1" in read_bundle(tmp_path / "y").trained_on
 
 
@@ -172,9 +193,13 @@ def test_a_start_helps_where_pairs_are_few(languages: Languages, tmp_path: Path)
     ("folders", "chosen", "found"),
     [
         ((0, 0), {}, "is a second encoder to start from"),
-        ((0,), {"width": 32}, "width 32 was asked for, and what to start from has 16"),
+        ((0,), {"width": 32}, "width=32 was given, and the pretrained network has 16"),
         ((1,), {"architecture": "ctc"}, "by CTC, which has no decoder"),
-        ((0,), {"architecture": "rnn"}, "is of architecture conformer, and rnn was asked for"),
+        (
+            (0,),
+            {"architecture": "rnn"},
+            "has architecture conformer, and architecture='rnn' was given",
+        ),
     ],
 )
 def test_starts_that_do_not_fit(
@@ -185,27 +210,30 @@ def test_starts_that_do_not_fit(
     found: str,
 ) -> None:
     target = read_units(languages.target).model_id
+    config, starts = TranslationConfig(**chosen), [both[i] for i in folders]
     with pytest.raises(InputError, match=found):
-        read_start([both[i] for i in folders], kind(languages.source), target, chosen)
+        read_start(starts, kind(languages.source), target, config).applied_to(config)
 
 
 def test_units_of_neither_side(languages: Languages, both: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ModelMismatchError, match=r"knows units of aaaa.* from made to units"):
-        read_start(both[:1], kind(languages.frames), "b" * 64, {})
+    with pytest.raises(
+        ModelMismatchError, match=r"pretrained on units of aaaa.* from made features .* to units"
+    ):
+        read_start(both[:1], kind(languages.frames), "b" * 64, TranslationConfig())
     translator = tmp_path / "t"
     files = [Parallel(languages.source, languages.target, languages.pairs)]
-    train_translator(files, translator, network=TINY, training=QUICK)
+    train_translator(files, translator, config=TranslationConfig(**TINY), recipe=QUICK)
     with pytest.raises(InputError, match="not a denoiser"):
-        read_start([translator], kind(languages.source), "b" * 64, {})
+        read_start([translator], kind(languages.source), "b" * 64, TranslationConfig())
     with pytest.raises(InputError, match="not a translator"):
         Translator.load(both[0])
 
 
 def test_two_sides_of_other_sizes(languages: Languages, both: list[Path], tmp_path: Path) -> None:
-    network = {**TINY, "width": 24}
-    pretrain([languages.target], tmp_path / "b", network=network, training=QUICK)
-    with pytest.raises(InputError, match="differs in width: 16 and 24"):
-        read_start([both[0], tmp_path / "b"], kind(languages.source), "b" * 64, {})
+    config = PretrainingConfig(**{**TINY, "width": 24})
+    pretrain([languages.target], tmp_path / "b", config=config, recipe=QUICK)
+    with pytest.raises(InputError, match="differ in width: 16 and 24"):
+        read_start([both[0], tmp_path / "b"], kind(languages.source), "b" * 64, TranslationConfig())
 
 
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])

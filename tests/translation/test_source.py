@@ -1,4 +1,4 @@
-"""What a translator listens to, and what training does to it."""
+"""What a translator takes as its source, and how training augments it."""
 
 from dataclasses import replace
 
@@ -58,21 +58,21 @@ def test_another_kind_is_refused() -> None:
     kind.check(given)
     kind.check(features(path="moved away"))
     for other in (features("mfcc"), features(window_ms=20.0), replace(given, step_ms=5.0), UNITS):
-        with pytest.raises(InputError, match="but the translator listens to log-mel"):
+        with pytest.raises(InputError, match="but the translator takes log-mel"):
             kind.check(other)
     units = SourceKind.of(UNITS)
     units.check(UNITS)
-    with pytest.raises(ModelMismatchError, match=r"bbbb.* but the translator listens .* aaaa"):
+    with pytest.raises(ModelMismatchError, match=r"bbbb.* but the translator takes .* aaaa"):
         units.check(replace(UNITS, model_id="b" * 64))
 
 
-def test_silence_is_told() -> None:
+def test_silence_is_detected() -> None:
     kind, frames = SourceKind.of(features()), np.full((30, 20), -100, np.float32)
-    assert kind.is_still(frames)
+    assert kind.is_silent(frames)
     frames[3] += 1
-    assert not kind.is_still(frames)
-    assert SourceKind.of(UNITS).is_still(np.array([3, 3, 3]))
-    assert not SourceKind.of(UNITS).is_still(np.array([3, 3, 1]))
+    assert not kind.is_silent(frames)
+    assert SourceKind.of(UNITS).is_silent(np.array([3, 3, 3]))
+    assert not SourceKind.of(UNITS).is_silent(np.array([3, 3, 1]))
 
 
 def augmentation(given: Features | UnitFile, **options: object) -> SourceAugmentation:

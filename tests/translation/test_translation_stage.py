@@ -20,15 +20,19 @@ from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.translation.data import Parallel, Part
-from zerochain.translation.stage import train_translator, translate
+from zerochain.translation.stage import (
+    TranslatorTraining,
+    train_translator,
+    translate,
+)
 from zerochain.translation.task import TranslationConfig, TranslationTask
 from zerochain.translation.translator import Search, Translator
 
 TINY = {"width": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.1}
-QUICK = TrainingConfig(max_steps=4, validate_every=2, batch_size=8)
-LEARNING = TrainingConfig(
+QUICK = Recipe(max_steps=4, validate_every=2, batch_size=8)
+LEARNING = Recipe(
     max_steps=120,
     validate_every=60,
     batch_size=32,
@@ -37,7 +41,7 @@ LEARNING = TrainingConfig(
     ema_decay=0.9,
 )
 ABLE = {"width": 32, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 1, "dropout": 0.0}
-CALM = TranslationConfig(label_smoothing=0.1, hidden_units=0, n_time_masks=0, auxiliary_weight=1)
+CALM = {"label_smoothing": 0.1, "hidden_units": 0, "n_time_masks": 0, "auxiliary_weight": 1}
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +60,13 @@ def trained(
     *,
     source: Path | None = None,
     own: Path | None = None,
-    network: Mapping[str, Any] = TINY,
-    training: TrainingConfig = QUICK,
-    config: TranslationConfig | None = None,
+    settings: Mapping[str, Any] = TINY,
+    recipe: Recipe = QUICK,
     **options: Any,
-) -> tuple[Translator, dict[str, Any]]:
+) -> tuple[Translator, TranslatorTraining]:
     files = [Parallel(source or made.source, made.target, made.pairs, own)]
-    return train_translator(
-        files, out, network=network, training=training, config=config, **options
-    )
+    config = TranslationConfig(**settings)
+    return train_translator(files, out, config=config, recipe=recipe, **options)
 
 
 @pytest.mark.parametrize(
@@ -76,21 +78,20 @@ def trained(
         ("rnn", "units", 170),
     ],
 )
-def test_it_learns_to_translate_what_it_never_heard(
+def test_it_learns_to_translate_unseen_sentences(
     tmp_path: Path, architecture: str, hears: str, steps: int
 ) -> None:
     """Words in another order, which CTC can hardly learn from so little: there in the same one."""
     languages = make_languages(tmp_path / "known", 300, reverse=architecture != "ctc")
-    network = {**ABLE, "architecture": architecture, "decoder_width": 64, "embedding": 32}
+    settings = {**ABLE, "architecture": architecture, "decoder_width": 64, "embedding": 32}
     own = languages.source if hears == "frames" else None
     trained(
         languages,
         tmp_path / "x",
         source=languages.frames if hears == "frames" else None,
         own=own,
-        network=network,
-        training=LEARNING.model_copy(update={"max_steps": steps}),
-        config=CALM,
+        settings={**settings, **CALM},
+        recipe=LEARNING.model_copy(update={"max_steps": steps}),
     )
     others = make_languages(tmp_path / "new", 100, seed=1, reverse=architecture != "ctc")
     known = {tuple(line) for line in languages.lines.values()}
@@ -137,8 +138,8 @@ def test_a_translation_is_a_unit_file_of_the_target_s_model(
 def test_whatever_is_trained_can_be_loaded(
     languages: Languages, tmp_path: Path, architecture: str, auxiliary: str
 ) -> None:
-    network = {**TINY, "architecture": architecture, "auxiliary": auxiliary, "subsampling": 2}
-    options = {"source": languages.frames, "own": languages.source, "network": network}
+    settings = {**TINY, "architecture": architecture, "auxiliary": auxiliary, "subsampling": 2}
+    options = {"source": languages.frames, "own": languages.source, "settings": settings}
     one, report = trained(languages, tmp_path / "x", **options)
     other = Translator.load(tmp_path / "x")
     inputs = {"é": np.random.default_rng(0).standard_normal((40, 10)).astype(np.float32)}
@@ -148,7 +149,7 @@ def test_whatever_is_trained_can_be_loaded(
     log = read_training_log(tmp_path / "x.training")
     assert {"cross_entropy", "unit_bleu", "translation"} <= set(log)
     assert ("auxiliary" in log) == (auxiliary != "none")
-    assert report["n_held_out"] == 15
+    assert report.n_held_out == 15
     assert np.isfinite(log["train_loss"]).all()
 
 
@@ -158,8 +159,8 @@ def test_resumed_equals_uninterrupted(
 ) -> None:
     source = languages.frames if hears == "frames" else languages.source
     own = languages.source if hears == "frames" else None
-    training = TrainingConfig(max_steps=6, validate_every=2, batch_size=8)
-    options: dict[str, Any] = {"source": source, "own": own, "training": training}
+    recipe = Recipe(max_steps=6, validate_every=2, batch_size=8)
+    options: dict[str, Any] = {"source": source, "own": own, "recipe": recipe}
     trained(languages, tmp_path / "whole", **options)
     plain = TranslationTask.batch
 
@@ -176,7 +177,7 @@ def test_resumed_equals_uninterrupted(
     trained(languages, tmp_path / "resumed", **options)
     ids = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "resumed")]
     assert ids[0] == ids[1]
-    assert not (tmp_path / "resumed.training" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "resumed.training" / "checkpoint.safetensors").exists()
 
 
 def test_translations_do_not_depend_on_what_else_is_translated(
@@ -201,8 +202,8 @@ def test_translations_do_not_depend_on_what_else_is_translated(
 
 @pytest.mark.parametrize("architecture", ["conformer", "rnn", "ctc"])
 def test_attention_maps(languages: Languages, tmp_path: Path, architecture: str) -> None:
-    network = {**TINY, "architecture": architecture, "subsampling": 4, "n_encoder_layers": 2}
-    trained(languages, tmp_path / "x", source=languages.frames, network=network)
+    settings = {**TINY, "architecture": architecture, "subsampling": 4, "n_encoder_layers": 2}
+    trained(languages, tmp_path / "x", source=languages.frames, settings=settings)
     maps, out = tmp_path / "maps", tmp_path / "u"
     translate(tmp_path / "x", languages.frames, out, ids=["s3", "s0"], attention=maps)
     said = read_units(out)
@@ -224,8 +225,8 @@ def test_both_directions_from_the_same_pairs(languages: Languages, tmp_path: Pat
     back, _ = train_translator(
         [Parallel(languages.target, languages.source, languages.pairs)],
         tmp_path / "back",
-        network=TINY,
-        training=QUICK,
+        config=TranslationConfig(**TINY),
+        recipe=QUICK,
     )
     assert back.unit_model == read_units(languages.source).model_id
     assert back.source.name == read_units(languages.target).model_id
@@ -234,8 +235,10 @@ def test_both_directions_from_the_same_pairs(languages: Languages, tmp_path: Pat
 def test_several_sources_into_one_target(languages: Languages, tmp_path: Path) -> None:
     other = make_languages(tmp_path / "o", 40, prefix="r", seed=3)
     files = [Parallel(m.source, m.target, m.pairs) for m in (languages, other)]
-    _, report = train_translator(files, tmp_path / "x", network=TINY, training=QUICK)
-    assert report["n_pairs"] == 340
+    _, report = train_translator(
+        files, tmp_path / "x", config=TranslationConfig(**TINY), recipe=QUICK
+    )
+    assert report.n_pairs == 340
 
 
 def test_one_split_alone(
@@ -250,13 +253,13 @@ def test_one_split_alone(
     write_pairs(tmp_path / "p", Pairs(tuple((i, i) for i in corpus.ids), corpus.id, "other"))
     files = [Parallel(tmp_path / "s", tmp_path / "t", tmp_path / "p")]
     part = Part((corpus.folder,), "train")
-    options: dict[str, Any] = {"network": TINY, "training": QUICK}
+    options: dict[str, Any] = {"config": TranslationConfig(**TINY), "recipe": QUICK}
     _, report = train_translator(files, tmp_path / "x", part=part, **options)
-    assert report["n_pairs"] == 6
+    assert report.n_pairs == 6
     test = Part((corpus.folder,), "test")
     done = translate(tmp_path / "x", tmp_path / "s", tmp_path / "u", part=test)
     assert done.unit_file.ids == ["u2", "u5", "u8"]
-    with pytest.raises(InputError, match="which are none of the corpora given: tiny"):
+    with pytest.raises(InputError, match="neither of which is among the corpora given: tiny"):
         train_translator(
             [Parallel(languages.source, languages.target, languages.pairs)],
             tmp_path / "y",
@@ -270,7 +273,7 @@ def test_one_split_alone(
 
 def test_a_single_pair_is_too_few(languages: Languages, tmp_path: Path) -> None:
     write_pairs(tmp_path / "one", Pairs((("s0", "t0"),), "corpus-a", "corpus-b"))
-    with pytest.raises(InputError, match="there is 1 pair: none can be held out"):
+    with pytest.raises(InputError, match="1 pair can't be divided"):
         train_translator(
             [Parallel(languages.source, languages.target, tmp_path / "one")], tmp_path / "x"
         )
@@ -298,26 +301,26 @@ def test_a_minute_is_translated_and_more_is_refused(languages: Languages, tmp_pa
         translate(tmp_path / "x", more, tmp_path / "v")
     assert not (tmp_path / "v").exists()
     with pytest.raises(InputError, match=r"longer than 0\.01 s"):
-        trained(languages, tmp_path / "y", config=TranslationConfig(longest_s=0.01))
+        trained(languages, tmp_path / "y", settings={**TINY, "longest_s": 0.01})
 
 
 def test_silence(languages: Languages, tmp_path: Path) -> None:
     trained(languages, tmp_path / "x", source=languages.frames)
     frames = framed(tmp_path / "frames", {"s0": 30, "s1": 20, "s2": 10}, silent=("s1",))
     done = translate(tmp_path / "x", frames, tmp_path / "u")
-    assert done.still == ["s1"]
+    assert done.silent == ["s1"]
     assert len(done.unit_file.units["s1"]) >= 1
     pairs = Pairs(tuple((f"s{i}", f"t{i}") for i in range(3)), "corpus-a", "corpus-b")
     write_pairs(tmp_path / "p", pairs)
-    with pytest.raises(InputError, match="nothing is to be heard in 1 sources: s1"):
+    with pytest.raises(InputError, match="1 source is silent: s1"):
         train_translator([Parallel(frames, languages.target, tmp_path / "p")], tmp_path / "y")
 
 
 def test_an_utterance_of_one_frame(languages: Languages, tmp_path: Path) -> None:
     for architecture in ("conformer", "rnn", "ctc"):
-        network = {**TINY, "architecture": architecture, "subsampling": 4, "n_encoder_layers": 2}
+        settings = {**TINY, "architecture": architecture, "subsampling": 4, "n_encoder_layers": 2}
         model, _ = trained(
-            languages, tmp_path / architecture, source=languages.frames, network=network
+            languages, tmp_path / architecture, source=languages.frames, settings=settings
         )
         said = model.translate({"u": np.ones((1, 10), np.float32)})
         assert len(said["u"]) >= 1
@@ -327,9 +330,9 @@ def test_units_of_another_model_and_features_of_another_kind(
     languages: Languages, tmp_path: Path
 ) -> None:
     trained(languages, tmp_path / "x")
-    with pytest.raises(ModelMismatchError, match=r"bbbb.* listens to those of aaaa"):
+    with pytest.raises(ModelMismatchError, match=r"bbbb.* takes those of aaaa"):
         translate(tmp_path / "x", languages.target, tmp_path / "u")
-    with pytest.raises(InputError, match=r"made features .* but the translator listens to units"):
+    with pytest.raises(InputError, match=r"made features .* but the translator takes units"):
         translate(tmp_path / "x", languages.frames, tmp_path / "u")
     write_bundle(tmp_path / "km", "kmeans", {}, {}, {})
     with pytest.raises(InputError, match="not a translator"):
@@ -345,37 +348,38 @@ def test_nan_is_refused_in_memory_as_well(languages: Languages, tmp_path: Path) 
 
 
 def test_more_units_than_ctc_has_steps(languages: Languages, tmp_path: Path) -> None:
-    network = {**TINY, "architecture": "ctc", "subsampling": 4}
+    settings = {**TINY, "architecture": "ctc", "subsampling": 4}
     short = framed(tmp_path / "f", dict.fromkeys(languages.lines, 3))
     units = {name.replace("s", "t"): np.arange(10) % 2 for name in languages.lines}
     said = UnitFile(units, 12, 20.0, "b" * 64, "made", corpus_id="corpus-b")
     write_units(tmp_path / "t", said)
     files = [Parallel(short, tmp_path / "t", languages.pairs)]
     with pytest.raises(InputError, match=r"too many target units .* CTC") as caught:
-        train_translator(files, tmp_path / "x", network=network)
-    assert "--subsampling" in str(caught.value.remedy)
+        train_translator(files, tmp_path / "x", config=TranslationConfig(**settings))
+    assert "subsampling=" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(
-    ("network", "found"),
+    ("settings", "found"),
     [
         ({"width": 30, "n_heads": 4}, "can't be shared by 4 heads"),
         ({"auxiliary": "ce"}, "predicts the source's own units, and there are none"),
-        ({"n_heads": 0}, "greater than or equal to 1"),
+        ({"kernel": 4}, "kernel=4 is not odd"),
     ],
 )
 def test_networks_that_can_not_be(
-    languages: Languages, tmp_path: Path, network: dict[str, Any], found: str
+    languages: Languages, tmp_path: Path, settings: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(InputError, match=found):
-        trained(languages, tmp_path / "x", network=network)
+        trained(languages, tmp_path / "x", settings=settings)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [('"width": 16', '"width": 20'), ('"ratio"', '"ration"'), ("rnn", "RNN")]
+    ("before", "after"),
+    [('"width": 16', '"width": 20'), ('"max_length_ratio"', '"max_length_ration"'), ("rnn", "RNN")],
 )
 def test_an_edited_bundle(languages: Languages, tmp_path: Path, before: str, after: str) -> None:
-    trained(languages, tmp_path / "x", network={**TINY, "architecture": "rnn"})
+    trained(languages, tmp_path / "x", settings={**TINY, "architecture": "rnn"})
     config = tmp_path / "x" / "config.json"
     text = config.read_text(encoding="utf-8")
     assert before in text
@@ -389,13 +393,13 @@ def test_an_edited_bundle(languages: Languages, tmp_path: Path, before: str, aft
 
 @pytest.mark.parametrize("search", [{"beam": 0}, {"sample": 0}, {"beam": 2, "sample": 3}])
 def test_searches_that_can_not_be(search: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="each is 1 or more, and one alone"):
+    with pytest.raises(InputError, match="both are at least 1, and only one of them"):
         Search(**search)
 
 
 def test_ctc_has_no_beam(languages: Languages, tmp_path: Path) -> None:
     model, _ = trained(
-        languages, tmp_path / "x", source=languages.frames, network={**TINY, "architecture": "ctc"}
+        languages, tmp_path / "x", source=languages.frames, settings={**TINY, "architecture": "ctc"}
     )
     with pytest.raises(InputError, match="CTC translator has no beam 2"):
         model.translate({"u": np.ones((9, 10), np.float32)}, beam=2)

@@ -128,16 +128,16 @@ INVERT = LazyGroup(
 )
 TRANSLATE_BASELINE = LazyGroup(
     "baseline",
-    help="Translate without learning: what any translator has to beat.",
+    help="Translate without training: what a translator has to beat.",
     commands={
         "nearest": (
-            "zerochain.cli.translate_baselines:nearest",
+            "zerochain.cli.translate:nearest",
             "The units in TARGETS of the training source whose FEATURES are nearest, by DTW.",
         ),
         "frequent": (
-            "zerochain.cli.translate_baselines:frequent",
-            "The same units for everything: the most frequent of TARGETS, of several the most "
-            "central.",
+            "zerochain.cli.translate:frequent",
+            "The same units for all sources: the most frequent of TARGETS, or the most central of "
+            "them.",
         ),
     },
 )
@@ -146,15 +146,15 @@ TRANSLATE_NORMALISER = LazyGroup(
     help="Map the units of many voices to those of one, which are easier to translate into.",
     commands={
         "train": (
-            "zerochain.cli.translate_unpaired:train_normaliser",
+            "zerochain.cli.normaliser:train",
             "Train a normaliser from SPOKEN_UNITS, the --target's utterances in other voices.",
         ),
         "apply": (
-            "zerochain.cli.translate_unpaired:apply",
-            "Write the units that the NORMALISER's one voice would have said instead of UNITS.",
+            "zerochain.cli.normaliser:apply",
+            "Map UNITS of any voices to those of the NORMALISER's one voice.",
         ),
         "prepare": (
-            "zerochain.cli.translate_prepare:prepare",
+            "zerochain.cli.normaliser:prepare",
             "Speak UNITS in several voices of an INVERTER, and encode each with the unit MODEL "
             "again.",
         ),
@@ -169,24 +169,25 @@ TRANSLATE = LazyGroup(
             "Train a translator from SOURCE (a features folder or a unit file) to TARGET_UNITS.",
         ),
         "decode": (
-            "zerochain.cli.translate_decode:decode",
+            "zerochain.cli.translate:decode",
             "Translate SOURCE, a features folder or a unit file like the TRANSLATOR's, into units.",
         ),
         "baseline": TRANSLATE_BASELINE,
         "pretrain": (
-            "zerochain.cli.translate_unpaired:pretrain",
-            "Learn which UNITS follow which in a language: to say again what is heard with gaps.",
+            "zerochain.cli.translate:pretrain",
+            "Learn which UNITS follow which in a language: predict them from units with masked "
+            "spans.",
         ),
         "normaliser": TRANSLATE_NORMALISER,
         "speech": (
-            "zerochain.cli.translate_speech:speech",
+            "zerochain.cli.translate:speech",
             "Speak the translation of a RECORDING with an INVERTER, into the WAV called OUT.",
         ),
     },
 )
 RECOGNISE = LazyGroup(
     "recognise",
-    help="Recognise characters: to say how intelligible synthesised speech is.",
+    help="Recognise characters: to measure how intelligible synthesised speech is.",
     commands={
         "train": (
             "zerochain.cli.recognise:train",

@@ -1,10 +1,11 @@
-"""Stage 4 on the command line: translate speech into the units of another language."""
+"""Stage 4 on the command line: from speech to the units, or the speech, of another language."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,24 +14,44 @@ from zerochain.cli.common import (
     FOLDER,
     PATH,
     Command,
-    checked,
+    channel_option,
     device_option,
+    jobs_option,
     out_option,
     seed_option,
-    training_config,
-    training_options,
 )
+from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import training_text
+from zerochain.errors import counted, listed
+from zerochain.inversion.speaking import Manner, Speaking
+from zerochain.recordings import translate as translate_recording
+from zerochain.training.config import Recipe
+from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.run import Running
+from zerochain.translation import pretraining, task
+from zerochain.translation.baselines import STEP_MS, frequent_baseline, nearest_baseline
+from zerochain.translation.data import Parallel, Part
+from zerochain.translation.pretraining import PretrainingConfig
+from zerochain.translation.pretraining import pretrain as pretrain_denoiser
+from zerochain.translation.pseudo import Pseudo
+from zerochain.translation.stage import train_translator
+from zerochain.translation.stage import translate as translate_files
+from zerochain.translation.task import TranslationConfig, TranslationTraining
+from zerochain.translation.translator import Search
 
-if TYPE_CHECKING:
-    from zerochain.translation.data import Parallel, Part
-
-corpus_option = click.option(
+corpora_option = click.option(
     "--corpus",
     "corpora",
     type=FOLDER,
     multiple=True,
-    help="Where --split is looked up: the corpus of either side, or both.",
+    help="Corpus in which --split is looked up: that of either side, or both.",
+)
+beam_option = click.option(
+    "--beam",
+    type=click.IntRange(min=1),
+    default=Search.beam,
+    show_default=True,
+    help="Hypotheses that are kept: 5 is better and slower, 1 takes the likeliest unit each time.",
 )
 
 
@@ -52,69 +73,20 @@ corpus_option = click.option(
     metavar="SOURCE TARGET_UNITS PAIRS",
     help="More of the same: another source language, say. Repeatable.",
 )
-@corpus_option
+@corpora_option
 @click.option("--split", help="Only the pairs of this split of --corpus.")
 @click.option(
     "--source-units",
     type=FILE,
     multiple=True,
-    help="Units of the source's recordings, to be predicted from a middle layer as well; once "
-    "for each source.",
-)
-@click.option(
-    "--auxiliary",
-    type=click.Choice(["none", "ce", "ctc"]),
-    help="How they are predicted: by a small decoder or by CTC.  [default: ctc if there are any]",
-)
-@click.option(
-    "--auxiliary-weight", type=click.FloatRange(min=0), help="Of that loss.  [default: 8]"
-)
-@click.option(
-    "--architecture",
-    type=click.Choice(["conformer", "rnn", "ctc"]),
-    default="conformer",
-    show_default=True,
-    help="Conformer and Transformer; the published LSTMs; or a conformer that says all at once.",
-)
-@click.option("--width", type=click.IntRange(min=2), help="Of layers.  [default: 192; rnn: 256]")
-@click.option(
-    "--encoder-layers", "n_encoder_layers", type=click.IntRange(min=1), help="[default: 4; rnn: 3]"
-)
-@click.option(
-    "--decoder-layers", "n_decoder_layers", type=click.IntRange(min=1), help="[default: 3]"
-)
-@click.option("--heads", "n_heads", type=click.IntRange(min=1), help="[default: 4]")
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="[default: 0.1]")
-@click.option(
-    "--subsampling",
-    type=click.Choice(["1", "2", "4", "8"]),
-    help="Frames of the source that become one.  [default: 4; units: 1; rnn: 8]",
-)
-@click.option(
-    "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="[default: 0.2]"
-)
-@click.option(
-    "--concatenated",
-    type=click.FloatRange(0, 1),
-    help="Part of the pairs that are followed by another in training.  [default: 0.25]",
-)
-@click.option(
-    "--augment/--no-augment",
-    default=True,
-    show_default=True,
-    help="Warp and mask the source, or hide some of its units, in training.",
-)
-@click.option(
-    "--longest",
-    "longest_s",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds; longer utterances are refused.  [default: 60]",
+    help="Units of the source's recordings, which a middle layer predicts as well; once for each "
+    "source.",
 )
 @click.option(
     "--start-from",
     type=FOLDER,
     multiple=True,
-    help="What 'translate pretrain' made of the source's or the target's units. Repeatable.",
+    help="A denoiser of the source's or the target's units, of 'translate pretrain'. Repeatable.",
 )
 @click.option(
     "--pseudo",
@@ -122,27 +94,11 @@ corpus_option = click.option(
     multiple=True,
     metavar="SOURCE TARGET_UNITS",
     help="Pairs of which a machine made one side, under one id in both: sources by a translator "
-    "the other way round, or targets of the nearest source. Repeatable.",
+    "in the other direction, or targets of the nearest source. Repeatable.",
 )
-@click.option(
-    "--pseudo-cap",
-    "cap",
-    type=click.FloatRange(min=0, min_open=True),
-    default=2.0,
-    show_default=True,
-    help="The most of those for a true pair; true ones are taken more often where there are more.",
-)
-@training_options(
-    steps=4000,
-    batch_size=24,
-    learning_rate=1e-3,
-    validate_every=100,
-    patience=8,
-    annealing="cosine",
-)
+@options_of(TranslationConfig, task.RECIPE)
 @out_option("the translator; <out>.training gets the checkpoint and log.csv")
-@seed_option
-@device_option
+@running_options
 def train(
     source: Path,
     target: Path,
@@ -151,22 +107,18 @@ def train(
     source_units: tuple[Path, ...],
     corpora: tuple[Path, ...],
     split: str | None,
-    architecture: str,
-    augment: bool,
     start_from: tuple[Path, ...],
     pseudo: tuple[tuple[Path, Path], ...],
-    cap: float,
+    config: TranslationConfig,
+    recipe: Recipe,
     out: Path,
-    seed: int,
-    device: str,
-    **options: Any,
+    running: Running,
 ) -> None:
     """Train a translator from SOURCE (a features folder or a unit file) to TARGET_UNITS.
 
-    PAIRS say which utterances say the same; for the other direction give the same pairs, and the
-    other source and target. Some pairs are held out to see when to stop, by their unit-BLEU. What
-    is kept are moving averages of the weights, in place of an average of the last checkpoints.
-    Interrupted, it goes on where it stopped when the same command is given again.
+    PAIRS has the utterances that are translations of each other; for the other direction give the
+    same pairs, and exchange source and target. Some pairs are held out to decide when to stop, by
+    their unit-BLEU. Interrupted, it goes on where it stopped when the same command is given again.
 
     \b
     Recordings without pairs help as well:
@@ -176,67 +128,304 @@ def train(
     translate baseline nearest … --unpaired --out near.es.parquet;
       then --pseudo en near.es.parquet, the baseline to beat
     """
-    from zerochain.training.device import is_main_process, resolve_device
-    from zerochain.translation.pseudo import Pseudo
-    from zerochain.translation.stage import train_translator
-    from zerochain.translation.task import TranslationConfig
-
-    training = training_config(options, seed)
-    flags = {name: options.pop(name) for name in ("restart", "tensorboard")}
-    given = {name: value for name, value in options.items() if value is not None}
-    if "subsampling" in given:
-        given["subsampling"] = int(given["subsampling"])
-    losses = {n: given.pop(n) for n in TranslationConfig.model_fields if n in given}
-    if not augment:
-        losses |= {"warp": 0, "tilt_db": 0, "n_time_masks": 0, "n_band_masks": 0}
-        losses |= {"hidden_units": 0}
     _, report = train_translator(
-        _files([(source, target, pairs), *also], source_units),
+        _parallel([(source, target, pairs), *also], source_units),
         out,
-        network={**given, "architecture": architecture},
-        config=checked(TranslationConfig, **losses),
-        training=training,
-        part=part_of(corpora, split),
+        config=config,
+        recipe=recipe,
+        running=running,
+        part=_part_of(corpora, split),
         start_from=start_from,
         pseudo=[Pseudo(*files) for files in pseudo],
-        cap=cap,
-        device=resolve_device(device),
-        **flags,
     )
     if not is_main_process():
         return
     click.echo(
-        f"{out}: {architecture} from {report['n_pairs']} pairs, {report['n_held_out']} of them "
-        "held out"
+        f"{out}: {report.architecture} from {counted(report.n_pairs, 'pair')}, "
+        f"{report.n_held_out} of them held out"
     )
     if pseudo:
-        left = [f"{n} {why.replace('_', ' ')}" for why, n in report["pseudo_left_out"].items() if n]
+        left = [f"{n} {why.replace('_', ' ')}" for why, n in report.pseudo_left_out.items() if n]
         without = f"; left out: {', '.join(left)}" if left else ""
-        click.echo(f"  and from {report['n_pseudo']} made-up pairs{without}")
-    say_training(report)
+        click.echo(f"  and from {counted(report.n_pseudo, 'pseudo pair')}{without}")
+    echo_training(report)
 
 
-def say_training(report: Mapping[str, Any]) -> None:
-    """Say how the training of a translator's network went."""
-    reached = f"unit-BLEU {report['unit_bleu']:.1f}, cross-entropy {report['cross_entropy']:.2f}"
-    click.echo(f"  {training_text(report, reached)}")
+def echo_training(report: TranslationTraining) -> None:
+    """Print how the training of a translator, or of what is trained like one, went."""
+    reached = f"unit-BLEU {report.unit_bleu:.1f}, cross-entropy {report.cross_entropy:.2f}"
+    click.echo(f"  {training_text(asdict(report), reached)}")
 
 
-def _files(sides: list[tuple[Path, Path, Path]], source_units: tuple[Path, ...]) -> list[Parallel]:
-    from zerochain.translation.data import Parallel
-
+def _parallel(
+    sides: Sequence[tuple[Path, Path, Path]], source_units: tuple[Path, ...]
+) -> list[Parallel]:
     if source_units and len(source_units) != len(sides):
         raise click.BadParameter(
-            f"--source-units is given {len(source_units)} times for {len(sides)} sources"
+            f"--source-units is given {counted(len(source_units), 'time')} for "
+            f"{counted(len(sides), 'source')}"
         )
     own = source_units or (None,) * len(sides)
     return [Parallel(*side, units) for side, units in zip(sides, own, strict=True)]
 
 
-def part_of(corpora: tuple[Path, ...], split: str | None) -> Part | None:
-    """What --corpus and --split name; None without them."""
-    from zerochain.translation.data import Part
-
+def _part_of(corpora: tuple[Path, ...], split: str | None) -> Part | None:
+    """The part that --corpus and --split name; None without them."""
     if bool(corpora) != (split is not None):
         raise click.BadParameter("--split and --corpus go together: whose split is it?")
     return None if split is None else Part(corpora, split)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain translate pretrain en.parquet --out pretrained/en\n"
+    "zerochain translate pretrain es.parquet more.es.parquet --out pretrained/es\n"
+    "zerochain translate train en.parquet es.parquet pairs.parquet --start-from pretrained/en "
+    "--start-from pretrained/es --out translators/en-es",
+)
+@click.argument("units", type=FILE, nargs=-1, required=True)
+@options_of(
+    PretrainingConfig,
+    pretraining.RECIPE,
+    without=("subsampling", "auxiliary", "auxiliary_weight", "pseudo_cap"),
+)
+@out_option("the denoiser, for 'translate train --start-from'")
+@running_options
+def pretrain(
+    units: tuple[Path, ...],
+    config: PretrainingConfig,
+    recipe: Recipe,
+    out: Path,
+    running: Running,
+) -> None:
+    """Learn which UNITS follow which in a language: predict them from units with masked spans.
+
+    No pairs are needed, so give all unit files there are of one unit model. Translators from these
+    units start from the encoder, translators into them from the decoder.
+    """
+    model, report = pretrain_denoiser(units, out, config=config, recipe=recipe, running=running)
+    if is_main_process():
+        click.echo(
+            f"{out}: {model.architecture} from {counted(report.n_utterances, 'utterance')}, "
+            f"{report.n_held_out} held out"
+        )
+        echo_training(report)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain translate decode translators/en-es en --corpus corpora/en --split test "
+    "--beam 5 --out test.es.parquet\n"
+    "zerochain translate decode translators/en-es en --id en0004 --attention maps "
+    "--out one.parquet",
+)
+@click.argument("translator", type=FOLDER)
+@click.argument("source", type=PATH)
+@beam_option
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help="Draw each unit from this many of the likeliest instead, from --seed.",
+)
+@click.option("--id", "ids", multiple=True, help="Translate this utterance alone. Repeatable.")
+@corpora_option
+@click.option("--split", help="Translate this split of --corpus alone.")
+@click.option(
+    "--attention",
+    type=FOLDER,
+    help="A folder for maps of which part of the source each unit comes from, <id>.npz.",
+)
+@click.option(
+    "--scores", type=FILE, help="A scores.jsonl to which the real-time factor is appended."
+)
+@click.option("--system", help="Name of the system there.")
+@out_option("the unit file; its units have no durations", FILE)
+@seed_option
+@device_option
+def decode(
+    translator: Path,
+    source: Path,
+    beam: int,
+    sample: int | None,
+    ids: tuple[str, ...],
+    corpora: tuple[Path, ...],
+    split: str | None,
+    attention: Path | None,
+    scores: Path | None,
+    system: str | None,
+    out: Path,
+    seed: int,
+    device: str,
+) -> None:
+    """Translate SOURCE, a features folder or a unit file like the TRANSLATOR's, into units."""
+    if sample is not None and beam > 1:
+        raise click.BadParameter("--beam is for the best translation, --sample for varied ones")
+    done = translate_files(
+        translator,
+        source,
+        out,
+        search=Search(beam, sample, seed),
+        ids=ids,
+        part=_part_of(corpora, split),
+        attention=attention,
+        scores=scores,
+        system=system,
+        device=resolve_device(device),
+    )
+    units = done.unit_file.units
+    click.echo(
+        f"{out}: {counted(len(units), 'translation')}, {done.n_distinct} different, "
+        f"{counted(sum(map(len, units.values())), 'unit')}"
+    )
+    click.echo(
+        f"  {done.seconds:.2f} s for {done.source_s:.1f} s of recordings (real-time factor "
+        f"{done.real_time_factor:.3f}, in batches, without encoding and synthesis)"
+    )
+    if len(units) > 1 and done.n_distinct == 1:
+        click.echo("  all are the same: the translator ignores its input", err=True)
+    if done.silent:
+        click.echo(f"  silent, so the translation is hallucinated: {listed(done.silent)}", err=True)
+    if done.cut:
+        click.echo(
+            f"  cut at the length limit, as decoding did not end: {listed(done.cut)}", err=True
+        )
+
+
+@click.command(
+    cls=Command,
+    example="zerochain translate speech translators/en-es inverters/es in.wav out.wav",
+)
+@click.argument("translator", type=FOLDER)
+@click.argument("inverter", type=FOLDER)
+@click.argument("recording", type=FILE)
+@click.argument("out", type=FILE)
+@click.option(
+    "--source-model",
+    type=FOLDER,
+    help="The unit model of the source, where the translator takes units.",
+)
+@click.option("--voice", help="Voice of the output; not needed where the inverter has one voice.")
+@click.option("--like", type=FILE, help="Speak like this recording; takes --speakers.")
+@click.option(
+    "--speakers", type=FOLDER, help="The speaker encoder that the inverter was trained with."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Speaking rate: 2 is twice as fast.",
+)
+@beam_option
+@channel_option
+@seed_option
+@device_option
+def speech(
+    translator: Path,
+    inverter: Path,
+    recording: Path,
+    out: Path,
+    source_model: Path | None,
+    voice: str | None,
+    like: Path | None,
+    speakers: Path | None,
+    rate: float,
+    beam: int,
+    channel: str,
+    seed: int,
+    device: str,
+) -> None:
+    """Speak the translation of a RECORDING with an INVERTER, into the WAV called OUT."""
+    if (like is None) != (speakers is None) or (like is not None and voice is not None):
+        raise click.BadParameter("--like and --speakers go together, and without --voice")
+    made = translate_recording(
+        translator,
+        inverter,
+        recording,
+        out,
+        Speaking(voice, like, speakers, manner=Manner(rate=rate), seed=seed),
+        source_model=source_model,
+        search=Search(beam),
+        channel=channel,
+        device=resolve_device(device),
+    )
+    click.echo(f"{out}: {counted(made.n_units, 'unit')}, {made.duration_s:.2f} s of speech")
+    stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in made.seconds.items())
+    click.echo(
+        f"  {stages} for a recording of {made.heard_s:.2f} s (real-time factor "
+        f"{made.real_time_factor:.2f}, with reading the models)"
+    )
+    if made.is_still:
+        click.echo("  the recording is silent, so the translation is hallucinated", err=True)
+    if made.is_cut:
+        click.echo("  cut at the length limit, as decoding did not end", err=True)
+
+
+targets_argument = click.argument("targets", type=FILE)
+pairs_argument = click.argument("pairs", type=FILE)
+corpus_option = click.option("--corpus", type=FOLDER, required=True, help="Corpus of the sources.")
+train_split_option = click.option(
+    "--train-split", default="train", show_default=True, help="Whose pairs are the examples."
+)
+split_option = click.option(
+    "--split", default="test", show_default=True, help="Whose sources are translated."
+)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain translate baseline nearest features/en units/es.parquet "
+    "corpora/pairs.parquet --corpus corpora/en --out nearest.parquet",
+)
+@click.argument("features", type=FOLDER)
+@targets_argument
+@pairs_argument
+@corpus_option
+@train_split_option
+@split_option
+@click.option(
+    "--normalisation",
+    type=click.Choice(["auto", "none", "corpus", "speaker", "utterance"]),
+    default="auto",
+    show_default=True,
+    help="Of the features; auto: per speaker where all are known, else per utterance.",
+)
+@click.option(
+    "--step-ms",
+    type=click.FloatRange(min=1),
+    default=STEP_MS,
+    show_default=True,
+    help="Frames are averaged to steps of this length.",
+)
+@click.option(
+    "--unpaired",
+    is_flag=True,
+    help="Translate the utterances of --split without a pair: pseudo pairs for 'translate train "
+    "--pseudo'.",
+)
+@out_option("the units", FILE)
+@jobs_option
+def nearest(normalisation: str, out: Path, **options: Any) -> None:
+    """The units in TARGETS of the training source whose FEATURES are nearest, by DTW."""
+    kind: Any = None if normalisation == "auto" else normalisation
+    found = nearest_baseline(out=out, normalisation=kind, **options)
+    n_examples = len(set(found.values()))
+    click.echo(
+        f"{counted(len(found), 'utterance')}, {counted(n_examples, 'different example')} → {out}"
+    )
+
+
+@click.command(
+    cls=Command,
+    example="zerochain translate baseline frequent units/es.parquet corpora/pairs.parquet "
+    "--corpus corpora/en --out frequent.parquet",
+)
+@targets_argument
+@pairs_argument
+@corpus_option
+@train_split_option
+@split_option
+@out_option("the units", FILE)
+def frequent(out: Path, **options: Any) -> None:
+    """The same units for all sources: the most frequent of TARGETS, or the most central of them."""
+    click.echo(f"the units of {frequent_baseline(out=out, **options)} for all sources → {out}")

@@ -1,9 +1,9 @@
-"""The conformer (Gulati et al. 2020), small, and what makes its input shorter.
+"""The conformer (Gulati et al. 2020), the attention that it is made of, and its subsampling.
 
-Its convolutions end in layer rather than batch normalisation, and positions are rotary: so an
-utterance gives the same alone and in a batch, and nothing is learned about a longest length.
-
-Attention over sequences: rotary positions, masks for batches, caches for decoding.
+Half a feed-forward layer, self-attention, a convolution, and the other half of the feed-forward.
+Unlike the paper's, convolutions have layer rather than batch normalisation, so that an utterance
+gives the same alone and in a batch, and positions are rotary (Su et al. 2021), so that no longest
+length is learned. Beyond an utterance's end everything is zero, and no key is attended to.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def sinusoids(n: int, width: int, first: int = 0, device: torch.device | None = 
 
 
 def rotated(x: Tensor, first: int = 0) -> Tensor:
-    """x (…, T, D), D even, turned by its positions, so that products tell distances alone.
+    """Rotary position embedding of x (…, T, D), D even; the first position is `first`.
 
-    Rotary position embedding (Su et al. 2021). The first position is `first`.
+    Pairs of dimensions are rotated by angles in proportion to the position, so that the product of
+    a query and a key depends on the distance between them alone.
     """
     angles = _angles(x.shape[-2], x.shape[-1] // 2, first, x.device)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
@@ -44,7 +45,7 @@ def _angles(n: int, n_waves: int, first: int, device: torch.device | None) -> Te
 
 
 def attention_mask(lengths: Tensor, n: int) -> Tensor:
-    """Which keys there are: lengths (B,) → (B, 1, 1, n), true where one is real."""
+    """Lengths (B,) → (B, 1, 1, n), true where a key is real and not padding."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, None]
 
 
@@ -80,10 +81,11 @@ class Attention(nn.Module):
         """Queries over keys and values → (B, T, W).
 
         Args:
-            mask: (B, 1, 1 or T, S), true where a key may be seen; None for all.
-            causal: nothing sees what comes after it.
+            mask: (B, 1, 1 or T, S), true where a key may be attended to; None for all.
+            causal: no query attends to later keys.
         """
-        # Dropout of the weights would take the slow way, a sixth of a training step's time.
+        # Dropout of the attention weights would rule out torch's fast kernel: it is a sixth of a
+        # training step's time.
         y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         result: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return result
@@ -100,7 +102,7 @@ class Attention(nn.Module):
         return self.attend(self.queries(x), k, v, mask, causal)
 
     def weights(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """How much x attends to each memory step, the mean of the heads: (B, T, S)."""
+        """Attention weights of x over the memory's steps, averaged over heads: (B, T, S)."""
         k, _ = self.keys_values(memory)
         q = self.queries(x)
         products = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
@@ -127,12 +129,13 @@ _KERNEL = 5
 
 
 class Subsampling(nn.Module):
-    """Frames (B, T, D), or units (B, T), → (B, ⌈T / factor⌉, W), zero beyond each one's end.
+    """Frames (B, T, D) or units (B, T) → (B, ⌈T / factor⌉, W), zero beyond each one's end.
 
-    Each convolution halves; units, and frames that keep their rate, are first embedded.
+    Each gated convolution halves the rate; units are first embedded, and so are frames that keep
+    their rate.
 
     Args:
-        n_in: D, or how many kinds of units there are, whatever hides one included.
+        n_in: D, or the number of units with the special tokens.
         width: W.
         factor: a power of two.
         units: whether the input is units.
@@ -153,7 +156,7 @@ class Subsampling(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left, and the new lengths (B,)."""
+        """The shorter sequences, and their lengths (B,)."""
         y = x if self.first is None else self.first(x)
         y = y * mask_of(lengths, y.shape[1])[..., None]
         for halving in self.halvings:
@@ -164,7 +167,7 @@ class Subsampling(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Half a feed-forward layer, attention, a convolution, and the other half."""
+    """Half a feed-forward layer, attention, a convolution, and the other half, (B, T, W)."""
 
     def __init__(self, width: int, n_heads: int, kernel: int, factor: int, dropout: float) -> None:
         super().__init__()
@@ -204,7 +207,7 @@ class _Convolution(nn.Module):
 
 
 class ConformerEncoder(nn.Module):
-    """Frames (B, T, D) or units (B, T) → (B, T', W), and what a middle layer made of them."""
+    """Frames (B, T, D) or units (B, T) → (B, T', W), of the last and of the middle layer."""
 
     def __init__(
         self,

@@ -1,8 +1,10 @@
-"""A Transformer that says units one after the other, attending to what an encoder heard.
+"""Decoders that predict units one after the other, attending to an encoder's output.
 
-Tokens are the units 0 … K - 1; in front of all stands K + 1, and K, the end, follows the last.
-
-The encoder and decoder of Tjandra, Sakti and Nakamura (2020): LSTMs and MLP attention.
+The Transformer of Vaswani et al. (2017), and the LSTM encoder and decoder with MLP attention of
+Tjandra, Sakti and Nakamura (2020). Tokens are the units 0 … K - 1, the end K, which follows the
+last unit, and the begin K + 1, which precedes the first. A decoder runs in two ways, with equal
+scores: over all tokens at once (`forward`, for training with teacher forcing), and token by token
+from a state (`begin`, `step`), whose rows a beam search may repeat and drop (`select`).
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from zerochain.modules.conformer import Attention, FeedForward, attention_mask, 
 from zerochain.modules.encoder import halved, mask_of
 
 State = Mapping[str, Tensor]
-"""What a decoder remembers of what it has said so far: tensors (B, …)."""
+"""A decoder's state after the tokens so far: tensors (B, …)."""
 
 
 def select(state: State, rows: Tensor) -> State:
-    """The state of these rows, some of them more than once, as beams want it."""
+    """The state of these rows, some of them more than once, as a beam search needs it."""
     return {name: value[rows] for name, value in state.items()}
 
 
@@ -36,8 +38,31 @@ def begin_of(n_units: int) -> int:
     return n_units + 1
 
 
+IGNORED = -100
+"""The label of padding, which `torch.nn.functional.cross_entropy` leaves out."""
+
+
+def teacher_forcing(units: Tensor, lengths: Tensor, n_units: int) -> tuple[Tensor, Tensor]:
+    """A decoder's inputs in training and the label that follows each, both (B, U + 1).
+
+    Args:
+        units: (B, U), with any values beyond the lengths (B,).
+        n_units: how many units there are.
+    """
+    real = torch.arange(units.shape[1], device=units.device) < lengths[:, None]
+    units = units.masked_fill(~real, end_of(n_units))
+    begin = units.new_full((len(units), 1), begin_of(n_units))
+    labels = torch.cat([units, units.new_full((len(units), 1), end_of(n_units))], dim=1)
+    beyond = torch.arange(labels.shape[1], device=units.device) > lengths[:, None]
+    return torch.cat([begin, units], dim=1), labels.masked_fill(beyond, IGNORED)
+
+
 class DecoderLayer(nn.Module):
-    """Attention over what was said, over what was heard, and a feed-forward layer."""
+    """Self-attention, cross-attention to the encoder's output, and a feed-forward layer.
+
+    `said` is the self-attention and `heard` the cross-attention: bundles hold their weights by
+    these names.
+    """
 
     def __init__(
         self, width: int, memory_width: int, n_heads: int, factor: int, dropout: float
@@ -49,20 +74,24 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(width, factor, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def over_said(self, x: Tensor) -> Tensor:
-        """x (B, U, W) after causal attention over itself."""
+    def self_attended(self, x: Tensor) -> Tensor:
+        """x (B, U, W) after causal self-attention."""
         y: Tensor = x + self.dropout(self.said(self.said_norm(x), causal=True))
         return y
 
-    def over_heard(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """x (B, U, W) after attention over the memory's keys and values, and all else."""
+    def cross_attended(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """x (B, U, W) after attention to the memory's keys and values, and the feed-forward."""
         q = self.heard.queries(self.heard_norm(x))
         x = x + self.dropout(self.heard.attend(q, k, v, mask))
         y: Tensor = x + self.feed_forward(x)
         return y
 
-    def over_cached(self, x: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`over_said` for the newest token alone, (B, 1, W), and all keys and values so far."""
+    def self_attended_step(self, x: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`self_attended` for the newest token alone, (B, 1, W); returns keys and values with it.
+
+        Args:
+            k, v: keys and values of all tokens before, (B, heads, U, W / heads).
+        """
         y = self.said_norm(x)
         first = k.shape[2]
         new_k, new_v = self.said.keys_values(y, first)
@@ -71,7 +100,7 @@ class DecoderLayer(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """Tokens (B, U) and a memory (B, S, M) → scores of what follows each token (B, U, K + 1).
+    """Tokens (B, U) and a memory (B, S, M) → scores of the next token after each (B, U, K + 1).
 
     Args:
         n_units: K.
@@ -101,48 +130,49 @@ class TransformerDecoder(nn.Module):
         self.output = nn.Linear(width, n_units + 1)
 
     def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
-        """Scores, all at once, of what follows each token; `lengths` (B,) are the memory's."""
+        """Scores of the next token after each; `lengths` (B,) are the memory's."""
         x, mask = self._embedded(tokens), attention_mask(lengths, memory.shape[1])
         for layer in self._layers:
-            x = layer.over_heard(layer.over_said(x), *layer.heard.keys_values(memory), mask)
+            x = layer.cross_attended(layer.self_attended(x), *layer.heard.keys_values(memory), mask)
         return self._scores(x)
 
     def begin(self, memory: Tensor, lengths: Tensor) -> State:
         """The state before the first token."""
-        heard = [layer.heard.keys_values(memory) for layer in self._layers]
-        nothing = torch.stack([k[:, :, :0] for k, _ in heard], dim=1)
+        # The memory's keys and values are computed once, not again for each token.
+        memories = [layer.heard.keys_values(memory) for layer in self._layers]
+        empty = torch.stack([k[:, :, :0] for k, _ in memories], dim=1)
         return {
             "mask": attention_mask(lengths, memory.shape[1]),
-            "heard_keys": torch.stack([k for k, _ in heard], dim=1),
-            "heard_values": torch.stack([v for _, v in heard], dim=1),
-            "keys": nothing,
-            "values": nothing,
+            "memory_keys": torch.stack([k for k, _ in memories], dim=1),
+            "memory_values": torch.stack([v for _, v in memories], dim=1),
+            "keys": empty,
+            "values": empty,
         }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Scores (B, K + 1) of what follows the newest tokens (B,), and the state after them."""
+        """Scores (B, K + 1) of the token after the newest ones (B,), and the state after those."""
         x = self._embedded(tokens[:, None], first=state["keys"].shape[3])
         keys, values = [], []
         for i, layer in enumerate(self._layers):
-            x, k, v = layer.over_cached(x, state["keys"][:, i], state["values"][:, i])
-            heard = state["heard_keys"][:, i], state["heard_values"][:, i]
-            x = layer.over_heard(x, *heard, state["mask"])
+            x, k, v = layer.self_attended_step(x, state["keys"][:, i], state["values"][:, i])
+            attended = state["memory_keys"][:, i], state["memory_values"][:, i]
+            x = layer.cross_attended(x, *attended, state["mask"])
             keys.append(k)
             values.append(v)
-        said = {"keys": torch.stack(keys, dim=1), "values": torch.stack(values, dim=1)}
-        return self._scores(x)[:, 0], {**state, **said}
+        new = {"keys": torch.stack(keys, dim=1), "values": torch.stack(values, dim=1)}
+        return self._scores(x)[:, 0], {**state, **new}
 
     def attention(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
-        """How much of each memory step it attends to after each token: (B, U, S).
+        """Attention weights of the memory's steps after each token: (B, U, S).
 
         The mean over layers and heads.
         """
         x, mask = self._embedded(tokens), attention_mask(lengths, memory.shape[1])
         maps = []
         for layer in self._layers:
-            x = layer.over_said(x)
+            x = layer.self_attended(x)
             maps.append(layer.heard.weights(layer.heard_norm(x), memory, mask))
-            x = layer.over_heard(x, *layer.heard.keys_values(memory), mask)
+            x = layer.cross_attended(x, *layer.heard.keys_values(memory), mask)
         return torch.stack(maps).mean(dim=0)
 
     @property
@@ -166,8 +196,8 @@ class RecurrentEncoder(nn.Module):
     Bidirectional LSTMs; after each of the first log2(factor) ones only every second step is kept.
 
     Args:
-        first: what makes frames of the input: an embedding of units, or a layer over frames.
-        n_in: channels of what `first` makes.
+        first: an embedding of units, or a layer over frames.
+        n_in: channels of the output of `first`.
         width: of each direction.
         factor: a power of two, at most 2 ** n_layers.
     """
@@ -185,7 +215,7 @@ class RecurrentEncoder(nn.Module):
         self.middle = (n_layers + 1) // 2
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The last layer's output, the middle one's as the last one's steps, and their lengths."""
+        """The last layer's output, the middle one's at the same steps, and their lengths (B,)."""
         y = self.first(x)
         middle = y
         for i, layer in enumerate(self.layers, start=1):
@@ -200,9 +230,10 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """Tokens (B, U) and a memory (B, S, M) → scores of what follows each token (B, U, K + 1).
+    """Tokens (B, U) and a memory (B, S, M) → scores of the next token after each (B, U, K + 1).
 
-    One LSTM is fed the token and what was attended to last; its state asks the memory by an MLP.
+    One LSTM, whose input is the token and the context attended to last; an MLP of its state and
+    each step of the memory gives the attention weights.
 
     Args:
         n_units: K.
@@ -226,28 +257,28 @@ class RecurrentDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
-        """Scores of what follows each token; `lengths` (B,) are the memory's."""
+        """Scores of the next token after each; `lengths` (B,) are the memory's."""
         return self._run(tokens, memory, lengths)[0]
 
     def attention(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
-        """How much of each memory step it attends to after each token: (B, U, S)."""
+        """Attention weights of the memory's steps after each token: (B, U, S)."""
         return self._run(tokens, memory, lengths)[1]
 
     def begin(self, memory: Tensor, lengths: Tensor) -> State:
         """The state before the first token."""
-        nothing = memory.new_zeros(len(memory), self.width)
+        zeros = memory.new_zeros(len(memory), self.width)
         return {
             "memory": memory,
             "keys": self.key(memory),
             "mask": mask_of(lengths, memory.shape[1]),
-            "hidden": nothing,
-            "cell": nothing,
+            "hidden": zeros,
+            "cell": zeros,
             "context": memory.new_zeros(len(memory), memory.shape[2]),
             "attention": memory.new_zeros(memory.shape[:2]),
         }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Scores (B, K + 1) of what follows the newest tokens (B,), and the state after them."""
+        """Scores (B, K + 1) of the token after the newest ones (B,), and the state after those."""
         x = torch.cat([self.dropout(self.embedding(tokens)), state["context"]], dim=1)
         hidden, cell = self.cell(x, (state["hidden"], state["cell"]))
         energies = self.energy(torch.tanh(state["keys"] + self.query(hidden)[:, None]))[..., 0]

@@ -1,12 +1,19 @@
-"""Networks from speech, as frames or as units, to units of another language."""
+"""Networks from speech, as frames or as units, to units of another language.
+
+Three architectures over one interface: a conformer encoder with a Transformer decoder; the LSTMs
+with MLP attention of Tjandra, Sakti and Nakamura (2020); and a conformer whose output is read by
+connectionist temporal classification (CTC), which predicts all units at once. An auxiliary head may
+predict the source's own units from the encoder's middle layer, as Lee et al. (2022) do.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor, nn
 
+from zerochain.config import Config
 from zerochain.modules.conformer import (
     ConformerBlock,
     ConformerEncoder,
@@ -19,39 +26,47 @@ from zerochain.modules.unit_decoders import RecurrentDecoder, RecurrentEncoder, 
 Architecture = Literal["conformer", "rnn", "ctc"]
 Auxiliary = Literal["none", "ce", "ctc"]
 _AUXILIARY_LAYERS = 1
+_NO_OPTION = {"option": None}
 
 
-class TranslatorConfig(BaseModel):
-    """What a translator's network is built from; the defaults make 3.6 million parameters."""
+class NetworkSizes(Config):
+    """Sizes that are chosen, whatever the data are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    width: int = Field(192, ge=1, le=65_536)
+    """Channels of a layer; of each direction of an LSTM of the encoder."""
+    n_encoder_layers: int = Field(4, ge=1, le=256)
+    """Layers of the encoder."""
+    n_decoder_layers: int = Field(3, ge=1, le=256)
+    """Layers of the decoder; for CTC, layers after the encoder. The RNN has one."""
+    n_heads: int = Field(4, ge=1, le=1024)
+    """Attention heads, which share the width."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of each layer's output."""
+    factor: int = Field(2, ge=1, le=1024, json_schema_extra=_NO_OPTION)
+    """How many times wider feed-forward layers are inside."""
+    kernel: int = Field(15, ge=1, le=65_536, json_schema_extra=_NO_OPTION)
+    """Width of the conformer's convolutions in steps, odd."""
+    decoder_width: int = Field(512, ge=1, le=65_536, json_schema_extra=_NO_OPTION)
+    """Width of the LSTM that decodes."""
+    embedding: int = Field(128, ge=1, le=65_536, json_schema_extra=_NO_OPTION)
+    """Dimensions of a unit's embedding for LSTMs."""
+
+
+class TranslatorConfig(NetworkSizes):
+    """All that a network is built from; the defaults make 3.6 million parameters."""
 
     architecture: Architecture = "conformer"
-    """A conformer and a Transformer that says one unit after the other; LSTMs that do; or a
-    conformer that says all at once (CTC)."""
     n_in: int = Field(80, ge=1, le=2**20)
-    """Dimensions of a frame, or how many source units there are."""
-    hears_units: bool = False
+    """Dimensions of a frame, or the number of source units."""
+    # Bundles up to version 1 call it "hears_units".
+    from_units: bool = Field(False, validation_alias=AliasChoices("from_units", "hears_units"))
+    """Whether the source is units rather than frames."""
     n_units: int = Field(256, ge=1, le=2**20)
-    """Target units."""
-    width: int = Field(192, ge=1, le=65_536)
-    """Of layers; of each direction of an LSTM of the encoder."""
-    n_encoder_layers: int = Field(4, ge=1, le=256)
-    n_decoder_layers: int = Field(3, ge=1, le=256)
-    n_heads: int = Field(4, ge=1, le=1024)
-    factor: int = Field(2, ge=1, le=1024)
-    """How many times wider feed-forward layers are inside."""
-    kernel: int = Field(15, ge=1, le=65_536)
-    """Of the conformer's convolutions, odd."""
+    """Number of target units."""
     subsampling: Literal[1, 2, 4, 8] = 4
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Of what each layer adds."""
-    decoder_width: int = Field(512, ge=1, le=65_536)
-    """Of the LSTM that decodes."""
-    embedding: int = Field(128, ge=1, le=65_536)
-    """Dimensions of a unit for LSTMs."""
+    """Frames of the source per step of the encoder."""
     upsampling: int = Field(1, ge=1, le=1024)
-    """Steps of CTC for one of the encoder: as many as there are target units need."""
+    """CTC's steps per step of the encoder: as many as the target units need."""
     auxiliary: Auxiliary = "none"
     """How the source's own units are predicted from the encoder's middle layer: by a small
     decoder (cross-entropy), by CTC, or not at all."""
@@ -66,31 +81,20 @@ class TranslatorConfig(BaseModel):
             )
         if self.architecture != "rnn" and self.width % (2 * self.n_heads):
             raise ValueError(
-                f"width {self.width} can't be shared by {self.n_heads} heads of an even width"
+                f"width={self.width} can't be shared by {self.n_heads} heads of an even width"
             )
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernel {self.kernel} is not odd")
+            raise ValueError(f"kernel={self.kernel} is not odd")
         return self
-
-    @staticmethod
-    def published() -> dict[str, Any]:
-        """The choices of Tjandra et al. (2020)."""
-        return {
-            "architecture": "rnn",
-            "width": 256,
-            "n_encoder_layers": 3,
-            "subsampling": 8,
-            "decoder_width": 512,
-            "embedding": 128,
-        }
 
     @property
     def memory_width(self) -> int:
+        """Channels of the encoder's output."""
         return 2 * self.width if self.architecture == "rnn" else self.width
 
 
-class Heard(NamedTuple):
-    """What an encoder makes of a batch."""
+class EncoderOutput(NamedTuple):
+    """An encoder's output for a batch."""
 
     memory: Tensor
     """(B, S, M)"""
@@ -104,7 +108,7 @@ class Predicted(NamedTuple):
     """Scores of what there is to predict, before the softmax."""
 
     scores: Tensor
-    """(B, U, K + 1) of what follows each token; for CTC (B, steps, K + 1)."""
+    """(B, U, K + 1) of the token after each input token; for CTC (B, steps, K + 1)."""
     lengths: Tensor
     """(B,) of CTC's steps; else of the memory's."""
     auxiliary: Tensor | None
@@ -125,13 +129,13 @@ class CtcHead(nn.Module):
         return upsampled(self.output(self.norm(x)), self.upsampling)
 
 
-def hidden_of(n_in: int) -> int:
-    """The token in place of source units that are hidden."""
+def mask_token(n_in: int) -> int:
+    """The token that replaces masked source units."""
     return n_in
 
 
-def tag_of(n_in: int) -> int:
-    """The token in front of source units that were made up (Caswell et al. 2019)."""
+def tag_token(n_in: int) -> int:
+    """The token in front of source units that a machine made (Caswell et al. 2019)."""
     return n_in + 1
 
 
@@ -143,12 +147,12 @@ def upsampled(x: Tensor, factor: int) -> Tensor:
 class UnitTranslator(nn.Module):
     """Encoder and decoder, or the encoder and layers after it that CTC reads.
 
-    Inputs are frames (B, T, D), or units (B, T) with D for one that is hidden and D + 1 for the
-    tag in front of a source that was made up, and lengths (B,).
+    Inputs are frames (B, T, D) or units (B, T), and lengths (B,). With D kinds of units, D is a
+    masked unit and D + 1 the tag in front of a source that a machine made.
     """
 
     decoder: TransformerDecoder | RecurrentDecoder
-    """Where it says one unit after the other."""
+    """Where units are predicted one after the other, which CTC does not do."""
 
     def __init__(self, config: TranslatorConfig) -> None:
         super().__init__()
@@ -171,15 +175,15 @@ class UnitTranslator(nn.Module):
                 self.head = CtcHead(config.width, config.n_units, 1)
         self.auxiliary = _auxiliary(config)
 
-    def hear(self, x: Tensor, lengths: Tensor) -> Heard:
-        """What the encoder makes of a batch."""
+    def encode(self, x: Tensor, lengths: Tensor) -> EncoderOutput:
+        """The encoder's output for a batch."""
         memory, middle, lengths = self.encoder(x, lengths)
-        return Heard(memory, middle, lengths)
+        return EncoderOutput(memory, middle, lengths)
 
-    def ctc(self, heard: Heard) -> tuple[Tensor, Tensor]:
-        """Scores (B, S · upsampling, K + 1) and how many steps each has (B,)."""
-        y = upsampled(self.upsample(heard.memory), self.config.upsampling)
-        lengths = heard.lengths * self.config.upsampling
+    def ctc(self, encoded: EncoderOutput) -> tuple[Tensor, Tensor]:
+        """Scores (B, S · upsampling, K + 1) and the number of steps of each (B,)."""
+        y = upsampled(self.upsample(encoded.memory), self.config.upsampling)
+        lengths = encoded.lengths * self.config.upsampling
         real, mask = mask_of(lengths, y.shape[1])[..., None], attention_mask(lengths, y.shape[1])
         for block in self.blocks:
             y = block(y, real, mask)
@@ -188,47 +192,48 @@ class UnitTranslator(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor, tokens: Tensor, source_tokens: Tensor | None = None
     ) -> Predicted:
-        """Scores of everything that training wants to be predicted.
+        """Scores of everything that is predicted in training.
 
         Args:
-            tokens: (B, U) the begin and the target's units; CTC doesn't look at them.
+            tokens: (B, U), the teacher-forcing inputs: the begin and the target's units. CTC
+                ignores them.
             source_tokens: (B, U'), the same of the source's own units, for the auxiliary decoder.
         """
-        heard = self.hear(x, lengths)
+        encoded = self.encode(x, lengths)
         if self.config.architecture == "ctc":
-            scores, n_steps = self.ctc(heard)
+            scores, n_steps = self.ctc(encoded)
         else:
-            scores = self.decoder(tokens, heard.memory, heard.lengths)
-            n_steps = heard.lengths
+            scores = self.decoder(tokens, encoded.memory, encoded.lengths)
+            n_steps = encoded.lengths
         match self.auxiliary:
             case None:
                 return Predicted(scores, n_steps, None, None)
             case CtcHead():
-                n_auxiliary = heard.lengths * self.config.auxiliary_upsampling
-                return Predicted(scores, n_steps, self.auxiliary(heard.middle), n_auxiliary)
+                n_auxiliary = encoded.lengths * self.config.auxiliary_upsampling
+                return Predicted(scores, n_steps, self.auxiliary(encoded.middle), n_auxiliary)
             case decoder:
-                auxiliary = decoder(source_tokens, heard.middle, heard.lengths)
-                return Predicted(scores, n_steps, auxiliary, heard.lengths)
+                auxiliary = decoder(source_tokens, encoded.middle, encoded.lengths)
+                return Predicted(scores, n_steps, auxiliary, encoded.lengths)
 
 
 def _encoder(config: TranslatorConfig) -> nn.Module:
-    n_in = tag_of(config.n_in) + 1 if config.hears_units else config.n_in
+    n_in = tag_token(config.n_in) + 1 if config.from_units else config.n_in
     if config.architecture == "rnn":
         first = (
             nn.Embedding(n_in, config.embedding)
-            if config.hears_units
+            if config.from_units
             else nn.Sequential(nn.Linear(n_in, 2 * config.width), nn.LeakyReLU(0.01))
         )
         return RecurrentEncoder(
             first,
-            config.embedding if config.hears_units else 2 * config.width,
+            config.embedding if config.from_units else 2 * config.width,
             config.width,
             n_layers=config.n_encoder_layers,
             factor=config.subsampling,
             dropout=config.dropout,
         )
     return ConformerEncoder(
-        Subsampling(n_in, config.width, config.subsampling, config.hears_units),
+        Subsampling(n_in, config.width, config.subsampling, config.from_units),
         config.width,
         n_layers=config.n_encoder_layers,
         n_heads=config.n_heads,

@@ -1,10 +1,9 @@
-"""Translators that learn nothing, as functions of files: what any other has to beat.
+"""Baselines of translation, without any training: what a translator has to beat.
 
-The same translation for everything: what scores without any hearing at all.
-
-Translation by example: the target of the training source that sounds most alike.
-
-The baseline that a translator has to beat: it has learned nothing but where to look.
+Translation by example: the target of the most similar training source, by dynamic time warping
+(DTW) of features (`nearest_baseline`). Constant output: the most frequent target for every source,
+which ignores the input (`frequent_baseline`). With `unpaired`, the first is label propagation: it
+makes targets for sources that have none (`zerochain.translation.pseudo`).
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.features.normalisation import (
     NormalisationKind,
     default_normalisation,
@@ -35,140 +36,8 @@ from zerochain.metrics.abx_engine import prepared
 from zerochain.metrics.abx_kernel import ANGULAR, Doubles, Floats, Ints, dtw, frame_distances
 from zerochain.progress import track
 
-
-def most_frequent(targets: Sequence[Sequence[Hashable]]) -> int:
-    """The place of the most frequent target; of equally frequent ones the most central.
-
-    Units of speech hardly ever repeat themselves, so mostly the second rule decides: the least
-    edit distance to the other targets, over the length of the longer.
-
-    Raises:
-        InputError: there is none.
-    """
-    from rapidfuzz.distance import Levenshtein
-    from rapidfuzz.process import cdist
-
-    if not targets:
-        raise InputError("there is no training target", remedy="choose another training split")
-    keys = [tuple(target) for target in targets]
-    counts = Counter(keys)
-    distinct, most = list(counts), max(counts.values())
-    tied = [key for key in distinct if counts[key] == most]
-    distances = cdist(tied, distinct, scorer=Levenshtein.normalized_distance, dtype=np.float64)
-    weights = np.array([counts[key] for key in distinct])
-    return keys.index(tied[int(np.argmin(distances @ weights))])
-
-
 STEP_MS = 40.0
 """Frames are averaged to steps of this length: DTW of shorter ones takes far longer."""
-
-
-def nearest_sources(
-    features: Features,
-    queries: Sequence[str],
-    examples: Sequence[str],
-    *,
-    step_ms: float = STEP_MS,
-    jobs: int | None = None,
-) -> dict[str, str]:
-    """Each query's nearest example by DTW of angles between frames, over the path's length.
-
-    Frames are averaged to `step_ms`. Of equally near examples the first is taken. A query that
-    is among the examples is its own nearest; leave it out to find another.
-
-    Args:
-        features: of queries and examples; normalise them where speakers differ.
-        jobs: threads; None takes the cores this process may use.
-
-    Raises:
-        InputError: no query, no example, or one without features.
-    """
-    if not queries or not examples:
-        raise InputError(
-            f"{len(queries)} utterances to translate and {len(examples)} examples",
-            cause="no pair is in the training split, or nothing in the other",
-            remedy="choose other splits",
-        )
-    wanted = list(dict.fromkeys([*queries, *examples]))
-    check_same_ids(wanted, features.index, "pairs", "features")
-    n_averaged = max(1, round(step_ms / features.step_ms))
-    frames = {name: _columns(features[name], n_averaged) for name in wanted}
-    packed, bounds = _packed([frames[name] for name in examples])
-
-    def search(name: str) -> str:
-        return examples[int(np.argmin(_distances(frames[name], packed, bounds)))]
-
-    with ThreadPoolExecutor(jobs or cores()) as pool:
-        try:
-            found = track(pool.map(search, queries), "Nearest examples", len(queries))
-            return dict(zip(queries, found, strict=True))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _columns(frames: NDArray[np.float32], n: int) -> Floats:
-    """Every n of (T, D) frames averaged, at the end fewer, as the kernel takes them: (R, T / n)."""
-    starts = np.arange(0, len(frames), n)
-    sizes = np.diff(starts, append=len(frames))[:, None]
-    means = np.add.reduceat(frames, starts, axis=0, dtype=np.float64) / sizes
-    return np.ascontiguousarray(prepared(means.astype(np.float32), ANGULAR).T)
-
-
-def _packed(examples: Sequence[Floats]) -> tuple[Floats, Ints]:
-    """Examples one after the other, flat, and where each one's frames begin (n + 1,)."""
-    bounds = np.concatenate([[0], np.cumsum([x.shape[1] for x in examples])]).astype(np.int64)
-    return np.concatenate([x.ravel() for x in examples]), bounds
-
-
-@compiled()
-def _distances(query: Floats, packed: Floats, bounds: Ints) -> Doubles:
-    """DTW of a query (R, T) to each example."""
-    n_rows, length = query.shape
-    widest = 0
-    for i in range(len(bounds) - 1):
-        widest = max(widest, bounds[i + 1] - bounds[i])
-    local = np.empty((length, widest), np.float32)
-    cost = np.empty((length, widest), np.float64)
-    out = np.empty(len(bounds) - 1)
-    for i in range(len(bounds) - 1):
-        start, end = bounds[i], bounds[i + 1]
-        example = packed[start * n_rows : end * n_rows].reshape((n_rows, end - start))
-        frame_distances(ANGULAR, query, 0, length, example, local)
-        out[i] = dtw(local, 0, end - start, length, cost)[0]
-    return out
-
-
-@dataclass(frozen=True)
-class Examples:
-    """What a baseline knows, and what it is asked."""
-
-    targets: Mapping[str, str]
-    """Training source → its target, the first of several."""
-    queries: tuple[str, ...]
-    """The sources to translate."""
-    spoken: UnitFile
-    """The units of the targets."""
-    corpus: Corpus
-    """The sources'."""
-
-    def write(self, path: Path, chosen: Mapping[str, str], method: str) -> UnitFile:
-        """Write for each query the merged units of a target, without durations."""
-        units: dict[str, NDArray[np.int32]] = {
-            query: self.spoken.segments(chosen[query])[0] for query in self.queries
-        }
-        speakers = {u.id: u.speaker for u in self.corpus.utterances}
-        made = UnitFile(
-            units=units,
-            n_units=self.spoken.n_units,
-            step_ms=self.spoken.step_ms,
-            model_id=self.spoken.model_id,
-            method=f"translated: {method}",
-            speakers={query: speakers[query] for query in self.queries},
-            corpus_id=self.corpus.id,
-        )
-        write_units(path, made)
-        return made
 
 
 def nearest_baseline(
@@ -185,23 +54,23 @@ def nearest_baseline(
     unpaired: bool = False,
     jobs: int | None = None,
 ) -> dict[str, str]:
-    """Translate each source into the target of the training source that sounds most alike.
+    """Translate each source into the target of the most similar training source.
 
     Args:
         features: of the sources, both splits.
         targets: unit file of the targets.
         pairs: which source has which targets; of several the first counts.
-        corpus: the sources'.
+        corpus: of the sources.
         out: the unit file to write.
-        train_split, split: whose pairs are the examples, and what is translated.
+        train_split, split: whose pairs are the examples, and whose sources are translated.
         normalisation: of the features; None: of each speaker, or utterance where one is unknown.
         step_ms: frames are averaged to steps of this length.
-        unpaired: translate the utterances of `split` that no pair names, rather than those that
-            one does: targets made up for them, to learn from (label propagation).
+        unpaired: translate the utterances of `split` without a pair, rather than those with one:
+            label propagation.
         jobs: threads.
 
     Returns:
-        Source → the training source it was found to be most like.
+        Source → the most similar training source.
 
     Raises:
         InputError: a source without features, a target without units, a split without pairs, or
@@ -237,9 +106,138 @@ def frequent_baseline(
     """
     examples = _examples(targets, pairs, corpus, train_split, split)
     names = list(examples.targets.values())
-    name = names[most_frequent([examples.spoken.segments(n)[0].tolist() for n in names])]
+    name = names[most_frequent([examples.units.segments(n)[0].tolist() for n in names])]
     examples.write(out, dict.fromkeys(examples.queries, name), "the most frequent target")
     return name
+
+
+def most_frequent(targets: Sequence[Sequence[Hashable]]) -> int:
+    """The index of the most frequent target; of equally frequent ones the most central.
+
+    Hardly any two targets are equal, so mostly the second rule decides: the least edit distance to
+    the other targets, over the length of the longer.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not targets:
+        raise InputError("there is no training target", remedy="choose another training split")
+    keys = [tuple(target) for target in targets]
+    counts = Counter(keys)
+    distinct, most = list(counts), max(counts.values())
+    tied = [key for key in distinct if counts[key] == most]
+    distances = cdist(tied, distinct, scorer=Levenshtein.normalized_distance, dtype=np.float64)
+    weights = np.array([counts[key] for key in distinct])
+    return keys.index(tied[int(np.argmin(distances @ weights))])
+
+
+def nearest_sources(
+    features: Features,
+    queries: Sequence[str],
+    examples: Sequence[str],
+    *,
+    step_ms: float = STEP_MS,
+    jobs: int | None = None,
+) -> dict[str, str]:
+    """Each query's nearest example by DTW of angles between frames, over the path's length.
+
+    Frames are averaged to `step_ms`. Of equally near examples the first is taken. A query that
+    is among the examples is its own nearest; leave it out to find another.
+
+    Args:
+        features: of queries and examples; normalise them where speakers differ.
+        jobs: threads; None takes the cores this process may use.
+
+    Raises:
+        InputError: no query, no example, or one without features.
+    """
+    if not queries or not examples:
+        raise InputError(
+            f"{counted(len(queries), 'utterance')} to translate and "
+            f"{counted(len(examples), 'example')}",
+            cause="no pair is in the training split, or no utterance in the other",
+            remedy="choose other splits",
+        )
+    wanted = list(dict.fromkeys([*queries, *examples]))
+    check_same_ids(wanted, features.index, "pairs", "features")
+    n_averaged = max(1, round(step_ms / features.step_ms))
+    frames = {name: _columns(features[name], n_averaged) for name in wanted}
+    packed, bounds = _packed([frames[name] for name in examples])
+
+    def search(name: str) -> str:
+        return examples[int(np.argmin(_distances(frames[name], packed, bounds)))]
+
+    with ThreadPoolExecutor(jobs or cores()) as pool:
+        try:
+            found = track(pool.map(search, queries), "Nearest examples", len(queries))
+            return dict(zip(queries, found, strict=True))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _columns(frames: NDArray[np.float32], n: int) -> Floats:
+    """Averages of n frames each of (T, D), of fewer at the end, for the kernel: (R, ⌈T / n⌉)."""
+    starts = np.arange(0, len(frames), n)
+    sizes = np.diff(starts, append=len(frames))[:, None]
+    means = np.add.reduceat(frames, starts, axis=0, dtype=np.float64) / sizes
+    return np.ascontiguousarray(prepared(means.astype(np.float32), ANGULAR).T)
+
+
+def _packed(examples: Sequence[Floats]) -> tuple[Floats, Ints]:
+    """Examples one after the other, flat, and where each one's frames begin (n + 1,)."""
+    bounds = np.concatenate([[0], np.cumsum([x.shape[1] for x in examples])]).astype(np.int64)
+    return np.concatenate([x.ravel() for x in examples]), bounds
+
+
+@compiled()
+def _distances(query: Floats, packed: Floats, bounds: Ints) -> Doubles:
+    """DTW of a query (R, T) to each example."""
+    n_rows, length = query.shape
+    widest = 0
+    for i in range(len(bounds) - 1):
+        widest = max(widest, bounds[i + 1] - bounds[i])
+    local = np.empty((length, widest), np.float32)
+    cost = np.empty((length, widest), np.float64)
+    out = np.empty(len(bounds) - 1)
+    for i in range(len(bounds) - 1):
+        start, end = bounds[i], bounds[i + 1]
+        example = packed[start * n_rows : end * n_rows].reshape((n_rows, end - start))
+        frame_distances(ANGULAR, query, 0, length, example, local)
+        out[i] = dtw(local, 0, end - start, length, cost)[0]
+    return out
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training pairs, and the sources to translate."""
+
+    targets: Mapping[str, str]
+    """Training source → its target, the first of several."""
+    queries: tuple[str, ...]
+    """The sources to translate."""
+    units: UnitFile
+    """Of the targets."""
+    corpus: Corpus
+    """Of the sources."""
+
+    def write(self, path: Path, chosen: Mapping[str, str], method: str) -> UnitFile:
+        """Write for each query the merged units of a target, without durations."""
+        units: dict[str, NDArray[np.int32]] = {
+            query: self.units.segments(chosen[query])[0] for query in self.queries
+        }
+        speakers = {u.id: u.speaker for u in self.corpus.utterances}
+        made = UnitFile(
+            units=units,
+            n_units=self.units.n_units,
+            step_ms=self.units.step_ms,
+            model_id=self.units.model_id,
+            method=f"translated: {method}",
+            speakers={query: speakers[query] for query in self.queries},
+            corpus_id=self.corpus.id,
+        )
+        write_units(path, made)
+        return made
 
 
 def _examples(
@@ -252,23 +250,18 @@ def _examples(
 ) -> Examples:
     if train_split == split and not unpaired:
         raise InputError(
-            f"split {split!r} can't be both learned from and translated",
-            remedy="choose another --split or --train-split",
+            f"split={split!r} can't be both the examples' and the one to translate",
+            remedy="choose another split= or train_split=",
         )
-    table, spoken, sources = read_pairs(pairs), read_units(targets), read_corpus(corpus)
+    table, units, sources = read_pairs(pairs), read_units(targets), read_corpus(corpus)
     known = table.of_split(sources, train_split).pairs
     asked = _unpaired(table, sources, split) if unpaired else _paired(table, sources, split)
     check_same_ids([s for s, _ in known] + asked, sources.ids, "sources of pairs", "corpus")
-    check_same_ids([target for _, target in known], spoken.ids, "pairs", "target units")
+    check_same_ids([target for _, target in known], units.ids, "pairs", "target units")
     first: dict[str, str] = {}
     for source, target in known:
         first.setdefault(source, target)
-    return Examples(
-        targets=first,
-        queries=tuple(asked),
-        spoken=spoken,
-        corpus=sources,
-    )
+    return Examples(targets=first, queries=tuple(asked), units=units, corpus=sources)
 
 
 def _paired(table: Pairs, sources: Corpus, split: str) -> list[str]:
@@ -282,6 +275,6 @@ def _unpaired(table: Pairs, sources: Corpus, split: str) -> list[str]:
         raise InputError(
             f"every utterance of split {split!r} has a pair",
             path=sources.folder,
-            remedy="leave --unpaired out, or choose another --split",
+            remedy="leave unpaired=True out, or choose another split=",
         )
     return names

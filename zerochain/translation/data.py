@@ -1,6 +1,9 @@
-"""Pairs of utterances as training sees them: read, held out, drawn, padded.
+"""Parallel data of a translator: pairs of a source and a target utterance.
 
-Parallel speech as files: which utterances say the same, heard in one way and said in another.
+Read from files (`read_parallel`), divided into training and validation (`held_out`), drawn into
+batches of like lengths (`Buckets`), concatenated (`joined`) and padded (`collated`). A target is
+the units of an utterance with repeats merged: only their order is translated, and an inverter
+predicts their durations. The source may come with its own units, for an auxiliary loss.
 """
 
 from __future__ import annotations
@@ -13,22 +16,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.modules.unit_decoders import begin_of, end_of
-from zerochain.training.loop import Batch
+from zerochain.modules.unit_decoders import end_of
 from zerochain.training.split import validation_ids
-from zerochain.translation.source import Array, SourceKind, arrays, read_source
+from zerochain.training.task import Batch
+from zerochain.translation.source import (
+    Array,
+    SourceKind,
+    arrays,
+    check_lengths,
+    read_source,
+)
 
 UnitArray = NDArray[np.int32]
-IGNORED = -100
-_SPREAD = 0.15  # by how much sizes are changed when pairs of like sizes are put together
+_SPREAD = 0.15  # random change of sizes before pairs are sorted by them, so that batches differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,40 +46,43 @@ class Pair:
     """A source, the target's units with repeats merged, and the source's own units likewise."""
 
     source: Array
-    """As the corpus has it: frames (T, D), or units (T,), one a step."""
+    """As its file has it: frames (T, D), or units (T,), one per step."""
     target: UnitArray
     own: UnitArray | None
     names: tuple[str, str]
-    """Of the utterances, told apart from those of the same name in other corpora."""
+    """Corpus and id of the source, and of the target, with a space between: unique over corpora."""
     pseudo: bool = False
-    """Whether one side was made up by a machine; where it is a source of units, it gets a tag."""
+    """Whether a machine made one side; a source of units then gets a tag."""
+
+    @property
+    def source_id(self) -> str:
+        """The source's id alone."""
+        return self.names[0].split(" ", 1)[1]
 
 
 def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[Pair]]:
-    """What to train on, and the pairs by which to see when training is done.
+    """The pairs to train on, and those to validate on.
 
-    Pairs that share an utterance, and those that share one with them, stay together: what is
-    held out is never heard or said in training.
+    Pairs that share an utterance stay together, and so do those that share one with them: no
+    utterance that is held out is used in training.
 
     Raises:
-        InputError: all pairs hang together, as a single one does.
+        InputError: all pairs are connected, as a single one is.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     names = [name for pair in pairs for name in (f"> {pair.names[0]}", f"< {pair.names[1]}")]
     _, codes = np.unique(names, return_inverse=True)
     ones, size = np.ones(len(pairs)), int(codes.max()) + 1
     graph = coo_matrix((ones, (codes[::2], codes[1::2])), shape=(size, size))
     n_groups, group = connected_components(graph, directed=False)
     if n_groups < 2:
-        what = "is 1 pair" if len(pairs) == 1 else f"are {len(pairs)} pairs that share utterances"
+        what = counted(len(pairs), "pair")
         raise InputError(
-            f"there {what}: none can be held out to see when training is done",
+            f"{what} can't be divided into training and validation"
+            + ("" if len(pairs) == 1 else ": all are connected by shared utterances"),
             cause="the pairs were restricted too much, or one utterance is in all of them",
-            remedy="give more pairs; a few hundred are the least from which anything is learned",
+            remedy="give more pairs; at least a few hundred are needed to learn anything",
         )
-    # By a name rather than by order, so that more pairs don't change who is held out.
+    # By a name rather than by order, so that more pairs don't change which are held out.
     label: dict[int, str] = {}
     for name, code in zip(names, codes, strict=True):
         label[group[code]] = min(name, label.get(group[code], name))
@@ -83,11 +96,11 @@ def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[P
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """Batches of pairs of like sizes, equally large in all, drawn anew in every epoch.
+    """Batches of pairs of like sizes and of about equal total size, drawn anew in every epoch.
 
     Args:
         sizes: of each pair (N,), whole numbers.
-        batch_size: pairs in a batch, on average; a batch is at least as large as the largest pair.
+        batch_size: pairs per batch, on average; a batch is at least as large as the largest pair.
     """
 
     sizes: NDArray[np.int64]
@@ -95,12 +108,12 @@ class Buckets:
 
     @property
     def n_batches(self) -> int:
-        """In an epoch."""
+        """Per epoch."""
         share = max(self.batch_size * self.sizes.mean(), int(self.sizes.max()))
         return max(1, int(self.sizes.sum() / share))
 
     def indices(self, step: int, seed: Sequence[int]) -> NDArray[np.int64]:
-        """The pairs of a step, from 1: the same for the same numbers. None of a batch is empty."""
+        """The pairs of a step, from 1: the same for the same seed. No batch is empty."""
         epoch, place = divmod(step - 1, self.n_batches)
         rng = np.random.default_rng([*seed, epoch])
         order = np.argsort(self.sizes * rng.uniform(1 - _SPREAD, 1 + _SPREAD, len(self.sizes)))
@@ -111,7 +124,7 @@ class Buckets:
 
 
 def joined(first: Pair, second: Pair, prepared: Callable[[Pair], Array]) -> tuple[Array, Pair]:
-    """Two pairs, one after the other: the prepared source, and the pair of both."""
+    """Two pairs concatenated: the prepared source, and the pair of both."""
     source = np.concatenate([prepared(first), prepared(second)])
     own = None
     if first.own is not None and second.own is not None:
@@ -126,7 +139,7 @@ def merged(units: UnitArray) -> UnitArray:
 
 
 def collated(sources: Sequence[Array], pairs: Sequence[Pair], n_units: int) -> Batch:
-    """Prepared sources and what is to be predicted of them, padded.
+    """Prepared sources and their targets, padded.
 
     Returns:
         "x" (B, T, D) or (B, T), "lengths" (B,), "targets" (B, U) and "n_targets" (B,), and, where
@@ -152,24 +165,9 @@ def padded(sequences: Sequence[Array], fill: int = 0) -> tuple[Tensor, Tensor]:
     return x, lengths
 
 
-def taught(units: Tensor, lengths: Tensor, n_units: int) -> tuple[Tensor, Tensor]:
-    """What a decoder is fed, and what is to follow each token of it, both (B, U + 1).
-
-    Args:
-        units: (B, U), whatever beyond the lengths (B,).
-        n_units: how many units there are.
-    """
-    real = torch.arange(units.shape[1], device=units.device) < lengths[:, None]
-    units = units.masked_fill(~real, end_of(n_units))
-    begin = units.new_full((len(units), 1), begin_of(n_units))
-    labels = torch.cat([units, units.new_full((len(units), 1), end_of(n_units))], dim=1)
-    beyond = torch.arange(labels.shape[1], device=units.device) > lengths[:, None]
-    return torch.cat([begin, units], dim=1), labels.masked_fill(beyond, IGNORED)
-
-
-def steps_needed(pairs: Sequence[tuple[int, int]], subsampling: int) -> int:
-    """How many steps CTC needs for one of the encoder, over pairs of input and output lengths."""
-    return max(math.ceil(said / math.ceil(heard / subsampling)) for heard, said in pairs)
+def ctc_steps_needed(lengths: Sequence[tuple[int, int]], subsampling: int) -> int:
+    """CTC's steps per step of the encoder, so that all (source, target) lengths fit."""
+    return max(math.ceil(target / math.ceil(source / subsampling)) for source, target in lengths)
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Part:
-    """Pairs of one split alone: each corpus says so of those pairs that are of it."""
+    """The pairs of one split alone; a corpus decides about the pairs of its own utterances."""
 
     corpora: tuple[Path, ...]
     split: str
@@ -206,11 +204,11 @@ class Part:
         mine = [c for c in corpora if c.id in (pairs.source_corpus, pairs.target_corpus)]
         if not mine:
             raise InputError(
-                f"pairs {short(pairs.source_corpus)} with {short(pairs.target_corpus)}, which are "
-                f"none of the corpora given: {listed([c.name for c in corpora])}",
+                f"pairs {short(pairs.source_corpus)} with {short(pairs.target_corpus)}, neither "
+                f"of which is among the corpora given: {listed([c.name for c in corpora])}",
                 path=path,
-                cause="a corpus was imported again, or it is another one's",
-                remedy="give the corpus of the source, or of the target, whose splits count",
+                cause="a corpus was imported again, or the pairs are of other corpora",
+                remedy="give the corpus of the source, or of the target, whose splits are meant",
             )
         for corpus in mine:
             pairs = pairs.of_split(corpus, self.split)
@@ -219,7 +217,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What all the files together come to."""
+    """The contents of all the files together."""
 
     pairs: list[Pair]
     source: SourceKind
@@ -227,6 +225,16 @@ class Material:
     """Of the first files; the others are of the same unit model."""
     own: UnitFile | None
     trained_on: dict[str, str]
+    """Name of a file → its id."""
+
+    def length_ratio(self, pair: Pair) -> float:
+        """Units of the target per frame or unit of the source."""
+        return len(pair.target) / len(self.source.prepared(pair.source, pair.names[0]))
+
+    def check_lengths(self, longest_s: float) -> None:
+        """Refuse sources that are too long (`zerochain.translation.source.check_lengths`)."""
+        seconds = {p.source_id: self.source.seconds(p.source) for p in self.pairs}
+        check_lengths(seconds, longest_s)
 
 
 def read_parallel(files: Sequence[Parallel], part: Part | None = None) -> Material:
@@ -240,23 +248,23 @@ def read_parallel(files: Sequence[Parallel], part: Part | None = None) -> Materi
     if len({one.own_units is None for one in files}) > 1:
         raise InputError(
             "some sources come with their own units and some without",
-            remedy="give --source-units once for each source, or not at all",
+            remedy="give own_units of all sources, or of none",
         )
     pairs, source, target, own = [], None, None, None
     trained_on: dict[str, str] = {}
     for i, one in enumerate(files):
-        given, said = read_source(one.source), read_units(one.target)
+        given, units = read_source(one.source), read_units(one.target)
         theirs = None if one.own_units is None else read_units(one.own_units)
-        source, target, own = source or SourceKind.of(given), target or said, own or theirs
+        source, target, own = source or SourceKind.of(given), target or units, own or theirs
         source.check(given, one.source)
-        said.check_model(target.model_id, "first target")
+        units.check_model(target.model_id, "first target")
         if theirs is not None and own is not None:
             theirs.check_model(own.model_id, "first source")
-        table = oriented(read_pairs(one.pairs), given, said, one.pairs)
+        table = oriented(read_pairs(one.pairs), given, units, one.pairs)
         table = table if part is None else part.of(table, one.pairs)
-        pairs += _pairs(table, given, said, theirs, one)
+        pairs += _pairs(table, given, units, theirs, one)
         number = "" if i == 0 else f" {i + 1}"
-        ids = {"source": given.id, "target": said.id}
+        ids = {"source": given.id, "target": units.id}
         ids |= {} if theirs is None else {"source units": theirs.id}
         trained_on |= {f"{name}{number}": identity for name, identity in ids.items()}
     assert source is not None
@@ -265,7 +273,7 @@ def read_parallel(files: Sequence[Parallel], part: Part | None = None) -> Materi
 
 
 def oriented(pairs: Pairs, source: Features | UnitFile, target: UnitFile, path: Path) -> Pairs:
-    """The pairs from source to target, whichever way round they were written.
+    """The pairs from source to target, in whichever direction they were written.
 
     Raises:
         InputError: they are of other corpora.
@@ -288,21 +296,25 @@ def oriented(pairs: Pairs, source: Features | UnitFile, target: UnitFile, path: 
 
 
 def _pairs(
-    table: Pairs, given: Features | UnitFile, said: UnitFile, own: UnitFile | None, files: Parallel
+    table: Pairs,
+    given: Features | UnitFile,
+    target: UnitFile,
+    own: UnitFile | None,
+    files: Parallel,
 ) -> list[Pair]:
-    heard_ids, said_ids = ({pair[side] for pair in table.pairs} for side in (0, 1))
-    check_same_ids(sorted(heard_ids), given.ids, f"pairs {files.pairs}", f"source {files.source}")
-    check_same_ids(sorted(said_ids), said.ids, f"pairs {files.pairs}", f"target {files.target}")
+    sources, targets = (sorted({pair[side] for pair in table.pairs}) for side in (0, 1))
+    where = f"pairs {files.pairs}"
+    check_same_ids(sources, given.ids, where, f"source {files.source}")
+    check_same_ids(targets, target.ids, where, f"target {files.target}")
     if own is not None:
-        where = f"source's units {files.own_units}"
-        check_same_ids(sorted(heard_ids), own.ids, f"pairs {files.pairs}", where)
-    heard = arrays(given)
+        check_same_ids(sources, own.ids, where, f"source's units {files.own_units}")
+    inputs = arrays(given)
     return [
         Pair(
-            source=heard[a],
-            target=said.segments(b)[0],
+            source=inputs[a],
+            target=target.segments(b)[0],
             own=None if own is None else own.segments(a)[0],
-            names=(f"{given.corpus_id} {a}", f"{said.corpus_id} {b}"),
+            names=(f"{given.corpus_id} {a}", f"{target.corpus_id} {b}"),
         )
         for a, b in table.pairs
     ]

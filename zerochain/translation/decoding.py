@@ -1,7 +1,9 @@
-"""Saying units: greedily, by beam search, by sampling, or all at once (CTC), in batches.
+"""Decoding: from an encoder's output to units, in batches.
 
-Units never repeat, since those that were learned from had their repeats merged; there is at
-least one; and there are no more than a limit says, whatever the network would say.
+Greedy search, beam search and top-k sampling go token by token until the end token; CTC decodes all
+steps at once. Three rules hold whatever the network predicts: no unit repeats the one before it,
+since repeats were merged in training; there is at least one unit; and there are no more than a
+limit, as a network may never predict the end. An utterance's result does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zerochain.modules.unit_decoders import begin_of, end_of, select
-from zerochain.modules.unit_translator import Heard, UnitTranslator
+from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator
 
 Choose = Callable[[Tensor, int], Tensor]
-"""Log-probabilities (B, K + 1) and how many units there are so far → tokens (B,)."""
+"""Log-probabilities (B, K + 1) and the number of units so far → tokens (B,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,35 +32,40 @@ class Hypothesis:
     score: float
     """The mean log-probability of its tokens, the end included; for CTC of its steps."""
     cut: bool
-    """Whether it is as long as the limit allows: a runaway, most likely."""
+    """Whether it was cut at the limit: most likely the network did not come to an end."""
 
 
-def most_units(lengths: Tensor, ratio: float) -> Tensor:
-    """The most units that a translation of so many frames or units may have."""
-    return (lengths * ratio).ceil().long() + 10
+def length_limits(lengths: Tensor, max_length_ratio: float) -> Tensor:
+    """The most units that translations of sources of these lengths may have, (B,)."""
+    return (lengths * max_length_ratio).ceil().long() + 10
 
 
-def greedy(network: UnitTranslator, heard: Heard, limits: Tensor) -> list[Hypothesis]:
+def greedy(network: UnitTranslator, encoded: EncoderOutput, limits: Tensor) -> list[Hypothesis]:
     """The likeliest unit each time.
 
     Args:
-        heard: of a batch.
+        encoded: of a batch.
         limits: the most units of each (B,).
     """
-    return _one_by_one(network, heard, limits, lambda scores, _: scores.argmax(dim=1))
+    return _one_by_one(network, encoded, limits, lambda scores, _: scores.argmax(dim=1))
 
 
 def sample(
-    network: UnitTranslator, heard: Heard, limits: Tensor, top: int, seeds: Sequence[Sequence[int]]
+    network: UnitTranslator,
+    encoded: EncoderOutput,
+    limits: Tensor,
+    top: int,
+    seeds: Sequence[Sequence[int]],
 ) -> list[Hypothesis]:
-    """One of the `top` likeliest units each time, as often as the network finds it likely.
+    """One of the `top` likeliest units each time, in proportion to their probabilities.
 
     Args:
-        seeds: of each of the batch: what is drawn doesn't depend on what else is in it.
+        seeds: one of each utterance.
     """
+    # All numbers are drawn before, so that a draw depends on no other utterance of the batch.
     most = int(limits.max()) + 1
     drawn = np.stack([np.random.default_rng(seed).random(most) for seed in seeds])
-    dice = torch.from_numpy(drawn).float().to(heard.memory.device)
+    dice = torch.from_numpy(drawn).float().to(encoded.memory.device)
 
     def choose(scores: Tensor, n: int) -> Tensor:
         best, tokens = scores.topk(min(top, scores.shape[1]), dim=1)
@@ -66,17 +73,17 @@ def sample(
         place = (sums < dice[:, n, None] * sums[:, -1:]).sum(dim=1)
         return tokens.gather(1, place[:, None])[:, 0]
 
-    return _one_by_one(network, heard, limits, choose)
+    return _one_by_one(network, encoded, limits, choose)
 
 
 def _one_by_one(
-    network: UnitTranslator, heard: Heard, limits: Tensor, choose: Choose
+    network: UnitTranslator, encoded: EncoderOutput, limits: Tensor, choose: Choose
 ) -> list[Hypothesis]:
-    n_units, n_rows = network.config.n_units, len(heard.memory)
-    end, state = end_of(n_units), network.decoder.begin(heard.memory, heard.lengths)
+    n_units, n_rows = network.config.n_units, len(encoded.memory)
+    end, state = end_of(n_units), network.decoder.begin(encoded.memory, encoded.lengths)
     tokens = limits.new_full((n_rows,), begin_of(n_units))
     finished = torch.zeros_like(tokens, dtype=torch.bool)
-    total, said = torch.zeros(n_rows, device=tokens.device), []
+    total, steps = torch.zeros(n_rows, device=tokens.device), []
     for n in range(int(limits.max()) + 1):
         scores, state = network.decoder.step(tokens, state)
         scores = scores.float().log_softmax(dim=1)
@@ -84,10 +91,10 @@ def _one_by_one(
         tokens = tokens.masked_fill(finished | (limits <= n), end)
         total += scores.gather(1, tokens[:, None])[:, 0].masked_fill(finished, 0.0)
         finished = finished | (tokens == end)
-        said.append(tokens)
+        steps.append(tokens)
         if bool(finished.all()):
             break
-    rows = torch.stack(said, dim=1).cpu().numpy()
+    rows = torch.stack(steps, dim=1).cpu().numpy()
     counts = (rows != end).sum(axis=1)
     return [
         _hypothesis(row[:count], float(score), limit)
@@ -98,22 +105,22 @@ def _one_by_one(
 
 
 def beam_search(
-    network: UnitTranslator, heard: Heard, limits: Tensor, width: int
+    network: UnitTranslator, encoded: EncoderOutput, limits: Tensor, width: int
 ) -> list[Hypothesis]:
-    """The best of what is found by keeping the `width` likeliest beginnings.
+    """The best hypothesis of a beam search that keeps the `width` likeliest at each step.
 
-    Scores are divided by lengths, the end included (Tjandra et al. 2020). An utterance is done
-    once `width` translations that came to their end were among its `width` likeliest.
+    Scores are divided by lengths, the end included (Tjandra et al. 2020). An utterance is finished
+    once `width` hypotheses that reached their end have been among its `width` likeliest.
     """
-    n_units, n_rows = network.config.n_units, len(heard.memory)
-    end, device = end_of(n_units), heard.memory.device
-    state = network.decoder.begin(heard.memory, heard.lengths)
+    n_units, n_rows = network.config.n_units, len(encoded.memory)
+    end, device = end_of(n_units), encoded.memory.device
+    state = network.decoder.begin(encoded.memory, encoded.lengths)
     state = select(state, torch.arange(n_rows, device=device).repeat_interleave(width))
     first = torch.arange(n_rows, device=device)[:, None] * width
     sums = torch.full((n_rows, width), -torch.inf, device=device)
     sums[:, 0] = 0.0
     tokens = limits.new_full((n_rows, width), begin_of(n_units))
-    said = tokens.new_zeros(n_rows, width, 0)
+    units = tokens.new_zeros(n_rows, width, 0)
     found: list[list[Hypothesis]] = [[] for _ in range(n_rows)]
     for n in range(int(limits.max()) + 1):
         scores, state = network.decoder.step(tokens.flatten(), state)
@@ -124,63 +131,66 @@ def beam_search(
         totals = sums[..., None] + scores
         best, places = totals.flatten(1).topk(min(2 * width, totals[0].numel()), dim=1)
         beams, new = places // (n_units + 1), places % (n_units + 1)
-        _keep_ended(found, said, best[:, :width], beams[:, :width], new[:, :width] == end, limits)
+        _keep_ended(found, units, best[:, :width], beams[:, :width], new[:, :width] == end, limits)
         if all(len(hypotheses) >= width for hypotheses in found):
             break
-        # Those that go on, the likeliest first: of 2 · width candidates at most width have ended.
+        # A unit ends each hypothesis at most once, so that of 2 · width candidates at least width
+        # go on; the sort is stable, so the likeliest of them stay first.
         going = (new == end).long().argsort(dim=1, stable=True)[:, :width]
         sums = best.gather(1, going).masked_fill(new.gather(1, going) == end, -torch.inf)
         beams, tokens = beams.gather(1, going), new.gather(1, going)
-        said = torch.cat(
-            [said.gather(1, beams[..., None].expand(-1, -1, n)), tokens[..., None]], dim=2
+        units = torch.cat(
+            [units.gather(1, beams[..., None].expand(-1, -1, n)), tokens[..., None]], dim=2
         )
-        if beams.shape[1] < width:  # fewer candidates than beams, at first and with few units
+        if beams.shape[1] < width:  # fewer candidates than beams: at first, or with few units
             missing = width - beams.shape[1]
             beams = torch.nn.functional.pad(beams, (0, missing))
             sums = torch.nn.functional.pad(sums, (0, missing), value=-torch.inf)
             tokens = torch.nn.functional.pad(tokens, (0, missing))
-            said = torch.nn.functional.pad(said, (0, 0, 0, missing))
+            units = torch.nn.functional.pad(units, (0, 0, 0, missing))
         state = select(state, (first + beams).flatten())
     return [max(hypotheses, key=lambda h: h.score) for hypotheses in found]
 
 
 def _keep_ended(
     found: list[list[Hypothesis]],
-    said: Tensor,
+    units: Tensor,
     sums: Tensor,
     beams: Tensor,
     ended: Tensor,
     limits: Tensor,
 ) -> None:
-    """Add those that came to their end, as long as an utterance has too few of them."""
-    width = said.shape[1]
+    """Add the hypotheses that reached their end, up to `width` per utterance."""
+    width = units.shape[1]
     for row, place in (ended & sums.isfinite()).nonzero().tolist():
         if len(found[row]) < width:
-            units = said[row, beams[row, place]].cpu().numpy()
-            found[row].append(_hypothesis(units, float(sums[row, place]), int(limits[row])))
+            one = units[row, beams[row, place]].cpu().numpy()
+            found[row].append(_hypothesis(one, float(sums[row, place]), int(limits[row])))
 
 
-def ctc_best(network: UnitTranslator, heard: Heard) -> list[tuple[Hypothesis, NDArray[np.int64]]]:
-    """The units of CTC's likeliest path, and the encoder's step at which each is said."""
-    scores, lengths = network.ctc(heard)
+def ctc_best(
+    network: UnitTranslator, encoded: EncoderOutput
+) -> list[tuple[Hypothesis, NDArray[np.int64]]]:
+    """The units of CTC's likeliest path, and the encoder's step of each."""
+    scores, lengths = network.ctc(encoded)
     end = end_of(network.config.n_units)
     logs = scores.float().log_softmax(dim=2).cpu()
     results = []
     for row, length in zip(logs, lengths.tolist(), strict=True):
         best, path = row[:length].max(dim=1)
         steps = torch.nonzero(path != end)[:, 0].numpy()
-        if not len(steps):  # nothing but blanks: the unit that came nearest to being said
+        if not len(steps):  # only blanks: the likeliest unit of any step
             steps = np.array([int(row[:length, :end].max(dim=1).values.argmax())])
             path[steps[0]] = row[steps[0], :end].argmax()
         units = path.numpy()[steps].astype(np.int32)
-        fresh = np.flatnonzero(np.diff(units, prepend=-1))
-        hypothesis = Hypothesis(units[fresh], float(best.mean()), cut=False)
-        results.append((hypothesis, steps[fresh] // network.config.upsampling))
+        first = np.flatnonzero(np.diff(units, prepend=-1))
+        hypothesis = Hypothesis(units[first], float(best.mean()), cut=False)
+        results.append((hypothesis, steps[first] // network.config.upsampling))
     return results
 
 
 def _allowed(scores: Tensor, newest: Tensor, n: int) -> Tensor:
-    """Scores (B, K + 1) without a repeat of the newest tokens, and without an end before all."""
+    """Scores (B, K + 1) that rule out a repeat of the newest tokens, or, at first, the end."""
     end = scores.shape[1] - 1
     scores = scores.clone()
     if n == 0:

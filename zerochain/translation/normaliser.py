@@ -1,52 +1,99 @@
-"""Units of many voices → the units that one voice would have said, without any text.
+"""A normaliser: units of many voices → the units that one voice would have, without any text.
 
-A translator learns more from targets that are all said alike (Lee et al. 2022, whose normaliser
-learned from transcripts who says the same). Here an inverter of several voices makes the pairs:
-it speaks the same units in each, and what is encoded from that differs by voice alone.
+A translator learns more from targets that all have the same accent (Lee et al. 2022, whose
+normaliser learned from transcripts which utterances are the same). Here an inverter of several
+voices makes the pairs: it speaks the same units in each voice, and what is encoded from that
+differs by voice alone.
 
     zerochain translate normaliser prepare INVERTER MODEL units.parquet --out spoken
     zerochain translate normaliser train spoken/béa.parquet spoken/carl.parquet \\
         --target spoken/ana.parquet --out normalisers/ana
     zerochain translate normaliser apply normalisers/ana units.parquet --out normalised.parquet
 
-The normaliser is a small conformer over merged units that CTC trains, with at least two steps
-for a unit. Units of the one voice are among what it hears: they are to stay as they are.
+It is a small conformer over merged units, trained with CTC, with at least two steps per unit. Units
+of the one voice are among its training inputs: it has to leave them as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import Field
 
 from zerochain.errors import InputError, ModelMismatchError
-from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER
+from zerochain.formats.bundle import timeless
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import Estimate, error_rate
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
+from zerochain.training.run import Running, finish
 from zerochain.translation.data import Material, Pair, held_out
-from zerochain.translation.fitting import Running, fit, keep
 from zerochain.translation.source import SourceKind, arrays
-from zerochain.translation.task import TranslationConfig
-from zerochain.translation.translator import Translator, check_lengths, network_config
+from zerochain.translation.task import (
+    TranslationConfig,
+    TranslationTraining,
+    network_config,
+    trained,
+)
+from zerochain.translation.translator import UnitSequenceModel
 
-NORMALISER = "normaliser"
-NETWORK = {"width": 128, "n_encoder_layers": 3, "n_decoder_layers": 1}
 _TEST = 0.1
-_LEAST_UPSAMPLING = 2  # a voice may need more units for what another says with fewer
+_LEAST_UPSAMPLING = 2  # a voice may have fewer units where another has more
+
+
+class NormaliserConfig(TranslationConfig):
+    """What a normaliser is built from, and how it is trained."""
+
+    architecture: Literal["ctc"] = "ctc"
+    """Always CTC: hardly any unit changes its place."""
+    width: int = Field(128, ge=1, le=65_536)
+    """Channels of a layer."""
+    n_encoder_layers: int = Field(3, ge=1, le=256, json_schema_extra={"option": "--layers"})
+    """Layers of the encoder."""
+    n_decoder_layers: int = Field(1, ge=1, le=256)
+    """Layers after it, at the rate of CTC's steps."""
+
+
+RECIPE = Recipe(
+    max_steps=3000,
+    batch_size=24,
+    learning_rate=1e-3,
+    annealing="cosine",
+    validate_every=100,
+    patience=8,
+)
+"""A smaller network than a translator's, and an easier task."""
+
+
+@dataclass(frozen=True, eq=False)
+class Normaliser(UnitSequenceModel):
+    """Units of any voice → those of one voice, of the same unit model."""
+
+    MODEL = WHAT = "normaliser"
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Unit error rates in % against the one voice's units, over utterances never learned from."""
+    """Unit error rates in % against the one voice's units, on utterances not trained on."""
 
     name: str
-    """Of the file of which the utterances are."""
+    """Path of the utterances' unit file."""
     before: Estimate
     after: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormaliserTraining(TranslationTraining):
+    """How the training of a normaliser went."""
+
+    n_utterances: int
+    n_test: int
+    """Utterances that the error rates are measured on, each in several voices."""
+    unit_error_rate: Mapping[str, Mapping[str, float]]
+    """Unit file → in %, "before" and "after"."""
 
 
 def train_normaliser(
@@ -54,71 +101,59 @@ def train_normaliser(
     target: Path,
     out: Path,
     *,
-    network: Mapping[str, Any] | None = None,
-    config: TranslationConfig | None = None,
-    training: TrainingConfig | None = None,
-    device: str = "cpu",
-    restart: bool = False,
-    tensorboard: bool = False,
-) -> tuple[list[Gain], dict[str, Any]]:
+    config: NormaliserConfig | None = None,
+    recipe: Recipe = RECIPE,
+    running: Running | None = None,
+) -> tuple[list[Gain], NormaliserTraining]:
     """Train a normaliser on units of the same utterances in several voices; save it as `out`.
+
+    The checkpoint and log.csv stand beside it in `<out>.training`; called again, training goes on
+    from there with the same result.
 
     Args:
         spoken: unit files, each of another voice; their ids are ids of the target's.
         target: the unit file of the one voice.
-        network: fields of TranslatorConfig beside those of `NETWORK`.
 
     Returns:
-        What it gains on a tenth of the utterances, which it never heard in any voice: for each
-        spoken file, and last for the one voice's own; and how its training went.
+        Its gain on a tenth of the utterances, which are not trained on in any voice, for each
+        spoken file and last for the one voice's own; and how its training went.
 
     Raises:
-        InputError: too few utterances, ids that the target lacks, one that is too long.
+        InputError: too few utterances, ids that the target lacks, one that is too long, or
+            divergence.
         ModelMismatchError: the files are of several unit models.
     """
-    check_replaceable(out, MARKER)
-    config, training = config or TranslationConfig(), training or TrainingConfig()
+    config, running = config or NormaliserConfig(), (running or Running()).beside(out)
     material, names = _material([*spoken, target], target)
-    check_lengths(
-        {p.names[0].split(" ", 1)[1]: material.source.seconds(p.source) for p in material.pairs},
-        config.longest_s,
-    )
+    material.check_lengths(config.longest_s)
     rest, test = held_out(material.pairs, _TEST)
-    learned, valid = held_out(rest, config.validation)
-    chosen = {**NETWORK, **(network or {}), "architecture": "ctc"}
-    built = network_config(material, chosen)
-    steps = max(_LEAST_UPSAMPLING, built.upsampling)
-    built = built.model_copy(update={"upsampling": steps})
-    model, report = fit(
-        material,
-        built,
-        (learned, valid),
-        out,
-        config,
-        training,
-        Running(device, restart, tensorboard),
-    )
+    pairs = held_out(rest, config.validation)
+    network = network_config(material, config, least_upsampling=_LEAST_UPSAMPLING)
+    model, fitted = trained(Normaliser, material, network, pairs, config, recipe, running)
     gains = _gains(model, test, names)
-    report |= {
-        "n_utterances": len({pair.names[1] for pair in material.pairs}),
-        "n_test": len({pair.names[1] for pair in test}),
-        "unit_error_rate": {
+    report = NormaliserTraining.of_fit(
+        fitted,
+        n_utterances=len({pair.names[1] for pair in material.pairs}),
+        n_test=len({pair.names[1] for pair in test}),
+        unit_error_rate={
             gain.name: {"before": gain.before.value, "after": gain.after.value} for gain in gains
         },
-    }
-    keep(model, out, material.trained_on, report, NORMALISER)
+    )
+    record = {**model.training, **timeless(asdict(report))}
+    model = replace(model, training=record, trained_on=material.trained_on)
+    finish(fitted, out, lambda: model.save(out))
     return gains, report
 
 
 def normalise(normaliser: Path, units: Path, out: Path, *, device: str = "cpu") -> UnitFile:
-    """Write the units that the one voice would have said, without repeats or durations.
+    """Write the units that the one voice would have, without repeats or durations.
 
     Raises:
-        InputError: no normaliser, or utterances that are too long.
+        InputError: not a normaliser, or utterances that are too long.
         ModelMismatchError: units of another model than it was trained on.
     """
-    model, given = Translator.load(normaliser, device, NORMALISER), read_units(units)
-    given.check_model(model.unit_model, NORMALISER)
+    model, given = Normaliser.load(normaliser, device), read_units(units)
+    given.check_model(model.unit_model, Normaliser.WHAT)
     made = UnitFile(
         units=model.translate(arrays(given)),
         n_units=given.n_units,
@@ -170,15 +205,15 @@ def _check_different(files: Sequence[Path], given: Sequence[UnitFile]) -> None:
         known[spoken.id] = path
 
 
-def _gains(model: Translator, test: Sequence[Pair], names: Mapping[str, str]) -> list[Gain]:
+def _gains(model: Normaliser, test: Sequence[Pair], names: Mapping[str, str]) -> list[Gain]:
     made = model.translate({pair.names[0]: pair.source for pair in test})
     gains = []
     for number, name in names.items():
         pairs = [pair for pair in test if pair.names[0].split(" ", 1)[0] == number]
         if not pairs:
             continue
-        said = [[pair.target.tolist()] for pair in pairs]
+        references = [[pair.target.tolist()] for pair in pairs]
         before = [model.source.prepared(p.source, p.names[0]).tolist() for p in pairs]
         after = [made[pair.names[0]].tolist() for pair in pairs]
-        gains.append(Gain(name, error_rate(before, said), error_rate(after, said)))
+        gains.append(Gain(name, error_rate(before, references), error_rate(after, references)))
     return gains

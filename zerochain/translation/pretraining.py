@@ -1,135 +1,174 @@
-"""Pretrain a translator's network on units alone: to say again what it hears with gaps.
+"""Pretraining on units alone: a denoiser, whose parts a translator starts from.
 
 Text infilling (BART, Lewis et al. 2020) on units, as Popuri et al. (2022) pretrained their unit
-decoder: it learns which units follow which in a language, without any pair.
+decoder: spans of an utterance are each replaced by one mask, and the network predicts all units. It
+learns which units follow which in a language, without any pair. A translator from these units can
+start from its encoder, a translator into them from its decoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import nn
 
-from zerochain.errors import InputError
-from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER
+from zerochain.errors import InputError, ModelMismatchError
+from zerochain.formats.bundle import timeless
+from zerochain.formats.identity import short
 from zerochain.formats.units import read_units
-from zerochain.modules.unit_translator import hidden_of
-from zerochain.training.config import TrainingConfig
-from zerochain.training.loop import Batch, Row
+from zerochain.modules.unit_translator import UnitTranslator, mask_token
+from zerochain.training.config import Recipe
+from zerochain.training.run import Running, finish
+from zerochain.training.task import Batch, Row
 from zerochain.translation.data import Material, Pair, held_out
-from zerochain.translation.fitting import DENOISER, Running, fit, keep
 from zerochain.translation.source import Array, SourceKind
-from zerochain.translation.task import TranslationConfig, TranslationTask
-from zerochain.translation.translator import Translator, check_lengths, network_config
+from zerochain.translation.task import (
+    TranslationConfig,
+    TranslationTask,
+    TranslationTraining,
+    network_config,
+    trained,
+)
+from zerochain.translation.translator import UnitSequenceModel
 
-HIDDEN = 0.3
-"""Part of the units that is hidden (Popuri et al. 2022)."""
-SPAN = 10.0
-"""Units of a gap, on average (same); a short utterance has shorter ones."""
-CONFIG = TranslationConfig(hidden_units=0, concatenated=0)
+_NO_OPTION = {"option": None}
 
 
-def infilled(
-    units: NDArray[np.int32], token: int, part: float, mean: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Units (N,) with spans of them replaced by one token each: (M,), M ≤ N.
+class PretrainingConfig(TranslationConfig):
+    """What a denoiser is built from, and how its input is masked.
 
-    Args:
-        token: what stands for a span.
-        part: how many units are hidden, in all.
-        mean: of the lengths of spans, which are Poisson-distributed and at least 1.
+    Neither is its source augmented further, nor are utterances concatenated.
     """
-    hidden = np.zeros(len(units), bool)
-    left = round(part * len(units))
-    while left > 0:
-        length = min(max(1, int(rng.poisson(mean))), left)
-        start = int(rng.integers(len(units) - length + 1))
-        left -= int((~hidden[start : start + length]).sum())
-        hidden[start : start + length] = True
-    kept = np.concatenate([[True], ~(hidden[1:] & hidden[:-1])])
-    tokens: NDArray[np.int64] = np.where(hidden, token, units)[kept].astype(np.int64)
-    return tokens
+
+    architecture: Literal["conformer", "rnn"] = "conformer"
+    """That of the translator; a CTC translator starts from a conformer's encoder."""
+    masked: float = Field(0.3, ge=0, lt=1, json_schema_extra=_NO_OPTION)
+    """Fraction of the units that is masked (Popuri et al. 2022)."""
+    mean_span: float = Field(10.0, gt=0, json_schema_extra=_NO_OPTION)
+    """Mean length of a masked span in units (same); a short utterance has shorter ones."""
+    concatenated: float = Field(0.0, ge=0, le=1, json_schema_extra=_NO_OPTION)
+    """Fraction of the utterances that are concatenated with another one in training."""
+    augment: bool = Field(False, json_schema_extra=_NO_OPTION)
+    """Mask single units as well."""
 
 
-class DenoisingTask(TranslationTask):
-    """Translate units with gaps into the units; other gaps in every step."""
+RECIPE = Recipe(
+    max_steps=4000,
+    batch_size=24,
+    learning_rate=1e-3,
+    annealing="cosine",
+    validate_every=100,
+    patience=8,
+)
+"""As a translator's."""
 
-    _rng: np.random.Generator
 
-    def batch(self, step: int, process: int) -> Batch:
-        """As any translation's, from numbers of this step alone."""
-        self._rng = np.random.default_rng([self._training.seed, process, step])
-        return super().batch(step, process)
+@dataclass(frozen=True, eq=False)
+class Denoiser(UnitSequenceModel):
+    """Units with masked spans → all units, of the same unit model."""
 
-    def validate(self, network: nn.Module) -> Row:
-        """As any translation's, with the same gaps every time."""
-        self._rng = np.random.default_rng(self._training.seed)
-        return super().validate(network)
+    MODEL = WHAT = "denoiser"
 
-    def _prepared(self, pair: Pair) -> Array:
-        token = hidden_of(self._source.n_in)
-        return infilled(super()._prepared(pair), token, HIDDEN, SPAN, self._rng)
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserTraining(TranslationTraining):
+    """How the training of a denoiser went."""
+
+    n_utterances: int
+    n_held_out: int
 
 
 def pretrain(
     units: Sequence[Path],
     out: Path,
     *,
-    network: Mapping[str, Any] | None = None,
-    config: TranslationConfig = CONFIG,
-    training: TrainingConfig | None = None,
-    device: str = "cpu",
-    restart: bool = False,
-    tensorboard: bool = False,
-) -> tuple[Translator, dict[str, Any]]:
-    """Train a network to mend the units of one model, whoever says them; save it as `out`.
+    config: PretrainingConfig | None = None,
+    recipe: Recipe = RECIPE,
+    running: Running | None = None,
+) -> tuple[Denoiser, DenoiserTraining]:
+    """Train a denoiser of the units of one model, whoever speaks; save it as `out`.
 
-    A translator from these units can start from its encoder, one into them from its decoder.
+    The checkpoint and log.csv stand beside it in `<out>.training`; called again, training goes on
+    from there with the same result.
 
     Args:
         units: unit files, of any corpora.
-        network: fields of TranslatorConfig.
-
-    Returns:
-        The network, as a translator into the units that it hears, and how its training went.
 
     Raises:
-        InputError: fewer than two utterances, one that is too long, or CTC, which has no decoder.
+        InputError: fewer than two utterances, one that is too long, or divergence.
         ModelMismatchError: units of several models.
     """
-    check_replaceable(out, MARKER)
-    training = training or TrainingConfig()
-    if (network or {}).get("architecture") == "ctc":
-        raise InputError(
-            "a CTC network can't be pretrained: it says a unit for each that it hears",
-            remedy="pretrain a conformer, whose encoder a CTC translator can start from",
-        )
+    config, running = config or PretrainingConfig(), (running or Running()).beside(out)
     material = _material(units)
-    check_lengths(
-        {p.names[0].split(" ", 1)[1]: material.source.seconds(p.source) for p in material.pairs},
-        config.longest_s,
-    )
+    material.check_lengths(config.longest_s)
     learned, valid = held_out(material.pairs, config.validation)
-    built = network_config(material, network or {})
-    translator, report = fit(
+    model, fitted = trained(
+        Denoiser,
         material,
-        built,
+        network_config(material, config),
         (learned, valid),
-        out,
         config,
-        training,
-        Running(device, restart, tensorboard),
+        recipe,
+        running,
         task=DenoisingTask,
-        settings={"hidden": HIDDEN, "span": SPAN},
     )
-    report |= {"n_utterances": len(material.pairs), "n_held_out": len(valid)}
-    keep(translator, out, material.trained_on, report, DENOISER)
-    return translator, report
+    report = DenoiserTraining.of_fit(
+        fitted, n_utterances=len(material.pairs), n_held_out=len(valid)
+    )
+    record = {**model.training, **timeless(asdict(report))}
+    model = replace(model, training=record, trained_on=material.trained_on)
+    finish(fitted, out, lambda: model.save(out))
+    return model, report
+
+
+def infilled(
+    units: NDArray[np.int32], token: int, masked: float, mean: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Units (N,) with spans of them replaced by one token each: (M,), M ≤ N.
+
+    Args:
+        token: what stands for a span.
+        masked: fraction of the units that are masked, in all.
+        mean: of the lengths of spans, which are Poisson-distributed and at least 1.
+    """
+    hidden = np.zeros(len(units), bool)
+    left = round(masked * len(units))
+    while left > 0:
+        length = min(max(1, int(rng.poisson(mean))), left)
+        start = int(rng.integers(len(units) - length + 1))
+        left -= int((~hidden[start : start + length]).sum())
+        hidden[start : start + length] = True
+    # Spans that touch are one span, with one token.
+    kept = np.concatenate([[True], ~(hidden[1:] & hidden[:-1])])
+    tokens: NDArray[np.int64] = np.where(hidden, token, units)[kept].astype(np.int64)
+    return tokens
+
+
+class DenoisingTask(TranslationTask):
+    """Predict all units from units with masked spans, which are other ones in every step."""
+
+    _config: PretrainingConfig
+    _rng: np.random.Generator
+
+    def batch(self, step: int, process: int) -> Batch:
+        """As a translation's, from numbers of this step alone."""
+        self._rng = np.random.default_rng([self._recipe.seed, process, step])
+        return super().batch(step, process)
+
+    def validate(self, network: nn.Module) -> Row:
+        """As a translation's, with the same masks every time."""
+        self._rng = np.random.default_rng(self._recipe.seed)
+        return super().validate(network)
+
+    def _prepared(self, pair: Pair) -> Array:
+        units, token = super()._prepared(pair), mask_token(self._source.n_in)
+        return infilled(units, token, self._config.masked, self._config.mean_span, self._rng)
 
 
 def _material(files: Sequence[Path]) -> Material:
@@ -144,3 +183,126 @@ def _material(files: Sequence[Path]) -> Material:
     ]
     trained_on = {f"units {i}": one.id for i, one in enumerate(given, start=1)}
     return Material(pairs, SourceKind.of(given[0]), given[0], None, trained_on)
+
+
+Part = Literal["encoder", "decoder"]
+_SIZES: Mapping[Part, tuple[str, ...]] = {
+    "encoder": ("width", "n_encoder_layers", "n_heads", "factor", "kernel", "subsampling"),
+    "decoder": ("width", "n_decoder_layers", "n_heads", "factor", "decoder_width"),
+}
+"""Settings that two networks have to share for a part of one to fit the other; the LSTMs'
+`embedding` is one more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Parts of pretrained networks from which a translator's network starts."""
+
+    parts: Mapping[Part, Denoiser]
+    trained_on: Mapping[str, str]
+    """"start 1", … → the id of the bundle."""
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The settings of a TranslationConfig that the parts need."""
+        sizes: dict[str, Any] = {}
+        for part, model in self.parts.items():
+            given = model.network.config
+            names = {*_SIZES[part], "embedding"}
+            # A CTC translator may start from a conformer's encoder.
+            if part == "decoder" or model.architecture == "rnn":
+                names.add("architecture")
+            sizes |= {name: getattr(given, name) for name in names}
+        return sizes
+
+    def applied_to(self, config: TranslationConfig) -> TranslationConfig:
+        """The config with the sizes of the parts in place of its defaults.
+
+        Raises:
+            InputError: a size was given explicitly, and is another one.
+        """
+        given = {name: getattr(config, name) for name in config.model_fields_set}
+        for name, size in self.sizes.items():
+            if given.get(name, size) != size:
+                raise InputError(
+                    f"{name}={given[name]} was given, and the pretrained network has {size}",
+                    remedy="leave it out, or pretrain a network of that size",
+                )
+        return TranslationConfig(**{**given, **self.sizes})
+
+    def initialise(self, network: UnitTranslator) -> None:
+        """Copy the parts' weights into a network of these sizes."""
+        for part, model in self.parts.items():
+            getattr(network, part).load_state_dict(getattr(model.network, part).state_dict())
+
+
+def read_start(
+    folders: Sequence[Path], source: SourceKind, unit_model: str, config: TranslationConfig
+) -> Start:
+    """The encoder of a denoiser of the source's units, the decoder of one of the target's.
+
+    Args:
+        folders: bundles of denoisers.
+        unit_model: id of the target's.
+        config: of the translator.
+
+    Raises:
+        ModelMismatchError: a denoiser is of neither side's units.
+        InputError: not a denoiser, two for the same part, or of another architecture.
+    """
+    parts: dict[Part, Denoiser] = {}
+    trained_on = {}
+    for i, folder in enumerate(folders, start=1):
+        model = Denoiser.load(folder)
+        trained_on[f"start {i}"] = model.id
+        for part in _of_use(model, folder, source, unit_model, config):
+            if part in parts:
+                raise InputError(
+                    f"is a second {part} to start from",
+                    path=folder,
+                    remedy="give one for the source's units and one for the target's",
+                )
+            parts[part] = model
+    _check_alike(list(parts.values()))
+    return Start(parts, trained_on)
+
+
+def _of_use(
+    model: Denoiser, folder: Path, source: SourceKind, unit_model: str, config: TranslationConfig
+) -> list[Part]:
+    """The parts of a denoiser that fit the translator."""
+    is_ctc = config.architecture == "ctc"
+    parts: list[Part] = []
+    if source.is_units and source.name == model.unit_model:
+        parts.append("encoder")
+    if unit_model == model.unit_model and not is_ctc:
+        parts.append("decoder")
+    if not parts:
+        raise ModelMismatchError(
+            f"is pretrained on units of {short(model.unit_model)}, but the translator goes from "
+            f"{source} to units of {short(unit_model)}"
+            + (" by CTC, which has no decoder" if is_ctc else ""),
+            path=folder,
+            cause="it was pretrained on units of another model",
+            remedy="pretrain on the units of the translator's source or target",
+        )
+    is_chosen = "architecture" in config.model_fields_set
+    if is_chosen and (model.architecture == "rnn") != (config.architecture == "rnn"):
+        raise InputError(
+            f"has architecture {model.architecture}, and architecture={config.architecture!r} was "
+            "given",
+            path=folder,
+            remedy=f"pretrain with architecture={config.architecture!r}",
+        )
+    return parts
+
+
+def _check_alike(models: Sequence[Denoiser]) -> None:
+    for name in ("architecture", "width", "n_heads", "factor", "embedding"):
+        found = {getattr(model.network.config, name) for model in models}
+        if len(found) > 1:
+            values = " and ".join(map(str, sorted(found)))
+            raise InputError(
+                f"the pretrained networks differ in {name}: {values}",
+                remedy="pretrain both sides with the same sizes",
+            )

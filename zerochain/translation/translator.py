@@ -1,137 +1,57 @@
-"""A trained translator: everything that is needed to translate, in memory and on disk.
+"""A trained translator: all that is needed to translate, in memory and on disk.
 
-The network that the data ask for: its sizes, CTC's steps, the most units it may say.
+    translator = Translator.load(Path("translators/en-es"))
+    units = translator.translate({"u1": frames})  # (T, D) frames, or units → units
+
+It predicts units with repeats merged and without durations, which an inverter adds. It refuses
+what it was not trained for: utterances longer than `longest_s`, and other features or units
+(`zerochain.translation.source`). What has no end of its own stops at a limit that is proportional
+to the source's length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, Field
 
-from zerochain.errors import InputError, listed
-from zerochain.formats.bundle import Bundle, opened_as, read_bundle, write_bundle
+from zerochain.errors import InputError
+from zerochain.formats.bundle import Bundled
 from zerochain.formats.units import Units
-from zerochain.formats.weights import weights_of, with_weights
-from zerochain.modules.unit_translator import Heard, TranslatorConfig, UnitTranslator
+from zerochain.modules.unit_decoders import teacher_forcing
+from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator
 from zerochain.progress import track
 from zerochain.training.crops import like_lengths
-from zerochain.translation.data import Material, Pair, padded, steps_needed, taught
+from zerochain.translation.data import padded
 from zerochain.translation.decoding import (
     Hypothesis,
     beam_search,
     ctc_best,
     greedy,
-    most_units,
+    length_limits,
     sample,
 )
-from zerochain.translation.source import Array, SourceKind
+from zerochain.translation.source import Array, SourceKind, check_lengths
 
-_MOST_UPSAMPLING = 8
-_SLACK = 1.5  # of the length that nearly all pairs stay below
-
-
-def network_config(material: Material, chosen: Mapping[str, Any]) -> TranslatorConfig:
-    """The network as chosen, with what the data say about it.
-
-    Raises:
-        InputError: what was chosen doesn't fit together, or a CTC would need too many steps.
-    """
-    source, own = material.source, material.own
-    usual = TranslatorConfig.published() if chosen.get("architecture") == "rnn" else {}
-    if source.hears_units:
-        usual["subsampling"] = 1
-    if own is not None:
-        usual |= {"auxiliary": "ctc", "n_auxiliary_units": own.n_units}
-    facts = {
-        "n_in": source.n_in,
-        "hears_units": source.hears_units,
-        "n_units": material.target.n_units,
-    }
-    try:
-        built = TranslatorConfig(**{**usual, **chosen, **facts})
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise InputError(reason, remedy="choose other sizes of the network") from error
-    if built.auxiliary != "none" and own is None:
-        raise InputError(
-            f"the auxiliary loss {built.auxiliary!r} predicts the source's own units, and there "
-            "are none",
-            remedy="give a unit file of the source's recordings with --source-units",
-        )
-    update = {}
-    if built.architecture == "ctc":
-        said = [len(pair.target) for pair in material.pairs]
-        update["upsampling"] = _upsampling(material, said, built.subsampling, "target")
-    if built.auxiliary == "ctc":
-        lengths = [len(pair.own) for pair in material.pairs if pair.own is not None]
-        factor = _upsampling(material, lengths, built.subsampling, "source's own")
-        update["auxiliary_upsampling"] = factor
-    return built.model_copy(update=update)
-
-
-def _upsampling(material: Material, said: list[int], subsampling: int, whose: str) -> int:
-    """Steps of CTC for one of the encoder, so that every pair has enough of them."""
-    heard = [len(pair.source) for pair in material.pairs]
-    if material.source.hears_units:
-        heard = [len(material.source.prepared(p.source, p.names[0])) for p in material.pairs]
-    factor = steps_needed(list(zip(heard, said, strict=True)), subsampling)
-    if factor > _MOST_UPSAMPLING:
-        wrong = [
-            pair.names[0].split(" ", 1)[1]
-            for pair, a, b in zip(material.pairs, heard, said, strict=True)
-            if steps_needed([(a, b)], subsampling) > _MOST_UPSAMPLING
-        ]
-        raise InputError(
-            f"{len(wrong)} pairs have too many {whose} units for the length of their source, as "
-            f"CTC goes: {listed(wrong)}",
-            cause="the pairs don't say the same, or the units are short",
-            remedy="mend the pairs, take a smaller --subsampling or longer units, or (for the "
-            "translation) another architecture",
-        )
-    return factor
-
-
-def most_for_one(pairs: Sequence[Pair], source: SourceKind) -> float:
-    """The most units for a frame or unit of a source: what 99 % of pairs have, and half more."""
-    ratios = [len(p.target) / len(source.prepared(p.source, p.names[0])) for p in pairs]
-    return float(_SLACK * np.quantile(ratios, 0.99))
-
-
-MODEL = "translator"
-_BATCH = 8_000
-"""Frames or units of a padded batch; beams share them."""
-
-
-class BundleConfig(BaseModel):
-    """What a bundle says; `training` beside it is for people."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    network: TranslatorConfig
-    source: SourceKind
-    unit_model: str
-    unit_method: str
-    n_units: int = Field(ge=1)
-    step_ms: float = Field(gt=0)
-    longest_s: float = Field(gt=0)
-    ratio: float = Field(gt=0)
+_BATCH_STEPS = 8_000  # frames or units of a padded batch; its beams share them
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to say units: the likeliest each time, by a beam, or by chance.
+    """How units are chosen: the likeliest each time, by beam search, or at random.
 
     Attributes:
-        beam: beginnings that are kept; 1 is greedy.
-        sample: draw from so many of the likeliest units instead; None doesn't.
+        beam: hypotheses that are kept; 1 is greedy.
+        sample: draw each unit from this many of the likeliest instead; None doesn't.
         seed: of what is drawn.
+
+    Raises:
+        InputError: both a beam and sampling, or less than 1 of either.
     """
 
     beam: int = 1
@@ -141,8 +61,9 @@ class Search:
     def __post_init__(self) -> None:
         if self.beam < 1 or (self.sample is not None and (self.sample < 1 or self.beam > 1)):
             raise InputError(
-                f"beam {self.beam} and sample {self.sample}: each is 1 or more, and one alone",
-                remedy="take a beam for the best translation, sample for varied ones",
+                f"beam={self.beam} and sample={self.sample}: both are at least 1, and only one of "
+                "them can be used",
+                remedy="use a beam for the best translation, sample for varied ones",
             )
 
     def __str__(self) -> str:
@@ -150,32 +71,52 @@ class Search:
 
 
 @dataclass(frozen=True, eq=False)
-class Translator:
-    """Speech of one language → units of another.
+class UnitSequenceModel(Bundled):
+    """Features or units in, units out: what a translator, a denoiser and a normaliser share.
 
     Attributes:
-        source: what it listens to.
-        unit_model: id of the unit model whose units it says.
+        source: what it takes.
+        unit_model: id of the unit model whose units it predicts.
         unit_method: that model, in a few words for people.
         step_ms: of one of those units, before repeats were merged.
         longest_s: longer utterances are refused.
-        ratio: the most units for a frame or unit of the source.
+        max_length_ratio: the most units per frame or unit of the source.
+        training: how it was trained.
     """
 
     network: UnitTranslator
     source: SourceKind
     unit_model: str
     unit_method: str
-    step_ms: float
-    longest_s: float
-    ratio: float
-    device: str = "cpu"
-    id: str = ""
-    """Of the bundle that it was read from."""
+    step_ms: Annotated[float, Field(gt=0)]
+    longest_s: Annotated[float, Field(gt=0)]
+    # Bundles up to version 1 call it "ratio".
+    max_length_ratio: Annotated[
+        float, Field(gt=0, validation_alias=AliasChoices("max_length_ratio", "ratio"))
+    ]
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    def check(self) -> None:
+        sizes = self.network.config
+        if (sizes.n_in, sizes.from_units) != (self.source.n_in, self.source.is_units):
+            raise ValueError(f"its network has other inputs than {self.source}")
 
     @property
     def architecture(self) -> str:
         return self.network.config.architecture
+
+    @property
+    def n_units(self) -> int:
+        """How many units there are to predict."""
+        return self.network.config.n_units
+
+    @property
+    def device(self) -> torch.device:
+        """Where its network lies."""
+        return next(self.network.parameters()).device
 
     def translate(
         self,
@@ -188,9 +129,9 @@ class Translator:
         """The units of a translation of each utterance, without repeats, at least one.
 
         Args:
-            inputs: frames (T, D) of each, or units, one a step or with repeats merged.
-            beam: beginnings that are kept; 1 is greedy.
-            sample: draw from so many of the likeliest units instead.
+            inputs: frames (T, D) of each, or units (T,), one per step or with repeats merged.
+            beam: hypotheses that are kept; 1 is greedy.
+            sample: draw each unit from this many of the likeliest instead.
 
         Raises:
             InputError: as `hypotheses`.
@@ -201,157 +142,88 @@ class Translator:
     def hypotheses(
         self, inputs: Mapping[str, Array], search: Search | None = None
     ) -> dict[str, Hypothesis]:
-        """A translation of each utterance with its score.
+        """A translation of each utterance with its score, as it would be alone.
 
         Raises:
             InputError: an utterance that is too long, empty or holds NaN; a beam or sampling for
-                CTC, which says everything at once.
+                CTC, which predicts all units at once.
         """
         search = search or Search()
         if self.architecture == "ctc" and search != Search(seed=search.seed):
             raise InputError(
-                f"a CTC translator has no {search}: it says all units at once",
+                f"a CTC translator has no {search}: it predicts all units at once",
                 remedy="leave beam and sample out, or train another architecture",
             )
         found: dict[str, Hypothesis] = {}
-        for names, heard, limits in self._batches(inputs, "Translating"):
-            found.update(zip(names, self._said(names, heard, limits, search), strict=True))
+        for names, encoded, limits in self._batches(inputs, "Translating"):
+            found.update(zip(names, self._decoded(names, encoded, limits, search), strict=True))
         return {name: found[name] for name in inputs}
 
     def attention(
         self, inputs: Mapping[str, Array], units: Units
     ) -> dict[str, NDArray[np.float32]]:
-        """Where the source was when each unit was said: (N, S), rows that sum to 1.
+        """Which steps of the source each unit was predicted from: (N, S), rows that sum to 1.
 
-        S is the number of the encoder's steps. Cross-attention, the mean of its layers and heads;
-        for CTC, which has none, the step at which it said the unit: `units` has to be what
-        `translate` said.
+        S is the number of the encoder's steps. The cross-attention, averaged over layers and heads;
+        for CTC, which has none, the step at which a unit was predicted: `units` has to be what
+        `translate` returned.
         """
         maps: dict[str, NDArray[np.float32]] = {}
-        for names, heard, _ in self._batches(inputs, "Attending"):
-            steps = heard.lengths.tolist()
-            for name, rows, n in zip(names, self._maps(names, heard, units), steps, strict=True):
+        for names, encoded, _ in self._batches(inputs, "Attending"):
+            steps = encoded.lengths.tolist()
+            for name, rows, n in zip(names, self._maps(names, encoded, units), steps, strict=True):
                 maps[name] = rows[: len(units[name]), :n]
         return {name: maps[name] for name in inputs}
 
     @property
     def attention_step_ms(self) -> float | None:
         """Of one column of `attention`; None where the source is units of any length."""
-        if self.source.hears_units:
+        if self.source.is_units:
             return None
         return self.source.step_ms * self.network.config.subsampling
 
     def _batches(
         self, inputs: Mapping[str, Array], what: str
-    ) -> Iterator[tuple[list[str], Heard, torch.Tensor]]:
-        """Names, what the encoder makes of them, and the most units each may get."""
-        self._check_lengths(inputs)
+    ) -> Iterator[tuple[list[str], EncoderOutput, torch.Tensor]]:
+        """Names, the encoder's output for them, and the most units that each may get."""
+        seconds = {name: self.source.seconds(array) for name, array in inputs.items()}
+        check_lengths(seconds, self.longest_s)
         names = list(inputs)
         prepared = [self.source.prepared(inputs[name], name) for name in names]
-        self.network.to(self.device).eval()
-        groups = list(like_lengths([len(one) for one in prepared], _BATCH))
+        groups = list(like_lengths([len(one) for one in prepared], _BATCH_STEPS))
         with torch.inference_mode():
             for group in track(groups, what):
                 x, lengths = (t.to(self.device) for t in padded([prepared[i] for i in group]))
-                limits = most_units(lengths, self.ratio)
-                yield [names[i] for i in group], self.network.hear(x, lengths), limits
+                limits = length_limits(lengths, self.max_length_ratio)
+                yield [names[i] for i in group], self.network.encode(x, lengths), limits
 
-    def _check_lengths(self, inputs: Mapping[str, Array]) -> None:
-        seconds = {name: self.source.seconds(array) for name, array in inputs.items()}
-        check_lengths(seconds, self.longest_s)
-
-    def _said(
-        self, names: list[str], heard: Heard, limits: torch.Tensor, search: Search
+    def _decoded(
+        self, names: list[str], encoded: EncoderOutput, limits: torch.Tensor, search: Search
     ) -> list[Hypothesis]:
         if self.architecture == "ctc":
-            return [hypothesis for hypothesis, _ in ctc_best(self.network, heard)]
+            return [hypothesis for hypothesis, _ in ctc_best(self.network, encoded)]
         if search.sample is not None:
+            # The name is part of the seed, so that what is drawn depends on no other utterance.
             seeds = [[search.seed, *name.encode()] for name in names]
-            return sample(self.network, heard, limits, search.sample, seeds)
+            return sample(self.network, encoded, limits, search.sample, seeds)
         if search.beam == 1:
-            return greedy(self.network, heard, limits)
-        return beam_search(self.network, heard, limits, search.beam)
+            return greedy(self.network, encoded, limits)
+        return beam_search(self.network, encoded, limits, search.beam)
 
-    def _maps(self, names: list[str], heard: Heard, units: Units) -> list[NDArray[np.float32]]:
+    def _maps(
+        self, names: list[str], encoded: EncoderOutput, units: Units
+    ) -> list[NDArray[np.float32]]:
         if self.architecture == "ctc":
-            n = heard.memory.shape[1]
-            return [
-                np.eye(n, dtype=np.float32)[steps] for _, steps in ctc_best(self.network, heard)
-            ]
-        said, lengths = (t.to(self.device) for t in padded([units[name] for name in names]))
-        tokens, _ = taught(said, lengths, self.network.config.n_units)
-        weights = self.network.decoder.attention(tokens, heard.memory, heard.lengths)
+            one_hot = np.eye(encoded.memory.shape[1], dtype=np.float32)
+            return [one_hot[steps] for _, steps in ctc_best(self.network, encoded)]
+        given, lengths = (t.to(self.device) for t in padded([units[name] for name in names]))
+        tokens, _ = teacher_forcing(given, lengths, self.n_units)
+        weights = self.network.decoder.attention(tokens, encoded.memory, encoded.lengths)
         return list(weights.float().cpu().numpy())
 
-    def save(
-        self,
-        folder: Path,
-        trained_on: Mapping[str, str],
-        training: Mapping[str, Any],
-        model: str = MODEL,
-    ) -> str:
-        """Write a bundle of a `model` and return its id; `training` says how it was trained."""
-        config = {
-            "network": self.network.config.model_dump(),
-            "source": self.source.model_dump(),
-            "unit_model": self.unit_model,
-            "unit_method": self.unit_method,
-            "n_units": self.network.config.n_units,
-            "step_ms": self.step_ms,
-            "longest_s": self.longest_s,
-            "ratio": self.ratio,
-            "training": dict(training),
-        }
-        return write_bundle(folder, model, config, weights_of(self.network), trained_on)
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu", model: str = MODEL) -> Self:
-        """The translator that `save` wrote.
+@dataclass(frozen=True, eq=False)
+class Translator(UnitSequenceModel):
+    """Speech of one language, as features or units → units of another language."""
 
-        Raises:
-            InputError: not a bundle of a translator, or one that was edited.
-        """
-        bundle = read_bundle(folder, model)
-        with opened_as("translator", folder, "train the translator again"):
-            return cls.from_bundle(bundle, device)
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """What a bundle holds; `load` says what is wrong with one that is damaged."""
-        config = bundle.config
-        known = BundleConfig.model_validate(config)
-        sizes = known.network
-        if (sizes.n_units, sizes.n_in) != (known.n_units, known.source.n_in):
-            raise ValueError("its network is of other numbers of units or inputs than it says")
-        if sizes.hears_units != known.source.hears_units:
-            raise ValueError("its network listens to something else than it says")
-        return cls(
-            network=with_weights(lambda: UnitTranslator(sizes), bundle.tensors, device),
-            source=known.source,
-            unit_model=known.unit_model,
-            unit_method=known.unit_method,
-            step_ms=known.step_ms,
-            longest_s=known.longest_s,
-            ratio=known.ratio,
-            device=device,
-            id=bundle.id,
-        )
-
-
-def check_lengths(seconds: Mapping[str, float], longest_s: float) -> None:
-    """Refuse utterances that are too long.
-
-    Raises:
-        InputError: there are some; the message lists them.
-    """
-    if long := too_long(seconds, longest_s):
-        raise InputError(
-            f"utterances are longer than {longest_s:g} s: {listed(long)}",
-            cause="whole recordings were given rather than sentences",
-            remedy="cut them at pauses, or train with a larger --longest",
-        )
-
-
-def too_long(seconds: Mapping[str, float], longest_s: float) -> list[str]:
-    """Utterances of more than `longest_s`, a moment excepted, with how long they are."""
-    return [f"{name} ({s:.0f} s)" for name, s in seconds.items() if s > longest_s + 0.1]
+    MODEL = WHAT = "translator"
