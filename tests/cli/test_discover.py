@@ -274,7 +274,7 @@ def test_a_foreign_folder_is_refused_before_the_work(make_corpus: Callable[..., 
     for command in (("extract", corpus.folder), ("discover", "kmeans", corpus.folder)):
         error = run(*command, "--out", "mine", code=1).stderr
         assert "mine: exists and is not a folder that zerochain made" in error
-        assert "choose another --out" in error
+        assert "choose another path" in error
     assert "is a directory" in run("encode", "km", corpus.folder, "--out", "mine", code=2).stderr
     assert [p.name for p in Path("mine").iterdir()] == ["thesis.tex"]
 

@@ -268,7 +268,7 @@ def test_nan_in_features(made: Languages, tmp_path: Path) -> None:
     frames[3, 4] = np.nan
     np.save(tmp_path / "frames" / "frames.npy", frames)
     said = run(*command(made, "--out", "x", source=tmp_path / "frames"), code=1)
-    assert "1 NaN or infinite features" in said.stderr
+    assert "1 NaN or infinite values" in said.stderr
 
 
 def test_the_bundle_is_the_same_for_the_same_command(made: Languages, tmp_path: Path) -> None:

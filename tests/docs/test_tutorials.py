@@ -129,7 +129,7 @@ def test_submission(demo: Path, here: Path) -> None:
         path.unlink()
         soundfile.write(path.with_name(f"1-2-{path.stem.removeprefix('es')}.flac"), sound, rate)
     printed = play("tutorials/submission.md")
-    assert printed.count("keeps all rules that were checked") == 2
+    assert printed.count("follows all rules that were checked") == 2
 
 
 def test_voice(demo: Path, here: Path) -> None:

@@ -251,7 +251,7 @@ def test_the_bundle_carries_f0_statistics_and_a_sample(prepared: Path, many: Pat
     [
         (lambda c: c.pop("voices"), "lacks voices"),
         (lambda c: c["spectrogram"].update(n_fft=512), "n_window 1024 is longer than n_fft 512"),
-        (lambda c: c["network"].update(depth=3), "nobody knows: depth"),
+        (lambda c: c["network"].update(depth=3), "unknown key: depth"),
         (lambda c: c["network"].update(width=32), "weights are not those of such a network"),
         (lambda c: c.update(f0=[{"log_mean": 4}]), "its voices lack their F0"),
     ],

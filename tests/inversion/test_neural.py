@@ -229,7 +229,7 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
         (lambda c, _: c["f0_quantizer"].pop("report"), "lacks f0_quantizer.report"),
         (
             lambda c, _: c["generator"].update(depth=3),
-            "has a key that nobody knows: generator.depth",
+            "has an unknown key: generator.depth",
         ),
         (lambda c, _: c["generator"].update(width=16), "of its weights are not those"),
         (lambda c, _: c.update(n_units=9), r"numbers of units: \(9, 8, 8\)"),

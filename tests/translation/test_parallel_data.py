@@ -182,7 +182,7 @@ def test_what_does_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the target is of corpus corpus-b"):
         read_parallel([Parallel(made.source, made.target, tmp_path / "other")])
     write_pairs(tmp_path / "more", Pairs((("s0", "t0"), ("s7", "t9")), "corpus-a", "corpus-b"))
-    with pytest.raises(InputError, match=r"1 of 2 ids of the pairs .* are missing .*: s7"):
+    with pytest.raises(InputError, match=r"1 of 2 ids of the pairs .* is missing .*: s7"):
         read_parallel([Parallel(made.source, made.target, tmp_path / "more")])
     with pytest.raises(InputError, match="is a table of kind 'pairs', not 'units'"):
         read_parallel([Parallel(made.pairs, made.target, made.pairs)])
