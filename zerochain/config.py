@@ -12,7 +12,7 @@ and `lt` are its range, a Literal its choices, None "not given". What only the c
 is said beside the range:
 
     Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})  # another name
-    Field(16, json_schema_extra={"option": None})                       # no option
+    Field(16, json_schema_extra=NO_OPTION)                              # no option
     Field(None, json_schema_extra={"default": "a third of the steps"})  # words for None
 """
 
@@ -22,6 +22,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
+
+NO_OPTION: dict[str, Any] = {"option": None}
+"""Of a field that only Python sets."""
 
 
 class Config(BaseModel):

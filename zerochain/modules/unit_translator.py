@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor, nn
 
-from zerochain.config import Config
+from zerochain.config import NO_OPTION, Config
 from zerochain.modules.conformer import (
     ConformerBlock,
     ConformerEncoder,
@@ -26,7 +26,6 @@ from zerochain.modules.unit_decoders import RecurrentDecoder, RecurrentEncoder, 
 Architecture = Literal["conformer", "rnn", "ctc"]
 Auxiliary = Literal["none", "ce", "ctc"]
 _AUXILIARY_LAYERS = 1
-_NO_OPTION = {"option": None}
 
 
 class NetworkSizes(Config):
@@ -42,13 +41,13 @@ class NetworkSizes(Config):
     """Attention heads, which share the width."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of each layer's output."""
-    factor: int = Field(2, ge=1, le=1024, json_schema_extra=_NO_OPTION)
+    factor: int = Field(2, ge=1, le=1024, json_schema_extra=NO_OPTION)
     """How many times wider feed-forward layers are inside."""
-    kernel: int = Field(15, ge=1, le=65_536, json_schema_extra=_NO_OPTION)
+    kernel: int = Field(15, ge=1, le=65_536, json_schema_extra=NO_OPTION)
     """Width of the conformer's convolutions in steps, odd."""
-    decoder_width: int = Field(512, ge=1, le=65_536, json_schema_extra=_NO_OPTION)
+    decoder_width: int = Field(512, ge=1, le=65_536, json_schema_extra=NO_OPTION)
     """Width of the LSTM that decodes."""
-    embedding: int = Field(128, ge=1, le=65_536, json_schema_extra=_NO_OPTION)
+    embedding: int = Field(128, ge=1, le=65_536, json_schema_extra=NO_OPTION)
     """Dimensions of a unit's embedding for LSTMs."""
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
+from zerochain.config import NO_OPTION
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import timeless
 from zerochain.formats.identity import short
@@ -37,8 +38,6 @@ from zerochain.translation.task import (
 )
 from zerochain.translation.translator import UnitSequenceModel
 
-_NO_OPTION = {"option": None}
-
 
 class PretrainingConfig(TranslationConfig):
     """What a denoiser is built from, and how its input is masked.
@@ -48,13 +47,13 @@ class PretrainingConfig(TranslationConfig):
 
     architecture: Literal["conformer", "rnn"] = "conformer"
     """That of the translator; a CTC translator starts from a conformer's encoder."""
-    masked: float = Field(0.3, ge=0, lt=1, json_schema_extra=_NO_OPTION)
+    masked: float = Field(0.3, ge=0, lt=1, json_schema_extra=NO_OPTION)
     """Fraction of the units that is masked (Popuri et al. 2022)."""
-    mean_span: float = Field(10.0, gt=0, json_schema_extra=_NO_OPTION)
+    mean_span: float = Field(10.0, gt=0, json_schema_extra=NO_OPTION)
     """Mean length of a masked span in units (same); a short utterance has shorter ones."""
-    concatenated: float = Field(0.0, ge=0, le=1, json_schema_extra=_NO_OPTION)
+    concatenated: float = Field(0.0, ge=0, le=1, json_schema_extra=NO_OPTION)
     """Fraction of the utterances that are concatenated with another one in training."""
-    augment: bool = Field(False, json_schema_extra=_NO_OPTION)
+    augment: bool = Field(False, json_schema_extra=NO_OPTION)
     """Mask single units as well."""
 
 

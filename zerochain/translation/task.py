@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
+from zerochain.config import NO_OPTION
 from zerochain.errors import InputError, counted, listed
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
 from zerochain.features.normalisation import Moments
@@ -58,7 +59,6 @@ _DECODED = 200  # held-out pairs that each validation decodes, at most
 _VALIDATION_STEPS = 12_000  # frames or units of a padded batch
 _MOST_UPSAMPLING = 8
 _LENGTH_SLACK = 1.5
-_NO_OPTION = {"option": None}
 M = TypeVar("M", bound=UnitSequenceModel)
 
 
@@ -85,24 +85,24 @@ class TranslationConfig(NetworkSizes):
     """Fraction of the pairs that are concatenated with another one in training."""
     augment: bool = True
     """Warp and mask the source, or mask some of its units, in training."""
-    warp: float = Field(0.1, ge=0, lt=1, json_schema_extra=_NO_OPTION)
+    warp: float = Field(0.1, ge=0, lt=1, json_schema_extra=NO_OPTION)
     """Frequencies are multiplied or divided by up to 1 + this (log-mel and MFCC)."""
-    tilt_db: float = Field(1.5, ge=0, json_schema_extra=_NO_OPTION)
+    tilt_db: float = Field(1.5, ge=0, json_schema_extra=NO_OPTION)
     """Standard deviation of an utterance's gain, and of the difference between its top and its
     lowest band, in dB."""
-    n_time_masks: int = Field(2, ge=0, json_schema_extra=_NO_OPTION)
+    n_time_masks: int = Field(2, ge=0, json_schema_extra=NO_OPTION)
     """Time masks per utterance."""
-    time_mask: int = Field(20, ge=1, json_schema_extra=_NO_OPTION)
+    time_mask: int = Field(20, ge=1, json_schema_extra=NO_OPTION)
     """Frames of a time mask, at most."""
-    n_band_masks: int = Field(2, ge=0, json_schema_extra=_NO_OPTION)
+    n_band_masks: int = Field(2, ge=0, json_schema_extra=NO_OPTION)
     """Band masks per utterance (log-mel alone)."""
-    band_mask: int = Field(12, ge=1, json_schema_extra=_NO_OPTION)
+    band_mask: int = Field(12, ge=1, json_schema_extra=NO_OPTION)
     """Bands of a band mask, at most."""
-    hidden_units: float = Field(0.1, ge=0, lt=1, json_schema_extra=_NO_OPTION)
+    hidden_units: float = Field(0.1, ge=0, lt=1, json_schema_extra=NO_OPTION)
     """Fraction of the source units that are masked, where the source is units."""
     longest_s: float = Field(60.0, gt=0, json_schema_extra={"option": "--longest"})
     """Seconds; longer utterances are refused, in training and after it: attention takes memory."""
-    validation: float = Field(0.05, gt=0, lt=1, json_schema_extra=_NO_OPTION)
+    validation: float = Field(0.05, gt=0, lt=1, json_schema_extra=NO_OPTION)
     """Fraction of the pairs that are held out to decide when to stop."""
     pseudo_cap: float = Field(2.0, gt=0)
     """Pseudo pairs per true pair, at most; true ones are repeated where there are more."""
