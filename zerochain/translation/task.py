@@ -143,8 +143,13 @@ class TranslationTraining(Outcome):
     @classmethod
     def of_fit(cls, fitted: Fitted, **facts: Any) -> Self:
         """How a training went, and what else there is to report of it."""
-        best = {name: fitted.best[name] for name in ("unit_bleu", "cross_entropy")}
-        return cls(**asdict(fitted.outcome), seconds=fitted.seconds, **best, **facts)
+        return cls(
+            **asdict(fitted.outcome),
+            seconds=fitted.seconds,
+            unit_bleu=fitted.best["unit_bleu"],
+            cross_entropy=fitted.best["cross_entropy"],
+            **facts,
+        )
 
 
 def trained(
