@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.kmeans import KMeansUnits, lloyd, nearest
+from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits, lloyd, nearest
 from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id, write_bundle
@@ -97,9 +97,9 @@ def test_the_seed_decides() -> None:
 
 def test_a_random_subset_where_frames_exceed_the_budget() -> None:
     features = blobs(n=4000)
-    model = KMeansUnits(5, options=FrontEndOptions(normalisation="none"), max_frames=500).fit(
-        features
-    )
+    model = KMeansUnits(
+        5, options=FrontEndOptions(normalisation="none"), config=KMeansConfig(max_frames=500)
+    ).fit(features)
     assert model.n_frames == 500
     assert model.inertia < 1  # all five clusters are in the subset
 

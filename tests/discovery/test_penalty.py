@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from zerochain.discovery import penalty
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
 from zerochain.discovery.penalty import (
     SegmentationOptions,
     penalty_for_bitrate,
@@ -191,7 +191,7 @@ def test_a_bit_rate_on_real_speech(real_corpora: Callable[[str], Path], tmp_path
     utterances = tuple(Utterance(name, name, seconds) for name, seconds in lengths.items())
     corpus = write_corpus(tmp_path / "c", Corpus("c", utterances, audio_root=str(paths[0].parent)))
     with extracted(corpus, SpectralOptions(), jobs=1) as features:
-        model = KMeansUnits(64, max_iterations=15).fit(features)
+        model = KMeansUnits(64, config=KMeansConfig(max_iterations=15)).fit(features)
         rates = []
         for target in (120, 80, 40):
             chosen = with_bitrate(model, Segmentation(), features, lengths, target)
