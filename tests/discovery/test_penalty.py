@@ -89,7 +89,7 @@ def test_less_than_one_unit_an_utterance_is_refused(costs: Mapping[str, np.ndarr
 
 @pytest.mark.parametrize("target", [0, -1, math.nan, math.inf])
 def test_a_target_that_is_none(costs: Mapping[str, np.ndarray], target: float) -> None:
-    with pytest.raises(InputError, match=f"a bit rate of {target}"):
+    with pytest.raises(InputError, match=f"bitrate={target} must be"):
         penalty_for_bitrate(costs, SECONDS, target)
 
 

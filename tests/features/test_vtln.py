@@ -132,4 +132,4 @@ def test_what_is_no_spectrum_is_refused(extractor: str, options: dict[str, objec
     )
     with pytest.raises(InputError, match="can't be warped") as caught:
         Vtln.fit(features)
-    assert "--features mfcc or log-mel" in str(caught.value)
+    assert "features=mfcc or log-mel" in str(caught.value)

@@ -152,7 +152,7 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
         if known is None:
             return match[0]
         flag = max(known.opts, key=len)
-        if known.is_flag and value in {"True", "False"}:
+        if known.is_flag and value in {"True", "False", "None"}:  # None: a switch that is off
             off = known.secondary_opts[0] if known.secondary_opts else f"no {flag}"
             return flag if value == "True" else off
         if value == "None":
