@@ -123,7 +123,7 @@ def test_fewer_frames_than_units_is_refused() -> None:
     features = Features.from_arrays({"u": np.ones((3, 2), np.float32)})
     with pytest.raises(InputError, match="8 units can't be found in 3 frames") as caught:
         KMeansUnits(8).fit(features)
-    assert "at most 3" in str(caught.value)
+    assert "n_units=3 at most" in str(caught.value)
 
 
 def test_one_frame_is_enough_to_encode() -> None:
