@@ -21,11 +21,15 @@ K, DIM = 256, 39
 
 def zerochain(x):
     from zerochain.discovery.front_end import FrontEndOptions
-    from zerochain.discovery.kmeans import KMeansUnits
+    from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
     from zerochain.formats.features import Features
 
     features, options = Features.from_arrays({"all": x}), FrontEndOptions(normalisation="none")
-    return KMeansUnits(K, options=options, max_frames=len(x)).fit(features).codebook
+    return (
+        KMeansUnits(K, options=options, config=KMeansConfig(max_frames=len(x)))
+        .fit(features)
+        .codebook
+    )
 
 
 def sklearn(x):

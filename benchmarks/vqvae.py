@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
-from pathlib import Path
 
 from measuring import PASSIVE, apart
 
@@ -70,8 +68,8 @@ def in_one_dimension(module):
 
 def ours(steps, device):
     from zerochain.discovery.vqvae import VqvaeTask
-    from zerochain.training.config import TrainingConfig
-    from zerochain.training.loop import train
+    from zerochain.training.config import Recipe
+    from zerochain.training.run import Running, fit
 
     class Timed(VqvaeTask):
         begun = 0.0
@@ -88,12 +86,9 @@ def ours(steps, device):
             return 0.0
 
     data = speech()
-    config = TrainingConfig(
-        max_steps=WARM_UP + steps, batch_size=BATCH, validate_every=WARM_UP + steps
-    )
-    task = Timed(network(), data, data, config, n_frames=FRAMES, device=device)
-    with tempfile.TemporaryDirectory() as folder:
-        train(task, config, Path(folder), fingerprint="benchmark", device=device)
+    recipe = Recipe(max_steps=WARM_UP + steps, batch_size=BATCH, validate_every=WARM_UP + steps)
+    task = Timed(network(), data, data, recipe, n_frames=FRAMES, device=device)
+    fit(task, recipe, Running(device), inputs={})
     return steps / task.seconds
 
 

@@ -12,3 +12,12 @@ def unsealed(path: Path, without: str = "", **changes: Any) -> None:
     header = json.loads(path.read_text(encoding="utf-8"))
     header = {k: v for k, v in {**header, **changes}.items() if k not in {*SUMS, without}}
     path.write_text(json.dumps(header, ensure_ascii=False), encoding="utf-8")
+
+
+def took(training: Path, seconds: float) -> None:
+    """Let the checkpoint of a training say that it took so long."""
+    from zerochain.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+
+    state = load_checkpoint(training / CHECKPOINT)
+    state["progress"][1] = state["history"][-1]["seconds"] = seconds
+    save_checkpoint(training / CHECKPOINT, state)

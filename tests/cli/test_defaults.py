@@ -14,12 +14,11 @@ from click.core import ParameterSource
 from commands import every_command
 from zerochain.cli.common import Command
 from zerochain.cli.options import Derived
-from zerochain.discovery import vqvae
 from zerochain.discovery.cpc import CPCUnits
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits
 from zerochain.discovery.self_training import SelfTrainedUnits
-from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
+from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.training.config import TrainingConfig
 
 TRAINABLE = {
@@ -35,8 +34,6 @@ TRAINABLE = {
     "translate normaliser train",
 }
 NOT_YET = {
-    "discover vqcpc",
-    "discover selftrain",
     "invert train",
     "invert train-neural",
     "speakers train",
@@ -100,9 +97,10 @@ def test_what_a_command_makes_unasked_is_python_s_default(
 
 @pytest.mark.parametrize(("command", "derived"), DERIVED)
 def test_the_recipe_is_the_method_s(command: Command, derived: Derived) -> None:
-    """That is RECIPE, beside the config."""
-    if isinstance(derived.base, type):
-        (recipe,) = (d.base for d in command.derived if d.into == "recipe")
+    """That is RECIPE, beside the config; what is fitted without steps has none."""
+    for recipe in [d.base for d in command.derived if d.into == "recipe"]:
+        if derived.into != "config":
+            return
         assert recipe is vars(sys.modules[derived.base.__module__])["RECIPE"]
 
 
@@ -116,14 +114,7 @@ METHODS = {
 }
 
 
-OTHERS = pytest.mark.xfail(
-    strict=True, reason="512 units of 2 frames in Python, 256 of 1 on the command line"
-)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[OTHERS] if n == "vqcpc" else []) for n in METHODS]
-)
+@pytest.mark.parametrize("name", METHODS)
 def test_other_arguments_of_discover_are_python_s_too(name: str) -> None:
     asked = unasked(COMMANDS[f"discover {name}"]).params
     arguments = inspect.signature(METHODS[name]).parameters
@@ -134,9 +125,12 @@ def test_other_arguments_of_discover_are_python_s_too(name: str) -> None:
     assert not differ
 
 
-def test_a_vqvae_in_python_is_trained_by_the_recipe() -> None:
-    model = VQVAEUnits()
-    assert (model.config, model.training) == (VQVAEConfig(), vqvae.RECIPE)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_model_in_python_is_what_its_command_makes(name: str) -> None:
+    model, command = METHODS[name](), COMMANDS[f"discover {name}"]
+    made = {derived.into: derived.built(unasked(command)) for derived in command.derived}
+    assert (model.options, model.config) == (made["options"], made["config"])
+    assert getattr(model, "recipe", None) == made.get("recipe")
 
 
 @pytest.mark.parametrize(("command", "derived"), DERIVED)

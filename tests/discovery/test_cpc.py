@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import run
-from zerochain.discovery.cpc import CPCConfig, CPCUnits, groups_of
+from zerochain.discovery.cpc import CPCConfig, CpcTask, CPCUnits, groups_of
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.neural import CollapseWarning, prepared, speakers_of
 from zerochain.discovery.stage import load_unit_model
@@ -20,8 +20,9 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features
 from zerochain.formats.units import read_units
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.run import Running
 
 SMALL = {"width": 16, "n_layers": 1, "n_per_group": 4, "context_dim": 16, "n_frames": 48}
 SPECTRAL = {"extractor": "mfcc", "options": SpectralOptions().model_dump()}
@@ -54,10 +55,10 @@ def make(
     **config: Any,
 ) -> CPCUnits:
     """A model that is fitted in a second."""
-    training = TrainingConfig(
+    recipe = Recipe(
         max_steps=steps, batch_size=8, validate_every=every, learning_rate=3e-3, seed=seed
     )
-    return CPCUnits(n_units, stride, config=CPCConfig(**{**SMALL, **config}), training=training)
+    return CPCUnits(n_units, stride, config=CPCConfig(**{**SMALL, **config}), recipe=recipe)
 
 
 def speech_of(features: Features) -> Crops:
@@ -174,8 +175,6 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
     options = {"warm_up_steps": warm_up_steps, "augmentation": AugmentationOptions()}
     whole = make(steps=20, every=5, **options).fit(features)
 
-    from zerochain.discovery.cpc import CpcTask
-
     step, count = CpcTask.training_step, 0
 
     def dying(self: CpcTask, *arguments: Any) -> Any:
@@ -186,15 +185,11 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
         return step(self, *arguments)
 
     monkeypatch.setattr(CpcTask, "training_step", dying)
-    resumed = make(steps=20, every=5, **options)
-    resumed.training_folder = tmp_path / "x.training"
+    running = Running("cpu", folder=tmp_path / "x.training")
     if killed_at < 20 + warm_up_steps:
         with pytest.raises(KeyboardInterrupt):
-            resumed.fit(features)
-        resumed = make(steps=20, every=5, **options)
-        resumed.training_folder = tmp_path / "x.training"
-    assert resumed.fit(features).id == whole.id
-    assert not list(tmp_path.glob("x.training/warm-up/*.safetensors"))
+            make(steps=20, every=5, **options).fit(features, running)
+    assert make(steps=20, every=5, **options).fit(features, running).id == whole.id
 
 
 def test_the_seed_decides() -> None:
@@ -230,7 +225,7 @@ def test_collapse_is_warned_of_and_found() -> None:
     [
         ({"n": 1}, {}, "can't be trained on 1 utterance"),
         ({"n": 4, "n_frames": 8}, {}, "no utterance of .* lasts 13 frames"),
-        ({"n": 4}, {"n_units": 2000}, "2000 units can't be found"),
+        ({"n": 4}, {"n_units": 2000}, "2,000 units can't be found"),
         ({"n": 4}, {"n_per_group": 3}, "no whole number of groups of 3"),
         ({"n": 4}, {"stride": 3}, "stride=3"),
     ],
@@ -258,11 +253,13 @@ def test_at_the_command_line(make_corpus: Callable[..., Corpus], tmp_path: Path)
         *("--layers", 1, "--steps", 4, "--validate-every", 2, "--batch-size", 8, "--augment"),
         *("--group-size", 4, "--warm-up-steps", 2, "--device", "cpu", "--out", model),
     )
-    assert "1 to 6 steps ahead told in" in result.output
+    assert "1 to 6 steps ahead predicted in" in result.output
     with (tmp_path / "cpc.training" / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["step"] for row in rows] == ["2", "4"]
     assert {f"accuracy_{k}" for k in range(1, 7)} | {"perplexity", "n_used"} <= rows[0].keys()
     run("encode", model, corpus.folder, "--out", tmp_path / "units.parquet")
     assert read_units(tmp_path / "units.parquet").n_units == 8
-    assert not list(tmp_path.rglob("checkpoint.safetensors"))
+    checkpoints = tmp_path.rglob("checkpoint.safetensors")
+    folders = {str(path.parent.relative_to(tmp_path)) for path in checkpoints}
+    assert folders == {"cpc.training", "cpc.training/warm-up"}

@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.mixture import BayesianGaussianMixture
 
 from zerochain.discovery.em import clusters, em, log_probabilities
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.mixtures import DirichletProcess, DPGMMUnits
-from zerochain.errors import InputError
+from zerochain.discovery.mixtures import DirichletProcess, DPGMMConfig, DPGMMUnits
 from zerochain.features.normalisation import Moments
 from zerochain.formats.features import Features
 
@@ -83,9 +83,11 @@ def test_where_a_fit_ends_scikit_learn_stays() -> None:
     """With its default priors: from the posteriors of a fitted model it goes nowhere."""
     frames = blobs()
     features = Features.from_arrays({"u": (frames - frames.mean(0)) / frames.std(0)})
-    model = DPGMMUnits(6, options=PLAIN, max_iterations=2000, tolerance=1e-8).fit(features)
+    model = DPGMMUnits(
+        6, options=PLAIN, config=DPGMMConfig(max_iterations=2000, tolerance=1e-8)
+    ).fit(features)
     ((_, posteriors),) = model.posteriors(features)
-    theirs = reference(features.frames, posteriors.astype(float), 1, model.variance_floor)
+    theirs = reference(features.frames, posteriors.astype(float), 1, model.config.variance_floor)
     assert model.outcome.bound == pytest.approx(theirs.lower_bound_ / len(frames), abs=1e-4)
     np.testing.assert_allclose(model.weights, theirs.weights_, atol=1e-4)
     np.testing.assert_allclose(model.codebook, theirs.means_, atol=1e-2)
@@ -98,7 +100,9 @@ def test_no_more_components_are_used_than_there_is_need_of() -> None:
     centres = 30 * np.eye(3, dtype=np.float32)
     frames = centres[rng.integers(0, 3, 3000)] + rng.normal(size=(3000, 3)).astype(np.float32)
     features = Features.from_arrays({"u": frames})
-    model = DPGMMUnits(20, options=PLAIN, max_iterations=500, tolerance=1e-7).fit(features)
+    model = DPGMMUnits(
+        20, options=PLAIN, config=DPGMMConfig(max_iterations=500, tolerance=1e-7)
+    ).fit(features)
     used = model.outcome.n_used
     assert 3 <= model.outcome.n_owning <= used < 20
     assert f"{used} of 20 components used" in model.summary
@@ -108,5 +112,5 @@ def test_no_more_components_are_used_than_there_is_need_of() -> None:
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_senseless_concentration_is_refused(wrong: float) -> None:
-    with pytest.raises(InputError, match="concentration"):
-        DPGMMUnits(4, concentration=wrong)
+    with pytest.raises(ValidationError, match="concentration"):
+        DPGMMConfig(concentration=wrong)

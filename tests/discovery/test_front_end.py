@@ -77,7 +77,7 @@ def test_each_part_acts_in_its_turn() -> None:
     features = cepstra()
     options = OPTIONS["warp norm=utterance ±1→5 attenuation=0.5"]
     front_end = FrontEnd.fit(features, 4, options)
-    warp, projection = front_end.warping, front_end.projection
+    warp, projection = front_end.vtln, front_end.projection
     assert warp is not None
     assert projection is not None
     warped = warp(features["u2"], "u2", "ana")
@@ -100,7 +100,7 @@ def test_context_is_stacked_before_the_stride() -> None:
 def test_attenuation_needs_known_speakers() -> None:
     options = FrontEndOptions(speaker_attenuation=8)
     for speakers in (("ana",), ("ana", None)):
-        with pytest.raises(InputError, match="--speaker-attenuation"):
+        with pytest.raises(InputError, match="speaker_attenuation=0"):
             FrontEnd.fit(cepstra(speakers), 1, options)
 
 

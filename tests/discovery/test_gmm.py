@@ -2,12 +2,14 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.mixture import GaussianMixture
 
 from zerochain.discovery import front_end as frames_module
@@ -22,7 +24,14 @@ from zerochain.discovery.em import (
 )
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits, MaximumLikelihood, MixtureUnits
+from zerochain.discovery.mixtures import (
+    DPGMMConfig,
+    DPGMMUnits,
+    GMMUnits,
+    MaximumLikelihood,
+    MixtureConfig,
+    MixtureUnits,
+)
 from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
@@ -32,6 +41,11 @@ from zerochain.formats.features import Features
 
 PLAIN = FrontEndOptions(normalisation="none")
 both = pytest.mark.parametrize("method", [GMMUnits, DPGMMUnits])
+
+
+def configured(method: type[MixtureUnits], **settings: Any) -> MixtureConfig:
+    """A method's own config."""
+    return (DPGMMConfig if method is DPGMMUnits else MixtureConfig)(**settings)
 
 
 def mixture(k: int = 6, n: int = 3000, dim: int = 5, seed: int = 0) -> np.ndarray:
@@ -149,7 +163,7 @@ def test_posteriors_are_probabilities_and_units_the_most_probable(
     method: type[MixtureUnits], k: int, n: int, stride: int, seed: int
 ) -> None:
     features = speech(3, max(n, 7 * stride * k), seed)
-    model = method(k, stride, max_iterations=5).fit(features)
+    model = method(k, stride, config=configured(method, max_iterations=5)).fit(features)
     units = model.encode(features).units
     posteriors = dict(model.posteriors(features))
     for name in features.ids:
@@ -209,14 +223,15 @@ def test_from_the_disk_it_is_the_same(
 
 def test_more_likely_than_the_start_and_no_less_than_scikit_learn() -> None:
     features = speech(8, 4000)
-    model = GMMUnits(8, options=PLAIN, tolerance=1e-5).fit(features)
+    model = GMMUnits(8, options=PLAIN, config=MixtureConfig(tolerance=1e-5)).fit(features)
     theirs = GaussianMixture(8, covariance_type="diag", tol=1e-5, max_iter=300, random_state=0)
     score = theirs.fit(features.frames.astype(np.float64)).score(features.frames)
     assert model.outcome.log_likelihood > score - 0.1
     assert model.outcome.bound == pytest.approx(model.outcome.log_likelihood, abs=1e-2)
+    short = MixtureConfig(max_iterations=1)
     assert (
         model.outcome.log_likelihood
-        > GMMUnits(8, options=PLAIN, max_iterations=1).fit(features).outcome.log_likelihood
+        > GMMUnits(8, options=PLAIN, config=short).fit(features).outcome.log_likelihood
     )
 
 
@@ -291,12 +306,17 @@ def test_nothing_before_the_fit(method: type[MixtureUnits]) -> None:
 
 
 @both
-@pytest.mark.parametrize(
-    "wrong", [{"n_units": 0}, {"stride": 0}, {"max_iterations": 0}, {"variance_floor": 1e-9}]
-)
-def test_senseless_settings_are_refused(method: type[MixtureUnits], wrong: dict) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
+@pytest.mark.parametrize("wrong", [{"n_units": 0}, {"stride": 0}])
+def test_less_than_one_unit_or_frame_is_refused(method: type[MixtureUnits], wrong: dict) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(wrong))}=0 .*must be ≥ 1"):
         method(**wrong)
+
+
+@both
+@pytest.mark.parametrize("wrong", [{"max_iterations": 0}, {"variance_floor": 1e-9}])
+def test_senseless_settings_are_refused(method: type[MixtureUnits], wrong: dict) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        configured(method, **wrong)
 
 
 def test_units_chosen_by_distance_have_no_posteriors() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.kmeans import KMeansUnits, lloyd, nearest
+from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits, lloyd, nearest
 from zerochain.discovery.stage import load_unit_model
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id, write_bundle
@@ -97,9 +97,9 @@ def test_the_seed_decides() -> None:
 
 def test_a_random_subset_where_frames_exceed_the_budget() -> None:
     features = blobs(n=4000)
-    model = KMeansUnits(5, options=FrontEndOptions(normalisation="none"), max_frames=500).fit(
-        features
-    )
+    model = KMeansUnits(
+        5, options=FrontEndOptions(normalisation="none"), config=KMeansConfig(max_frames=500)
+    ).fit(features)
     assert model.n_frames == 500
     assert model.inertia < 1  # all five clusters are in the subset
 
@@ -123,7 +123,7 @@ def test_fewer_frames_than_units_is_refused() -> None:
     features = Features.from_arrays({"u": np.ones((3, 2), np.float32)})
     with pytest.raises(InputError, match="8 units can't be found in 3 frames") as caught:
         KMeansUnits(8).fit(features)
-    assert "at most 3" in str(caught.value)
+    assert "n_units=3 at most" in str(caught.value)
 
 
 def test_one_frame_is_enough_to_encode() -> None:

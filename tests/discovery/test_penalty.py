@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from zerochain.discovery import penalty
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
 from zerochain.discovery.penalty import (
     SegmentationOptions,
     penalty_for_bitrate,
@@ -89,7 +89,7 @@ def test_less_than_one_unit_an_utterance_is_refused(costs: Mapping[str, np.ndarr
 
 @pytest.mark.parametrize("target", [0, -1, math.nan, math.inf])
 def test_a_target_that_is_none(costs: Mapping[str, np.ndarray], target: float) -> None:
-    with pytest.raises(InputError, match=f"a bit rate of {target}"):
+    with pytest.raises(InputError, match=f"bitrate={target} must be"):
         penalty_for_bitrate(costs, SECONDS, target)
 
 
@@ -192,7 +192,7 @@ def test_a_bit_rate_on_real_speech(real_corpora: Callable[[str], Path], tmp_path
     utterances = tuple(Utterance(name, name, seconds) for name, seconds in lengths.items())
     corpus = write_corpus(tmp_path / "c", Corpus("c", utterances, audio_root=str(paths[0].parent)))
     with extracted(corpus, SpectralOptions(), jobs=1) as features:
-        model = KMeansUnits(64, max_iterations=15).fit(features)
+        model = KMeansUnits(64, config=KMeansConfig(max_iterations=15)).fit(features)
         rates = []
         for target in (120, 80, 40):
             chosen = with_bitrate(model, Segmentation(), features, lengths, target)

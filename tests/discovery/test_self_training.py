@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from zerochain.discovery import self_training
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
-from zerochain.discovery.neural import NO_LABEL, prepared
+from zerochain.discovery.neural import prepared
 from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.self_training import (
+    NO_LABEL,
     FrameClassifier,
     FrameTask,
     SelfTrainedUnits,
@@ -29,8 +30,9 @@ from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.formats.headers import read_json
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.run import Running
 
 SMALL = {
     "rounds": 2,
@@ -70,17 +72,18 @@ def make(
     stride: int = 1,
     seed: int = 0,
     options: FrontEndOptions | None = None,
-    folder: Path | None = None,
     **config: Any,
 ) -> SelfTrainedUnits:
     """A model that is fitted in a second."""
-    training = TrainingConfig(
+    recipe = Recipe(
         max_steps=steps, batch_size=8, validate_every=every, learning_rate=3e-3, seed=seed
     )
     config = SelfTrainingConfig(**{**SMALL, **config})
-    model = SelfTrainedUnits(n_units, stride, options=options, config=config, training=training)
-    model.training_folder = folder
-    return model
+    return SelfTrainedUnits(n_units, stride, options=options, config=config, recipe=recipe)
+
+
+def kept_in(folder: Path, restart: bool = False) -> Running:
+    return Running("cpu", restart, folder=folder)
 
 
 def numbered(lengths: list[int]) -> Crops:
@@ -132,11 +135,10 @@ def test_a_steps_label_is_that_of_its_middle_frame(stride: int) -> None:
         FrameClassifier(nn.Identity(), 1, 2),
         speech,
         speech,
-        TrainingConfig(batch_size=16),
+        SelfTrainingConfig(n_frames=11),
+        Recipe(batch_size=16),
         stride=stride,
-        label_smoothing=0.1,
         augmentation=None,
-        n_frames=11,
         device="cpu",
     )
     clairvoyant = Clairvoyant(stride, sum(lengths))
@@ -250,10 +252,10 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
         if killed_at == "between":
             patched.setattr(SelfTrainedUnits, "_measure", dying_between)
         with pytest.raises(KeyboardInterrupt):
-            make(steps=8, folder=folder).fit(features)
+            make(steps=8).fit(features, kept_in(folder))
     done = len(list(folder.rglob("checkpoint.safetensors")))
     assert done == {6: 1, 13: 2, "between": 1}[killed_at]
-    resumed = make(steps=8, folder=folder).fit(features)
+    resumed = make(steps=8).fit(features, kept_in(folder))
     assert resumed.id == whole.id
     assert resumed.best_round == 2
 
@@ -262,19 +264,17 @@ def test_restart_leaves_no_checkpoint_of_a_later_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = babble()
-    make(folder=tmp_path).fit(features)
+    make().fit(features, kept_in(tmp_path))
     assert len(list(tmp_path.glob("round-*/checkpoint.safetensors"))) == 2
     with pytest.raises(InputError, match="checkpoint of a training with other data"):
-        make(folder=tmp_path, label_smoothing=0.3).fit(features)
+        make(label_smoothing=0.3).fit(features, kept_in(tmp_path))
 
     def dying(*_: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FrameTask, "training_step", dying)
-    model = make(folder=tmp_path, label_smoothing=0.3)
-    model.restart = True
     with pytest.raises(KeyboardInterrupt):
-        model.fit(features)
+        make(label_smoothing=0.3).fit(features, kept_in(tmp_path, restart=True))
     assert not list(tmp_path.rglob("checkpoint.safetensors"))
 
 
@@ -316,7 +316,7 @@ def test_what_can_not_be_augmented(tmp_path: Path) -> None:
     features = babble(extractor="ssl")
     with pytest.raises(InputError, match="'ssl' can't be warped") as caught:
         make().fit(features)
-    assert "--no-augment" in caught.value.remedy
+    assert "augmentation=None" in caught.value.remedy
     model = make(augmentation=None).fit(features)
     assert model.surviving == [None, None, None]
     assert model.best_round == 2
@@ -376,9 +376,9 @@ def test_constant_frames_and_utterances_of_one_frame() -> None:
     ("features", "config", "found"),
     [
         ({"n": 1}, {}, "can't be trained on 1 utterance"),
-        ({"n": 4}, {"n_units": 2000}, "2000 units can't be found in"),
+        ({"n": 4}, {"n_units": 2000}, "2,000 units can't be found in"),
         ({"n": 4}, {"n_units": 100, "stride": 8}, "100 units can't be found in 2. frames"),
-        ({"n": 4}, {"n_targets": 2000}, "2000 units can't be found in"),
+        ({"n": 4}, {"n_targets": 2000}, "2,000 units can't be found in"),
         ({"n": 4}, {"stride": 3}, "stride=3"),
         ({"n": 4}, {"n_units": 1}, "n_units=1"),
     ],
@@ -391,7 +391,7 @@ def test_bad_input_is_refused(features: dict[str, Any], config: dict[str, Any], 
 @pytest.mark.parametrize("precision", ["bf16"])
 def test_half_precision(precision: Any) -> None:
     model = make(augmentation=AugmentationOptions(warp=0))
-    model.training = model.training.model_copy(update={"precision": precision})
+    model.recipe = model.recipe.model_copy(update={"precision": precision})
     assert np.isfinite(model.fit(babble()).outcome.best_valid_loss)
 
 
@@ -399,11 +399,11 @@ DISTRIBUTED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_self_training import babble, make
+from test_self_training import babble, kept_in, make
 from zerochain.training.device import is_main_process
 
 out = Path({out!r})
-model = make(folder=out / "training").fit(babble())
+model = make().fit(babble(), kept_in(out / "training"))
 (out / f"{{is_main_process()}}.txt").write_text(str([model.surviving, model.codebook.tolist()]))
 """
 

@@ -12,17 +12,20 @@ from zerochain.discovery.model import in_order, one_thread
 FIT = """
 import sys
 import numpy as np
-from zerochain.discovery.mixtures import DPGMMUnits
 from zerochain.discovery.front_end import FrontEndOptions
-from zerochain.discovery.mixtures import GMMUnits
-from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
+from zerochain.discovery.mixtures import DPGMMConfig, DPGMMUnits, GMMUnits, MixtureConfig
 from zerochain.formats.features import Features
 rng = np.random.default_rng(0)
 arrays = {f"u{i}": rng.normal(size=(5000, 39)).astype(np.float32) for i in range(8)}
 features = Features.from_arrays(arrays, extractor="array")
 options = FrontEndOptions(context=5, components=60)
-few = dict(options=options, max_iterations=3)
-for model in (KMeansUnits(100, **few), GMMUnits(24, **few), DPGMMUnits(24, **few)):
+few = dict(max_iterations=3)
+for model in (
+    KMeansUnits(100, options=options, config=KMeansConfig(**few)),
+    GMMUnits(24, options=options, config=MixtureConfig(**few)),
+    DPGMMUnits(24, options=options, config=DPGMMConfig(**few)),
+):
     fitted = model.fit(features)
     units = b"".join(line.tobytes() for line in fitted.encode(features).units.values())
     print(fitted.id, hash(units))

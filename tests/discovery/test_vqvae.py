@@ -15,10 +15,11 @@ from zerochain.discovery.vqvae import VQVAEConfig, VqvaeTask, VQVAEUnits, square
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.features import Features
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
+from zerochain.training.run import Running
 
 TINY = VQVAEConfig(width=16, n_blocks=1, codebook_dim=8, speaker_dim=4, n_frames=24)
-SHORT = TrainingConfig(max_steps=30, batch_size=8, validate_every=10, learning_rate=3e-3)
+SHORT = Recipe(max_steps=30, batch_size=8, validate_every=10, learning_rate=3e-3)
 SPEAKERS = ("ana", "béa")
 
 
@@ -46,13 +47,12 @@ def fitted(
     features: Features,
     stride: int = 4,
     config: VQVAEConfig = TINY,
-    training: TrainingConfig = SHORT,
+    recipe: Recipe = SHORT,
     n_units: int = 12,
     folder: Path | None = None,
 ) -> VQVAEUnits:
-    model = VQVAEUnits(n_units, stride, config=config, training=training)
-    model.training_folder = folder
-    return model.fit(features)
+    model = VQVAEUnits(n_units, stride, config=config, recipe=recipe)
+    return model.fit(features, Running("cpu", folder=folder))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4, 8])
@@ -72,8 +72,8 @@ def test_a_unit_lasts_the_stride_and_is_the_nearest_code(stride: int) -> None:
 
 
 def test_it_learns_units_that_are_in_use(tmp_path: Path) -> None:
-    training = SHORT.model_copy(update={"max_steps": 150, "validate_every": 50})
-    model = fitted(speech(30), stride=2, training=training, folder=tmp_path)
+    recipe = SHORT.model_copy(update={"max_steps": 150, "validate_every": 50})
+    model = fitted(speech(30), stride=2, recipe=recipe, folder=tmp_path)
     with (tmp_path / "log.csv").open() as stream:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
     assert rows[-1]["valid_loss"] < 0.7 * rows[0]["valid_loss"]
@@ -121,15 +121,15 @@ def test_saved_and_loaded_encodes_the_same_without_the_decoder(tmp_path: Path) -
 def test_the_published_system_fits_and_loads(tmp_path: Path) -> None:
     features = speech(4, dim=39)
     config = VQVAEConfig.published().model_copy(update={"width": 4, "n_frames": 16})
-    training = SHORT.model_copy(update={"max_steps": 2, "validate_every": 1})
-    model = fitted(features, config=config, training=training)
+    recipe = SHORT.model_copy(update={"max_steps": 2, "validate_every": 1})
+    model = fitted(features, config=config, recipe=recipe)
     assert model.method.endswith("published")
     model.save(tmp_path / "m")
     again = load_unit_model(tmp_path / "m")
     for name, expected in model.encode(features).units.items():
         np.testing.assert_array_equal(again.encode(features).units[name], expected)
     with pytest.raises(InputError, match="39 dimensions, these have 6"):
-        fitted(speech(), config=config, training=training)
+        fitted(speech(), config=config, recipe=recipe)
 
 
 @pytest.mark.parametrize("break_at", [11, 25])
@@ -164,8 +164,8 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
 def test_the_seed_decides() -> None:
     ids = []
     for seed in (1, 1, 2):
-        training = SHORT.model_copy(update={"seed": seed, "max_steps": 3})
-        ids.append(fitted(speech(), training=training).id)
+        recipe = SHORT.model_copy(update={"seed": seed, "max_steps": 3})
+        ids.append(fitted(speech(), recipe=recipe).id)
     assert ids[0] == ids[1] != ids[2]
 
 
@@ -175,8 +175,8 @@ def test_speakers_known_or_not(speakers: tuple[str | None, ...]) -> None:
     model = fitted(features)
     assert model.n_speakers == len([s for s in speakers if s])
     assert any("no speaker is known" in line for line in model.findings) == (speakers == (None,))
-    strangers = speech(3, speakers=("new", None), seed=5)
-    units = model.encode(strangers)
+    unknown = speech(3, speakers=("new", None), seed=5)
+    units = model.encode(unknown)
     assert [len(u) for u in units.units.values()] == [-(-n // 4) for n in (60, 65, 70)]
 
 
@@ -220,9 +220,9 @@ def test_too_little_speech_is_refused() -> None:
 
 
 def test_a_rate_that_is_too_high_is_an_error(tmp_path: Path) -> None:
-    training = SHORT.model_copy(update={"learning_rate": 1e30})
+    recipe = SHORT.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match="training diverged at step") as caught:
-        fitted(speech(), training=training, folder=tmp_path)
+        fitted(speech(), recipe=recipe, folder=tmp_path)
     assert "learning_rate" in str(caught.value)
 
 
@@ -259,7 +259,7 @@ from test_vqvae import SHORT, TINY, fitted, speech
 from zerochain.training.device import is_main_process
 
 model = fitted(speech(), config=TINY.model_copy(update={{"restart_below": 0.3}}),
-               training=SHORT.model_copy(update={{"max_steps": 12, "validate_every": 6}}),
+               recipe=SHORT.model_copy(update={{"max_steps": 12, "validate_every": 6}}),
                folder=Path({out!r}) / "training")
 (Path({out!r}) / f"{{is_main_process()}}.txt").write_text(
     str((model.outcome.computed_on, model.codebook.tolist()))
@@ -286,7 +286,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_vqvae import SHORT, TINY, fitted, speech
 
-model = fitted(speech(), config=TINY, training=SHORT)
+model = fitted(speech(), config=TINY, recipe=SHORT)
 print(model.id, model.outcome.computed_on)
 """
 

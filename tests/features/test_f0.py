@@ -208,7 +208,7 @@ def test_options_of_spectra_are_not_for_f0(
     arguments = ["extract", str(make_corpus().home), "--features", "f0", "--out", str(tmp_path)]
     result = CliRunner().invoke(main, [*arguments, "--n-mels", "20"])
     assert result.exit_code == 2
-    assert "--n-mels is not for f0" in result.output
+    assert "--n-mels does not apply to --features f0" in result.output
 
 
 def test_an_average_voice_of_a_real_corpus(real_corpora: Callable[[str], Path]) -> None:

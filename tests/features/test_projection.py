@@ -67,9 +67,9 @@ def test_the_order_of_utterances_changes_nothing() -> None:
 
 
 def test_more_components_than_dimensions_are_refused() -> None:
-    with pytest.raises(InputError, match="16 components can't be kept of 15") as caught:
+    with pytest.raises(InputError, match="components=16 can't be kept of 15") as caught:
         Projection.fit(utterances(), 1, 16)
-    assert "at most 15" in str(caught.value)
+    assert "components=15 at most" in str(caught.value)
 
 
 def test_fewer_frames_than_dimensions() -> None:

@@ -95,7 +95,7 @@ def test_the_scale_of_features_changes_nothing() -> None:
 def test_speakers_must_be_known_and_several(speakers: list[str | None], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         attenuation(np.ones((10, 2), np.float32), speakers, 8)
-    assert "--speaker-attenuation" in str(caught.value)
+    assert "speaker_attenuation=0" in str(caught.value)
 
 
 def test_constant_and_missing_variance() -> None:

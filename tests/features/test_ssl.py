@@ -313,9 +313,12 @@ def test_other_folders_are_no_checkpoints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--features", "mfcc", "--layer", "3"], "--layer is of a checkpoint"),
-        (["--features", "CHECKPOINT"], "say which --layer"),
-        (["--features", "CHECKPOINT", "--layer", "1", "--step-ms", "5"], "--step-ms is not for"),
+        (["--features", "mfcc", "--layer", "3"], "--layer only applies to a checkpoint"),
+        (["--features", "CHECKPOINT"], "give its --layer"),
+        (
+            ["--features", "CHECKPOINT", "--layer", "1", "--step-ms", "5"],
+            "--step-ms only applies to --features mfcc",
+        ),
         (["--features", "mfc"], "is not mfcc, log-mel, f0 or a checkpoint"),
     ],
 )

@@ -228,36 +228,36 @@ def _unit_model(folder: Path, kind: str) -> None:
     from zerochain.discovery.cpc import CPCConfig, CPCUnits
     from zerochain.discovery.front_end import FrontEndOptions
     from zerochain.discovery.kmeans import KMeansUnits
-    from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits
+    from zerochain.discovery.mixtures import DPGMMConfig, DPGMMUnits, GMMUnits, MixtureConfig
     from zerochain.discovery.self_training import SelfTrainedUnits, SelfTrainingConfig
     from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
     from zerochain.formats.features import Features
-    from zerochain.training.config import TrainingConfig
+    from zerochain.training.config import Recipe
 
     speakers = {f"u{i}": "ab"[i % 2] for i in range(6)}
     arrays = {f"u{i}": RNG.normal(size=(40, 6)).astype(np.float32) for i in range(6)}
     features = Features.from_arrays(arrays, speakers=speakers)
-    training = TrainingConfig(max_steps=2, validate_every=1, batch_size=4)
+    recipe = Recipe(max_steps=2, validate_every=1, batch_size=4)
     options = FrontEndOptions(context=1, components=3)
     tiny = {"width": 8, "n_frames": 16}
     match kind:
         case "kmeans":
             model = KMeansUnits(4, 2, options=options)
         case "gmm":
-            model = GMMUnits(3, max_iterations=2)
+            model = GMMUnits(3, config=MixtureConfig(max_iterations=2))
         case "dpgmm":
-            model = DPGMMUnits(3, max_iterations=2)
+            model = DPGMMUnits(3, config=DPGMMConfig(max_iterations=2))
         case "vqvae":
             config = VQVAEConfig(**tiny, codebook_dim=4, n_blocks=1, speaker_dim=2)
-            model = VQVAEUnits(4, 4, config=config, training=training)
+            model = VQVAEUnits(4, 4, config=config, recipe=recipe)
         case "vqcpc":
             more = {"codebook_dim": 4, "n_layers": 1, "context_dim": 4, "n_predictions": 2}
             config = CPCConfig(**tiny, **more, n_negatives=2, n_per_group=2)
-            model = CPCUnits(4, 2, config=config, training=training)
+            model = CPCUnits(4, 2, config=config, recipe=recipe)
         case _:
             more = {"dim": 4, "n_blocks": 1, "teacher_components": 4, "augmentation": None}
             config = SelfTrainingConfig(**tiny, **more)
-            model = SelfTrainedUnits(4, config=config, training=training)
+            model = SelfTrainedUnits(4, config=config, recipe=recipe)
     model.fit(features).save(folder / "m")
 
 

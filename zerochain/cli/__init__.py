@@ -86,19 +86,19 @@ DISCOVER = LazyGroup(
             "use.",
         ),
         "vqvae": (
-            "zerochain.cli.discover_trained:vqvae",
+            "zerochain.cli.discover:vqvae",
             "Conditional VQ-VAE: codes from which a decoder that knows the speaker rebuilds the "
             "features.",
         ),
         "vqcpc": (
-            "zerochain.cli.discover_trained:vqcpc",
-            "VQ-CPC: codes from which what comes next is told from what else the same speaker "
-            "said.",
+            "zerochain.cli.discover:vqcpc",
+            "VQ-CPC: codes from which the next steps are told apart from other speech of the "
+            "speaker.",
         ),
         "selftrain": (
-            "zerochain.cli.discover_trained:selftrain",
-            "Self-training: a network learns K-Means units under other voices; K-Means of what it "
-            "learned.",
+            "zerochain.cli.discover:selftrain",
+            "Self-training: a network learns K-Means units from other voices; K-Means of its "
+            "bottleneck.",
         ),
     },
 )
@@ -320,7 +320,7 @@ CHECK = LazyGroup(
         ),
         "discover": DISCOVER,
         "encode": (
-            "zerochain.cli.encode:encode",
+            "zerochain.cli.discover:encode",
             "Turn the recordings of a CORPUS into units of a unit MODEL.",
         ),
         "invert": INVERT,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from zerochain.cli.options import Derived
-    from zerochain.discovery.penalty import SegmentationOptions
-    from zerochain.features.extraction import Options
     from zerochain.training.config import TrainingConfig
 
 _MORE = "close other programs, ask for fewer --jobs or shorter recordings, or use a larger machine"
@@ -155,7 +153,7 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
         if known is None:
             return match[0]
         flag = max(known.opts, key=len)
-        if known.is_flag and value in {"True", "False"}:
+        if known.is_flag and value in {"True", "False", "None"}:  # None: a switch that is off
             off = known.secondary_opts[0] if known.secondary_opts else f"no {flag}"
             return flag if value == "True" else off
         if value == "None":
@@ -200,43 +198,9 @@ class PathType(click.Path):
         return super().convert(value, param, ctx)
 
 
-FEATURES = ("mfcc", "log-mel")
 FOLDER = PathType(files=False)
 FILE = PathType(folders=False)
 PATH = PathType()
-
-
-def layer_option(function: F) -> F:
-    """`--layer` of a checkpoint."""
-    return click.option(
-        "--layer",
-        type=click.IntRange(min=0),
-        help="Where --features is a checkpoint: the Transformer block whose output is taken.",
-    )(function)
-
-
-def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | Options:
-    """What `--features` means: a kind to extract, a checkpoint's layer, or a features folder.
-
-    Args:
-        spectral: options of what is extracted from spectra; None stands for the default.
-    """
-    from zerochain.features.spectral import SpectralOptions
-    from zerochain.features.ssl import SslOptions, is_checkpoint
-
-    given = {name: value for name, value in spectral.items() if value is not None}
-    folder = None if features in FEATURES else Path(features)
-    if layer is not None and (folder is None or not is_checkpoint(folder)):
-        raise click.BadParameter(f"--layer is of a checkpoint, and {features} is none")
-    if folder is None:
-        return checked(SpectralOptions, kind=features, **given)
-    if given:
-        raise click.BadParameter(f"--{next(iter(given)).replace('_', '-')} is not for {features}")
-    if not is_checkpoint(folder):
-        return folder
-    if layer is None:
-        raise click.BadParameter(f"{features} is a checkpoint: say which --layer")
-    return SslOptions.of(folder, layer)
 
 
 def out_option(what: str, kind: click.Path = PATH) -> Callable[[F], F]:
@@ -272,42 +236,6 @@ def device_option(function: F) -> F:
         show_default=True,
         help="Where to compute; auto takes a GPU if there is one.",
     )(function)
-
-
-def segmentation_options(function: F) -> F:
-    """`--penalty`, `--bitrate`, `--min-duration`, `--max-duration`."""
-    options = [
-        click.option(
-            "--penalty",
-            type=click.FloatRange(min=0),
-            help="Price of a segment, in mean distortions: units become segments with durations.",
-        ),
-        click.option(
-            "--bitrate",
-            type=click.FloatRange(min=0, min_open=True),
-            help="Choose the penalty: bit/s of segments of the speech at hand.",
-        ),
-        click.option(
-            "--min-duration",
-            type=click.IntRange(min=1),
-            help="Steps that a segment lasts at least.",
-        ),
-        click.option(
-            "--max-duration", type=click.IntRange(min=1), help="Steps that a segment lasts at most."
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def asked_segmentation(values: dict[str, Any]) -> SegmentationOptions:
-    """Take the values of `segmentation_options` out of a command's."""
-    from zerochain.discovery.penalty import SegmentationOptions
-
-    return checked(
-        SegmentationOptions, **{name: values.pop(name) for name in SegmentationOptions.model_fields}
-    )
 
 
 def seed_option(function: F) -> F:

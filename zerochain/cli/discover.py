@@ -1,148 +1,110 @@
-"""Stage 2 on the command line: discover units."""
+"""Stage 2 on the command line: discover units, and encode a corpus with a unit model."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from zerochain.cli.common import (
     FOLDER,
+    PATH,
     Command,
-    asked_segmentation,
-    checked,
     device_option,
-    feature_source,
     jobs_option,
-    layer_option,
     out_option,
     seed_option,
-    segmentation_options,
     split_option,
 )
-
-if TYPE_CHECKING:
-    from zerochain.discovery.front_end import FrontEndOptions
-    from zerochain.discovery.model import UnitModel
+from zerochain.cli.extract import feature_source, layer_option
+from zerochain.cli.options import options_of, running_options
+from zerochain.discovery import cpc, self_training
+from zerochain.discovery import vqvae as vq
+from zerochain.discovery.front_end import FrontEndOptions
+from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
+from zerochain.discovery.mixtures import DPGMMConfig, DPGMMUnits, GMMUnits, MixtureConfig
+from zerochain.discovery.model import UnitModel
+from zerochain.discovery.penalty import SegmentationOptions, segment_rates
+from zerochain.discovery.stage import discover, encode_frames
+from zerochain.discovery.stage import encode as encode_corpus
+from zerochain.formats.corpus import read_corpus
+from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.run import Running
 
 F = TypeVar("F", bound=Callable[..., Any])
-max_frames_option = click.option(
-    "--max-frames",
-    type=click.IntRange(min=1),
-    default=1_000_000,
-    show_default=True,
-    help="Fit on a random subset where there are more.",
-)
 
 
-def discovery_options(function: F) -> F:
-    """What every way to discover units takes, but for `--seed` and `--device`."""
+def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
+    """What every way to discover units takes, with the defaults of its class."""
+    defaults = {name: one.default for name, one in inspect.signature(method).parameters.items()}
     options = [
         click.argument("corpus", type=FOLDER),
         click.option(
             "--units",
             type=click.IntRange(min=1),
-            default=256,
+            default=defaults["n_units"],
             show_default=True,
-            help="K.",
+            help="Number of units, K.",
         ),
         click.option(
             "--stride",
             type=click.IntRange(min=1),
-            default=1,
+            default=defaults["stride"],
             show_default=True,
-            help="Frames that one unit lasts.",
+            help="Frames per unit.",
         ),
         click.option(
             "--features",
             default="mfcc",
             show_default=True,
             metavar="mfcc|log-mel|FOLDER",
-            help="Where to look: extracted for the occasion, a features folder, or the folder of "
-            "a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
+            help="What units are found in: extracted for the occasion, a features folder, or the "
+            "folder of a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
         ),
         layer_option,
-        click.option(
-            "--normalisation",
-            type=click.Choice(["auto", "none", "corpus", "speaker", "utterance"]),
-            default="auto",
-            show_default=True,
-            help="Of the features; auto takes speaker where speakers are known, else utterance.",
-        ),
-        click.option(
-            "--context",
-            type=click.IntRange(min=0),
-            help="Frames on each side that are stacked beside each frame.  [default: 4, with 40 "
-            "components, for K-Means of MFCCs; else 0]",
-        ),
-        click.option(
-            "--components",
-            type=click.IntRange(min=1),
-            help="Principal components of the (stacked) features to keep.  [default: all]",
-        ),
-        click.option(
-            "--warp",
-            is_flag=True,
-            help="Warp each speaker's spectra to a common vocal-tract length, by likelihood.",
-        ),
-        click.option(
-            "--speaker-attenuation",
-            type=click.FloatRange(min=0),
-            default=0.0,
-            show_default=True,
-            metavar="STRENGTH",
-            help="Attenuate directions in which known speakers differ; 8 is strong.",
-        ),
-        segmentation_options,
+        options_of(method.default_options, into="options"),
+        options_of(SegmentationOptions, into="segmentation"),
         split_option,
         out_option("the unit model"),
         jobs_option,
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
-def front_end_options(values: dict[str, Any]) -> FrontEndOptions:
-    """Take the front end's options out of a command's."""
-    from zerochain.discovery.front_end import FrontEndOptions
-
-    kind = values.pop("normalisation")
-    return checked(
-        FrontEndOptions,
-        normalisation=None if kind == "auto" else kind,
-        context=values.pop("context"),
-        components=values.pop("components"),
-        warp=values.pop("warp"),
-        speaker_attenuation=values.pop("speaker_attenuation"),
-    )
-
-
-def fit_and_say(
-    model: UnitModel,
+def discovered(
+    method: Callable[..., UnitModel],
+    running: Running,
+    *,
+    units: int,
+    stride: int,
+    options: FrontEndOptions,
     corpus: Path,
     out: Path,
     features: str,
     layer: int | None,
+    segmentation: SegmentationOptions,
     split: str | None,
     jobs: int | None,
-    **segmentation: Any,
+    **settings: Any,
 ) -> None:
-    """Fit a model, save it, and say how it went."""
-    from zerochain.discovery.stage import discover as fit_units
-    from zerochain.training.device import is_main_process
-
-    source = feature_source(features, layer)
-    _, rates = fit_units(
-        model,
+    """Fit a model, save it, and print how the fit went."""
+    model, rates = discover(
+        method(units, stride, options=options, device=running.device, **settings),
         corpus,
         out,
-        features=source,
-        segmentation=asked_segmentation(segmentation),
+        features=feature_source(features, layer),
+        segmentation=segmentation,
         split=split,
-        device=model.device,
+        running=running,
         jobs=jobs,
     )
     if not is_main_process():
@@ -158,33 +120,13 @@ def fit_and_say(
     cls=Command,
     example="zerochain discover kmeans corpora/mine --units 256 --stride 4 --out models/km256",
 )
-@discovery_options
+@discovery_options(KMeansUnits)
+@options_of(KMeansConfig)
 @seed_option
 @device_option
-@max_frames_option
-def kmeans(units: int, stride: int, max_frames: int, seed: int, device: str, **rest: Any) -> None:
+def kmeans(device: str, **values: Any) -> None:
     """K-Means: a unit is the nearest of K centroids."""
-    from zerochain.discovery.kmeans import KMeansUnits
-    from zerochain.training.device import resolve_device
-
-    model = KMeansUnits(
-        units,
-        stride,
-        options=front_end_options(rest),
-        max_frames=max_frames,
-        seed=seed,
-        device=resolve_device(device),
-    )
-    fit_and_say(model, **rest)
-
-
-variance_floor_option = click.option(
-    "--variance-floor",
-    type=click.FloatRange(min=1e-6),
-    default=1e-3,
-    show_default=True,
-    help="Part of each dimension's overall variance that is added to the components' variances.",
-)
+    discovered(KMeansUnits, Running(device), **values)
 
 
 @click.command(
@@ -192,71 +134,131 @@ variance_floor_option = click.option(
     example="zerochain discover gmm corpora/mine --units 256 --out models/gmm256\n"
     "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/",
 )
-@discovery_options
+@discovery_options(GMMUnits)
+@options_of(MixtureConfig)
 @seed_option
 @device_option
-@max_frames_option
-@variance_floor_option
-def gmm(
-    units: int,
-    stride: int,
-    max_frames: int,
-    variance_floor: float,
-    seed: int,
-    device: str,
-    **rest: Any,
-) -> None:
+def gmm(device: str, **values: Any) -> None:
     """Gaussian mixture: a unit is the most probable of K components, with posteriors."""
-    from zerochain.discovery.mixtures import GMMUnits
-    from zerochain.training.device import resolve_device
-
-    model = GMMUnits(
-        units,
-        stride,
-        options=front_end_options(rest),
-        max_frames=max_frames,
-        variance_floor=variance_floor,
-        seed=seed,
-        device=resolve_device(device),
-    )
-    fit_and_say(model, **rest)
+    discovered(GMMUnits, Running(device), **values)
 
 
 @click.command(
     cls=Command, example="zerochain discover dpgmm corpora/mine --units 500 --out models/dpgmm"
 )
-@discovery_options
+@discovery_options(DPGMMUnits)
+@options_of(DPGMMConfig)
 @seed_option
 @device_option
-@max_frames_option
-@variance_floor_option
-@click.option(
-    "--concentration",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Of the Dirichlet process: more of it leaves more components in use.  [default: 1 / K]",
-)
-def dpgmm(
-    units: int,
-    stride: int,
-    max_frames: int,
-    variance_floor: float,
-    concentration: float | None,
-    seed: int,
-    device: str,
-    **rest: Any,
-) -> None:
+def dpgmm(device: str, **values: Any) -> None:
     """Dirichlet-process mixture: as gmm, but finds out how many of at most K components to use."""
-    from zerochain.discovery.mixtures import DPGMMUnits
-    from zerochain.training.device import resolve_device
+    discovered(DPGMMUnits, Running(device), **values)
 
-    model = DPGMMUnits(
-        units,
-        stride,
-        concentration=concentration,
-        options=front_end_options(rest),
-        max_frames=max_frames,
-        variance_floor=variance_floor,
-        seed=seed,
-        device=resolve_device(device),
-    )
-    fit_and_say(model, **rest)
+
+@click.command(
+    cls=Command,
+    example="zerochain discover vqvae corpora/mine --units 256 --out models/vq256",
+)
+@discovery_options(vq.VQVAEUnits)
+@options_of(vq.VQVAEConfig, vq.RECIPE)
+@running_options
+def vqvae(**values: Any) -> None:
+    """Conditional VQ-VAE: codes from which a decoder that knows the speaker rebuilds the features.
+
+    <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
+    the same command is given again.
+    """
+    discovered(vq.VQVAEUnits, **values)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain discover vqcpc corpora/mine --features log-mel --out models/cpc512",
+)
+@discovery_options(cpc.CPCUnits)
+@options_of(cpc.CPCConfig, cpc.RECIPE)
+@running_options
+def vqcpc(**values: Any) -> None:
+    """VQ-CPC: codes from which the next steps are told apart from other speech of the speaker.
+
+    The derivatives among MFCCs already hold some of what is to be predicted; log-mel does not.
+
+    <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
+    the same command is given again.
+    """
+    discovered(cpc.CPCUnits, **values)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain discover selftrain corpora/mine --units 256 --bitrate 150 --out models/self",
+)
+@discovery_options(self_training.SelfTrainedUnits)
+@options_of(self_training.SelfTrainingConfig, self_training.RECIPE)
+@running_options
+def selftrain(**values: Any) -> None:
+    """Self-training: a network learns K-Means units from other voices; K-Means of its bottleneck.
+
+    <out>.training/round-N gets checkpoint and log.csv of each round. Interrupted, it goes on
+    where it stopped when the same command is given again.
+    """
+    discovered(self_training.SelfTrainedUnits, **values)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain encode models/km256 corpora/mine --split test --out units.parquet\n"
+    "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/\n"
+    "zerochain encode models/km256 corpora/mine --latents --out latents/",
+)
+@click.argument("model", type=FOLDER)
+@click.argument("corpus", type=FOLDER)
+@click.option("--features", type=FOLDER, help="A features folder of the corpus.")
+@click.option(
+    "--posteriors",
+    is_flag=True,
+    help="Write the probability of every unit at every step, as a features folder (gmm, dpgmm).",
+)
+@click.option(
+    "--latents",
+    is_flag=True,
+    help="Write the vectors that are quantised to units, as a features folder.",
+)
+@options_of(SegmentationOptions, into="segmentation")
+@split_option
+@out_option("the unit file, or the folder of posteriors or latents", PATH)
+@device_option
+@jobs_option
+def encode(
+    model: Path,
+    corpus: Path,
+    posteriors: bool,
+    latents: bool,
+    out: Path,
+    segmentation: SegmentationOptions,
+    device: str,
+    **common: Any,
+) -> None:
+    """Turn the recordings of a CORPUS into units of a unit MODEL.
+
+    With a penalty, the model's own or one given here, units are segments with durations.
+    Posteriors are scored by 'zerochain score abx FOLDER --distance kl', latents without it.
+    """
+    common["device"] = resolve_device(device)
+    if posteriors and latents:
+        raise click.BadParameter("--posteriors and --latents are two folders: ask for one")
+    if (posteriors or latents) and segmentation != SegmentationOptions():
+        raise click.BadParameter("--posteriors and --latents are of every step, not of segments")
+    if posteriors or latents:
+        what = encode_frames("latents" if latents else "posteriors", model, corpus, out, **common)
+        click.echo(f"{out}: {len(what)} utterances, {len(what.frames)} × {what.dim}")
+        return
+    if out.is_dir():
+        raise click.BadParameter(f"{out} is a directory", param_hint="--out")
+    made = encode_corpus(model, corpus, out, segmentation=segmentation, **common)
+    n_units = sum(len(units) for units in made.units.values())
+    are = f"units of {made.step_ms:g} ms" if made.durations is None else "segments"
+    click.echo(f"{out}: {len(made.units)} utterances, {n_units} {are}")
+    if made.durations is not None or segmentation.bitrate is not None:
+        seconds = {u.id: u.duration for u in read_corpus(corpus).utterances}
+        click.echo(f"{made.method}: {segment_rates(made, seconds)}")

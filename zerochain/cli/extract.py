@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import click
 
-from zerochain.cli.common import (
-    FOLDER,
-    Command,
-    checked,
-    device_option,
-    feature_source,
-    jobs_option,
-    layer_option,
-    out_option,
-)
+from zerochain.cli.common import FOLDER, Command, checked, device_option, jobs_option, out_option
+from zerochain.features.extraction import Options
+from zerochain.features.extraction import extract as extract_features
+from zerochain.features.f0 import F0Options
+from zerochain.features.spectral import SpectralOptions
+from zerochain.features.ssl import SslOptions, is_checkpoint
+from zerochain.formats.corpus import read_corpus
+from zerochain.training.device import resolve_device
 
-if TYPE_CHECKING:
-    from zerochain.features.extraction import Options
+F = TypeVar("F", bound=Callable[..., Any])
+SPECTRAL = ("mfcc", "log-mel")
+
+
+def layer_option(function: F) -> F:
+    """`--layer` of a checkpoint."""
+    return click.option(
+        "--layer",
+        type=click.IntRange(min=0),
+        help="Where --features is a checkpoint: the Transformer block whose output is taken.",
+    )(function)
+
+
+def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | Options:
+    """What `--features` means: a kind to extract, a checkpoint's layer, or a features folder.
+
+    Args:
+        spectral: options of what is extracted from spectra; None stands for the default.
+    """
+    given = {name: value for name, value in spectral.items() if value is not None}
+    folder = None if features in SPECTRAL else Path(features)
+    if layer is not None and (folder is None or not is_checkpoint(folder)):
+        raise click.BadParameter(f"--layer only applies to a checkpoint, and {features} is none")
+    if folder is None:
+        return checked(SpectralOptions, kind=features, **given)
+    if given:
+        flag = next(iter(given)).replace("_", "-")
+        raise click.BadParameter(f"--{flag} only applies to --features mfcc and log-mel")
+    if not is_checkpoint(folder):
+        return folder
+    if layer is None:
+        raise click.BadParameter(f"{features} is a checkpoint: give its --layer")
+    return SslOptions.of(folder, layer)
 
 
 @click.command(
@@ -38,8 +68,8 @@ if TYPE_CHECKING:
 )
 @layer_option
 @click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
-@click.option("--step-ms", type=float, help="From frame to frame.  [default: 10; f0: 5]")
-@click.option("--window-ms", type=float, help="What a frame sees.  [default: 25]")
+@click.option("--step-ms", type=float, help="From frame to frame, in ms.  [default: 10; f0: 5]")
+@click.option("--window-ms", type=float, help="Window of a frame, in ms.  [default: 25]")
 @out_option("the features folder")
 @device_option
 @jobs_option
@@ -59,10 +89,6 @@ def extract(
     F0 is in Hz, 0 where speech is unvoiced. Other stages extract what they need by themselves; a
     folder saves doing it twice.
     """
-    from zerochain.features.extraction import extract as extract_features
-    from zerochain.formats.corpus import read_corpus
-    from zerochain.training.device import resolve_device
-
     options = _options(features, layer, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms)
     made = extract_features(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
@@ -73,12 +99,10 @@ def extract(
 def _options(features: str, layer: int | None, **given: float | None) -> Options:
     """What `--features` means here, where it can't be a folder of features."""
     if features == "f0":
-        from zerochain.features.f0 import F0Options
-
         unfit = [name for name in ("n_mels", "window_ms") if given[name] is not None]
         if unfit or layer is not None:
             name = unfit[0].replace("_", "-") if unfit else "layer"
-            raise click.BadParameter(f"--{name} is not for f0")
+            raise click.BadParameter(f"--{name} does not apply to --features f0")
         step_ms = given["step_ms"]
         return F0Options() if step_ms is None else checked(F0Options, step_ms=step_ms)
     options = feature_source(features, layer, **given)

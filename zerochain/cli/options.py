@@ -318,13 +318,17 @@ def _decorator(parts: list[Derived]) -> Callable[[F], F]:
 
 
 def _parts(
-    config: type[BaseModel], recipe: Recipe | None, without: Collection[str], into: str
+    config: type[BaseModel] | BaseModel,
+    recipe: Recipe | None,
+    without: Collection[str],
+    into: str,
 ) -> list[Derived]:
-    flags = {name: _flags(name, info) for name, info in config.model_fields.items()}
+    kind = config if isinstance(config, type) else type(config)
+    flags = {name: _flags(name, info) for name, info in kind.model_fields.items()}
     offered = flags.keys() | (RECIPE_OPTIONS.keys() if recipe is not None else set())
     unknown = set(without) - offered
     if unknown:
-        raise TypeError(f"{config.__name__} has no {', '.join(sorted(unknown))}")
+        raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
     parts = [_derived(config, into, flags, without)]
     if recipe is not None:
         parts.append(_derived(recipe, "recipe", RECIPE_OPTIONS, without))
@@ -332,7 +336,7 @@ def _parts(
 
 
 def options_of(
-    config: type[BaseModel],
+    config: type[BaseModel] | BaseModel,
     recipe: Recipe | None = None,
     *,
     without: Collection[str] = (),
@@ -343,6 +347,7 @@ def options_of(
     The command's function gets the config as its argument `into`, the recipe as `recipe`.
 
     Args:
+        config: its class or, for other defaults than the class's, an instance.
         without: fields of either that this command doesn't ask for.
     """
     return _decorator(_parts(config, recipe, without, into))

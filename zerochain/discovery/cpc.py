@@ -1,229 +1,87 @@
-"""VQ-CPC units: codes from which what comes next is told from what the same speaker says else.
+"""VQ-CPC units: codes from which the next steps are told apart from others by the same speaker.
 
-Train contrastive predictive coding on prepared speech.
-
-What VQ-CPC is built from.
+Vector-quantised contrastive predictive coding (van Niekerk, Nortje and Kamper 2020): a causal
+context network over codes predicts the codes of the next steps; the loss, InfoNCE (van den Oord et
+al. 2018), is of finding the true one among negatives. Negatives of the same speaker make the codes
+carry what is said rather than who says it. Networks are in `modules/cpc.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, augmentation_of, check_enough
-from zerochain.discovery.neural import (
-    COLLAPSED,
-    CollapseWatch,
-    NeuralUnits,
-    collapse,
-    held_out,
-    prepared,
-    speakers_of,
-    start_codebook,
-)
-from zerochain.errors import InputError
+from zerochain.config import Config
+from zerochain.discovery.front_end import FrontEndOptions, augmentation_of
+from zerochain.discovery.neural import CollapseWatch, NeuralUnits, Speech, start_codebook
+from zerochain.errors import InputError, counted
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
-from zerochain.formats.features import Features
 from zerochain.modules.cpc import ContextEncoder, Contrast, Cpc, NarrowEncoder, Predicted, contrast
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.modules.vqvae import Quantizer
-from zerochain.training.checkpoint import fingerprint
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops, Groups
-from zerochain.training.device import is_main_process
-from zerochain.training.loop import CHECKPOINT, Batch, Trained, Update, train
-from zerochain.training.outcome import Outcome
+from zerochain.training.run import Running, weights_id
+from zerochain.training.task import Batch, Update
 
 Negatives = Literal["speaker", "utterance", "any"]
 _MOST_VALIDATIONS = 16  # batches
+_WARM_UP = "warm-up"  # a part of the training, and its folder
 
 
-class CpcTask:
-    """InfoNCE, and the quantizer's commitment loss if there is one.
+class CPCConfig(Config):
+    """What VQ-CPC is built from and what it is trained for; the recipe says how long and how."""
 
-    Args:
-        negatives: where what might have come is from.
-        n_per_group: segments of a batch that take their negatives from each other.
-        n_negatives: against which each prediction is told.
-        n_frames: length of a training segment.
-        augmentation: makes two views of each segment: the past of one predicts the other's
-            future. None predicts a segment from itself.
-    """
+    published: bool = False
+    """The network of van Niekerk et al. 2020, but for their LSTM and their random codebook.
 
-    def __init__(
-        self,
-        network: Cpc,
-        train: Crops,
-        valid: Crops,
-        config: TrainingConfig,
-        *,
-        stride: int,
-        n_speakers: int,
-        negatives: Negatives,
-        n_per_group: int,
-        n_negatives: int,
-        n_frames: int,
-        augmentation: Augmentation | None,
-        device: str,
-    ) -> None:
-        self.networks: dict[str, nn.Module] = {"cpc": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "cpc": torch.optim.Adam(network.parameters(), config.learning_rate)
-        }
-        self._config, self._augmentation, self._device = config, augmentation, device
-        self._n_groups, self._n_per_group = config.batch_size // n_per_group, n_per_group
-        self._n_negatives, self._n_frames = n_negatives, n_frames
-        shortest = network.n_steps * stride + 1
-        self._train, self._valid = (
-            (speech, groups_of(speech, n_speakers, negatives, shortest))
-            for speech in (train, valid)
-        )
-        self._n_validations = min(
-            _MOST_VALIDATIONS, -(-valid.bounds[-1] // (config.batch_size * n_frames))
-        )
-        self._n_units = 0 if network.quantizer is None else len(network.quantizer.usage)
-        self._watch, self._n_used = CollapseWatch(), torch.tensor(self._n_units)
-
-    def batch(self, step: int, process: int) -> Batch:
-        """Segments of several groups, the same number of each."""
-        return self._batch(*self._train, (self._config.seed, step, process))
-
-    def _batch(self, speech: Crops, groups: Groups, seed: Sequence[int]) -> Batch:
-        batch = speech.grouped(groups, self._n_groups, self._n_per_group, self._n_frames, seed)
-        # From the same numbers, so that a resumed run draws the same negatives on any device.
-        batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-        return batch
-
-    def training_step(
-        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
-    ) -> Mapping[str, Tensor]:
-        """One step of all parts."""
-        generator = _generator(batch)
-        x, other = batch["x"], None
-        if self._augmentation is not None:
-            x, other = (self._augmentation(x, batch["lengths"], generator) for _ in range(2))
-        made: Predicted = networks["cpc"](x, batch["lengths"], other)
-        result = self._contrast(made, generator)
-        error = result.loss / result.n.sum().clamp(min=1)
-        accuracies = result.correct / result.n.clamp(min=1)
-        losses = {
-            "contrast": error,
-            **{f"accuracy_{k}": value for k, value in enumerate(accuracies, start=1)},
-        }
-        if made.quantized is None:
-            update("cpc", error)
-            return {"train_loss": error, **losses}
-        loss = error + made.quantized.loss
-        update("cpc", loss)
-        self._n_used = made.quantized.n_used
-        return {
-            "train_loss": loss,
-            **losses,
-            "quantization": made.quantized.loss,
-            "perplexity": made.quantized.perplexity,
-            "n_used": made.quantized.n_used,
-        }
-
-    def validate(self, network: nn.Module) -> float:
-        """InfoNCE of held-out utterances, always with the same segments and negatives."""
-        total, n = 0.0, 0
-        for i in range(self._n_validations):
-            batch = self._batch(*self._valid, (self._config.seed, 0, i))
-            here = {name: value.to(self._device) for name, value in batch.items()}
-            made: Predicted = network(here["x"], here["lengths"])
-            result = self._contrast(made, _generator(here))
-            total, n = total + float(result.loss), n + int(result.n.sum())
-        self._watch(int(self._n_used), self._n_units)
-        return total / n
-
-    def _contrast(self, made: Predicted, generator: Generator) -> Contrast:
-        return contrast(made, self._n_groups, self._n_negatives, generator)
-
-
-def groups_of(speech: Crops, n_speakers: int, negatives: Negatives, shortest: int) -> Groups:
-    """Utterances that negatives may come from together.
-
-    Whoever speaks in an utterance of an unknown speaker, it is one person: such an utterance is
-    a group of its own.
-
-    Raises:
-        InputError: no utterance has `shortest` frames.
-    """
-    speakers = speech.numbers["speakers"]
-    own = n_speakers + np.arange(len(speech))
-    numbers: NDArray[np.int64]
-    match negatives:
-        case "speaker":
-            known = speakers < n_speakers
-            numbers = np.where(known, speakers, own)
-        case "utterance":
-            numbers = own
-        case "any":
-            numbers = np.zeros_like(own)
-    groups = speech.groups(numbers, shortest)
-    if not len(groups.utterances):
-        raise InputError(
-            f"no utterance of {len(speech)} lasts {shortest} frames, which predicting takes",
-            cause="the recordings were cut into words or phones",
-            remedy="predict fewer steps ahead, take a smaller stride, or give longer recordings",
-        )
-    return groups
-
-
-def _generator(batch: Batch) -> Generator:
-    return torch.Generator(batch["x"].device).manual_seed(int(batch["seed"]))
-
-
-class CPCConfig(BaseModel):
-    """What VQ-CPC is built from and trained by, but for the training loop's own settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
+    It had 512 units, a stride of 2 and log-mel features."""
     encoder: Literal["narrow", "conv"] = "narrow"
-    """Whether a latent sees hardly more than its own frames, or its neighbours as well."""
+    """Whether a latent depends on hardly more than its own frames, or on its neighbours as well."""
     width: int = Field(256, ge=1, le=65_536)
+    """Channels of a layer."""
     n_layers: int = Field(4, ge=0, le=256)
-    """Layers of one step each, or residual blocks of two convolutions."""
+    """Layers of one step each or, with encoder conv, residual blocks of two convolutions."""
     codebook_dim: int = Field(64, ge=1, le=65_536)
+    """Dimensions of a codebook vector."""
     context_dim: int = Field(256, ge=1, le=4096)
+    """Dimensions of the context network, a GRU."""
     n_predictions: int = Field(6, ge=1, le=128)
     """Steps ahead that are predicted."""
     negatives: Negatives = "speaker"
-    """Where negatives are from: those of another speaker would teach who speaks."""
-    n_negatives: int = Field(17, ge=1)
-    n_per_group: int = Field(8, ge=1)
+    """Where negatives are drawn from: those of another speaker would teach who speaks."""
+    n_negatives: int = Field(17, ge=1, json_schema_extra={"option": "--n-negatives"})
+    """Negatives for each prediction."""
+    n_per_group: int = Field(8, ge=1, json_schema_extra={"option": "--group-size"})
     """Segments of a batch that take negatives from each other."""
-    quantise: bool = True
-    """Whether codes or latents are predicted; without, K-Means makes the codebook in the end."""
+    quantise: bool = Field(True, json_schema_extra={"option": "--quantise/--continuous"})
+    """Predict codes, or latents of which K-Means makes units in the end."""
     warm_up_steps: int = Field(0, ge=0)
-    """Of training without quantisation, after which K-Means makes the first codebook."""
+    """Steps without quantisation, after which K-Means makes the first codebook."""
     decay: float = Field(0.99, gt=0, lt=1)
+    """Decay per step of the codebook's moving averages."""
     commitment: float = Field(0.25, ge=0)
+    """Weight of the commitment loss."""
     restart_below: float = Field(0.03, ge=0, lt=1)
+    """Usage of a unit, relative to the mean usage, below which its vector is reinitialised."""
     latents: Literal["encoder", "context"] = "encoder"
-    """What units are found in: a step's latent, or the causal network's view of all so far."""
+    """What units are found in: a step's latent, or the GRU's state after all steps so far."""
     codebook_from: Literal["training", "kmeans"] = "training"
-    """Whether K-Means on the latents replaces the codebook in the end; on contexts it always
-    makes it."""
-    augmentation: AugmentationOptions | None = None
-    """Makes the past and the future of each segment sound like two speakers."""
-    n_frames: int = Field(128, ge=1)
-    """Length of a training segment."""
+    """The final codebook: as trained, or K-Means of the latents; of contexts always K-Means."""
+    augmentation: AugmentationOptions | None = Field(
+        None, json_schema_extra={"option": "--augment"}
+    )
+    """Make the past and the future of each segment sound like two speakers."""
+    n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
+    """Length of a training segment in frames."""
 
-    @classmethod
-    def published(cls) -> Self:
-        """The network of van Niekerk et al. 2020, there with 512 units, stride 2 and log-mel.
-
-        They had an LSTM, and a codebook that began at random."""
-        return cls(width=512, decay=0.999, restart_below=0)
+    presets: ClassVar = {("published", True): {"width": 512, "decay": 0.999, "restart_below": 0.0}}
 
     @property
     def codebook_made_by(self) -> Literal["training", "kmeans"]:
@@ -268,7 +126,9 @@ class CPCConfig(BaseModel):
         return ContextEncoder(network.encoder, network.quantizer, network.context)
 
 
-_WARM_UP = "warm-up"  # its folder
+RECIPE = Recipe(
+    max_steps=20_000, batch_size=64, learning_rate=4e-4, validate_every=200, patience=10
+)
 
 
 class CPCUnits(NeuralUnits):
@@ -276,15 +136,20 @@ class CPCUnits(NeuralUnits):
 
     Args:
         n_units: K.
-        stride: frames that one unit lasts: 1, 2, 4 or 8.
+        stride: frames per unit: 1, 2, 4 or 8.
         options: how features are prepared.
         config: the network and what it is to predict.
-        training: the training loop's settings, the seed among them; a batch is made of groups.
+        recipe: how long and how it is trained, the seed among it; a batch is made of groups.
+
+    Attributes:
+        accuracies: of the prediction of 1, 2, … steps ahead, among its negatives.
     """
 
     name = "vqcpc"
-    _config_class = CPCConfig
+    config_class = CPCConfig
     config: CPCConfig
+    n_speakers: int
+    accuracies: list[float]
 
     def __init__(
         self,
@@ -293,135 +158,69 @@ class CPCUnits(NeuralUnits):
         *,
         options: FrontEndOptions | None = None,
         config: CPCConfig | None = None,
-        training: TrainingConfig | None = None,
+        recipe: Recipe = RECIPE,
         device: str = "cpu",
     ) -> None:
-        training = training or TrainingConfig(batch_size=64, learning_rate=4e-4)
-        super().__init__(n_units, stride, options, config, training, device)
-        if self.training.batch_size % self.config.n_per_group:
+        super().__init__(n_units, stride, options, config, recipe, device)
+        if recipe.batch_size % self.config.n_per_group:
             raise InputError(
-                f"a batch of {self.training.batch_size} segments is no whole number of groups of "
+                f"batch_size={recipe.batch_size} segments are no whole number of groups of "
                 f"{self.config.n_per_group}",
-                remedy="choose another --batch-size or --group-size",
+                remedy=f"choose another batch_size= or n_per_group={self.config.n_per_group}",
             )
 
-    def fit(self, features: Features) -> Self:
-        """Train the network, and measure how its codebook is used.
-
-        Raises:
-            InputError: fewer steps than units, fewer than two utterances, none as long as what
-                is to be predicted, features that can't be augmented, or divergence.
-        """
-        front_end = FrontEnd.fit(features, 1, self.options)
-        learned, kept = held_out(features)
-        speakers = speakers_of(learned)
-        speech = prepared(learned, front_end, speakers)
-        check_enough(speech.arrays["x"][:: self.stride], self.n_units, features, self.stride)
-        valid = prepared(kept, front_end, speakers)
-        augmentation = None
-        if self.config.augmentation is not None:
-            augmentation = augmentation_of(
-                front_end, features, self.config.augmentation, self.device
-            )
-        self.n_in, self.n_speakers = speech.arrays["x"].shape[1], len(speakers)
-        mark = {"features": features.id, "ids": features.ids}
-        network = self._trained(speech, valid, augmentation, mark)
-        self.encoder, self.codebook = self.config.deployed(network), None
-        if network.quantizer is not None and self.config.latents == "encoder":
-            self.codebook = network.quantizer.codebook.detach().cpu().numpy()
-        self.front_end = front_end
-        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        self._measure(speech, self.training.seed, self.config.codebook_made_by)
-        return self
-
-    def _trained(
-        self,
-        speech: Crops,
-        valid: Crops,
-        augmentation: Augmentation | None,
-        mark: Mapping[str, Any],
-    ) -> Cpc:
-        """The network after one training or, with a warm-up, after two.
+    def _train(self, speech: Speech, running: Running) -> None:
+        """In one training or, with a warm-up, in two.
 
         The validation losses of the two can't be compared, so each has its own best weights.
         """
-        torch.manual_seed(self.training.seed)
-        config, warm_up_steps = self.config, self.config.warm_up_steps * self.config.quantise
-        network = self._network(quantise=config.quantise and not warm_up_steps)
-        with self._training_folder() as folder:
-            if warm_up_steps:
-                warm_up = self.training.model_copy(update={"max_steps": warm_up_steps})
-                task = self._task(network, speech, valid, augmentation, warm_up)
-                self._train(network, task, warm_up, folder / _WARM_UP, mark)
-                warm, network = network, self._network(quantise=True)
-                network.load_state_dict(warm.state_dict(), strict=False)  # but for the quantizer
-            task = self._task(network, speech, valid, augmentation, self.training)
-            if network.quantizer is not None:
-                seed = self.training.seed
-                start_codebook(network.encoder, network.quantizer, task.batch, seed, self.device)
-            trained = self._train(network, task, self.training, folder, mark)
-            if is_main_process():
-                (folder / _WARM_UP / CHECKPOINT).unlink(missing_ok=True)
-        self.outcome = Outcome.of(trained, network)
-        ahead = range(1, config.n_predictions + 1)
-        self.accuracies = [trained.best[f"accuracy_{k}"] for k in ahead]
-        return network
+        config, recipe, self.n_speakers = self.config, self.recipe, speech.n_speakers
+        augmentation = None
+        if config.augmentation is not None:
+            assert self.front_end is not None
+            augmentation = augmentation_of(
+                self.front_end, speech.features, config.augmentation, self.device
+            )
 
-    def _network(self, *, quantise: bool) -> Cpc:
+        def task_of(network: Cpc, recipe: Recipe) -> CpcTask:
+            return CpcTask(network, speech, config, recipe, self.stride, augmentation, self.device)
+
+        torch.manual_seed(recipe.seed)
+        running.discard()
+        warm_up_steps, follows = config.warm_up_steps * config.quantise, {}
+        network = self._whole(quantise=config.quantise and not warm_up_steps)
+        if warm_up_steps:
+            warm_up = recipe.model_copy(update={"max_steps": warm_up_steps})
+            part = running.part(_WARM_UP)
+            self._run(task_of(network, warm_up), warm_up, part, speech)
+            warm, network = network, self._whole(quantise=True)
+            network.load_state_dict(warm.state_dict(), strict=False)  # but for the quantizer
+            follows[_WARM_UP] = weights_id(warm)
+        task = task_of(network, recipe)
+        if network.quantizer is not None:
+            start_codebook(network.encoder, network.quantizer, task.batch, recipe.seed, self.device)
+        fitted = self._run(task, recipe, running, speech, follows)
+        self.outcome, self.encoder = fitted.outcome, config.deployed(network)
+        ahead = range(1, config.n_predictions + 1)
+        self.accuracies = [fitted.best[f"accuracy_{k}"] for k in ahead]
+        if network.quantizer is not None and config.latents == "encoder":
+            self.codebook = network.quantizer.codebook.detach().cpu().numpy()
+        self._measure(speech, config.codebook_made_by)
+
+    def _whole(self, *, quantise: bool) -> Cpc:
         return self.config.network_of(self.n_in, self.n_units, self.stride, quantise=quantise)
 
-    def _task(
-        self,
-        network: Cpc,
-        speech: Crops,
-        valid: Crops,
-        augmentation: Augmentation | None,
-        training: TrainingConfig,
-    ) -> CpcTask:
-        return CpcTask(
-            network,
-            speech,
-            valid,
-            training,
-            stride=self.stride,
-            n_speakers=self.n_speakers,
-            negatives=self.config.negatives,
-            n_per_group=self.config.n_per_group,
-            n_negatives=self.config.n_negatives,
-            n_frames=self.config.n_frames,
-            augmentation=augmentation,
-            device=self.device,
-        )
-
-    def _train(
-        self,
-        network: Cpc,
-        task: CpcTask,
-        training: TrainingConfig,
-        folder: Path,
-        mark: Mapping[str, Any],
-    ) -> Trained:
-        trained = train(
-            task,
-            training,
-            folder,
-            fingerprint=fingerprint({**self._choices(), **mark}),
-            device=self.device,
-            restart=self.restart,
-            tensorboard=self.tensorboard,
-        )
-        network.load_state_dict(trained.weights)
-        return trained
+    def _network(self) -> nn.Module:
+        return self.config.deployed(self._whole(quantise=self.config.quantise))
 
     @property
     def summary(self) -> str:
-        """How the fit went, in a line for people."""
-        speakers = f"{self.n_speakers} speakers" if self.n_speakers else "no known speaker"
-        told = " ".join(f"{100 * accuracy:.0f}" for accuracy in self.accuracies)
+        """How the fit went, in one line for people."""
+        speakers = counted(self.n_speakers, "speaker") if self.n_speakers else "no known speaker"
+        accuracies = " ".join(f"{100 * accuracy:.0f}" for accuracy in self.accuracies)
         return (
-            f"{speakers}, {self.outcome}; 1 to {self.config.n_predictions} steps ahead told in "
-            f"{told} % (by chance {100 / (1 + self.config.n_negatives):.0f}); {self.n_used} of "
-            f"{self.n_units} units in use, perplexity {self.perplexity:.1f}"
+            f"{speakers}, {self.outcome}; 1 to {self.config.n_predictions} steps ahead predicted "
+            f"in {accuracies} % (by chance {100 / (1 + self.config.n_negatives):.0f}); {self.usage}"
         )
 
     @property
@@ -434,29 +233,146 @@ class CPCUnits(NeuralUnits):
 
     @property
     def findings(self) -> list[str]:
-        """What deserves a look."""
-        found = []
-        if not self.n_speakers and self.config.negatives == "speaker":
-            found.append(
-                "no speaker is known: negatives were taken from the same utterance, which is "
-                "one speaker's as well"
-            )
-        if self.n_used < COLLAPSED * self.n_units:
-            found.append(collapse(self.n_used, self.n_units))
-        return found
+        """Warnings about how the fit went."""
+        alone = (
+            "no speaker is known: negatives were taken from the same utterance, which is one "
+            "speaker's as well"
+        )
+        is_alone = not self.n_speakers and self.config.negatives == "speaker"
+        return [*([alone] if is_alone else []), *super().findings]
 
     def _settings(self) -> Mapping[str, Any]:
-        return {
-            **self._choices(),
-            "n_in": self.n_in,
-            "n_speakers": self.n_speakers,
-            **self._usage(),
-            "accuracies": self.accuracies,
-            "outcome": asdict(self.outcome),
-        }
+        own = {"n_speakers": self.n_speakers, "accuracies": self.accuracies}
+        return {**super()._settings(), **own}
 
-    def _restore(self, settings: Mapping[str, Any]) -> None:
+    def _restore(self, settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(settings, tensors)
         self.n_speakers, self.accuracies = settings["n_speakers"], settings["accuracies"]
 
-    def _encoder(self) -> nn.Module:
-        return self.config.deployed(self._network(quantise=self.config.quantise))
+
+class CpcTask:
+    """InfoNCE, and the quantizer's commitment loss if there is one.
+
+    Args:
+        stride: frames per step, the network's.
+        augmentation: makes two views of each segment: the past of one predicts the other's
+            future. None predicts a segment from itself.
+    """
+
+    def __init__(
+        self,
+        network: Cpc,
+        speech: Speech,
+        config: CPCConfig,
+        recipe: Recipe,
+        stride: int,
+        augmentation: Augmentation | None,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"cpc": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "cpc": torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        }
+        self._config, self._recipe = config, recipe
+        self._augmentation, self._device = augmentation, device
+        self._n_groups = recipe.batch_size // config.n_per_group
+        shortest = network.n_steps * stride + 1
+        self._train, self._valid = (
+            (crops, groups_of(crops, speech.n_speakers, config.negatives, shortest))
+            for crops in (speech.train, speech.valid)
+        )
+        self._n_validations = min(
+            _MOST_VALIDATIONS,
+            -(-speech.valid.bounds[-1] // (recipe.batch_size * config.n_frames)),
+        )
+        self._n_units = 0 if network.quantizer is None else len(network.quantizer.usage)
+        self._watch, self._n_used = CollapseWatch(), torch.tensor(self._n_units)
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Segments of several groups, the same number of each."""
+        return self._batch(*self._train, (self._recipe.seed, step, process))
+
+    def _batch(self, speech: Crops, groups: Groups, seed: Sequence[int]) -> Batch:
+        n_per_group, n_frames = self._config.n_per_group, self._config.n_frames
+        batch = speech.grouped(groups, self._n_groups, n_per_group, n_frames, seed)
+        # From the same numbers, so that a resumed run draws the same negatives on any device.
+        batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        return batch
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of encoder, codebook, context network and predictors."""
+        generator = _generator(batch)
+        x, other = batch["x"], None
+        if self._augmentation is not None:
+            x, other = (self._augmentation(x, batch["lengths"], generator) for _ in range(2))
+        made: Predicted = networks["cpc"](x, batch["lengths"], other)
+        result = self._contrast(made, generator)
+        error = result.loss / result.n.sum().clamp(min=1)
+        accuracies = result.correct / result.n.clamp(min=1)
+        losses = {
+            "contrast": error,
+            **{f"accuracy_{k}": value for k, value in enumerate(accuracies, start=1)},
+        }
+        if made.quantized is None:
+            update("cpc", error)
+            return {"train_loss": error, **losses}
+        loss = error + made.quantized.loss
+        update("cpc", loss)
+        self._n_used = made.quantized.n_used
+        return {
+            "train_loss": loss,
+            **losses,
+            "quantization": made.quantized.loss,
+            "perplexity": made.quantized.perplexity,
+            "n_used": made.quantized.n_used,
+        }
+
+    def validate(self, network: nn.Module) -> float:
+        """InfoNCE of held-out utterances, always with the same segments and negatives."""
+        total, n = 0.0, 0
+        for i in range(self._n_validations):
+            batch = self._batch(*self._valid, (self._recipe.seed, 0, i))
+            here = {name: value.to(self._device) for name, value in batch.items()}
+            made: Predicted = network(here["x"], here["lengths"])
+            result = self._contrast(made, _generator(here))
+            total, n = total + float(result.loss), n + int(result.n.sum())
+        self._watch(int(self._n_used), self._n_units)
+        return total / n
+
+    def _contrast(self, made: Predicted, generator: Generator) -> Contrast:
+        return contrast(made, self._n_groups, self._config.n_negatives, generator)
+
+
+def groups_of(speech: Crops, n_speakers: int, negatives: Negatives, shortest: int) -> Groups:
+    """Groups of utterances that take negatives from each other.
+
+    An utterance of an unknown speaker is a group of its own: only one person speaks in it.
+
+    Raises:
+        InputError: no utterance has `shortest` frames.
+    """
+    speakers = speech.numbers["speakers"]
+    own = n_speakers + np.arange(len(speech))
+    numbers: NDArray[np.int64]
+    match negatives:
+        case "speaker":
+            known = speakers < n_speakers
+            numbers = np.where(known, speakers, own)
+        case "utterance":
+            numbers = own
+        case "any":
+            numbers = np.zeros_like(own)
+    groups = speech.groups(numbers, shortest)
+    if not len(groups.utterances):
+        raise InputError(
+            f"no utterance of {len(speech)} lasts {shortest} frames, which predicting needs",
+            cause="the recordings were cut into words or phones",
+            remedy="predict fewer steps ahead, use a smaller stride, or give longer recordings",
+        )
+    return groups
+
+
+def _generator(batch: Batch) -> Generator:
+    return torch.Generator(batch["x"].device).manual_seed(int(batch["seed"]))

@@ -1,6 +1,9 @@
-"""EM for mixtures of diagonal Gaussians: passes over chunks of frames, whatever the M-step.
+"""Expectation maximisation for mixtures of diagonal Gaussians, whatever the M-step.
 
-Mixtures of diagonal Gaussians in numbers: components, statistics, and how chunks make them.
+Frames are standardised and passed over chunk by chunk, so that a log-density is one matrix product
+in single precision and memory stays bounded; sums over frames are in double precision. `em` runs
+the rounds with the M-step of a mixture (`mixtures.py`); `clusters` is where they start, `assign`
+and `log_probabilities` use the result.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from zerochain.progress import track
 Doubles = NDArray[np.float64]
 _CHUNK = 2048  # frames: their (chunk, K) posteriors stay in the cache
 _CHUNK_GPU = 65_536
+_LOWEST = -80.0  # logarithms below it make denormal numbers: slow, and of no effect
 _EMPTY = 1e-8  # a component with less than so much of a frame has no moments of its own
 
 
@@ -38,7 +42,7 @@ class Components:
 
     @property
     def moments(self) -> Moments:
-        """About where the frames lie that the components are of."""
+        """Of the frames that the components were fitted on, approximately."""
         mean = self.means.mean(axis=0)
         square = self.variances.mean(axis=0) + np.square(self.means - mean).mean(axis=0)
         return Moments(mean.astype(np.float32), np.sqrt(square).astype(np.float32))
@@ -116,7 +120,7 @@ class Sums:
         self._n_frames = 0
 
     def add(self, part: Part) -> None:
-        """Add what a chunk comes to."""
+        """Add a chunk's part."""
         self._total += part.moments
         self._n_frames += part.n_frames
         self._likelihood += part.log_likelihood
@@ -145,9 +149,6 @@ def chunks(frames: Frames, device: str) -> Iterator[Tensor]:
         yield torch.from_numpy(frames[i : i + size]).to(device)
 
 
-_LOWEST = -80.0  # logarithms below it make denormal numbers, which are slow and change nothing
-
-
 class MStep(Protocol):
     """New components of statistics."""
 
@@ -158,7 +159,7 @@ class MStep(Protocol):
         """The components that the statistics are best explained by."""
 
     def bound(self, before: Components, statistics: Statistics) -> float:
-        """What EM raises, in nats a frame; `before` are the components of the E-step."""
+        """What EM raises, in nats per frame; `before` are the components of the E-step."""
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,9 @@ def em(
 
     Args:
         frames: (N, D), in memory or memory-mapped.
-        start: where to start, as e.g. `clusters` gives it.
+        start: where to start, as `clusters` gives it.
         moments: of the frames; the work is done on standardised frames, so that float32 is enough.
-        tolerance: nats a frame.
+        tolerance: nats per frame.
     """
     components, statistics = m_step.components(start), start
     bound = previous = -float("inf")

@@ -1,8 +1,10 @@
-"""What lies between features and units: which features, normalised how, averaged over what.
+"""The front end of a unit model: features of recordings → frames that are clustered.
 
-Augmentation of what a front end prepares.
-
-The frames that a unit model is fitted on, in memory or, where they are many, on the disk.
+In this order, each step optional: vocal-tract-length normalisation (VTLN), mean and variance
+normalisation, context (neighbouring frames stacked, then principal components), attenuation of
+directions in which speakers differ, and averaging over the stride. A front end is fitted once with
+its unit model and saved with it. `sample_frames` are the frames that a model is fitted on, in
+memory or, where they are many, on the disk.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 
-from zerochain.errors import InputError
+from zerochain.config import Config
+from zerochain.errors import InputError, counted
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.normalisation import (
     Moments,
@@ -25,7 +28,7 @@ from zerochain.features.normalisation import (
     default_normalisation,
 )
 from zerochain.features.projection import Projection, attenuation
-from zerochain.features.vtln import Warping
+from zerochain.features.vtln import Vtln
 from zerochain.formats.features import Features
 from zerochain.progress import track
 
@@ -33,21 +36,30 @@ _CONTEXT, _COMPONENTS = 4, 40
 _ATTENUATION_FRAMES = 200_000  # that the directions are found on
 
 
-class FrontEndOptions(BaseModel):
+class FrontEndOptions(Config):
     """How features are prepared before units are found in them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    normalisation: NormalisationKind | None = None
-    """None takes the speaker's if every utterance's is known, else the utterance's."""
-    context: int | None = Field(None, ge=0)
-    """Frames on each side that are stacked beside each frame; None leaves it to the method."""
-    components: int | None = Field(None, ge=1)
-    """Principal components that are kept, not whitened; None keeps every dimension."""
+    normalisation: Literal["auto", NormalisationKind] = "auto"
+    """Mean and variance normalisation of the features; auto is speaker where speakers are known,
+    else utterance."""
+    context: int | None = Field(
+        None,
+        ge=0,
+        json_schema_extra={"default": "4, with 40 components, for K-Means of MFCCs; else 0"},
+    )
+    """Frames on each side that are stacked beside each frame."""
+    components: int | None = Field(None, ge=1, json_schema_extra={"default": "all"})
+    """Principal components of the (stacked) features to keep, not whitened."""
     warp: bool = False
-    """Warp each speaker's spectra by the factor that makes them likeliest, before all else."""
-    speaker_attenuation: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """How strongly directions in which speakers differ are attenuated, after all else."""
+    """Warp each speaker's spectra to a common vocal-tract length, by likelihood (VTLN)."""
+    speaker_attenuation: float = Field(0.0, ge=0)
+    """How strongly to attenuate directions in which known speakers differ; 8 is strong."""
+
+    @field_validator("normalisation", mode="before")
+    @classmethod
+    def _older(cls, value: Any) -> Any:
+        """Bundles of version 1 have None for "auto"."""
+        return "auto" if value is None else value
 
     def for_kmeans(self, features: Features) -> FrontEndOptions:
         """With the context in which K-Means clusters MFCCs best, where none was chosen.
@@ -70,28 +82,30 @@ class FrontEnd:
     stride: int
     normalisation: Normalisation
     projection: Projection | None = None
-    warping: Warping | None = None
+    vtln: Vtln | None = None
     speaker_attenuation: float = 0.0
     """What the projection holds of it, as the options name it."""
 
     @classmethod
     def fit(cls, features: Features, stride: int, options: FrontEndOptions) -> FrontEnd:
-        """Fit the warps, the normalisation of what they leave, the projection of what that leaves.
+        """Fit each step on what the steps before it give.
 
         Raises:
             InputError: features that can't be warped, more components than dimensions, or
                 speakers to attenuate who aren't known.
         """
-        warping = Warping.fit(features) if options.warp else None
-        warped = features if warping is None else warping.view(features)
-        kind = options.normalisation or default_normalisation(features)
+        vtln = Vtln.fit(features) if options.warp else None
+        warped = features if vtln is None else vtln.view(features)
+        kind = options.normalisation
+        if kind == "auto":
+            kind = default_normalisation(features)
         front_end = cls(
             extractor=features.extractor,
             options=dict(features.options),
             step_ms=features.step_ms,
             stride=stride,
             normalisation=Normalisation.fit(kind, warped),
-            warping=warping,
+            vtln=vtln,
         )
         context = options.context or 0
         if context > 0 or options.components is not None:
@@ -107,8 +121,8 @@ class FrontEnd:
         n_frames = sum(n for _, n in features.index.values())
         every = -(-n_frames // _ATTENUATION_FRAMES)
         blocks = [self.prepared(features, name)[::every].copy() for name in features.ids]
-        owners = [features.speakers[name] for name in features.ids]
-        speakers = [owner for owner, block in zip(owners, blocks, strict=True) for _ in block]
+        pairs = zip(features.ids, blocks, strict=True)
+        speakers = [features.speakers[name] for name, block in pairs for _ in block]
         matrix = attenuation(np.concatenate(blocks), speakers, strength)
         projection = self.projection or Projection.identity(len(matrix))
         return replace(
@@ -116,7 +130,7 @@ class FrontEnd:
         )
 
     def covering(self, features: Features) -> FrontEnd:
-        """This front end, ready for features that may have speakers it never met.
+        """This front end, ready for features that may have speakers it was not fitted on.
 
         Raises:
             InputError: the features are of another extractor or other options.
@@ -128,11 +142,11 @@ class FrontEnd:
                 f"the features are {theirs[0]} {theirs[1]}, the model was fitted on {mine[0]} "
                 f"{mine[1]}",
                 cause="they were extracted with other options",
-                remedy="leave --features out, and the model extracts what it needs",
+                remedy="use features=None, and the model extracts what it needs",
             )
-        warping = None if self.warping is None else self.warping.covering(features)
-        warped = features if warping is None else warping.view(features)
-        return replace(self, warping=warping, normalisation=self.normalisation.covering(warped))
+        vtln = None if self.vtln is None else self.vtln.covering(features)
+        warped = features if vtln is None else vtln.view(features)
+        return replace(self, vtln=vtln, normalisation=self.normalisation.covering(warped))
 
     def __call__(self, features: Features, name: str) -> NDArray[np.float32]:
         """One utterance, prepared and averaged over the stride."""
@@ -141,8 +155,8 @@ class FrontEnd:
     def prepared(self, features: Features, name: str) -> NDArray[np.float32]:
         """One utterance warped, normalised and projected, frame by frame: (T, D')."""
         frames, speaker = features[name], features.speakers[name]
-        if self.warping is not None:
-            frames = self.warping(frames, name, speaker)
+        if self.vtln is not None:
+            frames = self.vtln(frames, name, speaker)
         frames = self.normalisation(frames, speaker)
         return frames if self.projection is None else self.projection(frames)
 
@@ -156,7 +170,7 @@ class FrontEnd:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Its arrays, for a bundle."""
-        parts = (self.warping, self.normalisation, self.projection)
+        parts = (self.vtln, self.normalisation, self.projection)
         return {n: t for part in parts if part is not None for n, t in part.tensors().items()}
 
     def check(self, n_out: int) -> None:
@@ -169,8 +183,8 @@ class FrontEnd:
         n_in |= {len(m.deviation) for m in self.normalisation.moments.values()}
         if any((m.deviation <= 0).any() for m in self.normalisation.moments.values()):
             raise ValueError("its normalisation divides by 0 or less")
-        if self.warping is not None:
-            n_in |= self.warping.dims
+        if self.vtln is not None:
+            n_in |= self.vtln.dims
         if self.projection is not None:
             n_stacked = self.projection.matrix.shape[0]
             if self.projection.matrix.ndim != 2 or self.projection.mean.shape != (n_stacked,):
@@ -190,7 +204,7 @@ class FrontEnd:
     @property
     def summary(self) -> str:
         """It in a few words for people."""
-        words = [self.extractor, *(["warp"] if self.warping else [])]
+        words = [self.extractor, *(["warp"] if self.vtln else [])]
         words.append(f"norm={self.normalisation.kind}")
         if self.projection is not None and not self.projection.keeps_frames:
             words.append(f"±{self.projection.context}→{self.projection.matrix.shape[1]}")
@@ -208,7 +222,7 @@ class FrontEnd:
             "normalisation": self.normalisation.kind,
             "normalisation_of": self.normalisation.names,
             "normalisation_corpus": self.normalisation.corpus_id,
-            "warp_of": None if self.warping is None else self.warping.names,
+            "warp_of": None if self.vtln is None else self.vtln.names,
             "context": 0 if self.projection is None else self.projection.context,
             "speaker_attenuation": self.speaker_attenuation,
         }
@@ -231,15 +245,15 @@ class FrontEnd:
                 corpus_id,
             ),
             projection=Projection.from_tensors(config["context"], tensors),
-            warping=None
+            vtln=None
             if names is None
-            else Warping.from_tensors(config["options"], names, tensors, corpus_id),
+            else Vtln.from_tensors(config["options"], names, tensors, corpus_id),
             speaker_attenuation=config["speaker_attenuation"],
         )
 
 
 def _lasting(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without the place where a checkpoint lay: elsewhere it gives the same."""
+    """Options without the path of a checkpoint: elsewhere it gives the same."""
     return {name: value for name, value in options.items() if name != "path"}
 
 
@@ -330,17 +344,15 @@ def _on_disk(blocks: Iterator[NDArray[np.float32]], n_frames: int, dim: int) -> 
             f"{n_frames} frames can't be written ({error.strerror})",
             path=tempfile.gettempdir(),
             cause=f"they need {n_frames * dim * 4 / 1e9:.1f} GB on the disk while they last",
-            remedy="set TMPDIR to a folder with more room, or lower --max-frames",
+            remedy=f"set TMPDIR to a folder with more room, or lower max_frames={n_frames}",
         ) from error
 
 
-def check_enough(
-    frames: NDArray[np.float32], n_units: int, features: Features, stride: int
-) -> None:
-    """Raise InputError where there are fewer frames than units."""
-    if len(frames) < n_units:
+def check_enough(n_frames: int, n_units: int, features: Features, stride: int) -> None:
+    """Raise InputError where there are fewer frames than units, after the stride."""
+    if n_frames < n_units:
         raise InputError(
-            f"{n_units} units can't be found in {len(frames)} frames",
-            cause=f"{len(features)} utterances at stride {stride} are too little speech",
-            remedy=f"give more recordings, or ask for at most {len(frames)} units",
+            f"{counted(n_units, 'unit')} can't be found in {counted(n_frames, 'frame')}",
+            cause=f"{counted(len(features), 'utterance')} at stride={stride} are too little speech",
+            remedy=f"give more recordings, or use n_units={n_frames} at most",
         )

@@ -1,25 +1,44 @@
-"""K-Means units: each stride of frames becomes its nearest centroid."""
+"""K-Means units: a unit is the nearest of K centroids.
+
+Lloyd's algorithm (1982) from k-means++ seeds (Arthur and Vassilvitskii 2007), on frames that were
+normalised, stacked with their neighbours and averaged over the stride. It is also what the
+codebooks of trained encoders and the components of mixtures begin with: `initial_centroids`,
+`lloyd`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from zerochain.config import Config
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough, sample_frames
 from zerochain.discovery.model import Frames, UnitModel, in_order, one_thread, squared_distances
-from zerochain.errors import InputError
-from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
 from zerochain.progress import track
+from zerochain.training.run import Running
 
 _CHUNK = 16_384  # frames: their (chunk, K) scores stay in the cache
-_SEED_FRAMES_A_UNIT = 64  # frames that k-means++ looks at, for each unit
-_DRAFT_FRAMES_A_UNIT = 400  # frames, for each unit, that the first rounds are run on
+_SEED_FRAMES_PER_UNIT = 64  # that k-means++ looks at
+_SUBSET_FRAMES_PER_UNIT = 400  # that the first rounds are run on
+_SUBSET_ROUNDS, _SUBSET_TOLERANCE = 100, 1e-4
+
+
+class KMeansConfig(Config):
+    """How K-Means is fitted."""
+
+    max_frames: int = Field(1_000_000, ge=1)
+    """Frames after the stride above which a random subset of so many is fitted."""
+    max_iterations: int = Field(100, ge=1, json_schema_extra={"option": None})
+    """Rounds after which it stops."""
+    tolerance: float = Field(1e-4, ge=0, json_schema_extra={"option": None})
+    """It stops as well once a round lowers the inertia by less than this part of it."""
 
 
 class _Settings(BaseModel):
@@ -36,19 +55,22 @@ class _Settings(BaseModel):
 class KMeansUnits(UnitModel):
     """K-Means over normalised frames, averaged over `stride`.
 
-    Lloyd's algorithm from k-means++ seeds, on all frames or, where there are more than
-    `max_frames` after the stride, on a random subset of so many.
-
     Args:
         n_units: K.
-        stride: frames that one unit lasts.
-        options: how features are prepared: normalisation, context, components.
-        max_frames: frames looked at in the fit.
-        max_iterations, tolerance: stop after so many rounds, or once a round lowers the
-            inertia by less than this part of it.
+        stride: frames per unit.
+        options: how features are prepared; MFCCs get context unless it says otherwise.
+        config: how it is fitted.
+        seed: of the initial centroids and of the random subset.
+
+    Attributes:
+        inertia: the mean squared distance of a frame to its centroid.
+        n_frames, n_iterations: of the fit.
     """
 
     name = "kmeans"
+    inertia: float
+    n_frames: int
+    n_iterations: int
 
     def __init__(
         self,
@@ -56,39 +78,25 @@ class KMeansUnits(UnitModel):
         stride: int = 1,
         *,
         options: FrontEndOptions | None = None,
-        max_frames: int = 1_000_000,
-        max_iterations: int = 100,
-        tolerance: float = 1e-4,
+        config: KMeansConfig | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        if n_units < 1 or stride < 1 or max_frames < 1:
-            raise InputError(
-                f"n_units={n_units}, stride={stride} and max_frames={max_frames} must be ≥ 1"
-            )
-        self.n_units, self.stride = n_units, stride
-        self.options = options or FrontEndOptions()
-        self.max_frames, self.max_iterations, self.tolerance = max_frames, max_iterations, tolerance
-        self.seed, self.device = seed, device
+        super().__init__(n_units, stride, options, device)
+        self.config, self.seed = config or KMeansConfig(), seed
 
-    def fit(self, features: Features) -> Self:
-        """Find the centroids.
-
-        Raises:
-            InputError: fewer frames than units.
-        """
+    def _fit(self, features: Features, running: Running) -> None:
         with one_thread():
             front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
-            frames = sample_frames(features, front_end, self.max_frames, self.seed)
-        check_enough(frames, self.n_units, features, self.stride)
-        points = points_of(frames, self.device)
-        start = draft(frames, self.n_units, self.seed, self.device)
-        result = lloyd(points, start, self.max_iterations, self.tolerance)
-        self.codebook, self.inertia, self.n_iterations = result
-        self.n_frames = len(frames)
-        self.front_end = front_end
-        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        return self
+            frames = sample_frames(features, front_end, self.config.max_frames, self.seed)
+        check_enough(len(frames), self.n_units, features, self.stride)
+        self.codebook, self.inertia, self.n_iterations = lloyd(
+            points_of(frames, self.device),
+            initial_centroids(frames, self.n_units, self.seed, self.device),
+            self.config.max_iterations,
+            self.config.tolerance,
+        )
+        self.n_frames, self.front_end = len(frames), front_end
 
     def _costs(self, utterances: list[Frames]) -> list[Frames]:
         assert self.codebook is not None
@@ -101,44 +109,14 @@ class KMeansUnits(UnitModel):
 
     @property
     def summary(self) -> str:
-        """How the fit went, in a line for people."""
+        """How the fit went, in one line for people."""
         return f"{self.n_frames} frames, {self.n_iterations} iterations, inertia {self.inertia:.4g}"
 
     def _settings(self) -> Mapping[str, Any]:
-        return {
-            "seed": self.seed,
-            "n_frames": self.n_frames,
-            "n_iterations": self.n_iterations,
-            "inertia": self.inertia,
-        }
+        return {name: getattr(self, name) for name in _Settings.model_fields}
 
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """The model that `save` wrote."""
-        config = bundle.config
-        model = cls(config["n_units"], config["stride"], device=device)
-        model.codebook = bundle.tensors["codebook"]
-        model.front_end = FrontEnd.from_config(config, bundle.tensors)
-        settings = _Settings.model_validate(config["settings"])
-        model.seed, model.n_frames = settings.seed, settings.n_frames
-        model.n_iterations, model.inertia = settings.n_iterations, settings.inertia
-        model.trained_on = bundle.trained_on
-        return model
-
-
-def nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest centroid of each point and its squared distance less the point's own norm.
-
-    Args:
-        points: (N, D).
-        centroids: (K, D).
-
-    Returns:
-        (N,) indices, (N,) of ‖c‖² − 2·x·c.
-    """
-    norms = centroids.square().sum(dim=1)
-    distances, indices = torch.addmm(norms, points, centroids.T, alpha=-2).min(dim=1)
-    return indices, distances
+    def _restore(self, settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        vars(self).update(_Settings.model_validate(settings))
 
 
 def points_of(frames: Frames, device: str) -> Tensor:
@@ -147,20 +125,19 @@ def points_of(frames: Frames, device: str) -> Tensor:
     return points if isinstance(frames, np.memmap) else points.to(device)
 
 
-def draft(frames: Frames, n_units: int, seed: int, device: str) -> Tensor:
+def initial_centroids(frames: Frames, n_units: int, seed: int, device: str) -> Tensor:
     """Where Lloyd's algorithm starts: (K, D), on the device.
 
-    k-means++ seeds; where there are many frames, improved on some of them first.
+    k-means++ seeds; where there are many frames, improved on a random subset of them first.
     """
     centroids = _seeds(frames, n_units, seed).to(device)
-    n_draft = n_units * _DRAFT_FRAMES_A_UNIT
-    if len(frames) < 2 * n_draft:
+    n_subset = n_units * _SUBSET_FRAMES_PER_UNIT
+    if len(frames) < 2 * n_subset:
         return centroids
-    chosen = np.random.default_rng(seed).choice(len(frames), n_draft, replace=False)
-    part = torch.from_numpy(frames[np.sort(chosen)]).to(device)
-    return torch.from_numpy(lloyd(part, centroids, max_iterations=100, tolerance=1e-4)[0]).to(
-        device
-    )
+    chosen = np.random.default_rng(seed).choice(len(frames), n_subset, replace=False)
+    subset = torch.from_numpy(frames[np.sort(chosen)]).to(device)
+    improved, _, _ = lloyd(subset, centroids, _SUBSET_ROUNDS, _SUBSET_TOLERANCE)
+    return torch.from_numpy(improved).to(device)
 
 
 def lloyd(
@@ -168,7 +145,7 @@ def lloyd(
 ) -> tuple[Frames, float, int]:
     """Lloyd's algorithm; an empty cluster moves to the point farthest from its centroid.
 
-    Computes where the centroids are; the points are brought there chunk by chunk, once a round.
+    Computes on the centroids' device; the points are brought there chunk by chunk, once per round.
 
     Args:
         points: (N, D).
@@ -223,12 +200,27 @@ def _round(
     return sums, counts, distances, total
 
 
+def nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest centroid of each point and its squared distance less the point's own norm.
+
+    Args:
+        points: (N, D).
+        centroids: (K, D).
+
+    Returns:
+        (N,) indices, (N,) of ‖c‖² − 2·x·c.
+    """
+    norms = centroids.square().sum(dim=1)
+    distances, indices = torch.addmm(norms, points, centroids.T, alpha=-2).min(dim=1)
+    return indices, distances
+
+
 def _seeds(frames: Frames, k: int, seed: int) -> Tensor:
     """k-means++ on a random subset: scikit-learn's."""
-    from sklearn.cluster import kmeans_plusplus
+    from sklearn.cluster import kmeans_plusplus  # a second, which encoding need not wait for
 
     rng = np.random.default_rng(seed)
-    n = min(len(frames), max(k * _SEED_FRAMES_A_UNIT, 1024))
+    n = min(len(frames), max(k * _SEED_FRAMES_PER_UNIT, 1024))
     subset = frames[rng.choice(len(frames), n, replace=False)]
     with one_thread():
         centres, _ = kmeans_plusplus(subset, k, random_state=seed)

@@ -1,8 +1,10 @@
-"""What units of Gaussian mixtures have in common: a unit is the most probable component.
+"""Units of Gaussian mixtures: a unit is the most probable of K components.
 
-GMM units: the components of a mixture of diagonal Gaussians, fitted by maximum likelihood.
-
-DPGMM units: a mixture of diagonal Gaussians that finds out how many components it needs.
+Components have diagonal covariances and start from K-Means. A GMM fits them by maximum likelihood
+(EM; Dempster, Laird and Rubin 1977). A DPGMM (Chen et al. 2015, at ZeroSpeech 2015)
+fits a Dirichlet-process mixture by variational inference (Blei and Jordan 2006), which uses as
+many of the K components as the speech needs. Both are scikit-learn's models; `em.py` computes them
+in chunks. Log-probabilities are natural: nats.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from scipy.special import betaln, digamma, gammaln
 
+from zerochain.config import Config
 from zerochain.discovery.em import (
     Components,
     Doubles,
@@ -29,18 +32,39 @@ from zerochain.discovery.em import (
     log_probabilities,
 )
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough, sample_frames
-from zerochain.discovery.kmeans import draft, lloyd, points_of
+from zerochain.discovery.kmeans import initial_centroids, lloyd, points_of
 from zerochain.discovery.model import Frames, UnitModel, one_thread
-from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
-from zerochain.formats.bundle import Bundle
 from zerochain.formats.features import Features
+from zerochain.training.run import Running
 
 USED_WEIGHT = 1e-4
 """A component is used if its weight is above it: a frame in ten thousand."""
 _START_ROUNDS = 10  # of K-Means over all frames: more of them don't raise where EM ends
 _BLOCK = 65_536  # frames that moments are taken of at a time
-_LEAST_FLOOR = 1e-6
+
+
+class MixtureConfig(Config):
+    """How a mixture is fitted."""
+
+    max_frames: int = Field(1_000_000, ge=1)
+    """Frames after the stride above which a random subset of so many is fitted."""
+    max_iterations: int = Field(100, ge=1, json_schema_extra={"option": None})
+    """Rounds of EM after which it stops."""
+    tolerance: float = Field(1e-3, ge=0, json_schema_extra={"option": None})
+    """It stops as well once a round gains less than this, in nats per frame."""
+    # Beside variances that are smaller still, single precision is too coarse.
+    variance_floor: float = Field(1e-3, ge=1e-6)
+    """Part of each dimension's overall variance that is added to the components' variances.
+
+    It is scikit-learn's reg_covar, in units of the overall variance."""
+
+
+class DPGMMConfig(MixtureConfig):
+    """How a Dirichlet-process mixture is fitted."""
+
+    concentration: float | None = Field(None, gt=0, json_schema_extra={"default": "1 / K"})
+    """Concentration of the Dirichlet process: more of it leaves more components in use."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +91,23 @@ class MixtureUnits(UnitModel):
 
     Args:
         n_units: K.
-        stride: frames that one unit lasts.
-        options: how features are prepared: normalisation, context, components.
-        max_frames: frames looked at in the fit.
-        max_iterations, tolerance: stop after so many rounds of EM, or once a round gains less
-            than this, in nats a frame.
-        variance_floor: part of each dimension's overall variance that is added to the variances
-            of the components (scikit-learn's reg_covar, in units of the overall variance).
+        stride: frames per unit.
+        options: how features are prepared.
+        config: how it is fitted.
+        seed: of the start by K-Means and of the random subset of frames.
+
+    Attributes:
+        weights, constants: (K,), of the components; constants are `Components`'.
+        variances: (K, D). The means are the codebook.
+        outcome: how the fit went.
     """
 
     has_posteriors: ClassVar[bool] = True
+    config: MixtureConfig
+    weights: Frames
+    variances: Frames
+    constants: Frames
+    outcome: Outcome
 
     def __init__(
         self,
@@ -84,55 +115,33 @@ class MixtureUnits(UnitModel):
         stride: int = 1,
         *,
         options: FrontEndOptions | None = None,
-        max_frames: int = 1_000_000,
-        max_iterations: int = 100,
-        tolerance: float = 1e-3,
-        variance_floor: float = 1e-3,
+        config: MixtureConfig | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        if n_units < 1 or stride < 1 or max_frames < 1 or max_iterations < 1:
-            raise InputError(
-                f"n_units={n_units}, stride={stride}, max_frames={max_frames} and "
-                f"max_iterations={max_iterations} must be ≥ 1"
-            )
-        if not _LEAST_FLOOR <= variance_floor < float("inf"):
-            raise InputError(
-                f"variance_floor={variance_floor} must be ≥ {_LEAST_FLOOR:g}",
-                cause="beside smaller variances single precision is too coarse",
-                remedy="leave it at 1e-3",
-            )
-        self.n_units, self.stride = n_units, stride
-        self.options = options or FrontEndOptions()
-        self.max_frames, self.max_iterations, self.tolerance = max_frames, max_iterations, tolerance
-        self.variance_floor, self.seed, self.device = variance_floor, seed, device
+        super().__init__(n_units, stride, options, device)
+        self.config, self.seed = config or MixtureConfig(), seed
 
     @abstractmethod
     def _m_step(self, moments: Moments, n_frames: int) -> MStep:
         """The M-step for frames of these moments."""
 
-    def fit(self, features: Features) -> Self:
-        """Find the components, from a start by K-Means.
-
-        Raises:
-            InputError: fewer frames than units.
-        """
+    def _fit(self, features: Features, running: Running) -> None:
         with one_thread():
             front_end = FrontEnd.fit(features, self.stride, self.options)
-            frames = sample_frames(features, front_end, self.max_frames, self.seed)
-        check_enough(frames, self.n_units, features, self.stride)
-        self._fit(frames)
+            frames = sample_frames(features, front_end, self.config.max_frames, self.seed)
+        check_enough(len(frames), self.n_units, features, self.stride)
+        self._fit_components(frames)
         self.front_end = front_end
-        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        return self
 
-    def _fit(self, frames: Frames) -> None:
+    def _fit_components(self, frames: Frames) -> None:
+        config = self.config
         moments = Moments.of(frames[i : i + _BLOCK] for i in range(0, len(frames), _BLOCK))
         centroids, _, _ = lloyd(
             points_of(frames, self.device),
-            draft(frames, self.n_units, self.seed, self.device),
+            initial_centroids(frames, self.n_units, self.seed, self.device),
             max_iterations=_START_ROUNDS,
-            tolerance=self.tolerance,
+            tolerance=config.tolerance,
         )
         m_step = self._m_step(moments, len(frames))
         result = em(
@@ -140,8 +149,8 @@ class MixtureUnits(UnitModel):
             clusters(frames, torch.from_numpy(centroids), moments, self.device),
             m_step,
             moments,
-            max_iterations=self.max_iterations,
-            tolerance=self.tolerance,
+            max_iterations=config.max_iterations,
+            tolerance=config.tolerance,
             device=self.device,
             title=self.name.upper(),
         )
@@ -157,11 +166,11 @@ class MixtureUnits(UnitModel):
             half_distance=found.half_distance,
             n_used=int((self.weights > USED_WEIGHT).sum()),
             n_owning=int((found.counts > 0).sum()),
-            variance_floor=self.variance_floor,
+            variance_floor=config.variance_floor,
         )
 
     def _set(self, components: Components) -> None:
-        """Take components over exactly as a bundle will hold them."""
+        """Hold components in the precision of a bundle, so that a loaded model encodes the same."""
         self.codebook = np.ascontiguousarray(components.means, np.float32)
         self.variances = np.ascontiguousarray(components.variances, np.float32)
         self.constants = np.ascontiguousarray(components.constants, np.float32)
@@ -190,12 +199,12 @@ class MixtureUnits(UnitModel):
 
     @property
     def summary(self) -> str:
-        """How the fit went, in a line for people."""
+        """How the fit went, in one line for people."""
         o = self.outcome
         return (
             f"{o.n_frames} frames, {o.n_iterations} iterations, log-likelihood "
-            f"{o.log_likelihood:.4g} nats a frame, {o.n_used} of {self.n_units} components used "
-            f"(weight > {USED_WEIGHT:g}), {o.n_owning} own a frame"
+            f"{o.log_likelihood:.4g} nats per frame, {o.n_used} of {self.n_units} components used "
+            f"(weight > {USED_WEIGHT:g}), {o.n_owning} are the most probable of a frame"
         )
 
     def _settings(self) -> Mapping[str, Any]:
@@ -209,22 +218,16 @@ class MixtureUnits(UnitModel):
         }
         return {**super()._tensors(), **mixture}
 
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """The model that `save` wrote."""
-        config, tensors = bundle.config, bundle.tensors
-        model = cls(config["n_units"], config["stride"], device=device)
-        model.codebook, model.variances = tensors["codebook"], tensors["variances"]
-        model.constants, model.weights = tensors["constants"], tensors["weights"]
-        model.front_end = FrontEnd.from_config(config, tensors)
-        model.outcome = TypeAdapter(Outcome).validate_python(config["settings"])
-        shapes = [a.shape for a in (model.variances, model.constants, model.weights)]
-        n_units, dim = model.codebook.shape
-        if shapes != [(n_units, dim), (n_units,), (n_units,)] or not (model.variances > 0).all():
+    def _restore(self, settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        assert self.codebook is not None
+        self.variances, self.constants = tensors["variances"], tensors["constants"]
+        self.weights = tensors["weights"]
+        self.outcome = TypeAdapter(Outcome).validate_python(settings)
+        shapes = [a.shape for a in (self.variances, self.constants, self.weights)]
+        n_units, dim = self.codebook.shape
+        if shapes != [(n_units, dim), (n_units,), (n_units,)] or not (self.variances > 0).all():
             raise ValueError("its components' means, variances and weights don't fit together")
-        model.seed, model.variance_floor = model.outcome.seed, model.outcome.variance_floor
-        model.trained_on = bundle.trained_on
-        return model
+        self.seed = self.outcome.seed
 
 
 class GMMUnits(MixtureUnits):
@@ -233,7 +236,9 @@ class GMMUnits(MixtureUnits):
     name = "gmm"
 
     def _m_step(self, moments: Moments, n_frames: int) -> MStep:
-        return MaximumLikelihood(self.variance_floor * np.square(moments.deviation, dtype=float))
+        return MaximumLikelihood(
+            self.config.variance_floor * np.square(moments.deviation, dtype=float)
+        )
 
 
 @dataclass(frozen=True)
@@ -244,7 +249,7 @@ class MaximumLikelihood:
     """(D,), added to all variances."""
 
     def weights(self, statistics: Statistics) -> Doubles:
-        """(K,), which sum to 1."""
+        """(K,), of sum 1."""
         return np.asarray(statistics.counts / statistics.counts.sum())
 
     def components(self, statistics: Statistics) -> Components:
@@ -264,35 +269,37 @@ class DPGMMUnits(MixtureUnits):
 
     Variational, truncated at K components (Blei & Jordan 2006), as scikit-learn's
     BayesianGaussianMixture with a Dirichlet process and its default priors. Components that
-    the frames have no need of stay empty: `outcome.n_used` says how many are used.
+    the frames don't need stay empty: `outcome.n_used` is how many are used.
 
     Args:
-        concentration: of the Dirichlet process; more makes more components. None takes 1 / K.
-        n_units, others: as for every mixture.
+        n_units: K, at most.
+        config: how it is fitted.
+        stride, options, seed: as for every mixture.
     """
 
     name = "dpgmm"
+    config: DPGMMConfig
 
     def __init__(
         self,
         n_units: int = 256,
         stride: int = 1,
         *,
-        concentration: float | None = None,
-        **others: Any,
+        options: FrontEndOptions | None = None,
+        config: DPGMMConfig | None = None,
+        seed: int = 0,
+        device: str = "cpu",
     ) -> None:
-        super().__init__(n_units, stride, **others)
-        self.concentration = 1 / n_units if concentration is None else concentration
-        if not 0 < self.concentration < float("inf"):
-            raise InputError(f"concentration={concentration} must be above 0")
+        config = config or DPGMMConfig()
+        super().__init__(n_units, stride, options=options, config=config, seed=seed, device=device)
 
     def _m_step(self, moments: Moments, n_frames: int) -> MStep:
         variance = np.square(moments.deviation, dtype=float)
         return DirichletProcess(
-            concentration=self.concentration,
+            concentration=self.config.concentration or 1 / self.n_units,
             mean=moments.mean.astype(float),
             variance=variance * n_frames / max(n_frames - 1, 1),
-            floor=self.variance_floor * variance,
+            floor=self.config.variance_floor * variance,
         )
 
 

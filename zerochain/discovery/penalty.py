@@ -1,4 +1,8 @@
-"""The penalty that gives a bit rate, found on untranscribed speech."""
+"""The penalty of a segmentation, chosen by the bit rate that it gives on untranscribed speech.
+
+Penalties are counted in a unit model's mean distortion, so that one number means about the same for
+all models; bit rates are what systems are compared at. `segmentation.py` has the segments.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from zerochain.config import Config
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.segmentation import Costs, Segmentation, segment
 from zerochain.errors import InputError
@@ -24,28 +29,26 @@ _SAMPLE_COSTS = 2**26  # of float32: 256 MB
 _ROUNDS = 40
 
 
-class SegmentationOptions(BaseModel):
-    """What is asked of a segmentation; None leaves what the unit model has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class SegmentationOptions(Config):
+    """What of a unit model's segmentation is to change; None leaves what the model has."""
 
     penalty: float | None = Field(None, ge=0)
-    """Price of a segment, in the unit model's mean distortions."""
+    """Price of a segment, in mean distortions: units become segments with durations."""
     bitrate: float | None = Field(None, gt=0)
-    """In bit/s: chooses the penalty."""
+    """Choose the penalty: bit/s of segments of the speech at hand."""
     min_duration: int | None = Field(None, ge=1)
-    """In steps."""
+    """Steps that a segment lasts at least."""
     max_duration: int | None = Field(None, ge=1)
-    """In steps."""
+    """Steps that a segment lasts at most."""
 
     @model_validator(mode="after")
     def _one_price(self) -> Self:
         if self.penalty is not None and self.bitrate is not None:
-            raise ValueError("a penalty and a bit rate can't both be given: one makes the other")
+            raise ValueError("a penalty and a bit rate can't both be given: one gives the other")
         return self
 
     def applied_to(self, segmentation: Segmentation) -> Segmentation:
-        """The segmentation with what is asked, less the bit rate, for which speech is needed."""
+        """The segmentation with these options, but for the bit rate, for which speech is needed."""
         return replace(segmentation, **self.model_dump(exclude={"bitrate"}, exclude_none=True))
 
 
@@ -62,7 +65,7 @@ def with_bitrate(
 
     Args:
         segmentation: its limits on durations are kept.
-        features: of the speech that counts; looked at are `speech_sample`'s utterances.
+        features: of the speech that counts, of which `speech_sample` is taken.
         durations_s: utterance → seconds.
         bitrate: in bit/s, as `penalty_for_bitrate` has it.
 
@@ -127,7 +130,7 @@ def penalty_for_bitrate(
             exceed (one an utterance, where `max_duration` is None).
     """
     if not (math.isfinite(target) and target > 0):
-        raise InputError(f"a bit rate of {target} makes no sense", remedy="give one above 0")
+        raise InputError(f"bitrate={target} must be above 0")
     seconds = sum(durations_s[name] for name in costs)
 
     def rate(price: float) -> float:
@@ -156,7 +159,7 @@ def penalty_for_bitrate(
 
 
 def segment_rates(unit_file: UnitFile, durations_s: Mapping[str, float]) -> str:
-    """Bits per second of a unit file's segments and their mean length, in a line for people."""
+    """Bits per second of a unit file's segments and their mean length, in one line for people."""
     segments = [unit_file.segments(name) for name in unit_file.ids]
     units = np.concatenate([s[0] for s in segments])
     lasts = np.concatenate([s[1] for s in segments]).astype(np.int64)

@@ -1,70 +1,82 @@
-"""Self-trained units: a network learns what clustering found, under voices it never heard.
+"""Self-trained units: a network learns K-Means units from speech with other voices.
 
-Settings of self-trained units.
-
-Train a classifier of frames on a teacher's units.
-
-Teachers of self-trained units: the first one, and what any of them says of each frame.
-
-How much of the information in units survives a change of voice: no labels are needed.
+K-Means labels every frame. A classifier with a bottleneck learns the labels from speech whose
+spectra are warped as if another vocal tract had said it; K-Means of the bottleneck makes the units,
+which may label the frames for the next round. After Heck, Sakti and Nakamura 2017 ("Feature
+optimized DPGMM clustering for unsupervised subword modeling") and HuBERT (Hsu et al. 2021), with
+warps in place of many speakers. Whether a round helped is measured without transcripts: see
+`surviving_bits`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import asdict
 from itertools import count
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, augmentation_of, check_enough
+from zerochain.config import Config
+from zerochain.discovery.front_end import FrontEndOptions, augmentation_of
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.model import Frames, UnitModel
-from zerochain.discovery.neural import NO_LABEL, NeuralUnits, held_out, prepared
+from zerochain.discovery.neural import NeuralUnits, Speech
 from zerochain.discovery.segmentation import Segmentation
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.formats.features import Features
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
-from zerochain.training.checkpoint import fingerprint
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
-from zerochain.training.device import is_main_process
-from zerochain.training.loop import CHECKPOINT, Batch, Update, train
-from zerochain.training.outcome import Outcome
+from zerochain.training.run import Running
+from zerochain.training.task import Batch, Update
+
+NO_LABEL = -100
+"""The label beyond an utterance's end, which cross-entropy ignores."""
+_CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
+_OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
+_SURVIVAL_FRAMES = 100_000  # of speech, on which survival is measured
 
 
-class SelfTrainingConfig(BaseModel):
+class SelfTrainingConfig(Config):
     """The classifier, its teachers and how many rounds there are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     width: int = Field(128, ge=1, le=65_536)
+    """Channels of a layer."""
     n_blocks: int = Field(4, ge=0, le=256)
+    """Residual blocks."""
     tail: Tail = "none"
+    """Layer over the whole segment after the convolutions."""
     instance_norm: bool = False
-    dim: int = Field(64, ge=1, le=65_536)
-    """Of the bottleneck, in which units are found."""
-    n_targets: int | None = Field(None, ge=2)
+    """Normalise the bottleneck's mean and variance per utterance."""
+    dim: int = Field(64, ge=1, le=65_536, json_schema_extra={"option": "--bottleneck"})
+    """Dimensions of the bottleneck, in which units are found."""
+    n_targets: int | None = Field(None, ge=2, json_schema_extra={"option": None})
     """Units of the first teacher; None is as many as the model's."""
-    teacher_context: int = Field(4, ge=0)
-    """Frames on each side that the first teacher, K-Means, sees."""
-    teacher_components: int = Field(40, ge=1)
+    teacher_context: int = Field(4, ge=0, json_schema_extra={"option": None})
+    """Frames on each side that the first teacher, K-Means, is given."""
+    teacher_components: int = Field(40, ge=1, json_schema_extra={"option": None})
+    """Principal components of those frames."""
     teacher_penalty: float = Field(1.0, ge=0)
-    """Of the teachers' segmentation, in mean distortions: labels that change less often."""
+    """Price of a segment of the teachers' labels, in mean distortions: above 0 they change less
+    often."""
     rounds: int = Field(1, ge=1)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    augmentation: AugmentationOptions | None = AugmentationOptions(tilt_db=1.5)
-    n_frames: int = Field(128, ge=1)
-    """Length of a training segment."""
+    """Rounds at most; fewer if units become less robust to a change of voice."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1, json_schema_extra={"option": None})
+    """Part of the probability that is spread over all labels."""
+    augmentation: AugmentationOptions | None = Field(
+        AugmentationOptions(tilt_db=1.5), json_schema_extra={"option": "--augment"}
+    )
+    """Train on speech as other vocal tracts and rooms would have it."""
+    n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
+    """Length of a training segment in frames."""
 
     @model_validator(mode="after")
     def _check_tail(self) -> Self:
@@ -86,7 +98,144 @@ class SelfTrainingConfig(BaseModel):
         )
 
 
-_SEGMENTS_A_BATCH, _LONG_SEGMENT = 8, 512
+RECIPE = Recipe(
+    max_steps=700,
+    batch_size=24,
+    learning_rate=1e-3,
+    annealing="cosine",
+    validate_every=100,
+    patience=5,
+)
+"""Of each round."""
+
+
+class SelfTrainedUnits(NeuralUnits):
+    """K-Means in the bottleneck of a classifier that was trained on the units of a teacher.
+
+    The first teacher is K-Means on stacked frames, its units segmented at a price. The classifier
+    sees a step's neighbourhood and, in training, speech with other voices: it learns what the
+    teacher's units have in common over voices. Its own units are the next round's teacher. Rounds
+    stop when less of the first teacher's information survives a change of voice than in the round
+    before (`surviving_bits`); where that can't be measured, the last round is kept.
+
+    Args:
+        n_units: K, of the teachers as well.
+        stride: frames per unit: 1, 2, 4 or 8.
+        options: how the classifier's features are prepared.
+        config: the classifier, its teachers and the rounds.
+        recipe: how long and how each round is trained, the first one's seed among it.
+
+    Attributes:
+        agreement: part of training steps, as augmented, at which the classifier agreed with its
+            teacher.
+        surviving: bits per frame that survive a change of voice, of the first teacher and of each
+            round; None where features don't say how another voice would sound.
+        best_round: the one that was kept, from 1.
+    """
+
+    name = "selftrain"
+    default_options = FrontEndOptions(normalisation="utterance")
+    config_class = SelfTrainingConfig
+    _min_units = 2
+    config: SelfTrainingConfig
+    agreement: float
+    surviving: list[float | None]
+    best_round: int
+
+    def __init__(
+        self,
+        n_units: int = 256,
+        stride: int = 1,
+        *,
+        options: FrontEndOptions | None = None,
+        config: SelfTrainingConfig | None = None,
+        recipe: Recipe = RECIPE,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(n_units, stride, options, config, recipe, device)
+
+    def _train(self, speech: Speech, running: Running) -> None:
+        """Train round after round, and keep the best one's encoder and codebook."""
+        features, seed = speech.features, self.recipe.seed
+        augmentation = None
+        if self.config.augmentation is not None:
+            assert self.front_end is not None
+            augmentation = augmentation_of(
+                self.front_end, features, self.config.augmentation, self.device
+            )
+        first = first_teacher(self.n_units, features, self.options, self.config, seed, self.device)
+        teacher: UnitModel = first
+        self.surviving = [surviving_bits(first, features, first, seed)]
+        running.discard()
+        for number in range(1, self.config.rounds + 1):
+            student = copy(self)
+            student._learn_from(teacher, speech, augmentation, number, running)
+            self.earlier_s = student.earlier_s
+            self.surviving.append(surviving_bits(student, features, first, seed))
+            if number > 1 and not _is_better(*self.surviving[-2:]):
+                break
+            vars(self).update(vars(student))
+            teacher = student
+
+    def _learn_from(
+        self,
+        teacher: UnitModel,
+        speech: Speech,
+        augmentation: Augmentation | None,
+        number: int,
+        running: Running,
+    ) -> None:
+        """One round: train a classifier on the teacher's labels, from weights of its own."""
+        penalty = self.config.teacher_penalty
+        labels, kept = (labels_of(teacher, p, penalty) for p in (speech.learned, speech.kept))
+        recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + number - 1})
+        torch.manual_seed(recipe.seed)
+        network = FrameClassifier(self._network(), self.config.dim, teacher.n_units)
+        task = FrameTask(
+            network,
+            speech.train.with_array("labels", labels, NO_LABEL),
+            speech.valid.with_array("labels", kept, NO_LABEL),
+            self.config,
+            recipe,
+            stride=self.stride,
+            augmentation=augmentation,
+            device=self.device,
+        )
+        follows = {"labels": hashlib.sha256(labels.tobytes() + kept.tobytes()).hexdigest()}
+        part = running.part(f"round-{number}")
+        fitted = self._run(task, recipe, part, speech, follows)
+        self.encoder, self.codebook, self.outcome = network.encoder, None, fitted.outcome
+        self.agreement, self.best_round = fitted.best["agreement"], number
+        self._measure(speech, "kmeans")
+
+    def _network(self) -> Encoder:
+        return self.config.encoder_of(self.n_in, self.stride)
+
+    @property
+    def summary(self) -> str:
+        """How the fit went, in one line for people."""
+        return (
+            f"round {self.best_round} of {len(self.surviving) - 1} kept: {self.outcome}; agrees "
+            f"with its teacher in {100 * self.agreement:.0f} % of training steps; "
+            f"{self._survival}; {self.usage}"
+        )
+
+    @property
+    def _survival(self) -> str:
+        bits = [f"{value:.2f}" for value in self.surviving if value is not None]
+        if not bits:
+            return "what survives a change of voice can't be measured on such features"
+        rounds = ", ".join(f"round {i} {value}" for i, value in enumerate(bits[1:], start=1))
+        return f"bits per frame that survive a change of voice: K-Means {bits[0]}, {rounds}"
+
+    def _settings(self) -> Mapping[str, Any]:
+        own = ("surviving", "best_round", "agreement")
+        return {**super()._settings(), **{name: getattr(self, name) for name in own}}
+
+    def _restore(self, settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(settings, tensors)
+        self.surviving, self.best_round = settings["surviving"], settings["best_round"]
+        self.agreement = settings["agreement"]
 
 
 class FrameClassifier(nn.Module):
@@ -103,9 +252,13 @@ class FrameClassifier(nn.Module):
 
 
 class FrameTask:
-    """Cross-entropy of a teacher's units at each step, given augmented speech.
+    """Cross-entropy of a teacher's labels at each step, given augmented speech.
 
-    Validation hears speech as it is. A step's label is that of its middle frame.
+    A step's label is that of its middle frame. Validation is on speech as it is.
+
+    Args:
+        train, valid: with "labels" of each frame, `NO_LABEL` beyond an utterance's end.
+        stride: frames per step.
     """
 
     def __init__(
@@ -113,30 +266,27 @@ class FrameTask:
         network: FrameClassifier,
         train: Crops,
         valid: Crops,
-        config: TrainingConfig,
+        config: SelfTrainingConfig,
+        recipe: Recipe,
         *,
         stride: int,
-        label_smoothing: float,
         augmentation: Augmentation | None,
-        n_frames: int,
         device: str,
     ) -> None:
-        self.network, self.config = network, config
         self.networks: dict[str, nn.Module] = {"classifier": network}
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "classifier": torch.optim.AdamW(
-                network.parameters(), config.learning_rate, weight_decay=0.01
+                network.parameters(), recipe.learning_rate, weight_decay=0.01
             )
         }
-        self._train, self._valid = train, valid
-        self._stride, self._label_smoothing = stride, label_smoothing
-        self._augmentation, self._n_frames, self._device = augmentation, n_frames, device
+        self._train, self._valid, self._config, self._recipe = train, valid, config, recipe
+        self._stride, self._augmentation, self._device = stride, augmentation, device
 
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
-        seed = (self.config.seed, step, process)
-        batch = self._train.random(self.config.batch_size, self._n_frames, seed)
-        # From the same numbers, so that a resumed run hears the same voices on any device.
+        seed = (self._recipe.seed, step, process)
+        batch = self._train.random(self._recipe.batch_size, self._config.n_frames, seed)
+        # From the same numbers, so that a resumed run draws the same voices on any device.
         batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         return batch
 
@@ -151,7 +301,7 @@ class FrameTask:
         scores = networks["classifier"](x, batch["lengths"]).flatten(0, 1).float()
         labels = self._labels(batch)
         loss = cross_entropy(
-            scores, labels, ignore_index=NO_LABEL, label_smoothing=self._label_smoothing
+            scores, labels, ignore_index=NO_LABEL, label_smoothing=self._config.label_smoothing
         )
         update("classifier", loss)
         right = (scores.detach().argmax(dim=1) == labels).sum() / (labels != NO_LABEL).sum()
@@ -160,7 +310,7 @@ class FrameTask:
     def validate(self, network: nn.Module) -> float:
         """Cross-entropy of held-out utterances, in nats."""
         total, n = 0.0, 0
-        for batch in self._valid.all(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
+        for batch in self._valid.all(_CROPS_PER_BATCH, _LONGEST_CROP):
             here = {name: value.to(self._device) for name, value in batch.items()}
             scores = network(here["x"], here["lengths"]).flatten(0, 1).float()
             labels = self._labels(here)
@@ -186,10 +336,10 @@ def first_teacher(
     seed: int,
     device: str = "cpu",
 ) -> KMeansUnits:
-    """K-Means on stacked frames, otherwise prepared as the pupil's are.
+    """K-Means on stacked frames, otherwise prepared as the classifier's are.
 
     Args:
-        n_units: unless the configuration says how many targets there are.
+        n_units: of the model; the configuration may give the teacher another number.
 
     Raises:
         InputError: fewer frames than units.
@@ -208,31 +358,27 @@ def labels_of(teacher: UnitModel, features: Features, penalty: float) -> NDArray
         penalty: of its segmentation, in mean distortions.
     """
     units = teacher.encode(features, Segmentation(penalty))
-    frames_a_step = round(units.step_ms / features.step_ms)
-    lasting = (np.repeat(units.steps(name), frames_a_step) for name in features.ids)
+    frames_per_step = round(units.step_ms / features.step_ms)
+    lasting = (np.repeat(units.steps(name), frames_per_step) for name in features.ids)
     lengths = (n_frames for _, n_frames in features.index.values())
     # The last step of an utterance may reach beyond its end.
     cut = [labels[:n_frames] for labels, n_frames in zip(lasting, lengths, strict=True)]
     return np.concatenate(cut).astype(np.int64)
 
 
-_OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
-_FRAMES = 100_000
-
-
 def surviving_bits(
     model: UnitModel, features: Features, reference: UnitModel, seed: int
 ) -> float | None:
-    """What units of speech in other voices still say of what a reference heard in the first one.
+    """How much information in a reference's units survives a change of voice in the model's.
 
-    Mutual information, in bits a frame, between the reference's units of speech and the model's
-    of the same speech as other vocal tracts would have said it. Units that follow the voice have
-    little, and so have units that carry nothing, or less and less of what was said: the reference
-    stays the same for all models that are compared. A random sample of utterances is looked at;
-    they and their changes follow from the seed alone.
+    Mutual information, in bits per frame, between the reference's units of speech and the model's
+    units of the same speech with other vocal tracts. Units that follow the voice have little, and
+    so have units that carry little of what is said: the reference stays the same for all models
+    that are compared. Measured on a random sample of utterances, which follows from the seed
+    alone, as do their changes.
 
     Returns:
-        None for features of which nobody knows the frequencies.
+        None for features whose frequencies are unknown.
     """
     assert model.front_end is not None
     try:
@@ -240,16 +386,16 @@ def surviving_bits(
     except InputError:
         return None
     names = _sample(features, seed)
-    heard = _units(reference, features, names)
+    before = _units(reference, features, names)
     changed = _units(model, features, names, _changing(voices, seed))
-    return mutual_information(heard, changed, max(reference.n_units, model.n_units))
+    return mutual_information(before, changed, max(reference.n_units, model.n_units))
 
 
 def mutual_information(a: NDArray[np.int64], b: NDArray[np.int64], k: int) -> float:
     """Of two sequences of units below `k`, both (N,), in bits.
 
-    With Miller and Madow's (1955) correction: of few pairs, chance alone makes bits. Of
-    independent sequences it comes to zero on average, and may lie a little below.
+    With the correction of Miller and Madow (1955), as few pairs share some bits by chance: for
+    independent sequences it is 0 on average, and may be a little below.
     """
     return _entropy(a) + _entropy(b) - _entropy(a * k + b)
 
@@ -284,199 +430,23 @@ def _units(
     change: Callable[[Frames], Frames] | None = None,
 ) -> NDArray[np.int64]:
     """The model's unit at every frame of these utterances."""
-    frames_a_step = round(model.step_ms / features.step_ms)
+    frames_per_step = round(model.step_ms / features.step_ms)
     units = (
-        np.repeat(costs.argmin(axis=1), frames_a_step)[: features.index[name][1]]
+        np.repeat(costs.argmin(axis=1), frames_per_step)[: features.index[name][1]]
         for name, costs in model.costs(features, names, change)
     )
     return np.concatenate(list(units)).astype(np.int64)
 
 
 def _sample(features: Features, seed: int) -> list[str]:
-    """Ids of random utterances, until they have `_FRAMES` or there are no more."""
+    """Ids of random utterances, until they have `_SURVIVAL_FRAMES` or there are no more."""
     names, total = [], 0
     for i in np.random.default_rng(seed).permutation(len(features)):
         names.append(features.ids[i])
         total += features.index[names[-1]][1]
-        if total >= _FRAMES:
+        if total >= _SURVIVAL_FRAMES:
             break
     return names
-
-
-class SelfTrainedUnits(NeuralUnits):
-    """K-Means in the bottleneck of a classifier that was trained on the units of a teacher.
-
-    The first teacher is K-Means on stacked frames, its units segmented at a price. The classifier
-    sees its neighbourhood and, in training, speech as other vocal tracts would have said it: what
-    it learns is what the teacher's units have in common over voices. Its own units teach the
-    next round. Rounds stop when units of speech in other voices say less of what the first
-    teacher heard (`surviving_bits`) than those of the round before; that needs no labels. Where
-    it can't be measured, all rounds are done and the last is kept.
-
-    After Heck, Sakti and Nakamura (2017) and Hsu et al. (2021), with warps in place of
-    many speakers.
-
-    Args:
-        n_units: K, of the teachers as well.
-        stride: frames that one unit lasts: 1, 2, 4 or 8.
-        options: how the classifier's features are prepared.
-        training: the training loop's settings for each round.
-    """
-
-    name = "selftrain"
-    _config_class = SelfTrainingConfig
-    _min_units = 2
-    config: SelfTrainingConfig
-    agreement: float
-    """Part of training steps, as augmented, on which the classifier agreed with its teacher."""
-    surviving: list[float | None]
-    """Bits a frame that survive a change of voice: of the first teacher and of each round; None
-    where features don't say how another voice would sound."""
-    best_round: int
-    """The one that was kept, from 1."""
-
-    def __init__(
-        self,
-        n_units: int = 256,
-        stride: int = 1,
-        *,
-        options: FrontEndOptions | None = None,
-        config: SelfTrainingConfig | None = None,
-        training: TrainingConfig | None = None,
-        device: str = "cpu",
-    ) -> None:
-        training = training or TrainingConfig(max_steps=700, batch_size=24, annealing="cosine")
-        super().__init__(n_units, stride, options, config, training, device)
-
-    def fit(self, features: Features) -> Self:
-        """Train round after round, and keep the best one's encoder and codebook.
-
-        Raises:
-            InputError: fewer frames than units, fewer than two utterances, features that can't
-                be augmented, or divergence.
-        """
-        front_end = FrontEnd.fit(features, 1, self.options)
-        augmentation = self._augmentation(front_end, features)
-        learned, kept = held_out(features)
-        speech, valid = (prepared(part, front_end, []) for part in (learned, kept))
-        check_enough(speech.arrays["x"][:: self.stride], self.n_units, features, self.stride)
-        self.n_in, self.front_end = speech.arrays["x"].shape[1], front_end
-        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        seed, mark = self.training.seed, {"features": features.id, "ids": features.ids}
-        teacher: UnitModel = first_teacher(
-            self.n_units, features, self.options, self.config, seed, self.device
-        )
-        first = teacher
-        self.surviving = [surviving_bits(first, features, first, seed)]
-        with self._training_folder() as folder:
-            if self.restart and is_main_process():
-                for checkpoint in folder.rglob(CHECKPOINT):  # of later rounds as well
-                    checkpoint.unlink()
-            for number in range(1, self.config.rounds + 1):
-                penalty = self.config.teacher_penalty
-                speech = speech.with_array("labels", labels_of(teacher, learned, penalty), NO_LABEL)
-                valid = valid.with_array("labels", labels_of(teacher, kept, penalty), NO_LABEL)
-                task = self._task(speech, valid, teacher.n_units, augmentation, number)
-                pupil = self._pupil(task, number, folder / f"round-{number}", mark)
-                pupil._measure(speech, seed, "kmeans")
-                self.surviving.append(surviving_bits(pupil, features, first, seed))
-                if number > 1 and not _is_better(*self.surviving[-2:]):
-                    break
-                self._take(pupil)
-                teacher = pupil
-        return self
-
-    def _augmentation(self, front_end: FrontEnd, features: Features) -> Augmentation | None:
-        if self.config.augmentation is None:
-            return None
-        return augmentation_of(front_end, features, self.config.augmentation, self.device)
-
-    def _task(
-        self,
-        speech: Crops,
-        valid: Crops,
-        n_targets: int,
-        augmentation: Augmentation | None,
-        number: int,
-    ) -> FrameTask:
-        """What a round trains, from weights of its own."""
-        training = self.training.model_copy(update={"seed": self.training.seed + number - 1})
-        torch.manual_seed(training.seed)
-        return FrameTask(
-            FrameClassifier(self._encoder(), self.config.dim, n_targets),
-            speech,
-            valid,
-            training,
-            stride=self.stride,
-            label_smoothing=self.config.label_smoothing,
-            augmentation=augmentation,
-            n_frames=self.config.n_frames,
-            device=self.device,
-        )
-
-    def _pupil(self, task: FrameTask, number: int, folder: Path, mark: Mapping[str, Any]) -> Self:
-        """The model after one round, still without a codebook.
-
-        The checkpoint's mark doesn't tell the teacher: it follows from everything else.
-        """
-        trained = train(
-            task,
-            task.config,
-            folder,
-            fingerprint=fingerprint({**self._choices(), **mark, "round": number}),
-            device=self.device,
-            restart=self.restart,
-            tensorboard=self.tensorboard,
-        )
-        task.network.load_state_dict(trained.weights)
-        pupil = copy(self)
-        pupil.encoder, pupil.codebook = task.network.encoder, None
-        pupil.outcome = Outcome.of(trained, task.network)
-        pupil.agreement, pupil.best_round = trained.best["agreement"], number
-        return pupil
-
-    def _take(self, pupil: Self) -> None:
-        """Become what a round came to."""
-        self.encoder, self.codebook, self.outcome = pupil.encoder, pupil.codebook, pupil.outcome
-        self.agreement, self.best_round = pupil.agreement, pupil.best_round
-        self.n_used, self.perplexity = pupil.n_used, pupil.perplexity
-        self.mean_distance = pupil.mean_distance
-
-    @property
-    def summary(self) -> str:
-        """How the fit went, in a line for people."""
-        return (
-            f"round {self.best_round} of {len(self.surviving) - 1} kept: {self.outcome}; its "
-            f"teacher's unit told in {100 * self.agreement:.0f} % of training steps; "
-            f"{self._survival}; {self.n_used} of {self.n_units} units in use, "
-            f"perplexity {self.perplexity:.1f}"
-        )
-
-    @property
-    def _survival(self) -> str:
-        bits = [f"{value:.2f}" for value in self.surviving if value is not None]
-        if not bits:
-            return "what survives a change of voice can't be measured on such features"
-        rounds = ", ".join(f"round {i} {value}" for i, value in enumerate(bits[1:], start=1))
-        return f"bits a frame that survive a change of voice: K-Means {bits[0]}, {rounds}"
-
-    def _settings(self) -> Mapping[str, Any]:
-        return {
-            **self._choices(),
-            "n_in": self.n_in,
-            **self._usage(),
-            "surviving": self.surviving,
-            "best_round": self.best_round,
-            "agreement": self.agreement,
-            "outcome": asdict(self.outcome),
-        }
-
-    def _restore(self, settings: Mapping[str, Any]) -> None:
-        self.surviving, self.best_round = settings["surviving"], settings["best_round"]
-        self.agreement = settings["agreement"]
-
-    def _encoder(self) -> Encoder:
-        return self.config.encoder_of(self.n_in, self.stride)
 
 
 def _is_better(before: float | None, now: float | None) -> bool:

@@ -1,31 +1,26 @@
-"""VQ-VAE units: codes from which a decoder that knows the speaker rebuilds the features.
+"""VQ-VAE units: codes from which a decoder that is given the speaker reconstructs the features.
 
-Train a conditional VQ-VAE on prepared speech.
+The conditional VQ-VAE of Tjandra et al. 2019 ("VQVAE unsupervised unit discovery and multi-scale
+Code2Spec inverter for ZeroSpeech 2019"): encoder, vector quantisation (van den Oord et al. 2017),
+and a decoder of codes and a speaker embedding, so that the codes need not carry the voice. Ours is
+of 1-D convolutions with a codebook of moving averages; `encoder="published"` is theirs. Networks
+are in `modules/vqvae.py` and `modules/encoder.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from zerochain.config import Config
-from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough
-from zerochain.discovery.neural import (
-    COLLAPSED,
-    CollapseWatch,
-    NeuralUnits,
-    collapse,
-    held_out,
-    prepared,
-    speakers_of,
-    start_codebook,
-)
-from zerochain.formats.features import Features
+from zerochain.discovery.front_end import FrontEndOptions
+from zerochain.discovery.neural import CollapseWatch, NeuralUnits, Speech, start_codebook
+from zerochain.errors import counted
 from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, Tail, check_tail, mask_of
 from zerochain.modules.vqvae import (
     ConditionalVqvae,
@@ -34,89 +29,15 @@ from zerochain.modules.vqvae import (
     Quantizer,
     Reconstruction,
 )
-from zerochain.training.checkpoint import fingerprint
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
-from zerochain.training.loop import Batch, Update, train
-from zerochain.training.outcome import Outcome
+from zerochain.training.run import Running
+from zerochain.training.task import Batch, Update
 
-RECIPE = TrainingConfig(
+RECIPE = Recipe(
     max_steps=10_000, batch_size=32, learning_rate=5e-4, validate_every=200, patience=10
 )
-_SEGMENTS_A_BATCH, _LONG_SEGMENT = 8, 512
-
-
-class VqvaeTask:
-    """Squared error of the features from their codes and their speaker, and the quantizer's loss.
-
-    Both are means over real frames and dimensions, −log p(x | z, s) of a Gaussian but for a
-    factor. Validation sees the squared error alone, through the quantizer.
-
-    Args:
-        n_frames: length of a training segment.
-    """
-
-    def __init__(
-        self,
-        network: ConditionalVqvae,
-        train: Crops,
-        valid: Crops,
-        config: TrainingConfig,
-        *,
-        n_frames: int,
-        device: str,
-    ) -> None:
-        self.networks: dict[str, nn.Module] = {"vqvae": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "vqvae": torch.optim.Adam(network.parameters(), config.learning_rate)
-        }
-        self._train, self._valid, self._config = train, valid, config
-        self._n_frames, self._device = n_frames, device
-        self._n_units, self._watch = len(network.quantizer.usage), CollapseWatch()
-        self._n_used = torch.tensor(self._n_units)
-
-    def batch(self, step: int, process: int) -> Batch:
-        """Random segments of the training utterances."""
-        return self._train.random(
-            self._config.batch_size, self._n_frames, (self._config.seed, step, process)
-        )
-
-    def training_step(
-        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
-    ) -> Mapping[str, Tensor]:
-        """One step of all parts."""
-        made: Reconstruction = networks["vqvae"](batch["x"], batch["lengths"], batch["speakers"])
-        total, n = squared_error(made.x, batch)
-        error = total / n
-        loss = error + made.quantized.loss
-        update("vqvae", loss)
-        self._n_used = made.quantized.n_used
-        return {
-            "train_loss": loss,
-            "reconstruction": error,
-            "quantization": made.quantized.loss,
-            "perplexity": made.quantized.perplexity,
-            "n_used": made.quantized.n_used,
-        }
-
-    def validate(self, network: nn.Module) -> float:
-        """Mean squared error of the held-out utterances."""
-        total, n = 0.0, 0.0
-        for batch in self._valid.all(_SEGMENTS_A_BATCH, _LONG_SEGMENT):
-            here = {name: value.to(self._device) for name, value in batch.items()}
-            made: Reconstruction = network(here["x"], here["lengths"], here["speakers"])
-            part, count = squared_error(made.x, here)
-            total, n = total + float(part), n + float(count)
-        self._watch(int(self._n_used), self._n_units)
-        return total / n
-
-
-def squared_error(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Sum over real frames of the squared error's mean over dimensions, and their number."""
-    real = mask_of(batch["lengths"], batch["x"].shape[1])
-    errors = (x.float() - batch["x"]).square().mean(dim=2)
-    return (errors * real).sum(), real.sum()
-
+_CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
 
 _OF_CONV = ("n_blocks", "tail", "instance_norm")
 _PUBLISHED = {"ema": False, "restart_below": 0.0, "jitter": 0.0, "kmeans_start": False}
@@ -124,7 +45,7 @@ _PUBLISHED = {"ema": False, "restart_below": 0.0, "jitter": 0.0, "kmeans_start":
 
 
 class VQVAEConfig(Config):
-    """What a VQ-VAE is built from and trained by, but for the training loop's own settings."""
+    """What a VQ-VAE is built from and what it is trained for; the recipe says how long and how."""
 
     encoder: Literal["conv", "published"] = "conv"
     """1-D convolutions, or all of Tjandra et al. 2019: a 2-D encoder, and by default no EMA,
@@ -215,19 +136,20 @@ class VQVAEConfig(Config):
 class VQVAEUnits(NeuralUnits):
     """The conditional VQ-VAE. Encoding needs neither the decoder nor a speaker.
 
-    What it rebuilds is what it sees: the features, as the front end prepares them.
+    It reconstructs what it is given: the features, as the front end prepares them.
 
     Args:
         n_units: K.
-        stride: frames that one unit lasts: 1, 2, 4 or 8.
+        stride: frames per unit: 1, 2, 4 or 8.
         options: how features are prepared.
-        config: the network; None is ours.
-        training: the training loop's settings, the seed among them; None is `RECIPE`.
+        config: the network.
+        recipe: how long and how it is trained, the seed among it.
     """
 
     name = "vqvae"
-    _config_class = VQVAEConfig
+    config_class = VQVAEConfig
     config: VQVAEConfig
+    n_speakers: int
 
     def __init__(
         self,
@@ -236,71 +158,32 @@ class VQVAEUnits(NeuralUnits):
         *,
         options: FrontEndOptions | None = None,
         config: VQVAEConfig | None = None,
-        training: TrainingConfig | None = None,
+        recipe: Recipe = RECIPE,
         device: str = "cpu",
     ) -> None:
-        super().__init__(n_units, stride, options, config, training or RECIPE, device)
+        super().__init__(n_units, stride, options, config, recipe, device)
 
-    def fit(self, features: Features) -> Self:
-        """Train the network, and measure how its codebook is used.
-
-        Raises:
-            InputError: fewer steps than units, fewer than two utterances, or divergence.
-        """
-        front_end = FrontEnd.fit(features, 1, self.options)
-        learned, kept = held_out(features)
-        speakers = speakers_of(learned)
-        speech = prepared(learned, front_end, speakers)
-        check_enough(speech.arrays["x"][:: self.stride], self.n_units, features, self.stride)
-        valid = prepared(kept, front_end, speakers)
-        self.n_speakers = len(speakers)
-        network = self._train(features, speech, valid)
-        self.encoder = network.encoder
-        self.codebook = network.quantizer.codebook.detach().cpu().numpy()
-        self.front_end = front_end
-        self.trained_on = {"corpus": features.corpus_id, "features": features.id}
-        self._measure(speech, self.training.seed, self.config.codebook_from)
-        return self
-
-    def _train(self, features: Features, speech: Crops, valid: Crops) -> ConditionalVqvae:
-        torch.manual_seed(self.training.seed)
-        self.n_in = speech.arrays["x"].shape[1]
+    def _train(self, speech: Speech, running: Running) -> None:
+        seed = self.recipe.seed
+        torch.manual_seed(seed)
+        self.n_speakers = speech.n_speakers
         network = self.config.network_of(self.n_in, self.n_speakers, self.n_units, self.stride)
+        n_frames = self.config.n_frames
         task = VqvaeTask(
-            network,
-            speech,
-            valid,
-            self.training,
-            n_frames=self.config.n_frames,
-            device=self.device,
+            network, speech.train, speech.valid, self.recipe, n_frames=n_frames, device=self.device
         )
         if self.config.kmeans_start:
-            start_codebook(
-                network.encoder, network.quantizer, task.batch, self.training.seed, self.device
-            )
-        settings = {**self._choices(), "features": features.id, "ids": features.ids}
-        with self._training_folder() as folder:
-            trained = train(
-                task,
-                self.training,
-                folder,
-                fingerprint=fingerprint(settings),
-                device=self.device,
-                restart=self.restart,
-                tensorboard=self.tensorboard,
-            )
-        network.load_state_dict(trained.weights)
-        self.outcome = Outcome.of(trained, network)
-        return network
+            start_codebook(network.encoder, network.quantizer, task.batch, seed, self.device)
+        self.outcome = self._run(task, self.recipe, running, speech).outcome
+        self.encoder = network.encoder
+        self.codebook = network.quantizer.codebook.detach().cpu().numpy()
+        self._measure(speech, self.config.codebook_from)
 
     @property
     def summary(self) -> str:
-        """How the fit went, in a line for people."""
-        speakers = f"{self.n_speakers} speakers" if self.n_speakers else "no known speaker"
-        return (
-            f"{speakers}, {self.outcome}; {self.n_used} of {self.n_units} units in use, "
-            f"perplexity {self.perplexity:.1f}"
-        )
+        """How the fit went, in one line for people."""
+        speakers = counted(self.n_speakers, "speaker") if self.n_speakers else "no known speaker"
+        return f"{speakers}, {self.outcome}; {self.usage}"
 
     @property
     def method(self) -> str:
@@ -310,25 +193,88 @@ class VQVAEUnits(NeuralUnits):
 
     @property
     def findings(self) -> list[str]:
-        """What deserves a look."""
-        found = []
-        if not self.n_speakers:
-            found.append("no speaker is known: all share one embedding, and the codes carry voices")
-        if self.n_used < COLLAPSED * self.n_units:
-            found.append(collapse(self.n_used, self.n_units))
-        return found
+        """Warnings about how the fit went."""
+        alone = "no speaker is known: all share one embedding, and the codes carry voices"
+        return [*([] if self.n_speakers else [alone]), *super().findings]
 
     def _settings(self) -> Mapping[str, Any]:
-        return {
-            **self._choices(),
-            "n_in": self.n_in,
-            "n_speakers": self.n_speakers,
-            **self._usage(),
-            "outcome": asdict(self.outcome),
-        }
+        return {**super()._settings(), "n_speakers": self.n_speakers}
 
-    def _restore(self, settings: Mapping[str, Any]) -> None:
+    def _restore(self, settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(settings, tensors)
         self.n_speakers = settings["n_speakers"]
 
-    def _encoder(self) -> nn.Module:
+    def _network(self) -> nn.Module:
         return self.config.encoder_of(self.n_in, self.stride)
+
+
+class VqvaeTask:
+    """Squared error of the features that codes and speaker give, and the quantizer's loss.
+
+    Both are means over real frames and dimensions: up to a factor, −log p(x | z, s) of a Gaussian.
+    Validation is on the squared error alone, through the quantizer.
+
+    Args:
+        n_frames: length of a training segment.
+    """
+
+    def __init__(
+        self,
+        network: ConditionalVqvae,
+        train: Crops,
+        valid: Crops,
+        recipe: Recipe,
+        *,
+        n_frames: int,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"vqvae": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "vqvae": torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        }
+        self._train, self._valid, self._recipe = train, valid, recipe
+        self._n_frames, self._device = n_frames, device
+        self._n_units, self._watch = len(network.quantizer.usage), CollapseWatch()
+        self._n_used = torch.tensor(self._n_units)
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Random segments of the training utterances."""
+        return self._train.random(
+            self._recipe.batch_size, self._n_frames, (self._recipe.seed, step, process)
+        )
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of encoder, codebook and decoder."""
+        made: Reconstruction = networks["vqvae"](batch["x"], batch["lengths"], batch["speakers"])
+        total, n = squared_error(made.x, batch)
+        error = total / n
+        loss = error + made.quantized.loss
+        update("vqvae", loss)
+        self._n_used = made.quantized.n_used
+        return {
+            "train_loss": loss,
+            "reconstruction": error,
+            "quantization": made.quantized.loss,
+            "perplexity": made.quantized.perplexity,
+            "n_used": made.quantized.n_used,
+        }
+
+    def validate(self, network: nn.Module) -> float:
+        """Mean squared error of the held-out utterances."""
+        total, n = 0.0, 0.0
+        for batch in self._valid.all(_CROPS_PER_BATCH, _LONGEST_CROP):
+            here = {name: value.to(self._device) for name, value in batch.items()}
+            made: Reconstruction = network(here["x"], here["lengths"], here["speakers"])
+            part, count = squared_error(made.x, here)
+            total, n = total + float(part), n + float(count)
+        self._watch(int(self._n_used), self._n_units)
+        return total / n
+
+
+def squared_error(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sum over real frames of the squared error's mean over dimensions, and their number."""
+    real = mask_of(batch["lengths"], batch["x"].shape[1])
+    errors = (x.float() - batch["x"]).square().mean(dim=2)
+    return (errors * real).sum(), real.sum()

@@ -1,7 +1,9 @@
-"""Make prepared segments sound like other speakers, rooms and microphones, without any audio.
+"""Augmentation: features made to sound like other speakers, rooms and microphones, without audio.
 
-Everything acts on batches of features (B, T, D), log-mel or MFCC, normalised or not, and takes
-its randomness from a generator.
+A warp of the frequencies is another vocal tract (`vtln.py`); a gain and a tilt of the spectrum are
+another distance and microphone; noise and masks (SpecAugment; Park et al. 2019) are what they are.
+All act on batches (B, T, D) of log-mel or MFCC features, normalised or not, and take their random
+numbers from a generator.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.fft import dct
 from torch import Generator, Tensor
 
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.vtln import warp_matrix
 
-_N_WARPS = 33  # of a grid: nobody hears more
+_N_WARPS = 33  # of a grid: finer steps can't be heard
 
 
 class AugmentationOptions(BaseModel):
-    """How much of what; 0 leaves it out."""
+    """How strongly features are changed; 0 leaves a change out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -35,9 +38,9 @@ class AugmentationOptions(BaseModel):
     noise: float = Field(0.1, ge=0)
     """Standard deviation of noise on every feature, in the feature's own deviations."""
     n_masks: int = Field(1, ge=0)
-    """Stretches of time that are blanked (Park et al. 2019)."""
+    """Stretches of time that are masked (Park et al. 2019)."""
     mask_frames: int = Field(10, ge=1)
-    """The most frames that one of them has."""
+    """Frames of a mask, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +73,8 @@ class Augmentation:
         if extractor not in {"mfcc", "log-mel"}:
             raise InputError(
                 f"features of kind {extractor!r} can't be warped",
-                cause="only of MFCC and log-mel is it known which frequencies they hold",
-                remedy="train without augmentation (where it is the default: --no-augment), or "
-                "take --features mfcc or log-mel",
+                cause="only the frequencies of MFCC and log-mel features are known",
+                remedy="use augmentation=None, or features=mfcc or log-mel",
             )
         made = SpectralOptions(**spectral)
         scale = np.ones(made.dim) if deviation is None else deviation.astype(np.float64)
@@ -83,8 +85,6 @@ class Augmentation:
         offsets = np.zeros((2, made.dim))
         shapes = np.stack([np.ones(made.n_mels), np.linspace(-0.5, 0.5, made.n_mels)])
         if made.kind == "mfcc":
-            from scipy.fft import dct
-
             offsets[:, : made.n_mfcc] = dct(shapes, norm="ortho")[:, : made.n_mfcc]
         else:
             offsets[:] = shapes
@@ -138,7 +138,7 @@ def masked(
 ) -> Tensor:
     """x (B, T, D) with stretches of up to `mask_frames` frames at the segment's mean.
 
-    Nothing is blanked in a segment that is shorter than twice the longest mask.
+    A segment that is shorter than twice the longest mask stays as it is.
     """
     times = torch.arange(x.shape[1], device=x.device)
     real = (times < lengths[:, None])[..., None]

@@ -1,10 +1,9 @@
-"""F0: normalised cross-correlation and the best path through its peaks, and speakers' statistics.
+"""F0: normalised cross-correlation, the best path through its peaks, and speakers' statistics.
 
-As RAPT (Talkin 1995) and Praat's "to pitch (cc)" (Boersma 1993) find it: each lag's correlation is
+As in RAPT (Talkin 1995) and Praat's "to pitch (cc)" (Boersma 1993): each lag's correlation is
 between two windows that lie symmetrically about the frame and are as long as the lag itself; its
-peaks are candidates, and Viterbi's algorithm chooses between them and "unvoiced".
-
-The best path through F0 candidates, compiled.
+peaks are candidates, and Viterbi's algorithm chooses between them and "unvoiced". Contours are in
+Hz, 0 where unvoiced; statistics are of log F0.
 """
 
 from __future__ import annotations
@@ -27,49 +26,6 @@ from zerochain.errors import InputError
 from zerochain.kernels import compiled
 
 Floats = NDArray[np.float32]
-
-
-@compiled()
-def best_path(
-    pitch: Floats, strength: Floats, unvoiced: Floats, jump_cost: float, switch_cost: float
-) -> Floats:
-    """F0 along the path of the largest summed strength less transition costs, by Viterbi.
-
-    Args:
-        pitch: log2 Hz of each frame's candidates (T, N).
-        strength: of each candidate (T, N); -inf where there is none.
-        unvoiced: strength of being unvoiced (T,).
-        jump_cost: for each octave between voiced frames.
-        switch_cost: for each change of voicing.
-
-    Returns:
-        log2 Hz (T,), NaN where unvoiced.
-    """
-    n_frames, n = pitch.shape
-    came_from = np.empty((n_frames, n + 1), np.uint8)
-    score = np.empty(n + 1)  # the last state is unvoiced
-    new = np.empty(n + 1)
-    score[:n] = strength[0]
-    score[n] = unvoiced[0]
-    for t in range(1, n_frames):
-        for to in range(n + 1):
-            best = score[n] - (switch_cost if to < n else 0.0)
-            came_from[t, to] = n
-            for start in range(n):
-                cost = (
-                    switch_cost if to == n else jump_cost * abs(pitch[t, to] - pitch[t - 1, start])
-                )
-                if score[start] - cost > best:
-                    best = score[start] - cost
-                    came_from[t, to] = start
-            new[to] = best + (unvoiced[t] if to == n else strength[t, to])
-        score, new = new, score
-    path = np.empty(n_frames, np.float32)
-    state = int(np.argmax(score))
-    for t in range(n_frames - 1, -1, -1):
-        path[t] = np.nan if state == n else pitch[t, state]
-        state = int(came_from[t, state])
-    return path
 
 
 _DECIMATION = 2
@@ -140,7 +96,7 @@ def track_f0(wave: Waveform, options: F0Options = _DEFAULTS, device: str = "cpu"
 
     Returns:
         Hz (T,), 0 where unvoiced; T = ⌈n / step⌉, frame i is centred at i · step. Neither level
-        nor offset of the wave matter; what is silent or too short is unvoiced.
+        nor offset of the wave matter; silence and what is too short are unvoiced.
 
     Raises:
         InputError: no samples, or NaN.
@@ -150,7 +106,7 @@ def track_f0(wave: Waveform, options: F0Options = _DEFAULTS, device: str = "cpu"
         raise InputError(
             f"samples of shape {wave.shape} with NaN or without a sample have no F0",
             cause="the recording is empty or damaged",
-            remedy="mend or remove it",
+            remedy="fix or remove it",
         )
     n_frames = -(-len(wave) // options.hop)
     centred = wave - np.float32(wave.mean(dtype=np.float64))
@@ -247,6 +203,49 @@ def _windows(block: Tensor, begin: int, n: int, hop: int, margin: int) -> Tensor
     """Of each frame n samples from `begin` on, counted from `margin` before its centre (T, n)."""
     n_frames = 1 + (len(block) - 2 * margin) // hop
     return block[begin : begin + (n_frames - 1) * hop + n].unfold(0, n, hop)
+
+
+@compiled()
+def best_path(
+    pitch: Floats, strength: Floats, unvoiced: Floats, jump_cost: float, switch_cost: float
+) -> Floats:
+    """F0 along the path of the largest summed strength less transition costs, by Viterbi.
+
+    Args:
+        pitch: log2 Hz of each frame's candidates (T, N).
+        strength: of each candidate (T, N); -inf where there is none.
+        unvoiced: strength of being unvoiced (T,).
+        jump_cost: for each octave between voiced frames.
+        switch_cost: for each change of voicing.
+
+    Returns:
+        log2 Hz (T,), NaN where unvoiced.
+    """
+    n_frames, n = pitch.shape
+    came_from = np.empty((n_frames, n + 1), np.uint8)
+    score = np.empty(n + 1)  # the last state is unvoiced
+    new = np.empty(n + 1)
+    score[:n] = strength[0]
+    score[n] = unvoiced[0]
+    for t in range(1, n_frames):
+        for to in range(n + 1):
+            best = score[n] - (switch_cost if to < n else 0.0)
+            came_from[t, to] = n
+            for start in range(n):
+                cost = (
+                    switch_cost if to == n else jump_cost * abs(pitch[t, to] - pitch[t - 1, start])
+                )
+                if score[start] - cost > best:
+                    best = score[start] - cost
+                    came_from[t, to] = start
+            new[to] = best + (unvoiced[t] if to == n else strength[t, to])
+        score, new = new, score
+    path = np.empty(n_frames, np.float32)
+    state = int(np.argmax(score))
+    for t in range(n_frames - 1, -1, -1):
+        path[t] = np.nan if state == n else pitch[t, state]
+        state = int(came_from[t, state])
+    return path
 
 
 class F0Extractor:

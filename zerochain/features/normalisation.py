@@ -1,4 +1,8 @@
-"""Mean and variance normalisation of features, the cheapest way to take the speaker out."""
+"""Mean and variance normalisation of features: over a corpus, a speaker or an utterance.
+
+Cepstral mean and variance normalisation (Viikki and Laurila 1998) is the cheapest way to remove
+level, channel and much of the speaker from MFCCs.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +42,13 @@ class Moments:
         return cls(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))
 
     def apply(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Frames (T, D) with these moments taken out."""
+        """Frames (T, D) with these moments removed."""
         return np.asarray((frames - self.mean) / self.deviation, np.float32)
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Takes mean and variance out of features: of the corpus, of each speaker or utterance.
+    """Removes mean and variance of features: of the corpus, of each speaker or utterance.
 
     Speakers that were not there at the fit get their moments from the recordings that are to
     be normalised (`covering`); an utterance without a known speaker is normalised by itself.
@@ -65,9 +69,9 @@ class Normalisation:
         return cls(kind, {}, features.corpus_id).covering(features)
 
     def covering(self, features: Features) -> Normalisation:
-        """This normalisation with moments for those speakers of `features` that it lacks.
+        """The same with moments for those speakers of `features` that it lacks.
 
-        For features of another corpus it lacks them all.
+        Of another corpus it lacks all speakers.
         """
         if self.kind != "speaker":
             return self
@@ -110,6 +114,7 @@ class Normalisation:
 
     @property
     def names(self) -> list[str]:
+        """The speakers that have moments, or "corpus"."""
         return list(self.moments)
 
     @classmethod
@@ -140,7 +145,7 @@ def default_normalisation(features: Features) -> NormalisationKind:
 
 
 def normalised(features: Features, kind: NormalisationKind) -> Features:
-    """Features with their own mean and variance taken out, in memory."""
+    """Features with their own mean and variance removed, in memory."""
     normalisation = Normalisation.fit(kind, features)
     made = Features.from_arrays(
         {name: normalisation(features[name], features.speakers[name]) for name in features.ids},

@@ -1,6 +1,8 @@
-"""Context for nothing: neighbouring frames stacked, then reduced to principal components.
+"""Linear maps of frames: context reduced to principal components, speaker differences attenuated.
 
-Attenuation of those directions of features in which speakers differ, by one linear map.
+`Projection` stacks each frame with its neighbours and keeps principal components: the cheapest way
+to give a frame-wise method some context. `attenuation` is a map that shrinks those directions in
+which speakers differ; the two are stored as one map.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
+
+Matrix = NDArray[np.float64]
+_FRAMES_PER_CLASS = 100
+_RIDGE = 1e-6  # of the mean variance: directions without any variance stay as they are
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Projection:
         dim = len(mean)
         if components is not None and components > dim:
             raise InputError(
-                f"{components} components can't be kept of {dim} dimensions",
-                remedy=f"ask for at most {dim} components, or for more context",
+                f"components={components} can't be kept of {dim} dimensions",
+                remedy=f"use components={dim} at most, or more context",
             )
         _, vectors = np.linalg.eigh(square / n - np.outer(mean, mean))
         matrix = vectors[:, ::-1][:, : components or dim]
@@ -98,18 +104,13 @@ def stacked(frames: NDArray[np.float32], context: int) -> NDArray[np.float32]:
     return windows.transpose(0, 2, 1).reshape(len(frames), -1)
 
 
-Matrix = NDArray[np.float64]
-_FRAMES_A_CLASS = 100
-_RIDGE = 1e-6  # of the mean variance: directions without any variance stay as they are
-
-
 def attenuation(
     frames: NDArray[np.float32],
     speakers: Sequence[str | None],
     strength: float,
     n_classes: int = 64,
 ) -> NDArray[np.float32]:
-    """What frames are multiplied by, (D, D), to attenuate what tells speakers apart.
+    """The matrix (D, D) by which frames are multiplied to attenuate differences of speakers.
 
     Normalisation makes all speakers' means equal, but their vowels still differ. So frames are
     put into classes, phone-like ones, by K-Means, and S is the covariance of a speaker's mean of
@@ -134,8 +135,8 @@ def attenuation(
             "speakers can't be attenuated where "
             + ("some are unknown" if None in names else "there is one only"),
             cause="directions in which speakers differ are found by comparing known speakers",
-            remedy="fit on a corpus of several speakers (import it with --speaker-from), or leave "
-            "--speaker-attenuation out",
+            remedy="fit on a corpus of several speakers (import it with --speaker-from), or use "
+            "speaker_attenuation=0",
         )
     owners = np.array([names[name] for name in speakers])
     total, between = covariances(frames.astype(np.float64), owners, _classes(frames, n_classes))
@@ -178,10 +179,10 @@ def _means(frames: Matrix, groups: NDArray[np.int64]) -> Matrix:
 
 
 def _classes(frames: NDArray[np.float32], n_most: int) -> NDArray[np.int64]:
-    from sklearn.cluster import KMeans
+    from sklearn.cluster import KMeans  # slow to import, rarely needed
     from sklearn.exceptions import ConvergenceWarning
 
-    n_classes = max(1, min(n_most, len(frames) // _FRAMES_A_CLASS))
+    n_classes = max(1, min(n_most, len(frames) // _FRAMES_PER_CLASS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct frames than classes
         labels = KMeans(n_classes, n_init=1, max_iter=30, random_state=0).fit_predict(frames)

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.fft import dct
+from scipy.signal import savgol_coeffs
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
@@ -26,7 +28,7 @@ _DELTA_WIDTH = 9
 
 
 class SpectralOptions(BaseModel):
-    """What frames are made of. The defaults are librosa's at 16 kHz, 25 ms and 10 ms."""
+    """How frames are computed. The defaults are librosa's at 16 kHz, 25 ms and 10 ms."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,14 +54,17 @@ class SpectralOptions(BaseModel):
 
     @property
     def n_fft(self) -> int:
+        """Samples of a window."""
         return round(self.window_ms * SAMPLE_RATE / 1000)
 
     @property
     def hop(self) -> int:
+        """Samples from frame to frame."""
         return round(self.step_ms * SAMPLE_RATE / 1000)
 
     @property
     def dim(self) -> int:
+        """Dimensions of a frame."""
         return self.n_mels if self.kind == "log-mel" else self.n_mfcc * (1 + self.n_deltas)
 
 
@@ -134,8 +139,6 @@ class SpectralExtractor:
     @cached_property
     def _dct(self) -> Tensor:
         """Orthonormal DCT-II, (n_mels, n_mfcc)."""
-        from scipy.fft import dct
-
         matrix = dct(np.eye(self.options.n_mels), norm="ortho")[:, : self.options.n_mfcc]
         return torch.from_numpy(matrix).to(self.device)
 
@@ -159,8 +162,6 @@ def deltas(frames: Tensor, counts: Sequence[int], orders: int) -> list[Tensor]:
     """
     if orders == 0:
         return []
-    from scipy.signal import savgol_coeffs
-
     half = _DELTA_WIDTH // 2
     parts = list(torch.split(frames, list(counts)))
     rows, start = [], 0

@@ -1,7 +1,7 @@
 """Features of self-supervised models: one layer of a HuBERT, WavLM or wav2vec 2.0 checkpoint.
 
-The checkpoint is a folder on this machine, as `transformers` writes it; nothing is downloaded,
-unpickled or executed.
+Layers above the middle hold phones most clearly (Pasad, Chou and Livescu 2021). The checkpoint is a
+folder on this machine, as `transformers` writes it; nothing is downloaded, unpickled or executed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from zerochain.formats.identity import file_id
 MODEL_TYPES = ("hubert", "wavlm", "wav2vec2")
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WINDOW_S, _MARGIN_S = 30.0, 2.0  # attention over an hour at once would take terabytes
-_BATCH_S = 60.0  # seconds of speech, with padding, that the network sees at a time
+_BATCH_S = 60.0  # seconds of speech, with padding, that the network is given at a time
 _UNUSED_WEIGHTS = {"masked_spec_embed"}  # needed in training alone, and left out by some
 
 
@@ -61,7 +61,7 @@ class SslOptions(BaseModel):
             raise InputError(
                 f"has layers 0 to {config.num_hidden_layers}, not {layer}",
                 path=folder,
-                remedy="choose another --layer; phones are clearest somewhat above the middle",
+                remedy="choose another layer=; phones are clearest somewhat above the middle",
             )
         return cls(
             model_type=config.model_type,
@@ -103,7 +103,7 @@ class SslExtractor:
 
     T = (n - receptive field) // step + 1, and 1 for a wave shorter than the receptive field,
     which is filled with zeros. Frames are float32 and equal to those of `transformers` for the
-    wave alone, whatever it is batched with. Waves longer than `_WINDOW_S` are seen in windows
+    wave alone, whatever it is batched with. Waves longer than `_WINDOW_S` are encoded in windows
     that overlap by `_MARGIN_S` on each side.
     """
 
@@ -258,7 +258,7 @@ def _files(folder: Path) -> list[Path]:
         )
     if not (folder / _PREPROCESSOR).is_file():
         raise InputError(
-            "is missing, and without it nobody knows whether waves are normalised",
+            "is missing, and only it says whether waves are normalised",
             path=folder / _PREPROCESSOR,
             cause="only a part of the checkpoint was copied",
             remedy="copy it from where the checkpoint comes from",
@@ -281,7 +281,9 @@ def _normalises(folder: Path) -> bool:
         ) from error
     if rate != SAMPLE_RATE:
         raise InputError(
-            f"the checkpoint listens at {rate} Hz", path=path, remedy=f"take one at {SAMPLE_RATE}"
+            f"the checkpoint expects audio at {rate} Hz",
+            path=path,
+            remedy=f"take one at {SAMPLE_RATE} Hz",
         )
     return bool(normalises)
 

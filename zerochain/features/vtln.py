@@ -1,6 +1,9 @@
-"""Vocal-tract-length warping: another length of the vocal tract as a linear map of each frame.
+"""Vocal-tract-length normalisation (VTLN): each speaker's spectra warped to a common length.
 
-The warp of each speaker's spectra under which they are likeliest, without transcripts.
+A longer vocal tract has lower formants. Reading a spectrum at a multiple of its frequencies is, on
+mel energies and on cepstra, a linear map of each frame: `warp_matrix`, which also makes other
+voices for training (`augmentation.py`). `Vtln` chooses each speaker's factor by likelihood under a
+small mixture of all speakers, as Lee and Rose (1998) do, without their transcripts.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.fft import dct
 
 from zerochain.audio import SAMPLE_RATE
 from zerochain.errors import InputError
@@ -22,6 +26,16 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.progress import track
 
+Frames = NDArray[np.float32]
+FACTORS = sorted((round(0.84 + 0.02 * i, 2) for i in range(17)), key=lambda factor: abs(factor - 1))
+"""To choose from; 1 comes first, and the first of equally likely ones is taken."""
+_COMPONENTS = 32  # enough to know vowels, too few to know speakers
+_FRAMES_PER_COMPONENT = 100
+_ROUNDS = 3
+_FIT_FRAMES = 100_000  # of all speakers together
+_MOST_FRAMES, _FEWEST_FRAMES = 5_000, 200  # of one speaker
+_DIGITS = 4  # of a log-likelihood: what differs by less is equal
+_LOWEST = -80.0  # logarithms below it make denormal numbers, which are slow and change nothing
 _NYQUIST_HZ = SAMPLE_RATE / 2
 _BREAK = 0.875  # of the band: beyond it the warp bends, so that it ends where the band ends
 
@@ -46,8 +60,6 @@ def warp_matrix(factor: float, options: SpectralOptions) -> NDArray[np.float32]:
     positions = np.interp(warped_hz(centres, factor), centres, bands)
     warp = np.maximum(0, 1 - np.abs(positions[:, None] - bands))
     if options.kind == "mfcc":
-        from scipy.fft import dct
-
         cosines = dct(np.eye(options.n_mels), norm="ortho", axis=0)[: options.n_mfcc]
         warp = np.kron(np.eye(1 + options.n_deltas), cosines @ warp @ cosines.T)
     return np.ascontiguousarray(warp.T, np.float32)
@@ -59,18 +71,6 @@ def warped_hz(hz: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
     bend = _BREAK * _NYQUIST_HZ * min(1.0, 1 / factor)
     slope = (_NYQUIST_HZ - factor * bend) / (_NYQUIST_HZ - bend)
     return np.where(hz <= bend, factor * hz, _NYQUIST_HZ - slope * (_NYQUIST_HZ - hz))
-
-
-Frames = NDArray[np.float32]
-FACTORS = sorted((round(0.84 + 0.02 * i, 2) for i in range(17)), key=lambda factor: abs(factor - 1))
-"""To choose from; 1 comes first, and the first of equally likely ones is taken."""
-_COMPONENTS = 32  # enough to know vowels, too few to know speakers
-_FRAMES_A_COMPONENT = 100
-_ROUNDS = 3
-_FIT_FRAMES = 100_000  # of all speakers together
-_MOST_FRAMES, _FEWEST_FRAMES = 5_000, 200  # of one speaker
-_DIGITS = 4  # of a log-likelihood: what differs by less is equal
-_LOWEST = -80.0  # logarithms below it make denormal numbers, which are slow and change nothing
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Reference:
 
         frames = np.repeat(frames, 2, axis=0) if len(frames) == 1 else frames
         mixture = GaussianMixture(
-            max(1, min(_COMPONENTS, len(frames) // _FRAMES_A_COMPONENT)),
+            max(1, min(_COMPONENTS, len(frames) // _FRAMES_PER_COMPONENT)),
             covariance_type="diag",
             reg_covar=1e-3,
             max_iter=15,
@@ -117,14 +117,14 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Warping:
+class Vtln:
     """Warps the spectra of each speaker by the factor that makes them likeliest.
 
-    Lee and Rose's choice, without their transcripts: a reference is fitted on all speakers, each
-    speaker takes the factor under which it gives the highest likelihood, and so on again.
-    Likelihoods are of frames normalised after the warp, so that no Jacobian is needed. Speakers
-    that were not there at the fit get their factor from the recordings that are to be warped
-    (`covering`); an utterance without a known speaker has one of its own.
+    A reference is fitted on all speakers, each speaker takes the factor of the highest likelihood
+    under it, and so on again. Likelihoods are of frames normalised after the warp, so that no
+    Jacobian is needed. Speakers that were not there at the fit get their factor from the
+    recordings that are to be warped (`covering`); an utterance without a known speaker has one of
+    its own.
     """
 
     spectral: SpectralOptions
@@ -137,7 +137,7 @@ class Warping:
     """Of utterances without a known speaker, by id; never stored."""
 
     @classmethod
-    def fit(cls, features: Features) -> Warping:
+    def fit(cls, features: Features) -> Vtln:
         """Fit the reference, and choose the speakers' factors.
 
         Raises:
@@ -149,20 +149,20 @@ class Warping:
         n_most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _FIT_FRAMES // len(groups)))
         samples = [_some_frames(features, ids, n_most) for ids in groups]
         factors = [1.0] * len(samples)
-        for _ in track(range(_ROUNDS), "Warping speakers"):
+        for _ in track(range(_ROUNDS), "VTLN"):
             reference = _refit(samples, factors, spectral)
             factors = [_likeliest(sample, reference, spectral) for sample in samples]
         reference = _refit(samples, factors, spectral)
         return cls(spectral, reference, {}, features.corpus_id).covering(features)
 
-    def covering(self, features: Features) -> Warping:
-        """This warping with factors for those speakers of `features` that it lacks.
+    def covering(self, features: Features) -> Vtln:
+        """The same with factors for those speakers of `features` that it lacks.
 
-        For features of another corpus it lacks them all.
+        Of another corpus it lacks all speakers.
         """
         factors = dict(self.factors) if features.corpus_id == self.corpus_id else {}
         own: dict[str, float] = {}
-        for (speaker, _), ids in track(_by_speaker(features).items(), "Warping speakers"):
+        for (speaker, _), ids in track(_by_speaker(features).items(), "VTLN"):
             if speaker in factors:
                 continue
             sample = _some_frames(features, ids, _MOST_FRAMES)
@@ -177,7 +177,7 @@ class Warping:
         """The frames (T, D) of the utterance `name`, warped.
 
         Raises:
-            InputError: its speaker is unknown to this warping (call `covering` first).
+            InputError: its speaker has no factor (call `covering` first).
         """
         factor = self.own.get(name) if speaker is None else self.factors.get(speaker)
         if factor is None:
@@ -189,7 +189,7 @@ class Warping:
 
     def view(self, features: Features) -> Features:
         """The features, each utterance warped when it is looked at."""
-        return _WarpedFeatures(**vars(features), warping=self)
+        return _WarpedFeatures(**vars(features), vtln=self)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The reference, and the factors in the order of `names`, for a bundle."""
@@ -202,6 +202,7 @@ class Warping:
 
     @property
     def names(self) -> list[str]:
+        """The speakers that have a factor."""
         return list(self.factors)
 
     @property
@@ -221,7 +222,7 @@ class Warping:
         names: list[str],
         tensors: Mapping[str, NDArray[Any]],
         corpus_id: str = "",
-    ) -> Warping:
+    ) -> Vtln:
         """The inverse of `tensors`; `options` are the features'."""
         reference = Reference(
             *(tensors[f"warping.{name}"] for name in ("weights", "means", "variances"))
@@ -232,10 +233,10 @@ class Warping:
 
 @dataclass(frozen=True, eq=False)
 class _WarpedFeatures(Features):
-    warping: Warping = field(kw_only=True)
+    vtln: Vtln = field(kw_only=True)
 
     def __getitem__(self, name: str) -> Frames:
-        return self.warping(super().__getitem__(name), name, self.speakers[name])
+        return self.vtln(super().__getitem__(name), name, self.speakers[name])
 
 
 def _spectral(features: Features) -> SpectralOptions:
@@ -247,8 +248,8 @@ def _spectral(features: Features) -> SpectralOptions:
     if spectral is None or (spectral.kind, spectral.dim) != (features.extractor, features.dim):
         raise InputError(
             f"features of kind {features.extractor!r} can't be warped",
-            cause="only MFCCs and mel energies that zerochain extracted are known to be spectra",
-            remedy="leave the warp out, or take --features mfcc or log-mel",
+            cause="only MFCCs and mel energies that zerochain extracted have known frequencies",
+            remedy="use warp=False, or features=mfcc or log-mel",
         )
     return spectral
 
@@ -263,7 +264,7 @@ def _by_speaker(features: Features) -> dict[tuple[str | None, str], list[str]]:
 
 
 def _some_frames(features: Features, ids: list[str], n_most: int) -> Frames:
-    """The frames of these utterances or, where they are more than `n_most`, every so many-th."""
+    """The frames of these utterances, evenly thinned to at most `n_most`."""
     n_frames = sum(features.index[name][1] for name in ids)
     step = -(-n_frames // n_most)
     return np.concatenate([features[name] for name in ids])[::step]

@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
-from zerochain.features.vtln import FACTORS, Reference, Warping, warp_matrix
+from zerochain.features.vtln import FACTORS, Reference, Vtln, warp_matrix
 from zerochain.formats.features import Features
 
 OPTIONS = SpectralOptions(n_deltas=0)
@@ -35,8 +35,8 @@ def made(arrays: dict[str, np.ndarray], speakers: dict[str, str | None]) -> Feat
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Warping:
-    return Warping.fit(spoken(TRACTS, seed=0))
+def fitted() -> Vtln:
+    return Vtln.fit(spoken(TRACTS, seed=0))
 
 
 def relative(factors: dict[str, float]) -> dict[str, float]:
@@ -45,12 +45,12 @@ def relative(factors: dict[str, float]) -> dict[str, float]:
     return {name: factor / mean for name, factor in factors.items()}
 
 
-def test_the_factors_of_vocal_tracts_are_found(fitted: Warping) -> None:
+def test_the_factors_of_vocal_tracts_are_found(fitted: Vtln) -> None:
     found, true = relative(dict(fitted.factors)), relative(TRACTS)
     assert max(abs(found[name] - true[name]) for name in TRACTS) < 0.03
 
 
-def test_speakers_never_met_are_warped_from_their_own_recordings(fitted: Warping) -> None:
+def test_speakers_never_met_are_warped_from_their_own_recordings(fitted: Vtln) -> None:
     later = replace(spoken({"new": 1.1, "ana": 0.9}, seed=5), corpus_id="another")
     covering = fitted.covering(later)
     assert covering.factors["new"] == pytest.approx(fitted.factors["ana"], abs=0.021)
@@ -59,7 +59,7 @@ def test_speakers_never_met_are_warped_from_their_own_recordings(fitted: Warping
     assert same.factors == {**fitted.factors, "new": covering.factors["new"]}
 
 
-def test_an_utterance_of_an_unknown_speaker_is_warped_by_itself(fitted: Warping) -> None:
+def test_an_utterance_of_an_unknown_speaker_is_warped_by_itself(fitted: Vtln) -> None:
     features = spoken({"ana": TRACTS["ana"]}, seed=6, n_utterances=1)
     covering = fitted.covering(replace(features, speakers={"ana0": None}))
     assert covering.factors == fitted.factors
@@ -70,12 +70,12 @@ def test_an_utterance_of_an_unknown_speaker_is_warped_by_itself(fitted: Warping)
         fitted(features["ana0"], "ana0", None)
 
 
-def test_a_speaker_must_be_covered(fitted: Warping) -> None:
+def test_a_speaker_must_be_covered(fitted: Vtln) -> None:
     with pytest.raises(InputError, match="covering"):
         fitted(np.ones((3, 13), np.float32), "u", "stranger")
 
 
-def test_a_view_warps_what_is_looked_at(fitted: Warping) -> None:
+def test_a_view_warps_what_is_looked_at(fitted: Vtln) -> None:
     features = spoken(TRACTS, seed=0)
     view = fitted.view(features)
     assert view.ids == features.ids
@@ -85,8 +85,8 @@ def test_a_view_warps_what_is_looked_at(fitted: Warping) -> None:
         np.testing.assert_array_equal(view[name], expected)
 
 
-def test_stored_and_read_again(fitted: Warping) -> None:
-    again = Warping.from_tensors(OPTIONS.model_dump(), fitted.names, fitted.tensors(), "c")
+def test_stored_and_read_again(fitted: Vtln) -> None:
+    again = Vtln.from_tensors(OPTIONS.model_dump(), fitted.names, fitted.tensors(), "c")
     assert again.factors == fitted.factors
     frames = spoken(TRACTS, seed=3)["dia1"]
     np.testing.assert_array_equal(again(frames, "dia1", "dia"), fitted(frames, "dia1", "dia"))
@@ -95,11 +95,11 @@ def test_stored_and_read_again(fitted: Warping) -> None:
 
 
 @pytest.mark.parametrize("n_frames", [1, 7])
-def test_where_nothing_can_be_told_nothing_is_warped(fitted: Warping, n_frames: int) -> None:
+def test_where_nothing_can_be_told_nothing_is_warped(fitted: Vtln, n_frames: int) -> None:
     constant = np.full((n_frames, 13), 3, np.float32)
     constant[:, 1:] = 0  # a flat spectrum, the same under any warp
     assert fitted.covering(made({"u": constant}, {"u": None})).own == {"u": 1.0}
-    alone = Warping.fit(made({"u": constant}, {"u": "s"}))
+    alone = Vtln.fit(made({"u": constant}, {"u": "s"}))
     assert alone.factors == {"s": 1.0}
 
 
@@ -131,5 +131,5 @@ def test_what_is_no_spectrum_is_refused(extractor: str, options: dict[str, objec
         {"u": np.ones((5, 7), np.float32)}, extractor=extractor, options=options
     )
     with pytest.raises(InputError, match="can't be warped") as caught:
-        Warping.fit(features)
-    assert "--features mfcc or log-mel" in str(caught.value)
+        Vtln.fit(features)
+    assert "features=mfcc or log-mel" in str(caught.value)
