@@ -81,10 +81,10 @@ def speech(
     click.echo(f"{out}: {made.n_units} units, {made.duration_s:.2f} s of speech")
     stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in made.seconds.items())
     click.echo(
-        f"  {stages} for a recording of {made.heard_s:.2f} s (real-time factor "
+        f"  {stages} for a recording of {made.source_s:.2f} s (real-time factor "
         f"{made.real_time_factor:.2f}, with reading the models)"
     )
-    if made.is_still:
+    if made.is_silent:
         click.echo("  nothing is to be heard in it: what was said is made up", err=True)
     if made.is_cut:
         click.echo("  cut at the length limit, so likely a runaway", err=True)

@@ -1,6 +1,6 @@
 """Synthesis: speak units in any voice, at any pitch and rate, with any inverter.
 
-`synthesize` speaks a whole unit file; `speech` one utterance, given an inverter that was read. Voice
+`synthesize` speaks a whole unit file; `speech` speaks one utterance with a model at hand. Voice
 conversion after Polyak et al. (2021) is a recording's own units and pitch in another voice: pitch
 is moved by the mean and deviation of log F0, exactly or through F0 units.
 """
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,12 +165,6 @@ class Pitch:
     """Utterance → Hz (T,) every 5 ms, 0 where unvoiced."""
     speakers: Mapping[str, F0Statistics]
     """Utterance → its speaker's."""
-
-    @classmethod
-    def of_recording(cls, name: str, wave: Waveform) -> Self:
-        """Of one recording alone, whose speaker's statistics are its own."""
-        contour = track_f0(wave, F0)
-        return cls({name: contour}, {name: F0Statistics.of([contour])})
 
 
 INVERTERS = (SpectralInverter, NeuralInverter)
