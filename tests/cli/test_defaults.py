@@ -37,9 +37,6 @@ TRAINABLE = {
 NOT_YET = {
     "discover vqcpc",
     "discover selftrain",
-    "invert train",
-    "invert train-neural",
-    "speakers train",
     "translate train",
     "translate pretrain",
     "translate normaliser train",

@@ -93,15 +93,6 @@ class AdversaryConfig(Config):
             return max_steps + 1
         return self.from_step or max_steps // 3 + 1
 
-    def check_begins(self, max_steps: int) -> None:
-        """Raise InputError if the adversary would begin after the last step."""
-        first = self.first_step(max_steps)
-        if self.form != "none" and first > max_steps:
-            raise InputError(
-                f"the adversary would begin at step {first}, and training ends at step {max_steps}",
-                remedy="lower from_step=, or use form='none'",
-            )
-
 
 class SpectralConfig(Config):
     """What an inverter that predicts spectrograms is made of; unit means have a scale alone."""
@@ -116,6 +107,15 @@ class SpectralConfig(Config):
     """Frames of a training segment."""
     adversary: AdversaryConfig = Field(AdversaryConfig(), json_schema_extra={"option": None})
     """With one, all steps are taken, and the last weights are kept."""
+
+    def check_begins(self, max_steps: int) -> None:
+        """Raise InputError if the adversary would begin after the last step."""
+        first = self.adversary.first_step(max_steps)
+        if self.adversary.form != "none" and first > max_steps:
+            raise InputError(
+                f"the adversary would begin at step {first}, and training ends at step {max_steps}",
+                remedy="lower from_step=, or use form='none'",
+            )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -287,7 +287,6 @@ def train_spectral(
         table.weight.data = unit_means(data, n_units)
         return _inverter(UnitMeansInverter, table, material, data, running, material.report), None
     adversary = config.adversary
-    adversary.check_begins(recipe.max_steps)
     data = voice_data(material, options)
     network = _network(config, material, data, recipe)
     if adversary.form != "none":

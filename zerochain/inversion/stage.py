@@ -11,7 +11,7 @@ from zerochain import audio
 from zerochain.formats.bundle import SAMPLE
 from zerochain.inversion import pitch, prosody, spectral, waveform
 from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import Method
+from zerochain.inversion.methods import SPECTRAL_METHODS, Method
 from zerochain.inversion.prosody import fit_prosody
 from zerochain.inversion.spectral import SpectralConfig, train_spectral
 from zerochain.inversion.voice_data import Material
@@ -65,21 +65,25 @@ def train_inverter(
     """
     running = (running or Running()).beside(out)
     running.discard()
+    if config is None:
+        config = SpectralConfig() if method in SPECTRAL_METHODS else WaveformConfig()
+    if recipe is None:
+        recipe = spectral.RECIPE if method in SPECTRAL_METHODS else waveform.RECIPE
+    if method != "unit-means":
+        config.check_begins(recipe.max_steps)
     material = Material.read(units, corpus, voices, speakers, split, running.device)
     inverter: Inverter
     fitted: Fitted | None
     match method, config:
-        case "code2spec" | "unit-means", SpectralConfig() | None:
-            inverter, fitted = train_spectral(
-                method, material, config or SpectralConfig(), recipe or spectral.RECIPE, running
-            )
+        case "code2spec" | "unit-means", SpectralConfig():
+            inverter, fitted = train_spectral(method, material, config, recipe, running)
             inverter = replace(inverter, prosody=_prosody(material, prosody, running))
-        case "convnext" | "hifigan", WaveformConfig() | None if prosody is not None:
+        case "convnext" | "hifigan", WaveformConfig() if prosody is not None:
             inverter, fitted = train_waveform(
                 method,
                 material,
-                config or WaveformConfig(),
-                recipe or waveform.RECIPE,
+                config,
+                recipe,
                 running,
                 f0=f0,
                 prosody=prosody,

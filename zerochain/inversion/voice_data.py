@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,10 @@ class Material:
         corpus_id: of the whole corpus that they are from.
         names: of the voices, in the order of their numbers.
         numbers: utterance → its voice's number.
-        contours: utterance → F0 in Hz (T,) every 5 ms, 0 where unvoiced.
-        statistics: of the F0 of each voice.
-        references: (n_voices, E) vectors of a speaker encoder; None: voices are numbers alone.
-        speaker_encoder_id: of its bundle; "" without one.
+        encoder: by whose vectors the voices are known; None: they are numbers alone.
+
+    Recordings are read when what they are needed for is, so that settings that don't fit together
+    are refused before.
     """
 
     units: UnitFile
@@ -60,10 +61,7 @@ class Material:
     corpus_id: str
     names: tuple[str, ...]
     numbers: Mapping[str, int]
-    contours: Mapping[str, Contour]
-    statistics: Sequence[F0Statistics]
-    references: NDArray[np.float32] | None
-    speaker_encoder_id: str
+    encoder: SpeakerEncoder | None
 
     @classmethod
     def read(
@@ -86,25 +84,41 @@ class Material:
         part = spoken_by(whole, names, split)
         what = f"voice {names[0]}" if len(names) == 1 else f"{len(names)} voices"
         check_same_ids(part.ids, unit_file.ids, what, f"unit file {units}")
-        encoder = None if speakers is None else SpeakerEncoder.load(speakers, device)
-        numbers = {u.id: names.index(str(u.speaker)) for u in part.utterances}
-        contours = read_contours(part)
         return cls(
             units=unit_file,
             corpus=part,
             corpus_id=whole.id,
             names=names,
-            numbers=numbers,
-            contours=contours,
-            statistics=statistics_of(contours, numbers, len(names)),
-            references=None if encoder is None else reference_vectors(part, names, encoder),
-            speaker_encoder_id="" if encoder is None else encoder.id,
+            numbers={u.id: names.index(str(u.speaker)) for u in part.utterances},
+            encoder=None if speakers is None else SpeakerEncoder.load(speakers, device),
         )
+
+    @cached_property
+    def contours(self) -> Mapping[str, Contour]:
+        """Utterance → F0 in Hz (T,) every 5 ms, 0 where unvoiced."""
+        return read_contours(self.corpus)
+
+    @cached_property
+    def statistics(self) -> Sequence[F0Statistics]:
+        """Of the F0 of each voice."""
+        return statistics_of(self.contours, self.numbers, len(self.names))
+
+    @cached_property
+    def references(self) -> NDArray[np.float32] | None:
+        """The speaker encoder's vector of each voice, (n_voices, E); None without one."""
+        if self.encoder is None:
+            return None
+        return reference_vectors(self.corpus, self.names, self.encoder)
 
     @property
     def n_reference(self) -> int:
         """E; 0 where voices are numbers alone."""
-        return 0 if self.references is None else self.references.shape[1]
+        return 0 if self.encoder is None else self.encoder.dim
+
+    @property
+    def speaker_encoder_id(self) -> str:
+        """Of its bundle; "" without one."""
+        return "" if self.encoder is None else self.encoder.id
 
     @property
     def trained_on(self) -> dict[str, str]:

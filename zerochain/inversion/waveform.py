@@ -298,13 +298,14 @@ def train_waveform(
         InputError: too little speech, an adversary that would begin after the last step, or
             divergence.
     """
-    config.check_begins(recipe.max_steps)
     if config.adversary != "none":
         recipe = recipe.model_copy(update={"keep": "last"})
     durations = {u.id: u.duration for u in material.corpus.utterances}
     material.units.check_durations(durations, "corpus")
     torch.manual_seed(recipe.seed)
     generator = _untrained(method, material, config.width)
+    if material.references is not None:
+        generator.conditioning.voice.references.copy_(torch.from_numpy(material.references))
     speech = material.contours, material.numbers, material.statistics
     quantizer = F0Quantizer.fit(*speech, recipe=f0, running=running.part("f0"))
     predictor = fit_prosody(
@@ -356,7 +357,7 @@ def train_waveform(
 def _untrained(method: WaveformMethod, material: Material, width: int | None) -> Generator:
     """A generator with random weights; HiFi-GAN, which has no excitation, takes F0 units too."""
     try:
-        generator = make_generator(
+        return make_generator(
             method,
             n_units=material.units.n_units,
             n_f0_units=F0VqvaeConfig().n_units if method == "hifigan" else 0,
@@ -371,9 +372,6 @@ def _untrained(method: WaveformMethod, material: Material, width: int | None) ->
             f"no {method} generator has {first['loc'][0]}={first['input']}: {first['msg']}",
             remedy="leave width= out, or change it",
         ) from error
-    if material.references is not None:
-        generator.conditioning.voice.references.copy_(torch.from_numpy(material.references))
-    return generator
 
 
 def _utterances(material: Material, quantizer: F0Quantizer) -> dict[str, Utterance]:
