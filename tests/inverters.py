@@ -11,22 +11,28 @@ from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.features.f0 import F0Statistics
 from zerochain.features.spectral import SpectralOptions
+from zerochain.inversion.methods import WaveformMethod as Method
 from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.prosody import Prosody
-from zerochain.inversion.stage import train_neural_inverter
-from zerochain.inversion.waveform import KINDS, NeuralInverter, hop_of_frames, make_generator
-from zerochain.inversion.waveform import WaveformMethod as Method
+from zerochain.inversion.stage import train_inverter
+from zerochain.inversion.waveform import (
+    KINDS,
+    NeuralInverter,
+    WaveformConfig,
+    hop_of_frames,
+    make_generator,
+)
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.convnext import SourceFilterGenerator
 from zerochain.modules.f0_vqvae import F0Vqvae, F0VqvaeConfig
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 
 VOICES = ("ana", "béa", "carl")
 N_UNITS = 8
 PITCHES = (100.0, 160.0)
-FEW = TrainingConfig(max_steps=4, validate_every=2, batch_size=2)
+FEW = Recipe(max_steps=4, validate_every=2, batch_size=2)
 
 
 def three_voices(root: Path) -> Path:
@@ -43,13 +49,19 @@ def speaker_encoder(folder: Path, seed: int = 0) -> None:
     """Write one that nobody trained."""
     torch.manual_seed(seed)
     net = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=6))
-    SpeakerEncoder(net).save(folder, {}, {})
+    SpeakerEncoder(net).save(folder)
 
 
-def trained_neural(prepared: Path, out: Path, **options: Any) -> NeuralInverter:
+def trained_neural(
+    prepared: Path, out: Path, width: int = 8, losses: dict[str, Any] | None = None, **options: Any
+) -> NeuralInverter:
     """A neural inverter of all of `three_voices`, a few steps old."""
-    settings = {"voices": None, "width": 8, "f0": FEW, "prosody": FEW, "training": FEW, **options}
-    return train_neural_inverter(prepared / "units.parquet", prepared / "tiny", out, **settings)[0]
+    config = WaveformConfig(width=width, **(losses or {}))
+    few = {"f0": FEW, "prosody": FEW, "recipe": FEW}
+    settings = {"method": "convnext", "voices": None, "config": config, **few, **options}
+    made, _ = train_inverter(prepared / "units.parquet", prepared / "tiny", out, **settings)
+    assert isinstance(made, NeuralInverter)
+    return made
 
 
 def f0_vqvae() -> F0Vqvae:
@@ -85,7 +97,7 @@ def untrained_neural(
         "hop": hop_of_frames(step_ms),
         "width": 32 if method == "hifigan" else 8,
     }
-    generator = make_generator(method, {"network": settings})
+    generator = make_generator(method, **settings)
     for name, weight in generator.named_parameters():
         if name.endswith("original0"):  # of HiFi-GAN's layers: louder than at first
             torch.nn.init.ones_(weight)

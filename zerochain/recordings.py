@@ -1,40 +1,49 @@
-"""Speech through all it takes: a recording in another voice or language, units in many voices."""
+"""Speech through all it takes: a recording in another voice or language, units in many voices.
+
+Stages meet in files; inside this process they meet in arrays. One recording is read once, and so is
+each model.
+"""
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from zerochain import audio
 from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.channels import channel_of
 from zerochain.corpora.measuring import of_channels
-from zerochain.discovery.stage import encode
+from zerochain.discovery.model import UnitModel
+from zerochain.discovery.stage import encode, load_unit_model, needed_options
 from zerochain.errors import InputError, listed
-from zerochain.features.extraction import extract, options_of
-from zerochain.formats.atomic import atomic_file, scratch
+from zerochain.features.extraction import Options, extracted_from, options_of
+from zerochain.features.f0 import F0Statistics
+from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.features import Features
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.inversion.speaking import Speaking, load_inverter, synthesize
-from zerochain.inversion.waveform import NeuralInverter
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.speaking import Pitch, Speaking, load_inverter, ready, speech, synthesize
+from zerochain.inversion.voices import F0
 from zerochain.progress import track
 from zerochain.translation.source import SourceKind, too_long
-from zerochain.translation.stage import translate as translate_files
+from zerochain.translation.stage import translate_in_memory
 from zerochain.translation.translator import Search, Translator
 
-_NAME = "recording"  # of the one utterance, and of whoever speaks in it
+_NAME = "recording"  # of the one utterance, and of its speaker
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion came to."""
+    """What a conversion made, and how fast."""
 
     duration_s: float
     """Of the speech that was made."""
@@ -43,6 +52,7 @@ class Conversion:
 
     @property
     def real_time_factor(self) -> float:
+        """Seconds of work per second of speech."""
         return self.seconds / self.duration_s
 
 
@@ -56,14 +66,17 @@ def convert(
     channel: str = "mix",
     device: str = "cpu",
 ) -> Conversion:
-    """Speak what is said in a recording with an inverter, into the WAV `out`.
+    """Speak a recording's units with an inverter, into the WAV `out`.
+
+    The same samples as `encode` and `synthesize` make of a corpus of that recording, without files
+    between.
 
     Args:
         inverter: its bundle.
         unit_model: the bundle of the unit model whose units it speaks.
         recording: of anybody, in any format that can be read.
-        speaking: who is to speak, and how. A neural inverter takes the recording's own pitch,
-            whatever `pitch_of` says.
+        speaking: the voice, and how it speaks. A neural inverter takes the recording's own pitch,
+            whatever `pitch_of` is.
         channel: of the recording: mix, left, right or a number counted from 1.
 
     Raises:
@@ -72,38 +85,40 @@ def convert(
     """
     _check_name(out)
     begun, speaking = time.monotonic(), speaking or Speaking()
-    neural = isinstance(load_inverter(inverter, device), NeuralInverter)
-    with scratch() as place:
-        corpus, units, wavs = (Path(place, name) for name in ("corpus", "units.parquet", "wavs"))
-        _write_corpus(corpus, recording, channel)
-        encode(unit_model, corpus, units, device=device)
-        speaking = replace(speaking, pitch_of=corpus if neural else None)
-        synthesize(inverter, units, wavs, speaking, device=device)
-        duration_s = _handed_over(wavs, out)
+    model, fitted = load_inverter(inverter, device), load_unit_model(unit_model, device)
+    model, voice = ready(
+        model, replace(speaking, pitch_of=None), device, has_recordings=model.has_pitch
+    )
+    wave = _read(recording, channel)
+    units = _encoded(fitted, unit_model, wave, device)
+    units.check_model(model.unit_model, "inverter")
+    pitch = _pitch(wave) if model.has_pitch else None
+    chunks = speech(model, units.steps(_NAME), voice, speaking, pitch, _NAME)
+    duration_s = _written(out, chunks)
     return Conversion(duration_s, time.monotonic() - begun)
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What a translation came to."""
+    """What a translation made, and how fast."""
 
-    heard_s: float
-    """Of the recording."""
+    source_s: float
+    """Duration of the recording."""
     duration_s: float
     """Of the speech that was made."""
     seconds: Mapping[str, float]
     """Stage → what it took, with reading its models."""
     n_units: int
     """That are spoken."""
-    is_still: bool
-    """Nothing is to be heard in the recording: what was said is made up."""
+    is_silent: bool
+    """The recording is silent, so its translation is hallucinated."""
     is_cut: bool
-    """It was cut at the length limit, so likely a runaway."""
+    """It was cut at the length limit: decoding did not come to an end."""
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of work for a second of the recording."""
-        return sum(self.seconds.values()) / self.heard_s
+        """Seconds of work per second of the recording."""
+        return sum(self.seconds.values()) / self.source_s
 
 
 def translate(
@@ -120,15 +135,18 @@ def translate(
 ) -> Translation:
     """Speak the translation of a recording with an inverter, into the WAV `out`.
 
+    The same units and samples as the commands make of a corpus of that recording, without files
+    between.
+
     Args:
         translator: its bundle.
         inverter: the bundle of an inverter of the translator's target units, trained with
             durations.
         recording: of anybody, in any format that can be read.
-        speaking: who is to speak, and how; durations are always predicted.
-        source_model: the bundle of the unit model whose units the translator listens to, where
-            it listens to units.
-        search: how units are found.
+        speaking: the voice, and how it speaks; durations are always predicted.
+        source_model: the bundle of the unit model whose units the translator takes, where it
+            takes units.
+        search: how units are decoded.
         channel: of the recording: mix, left, right or a number counted from 1.
 
     Raises:
@@ -140,27 +158,35 @@ def translate(
     _check_name(out)
     speaking = speaking or Speaking()
     speaking = replace(speaking, manner=replace(speaking.manner, durations="predicted"))
-    known = Translator.load(translator)
-    source = known.source
-    _check_source(source, translator, source_model)
     seconds: dict[str, float] = {}
-    with scratch() as place:
-        corpus, heard, units, wavs = (Path(place, n) for n in ("corpus", "heard", "units", "wavs"))
-        with _timed(seconds, "listening"):
-            heard_s = _write_corpus(corpus, recording, channel)
-            _check_length(heard_s, known.longest_s, recording)
-            if source_model is not None:
-                encode(source_model, corpus, heard, device=device)
-            else:
-                options = options_of(source.name, source.options, translator)
-                extract(read_corpus(corpus), options, heard, device=device, jobs=1)
-        with _timed(seconds, "translating"):
-            done = translate_files(translator, heard, units, search=search, device=device)
-        with _timed(seconds, "speaking"):
-            synthesize(inverter, units, wavs, speaking, device=device)
-        duration_s = _handed_over(wavs, out)
-    n_units = len(done.unit_file.units[_NAME])
-    return Translation(heard_s, duration_s, seconds, n_units, bool(done.silent), bool(done.cut))
+    with _timed(seconds, "encoding"):
+        model = Translator.load(translator, device)
+        _check_source(model.source, translator, source_model)
+        wave = _read(recording, channel)
+        source_s = len(wave) / audio.SAMPLE_RATE
+        _check_length(source_s, model.longest_s, recording)
+        if source_model is not None:
+            unit_model = load_unit_model(source_model, device)
+            given: Features | UnitFile = _encoded(unit_model, source_model, wave, device)
+        else:
+            options = options_of(model.source.name, model.source.options, translator)
+            given = _features(wave, options, device)
+    with _timed(seconds, "translating"):
+        done = translate_in_memory(model, given, search=search)
+        units = done.unit_file.units[_NAME]
+    with _timed(seconds, "speaking"):
+        speaker = load_inverter(inverter, device)
+        _check_units(speaker, model)
+        speaker, voice = ready(speaker, speaking, device)
+        duration_s = _written(out, speech(speaker, units, voice, speaking))
+    return Translation(
+        source_s,
+        duration_s,
+        seconds,
+        n_units=len(units),
+        is_silent=bool(done.silent),
+        is_cut=bool(done.cut),
+    )
 
 
 def respeak(
@@ -173,7 +199,7 @@ def respeak(
     seed: int = 0,
     device: str = "cpu",
 ) -> dict[str, UnitFile]:
-    """Speak units in several voices and encode what is heard, to `out`/<voice>.parquet each.
+    """Speak units in several voices and encode the speech, to `out`/<voice>.parquet each.
 
     What differs between the files differs by voice alone: a normaliser of units learns from them.
 
@@ -198,7 +224,7 @@ def respeak(
         raise InputError(
             f"{listed(chosen)} is the only voice",
             path=inverter,
-            remedy="train an inverter of several voices: --all-voices, or --voice more than once",
+            remedy="train an inverter of several voices: all, or several by name",
         )
     made = {}
     for voice in track(chosen, "Speaking"):
@@ -212,7 +238,7 @@ def respeak(
 
 
 def _write_spoken(folder: Path, wavs: Path, names: Sequence[str], voice: str) -> None:
-    """Write a corpus of what a voice spoke; its name is the voice's."""
+    """Write a corpus of synthesised speech; its name is the voice's."""
     utterances = tuple(
         Utterance(name, f"{name}.wav", audio.info(wavs / f"{name}.wav").duration_s, speaker=voice)
         for name in names
@@ -220,10 +246,10 @@ def _write_spoken(folder: Path, wavs: Path, names: Sequence[str], voice: str) ->
     write_corpus(folder, Corpus(voice, utterances, audio_root=str(wavs.absolute())))
 
 
-def _check_length(heard_s: float, longest_s: float, recording: Path) -> None:
-    if too_long({_NAME: heard_s}, longest_s):
+def _check_length(source_s: float, longest_s: float, recording: Path) -> None:
+    if too_long({_NAME: source_s}, longest_s):
         raise InputError(
-            f"lasts {heard_s:.1f} s, and the translator takes {longest_s:g} s at most",
+            f"lasts {source_s:.1f} s, and the translator takes {longest_s:g} s at most",
             path=recording,
             remedy="cut it at pauses, or train a translator with a larger --longest",
         )
@@ -235,14 +261,19 @@ def _check_source(source: SourceKind, translator: Path, source_model: Path | Non
         raise InputError(
             f"the translator takes units of unit model {short(source.name)}",
             path=translator,
-            remedy="give that unit model with --source-model",
+            remedy="give that unit model with source_model=",
         )
     if not source.is_units and source_model is not None:
         raise InputError(
             f"the translator takes {source}, not units",
             path=translator,
-            remedy="leave --source-model out",
+            remedy="leave source_model= out",
         )
+
+
+def _check_units(inverter: Inverter, translator: Translator) -> None:
+    made = UnitFile({}, inverter.n_units, translator.step_ms, translator.unit_model, "translated")
+    made.check_model(inverter.unit_model, "inverter")
 
 
 @contextmanager
@@ -254,28 +285,49 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 def _check_name(out: Path) -> None:
     if out.suffix.lower() != ".wav":
-        raise InputError("is not called .wav", path=out, remedy="name it so: speech is written so")
+        raise InputError(
+            "is not called .wav", path=out, remedy="name it so: speech is written as WAV"
+        )
 
 
-def _handed_over(wavs: Path, out: Path) -> float:
-    """Copy what was spoken to where it was asked for, and return how many seconds it lasts."""
-    made = wavs / f"{_NAME}.wav"
-    with atomic_file(out) as temporary:
-        shutil.copyfile(made, temporary)
-    return audio.info(made).duration_s
-
-
-def _write_corpus(folder: Path, recording: Path, channel: str) -> float:
-    """Write a corpus of one recording, and return how many seconds it lasts."""
-    n_samples, part = 0, audio.Part(channel=channel_of(channel))
+def _read(recording: Path, channel: str) -> audio.Waveform:
+    """The samples of a recording, mono at 16 kHz; warns of channels that shouldn't be mixed."""
+    part = audio.Part(channel=channel_of(channel))
+    waves = []
     for block in audio.blocks(recording, [part]):
         if block.error is not None:
             raise block.error
-        n_samples += len(block.wave)
+        waves.append(block.wave)
         for what in of_channels(block.levels) if block.levels else ():
             warnings.warn(f"{recording}: {what}", CorpusWarning, stacklevel=3)
-    duration_s = n_samples / audio.SAMPLE_RATE
-    utterance = Utterance(_NAME, recording.name, duration_s, speaker=_NAME, channel=part.channel)
-    root = str(recording.absolute().parent)
-    write_corpus(folder, Corpus(_NAME, (utterance,), audio_root=root))
-    return duration_s
+    return np.concatenate(waves)
+
+
+def _encoded(model: UnitModel, folder: Path, wave: audio.Waveform, device: str) -> UnitFile:
+    """The units of one recording."""
+    options = needed_options(model, folder)
+    return model.encode(_features(wave, options, device))
+
+
+def _features(wave: audio.Waveform, options: Options, device: str) -> Features:
+    return extracted_from({_NAME: wave}, options, speakers={_NAME: _NAME}, device=device)
+
+
+def _pitch(wave: audio.Waveform) -> Pitch:
+    """F0 of the recording, and its statistics as its speaker's."""
+    contour = _features(wave, F0, "cpu")[_NAME][:, 0]
+    return Pitch({_NAME: contour}, {_NAME: F0Statistics.of([contour])})
+
+
+def _written(out: Path, chunks: Iterable[audio.Waveform]) -> float:
+    """Write a WAV, and return how many seconds it lasts."""
+    n_samples = 0
+
+    def counted_chunks() -> Iterator[audio.Waveform]:
+        nonlocal n_samples
+        for chunk in chunks:
+            n_samples += len(chunk)
+            yield chunk
+
+    audio.write_chunks(out, counted_chunks())
+    return n_samples / audio.SAMPLE_RATE

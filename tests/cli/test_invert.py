@@ -22,7 +22,7 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.inversion.code2spec import AdversaryWarning, Code2SpecTask
+from zerochain.inversion.spectral import AdversaryWarning, Code2SpecTask
 
 SMALL = ("--width", 8, "--batch-size", 2, "--prosody-steps", 0)
 QUICK = ("--steps", 6, "--validate-every", 2, *SMALL)

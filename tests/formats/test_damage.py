@@ -255,7 +255,7 @@ def test_yaml_that_people_write() -> None:
 @pytest.mark.parametrize("width", [9, 60_000, 10**9])
 def test_no_memory_is_taken_for_a_network_that_is_not_there(tmp_path: Path, width: int) -> None:
     net = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=6))
-    SpeakerEncoder(net).save(tmp_path / "m", {}, {})
+    SpeakerEncoder(net).save(tmp_path / "m")
     whole = read_bundle(tmp_path / "m")
     network = {**whole.config["network"], "width": width}
     write_bundle(

@@ -29,7 +29,7 @@ from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
 from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.speaking import load_inverter
-from zerochain.inversion.spectral import Inverter
+from zerochain.inversion.spectral import SpectralInverter
 from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.recogniser import Recogniser
@@ -158,21 +158,19 @@ def of_inverter(root: Path, name: str) -> Outcome:
     if isinstance(model, NeuralInverter):
         found["wave"] = model.synthesize(STEPS, last)
         found["wave at 120 Hz"] = model.synthesize(
-            STEPS, last, np.full(len(STEPS) * model.frames_a_step, 120, np.float32)
+            STEPS, last, np.full(len(STEPS) * model.frames_per_step, 120, np.float32)
         )
-    if isinstance(model, Inverter):
-        found["spectrogram"] = model.spectrogram(STEPS[3:6], last.name).cpu().numpy()
+    if isinstance(model, SpectralInverter):
+        found["spectrogram"] = model.magnitudes(STEPS[3:6], last).cpu().numpy()
         found["phase"] = model.phase
         found["n_samples"] = len(model.synthesize(STEPS, last.name))
     if model.speaker_encoder_id:
-        n_reference = (
-            model.n_reference if isinstance(model, Inverter) else model.generator.config.n_reference
-        )
-        vector = np.linspace(-1, 1, n_reference, dtype=np.float32)
-        if isinstance(model, Inverter):
-            found["of a vector"] = model.spectrogram(STEPS[3:6], vector).cpu().numpy()
+        vector = np.linspace(-1, 1, model.n_reference, dtype=np.float32)
+        voice = Voice("x", vector, last.statistics)
+        if isinstance(model, SpectralInverter):
+            found["of a vector"] = model.magnitudes(STEPS[3:6], voice).cpu().numpy()
         else:
-            found["of a vector"] = model.synthesize(STEPS, Voice("x", vector, last.statistics))
+            found["of a vector"] = model.synthesize(STEPS, voice)
     if model.prosody is not None:
         merged = STEPS[np.flatnonzero(np.diff(STEPS, prepend=-1))]
         found["durations"] = model.prosody.durations(merged, 0).tolist()

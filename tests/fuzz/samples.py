@@ -270,27 +270,41 @@ def _read_unit_model(folder: Path) -> Any:
 
 
 def _inverter(folder: Path, method: str) -> None:
-    import torch
-
     from inverters import untrained_neural
     from zerochain.features.f0 import F0Statistics
-    from zerochain.inversion.spectral import Inverter
+    from zerochain.inversion.spectral import Code2SpecInverter, UnitMeansInverter
     from zerochain.inversion.spectrogram import SpectrogramOptions
-    from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
+    from zerochain.modules.code2spec import (
+        Code2Spec,
+        Code2SpecConfig,
+        UnitMeans,
+        UnitMeansConfig,
+    )
 
     if method in ("convnext", "hifigan"):
         untrained_neural(method).save(folder / "m")
         return
     options = SpectrogramOptions(n_fft=64, n_window=32)
+    n_bins = options.n_bins
+    fields = {
+        "spectrogram": options,
+        "mean": np.zeros(n_bins, np.float32),
+        "deviation": np.ones(n_bins, np.float32),
+        "unit_model": "u" * 64,
+        "n_units": 4,
+        "step_ms": 20.0,
+        "voices": ("ana",),
+        "f0": (F0Statistics(4.8, 0.2, 100),),
+        "speaker_encoder_id": "",
+        "prosody": None,
+        "training": {"minutes": 1.0},
+    }
     if method == "code2spec":
-        sizes = Code2SpecConfig(n_units=4, n_bins=options.n_bins, width=8, n_embedding=4)
-        network = Code2Spec(sizes)
+        sizes = Code2SpecConfig(n_units=4, n_bins=n_bins, width=8, n_embedding=4)
+        Code2SpecInverter(network=Code2Spec(sizes), **fields).save(folder / "m")
     else:
-        network = torch.nn.Embedding(5, options.n_bins)
-    edges = torch.zeros(options.n_bins), torch.ones(options.n_bins)
-    who = {"voices": ("ana",), "statistics": (F0Statistics(4.8, 0.2, 100),)}
-    inverter = Inverter(method, network, options, *edges, "u" * 64, 4, 20.0, **who)
-    inverter.save(folder / "m", {}, {"minutes": 1.0})
+        table = UnitMeans(UnitMeansConfig(n_units=4, n_bins=n_bins))
+        UnitMeansInverter(network=table, **fields).save(folder / "m")
 
 
 def _read_inverter(folder: Path) -> Any:
@@ -348,7 +362,7 @@ def _read_speakers(folder: Path) -> Any:
     from zerochain.listeners.speaker_encoder import SpeakerEncoder
 
     model = SpeakerEncoder.load(folder / "m")
-    return [model.options, dict(model.network.state_dict())]
+    return [model.features, dict(model.network.state_dict())]
 
 
 def _f0(folder: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from zerochain.inversion.code2spec import (
-    AdversaryOptions,
+from zerochain.inversion.spectral import (
+    AdversaryConfig,
     AdversaryWarning,
     AdversaryWatch,
     Code2SpecTask,
@@ -16,11 +16,11 @@ from zerochain.inversion.code2spec import (
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.voice_data import VoiceData
 from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.loop import Row, Trained, train
 
 TRANSFORM = SpectrogramOptions(n_fft=128, n_window=128)
-CONFIG = TrainingConfig(
+CONFIG = Recipe(
     max_steps=30, batch_size=4, learning_rate=3e-3, validate_every=10, keep="last", ema_decay=0.9
 )
 N_UNITS = 3
@@ -36,16 +36,14 @@ def noise() -> VoiceData:
     return VoiceData.of(units, waves, dict.fromkeys(names, 0), TRANSFORM, N_UNITS)
 
 
-def task(data: VoiceData, adversary: AdversaryOptions, config: TrainingConfig) -> Code2SpecTask:
+def task(data: VoiceData, adversary: AdversaryConfig, config: Recipe) -> Code2SpecTask:
     torch.manual_seed(0)
     network = Code2Spec(Code2SpecConfig(n_units=N_UNITS, n_bins=TRANSFORM.n_bins, width=32))
     return Code2SpecTask(network, data, config, adversary, n_frames=48, device="cpu")
 
 
-def run(
-    data: VoiceData, folder: Path, config: TrainingConfig = CONFIG, **options: object
-) -> Trained:
-    adversary = AdversaryOptions(**options)  # type: ignore[arg-type]
+def run(data: VoiceData, folder: Path, config: Recipe = CONFIG, **options: object) -> Trained:
+    adversary = AdversaryConfig(**options)  # type: ignore[arg-type]
     return train(task(data, adversary, config), config, folder, fingerprint="x")
 
 
@@ -90,7 +88,7 @@ def test_gaps_are_never_judged(noise: VoiceData) -> None:
             seen.append(x)
             raise StopIteration
 
-    whole = task(noise, AdversaryOptions(from_step=1, n_frames=48), CONFIG)
+    whole = task(noise, AdversaryConfig(from_step=1, n_frames=48), CONFIG)
     networks = {**whole.networks, "discriminator": Spy()}
     with pytest.raises(StopIteration):
         whole.training_step(networks, whole.batch(1, 0), lambda *_: None)  # type: ignore[arg-type]
@@ -103,17 +101,17 @@ def test_gaps_are_never_judged(noise: VoiceData) -> None:
 
 @pytest.mark.parametrize("broken", ["inverter", "discriminator"])
 def test_nan_in_either_network_stops_it(noise: VoiceData, tmp_path: Path, broken: str) -> None:
-    ill = task(noise, AdversaryOptions(from_step=1), CONFIG)
+    ill = task(noise, AdversaryConfig(from_step=1), CONFIG)
     next(ill.networks[broken].parameters()).data.fill_(float("nan"))
     with pytest.raises(ValueError, match="diverged at step 1"):
         train(ill, CONFIG, tmp_path, fingerprint="x")
 
 
 def test_it_begins_after_a_third_or_where_it_is_told() -> None:
-    assert AdversaryOptions().first_step(300) == 101
-    assert AdversaryOptions(from_step=7).first_step(300) == 7
-    assert AdversaryOptions(form="none", from_step=7).first_step(300) == 301
-    assert AdversaryOptions().first_step(1) == 1
+    assert AdversaryConfig().first_step(300) == 101
+    assert AdversaryConfig(from_step=7).first_step(300) == 7
+    assert AdversaryConfig(form="none", from_step=7).first_step(300) == 301
+    assert AdversaryConfig().first_step(1) == 1
 
 
 def history(before: list[float], after: list[float], accuracy: float) -> list[Row]:
@@ -139,7 +137,7 @@ def history(before: list[float], after: list[float], accuracy: float) -> list[Ro
 def test_what_is_complained_of(
     before: list[float], after: list[float], accuracy: float, found: set[str]
 ) -> None:
-    said = complaints(history(before, after, accuracy))
+    said = complaints(history(before, after, accuracy), AdversaryConfig())
     assert set(said) == found
     for text in said.values():
         assert f"at step {10 * (len(before) + len(after))}" in text
@@ -147,7 +145,7 @@ def test_what_is_complained_of(
 
 
 def test_it_warns_once_of_each() -> None:
-    watch = AdversaryWatch()
+    watch = AdversaryWatch(AdversaryConfig())
     with pytest.warns(AdversaryWarning, match="no longer follows its units"):
         watch(history([0.4], [0.9], 0.6))
     with warnings.catch_warnings():

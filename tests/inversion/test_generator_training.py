@@ -10,25 +10,24 @@ from torch import Tensor, nn
 
 from zerochain.errors import InputError
 from zerochain.inversion.waveform import (
-    Adversary,
     Generator,
-    GeneratorLosses,
     GeneratorTask,
     Utterance,
+    WaveformConfig,
     training_crops,
 )
 from zerochain.inversion.waveform import mean_spectra as unit_means
 from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.loop import Batch, Trained, train
 
 HOP, N_UNITS = 160, 4
 AMPLITUDES = (0.02, 0.2, 0.1)  # of the units; the last one never occurs
-CONFIG = TrainingConfig(
+CONFIG = Recipe(
     max_steps=6, batch_size=2, learning_rate=1e-2, validate_every=2, ema_decay=0.5, keep="last"
 )
-AGAINST = GeneratorLosses(adversary="multi-resolution", adversary_width=0.125)
+AGAINST = WaveformConfig(adversary="multi-resolution", adversary_width=0.125)
 
 
 def utterance(i: int, n_frames: int) -> Utterance:
@@ -63,8 +62,8 @@ def hifigan() -> HiFiGANGenerator:
 
 
 def task(
-    losses: GeneratorLosses | None = None,
-    config: TrainingConfig = CONFIG,
+    losses: WaveformConfig | None = None,
+    config: Recipe = CONFIG,
     generator: Generator | None = None,
     data: Mapping[str, Utterance] | None = None,
 ) -> GeneratorTask:
@@ -72,11 +71,11 @@ def task(
     learned, kept = training_crops(data or speech(), HOP)
     if isinstance(generator, SourceFilterGenerator):
         generator.start_from(unit_means(generator, learned))
-    losses = losses or GeneratorLosses()
+    losses = losses or WaveformConfig()
     return GeneratorTask(generator, learned, kept, losses, config, n_frames=20, device="cpu")
 
 
-def run(folder: Path, losses: GeneratorLosses | None = None, **options: Any) -> Trained:
+def run(folder: Path, losses: WaveformConfig | None = None, **options: Any) -> Trained:
     config = options.get("config", CONFIG)
     return train(task(losses, **options), config, folder, fingerprint="x")
 
@@ -106,7 +105,7 @@ def test_training_comes_closer_to_the_recordings(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"max_steps": 20, "validate_every": 5})
     learned, kept = training_crops(speech(), HOP)
     made = GeneratorTask(
-        source_filter(), learned, kept, GeneratorLosses(), config, n_frames=20, device="cpu"
+        source_filter(), learned, kept, WaveformConfig(), config, n_frames=20, device="cpu"
     )
     losses = [row["valid_loss"] for row in train(made, config, tmp_path, fingerprint="x").history]
     assert losses[-1] < 0.87 * losses[0]
@@ -118,13 +117,13 @@ def test_training_comes_closer_to_the_recordings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("losses", "generator"),
     [
-        (GeneratorLosses(), source_filter),
+        (WaveformConfig(), source_filter),
         (AGAINST, source_filter),
-        (GeneratorLosses(), hifigan),
+        (WaveformConfig(), hifigan),
     ],
 )
 def test_interrupted_and_resumed_gives_the_same_weights(
-    losses: GeneratorLosses, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    losses: WaveformConfig, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, batch = run(tmp_path / "whole", losses, generator=generator()), GeneratorTask.batch
 
@@ -144,8 +143,8 @@ def test_interrupted_and_resumed_gives_the_same_weights(
         assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
 
-@pytest.mark.parametrize("losses", [GeneratorLosses(), AGAINST], ids=lambda x: x.adversary)
-def test_nan_ends_in_an_error(losses: GeneratorLosses, tmp_path: Path) -> None:
+@pytest.mark.parametrize("losses", [WaveformConfig(), AGAINST], ids=lambda x: x.adversary)
+def test_nan_ends_in_an_error(losses: WaveformConfig, tmp_path: Path) -> None:
     made = task(losses)
     with torch.no_grad():
         next(made.networks["generator"].parameters())[0] = np.nan
@@ -156,8 +155,8 @@ def test_nan_ends_in_an_error(losses: GeneratorLosses, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("adversary", ["multi-resolution", "multi-period"])
 @pytest.mark.parametrize("generator", [source_filter, hifigan])
-def test_each_network_learns_from_its_own_loss(adversary: Adversary, generator: Any) -> None:
-    losses = GeneratorLosses(adversary=adversary, adversary_width=0.03)
+def test_each_network_learns_from_its_own_loss(adversary: Any, generator: Any) -> None:
+    losses = WaveformConfig(adversary=adversary, adversary_width=0.03)
     made = task(losses, generator=generator())
     before = {
         name: [p.detach().clone() for p in network.parameters()]
@@ -181,7 +180,7 @@ def test_each_network_learns_from_its_own_loss(adversary: Adversary, generator: 
 
 def test_the_generator_follows_its_adversary() -> None:
     """With nothing else to go by, it soon looks more real to discriminators that stand still."""
-    weights = GeneratorLosses(
+    weights = WaveformConfig(
         adversary="multi-resolution",
         adversary_width=0.125,
         mel_weight=1e-9,
@@ -212,7 +211,7 @@ def test_an_adversary_that_would_never_begin_is_refused() -> None:
     with pytest.raises(InputError, match="begin at step 7, and training ends at step 6"):
         later.check_begins(6)
     later.check_begins(7)
-    GeneratorLosses(adversary_from=6).check_begins(6)
+    WaveformConfig(adversary_from=6).check_begins(6)
 
 
 def test_unit_means_are_means() -> None:

@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +22,16 @@ from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.inversion.code2spec import AdversaryOptions
+from zerochain.inversion.methods import Method
 from zerochain.inversion.speaking import synthesize
-from zerochain.inversion.spectral import Inverter
+from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.stage import train_inverter
-from zerochain.inversion.voice_data import voice_data
-from zerochain.training.config import TrainingConfig
+from zerochain.inversion.voice_data import Material, voice_data
+from zerochain.training.config import Recipe
 
-QUICK = TrainingConfig(max_steps=40, validate_every=20, batch_size=4)
-NONE = AdversaryOptions(form="none")
+QUICK = Recipe(max_steps=40, validate_every=20, batch_size=4)
+NONE = AdversaryConfig(form="none")
 
 
 @pytest.fixture
@@ -44,17 +45,29 @@ def prepared(make_corpus: Callable[..., Corpus], tmp_path: Path) -> tuple[Corpus
     return corpus, tmp_path / "units.parquet"
 
 
-def trained(prepared: tuple[Corpus, Path], out: Path, **options: object) -> Inverter:
+def trained(
+    prepared: tuple[Corpus, Path],
+    out: Path,
+    method: Method = "code2spec",
+    recipe: Recipe = QUICK,
+    voices: Sequence[str] = ("ana",),
+    **options: Any,
+) -> SpectralInverter:
     corpus, units = prepared
-    settings = {
-        "voices": ["ana"],
-        "split": "train",
-        "width": 16,
-        "adversary": NONE,
-        "training": QUICK,
-        **options,
-    }
-    inverter, _ = train_inverter(units, corpus.folder, out, **settings)  # type: ignore[arg-type]
+    assert corpus.folder is not None
+    config = SpectralConfig(**{"width": 16, "adversary": NONE, **options})
+    inverter, _ = train_inverter(
+        units,
+        corpus.folder,
+        out,
+        method=method,
+        voices=voices,
+        split="train",
+        config=config,
+        recipe=recipe,
+        prosody=None,
+    )
+    assert isinstance(inverter, SpectralInverter)
     return inverter
 
 
@@ -84,7 +97,7 @@ def test_what_was_trained_survives_a_disk_that_is_full_at_the_end(
         raise InputError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zerochain.inversion.spectral.write_bundle", full)
+        patch.setattr("zerochain.formats.bundle.write_bundle", full)
         with pytest.raises(InputError, match="full"):
             trained(prepared, tmp_path / "x")
     checkpoint = tmp_path / "x.training" / "checkpoint.safetensors"
@@ -92,12 +105,12 @@ def test_what_was_trained_survives_a_disk_that_is_full_at_the_end(
     log = (tmp_path / "x.training" / "log.csv").read_bytes()
     trained(prepared, tmp_path / "x")
     assert (tmp_path / "x.training" / "log.csv").read_bytes() == log
-    assert not checkpoint.exists()
+    assert checkpoint.exists()  # for more steps
 
 
 def test_saved_and_loaded_speaks_the_same(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
     inverter = trained(prepared, tmp_path / "inverter")
-    again = Inverter.load(tmp_path / "inverter")
+    again = SpectralInverter.load(tmp_path / "inverter")
     steps = read_units(prepared[1]).steps("u0")
     np.testing.assert_allclose(inverter.synthesize(steps), again.synthesize(steps), atol=1e-6)
 
@@ -114,14 +127,15 @@ def test_one_unit_or_many(prepared: tuple[Corpus, Path], tmp_path: Path, steps: 
 def test_unit_means_are_means(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
     corpus, units = prepared
     inverter = trained(prepared, tmp_path / "inverter", method="unit-means", scale="linear")
-    part = corpus.select(split="train", speaker="ana")
-    data = voice_data(read_units(units), part, SpectrogramOptions(scale="linear"), ["ana"])
-    whole = next(data.train.all_segments(1, len(data.train)))
-    magnitude = data.train.options.magnitude(whole["waves"])[0]
-    unit = int(np.bincount(data.train.units)[:12].argmax())
-    expected = magnitude[data.train.units == unit].mean(0)
+    assert corpus.folder is not None
+    material = Material.read(units, corpus.folder, ["ana"], None, "train", "cpu")
+    data = voice_data(material, SpectrogramOptions(scale="linear"))
+    (whole,) = data.train.all(1, int(data.train.lengths[0]))
+    magnitude, present = data.scaled(whole)[0], data.train.arrays["units"]
+    unit = int(np.bincount(present)[:12].argmax())
+    expected = magnitude[present == unit].mean(0)
     one = np.array([unit], np.int32)
-    np.testing.assert_allclose(inverter.spectrogram(one)[0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(inverter.magnitudes(one)[0], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_units_of_another_model_are_refused(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
@@ -144,7 +158,7 @@ def test_units_of_another_model_are_refused(prepared: tuple[Corpus, Path], tmp_p
 def test_an_unknown_voice_is_refused(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ana, béa"):
         trained(prepared, tmp_path / "inverter", voices=["carl"])
-    with pytest.raises(InputError, match="--voice"):
+    with pytest.raises(InputError, match="voices=SPEAKER"):
         trained(prepared, tmp_path / "inverter", voices=())
 
 
@@ -185,7 +199,9 @@ def test_silent_recordings_are_spoken_silently(
         soundfile.write(corpus.audio_path(u), np.zeros(round(u.duration * 16_000)), 16_000)
     discover(KMeansUnits(2, 2), corpus.folder, tmp_path / "km", features=SpectralOptions())
     encode(tmp_path / "km", corpus.folder, tmp_path / "u.parquet")
-    train_inverter(tmp_path / "u.parquet", corpus.folder, tmp_path / "i", width=8, training=QUICK)
+    config = SpectralConfig(width=8)
+    files = tmp_path / "u.parquet", corpus.folder, tmp_path / "i"
+    train_inverter(*files, config=config, recipe=QUICK, prosody=None)
     synthesize(tmp_path / "i", tmp_path / "u.parquet", tmp_path / "wavs")
     assert np.abs(audio.read(tmp_path / "wavs" / "u0.wav")).max() < 1e-2
 
@@ -195,32 +211,34 @@ def test_killed_training_goes_on_to_the_same_inverter(
 ) -> None:
     """SIGKILL in the middle of training against an adversary, then the same command again."""
     corpus, units = prepared
-    config = TrainingConfig(max_steps=24, validate_every=6, batch_size=2)
-    adversary = AdversaryOptions(from_step=8, feature_matching=1.0, width=4)
-    trained(prepared, tmp_path / "whole", training=config, adversary=adversary)
+    config = Recipe(max_steps=24, validate_every=6, batch_size=2)
+    adversary = AdversaryConfig(from_step=8, feature_matching=1.0, width=4)
+    trained(prepared, tmp_path / "whole", recipe=config, adversary=adversary)
     script = f"""
         import os, signal
         from pathlib import Path
-        from zerochain.inversion import stage, train
-        from zerochain.inversion.code2spec import AdversaryOptions
-        from zerochain.training.config import TrainingConfig
-        batch = train.Code2SpecTask.batch
+        from zerochain.inversion import spectral, stage
+        from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
+        from zerochain.training.config import Recipe
+        batch = spectral.Code2SpecTask.batch
         def deadly(self, step, process):
             if step == 15:
                 os.kill(os.getpid(), signal.SIGKILL)
             return batch(self, step, process)
-        train.Code2SpecTask.batch = deadly
+        spectral.Code2SpecTask.batch = deadly
         stage.train_inverter(
             Path({str(units)!r}), Path({str(corpus.folder)!r}), Path({str(tmp_path / "broken")!r}),
-            voices=["ana"], split="train", width=16,
-            training=TrainingConfig(max_steps=24, validate_every=6, batch_size=2),
-            adversary=AdversaryOptions(from_step=8, feature_matching=1.0, width=4),
+            voices=["ana"], split="train", prosody=None,
+            recipe=Recipe(max_steps=24, validate_every=6, batch_size=2),
+            config=SpectralConfig(
+                width=16, adversary=AdversaryConfig(from_step=8, feature_matching=1.0, width=4)
+            ),
         )
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "broken").exists()
-    trained(prepared, tmp_path / "broken", training=config, adversary=adversary)
+    trained(prepared, tmp_path / "broken", recipe=config, adversary=adversary)
     log = (tmp_path / "broken.training" / "log.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in log[1:]] == ["6", "12", "18", "24"]
     weights = [

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,22 +14,23 @@ from conftest import small_corpus
 from inverters import VOICES, speaker_encoder, three_voices
 from zerochain import audio
 from zerochain.errors import InputError, ModelMismatchError
+from zerochain.features.f0 import F0Statistics
 from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
-from zerochain.inversion.code2spec import AdversaryOptions
 from zerochain.inversion.speaking import Speaking, synthesize
-from zerochain.inversion.spectral import Inverter
+from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.stage import train_inverter
-from zerochain.inversion.voice_data import Timeline, chosen_voices, spoken_by, voice_data
-from zerochain.inversion.voices import read_contours, reference_vectors, statistics_of
+from zerochain.inversion.voice_data import Material, chosen_voices, timeline, voice_data
+from zerochain.inversion.voices import Voice, read_contours, reference_vectors, statistics_of
 from zerochain.listeners.speaker_encoder import SpeakerEncoder, mean_voice
 from zerochain.modules.code2spec import REACH, Code2Spec, Code2SpecConfig
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 
-QUICK = TrainingConfig(max_steps=30, validate_every=15, batch_size=4)
+QUICK = Recipe(max_steps=30, validate_every=15, batch_size=4)
+NONE = AdversaryConfig(form="none")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +38,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return three_voices(tmp_path_factory.mktemp("voices"))
 
 
-def trained(prepared: Path, out: Path, **options: object) -> Inverter:
-    settings = {
-        "voices": None,
-        "width": 16,
-        "adversary": AdversaryOptions(form="none"),
-        "training": QUICK,
-        **options,
-    }
-    corpus = prepared / "tiny"
-    return train_inverter(prepared / "units.parquet", corpus, out, **settings)[0]  # type: ignore[arg-type]
+def trained(
+    prepared: Path, out: Path, adversary: AdversaryConfig = NONE, **options: Any
+) -> SpectralInverter:
+    config = SpectralConfig(width=16, adversary=adversary)
+    settings = {"voices": None, "config": config, "recipe": QUICK, "prosody": None, **options}
+    made, _ = train_inverter(prepared / "units.parquet", prepared / "tiny", out, **settings)
+    assert isinstance(made, SpectralInverter)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,10 @@ def heard(prepared: Path) -> Path:
     voices, speakers = ["béa", "ana"], prepared / "speakers"
     trained(prepared, prepared / "heard", voices=voices, speakers=speakers)
     return prepared / "heard"
+
+
+def like_vector(vector: np.ndarray) -> Voice:
+    return Voice("like", vector.astype(np.float32), F0Statistics(5.0, 0.2, 1))
 
 
 def network(**options: int) -> Code2Spec:
@@ -104,22 +108,22 @@ def test_a_timeline_knows_who_speaks() -> None:
     options = SpectrogramOptions(n_fft=256, n_window=256)
     units = [np.zeros(n, np.int32) for n in (3, 5)]
     waves = [np.ones(n * options.hop, np.float32) for n in (3, 5)]
-    line = Timeline.of(units, waves, options, 9, [7, 2])
-    assert line.voices[line.units == 0].tolist() == [7] * 3 + [2] * 5
-    part = line.segments([REACH + 2], 4)
-    assert part["voices"].shape == (1, 4)
-    assert part["voices"][0, 0] == 7
+    arrays = timeline(units, waves, options, 9, [7, 2]).arrays
+    assert arrays["voices"][arrays["units"] == 0].tolist() == [7] * 3 + [2] * 5
 
 
 def test_each_utterance_is_of_its_speaker(prepared: Path) -> None:
     units = read_units(prepared / "units.parquet")
     corpus = small_corpus(prepared, 9, VOICES, 0.8, "again", 9)
-    part = spoken_by(corpus, ["ana", "carl"], None)
+    assert corpus.folder is not None
+    files = prepared / "units.parquet", corpus.folder
+    material = Material.read(*files, ["ana", "carl"], None, None, "cpu")
+    part = material.corpus
     assert {u.speaker for u in part.utterances} == {"ana", "carl"}
     assert part.id == corpus.id
-    data = voice_data(units, part, SpectrogramOptions(n_fft=256, n_window=256), ("ana", "carl"))
-    sides = (data.train, data.valid)
-    n = [sum(int((s.voices[s.units < 8] == i).sum()) for s in sides) for i in range(2)]
+    data = voice_data(material, SpectrogramOptions(n_fft=256, n_window=256))
+    sides = (data.train.arrays, data.valid.arrays)
+    n = [sum(int((s["voices"][s["units"] < 8] == i).sum()) for s in sides) for i in range(2)]
     for i, voice in enumerate(("ana", "carl")):
         ids = [u.id for u in part.utterances if u.speaker == voice]
         assert n[i] == sum(2 * len(units.steps(name)) for name in ids)
@@ -142,9 +146,9 @@ def test_a_voice_without_recordings_in_the_split_is_named(prepared: Path, tmp_pa
 
 def test_voices_sound_different_and_survive_the_disk(prepared: Path, many: Path) -> None:
     steps = read_units(prepared / "units.parquet").steps("u0")
-    again = Inverter.load(many)
+    again = SpectralInverter.load(many)
     assert again.voices == VOICES
-    spectra = [again.spectrogram(steps, voice) for voice in VOICES]
+    spectra = [again.magnitudes(steps, voice) for voice in VOICES]
     assert not torch.allclose(spectra[0], spectra[1], rtol=1e-3)
     assert len(again.synthesize(steps, "béa")) == len(steps) * 320
 
@@ -158,8 +162,9 @@ def test_a_voice_has_to_be_chosen_and_known(prepared: Path, many: Path, tmp_path
         synthesize(many, units, tmp_path / "w", Speaking("dora"))
     with pytest.raises(InputError, match="takes the recording and the speaker encoder"):
         synthesize(many, units, tmp_path / "w", Speaking(like=units))
+    inverter = SpectralInverter.load(many)
     with pytest.raises(InputError, match="by name, not from recordings"):
-        Inverter.load(many).synthesize(np.array([1], np.int32), np.ones(6, np.float32))
+        inverter.synthesize(np.array([1], np.int32), like_vector(np.ones(6)))
     assert not (tmp_path / "w").exists()
     synthesize(many, units, tmp_path / "w", Speaking("carl"))
     assert read_synthesis(tmp_path / "w").voice == "carl"
@@ -172,9 +177,9 @@ def test_like_a_recording(prepared: Path, heard: Path, tmp_path: Path) -> None:
     synthesize(heard, units, tmp_path / "w", Speaking(like=like, speakers=speakers))
     made = read_synthesis(tmp_path / "w")
     assert (made.voice, made.speaker_encoder_id) == ("like u2.wav", bundle_id(speakers))
-    inverter, steps = Inverter.load(heard), read_units(units).steps("u0")
+    inverter, steps = SpectralInverter.load(heard), read_units(units).steps("u0")
     vector = SpeakerEncoder.load(speakers).embed(audio.read(like))
-    expected = inverter.synthesize(steps, vector)
+    expected = inverter.synthesize(steps, like_vector(vector))
     np.testing.assert_allclose(audio.read(tmp_path / "w" / "u0.wav"), expected, atol=1e-4)
     assert not np.allclose(expected, inverter.synthesize(steps, "ana"), atol=1e-3)
 
@@ -183,7 +188,7 @@ def test_a_voices_vector_is_the_mean_of_its_recordings(prepared: Path, heard: Pa
     encoder = SpeakerEncoder.load(prepared / "speakers")
     waves = [audio.read(prepared / "tiny-audio" / f"u{i}.wav") for i in (0, 3, 6)]
     ana = mean_voice(np.stack([encoder.embed(wave) for wave in waves]))
-    inverter = Inverter.load(heard)
+    inverter = SpectralInverter.load(heard)
     assert inverter.voices == ("ana", "béa")
     assert inverter.speaker_encoder_id == encoder.id
     assert isinstance(inverter.network, Code2Spec)
@@ -205,7 +210,7 @@ def test_another_speaker_encoder_is_refused(prepared: Path, heard: Path, tmp_pat
 @pytest.mark.parametrize("vector", [np.ones(5), np.full(6, np.nan), np.ones((1, 6))])
 def test_vectors_that_are_no_voice(heard: Path, vector: np.ndarray) -> None:
     with pytest.raises(InputError, match="6 numbers are expected"):
-        Inverter.load(heard).spectrogram(np.array([1], np.int32), vector.astype(np.float32))
+        SpectralInverter.load(heard).magnitudes(np.array([1], np.int32), like_vector(vector))
 
 
 def test_choices_that_make_no_sense(prepared: Path, tmp_path: Path) -> None:
@@ -215,7 +220,7 @@ def test_choices_that_make_no_sense(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs no speaker encoder"):
         trained(prepared, out, voices=["ana"], speakers=prepared / "speakers")
     with pytest.raises(InputError, match="would begin at step 99, and training ends at step 30"):
-        trained(prepared, out, adversary=AdversaryOptions(from_step=99))
+        trained(prepared, out, adversary=AdversaryConfig(from_step=99))
     assert not out.exists()
 
 
@@ -243,7 +248,7 @@ def test_the_bundle_carries_f0_statistics_and_a_sample(prepared: Path, many: Pat
     whole = bundle_id(many)
     (many / "sample.wav").write_bytes(b"another")
     assert bundle_id(many) == whole
-    assert Inverter.load(many).statistics[1].log_mean == config["f0"][1]["log_mean"]
+    assert SpectralInverter.load(many).statistics[1].log_mean == config["f0"][1]["log_mean"]
 
 
 @pytest.mark.parametrize(
@@ -251,9 +256,10 @@ def test_the_bundle_carries_f0_statistics_and_a_sample(prepared: Path, many: Pat
     [
         (lambda c: c.pop("voices"), "lacks voices"),
         (lambda c: c["spectrogram"].update(n_fft=512), "n_window 1024 is longer than n_fft 512"),
-        (lambda c: c["network"].update(depth=3), "unknown key: depth"),
+        (lambda c: c["network"].update(depth=3), "unknown key: network.depth"),
         (lambda c: c["network"].update(width=32), "weights are not those of such a network"),
-        (lambda c: c.update(f0=[{"log_mean": 4}]), "its voices lack their F0"),
+        (lambda c: c.update(f0=[{"log_mean": 4}]), "lacks f0.0.log_deviation"),
+        (lambda c: c.update(f0=c["f0"][:1]), "its voices lack their F0"),
     ],
 )
 def test_a_bundle_of_another_version_says_so(
@@ -264,4 +270,4 @@ def test_a_bundle_of_another_version_says_so(
     change(config)
     write_bundle(tmp_path / "i", whole.model, config, whole.tensors, whole.trained_on)
     with pytest.raises(InputError, match=rf"no inverter that can be used: .*{said}"):
-        Inverter.load(tmp_path / "i")
+        SpectralInverter.load(tmp_path / "i")

@@ -39,7 +39,7 @@ def test_chunks_are_the_whole(method: Method, monkeypatch: pytest.MonkeyPatch) -
     voice, steps, f0 = model.voice("béa"), units(150), pitch(300)
     whole = model.synthesize(steps, voice, f0, seed=3)
     monkeypatch.setattr(neural, "_CHUNK_S", 0.35)
-    chunks = list(model.stream(steps, voice, f0, seed=3))
+    chunks = list(model.stream(np.repeat(steps, 2), voice, f0, seed=3))
     assert [len(c) for c in chunks] == [35 * 160] * 8 + [20 * 160]
     np.testing.assert_allclose(np.concatenate(chunks), whole, atol=1e-4 * np.abs(whole).max())
     assert len(whole) == 150 * 320
@@ -50,7 +50,8 @@ def test_ten_thousand_units_take_the_memory_of_a_chunk(method: Method) -> None:
     model = untrained_neural(method, step_ms=10)
     given: list[int] = []
     model.generator.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].shape[1]))
-    chunks = model.stream(units(10_000), model.voice("ana"))
+    steps, voice = units(10_000), model.voice("ana")
+    chunks = model.stream(steps, voice, model.f0_of(steps, voice))
     first = next(chunks)
     assert len(given) == 1  # no more than is needed was computed
     lengths = [len(first), *(len(chunk) for chunk in chunks)]
@@ -73,7 +74,7 @@ def test_exactly_as_long_as_its_units(method: Method, step_ms: float, n: int) ->
 @pytest.mark.parametrize(("step_ms", "hop"), [(10, 160), (12.5, 100), (20, 160), (35, 140)])
 def test_frames_of_at_most_10_ms_and_whole_samples(step_ms: float, hop: int) -> None:
     assert hop_of_frames(step_ms) == hop
-    with pytest.raises(InputError, match=r"of 10\.01 ms can't be parted into frames"):
+    with pytest.raises(InputError, match=r"of 10\.01 ms can't be divided into frames"):
         hop_of_frames(10.01)
 
 
@@ -165,7 +166,7 @@ def test_vectors_that_are_no_voice(vector: np.ndarray) -> None:
 def test_units_that_are_none_or_unknown(wrong: list[int], told: bool) -> None:
     model = untrained_neural()
     f0 = np.full(2 * len(wrong), 100, np.float32) if told else None
-    with pytest.raises(InputError, match=f"units, or some outside 0 … {N_UNITS - 1}"):
+    with pytest.raises(InputError, match=f"unit.*, or some outside 0 … {N_UNITS - 1}"):
         model.synthesize(np.array(wrong, np.int32), model.voice("ana"), f0)
 
 
@@ -234,8 +235,8 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
         (lambda c, _: c["generator"].update(width=16), "of its weights are not those"),
         (lambda c, _: c.update(n_units=9), r"numbers of units: \(9, 8, 8\)"),
         (lambda c, _: c["voices"].append("carl"), r"numbers of voices: \(3, 2, 2\)"),
-        (lambda c, _: c["prosody"].update(step_ms=10), "numbers of ms a step"),
-        (lambda c, _: c.update(step_ms=10), "numbers of ms a step"),
+        (lambda c, _: c["prosody"].update(step_ms=10), "numbers of ms per step"),
+        (lambda c, _: c.update(step_ms=10), "numbers of ms per step"),
         (lambda c, _: c.update(step_ms="20"), "'step_ms' is '20'"),
         (lambda c, _: c["prosody"].update(statistics=[{"log_mean": 4}]), "log_deviation"),
         (lambda c, _: c.update(generator=None), "None"),

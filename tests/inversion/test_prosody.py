@@ -5,19 +5,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_jsonable_python
 
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.units import UnitFile
-from zerochain.inversion.prosody import Prosody, whole_steps
-from zerochain.inversion.prosody_training import ProsodyTask, fit_prosody
-from zerochain.training.config import TrainingConfig
+from zerochain.inversion.prosody import Prosody, ProsodyTask, fit_prosody, whole_steps
+from zerochain.training.config import Recipe
 from zerochain.training.loop import Batch
+from zerochain.training.run import Running
 
-QUICK = TrainingConfig(
-    max_steps=120, validate_every=40, batch_size=8, learning_rate=5e-3, ema_decay=0.9
-)
-VERY_QUICK = TrainingConfig(max_steps=4, validate_every=2, batch_size=2)
+QUICK = Recipe(max_steps=120, validate_every=40, batch_size=8, learning_rate=5e-3, ema_decay=0.9)
+VERY_QUICK = Recipe(max_steps=4, validate_every=2, batch_size=2)
 N_UNITS, N_VOICES = 6, 2
 Speech = tuple[UnitFile, dict[str, np.ndarray], dict[str, int], list[F0Statistics]]
 
@@ -48,7 +47,7 @@ def speech(n: int = 30, seed: int = 0) -> Speech:
 
 @pytest.fixture(scope="module")
 def prosody() -> Prosody:
-    return fit_prosody(*speech(), width=24, training=QUICK)
+    return fit_prosody(*speech(), width=24, recipe=QUICK)
 
 
 def test_context_and_voice_beat_each_units_mean_by_far(prosody: Prosody) -> None:
@@ -139,9 +138,9 @@ def test_unknown_voices_and_units_are_refused(prosody: Prosody) -> None:
         with pytest.raises(InputError, match="voice"):
             prosody.f0(units, voice)
     for wrong in ([], [6], [-1]):
-        with pytest.raises(InputError, match="units"):
+        with pytest.raises(InputError, match="unit"):
             prosody.durations(np.int32(wrong))
-        with pytest.raises(InputError, match="units"):
+        with pytest.raises(InputError, match="unit"):
             prosody.f0(np.int32(wrong))
 
 
@@ -153,7 +152,7 @@ def test_stored_and_restored_it_is_the_same(prosody: Prosody) -> None:
         np.testing.assert_array_equal(
             again.durations(units, voice), prosody.durations(units, voice)
         )
-    assert again.report == prosody.report
+    assert again.report == to_jsonable_python(prosody.report)
     assert again.statistics == prosody.statistics
 
 
@@ -161,7 +160,7 @@ def test_a_voice_can_be_a_speaker_encoders_vector() -> None:
     unit_file, f0, voices, statistics = speech(6)
     references = np.eye(N_VOICES, 5, dtype=np.float32)
     prosody = fit_prosody(
-        unit_file, f0, voices, statistics, references=references, width=8, training=VERY_QUICK
+        unit_file, f0, voices, statistics, references=references, width=8, recipe=VERY_QUICK
     )
     again = Prosody.from_parts(*prosody.parts())
     units = np.int32([1, 2, 3])
@@ -182,7 +181,7 @@ def test_f0_has_a_step_of_its_own_of_at_most_10_ms(step_ms: float) -> None:
         voices,
         statistics,
         width=8,
-        training=VERY_QUICK,
+        recipe=VERY_QUICK,
     )
     contour = prosody.f0(np.int32([1, 2, 3]), 0)
     assert prosody.frame_ms <= 10
@@ -194,9 +193,9 @@ def test_whispered_speech_has_durations_and_no_f0() -> None:
     unit_file, f0, voices, _ = speech(6)
     silent = {name: np.zeros_like(contour) for name, contour in f0.items()}
     statistics = [F0Statistics.of([])] * N_VOICES
-    prosody = fit_prosody(unit_file, silent, voices, statistics, width=8, training=VERY_QUICK)
+    prosody = fit_prosody(unit_file, silent, voices, statistics, width=8, recipe=VERY_QUICK)
     assert prosody.report["z_rmse"] is None
-    assert "nothing is voiced" in prosody.findings[0]
+    assert "no frame is voiced" in prosody.findings[0]
     assert not prosody.f0(np.int32([1, 2, 3]), 0).any()
     assert prosody.durations(np.int32([1, 2, 3]), 0).min() >= 1
 
@@ -205,7 +204,7 @@ def test_one_voice_needs_no_number() -> None:
     unit_file, f0, _, _ = speech(4)
     statistics = [F0Statistics.of(f0.values())]
     prosody = fit_prosody(
-        unit_file, f0, dict.fromkeys(f0, 0), statistics, width=8, training=VERY_QUICK
+        unit_file, f0, dict.fromkeys(f0, 0), statistics, width=8, recipe=VERY_QUICK
     )
     units = np.int32([1, 2, 3])
     np.testing.assert_array_equal(prosody.f0(units), prosody.f0(units, 0))
@@ -224,7 +223,7 @@ def test_bad_training_data_is_refused() -> None:
 
     def fitted(**changed: object) -> None:
         arguments = {"unit_file": unit_file, "f0": f0, "voices": voices, "statistics": statistics}
-        fit_prosody(**{**arguments, **changed}, width=8, training=VERY_QUICK)  # type: ignore[arg-type]
+        fit_prosody(**{**arguments, **changed}, width=8, recipe=VERY_QUICK)  # type: ignore[arg-type]
 
     with pytest.raises(InputError, match=r"'u1'.*NaN"):
         fitted(f0={**f0, "u1": np.full_like(f0["u1"], np.nan)})
@@ -241,10 +240,10 @@ def test_bad_training_data_is_refused() -> None:
 def test_an_interrupted_fit_goes_on_to_the_same_prosody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = TrainingConfig(max_steps=12, validate_every=4, batch_size=2)
+    config = Recipe(max_steps=12, validate_every=4, batch_size=2)
 
     def fitted(folder: Path) -> Prosody:
-        return fit_prosody(*speech(6), width=8, training=config, folder=folder)
+        return fit_prosody(*speech(6), width=8, recipe=config, running=Running(folder=folder))
 
     whole, batch = fitted(tmp_path / "whole"), ProsodyTask.batch
 

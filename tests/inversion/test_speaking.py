@@ -18,12 +18,12 @@ from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units, write_units
 from zerochain.inversion.speaking import Manner, Speaking, load_inverter, moved, synthesize
-from zerochain.inversion.spectral import Inverter
+from zerochain.inversion.spectral import SpectralInverter
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 
@@ -33,9 +33,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`three_voices`; flat/ speaks as ana and béa, its excitation unfiltered; means/ as ana."""
     root = three_voices(tmp_path_factory.mktemp("speaking"))
     untrained_neural(flat=True, unit_model=bundle_id(root / "km")).save(root / "flat")
-    corpus, few = root / "tiny", TrainingConfig(max_steps=4, validate_every=2, batch_size=2)
+    corpus, few = root / "tiny", Recipe(max_steps=4, validate_every=2, batch_size=2)
     train = {"voices": ["ana"], "method": "unit-means"}
-    train_inverter(root / "units.parquet", corpus, root / "means", **train)  # type: ignore[arg-type]
+    train_inverter(root / "units.parquet", corpus, root / "means", **train, prosody=None)  # type: ignore[arg-type]
     train_inverter(root / "units.parquet", corpus, root / "timed", **train, prosody=few)  # type: ignore[arg-type]
     return root
 
@@ -79,7 +79,7 @@ def test_every_wav_is_as_long_as_its_units_and_says_what_spoke_it(
 
 def test_an_inverter_of_any_kind_is_loaded(prepared: Path) -> None:
     assert isinstance(load_inverter(prepared / "flat"), NeuralInverter)
-    assert isinstance(load_inverter(prepared / "means"), Inverter)
+    assert isinstance(load_inverter(prepared / "means"), SpectralInverter)
     with pytest.raises(
         InputError, match="holds a kmeans, not a code2spec or unit-means or convnext"
     ):
@@ -125,7 +125,7 @@ def test_the_voice_has_to_be_chosen_and_known(prepared: Path, heard: Path, tmp_p
     with pytest.raises(ModelMismatchError, match=bundle_id(tmp_path / "other")[:12]):
         spoken(prepared, tmp_path / "w", Speaking(like=like, speakers=tmp_path / "other"), "heard")
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
-    with pytest.raises(InputError, match="no voice can be heard"):
+    with pytest.raises(InputError, match="can't be used to find a voice"):
         spoken(
             prepared,
             tmp_path / "w",
@@ -261,7 +261,11 @@ def test_pitch_of_unknown_speakers_is_that_of_their_recording(
         ("means", Speaking(manner=Manner(flatten=True)), "at the pitch that its units imply"),
         ("means", Speaking(manner=Manner(pitch="exact")), "at the pitch that its units imply"),
         ("means", Speaking(pitch_of=Path("tiny")), "at the pitch that its units imply"),
-        ("means", Speaking(manner=Manner(durations="predicted")), "can't say how long units last"),
+        (
+            "means",
+            Speaking(manner=Manner(durations="predicted")),
+            "can't predict how long units",
+        ),
         ("flat", Speaking("ana", phase="pghi"), "there is no phase to find"),
         ("flat", Speaking("ana", manner=Manner(pitch="exact")), "no pitch to copy exactly"),
     ],

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from conftest import voice
 from spectra import SMALL, magnitude
+from zerochain.features.f0 import F0Statistics
 from zerochain.inversion import phase
 from zerochain.inversion.phase import Phase, reconstruct, stream
-from zerochain.inversion.spectral import Inverter
+from zerochain.inversion.spectral import Code2SpecInverter
 from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 
 N_UNITS = 10
@@ -31,15 +32,17 @@ class Watched(nn.Module):
         return spectrum
 
 
-def inverter(method: Phase = "pghi") -> Inverter:
+def inverter(method: Phase = "pghi") -> Code2SpecInverter:
     torch.manual_seed(0)
     config = Code2SpecConfig(n_units=N_UNITS, n_bins=SMALL.n_bins, width=16)
-    return Inverter(
-        method="code2spec",
-        network=Watched(Code2Spec(config).eval()),
-        options=SMALL,
-        mean=torch.full((SMALL.n_bins,), -2.0),
-        deviation=torch.ones(SMALL.n_bins),
+    return Code2SpecInverter(
+        network=Watched(Code2Spec(config).eval()),  # type: ignore[arg-type]
+        spectrogram=SMALL,
+        mean=np.full(SMALL.n_bins, -2, np.float32),
+        deviation=np.ones(SMALL.n_bins, np.float32),
+        f0=(F0Statistics(5.0, 0.2, 1),),
+        prosody=None,
+        speaker_encoder_id="",
         unit_model="f" * 64,
         n_units=N_UNITS,
         step_ms=40.0,
@@ -54,7 +57,7 @@ def units(n: int) -> np.ndarray:
 
 def test_ten_thousand_units_take_the_memory_of_a_chunk() -> None:
     model, steps = inverter(), units(10_000)
-    chunks = model.stream(steps)
+    chunks = model.stream(np.repeat(steps, 4), model.voice())
     first = next(chunks)
     assert model.network.given == [max(model.network.given)]  # no more than is needed was computed
     lengths = [len(first), *(len(chunk) for chunk in chunks)]
@@ -67,9 +70,9 @@ def test_ten_thousand_units_take_the_memory_of_a_chunk() -> None:
 @pytest.mark.parametrize("n", [1, 250])
 def test_up_to_ten_seconds_are_one_chunk(n: int) -> None:
     model = inverter("pghi-fgla")
-    (wave,) = model.stream(units(n))
+    (wave,) = model.stream(np.repeat(units(n), 4), model.voice())
     assert np.array_equal(wave, model.synthesize(units(n)))
-    whole = reconstruct(model.spectrogram(units(n)), SMALL)
+    whole = reconstruct(model.magnitudes(units(n)), SMALL)
     assert np.array_equal(wave, whole)
     assert len(wave) == n * 640
 
@@ -78,7 +81,7 @@ def test_the_network_hears_across_joints(monkeypatch: pytest.MonkeyPatch) -> Non
     """The spectrogram of a chunk is that of the whole utterance."""
     monkeypatch.setattr(phase, "_CHUNK_S", 0.5)
     model, steps = inverter(), units(50)
-    whole = model.spectrogram(steps)
+    whole = model.magnitudes(steps)
     expected = np.concatenate(list(stream(lambda a, b: whole[a:b], 200, SMALL, "pghi")))
     np.testing.assert_allclose(
         model.synthesize(steps), expected, atol=1e-3 * np.abs(expected).max()

@@ -8,16 +8,16 @@ import pytest
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.inversion.voice_data import chosen_voices
-from zerochain.inversion.voices import named
+from zerochain.inversion.voices import voice_number
 
 NFC, NFD = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
 
 
 def test_of_an_inverter() -> None:
-    assert named(["ana", NFC], NFD) == named(["ana", NFC], NFC) == 1
-    assert named([NFD, NFC], NFC) == 1  # exactly so before all others
+    assert voice_number(["ana", NFC], NFD) == voice_number(["ana", NFC], NFC) == 1
+    assert voice_number([NFD, NFC], NFC) == 1  # exactly so before all others
     with pytest.raises(InputError, match="no voice 'Jose'"):
-        named(["ana", NFC], "Jose")
+        voice_number(["ana", NFC], "Jose")
 
 
 def test_of_a_corpus(make_corpus: Callable[..., Corpus]) -> None:

@@ -11,16 +11,15 @@ from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id, read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.listeners.speaker_encoder import (
+    SpeakerConfig,
     SpeakerEncoder,
     SpeakerTask,
     SpeakerTraining,
     train_speaker_encoder,
 )
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 
-QUICK = TrainingConfig(
-    max_steps=40, batch_size=16, learning_rate=5e-3, validate_every=10, ema_decay=0.9
-)
+QUICK = Recipe(max_steps=40, batch_size=16, learning_rate=5e-3, validate_every=10, ema_decay=0.9)
 TINY = {"width": 12, "dim": 8}
 
 
@@ -53,7 +52,9 @@ def corpus_of(
 
 
 def trained(corpus: Path, out: Path, **changes: Any) -> SpeakerTraining:
-    return train_speaker_encoder(corpus, out, **{"training": QUICK, **TINY, **changes})
+    settings = {name: changes.pop(name) for name in ("held_out",) if name in changes}
+    config = SpeakerConfig(**TINY, **settings)
+    return train_speaker_encoder(corpus, out, **{"config": config, "recipe": QUICK, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_it_tells_speakers_that_it_never_heard(twelve: Path, tmp_path: Path) -> 
     said = read_bundle(tmp_path / "s").config["training"]
     assert said["verification"]["eer"] == test.eer
     assert said["training"]["max_steps"] == 40
-    assert not (tmp_path / "s.training" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "s.training" / "checkpoint.safetensors").exists()  # for more steps
     assert (tmp_path / "s.training" / "log.csv").exists()
 
 
@@ -84,7 +85,7 @@ def test_another_seed_is_another_encoder_tested_on_the_same_speakers(
 ) -> None:
     quick = QUICK.model_copy(update={"max_steps": 2})
     one, two = (
-        trained(twelve, tmp_path / f"s{seed}", training=quick.model_copy(update={"seed": seed}))
+        trained(twelve, tmp_path / f"s{seed}", recipe=quick.model_copy(update={"seed": seed}))
         for seed in (0, 1)
     )
     assert one.held_speakers == two.held_speakers
@@ -95,7 +96,7 @@ def test_interrupted_and_repeated(
     twelve: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = QUICK.model_copy(update={"max_steps": 20})
-    trained(twelve, tmp_path / "whole", training=quick)
+    trained(twelve, tmp_path / "whole", recipe=quick)
     batch = SpeakerTask.batch
 
     def interrupted(task: SpeakerTask, step: int, process: int) -> Any:
@@ -106,12 +107,12 @@ def test_interrupted_and_repeated(
     with monkeypatch.context() as patched:
         patched.setattr(SpeakerTask, "batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            trained(twelve, tmp_path / "s", training=quick)
+            trained(twelve, tmp_path / "s", recipe=quick)
     assert (tmp_path / "s.training" / "checkpoint.safetensors").exists()
     assert not (tmp_path / "s").exists()
     with pytest.raises(InputError, match="other data or other settings"):
-        trained(twelve, tmp_path / "s", training=quick, held_out=0.4)
-    trained(twelve, tmp_path / "s", training=quick)
+        trained(twelve, tmp_path / "s", recipe=quick, held_out=0.4)
+    trained(twelve, tmp_path / "s", recipe=quick)
     assert bundle_id(tmp_path / "s") == bundle_id(tmp_path / "whole")
 
 
@@ -137,7 +138,7 @@ def test_single_recordings_are_divided_in_time(tmp_path: Path) -> None:
     assert (test.targets, test.n_targets, test.n_nontargets) == ("within recordings", 3, 12)
     assert report.n_speakers == 8
     assert report.minutes == pytest.approx(8 * 3 / 60, abs=0.01)  # a second is for validation
-    report = trained(corpus_of(tmp_path / "shorter", [1] * 11, seconds=3.2), tmp_path / "s")
+    report = trained(corpus_of(tmp_path / "shorter", [1] * 11, seconds=3.2), tmp_path / "r")
     assert report.verification is None  # a piece each
     with pytest.raises(InputError, match="8 speakers has a single recording"):
         trained(corpus_of(tmp_path / "short", [1] * 11, seconds=1.0), tmp_path / "t")
@@ -184,5 +185,5 @@ def test_a_recording_with_nan_is_refused(tmp_path: Path) -> None:
 def test_divergence_leaves_no_encoder(twelve: Path, tmp_path: Path) -> None:
     wild = QUICK.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match="diverged"):
-        trained(twelve, tmp_path / "s", training=wild)
+        trained(twelve, tmp_path / "s", recipe=wild)
     assert not (tmp_path / "s").exists()

@@ -24,7 +24,7 @@ class Setting:
         self.corpus, self.wavs, self.encoder_path = corpus, root / "wavs", root / "speakers"
         torch.manual_seed(0)
         self.encoder = SpeakerEncoder(SpeakerNet(SpeakerNetConfig(width=8, dim=6)))
-        self.encoder.save(self.encoder_path, {"corpus": corpus.id}, {})
+        replace(self.encoder, trained_on={"corpus": corpus.id}).save(self.encoder_path)
         rng = np.random.default_rng(0)
         self.real = {u.id: audio.read(corpus.audio_path(u)) for u in corpus.utterances}
         self.made = {}
@@ -182,5 +182,5 @@ def test_unknown_and_missing_utterances(setting: Setting) -> None:
 
 
 def test_an_encoder_of_another_corpus_is_said(setting: Setting) -> None:
-    setting.encoder.save(setting.encoder_path, {"corpus": "another"}, {})
+    replace(setting.encoder, trained_on={"corpus": "another"}).save(setting.encoder_path)
     assert any("trained on another corpus" in note for note in setting.score().notes)

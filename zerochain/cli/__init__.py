@@ -112,16 +112,16 @@ INVERT = LazyGroup(
             "CORPUS.",
         ),
         "train-neural": (
-            "zerochain.cli.invert_neural:train_neural",
+            "zerochain.cli.invert:train_neural",
             "Train a neural inverter on the UNITS and the recordings of a voice, or several, of a "
             "CORPUS.",
         ),
         "synthesize": (
-            "zerochain.cli.invert_speaking:synthesize",
+            "zerochain.cli.invert:synthesize",
             "Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.",
         ),
         "convert": (
-            "zerochain.cli.invert_speaking:convert",
+            "zerochain.cli.invert:convert",
             "Speak what a RECORDING says with an INVERTER, into the WAV called OUT.",
         ),
     },

@@ -1,10 +1,10 @@
-"""Stage 3 on the command line: train an inverter that predicts spectrograms."""
+"""Stage 3 on the command line: train inverters, and speak with them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -12,26 +12,43 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Command,
-    checked,
+    as_options,
+    channel_option,
     device_option,
     out_option,
     seed_option,
-    training_config,
-    training_options,
 )
+from zerochain.cli.options import options_of, recipe_options, running_options
 from zerochain.cli.printing import training_text
-
-if TYPE_CHECKING:
-    from zerochain.inversion.code2spec import AdversaryOptions
+from zerochain.errors import counted
+from zerochain.inversion import pitch, prosody, spectral, waveform
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.methods import (
+    SPECTRAL_METHODS,
+    WAVEFORM_METHODS,
+    SpectralMethod,
+    WaveformMethod,
+)
+from zerochain.inversion.phase import Phase
+from zerochain.inversion.speaking import Manner, Speaking
+from zerochain.inversion.speaking import synthesize as synthesize_files
+from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
+from zerochain.inversion.stage import train_inverter
+from zerochain.inversion.waveform import WaveformConfig
+from zerochain.recordings import convert as convert_recording
+from zerochain.training.config import Recipe
+from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.run import Running
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def voice_options(function: F) -> F:
-    """`--voice`, `--all-voices`, `--speakers`, `--split`; `asked_voices` reads the first two."""
+    """`--voice`, `--all-voices`, `--speakers`, `--split`; `_asked_voices` reads the first two."""
     options = [
         click.option(
             "--voice",
+            "voices",
             multiple=True,
             help="A target speaker; repeatable, and not needed where there is only one.",
         ),
@@ -41,8 +58,8 @@ def voice_options(function: F) -> F:
         click.option(
             "--speakers",
             type=FOLDER,
-            help="A speaker encoder ('zerochain speakers train'), to tell several voices apart "
-            "and to speak like others.",
+            help="A speaker encoder ('zerochain speakers train'), by whose vectors voices are "
+            "known, so that others can speak as well.",
         ),
         click.option("--split", help="Train on the utterances of this split alone."),
     ]
@@ -51,92 +68,11 @@ def voice_options(function: F) -> F:
     return function
 
 
-def asked_voices(values: dict[str, Any]) -> tuple[str, ...] | None:
-    """Take `--voice` and `--all-voices` out of a command's options; None stands for all."""
-    voices, all_voices = values.pop("voice"), values.pop("all_voices")
+def _asked_voices(voices: tuple[str, ...], all_voices: bool) -> tuple[str, ...] | None:
+    """As `train_inverter` takes them; None stands for all."""
     if voices and all_voices:
         raise click.BadParameter("--voice and --all-voices exclude each other")
     return None if all_voices else voices
-
-
-def said_of_training(out: Path, method: str, report: Mapping[str, Any]) -> None:
-    """Say how a training went."""
-    click.echo(f"{out}: {method} from {report['minutes']:.1f} min of speech")
-    if "steps" not in report:
-        return
-    click.echo(f"  {training_text(report)}")
-    for complaint in report.get("complaints", []):
-        click.echo(f"  WARNING: {complaint}")
-
-
-def adversary_options(function: F) -> F:
-    """`--adversary`, `--alpha`, `--beta`, …; `_adversary` reads them."""
-    options = [
-        click.option(
-            "--adversary",
-            type=click.Choice(["none", "lsgan", "wgan"]),
-            default="lsgan",
-            show_default=True,
-            help="The discriminator's loss, or none: reconstruction alone.",
-        ),
-        click.option(
-            "--alpha",
-            type=click.FloatRange(min=0, min_open=True),
-            default=10.0,
-            show_default=True,
-            help="Weight of the squared error beside the adversary.",
-        ),
-        click.option(
-            "--beta",
-            type=click.FloatRange(min=0),
-            default=1.0,
-            show_default=True,
-            help="Weight of the adversary; as published.",
-        ),
-        click.option(
-            "--feature-matching",
-            type=click.FloatRange(min=0),
-            default=0.0,
-            show_default=True,
-            help="Weight of the differences inside the discriminator.",
-        ),
-        click.option(
-            "--adversary-from",
-            type=click.IntRange(min=1),
-            help="The first step with the adversary.  [default: after a third of the steps]",
-        ),
-        click.option(
-            "--adversary-width",
-            type=click.IntRange(min=1),
-            default=16,
-            show_default=True,
-            help="Channels of the discriminator's first layer.",
-        ),
-        click.option(
-            "--adversary-frames",
-            type=click.IntRange(min=1),
-            default=32,
-            show_default=True,
-            help="Frames of each training segment that the discriminator looks at.",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _adversary(values: dict[str, Any]) -> AdversaryOptions:
-    """Take the values of `adversary_options` out of a command's."""
-    from zerochain.inversion.code2spec import AdversaryOptions
-
-    return checked(
-        AdversaryOptions,
-        form=values.pop("adversary"),
-        from_step=values.pop("adversary_from"),
-        width=values.pop("adversary_width"),
-        n_frames=values.pop("adversary_frames"),
-        **{name: values.pop(name) for name in ("alpha", "beta", "feature_matching")},
-    )
 
 
 @click.command(
@@ -148,90 +84,261 @@ def _adversary(values: dict[str, Any]) -> AdversaryOptions:
 @voice_options
 @click.option(
     "--method",
-    type=click.Choice(["code2spec", "unit-means"]),
+    type=click.Choice(SPECTRAL_METHODS),
     default="code2spec",
     show_default=True,
     help="The network, or the baseline: each unit's mean spectrum.",
 )
-@click.option(
-    "--width",
-    type=click.IntRange(min=8),
-    default=256,
-    show_default=True,
-    help="Channels of a layer, a multiple of 8; published: 1024 --plain.",
-)
-@click.option(
-    "--scale",
-    type=click.Choice(["log", "linear"]),
-    default="log",
-    show_default=True,
-    help="Which magnitudes it predicts.",
-)
-@click.option(
-    "--correct-means/--plain",
-    default=True,
-    show_default=True,
-    help="Correct each unit's mean spectrum, or predict from nothing as published.",
-)
-@adversary_options
+@options_of(SpectralConfig, spectral.RECIPE)
+@options_of(AdversaryConfig, into="adversary")
 @click.option(
     "--prosody-steps",
     type=click.IntRange(min=0),
-    default=600,
+    default=prosody.RECIPE.max_steps,
     show_default=True,
-    help="Training of the units' durations, for units that come without; 0: none.",
+    help="Training steps of the units' durations, for units that come without; 0: none.",
 )
-@training_options(steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
 @out_option("the inverter; <out>.training gets the checkpoint and log.csv")
-@seed_option
-@device_option
+@running_options
 def train(
     units: Path,
     corpus: Path,
+    voices: tuple[str, ...],
+    all_voices: bool,
     speakers: Path | None,
     split: str | None,
-    method: Any,
-    width: int,
-    scale: Any,
-    correct_means: bool,
+    method: SpectralMethod,
+    config: SpectralConfig,
+    adversary: AdversaryConfig,
+    recipe: Recipe,
     prosody_steps: int,
-    restart: bool,
-    tensorboard: bool,
     out: Path,
-    seed: int,
-    device: str,
-    **values: Any,
+    running: Running,
 ) -> None:
     """Train an inverter on the UNITS and the recordings of a voice, or several, of a CORPUS.
 
     Interrupted, it goes on where it stopped when the same command is given again. With an
     adversary it takes all its steps; without one it stops when it no longer improves.
     """
-    from zerochain.inversion.prosody_training import TRAINING
-    from zerochain.inversion.stage import train_inverter
-    from zerochain.training.device import is_main_process, resolve_device
-
-    if width % 8:
-        raise click.BadParameter(f"--width {width} is not a multiple of 8")
-    _, report = train_inverter(
+    steps = {"max_steps": prosody_steps, "seed": recipe.seed}
+    inverter, report = train_inverter(
         units,
         corpus,
         out,
-        voices=asked_voices(values),
+        method=method,
+        voices=_asked_voices(voices, all_voices),
         speakers=speakers,
         split=split,
-        method=method,
-        width=width,
-        scale=scale,
-        correct_means=correct_means,
-        adversary=_adversary(values),
-        training=training_config(values, seed),
-        prosody=TRAINING.model_copy(update={"max_steps": prosody_steps, "seed": seed})
-        if prosody_steps
-        else None,
-        device=resolve_device(device),
-        restart=restart,
-        tensorboard=tensorboard,
+        config=config.model_copy(update={"adversary": adversary}),
+        recipe=recipe,
+        prosody=prosody.RECIPE.model_copy(update=steps) if prosody_steps else None,
+        running=running,
     )
-    if is_main_process():
-        said_of_training(out, method, report)
+    _print_training(out, inverter, report)
+
+
+@click.command(
+    "train-neural",
+    cls=Command,
+    example="zerochain invert train-neural units.parquet corpora/mine --voice ana "
+    "--out inverters/x",
+)
+@click.argument("units", type=FILE)
+@click.argument("corpus", type=FOLDER)
+@voice_options
+@click.option(
+    "--generator",
+    type=click.Choice(WAVEFORM_METHODS),
+    default="convnext",
+    show_default=True,
+    help="Ours, which filters a harmonic excitation, or HiFi-GAN as published.",
+)
+@options_of(WaveformConfig, waveform.RECIPE)
+@recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0")
+@recipe_options(prosody.RECIPE, only=["max_steps"], prefix="prosody", into="prosody_recipe")
+@out_option("the inverter; <out>.training gets checkpoints and logs")
+@running_options
+def train_neural(
+    units: Path,
+    corpus: Path,
+    voices: tuple[str, ...],
+    all_voices: bool,
+    speakers: Path | None,
+    split: str | None,
+    generator: WaveformMethod,
+    config: WaveformConfig,
+    recipe: Recipe,
+    f0: Recipe,
+    prosody_recipe: Recipe,
+    out: Path,
+    running: Running,
+) -> None:
+    """Train a neural inverter on the UNITS and the recordings of a voice, or several, of a CORPUS.
+
+    It learns F0 units, durations and F0 of units, then the generator. Any of its voices speaks
+    the units of any other, at any pitch and rate ('invert synthesize'). Interrupted, it goes on
+    where it stopped when the same command is given again.
+    """
+    inverter, report = train_inverter(
+        units,
+        corpus,
+        out,
+        method=generator,
+        voices=_asked_voices(voices, all_voices),
+        speakers=speakers,
+        split=split,
+        config=config,
+        recipe=recipe,
+        f0=f0,
+        prosody=prosody_recipe,
+        running=running,
+    )
+    _print_training(out, inverter, report)
+
+
+def _print_training(out: Path, inverter: Inverter, report: Mapping[str, Any]) -> None:
+    """How a training went."""
+    if not is_main_process():
+        return
+    click.echo(f"{out}: {inverter.method} from {report['minutes']:.1f} min of speech")
+    if "steps" not in report:
+        return
+    click.echo(f"  {training_text(report)}")
+    command = click.get_current_context().command
+    assert isinstance(command, Command)
+    for complaint in report["complaints"]:
+        click.echo(f"  WARNING: {as_options(complaint, command.options)}")
+
+
+def speaking_options(function: F) -> F:
+    """The voice, and how it speaks; `asked_speaking` reads them."""
+    options = [
+        click.option("--voice", help="The voice; not needed where the inverter has only one."),
+        click.option("--like", type=FILE, help="Speak like this recording; takes --speakers."),
+        click.option(
+            "--speakers",
+            type=FOLDER,
+            help="The speaker encoder that the inverter was trained with.",
+        ),
+        click.option(
+            "--semitones",
+            type=click.FloatRange(-60, 60),
+            default=0.0,
+            show_default=True,
+            help="Raise the pitch by so much.",
+        ),
+        click.option("--flatten", is_flag=True, help="Speak at one pitch, the voice's mean."),
+        click.option(
+            "--rate",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Rate of speech: 1.2 is a fifth faster.",
+        ),
+        click.option(
+            "--durations",
+            type=click.Choice(["given", "predicted"]),
+            default="given",
+            show_default=True,
+            help="Units last as long as in the file, or, repeats merged, as the inverter predicts.",
+        ),
+        click.option(
+            "--pitch",
+            type=click.Choice(["units", "exact"]),
+            default="units",
+            show_default=True,
+            help="Recordings' pitch goes through F0 units, or is copied, moved to the voice.",
+        ),
+        click.option(
+            "--phase",
+            type=click.Choice(get_args(Phase)),
+            help="How the phase of spectrograms is found.  [default: pghi-fgla]",
+        ),
+        seed_option,
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def asked_speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
+    """The values of `speaking_options`."""
+    voice, like, speakers = (values.pop(name) for name in ("voice", "like", "speakers"))
+    if (like is None) != (speakers is None) or (like is not None and voice is not None):
+        raise click.BadParameter("--like and --speakers go together, and without --voice")
+    phase, seed = values.pop("phase"), values.pop("seed")
+    return Speaking(voice, like, speakers, pitch_of, Manner(**values), phase, seed)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain invert synthesize inverters/x units.parquet --out wavs/",
+)
+@click.argument("inverter", type=FOLDER)
+@click.argument("units", type=FILE)
+@speaking_options
+@click.option(
+    "--pitch-of",
+    type=FOLDER,
+    help="The corpus of the recordings whose pitch is taken.  [default: the inverter predicts it]",
+)
+@out_option("the folder of wavs, one an utterance")
+@device_option
+def synthesize(inverter: Path, units: Path, out: Path, device: str, **values: Any) -> None:
+    """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.
+
+    \b
+    Resynthesis:       … --pitch-of corpora/mine
+    voice conversion:  … --pitch-of corpora/mine --voice OTHER (or --like recording.wav)
+    pitch conversion:  … --semitones 3, or --flatten
+    faster:            … --rate 1.2
+
+    Pitch and --flatten take a neural inverter. Units that come without durations, as of a
+    translation, take --durations predicted. --like takes an inverter trained with a speaker
+    encoder.
+    """
+    ids = synthesize_files(
+        inverter, units, out, asked_speaking(**values), device=resolve_device(device)
+    )
+    click.echo(f"{out}: {counted(len(ids), 'wav')}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain invert convert inverters/x models/km256 in.wav out.wav --voice ana",
+)
+@click.argument("inverter", type=FOLDER)
+@click.argument("model", type=FOLDER)
+@click.argument("recording", type=FILE)
+@click.argument("out", type=FILE)
+@channel_option
+@speaking_options
+@device_option
+def convert(
+    inverter: Path,
+    model: Path,
+    recording: Path,
+    out: Path,
+    channel: str,
+    device: str,
+    **values: Any,
+) -> None:
+    """Speak what a RECORDING says with an INVERTER, into the WAV called OUT.
+
+    MODEL is the unit model that the inverter was trained with. A neural inverter follows the
+    recording's pitch.
+    """
+    speaking = asked_speaking(**values)
+    made = convert_recording(
+        inverter,
+        model,
+        recording,
+        out,
+        speaking,
+        channel=channel,
+        device=resolve_device(device),
+    )
+    click.echo(
+        f"{out}: {made.duration_s:.2f} s of speech in {made.seconds:.1f} s "
+        f"(real-time factor {made.real_time_factor:.2f}, with reading the models)"
+    )

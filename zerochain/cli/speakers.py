@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from zerochain.cli.common import (
-    FOLDER,
-    Command,
-    device_option,
-    out_option,
-    seed_option,
-    split_option,
-    training_config,
-    training_options,
-)
+from zerochain.cli.common import FOLDER, Command, out_option, split_option
+from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import print_facts, training_text
-
-if TYPE_CHECKING:
-    from zerochain.listeners.speaker_encoder import SpeakerTraining
+from zerochain.errors import counted
+from zerochain.listeners.speaker_encoder import (
+    RECIPE,
+    SpeakerConfig,
+    SpeakerTraining,
+    train_speaker_encoder,
+)
+from zerochain.training.config import Recipe
+from zerochain.training.device import is_main_process
+from zerochain.training.run import Running
 
 
 @click.command(
@@ -30,50 +29,28 @@ if TYPE_CHECKING:
 )
 @click.argument("corpus", type=FOLDER)
 @split_option
-@click.option(
-    "--held-out",
-    type=click.FloatRange(0, 0.5, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Part of the speakers that it is tested on, three at least; needs ten speakers.",
-)
-@click.option(
-    "--width",
-    type=click.IntRange(min=1),
-    default=128,
-    show_default=True,
-    help="Channels of a layer.",
-)
-@click.option(
-    "--dim", type=click.IntRange(min=1), default=128, show_default=True, help="Of the vector."
-)
-@training_options(
-    steps=600,
-    batch_size=64,
-    learning_rate=2e-3,
-    validate_every=100,
-    patience=8,
-    annealing="cosine",
-)
+@options_of(SpeakerConfig, RECIPE)
 @out_option("the encoder; <out>.training gets the checkpoint and log.csv")
-@seed_option
-@device_option
-def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> None:
+@running_options
+def train(
+    corpus: Path,
+    out: Path,
+    split: str | None,
+    config: SpeakerConfig,
+    recipe: Recipe,
+    running: Running,
+) -> None:
     """Train a speaker encoder on the speaker labels of a CORPUS: recordings to voice vectors.
 
-    It is tested on speakers that it never heard, or, with fewer than ten in all, on utterances
-    that it never heard: whether two pieces of about 2.5 s are of one speaker. Interrupted, it goes
-    on where it stopped when the same command is given again.
+    It is tested on speakers held out from training, or, with fewer than ten in all, on utterances
+    held out: whether two pieces of about 2.5 s are of one speaker. Interrupted, it goes on where
+    it stopped when the same command is given again.
 
     Score an inverter that is conditioned by an encoder with another one: train it with another
     --seed.
     """
-    from zerochain.listeners.speaker_encoder import train_speaker_encoder
-    from zerochain.training.device import is_main_process, resolve_device
-
-    training = training_config(options, seed)
     report = train_speaker_encoder(
-        corpus, out, training=training, device=resolve_device(device), **options
+        corpus, out, split=split, config=config, recipe=recipe, running=running
     )
     if is_main_process():
         print_facts(f"speaker encoder {out}", _facts(report))
@@ -81,8 +58,8 @@ def train(corpus: Path, out: Path, seed: int, device: str, **options: Any) -> No
 
 def _facts(report: SpeakerTraining) -> dict[str, str]:
     facts = {
-        "trained on": f"{report.n_speakers} speakers, {report.n_utterances} utterances, "
-        f"{report.minutes:.1f} min",
+        "trained on": f"{counted(report.n_speakers, 'speaker')}, "
+        f"{counted(report.n_utterances, 'utterance')}, {report.minutes:.1f} min",
         "training": training_text(asdict(report)),
     }
     if report.excluded:
@@ -98,7 +75,7 @@ def verdict(held: str, verification: Mapping[str, Any] | None) -> str:
     """An equal error rate and what it rests on, from what a bundle says of its test."""
     if verification is None:
         return "undefined: too few utterances to hold out pairs of one speaker and of two"
-    of = "speakers that it never heard" if held == "speakers" else "known speakers"
+    of = "held-out speakers" if held == "speakers" else "known speakers"
     return (
         f"{100 * verification['eer']:.1f} % on {verification['n_speakers']} {of}: "
         f"{verification['n_targets']:,} pairs of pieces of one speaker "

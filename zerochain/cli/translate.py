@@ -352,10 +352,10 @@ def speech(
     click.echo(f"{out}: {counted(made.n_units, 'unit')}, {made.duration_s:.2f} s of speech")
     stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in made.seconds.items())
     click.echo(
-        f"  {stages} for a recording of {made.heard_s:.2f} s (real-time factor "
+        f"  {stages} for a recording of {made.source_s:.2f} s (real-time factor "
         f"{made.real_time_factor:.2f}, with reading the models)"
     )
-    if made.is_still:
+    if made.is_silent:
         click.echo("  the recording is silent, so the translation is hallucinated", err=True)
     if made.is_cut:
         click.echo("  cut at the length limit, as decoding did not end", err=True)

@@ -97,6 +97,35 @@ def extracted(
         yield extract(corpus, options, Path(folder) / "features", device=device, jobs=jobs)
 
 
+def extracted_from(
+    waves: Mapping[str, audio.Waveform],
+    options: Options,
+    *,
+    speakers: Mapping[str, str | None] | None = None,
+    device: str = "cpu",
+) -> Features:
+    """Features in memory of waveforms at hand, mono at 16 kHz: those that `extract` writes.
+
+    Args:
+        waves: utterance → samples (n,).
+        speakers: of the same utterances, where they are known.
+
+    Raises:
+        InputError: as the extractor: no samples, or NaN.
+    """
+    if device == "cpu" and not isinstance(options, SslOptions):
+        arrays = _on_one_thread(list(waves.values()), options)
+    else:
+        arrays = _extractor(options, device)(list(waves.values()))
+    return Features.from_arrays(
+        dict(zip(waves, arrays, strict=True)),
+        speakers=speakers,
+        extractor=options.kind,
+        options=options.model_dump(),
+        step_ms=options.step_ms,
+    )
+
+
 def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Options:
     """What to extract from recordings for a model, given the kind of features it was fitted on.
 
@@ -181,11 +210,15 @@ def _read(path: Path, segments: list[Segment]) -> Iterator[audio.Waveform]:
 
 
 def _extract_shard(shard: list[Segment], options: Options) -> list[NDArray[np.float32]]:
+    return _on_one_thread(_read_shard(shard), options)
+
+
+def _on_one_thread(waves: Sequence[audio.Waveform], options: Options) -> list[NDArray[np.float32]]:
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the processes share the cores
     try:
-        return _extractor(options, "cpu")(_read_shard(shard))
+        return _extractor(options, "cpu")(waves)
     finally:
         torch.set_num_threads(threads)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.signal import firwin, oaconvolve
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
@@ -151,6 +150,8 @@ def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.de
 
 def _low_band(wave: Waveform) -> NDArray[np.float32]:
     """The band in which F0 is searched, at half the rate: (n,) → (⌈n / 2⌉,), in blocks."""
+    from scipy.signal import oaconvolve  # late: its import takes half a second
+
     taps = _band_pass()
     half = len(taps) // 2
     padded = np.pad(wave, half)
@@ -161,6 +162,8 @@ def _low_band(wave: Waveform) -> NDArray[np.float32]:
 
 @lru_cache
 def _band_pass() -> NDArray[np.float32]:
+    from scipy.signal import firwin  # late, as above
+
     return np.asarray(firwin(_N_TAPS, _BAND_HZ, fs=SAMPLE_RATE, pass_zero=False), np.float32)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 N = TypeVar("N", bound="nn.Module")
+_SPARE = 1 << 22  # numbers that a network may hold beside its weights, such as windows
 
 
 def weights_of(network: nn.Module) -> dict[str, NDArray[Any]]:
@@ -24,16 +27,18 @@ def with_weights(
 ) -> N:
     """The network that `make` makes with these weights (copied), on a device, out of training.
 
-    It is made without memory first, to see that the weights are its own: the configuration of a
-    damaged bundle may ask for terabytes.
+    Initial weights aren't drawn, and a network of more numbers than the weights hold is refused
+    while it is made: the configuration of a damaged bundle may ask for terabytes.
 
     Raises:
         ValueError: they are not this network's.
     """
+    # torch is imported late: formats are read without it.
     import torch
 
-    with torch.device("meta"):
-        expected = {n: (tuple(t.shape), t.dtype) for n, t in make().state_dict().items()}
+    with _unfilled(_SPARE + 2 * sum(w.size for w in weights.values())):
+        network = make()
+    expected = {n: (tuple(t.shape), t.dtype) for n, t in network.state_dict().items()}
     given = {n: (w.shape, torch.from_numpy(np.empty(0, w.dtype)).dtype) for n, w in weights.items()}
     wrong = sorted(n for n in expected.keys() | given.keys() if expected.get(n) != given.get(n))
     if wrong:
@@ -41,6 +46,37 @@ def with_weights(
             f"{len(wrong)} of its weights are not those of such a network: {wrong[0]} is "
             f"{given.get(wrong[0])}, not {expected.get(wrong[0])}"
         )
-    network = make()
     network.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
     return network.to(device).eval()
+
+
+def _unfilled(n_numbers: int) -> AbstractContextManager[Any]:
+    """While it lasts, torch.nn.init does nothing, and tensors may have so many numbers together.
+
+    Networks on the device "meta" would take no memory at all, but torch imports its compiler, for
+    a second, as soon as anything is computed there.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    sized = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+
+    class Unfilled(TorchFunctionMode):
+        left = n_numbers
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return kwargs["tensor"] if "tensor" in kwargs else args[0]
+            if func in sized:
+                size = kwargs.get(
+                    "size", args[0] if args and isinstance(args[0], Sequence) else args
+                )
+                self.left -= math.prod(size)
+                if self.left < 0:
+                    raise ValueError("its weights are not those of such a network, but fewer")
+            return func(*args, **kwargs)
+
+    return Unfilled()

@@ -1,17 +1,17 @@
-"""F0 contours between steps: checked, and resampled from one step to another.
+"""F0 units: a voice's pitch movements as 20 units at 12.5 Hz, free of the voice.
 
-Train an F0 VQ-VAE, and measure it.
+A VQ-VAE of log F0, normalised by each voice's mean and deviation, and voicing (Polyak et al.,
+Interspeech 2021): contours of 5 ms go in, a unit per 80 ms comes out, and a contour in any voice
+comes back. Contours are Hz, 0 where unvoiced; `resampled` moves them between steps.
 
-F0 units: what a voice's pitch does, free of who speaks, in 20 units at 12.5 Hz.
+From top to bottom: the recipe, contours, the quantizer, its training.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -20,20 +20,24 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import Bundled
 from zerochain.formats.units import UnitFile
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.f0_vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig, n_units_of
 from zerochain.modules.vqvae import CollapseWarning
-from zerochain.training.checkpoint import fingerprint
-from zerochain.training.config import TrainingConfig
+from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
-from zerochain.training.loop import Batch, Trained, Update, train
-from zerochain.training.outcome import Outcome
+from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.split import validation_ids
+from zerochain.training.task import Batch, Update
+
+RECIPE = Recipe(max_steps=1500, batch_size=32, ema_decay=0.99)
+"""A minute or two on a CPU."""
+_COLLAPSED = 0.25  # the share of codes in use below which little of the pitch is kept
+_CROP_FRAMES = 256  # 1.3 s: longer than the reach of a unit
+_LONG_CROPS, _LONG_CROP = 16, 2048
 
 
 def check_contour(f0: Contour, name: str) -> None:
@@ -81,114 +85,6 @@ def _log(f0: Contour) -> NDArray[np.float64]:
     return np.asarray(np.log(np.where(f0 > 0, f0, 1).astype(np.float64)))
 
 
-_CROP_FRAMES = 256  # 1.3 s: longer than what a unit sees
-_LONG_CROPS, _LONG_CROP = 16, 2048
-
-
-class F0Task:
-    """Error of z and of voicing, each a mean over what is voiced or real, and the quantizer's."""
-
-    def __init__(
-        self, network: F0Vqvae, learned: Crops, kept: Crops, config: TrainingConfig, device: str
-    ) -> None:
-        self.networks: dict[str, nn.Module] = {"f0": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "f0": torch.optim.Adam(network.parameters(), config.learning_rate)
-        }
-        self._learned, self._kept, self._config, self._device = learned, kept, config, device
-        self._start(network)
-
-    def _start(self, network: F0Vqvae) -> None:
-        """Codes begin where latents are, so that all are of use from the first step on."""
-        batch = self.batch(0, 0)  # step 0 is no step of the training
-        with torch.no_grad():
-            latents = network.train().latents(batch["z"], batch["voiced"], batch["lengths"])
-        flat = latents.flatten(0, 1)
-        chosen = torch.randint(len(flat), (network.config.n_units,))
-        network.quantizer.start(flat[chosen])
-
-    def batch(self, step: int, process: int) -> Batch:
-        """Random crops of the training utterances."""
-        seed = (self._config.seed, step, process)
-        return self._learned.random(self._config.batch_size, _CROP_FRAMES, seed)
-
-    def training_step(
-        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
-    ) -> Mapping[str, Tensor]:
-        """One step of all parts."""
-        made = networks["f0"](batch["z"], batch["voiced"], batch["lengths"])
-        errors = _errors(made.z, made.voicing, batch)
-        loss = errors.loss + made.quantized.loss
-        update("f0", loss)
-        return {
-            "train_loss": loss,
-            "z": errors.z / errors.n_voiced.clamp(min=1),
-            "voicing": errors.voicing / errors.n_real,
-            "perplexity": made.quantized.perplexity,
-            "n_used": made.quantized.n_used,
-        }
-
-    def validate(self, network: nn.Module) -> float:
-        """Error of z and voicing of the held-out utterances."""
-        total: F0Errors | None = None
-        for batch in _batches(self._kept, self._device):
-            made = network(batch["z"], batch["voiced"], batch["lengths"])
-            errors = _errors(made.z, made.voicing, batch)
-            total = errors if total is None else total + errors
-        assert total is not None
-        return float(total.loss)
-
-
-def frames_of(f0: Contour, statistics: F0Statistics, name: str) -> dict[str, NDArray[np.float32]]:
-    """What the network sees of a contour: "z" and "voiced", (T,) each; `name` is for errors."""
-    check_contour(f0, name)
-    return {"z": statistics.normalised(f0), "voiced": (f0 > 0).astype(np.float32)}
-
-
-def _errors(z: Tensor, voicing: Tensor, batch: Batch) -> F0Errors:
-    real = mask_of(batch["lengths"], batch["z"].shape[1])
-    return F0Errors.of(z, voicing, batch["z"], batch["voiced"], real)
-
-
-def measured(
-    network: F0Vqvae, learned: Crops, kept: Crops, trained: Trained, device: str
-) -> dict[str, Any]:
-    """How training went, what codes training speech uses, and what they keep of the held-out."""
-    counts = np.zeros(network.config.n_units, np.int64)
-    wrong = squares = 0.0
-    with torch.inference_mode():
-        for batch in _batches(learned, device):
-            units = network.encode(batch["z"], batch["voiced"], batch["lengths"])
-            real = mask_of(n_units_of(batch["lengths"]), units.shape[1]) > 0
-            counts += np.bincount(units[real].cpu().numpy(), minlength=len(counts))
-        for batch in _batches(kept, device):
-            made = network(batch["z"], batch["voiced"], batch["lengths"])
-            real = mask_of(batch["lengths"], batch["z"].shape[1]) > 0
-            said, voiced = made.voicing > 0, batch["voiced"] > 0
-            wrong += float(((said != voiced) & real).sum())
-            squares += float((made.z - batch["z"])[voiced].square().sum())
-    shares = counts[counts > 0] / counts.sum()
-    n_voiced = float(kept.arrays["voiced"].sum())
-    return {
-        **asdict(Outcome.of(trained, network)),
-        "voiced": float(learned.arrays["voiced"].mean()),
-        "n_used": len(shares),
-        "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
-        "held_out_voicing_error": wrong / len(kept.arrays["voiced"]),
-        "held_out_z_rmse": (squares / n_voiced) ** 0.5 if n_voiced else None,
-    }
-
-
-def _batches(crops: Crops, device: str) -> Iterator[Batch]:
-    """Everything once, in long crops."""
-    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
-        yield {name: value.to(device) for name, value in batch.items()}
-
-
-TRAINING = TrainingConfig(max_steps=1500, batch_size=32, ema_decay=0.99)
-_COLLAPSED = 0.25  # the part of the codes in use below which pitch is hardly told
-
-
 class _Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -202,7 +98,7 @@ class F0Quantizer(Bundled):
 
     Attributes:
         step_ms: of a frame of F0; a unit lasts 16 frames.
-        report: how it was trained, and what its units keep of held-out utterances.
+        report: how it was trained, and the errors of its units on held-out utterances.
     """
 
     MODEL = "f0-vqvae"
@@ -223,21 +119,16 @@ class F0Quantizer(Bundled):
         statistics: Sequence[F0Statistics],
         *,
         config: F0VqvaeConfig | None = None,
-        training: TrainingConfig = TRAINING,
+        recipe: Recipe = RECIPE,
         step_ms: float = 5.0,
-        folder: Path | None = None,
-        device: str = "cpu",
-        restart: bool = False,
-        tensorboard: bool = False,
+        running: Running | None = None,
     ) -> Self:
         """Learn F0 units.
 
         Args:
             f0: contours of the training speech, Hz (T,) each, 0 where unvoiced.
-            voices: of the same utterances, the number of who speaks.
+            voices: of the same utterances, the number of the voice.
             statistics: of each voice, by its number.
-            folder: of this fit's own, for the checkpoint and log.csv; None: nothing is kept, and
-                an interrupted fit starts anew.
 
         Raises:
             InputError: fewer than two utterances, a contour with NaN, or divergence.
@@ -251,27 +142,14 @@ class F0Quantizer(Bundled):
             Crops.of([utterances[i] for i in ids], voices=[voices[i] for i in ids]) for ids in sides
         )
         config = config or F0VqvaeConfig()
-        torch.manual_seed(training.seed)
+        running = running or Running()
+        torch.manual_seed(recipe.seed)
         network = F0Vqvae(config)
-        task = F0Task(network, learned, kept, training, device)
-        settings = {
-            "network": config.model_dump(),
-            "training": training.model_dump(),
-            "data": [learned.digest, kept.digest],
-        }
-        with nullcontext(folder) if folder else scratch() as place:
-            trained = train(
-                task,
-                training,
-                Path(place),
-                fingerprint=fingerprint(settings),
-                device=device,
-                restart=restart,
-                tensorboard=tensorboard,
-            )
-        network.load_state_dict(trained.weights)
-        network.to(device).eval()
-        report = measured(network, learned, kept, trained, device)
+        task = F0Task(network, learned, kept, recipe, running.device)
+        inputs = {"network": config.model_dump(), "data": [learned.digest, kept.digest]}
+        fitted = fit(task, recipe, running, inputs=inputs)
+        network.to(running.device)
+        report = measured(network, learned, kept, fitted, running.device)
         quantizer = cls(network, step_ms, report)
         for finding in quantizer.findings:
             warnings.warn(finding, CollapseWarning, stacklevel=2)
@@ -291,8 +169,8 @@ class F0Quantizer(Bundled):
         """What deserves a look."""
         if self.report["voiced"] == 0:
             return [
-                "no frame of the training speech is voiced (whispered, or silent): F0 units say "
-                "nothing, and all contours come back unvoiced"
+                "no frame of the training speech is voiced (whispered, or silent): F0 units carry "
+                "no pitch, and all contours come back unvoiced"
             ]
         if self.report["n_used"] < _COLLAPSED * self.n_units:
             return [_collapse(self.report["n_used"], self.n_units)]
@@ -303,7 +181,7 @@ class F0Quantizer(Bundled):
 
         Args:
             f0: Hz (T,), 0 where unvoiced.
-            statistics: of whoever speaks.
+            statistics: of the voice.
 
         Returns:
             (⌈T / 16⌉,)
@@ -336,7 +214,7 @@ class F0Quantizer(Bundled):
         with torch.inference_mode():
             codes = torch.from_numpy(units.astype(np.int64))[None].to(self._device)
             z, voiced = (x[0, :n_frames].cpu().numpy() for x in self.network.decode(codes))
-        # Where nothing voiced was ever seen, what the network says of voicing is chance.
+        # Where training saw no voiced frame, predicted voicing is chance.
         return statistics.restored(z, (voiced > 0.5) & (self.report["voiced"] > 0))
 
     def encode(
@@ -367,14 +245,14 @@ class F0Quantizer(Bundled):
     def _check(self, units: NDArray[np.int32], n_frames: int) -> None:
         if len(units) == 0 or units.min() < 0 or units.max() >= self.n_units:
             raise InputError(
-                f"{len(units)} F0 units, or some outside 0 … {self.n_units - 1}",
+                f"{counted(len(units), 'F0 unit')}, or some outside 0 … {self.n_units - 1}",
                 cause="they are units of content, or of another F0 quantizer",
                 remedy="make them with this quantizer",
             )
         if not 1 <= n_frames <= STRIDE * len(units):
             raise InputError(
-                f"{len(units)} F0 units last {STRIDE * len(units)} frames of {self.step_ms:g} ms, "
-                f"but {n_frames} were asked for",
+                f"{n_frames} frames of {self.step_ms:g} ms were asked for, and "
+                f"{counted(len(units), 'F0 unit')} can make up to {STRIDE * len(units)}",
                 cause="the units are of another utterance",
                 remedy="make the F0 units of this utterance",
             )
@@ -386,3 +264,103 @@ def _collapse(n_used: int, n_units: int) -> str:
         "or livelier speech, F0 that is tracked better (look at some contours), a lower learning "
         "rate, or fewer units"
     )
+
+
+class F0Task:
+    """Error of z and of voicing, each a mean over what is voiced or real, and the quantizer's."""
+
+    def __init__(
+        self, network: F0Vqvae, learned: Crops, kept: Crops, recipe: Recipe, device: str
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"f0": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "f0": torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        }
+        self._learned, self._kept, self._recipe, self._device = learned, kept, recipe, device
+        self._start(network)
+
+    def _start(self, network: F0Vqvae) -> None:
+        """Initial codes are latents, so that all are in use from the first step on."""
+        batch = self.batch(0, 0)  # step 0 is no step of the training
+        with torch.no_grad():
+            latents = network.train().latents(batch["z"], batch["voiced"], batch["lengths"])
+        flat = latents.flatten(0, 1)
+        chosen = torch.randint(len(flat), (network.config.n_units,))
+        network.quantizer.start(flat[chosen])
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Random crops of the training utterances."""
+        seed = (self._recipe.seed, step, process)
+        return self._learned.random(self._recipe.batch_size, _CROP_FRAMES, seed)
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of all parts."""
+        made = networks["f0"](batch["z"], batch["voiced"], batch["lengths"])
+        errors = _errors(made.z, made.voicing, batch)
+        loss = errors.loss + made.quantized.loss
+        update("f0", loss)
+        return {
+            "train_loss": loss,
+            "z": errors.z / errors.n_voiced.clamp(min=1),
+            "voicing": errors.voicing / errors.n_real,
+            "perplexity": made.quantized.perplexity,
+            "n_used": made.quantized.n_used,
+        }
+
+    def validate(self, network: nn.Module) -> float:
+        """Error of z and voicing of the held-out utterances."""
+        total: F0Errors | None = None
+        for batch in _batches(self._kept, self._device):
+            made = network(batch["z"], batch["voiced"], batch["lengths"])
+            errors = _errors(made.z, made.voicing, batch)
+            total = errors if total is None else total + errors
+        assert total is not None
+        return float(total.loss)
+
+
+def frames_of(f0: Contour, statistics: F0Statistics, name: str) -> dict[str, NDArray[np.float32]]:
+    """The network's input for a contour: "z" and "voiced", (T,) each; `name` is for errors."""
+    check_contour(f0, name)
+    return {"z": statistics.normalised(f0), "voiced": (f0 > 0).astype(np.float32)}
+
+
+def _errors(z: Tensor, voicing: Tensor, batch: Batch) -> F0Errors:
+    real = mask_of(batch["lengths"], batch["z"].shape[1])
+    return F0Errors.of(z, voicing, batch["z"], batch["voiced"], real)
+
+
+def measured(
+    network: F0Vqvae, learned: Crops, kept: Crops, fitted: Fitted, device: str
+) -> dict[str, Any]:
+    """How training went, which codes training speech uses, and their errors on held-out speech."""
+    counts = np.zeros(network.config.n_units, np.int64)
+    wrong = squares = 0.0
+    with torch.inference_mode():
+        for batch in _batches(learned, device):
+            units = network.encode(batch["z"], batch["voiced"], batch["lengths"])
+            real = mask_of(n_units_of(batch["lengths"]), units.shape[1]) > 0
+            counts += np.bincount(units[real].cpu().numpy(), minlength=len(counts))
+        for batch in _batches(kept, device):
+            made = network(batch["z"], batch["voiced"], batch["lengths"])
+            real = mask_of(batch["lengths"], batch["z"].shape[1]) > 0
+            predicted, voiced = made.voicing > 0, batch["voiced"] > 0
+            wrong += float(((predicted != voiced) & real).sum())
+            squares += float((made.z - batch["z"])[voiced].square().sum())
+    shares = counts[counts > 0] / counts.sum()
+    n_voiced = float(kept.arrays["voiced"].sum())
+    return {
+        **asdict(fitted.outcome),
+        "voiced": float(learned.arrays["voiced"].mean()),
+        "n_used": len(shares),
+        "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
+        "held_out_voicing_error": wrong / len(kept.arrays["voiced"]),
+        "held_out_z_rmse": (squares / n_voiced) ** 0.5 if n_voiced else None,
+    }
+
+
+def _batches(crops: Crops, device: str) -> Iterator[Batch]:
+    """Everything once, in long crops."""
+    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
+        yield {name: value.to(device) for name, value in batch.items()}

@@ -1,15 +1,17 @@
-"""Speak unit files: in any voice, at any pitch and rate, with any inverter.
+"""Synthesis: speak units in any voice, at any pitch and rate, with any inverter.
 
-How units are to be spoken: at what pitch and how fast.
+`synthesize` speaks a whole unit file; `speech` speaks one utterance with a model at hand. Voice
+conversion after Polyak et al. (2021) is a recording's own units and pitch in another voice: pitch
+is moved by the mean and deviation of log F0, exactly or through F0 units.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +21,21 @@ from zerochain.audio import Waveform
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.f0 import Contour, F0Statistics, track_f0
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.bundle import opened_as, read_bundle
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
 from zerochain.formats.units import UnitFile, read_units, run_lengths
-from zerochain.inversion.phase import Phase
+from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.pitch import F0Quantizer, resampled
-from zerochain.inversion.prosody import Prosody, whole_steps
-from zerochain.inversion.spectral import SPECTRAL_METHODS, Inverter
+from zerochain.inversion.prosody import whole_steps
+from zerochain.inversion.spectral import SpectralInverter
 from zerochain.inversion.voices import F0, Voice, read_contours
-from zerochain.inversion.waveform import WAVEFORM_METHODS, NeuralInverter
+from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.progress import track
+
+if TYPE_CHECKING:
+    from zerochain.inversion.phase import Phase
 
 
 @dataclass(frozen=True)
@@ -39,26 +43,28 @@ class Manner:
     """Changes to how units are spoken; the default changes nothing."""
 
     semitones: float = 0.0
-    """The voice is so much higher."""
+    """By how much the voice is raised."""
     flatten: bool = False
     """One pitch throughout: the voice's mean."""
     rate: float = 1.0
     """Above 1 is faster."""
     durations: Literal["given", "predicted"] = "given"
-    """Whether units last as long as their file says, or, repeats merged, as the inverter thinks."""
+    """Whether units last as long as in their file, or, repeats merged, as the inverter predicts."""
     pitch: Literal["units", "exact"] = "units"
     """Whether a recording's pitch goes through F0 units, or is copied, moved to the voice."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense.
+        """Check the numbers.
 
         Raises:
             InputError: a rate that isn't positive, or more than five octaves.
         """
         if not 0 < self.rate < math.inf:
-            raise InputError(f"a rate of {self.rate} is not positive", remedy="1.2 is faster")
+            raise InputError(f"rate={self.rate} is not positive", remedy="1.2 is faster")
         if not abs(self.semitones) <= 60:
-            raise InputError(f"{self.semitones} semitones are no pitch", remedy="12 is an octave")
+            raise InputError(
+                f"semitones={self.semitones} is more than five octaves", remedy="12 is an octave"
+            )
 
     @property
     def changes_pitch(self) -> bool:
@@ -110,7 +116,7 @@ def moved(
     Args:
         f0: Hz (T,) of the recording, 0 where unvoiced.
         step_ms: of a frame of it.
-        speaker: statistics of whoever speaks in it.
+        speaker: statistics of its speaker.
         quantizer: F0 goes through its units; None: it is copied.
         places_ms: (N,) ascending times in the recording.
 
@@ -128,17 +134,14 @@ def moved(
     return np.asarray(here[frames], np.float32)
 
 
-AnyInverter = Inverter | NeuralInverter
-
-
 @dataclass(frozen=True)
 class Speaking:
-    """Who is to speak, and how.
+    """The voice, and how it speaks.
 
     Attributes:
         voice: None if the inverter has only one.
-        like, speakers: a recording of the voice to speak in instead, and the bundle of the
-            speaker encoder that the inverter was trained with.
+        like, speakers: a recording of the voice to take instead, and the bundle of the speaker
+            encoder that the inverter was trained with.
         pitch_of: the corpus of recordings whose pitch is taken, with the units' ids; None: the
             inverter chooses a pitch that fits the units.
         phase: of an inverter that predicts spectrograms; None takes its own.
@@ -156,29 +159,31 @@ class Speaking:
 
 @dataclass(frozen=True, eq=False)
 class Pitch:
-    """F0 of recordings, and who speaks in them."""
+    """F0 of recordings, and of their speakers."""
 
     contours: Mapping[str, Contour]
+    """Utterance → Hz (T,) every 5 ms, 0 where unvoiced."""
     speakers: Mapping[str, F0Statistics]
-    """Utterance → of whoever speaks in it."""
+    """Utterance → its speaker's."""
 
 
-def load_inverter(folder: Path, device: str = "cpu") -> AnyInverter:
+INVERTERS = (SpectralInverter, NeuralInverter)
+"""Every kind of them: what `Inverter.load` knows is what was imported."""
+
+
+def load_inverter(folder: Path, device: str = "cpu") -> Inverter:
     """An inverter of any kind.
 
     Raises:
         InputError: not a bundle of an inverter.
     """
-    bundle = read_bundle(folder, *SPECTRAL_METHODS, *WAVEFORM_METHODS)
-    kind = NeuralInverter if bundle.model in WAVEFORM_METHODS else Inverter
-    with opened_as("inverter", folder, "train the inverter again"):
-        return kind.from_bundle(bundle, device)
+    return Inverter.load(folder, device)
 
 
 def synthesize(
     inverter: Path, units: Path, out: Path, speaking: Speaking | None = None, *, device: str = "cpu"
 ) -> list[str]:
-    """Speak every utterance of a unit file into `out`/<id>.wav, and say so in synthesis.json.
+    """Speak every utterance of a unit file into `out`/<id>.wav, beside a synthesis.json.
 
     Returns:
         The ids.
@@ -192,10 +197,7 @@ def synthesize(
     speaking = speaking or Speaking()
     model, unit_file = load_inverter(inverter, device), read_units(units)
     unit_file.check_model(model.unit_model, "inverter")
-    if isinstance(model, Inverter) and speaking.phase is not None:
-        model = replace(model, phase=speaking.phase)
-    _check_pitch(model, speaking)
-    voice = _voice(model, speaking, device)
+    model, voice = ready(model, speaking, device)
     pitch = None if speaking.pitch_of is None else _pitch(speaking.pitch_of, unit_file)
     with atomic_folder(out, MARKER) as folder:
         for name in track(unit_file.ids, "Synthesising"):
@@ -218,8 +220,32 @@ def synthesize(
     return unit_file.ids
 
 
+def ready(
+    model: Inverter, speaking: Speaking, device: str, *, has_recordings: bool = False
+) -> tuple[Inverter, Voice]:
+    """An inverter that can speak as asked, and its voice.
+
+    Args:
+        has_recordings: pitch is taken from recordings, whatever `speaking.pitch_of` is.
+
+    Raises:
+        InputError, ModelMismatchError: as `synthesize`.
+    """
+    takes_pitch = has_recordings or speaking.pitch_of is not None
+    if takes_pitch or speaking.manner.changes_pitch or speaking.manner.pitch == "exact":
+        model.check_pitch()
+    if speaking.manner.pitch == "exact" and not takes_pitch:
+        raise InputError(
+            "there is no pitch to copy exactly: the inverter predicts one that fits the units",
+            remedy="give the recordings with pitch_of=, or leave pitch='exact' out",
+        )
+    if speaking.phase is not None:
+        model = model.with_phase(speaking.phase)
+    return model, _voice(model, speaking, device)
+
+
 def speech(
-    model: AnyInverter,
+    model: Inverter,
     steps: NDArray[np.int32],
     voice: Voice,
     speaking: Speaking,
@@ -233,20 +259,17 @@ def speech(
         pitch: where it is taken from recordings.
         name: of the utterance among them.
     """
-    manner = speaking.manner
+    manner, given = speaking.manner, steps
     if manner.durations == "predicted":
         units, _ = run_lengths(steps)
-        given, steps = steps, np.repeat(units, _prosody(model).durations(units, voice.told))
-    else:
-        given = steps
+        steps = np.repeat(units, model.durations(units, voice))
     # Frames are stretched rather than steps, of which few units have more than one.
-    frames = np.repeat(steps, model.frames_a_step)
-    said = at_rate(frames, manner.rate)
-    if isinstance(model, Inverter):
-        told = voice.name if isinstance(voice.told, int) else voice.told
-        return model.stream_frames(said, told, speaking.seed)
+    frames = np.repeat(steps, model.frames_per_step)
+    spoken = at_rate(frames, manner.rate)
+    if not model.has_pitch:
+        return model.stream(spoken, voice, seed=speaking.seed)
     if pitch is None:
-        places = aligned(frames, said).round().astype(np.int64)
+        places = aligned(frames, spoken).round().astype(np.int64)
         f0 = model.f0_of(steps, voice)[np.minimum(places, len(frames) - 1)]
     else:
         f0 = moved(
@@ -254,31 +277,20 @@ def speech(
             F0.step_ms,
             pitch.speakers[name],
             voice,
-            model.f0_quantizer if manner.pitch == "units" else None,
-            aligned(np.repeat(given, model.frames_a_step), said) * model.frame_ms,
+            model.pitch_quantizer if manner.pitch == "units" else None,
+            aligned(np.repeat(given, model.frames_per_step), spoken) * model.frame_ms,
         )
-    return model.stream_frames(said, voice, manner.of_pitch(f0, voice.statistics), speaking.seed)
+    return model.stream(spoken, voice, manner.of_pitch(f0, voice.statistics), speaking.seed)
 
 
-def _prosody(model: AnyInverter) -> Prosody:
-    if model.prosody is None:
-        raise InputError(
-            "the inverter can't say how long units last",
-            cause="it was trained with --prosody-steps 0",
-            remedy="train it with more, or give units with their durations",
-        )
-    return model.prosody
-
-
-def _voice(model: AnyInverter, speaking: Speaking, device: str) -> Voice:
-    """Who is to speak."""
+def _voice(model: Inverter, speaking: Speaking, device: str) -> Voice:
     like, speakers = speaking.like, speaking.speakers
     if like is None and speakers is None:
         return model.voice(speaking.voice)
     if like is None or speakers is None or speaking.voice is not None:
         raise InputError(
             "a voice like a recording's takes the recording and the speaker encoder, and no name",
-            remedy="give --like RECORDING and --speakers BUNDLE, or --voice NAME",
+            remedy="give like=RECORDING and speakers=BUNDLE, or voice=NAME",
         )
     model.check_n_reference()
     encoder = SpeakerEncoder.load(speakers, device)
@@ -318,22 +330,3 @@ def _pitch(corpus: Path, unit_file: UnitFile) -> Pitch:
             for speaker in [speakers[name]]
         },
     )
-
-
-def _check_pitch(model: AnyInverter, speaking: Speaking) -> None:
-    asked = speaking.manner.changes_pitch or speaking.manner.pitch == "exact"
-    if isinstance(model, Inverter) and (speaking.pitch_of or asked):
-        raise InputError(
-            f"a {model.method} inverter speaks at the pitch that its units imply",
-            remedy="train a neural inverter ('zerochain invert train-neural') to change pitch",
-        )
-    if speaking.manner.pitch == "exact" and speaking.pitch_of is None:
-        raise InputError(
-            "there is no pitch to copy exactly: the inverter chooses one that fits the units",
-            remedy="give the recordings with --pitch-of, or leave --pitch exact out",
-        )
-    if isinstance(model, NeuralInverter) and speaking.phase is not None:
-        raise InputError(
-            f"a {model.method} inverter makes waveforms itself: there is no phase to find",
-            remedy="leave --phase out",
-        )

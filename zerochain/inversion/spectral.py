@@ -1,242 +1,559 @@
-"""An inverter: a network from units to spectra, the transform, and a phase for them."""
+"""Inverters that predict spectrograms: Code2Spec (Tjandra et al. 2019), and its baseline.
+
+A network maps the unit of each frame (and the voice, where there are several) to a normalised
+linear or log magnitude spectrum; a phase is then found for it (`zerochain.inversion.phase`). The
+paper trains it on α·MSE + β·G_adv, with a discriminator of spectrogram patches against the blur of
+a mean; ours starts from each unit's mean spectrum, which is the baseline `unit-means` as well.
+
+From top to bottom: the config and recipe, the inverters, training, the adversary's warnings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from zerochain.audio import Waveform
-from zerochain.features.f0 import F0Statistics
-from zerochain.formats.bundle import Bundle, opened_as, read_bundle, timeless, within, write_bundle
-from zerochain.formats.weights import weights_of, with_weights
+from zerochain.config import Config
+from zerochain.errors import InputError, listed
+from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.methods import SpectralMethod
 from zerochain.inversion.phase import Phase, stream
-from zerochain.inversion.prosody import Prosody
-from zerochain.inversion.spectrogram import SpectrogramOptions
-from zerochain.inversion.voices import (
-    InverterConfig,
-    Vector,
-    Voice,
-    check_n_reference,
-    check_vector,
-    named,
+from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
+from zerochain.inversion.voice_data import FRAME_MS, Material, VoiceData, unit_means, voice_data
+from zerochain.inversion.voices import Voice
+from zerochain.modules.code2spec import (
+    REACH,
+    Code2Spec,
+    Code2SpecConfig,
+    UnitMeans,
+    UnitMeansConfig,
 )
-from zerochain.modules.code2spec import REACH, Code2Spec, Code2SpecConfig
+from zerochain.modules.discriminators import (
+    Form,
+    Judgement,
+    PatchDiscriminator,
+    discriminator_loss,
+    feature_matching_loss,
+    generator_loss,
+    halves,
+)
+from zerochain.training.config import Recipe
+from zerochain.training.run import Fitted, Running, fit
+from zerochain.training.task import Batch, Row, Update
 
-SpectralMethod = Literal["code2spec", "unit-means"]
-SPECTRAL_METHODS: tuple[SpectralMethod, ...] = ("code2spec", "unit-means")
+RECIPE = Recipe(max_steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
+"""A voice of half an hour in a quarter of an hour on a CPU."""
 
 
-class _Config(InverterConfig):
-    f0: list[dict[str, float]]
-    phase: Phase
+class AdversaryConfig(Config):
+    """A discriminator of spectrogram patches, and its part in the inverter's loss.
 
-
-@dataclass(frozen=True, eq=False)
-class Inverter:
-    """Units → a voice.
-
-    Attributes:
-        network: units (B, T), and voices where there are several, → normalised spectrum
-            (B, T, n_bins).
-        options: the transform.
-        mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
-        unit_model: id of the unit model whose units it speaks.
-        step_ms: of one unit.
-        voices: names, in the order of the network's numbers.
-        statistics: of the F0 of each voice.
-        speaker_encoder_id: of the bundle whose vectors tell voices apart; empty if none do.
+    The paper gives β = 1 and not α. Losses here are divided by α: Adam doesn't see the
+    difference, and the clipping of gradients then doesn't either.
     """
 
-    method: SpectralMethod
-    network: nn.Module
-    options: SpectrogramOptions
-    mean: Tensor
-    deviation: Tensor
-    unit_model: str
-    n_units: int
-    step_ms: float
-    voices: tuple[str, ...]
-    statistics: tuple[F0Statistics, ...] = ()
-    speaker_encoder_id: str = ""
+    form: Literal["none", "lsgan", "wgan"] = Field(
+        "lsgan", json_schema_extra={"option": "--adversary"}
+    )
+    """The discriminator's loss, or none: reconstruction alone."""
+    alpha: float = Field(10.0, gt=0)
+    """Weight of the squared error beside the adversary."""
+    beta: float = Field(1.0, ge=0)
+    """Weight of the adversary; as published."""
+    feature_matching: float = Field(0.0, ge=0)
+    """Weight of the differences inside the discriminator."""
+    from_step: int | None = Field(
+        None,
+        ge=1,
+        json_schema_extra={"option": "--adversary-from", "default": "after a third of the steps"},
+    )
+    """The first step with the adversary."""
+    width: int = Field(16, ge=1, json_schema_extra={"option": "--adversary-width"})
+    """Channels of the discriminator's first layer."""
+    n_frames: int = Field(32, ge=1, json_schema_extra={"option": "--adversary-frames"})
+    """Frames in the middle of each training segment that the discriminator looks at: it costs
+    more than the inverter."""
+    learning_rate: float = Field(4e-4, gt=0, json_schema_extra={"option": None})
+    """Of the discriminator."""
+
+    def first_step(self, max_steps: int) -> int:
+        """The first step with the adversary; beyond the last where there is none."""
+        if self.form == "none":
+            return max_steps + 1
+        return self.from_step or max_steps // 3 + 1
+
+
+class SpectralConfig(Config):
+    """What an inverter that predicts spectrograms is made of; unit means have a scale alone."""
+
+    width: int = Field(256, ge=8, multiple_of=8)
+    """Channels of a layer, a multiple of 8; published: 1024 --plain."""
+    scale: Literal["log", "linear"] = "log"
+    """Which magnitudes it predicts."""
+    correct_means: bool = Field(True, json_schema_extra={"option": "--correct-means/--plain"})
+    """Correct each unit's mean spectrum, or predict without it as published."""
+    n_frames: int = Field(128, ge=1, json_schema_extra={"option": None})
+    """Frames of a training segment."""
+    adversary: AdversaryConfig = Field(AdversaryConfig(), json_schema_extra={"option": None})
+    """With one, all steps are taken, and the last weights are kept."""
+
+    def check_begins(self, max_steps: int) -> None:
+        """Raise InputError if the adversary would begin after the last step."""
+        first = self.adversary.first_step(max_steps)
+        if self.adversary.form != "none" and first > max_steps:
+            raise InputError(
+                f"the adversary would begin at step {first}, and training ends at step {max_steps}",
+                remedy="lower from_step=, or use form='none'",
+            )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpectralInverter(Inverter):
+    """Units → magnitudes → speech.
+
+    Attributes:
+        spectrogram: the transform.
+        mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
+        f0: statistics of the F0 of each voice.
+        phase: how phases are found.
+        network: units (B, T), and voices where there are several, → normalised spectrum
+            (B, T, n_bins).
+    """
+
+    has_pitch = False
+
+    network: Code2Spec | UnitMeans
+    spectrogram: SpectrogramOptions
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    f0: tuple[F0Statistics, ...]
     phase: Phase = "pghi-fgla"
-    prosody: Prosody | None = None
-    """For units that come without durations."""
-    id: str = ""
-    """Of the bundle that it was read from."""
 
     @property
-    def frames_a_step(self) -> int:
-        return round(self.step_ms * 16 / self.options.hop)
+    def frames_per_step(self) -> int:
+        """Frames that the network predicts for each step of a unit."""
+        return round(self.step_ms * 16 / self.spectrogram.hop)
 
-    def voice(self, name: str | None = None) -> Voice:
-        """A voice by its name; None is the only one.
-
-        Raises:
-            InputError: no such voice, or several and none named.
-        """
-        number = named(self.voices, name)
-        return Voice(self.voices[number], number, self.statistics[number])
-
-    def check_n_reference(self) -> None:
-        """Raise InputError unless voices can be told by a speaker encoder's vectors."""
-        check_n_reference(self.n_reference)
-
-    def _told(self, voice: str | Vector | None) -> Tensor | None:
-        """What the network is told of who speaks, a batch of one."""
-        if isinstance(voice, np.ndarray):
-            check_vector(voice, self.n_reference)
-            return torch.from_numpy(voice.astype(np.float32))[None].to(self.mean.device)
-        number = named(self.voices, voice)
-        return torch.tensor([number], device=self.mean.device) if self.has_voices else None
+    @property
+    def statistics(self) -> Sequence[F0Statistics]:
+        """Of the F0 of each voice."""
+        return self.f0
 
     @property
     def n_reference(self) -> int:
-        """Dimensions of the vectors that voices may be told by; 0 if only names do."""
-        return self.network.config.n_reference if isinstance(self.network, Code2Spec) else 0
+        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
+        return self.network.config.n_reference
 
-    @property
-    def has_voices(self) -> bool:
-        """Whether the network is told who speaks."""
-        return isinstance(self.network, Code2Spec) and self.network.config.has_voices
+    def with_phase(self, phase: Phase) -> Self:
+        """The same inverter, which finds the phase of its spectrograms in another way."""
+        return replace(self, phase=phase)
 
-    def spectrogram(self, steps: NDArray[np.int32], voice: str | Vector | None = None) -> Tensor:
-        """The magnitude spectrogram of one utterance.
+    def magnitudes(self, steps: NDArray[np.int32], voice: Voice | str | None = None) -> Tensor:
+        """The spectrogram of one utterance.
 
         Args:
-            steps: (N,), a unit for each step.
-            voice: as `synthesize`.
+            steps: the unit of each step (N,).
+            voice: itself or its name; None is the only one.
 
         Returns:
-            (N · frames_a_step, n_bins), linear magnitude.
+            (N · frames_per_step, n_bins), linear magnitude.
         """
-        frames = np.repeat(steps, self.frames_a_step)
-        return self._magnitude(self._padded(frames), self._told(voice), 0, len(frames))
+        frames = np.repeat(steps, self.frames_per_step)
+        voice = voice if isinstance(voice, Voice) else self.voice(voice)
+        return self._magnitudes(_padded(frames, self.n_units), self._speaker(voice), 0, len(frames))
 
     def stream(
-        self, steps: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
+        self,
+        frames: NDArray[np.int32],
+        voice: Voice,
+        f0: Contour | None = None,
+        seed: int = 0,
     ) -> Iterator[Waveform]:
-        """The waveform of one utterance of any length, in chunks of at most 10 s.
+        """As `Inverter.stream`: T · hop samples, which depend on the utterance alone."""
+        if f0 is not None:
+            self.check_pitch()
+        self.check_units(frames)
+        speaker, padded = self._speaker(voice), _padded(frames, self.n_units)
 
-        What is computed depends on the utterance alone, and memory is that of one chunk.
-        """
-        return self.stream_frames(np.repeat(steps, self.frames_a_step), voice, seed)
+        def magnitudes(start: int, end: int) -> Tensor:
+            return self._magnitudes(padded, speaker, start, end)
 
-    def stream_frames(
-        self, frames: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
-    ) -> Iterator[Waveform]:
-        """As `stream`, given the unit of each frame (T,): T · hop samples."""
-        told, padded = self._told(voice), self._padded(frames)
+        return stream(magnitudes, len(frames), self.spectrogram, self.phase, seed=seed)
 
-        def magnitude(start: int, end: int) -> Tensor:
-            return self._magnitude(padded, told, start, end)
+    def check(self) -> None:
+        sizes, n_bins = self.network.config, self.spectrogram.n_bins
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if values.shape != (n_bins,):
+                raise ValueError(f"has a {name} of {len(values)} for {n_bins} bins")
+        mine = (self.n_units, n_bins, len(self.voices))
+        if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
+            raise ValueError("its network is of other units, bins or voices than the inverter")
+        if self.step_ms * 16 < self.spectrogram.hop or len(self.f0) != len(self.voices):
+            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
 
-        return stream(magnitude, len(frames), self.options, self.phase, seed=seed)
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
-    def synthesize(
-        self, steps: NDArray[np.int32], voice: str | Vector | None = None, seed: int = 0
-    ) -> Waveform:
-        """The waveform of one utterance: exactly a step's samples for each unit of `steps`.
+    def _speaker(self, voice: Voice) -> Tensor | None:
+        """What the network is conditioned on, a batch of one; None if it has a single voice."""
+        self.check_voice(voice)
+        return voice.tensor(self._device) if self.network.config.has_voices else None
 
-        Args:
-            voice: a name, a vector of the speaker encoder's (E,), or None for the only voice.
-            seed: of the random phases.
-
-        Raises:
-            InputError: no such voice.
-        """
-        return np.concatenate(list(self.stream(steps, voice, seed)))
-
-    def _padded(self, frames: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Nothing before and after."""
-        return np.pad(frames.astype(np.int64), REACH, constant_values=self.n_units)
-
-    def _magnitude(
-        self, frames: NDArray[np.int64], told: Tensor | None, start: int, end: int
+    def _magnitudes(
+        self, frames: NDArray[np.int64], speaker: Tensor | None, start: int, end: int
     ) -> Tensor:
         """Magnitudes (end - start, n_bins), as they are in the whole utterance."""
-        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self.mean.device)[None]
-        given = (seen,) if told is None else (seen, told)
+        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self._device)[None]
+        given = (seen,) if speaker is None else (seen, speaker)
+        mean, deviation = (
+            torch.from_numpy(x).to(self._device) for x in (self.mean, self.deviation)
+        )
         with torch.inference_mode():
             spectrum = self.network(*given)[0, REACH : REACH + end - start]
-            return self.options.unscaled(spectrum * self.deviation + self.mean)
+            return self.spectrogram.unscaled(spectrum * deviation + mean)
 
-    def save(self, folder: Path, trained_on: Mapping[str, str], training: Mapping[str, Any]) -> str:
-        """Write a bundle and return its id; `training` says how it was trained."""
-        config = {
-            "network": self.network.config.model_dump()
-            if isinstance(self.network, Code2Spec)
-            else {},
-            "spectrogram": self.options.model_dump(),
-            "unit_model": self.unit_model,
-            "n_units": self.n_units,
-            "step_ms": self.step_ms,
-            "voices": list(self.voices),
-            "f0": [asdict(s) for s in self.statistics],
-            "speaker_encoder_id": self.speaker_encoder_id,
-            "phase": self.phase,
-            "training": timeless(training),
+
+def _padded(frames: NDArray[np.int32], padding_unit: int) -> NDArray[np.int64]:
+    return np.pad(frames.astype(np.int64), REACH, constant_values=padding_unit)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Code2SpecInverter(SpectralInverter):
+    """A multi-scale convolutional network, of one or several voices."""
+
+    MODEL = "code2spec"
+    network: Code2Spec
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnitMeansInverter(SpectralInverter):
+    """The baseline: each unit's mean spectrum, of one voice."""
+
+    MODEL = "unit-means"
+    network: UnitMeans
+
+    @classmethod
+    def from_parts(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+        device: str = "cpu",
+        **given: Any,
+    ) -> Self:
+        """As `Bundled.from_parts`; version 1 left the sizes of the table out."""
+        if not config["network"]:
+            options = SpectrogramOptions.model_validate(config["spectrogram"])
+            sizes = {"n_units": config["n_units"], "n_bins": options.n_bins}
+            config = {**config, "network": sizes}
+        return super().from_parts(config, tensors, device, **given)
+
+
+def train_spectral(
+    method: SpectralMethod,
+    material: Material,
+    config: SpectralConfig,
+    recipe: Recipe,
+    running: Running,
+) -> tuple[SpectralInverter, Fitted | None]:
+    """Train an inverter that predicts spectrograms, without prosody.
+
+    Returns:
+        The inverter, and how its training went; None of unit means, which aren't trained.
+
+    Raises:
+        InputError: too little speech, unit means of several voices, an adversary that would begin
+            after the last step, or divergence.
+    """
+    n_units = material.units.n_units
+    options = SpectrogramOptions(
+        hop=hop_of(min(FRAME_MS, material.units.step_ms)), scale=config.scale
+    )
+    if method == "unit-means":
+        _check_one_voice(material.names)
+        data = voice_data(material, options)
+        table = UnitMeans(UnitMeansConfig(n_units=n_units, n_bins=options.n_bins))
+        table.weight.data = unit_means(data, n_units)
+        return _inverter(UnitMeansInverter, table, material, data, running, material.report), None
+    adversary = config.adversary
+    data = voice_data(material, options)
+    network = _network(config, material, data, recipe)
+    if adversary.form != "none":
+        recipe = recipe.model_copy(update={"keep": "last"})
+    settings = {
+        "network": network.config.model_dump(),
+        "spectrogram": options.model_dump(),
+        "adversary": adversary.model_dump(),
+        "n_frames": config.n_frames,
+    }
+    # Where it begins follows from the number of steps; a checkpoint has to have begun there too.
+    begins = (
+        {"from_step": adversary.first_step(recipe.max_steps)} if adversary.form != "none" else {}
+    )
+    inputs = {
+        **settings,
+        "adversary": adversary.model_dump() | begins,
+        **material.trained_on,
+        "ids": material.corpus.ids,
+    }
+    task = Code2SpecTask(
+        network, data, recipe, adversary, n_frames=config.n_frames, device=running.device
+    )
+    fitted = fit(task, recipe, running, inputs=inputs, watch=AdversaryWatch(adversary))
+    report = {
+        **material.report,
+        **settings,
+        "training": recipe.model_dump(),
+        "device": running.device,
+        **asdict(fitted.outcome),
+        "contrast": fitted.best["contrast"],
+        "complaints": list(complaints(fitted.history, adversary).values()),
+    }
+    return _inverter(Code2SpecInverter, network, material, data, running, report), fitted
+
+
+def _inverter(
+    kind: type[SpectralInverter],
+    network: Code2Spec | UnitMeans,
+    material: Material,
+    data: VoiceData,
+    running: Running,
+    report: Mapping[str, Any],
+) -> SpectralInverter:
+    return kind(
+        network=network.to(running.device).eval(),
+        spectrogram=data.options,
+        mean=data.mean.numpy(),
+        deviation=data.deviation.numpy(),
+        f0=tuple(material.statistics),
+        prosody=None,
+        training=report,
+        **material.fields,
+    )
+
+
+def _network(
+    config: SpectralConfig, material: Material, data: VoiceData, recipe: Recipe
+) -> Code2Spec:
+    """A network that starts from the units' means."""
+    torch.manual_seed(recipe.seed)
+    network = Code2Spec(
+        Code2SpecConfig(
+            n_units=material.units.n_units,
+            n_bins=data.options.n_bins,
+            width=config.width,
+            correct_means=config.correct_means,
+            n_voices=len(material.names),
+            n_reference=material.n_reference,
+        )
+    )
+    network.start_from(unit_means(data, material.units.n_units))
+    if material.references is not None:
+        network.voice.references.copy_(torch.from_numpy(material.references))
+    return network
+
+
+def _check_one_voice(voices: Sequence[str]) -> None:
+    if len(voices) > 1:
+        raise InputError(
+            f"unit means are of one voice, and {len(voices)} were chosen: {listed(list(voices))}",
+            remedy="choose one with voices=",
+        )
+
+
+_BETAS = (0.5, 0.9)  # of the discriminator's Adam: what it saw long ago is no longer true
+
+
+class Code2SpecTask:
+    """The paper's α·MSE + β·G_adv, over α; at first the mean squared error (MSE) alone.
+
+    Validation is the MSE, with an adversary as well, which raises it: a spectrum with texture is
+    further from the recording than the mean of all possible ones (the trade-off of Blau and
+    Michaeli 2018). So validation is then logged and doesn't decide: with an adversary the last
+    weights are kept (`Recipe.keep`) rather than the blurred ones from before it. The adversarial
+    loss can't decide either, as the discriminator changes.
+    """
+
+    def __init__(
+        self,
+        network: Code2Spec,
+        data: VoiceData,
+        recipe: Recipe,
+        adversary: AdversaryConfig,
+        *,
+        n_frames: int,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"inverter": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "inverter": torch.optim.Adam(network.parameters(), recipe.learning_rate)
         }
-        weights = {f"network.{name}": w for name, w in weights_of(self.network).items()}
-        weights |= {"mean": self.mean.cpu().numpy(), "deviation": self.deviation.cpu().numpy()}
-        if self.prosody is not None:
-            config["prosody"], held = self.prosody.parts()
-            weights |= {f"prosody.{name}": w for name, w in held.items()}
-        return write_bundle(folder, self.method, config, weights, trained_on)
+        if adversary.form != "none":
+            judge = PatchDiscriminator(data.options.n_bins, adversary.width)
+            self.networks["discriminator"] = judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.optimisers["discriminator"] = torch.optim.Adam(
+                judge.parameters(), adversary.learning_rate, _BETAS
+            )
+        self._data, self._adversary, self._device = data, adversary, device
+        self._seed, self._batch_size, self._n_frames = recipe.seed, recipe.batch_size, n_frames
+        self._mean, self._deviation = data.mean.to(device), data.deviation.to(device)
+        self._first_step, self._step = adversary.first_step(recipe.max_steps), 0
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """The inverter that `save` wrote.
+    def batch(self, step: int, process: int) -> Batch:
+        """Random segments of the training utterances."""
+        self._step = step
+        return self._data.train.random(
+            self._batch_size, self._n_frames, (self._seed, step, process)
+        )
 
-        Raises:
-            InputError: not a bundle of an inverter, or one that lacks something.
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of the inverter, and before it one of the discriminator."""
+        spectrum = networks["inverter"](batch["units"], batch["voices"])
+        target, real = self._target(batch)
+        error = _squared_error(spectrum, target, real).sum() / real.sum().clamp(min=1)
+        if self._step < self._first_step:
+            update("inverter", error)
+            return {"train_loss": error}
+        # What is predicted for padding is neither trained nor used.
+        made = torch.where(real[..., None], spectrum, target)
+        loss, values = self._against(self._patch(target), self._patch(made), networks, update)
+        update("inverter", error + loss / self._adversary.alpha)
+        return {"train_loss": error, **values}
+
+    def validate(self, network: nn.Module) -> Row:
+        """Mean squared error over the held-out utterances, and the contrast that is left.
+
+        The contrast is the mean absolute difference of neighbouring bins relative to that of the
+        recordings: 1 is theirs, less is blurred (over-smoothing), more is noise.
         """
-        bundle = read_bundle(folder, *SPECTRAL_METHODS)
-        with opened_as("inverter", folder, "train the inverter again"):
-            return cls.from_bundle(bundle, device)
+        total, n, contrasts = 0.0, 0.0, [0.0, 0.0]
+        for batch in self._data.batches(self._data.valid):
+            here = {name: value.to(self._device) for name, value in batch.items()}
+            target, real = self._target(here)
+            spectrum = network(here["units"], here["voices"])
+            total += float(_squared_error(spectrum, target, real).sum())
+            n += float(real.sum())
+            for i, x in enumerate((spectrum, target)):
+                contrasts[i] += float(x[real].diff(dim=-1).abs().sum())
+        return {"contrast": contrasts[0] / max(contrasts[1], 1e-12), "valid_loss": total / n}
 
-    @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """What a bundle holds; `load` says what is wrong with one that is damaged."""
-        config, tensors = bundle.config, bundle.tensors
-        known = _Config.model_validate(config)
-        options = SpectrogramOptions(**config["spectrogram"])
-        for name in ("mean", "deviation"):
-            if tensors[name].shape != (options.n_bins,):
-                raise ValueError(f"has a {name} of {len(tensors[name])} for {options.n_bins} bins")
-        if bundle.model == "code2spec":
-            sizes = Code2SpecConfig(**config["network"])
-            mine = (known.n_units, options.n_bins, len(known.voices))
-            if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
-                raise ValueError("its network is of other units, bins or voices than it says")
-        network: Callable[[], nn.Module] = (
-            (lambda: Code2Spec(sizes))
-            if bundle.model == "code2spec"
-            else (lambda: nn.Embedding(known.n_units + 1, options.n_bins))
+    def _target(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The true normalised spectra (B, T, n_bins), and which frames are no padding (B, T)."""
+        spectrum = self._data.scaled(batch)
+        return (spectrum - self._mean) / self._deviation, self._data.is_speech(batch)
+
+    def _patch(self, spectrum: Tensor) -> Tensor:
+        """The middle of each segment, whose surroundings the network sees."""
+        n_frames = min(self._adversary.n_frames, spectrum.shape[1])
+        start = (spectrum.shape[1] - n_frames) // 2
+        return spectrum[:, start : start + n_frames]
+
+    def _against(
+        self, real: Tensor, made: Tensor, networks: Mapping[str, nn.Module], update: Update
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Train the discriminator; return the inverter's loss against it, and what to log."""
+        options = self._adversary
+        form: Form = "wgan" if options.form == "wgan" else "lsgan"
+        true, false = halves(networks["discriminator"](torch.cat([real, made.detach()])))
+        judged = discriminator_loss(true, false, form)
+        update("discriminator", judged)
+
+        # Without DDP's wrapping, whose gradients all have to be asked for.
+        judge = update.accelerator.unwrap_model(networks["discriminator"]).requires_grad_(False)
+        if options.feature_matching:
+            now, seen = halves(judge(torch.cat([real, made])))
+            matching = feature_matching_loss(now, seen)
+        else:
+            seen, matching = judge(made), torch.zeros_like(judged)
+        judge.requires_grad_(True)
+        against = generator_loss(seen, form)
+        values = {
+            "generator_loss": against,
+            "discriminator_loss": judged,
+            **_certainty(true, false),
+        }
+        if options.feature_matching:
+            values["feature_matching"] = matching
+        return options.beta * against + options.feature_matching * matching, values
+
+
+def _squared_error(spectrum: Tensor, target: Tensor, real: Tensor) -> Tensor:
+    """Mean over bins for each real frame, (n,)."""
+    return (spectrum[real] - target[real]).square().mean(dim=-1)
+
+
+def _certainty(real: list[Judgement], made: list[Judgement]) -> dict[str, Tensor]:
+    """Mean scores, and the share of patches on the right side of the midpoint between those."""
+    true, false = (torch.cat([j.score.detach().flatten() for j in js]) for js in (real, made))
+    middle = (true.mean() + false.mean()) / 2
+    right = torch.cat([true > middle, false < middle]).float().mean()
+    return {"score_real": true.mean(), "score_made": false.mean(), "accuracy": right}
+
+
+_RECENT = 5  # validations
+_WON = 0.98  # of the patches
+_WORST_RATIO = 2.0  # of errors
+
+
+class AdversaryWarning(UserWarning):
+    """The adversary makes the inverter worse."""
+
+
+class AdversaryWatch:
+    """Warns once of each thing that goes wrong."""
+
+    def __init__(self, adversary: AdversaryConfig) -> None:
+        self._adversary = adversary
+        self._warned: set[str] = set()
+
+    def __call__(self, history: Sequence[Row]) -> None:
+        """Look at the validations so far."""
+        for kind, text in complaints(history, self._adversary).items():
+            if kind not in self._warned:
+                self._warned.add(kind)
+                warnings.warn(text, AdversaryWarning, stacklevel=2)
+
+
+def complaints(history: Sequence[Row], adversary: AdversaryConfig) -> dict[str, str]:
+    """Warnings about a training with an adversary, by what is wrong; empty if all is well.
+
+    Two things can go wrong without a NaN. A discriminator that has won sees through every
+    spectrum, whatever the inverter does. And an inverter may forget its units: one that draws
+    spectra as they are distributed given the units has twice the least possible error, that of
+    their mean, so only an error beyond that is none of texture.
+    """
+    against = [row for row in history if "accuracy" in row]
+    if not against:
+        return {}
+    step, found = int(against[-1]["step"]), {}
+    recent = [row["accuracy"] for row in against[-_RECENT:]]
+    if len(recent) == _RECENT and min(recent) > _WON:
+        found["won"] = (
+            f"at step {step} the discriminator has won: over {_RECENT} validations it classified "
+            f"at least {math.floor(100 * min(recent))} % of the patches correctly, so the inverter "
+            f"learns little from it. Fix: a narrower one (below width={adversary.width}), a later "
+            "one (from_step=), more speech, or form='none'"
         )
-        if known.step_ms * 16 < options.hop or len(known.f0) != len(known.voices):
-            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
-        return cls(
-            method="code2spec" if bundle.model == "code2spec" else "unit-means",
-            network=with_weights(network, within("network", tensors), device),
-            options=options,
-            mean=torch.from_numpy(tensors["mean"]).to(device),
-            deviation=torch.from_numpy(tensors["deviation"]).to(device),
-            unit_model=known.unit_model,
-            n_units=known.n_units,
-            step_ms=known.step_ms,
-            voices=tuple(known.voices),
-            statistics=tuple(F0Statistics(**s) for s in config["f0"]),
-            speaker_encoder_id=known.speaker_encoder_id,
-            phase=known.phase,
-            id=bundle.id,
-            prosody=None
-            if "prosody" not in config
-            else Prosody.from_parts(config["prosody"], within("prosody", bundle.tensors), device),
+    # The mean spectrum, for every frame the same, has an error of 1.
+    least = min((row["valid_loss"] for row in history if "accuracy" not in row), default=1.0)
+    now = against[-1]["valid_loss"]
+    if not now <= _WORST_RATIO * least:
+        found["error"] = (
+            f"at step {step} the adversary has driven the error on held-out speech to {now:.3f}, "
+            f"more than twice the {least:.3f} before it: the inverter no longer follows its units. "
+            f"Fix: more than alpha={adversary.alpha:g}, a lower learning rate, or form='none'"
         )
+    return found

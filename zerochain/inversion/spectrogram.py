@@ -44,9 +44,12 @@ class SpectrogramOptions(BaseModel):
         return torch.nn.functional.pad(window, (edge, self.n_fft - self.n_window - edge))
 
     def magnitude(self, waves: Tensor) -> Tensor:
-        """waves (B, (T - 1) · hop + n_fft) → (B, T, n_bins); nothing is padded."""
-        frames = waves.unfold(-1, self.n_fft, self.hop) * self.window(waves.device)
-        spectrum: Tensor = torch.fft.rfft(frames)
+        """waves (B, (T - 1) · hop + n_fft) → (B, T, n_bins), without padding."""
+        return self.magnitude_of_frames(waves.unfold(-1, self.n_fft, self.hop))
+
+    def magnitude_of_frames(self, frames: Tensor) -> Tensor:
+        """The samples around each frame's centre (…, n_fft) → (…, n_bins)."""
+        spectrum: Tensor = torch.fft.rfft(frames * self.window(frames.device))
         return spectrum.abs()
 
     def scaled(self, magnitude: Tensor) -> Tensor:

@@ -1,177 +1,188 @@
-"""Voices' recordings and units as training an inverter sees them.
+"""What inverters are trained on: the units and recordings of voices, checked to belong together.
 
-A voice's utterances on one time axis, from which training cuts its segments.
+`Material` is what every inverter needs; `VoiceData` is the recordings and units of those that
+predict spectrograms. Their utterances stand one after the other with padding between them
+(`timeline`), from which training takes random crops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from zerochain import audio
 from zerochain.audio import Waveform
 from zerochain.errors import InputError, listed
-from zerochain.formats.corpus import Corpus
-from zerochain.formats.identity import same_name
-from zerochain.formats.units import UnitFile
+from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.identity import check_same_ids, same_name
+from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
+from zerochain.inversion.voices import Voice, read_contours, reference_vectors, statistics_of
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.code2spec import REACH
 from zerochain.progress import track
+from zerochain.training.crops import Batch, Crops, bounds_of
 from zerochain.training.split import validation_ids
 
-
-@dataclass(frozen=True, eq=False)
-class Timeline:
-    """Units and voices (N,) of all frames and their samples, with gaps between utterances.
-
-    A gap holds nothing. It is as long as the network's reach and the transform's half window, so
-    that a segment that holds an utterance's edge sees there what synthesis will see.
-    """
-
-    units: NDArray[np.int64]
-    voices: NDArray[np.int64]
-    wave: Waveform
-    """(N · hop + n_fft,): frame i is centred at sample i · hop + n_fft / 2."""
-    options: SpectrogramOptions
-    nothing: int
-
-    @classmethod
-    def of(
-        cls,
-        units: Sequence[NDArray[np.int32]],
-        waves: Sequence[Waveform],
-        options: SpectrogramOptions,
-        nothing: int,
-        voices: Sequence[int] | None = None,
-    ) -> Timeline:
-        """Lay utterances one after the other.
-
-        Args:
-            units: of each utterance, one a frame (T,).
-            waves: of each utterance, at most T · hop samples; the rest is silence.
-            nothing: the unit that stands for gaps.
-            voices: the number of who speaks each utterance; None if it is always the same.
-        """
-        gap = max(REACH, -(-options.n_fft // (2 * options.hop)))
-        n_frames = gap + sum(len(u) + gap for u in units)
-        codes, speakers = np.full(n_frames, nothing, np.int64), np.zeros(n_frames, np.int64)
-        wave = np.zeros(n_frames * options.hop + options.n_fft, np.float32)
-        begin = gap
-        for code, samples, voice in zip(units, waves, voices or [0] * len(units), strict=True):
-            codes[begin : begin + len(code)] = code
-            speakers[begin : begin + len(code)] = voice
-            first = begin * options.hop + options.n_fft // 2
-            kept = samples[: len(code) * options.hop]
-            wave[first : first + len(kept)] = kept
-            begin += len(code) + gap
-        return cls(codes, speakers, wave, options, nothing)
-
-    def __len__(self) -> int:
-        return len(self.units)
-
-    def segments(self, starts: Sequence[int], n_frames: int) -> dict[str, Tensor]:
-        """Units and voices (B, n_frames), samples (B, (n_frames - 1) · hop + n_fft) from starts."""
-        hop, n_samples = self.options.hop, (n_frames - 1) * self.options.hop + self.options.n_fft
-        parts: dict[str, list[NDArray[Any]]] = {
-            "units": [self.units[s : s + n_frames] for s in starts],
-            "voices": [self.voices[s : s + n_frames] for s in starts],
-            "waves": [self.wave[s * hop : s * hop + n_samples] for s in starts],
-        }
-        return {name: torch.from_numpy(np.stack(part)) for name, part in parts.items()}
-
-    def random_segments(self, n: int, n_frames: int, seed: Sequence[int]) -> dict[str, Tensor]:
-        """Segments from random starts: the same for the same seed, whatever came before."""
-        n_frames = min(n_frames, len(self))
-        rng = np.random.default_rng(seed)
-        return self.segments(rng.integers(0, len(self) - n_frames + 1, n).tolist(), n_frames)
-
-    def all_segments(self, n: int, n_frames: int) -> Iterator[dict[str, Tensor]]:
-        """The whole timeline once, in batches of at most `n` segments; the rest ends it."""
-        n_frames = min(n_frames, len(self))
-        starts = list(range(0, len(self) - n_frames + 1, n_frames))
-        for i in range(0, len(starts), n):
-            yield self.segments(starts[i : i + n], n_frames)
-        rest = starts[-1] + n_frames
-        if rest < len(self):
-            yield self.segments([rest], len(self) - rest)
-
-
 FRAME_MS = 10.0
-SEGMENTS_A_BATCH, LONG_SEGMENT = 8, 512
+CROPS_PER_BATCH, LONG_CROP = 8, 512
+"""Of everything once, as for validation."""
 _SAMPLE_S = 5.0
 _SLACK_STEPS = 1  # the last unit may reach beyond the recording's end
 
 
 @dataclass(frozen=True, eq=False)
-class VoiceData:
-    """Recordings and units for training and validation, and the moments of the spectra."""
+class Material:
+    """Units, recordings and pitch of the voices that an inverter is trained on.
 
-    train: Timeline
-    valid: Timeline
-    mean: Tensor
-    deviation: Tensor
+    Attributes:
+        corpus: the voices' utterances.
+        corpus_id: of the whole corpus that they are from.
+        names: of the voices, in the order of their numbers.
+        numbers: utterance → its voice's number.
+        encoder: by whose vectors the voices are known; None: they are numbers alone.
+
+    Recordings are read when what they are needed for is, so that settings that don't fit together
+    are refused before.
+    """
+
+    units: UnitFile
+    corpus: Corpus
+    corpus_id: str
+    names: tuple[str, ...]
+    numbers: Mapping[str, int]
+    encoder: SpeakerEncoder | None
 
     @classmethod
-    def of(
+    def read(
         cls,
-        frames: Mapping[str, NDArray[np.int32]],
-        waves: Mapping[str, Waveform],
-        voices: Mapping[str, int],
-        options: SpectrogramOptions,
-        n_units: int,
-    ) -> VoiceData:
-        """Hold some utterances out, and measure the spectra of the others.
-
-        Args:
-            frames: units of each utterance, one a frame.
-            waves: samples of each utterance.
-            voices: the number of who speaks each utterance.
+        units: Path,
+        corpus: Path,
+        voices: Sequence[str] | None,
+        speakers: Path | None,
+        split: str | None,
+        device: str,
+    ) -> Material:
+        """Read and check them; the arguments are those of `train_inverter`.
 
         Raises:
-            InputError: fewer than two utterances.
+            InputError: no such voice, units of another corpus, or a speaker encoder for one voice.
         """
-        held_out = validation_ids(list(frames))
-        sides = ([i for i in frames if i not in held_out], [i for i in frames if i in held_out])
-        train, valid = (
-            Timeline.of(
-                [frames[i] for i in ids],
-                [waves[i] for i in ids],
-                options,
-                n_units,
-                [voices[i] for i in ids],
-            )
-            for ids in sides
+        unit_file, whole = read_units(units), read_corpus(corpus)
+        names = chosen_voices(whole, voices)
+        check_several(names, speakers)
+        part = spoken_by(whole, names, split)
+        what = f"voice {names[0]}" if len(names) == 1 else f"{len(names)} voices"
+        check_same_ids(part.ids, unit_file.ids, what, f"unit file {units}")
+        return cls(
+            units=unit_file,
+            corpus=part,
+            corpus_id=whole.id,
+            names=names,
+            numbers={u.id: names.index(str(u.speaker)) for u in part.utterances},
+            encoder=None if speakers is None else SpeakerEncoder.load(speakers, device),
         )
-        return cls(train, valid, *_moments(train))
+
+    @cached_property
+    def contours(self) -> Mapping[str, Contour]:
+        """Utterance → F0 in Hz (T,) every 5 ms, 0 where unvoiced."""
+        return read_contours(self.corpus)
+
+    @cached_property
+    def statistics(self) -> Sequence[F0Statistics]:
+        """Of the F0 of each voice."""
+        return statistics_of(self.contours, self.numbers, len(self.names))
+
+    @cached_property
+    def references(self) -> NDArray[np.float32] | None:
+        """The speaker encoder's vector of each voice, (n_voices, E); None without one."""
+        if self.encoder is None:
+            return None
+        return reference_vectors(self.corpus, self.names, self.encoder)
+
+    @property
+    def n_reference(self) -> int:
+        """E; 0 where voices are numbers alone."""
+        return 0 if self.encoder is None else self.encoder.dim
+
+    @property
+    def speaker_encoder_id(self) -> str:
+        """Of its bundle; "" without one."""
+        return "" if self.encoder is None else self.encoder.id
+
+    @property
+    def trained_on(self) -> dict[str, str]:
+        """Name → id of what a bundle is trained on."""
+        known = {"speakers": self.speaker_encoder_id} if self.speaker_encoder_id else {}
+        return {"units": self.units.id, "corpus": self.corpus_id, **known}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a bundle of an inverter keeps of it."""
+        return {
+            "unit_model": self.units.model_id,
+            "n_units": self.units.n_units,
+            "step_ms": self.units.step_ms,
+            "voices": self.names,
+            "speaker_encoder_id": self.speaker_encoder_id,
+            "trained_on": self.trained_on,
+        }
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """How much it is."""
+        return {
+            "n_utterances": len(self.corpus.utterances),
+            "minutes": self.corpus.duration / 60,
+        }
+
+    def voice(self, number: int) -> Voice:
+        """One of the voices."""
+        return Voice(self.names[number], number, self.statistics[number])
+
+    def recordings(self) -> Iterator[tuple[str, NDArray[np.int32], Waveform]]:
+        """Id, the unit of each step, and samples of each utterance, one after the other."""
+        waves = zip(self.corpus.utterances, self.corpus.waves(), strict=True)
+        for u, wave in track(waves, "Reading recordings", len(self.corpus.utterances)):
+            yield u.id, self.units.steps(u.id), wave
+
+    def sample(self) -> tuple[NDArray[np.int32], str]:
+        """Units of an utterance that training never saw, at most 5 s (N,), and its voice."""
+        name = min(validation_ids(self.corpus.ids))
+        n_steps = max(1, round(_SAMPLE_S * 1000 / self.units.step_ms))
+        return self.units.steps(name)[:n_steps], self.names[self.numbers[name]]
 
 
 def chosen_voices(corpus: Corpus, voices: Sequence[str] | None) -> tuple[str, ...]:
     """The voices asked for, each once; all if None; the only one there is if none is named.
 
     Raises:
-        InputError: none was asked for and the corpus has several; one isn't there; or nobody
-            knows who speaks.
+        InputError: none was asked for and the corpus has several; one isn't there; or the
+            corpus has no known speakers.
     """
     known = corpus.speakers
     if not known:
         raise InputError(
-            f"corpus {corpus.name!r} has no known speaker, so no voice to speak in",
+            f"corpus {corpus.name!r} has no known speaker, so no voice to train",
             path=corpus.folder,
-            remedy="import it again and say who speaks, with --speaker-from or a table",
+            remedy="import it again with its speakers, by --speaker-from or a table",
         )
     if voices is None:
         return tuple(known)
     if not voices and len(known) != 1:
         raise InputError(
             f"corpus {corpus.name!r} has {len(known)} known speakers: {listed(known)}",
-            remedy="choose the target voice with --voice SPEAKER, or all with --all-voices",
+            remedy="choose the target voice with voices=SPEAKER, or all of them (--all-voices)",
         )
     voices = [next((name for name in known if same_name(name, v)), v) for v in voices]
     unknown = sorted(set(voices) - set(known))
@@ -198,70 +209,156 @@ def check_several(voices: Sequence[str], speakers: Path | None) -> None:
     if speakers is not None and len(voices) == 1:
         raise InputError(
             f"voice {voices[0]!r} alone needs no speaker encoder to tell voices apart",
-            remedy="choose more voices with --voice or --all-voices, or leave --speakers out",
+            remedy="choose more voices, or leave speakers= out",
         )
 
 
-def sample_units(unit_file: UnitFile, corpus: Corpus) -> tuple[NDArray[np.int32], str]:
-    """Of an utterance that training never saw: at most five seconds (N,), and who speaks."""
-    name = min(validation_ids(corpus.ids))
-    n_steps = max(1, round(_SAMPLE_S * 1000 / unit_file.step_ms))
-    return unit_file.steps(name)[:n_steps], str(corpus.by_id[name].speaker)
+@dataclass(frozen=True, eq=False)
+class VoiceData:
+    """Recordings and units for training and validation, and the moments of the spectra."""
+
+    train: Crops
+    """As `timeline` makes them."""
+    valid: Crops
+    options: SpectrogramOptions
+    padding_unit: int
+    mean: Tensor
+    deviation: Tensor
+    """(n_bins,) of the scaled spectra of `train`."""
+
+    def batches(self, crops: Crops) -> Iterator[Batch]:
+        """Everything once, in long crops."""
+        yield from crops.all(CROPS_PER_BATCH, LONG_CROP)
+
+    def is_speech(self, batch: Batch) -> Tensor:
+        """Which frames (B, T) are no padding."""
+        return batch["units"] != self.padding_unit
+
+    def scaled(self, batch: Batch) -> Tensor:
+        """The true scaled spectra, (B, T, n_bins)."""
+        return self.options.scaled(self.options.magnitude_of_frames(batch["samples"]))
+
+    @classmethod
+    def of(
+        cls,
+        frames: Mapping[str, NDArray[np.int32]],
+        waves: Mapping[str, Waveform],
+        voices: Mapping[str, int],
+        options: SpectrogramOptions,
+        n_units: int,
+    ) -> VoiceData:
+        """Hold some utterances out, and measure the spectra of the others.
+
+        Args:
+            frames: units of each utterance, one per frame.
+            waves: samples of each utterance.
+            voices: the number of each utterance's voice.
+
+        Raises:
+            InputError: fewer than two utterances.
+        """
+        held_out = validation_ids(list(frames))
+        sides = ([i for i in frames if i not in held_out], [i for i in frames if i in held_out])
+        train, valid = (
+            timeline(
+                [frames[i] for i in ids],
+                [waves[i] for i in ids],
+                options,
+                n_units,
+                [voices[i] for i in ids],
+            )
+            for ids in sides
+        )
+        moments = _moments(train, options, n_units)
+        return cls(train, valid, options, n_units, *moments)
 
 
-def voice_data(
-    unit_file: UnitFile, corpus: Corpus, options: SpectrogramOptions, voices: Sequence[str]
-) -> VoiceData:
+def timeline(
+    units: Sequence[NDArray[np.int32]],
+    waves: Sequence[Waveform],
+    options: SpectrogramOptions,
+    padding_unit: int,
+    voices: Sequence[int] | None = None,
+) -> Crops:
+    """Utterances one after the other, with padding between them, as one long one.
+
+    A crop then needs no padding of its own, whatever the lengths of utterances are. Padding is as
+    long as the network's reach and the transform's half window, so that a crop that holds an
+    utterance's edge sees there what synthesis will see.
+
+    Args:
+        units: of each utterance, one per frame (T,).
+        waves: of each utterance, at most T · hop samples; the rest is silence.
+        padding_unit: the unit between utterances.
+        voices: the number of each utterance's voice; None if it is always the same.
+
+    Returns:
+        "units" and "voices" (N,) of all frames, and "samples" (N, n_fft) around their centres, as
+        a view of the waveform.
+    """
+    gap = max(REACH, -(-options.n_fft // (2 * options.hop)))
+    n_frames = gap + sum(len(u) + gap for u in units)
+    codes, speakers = np.full(n_frames, padding_unit, np.int64), np.zeros(n_frames, np.int64)
+    # Frame i is centred at sample i · hop + n_fft / 2.
+    wave = np.zeros(n_frames * options.hop + options.n_fft, np.float32)
+    begin = gap
+    for code, samples, voice in zip(units, waves, voices or [0] * len(units), strict=True):
+        codes[begin : begin + len(code)] = code
+        speakers[begin : begin + len(code)] = voice
+        first = begin * options.hop + options.n_fft // 2
+        kept = samples[: len(code) * options.hop]
+        wave[first : first + len(kept)] = kept
+        begin += len(code) + gap
+    around = sliding_window_view(wave, options.n_fft)[:: options.hop][:n_frames]
+    arrays: dict[str, NDArray[Any]] = {"units": codes, "voices": speakers, "samples": around}
+    return Crops(arrays, bounds_of([n_frames]), padding={"units": padding_unit})
+
+
+def voice_data(material: Material, options: SpectrogramOptions) -> VoiceData:
     """Recordings and units, checked to be of the same length.
 
     Raises:
         InputError: a recording and its units differ by more than a step.
     """
-    step = hop_of(unit_file.step_ms)
+    units, step = material.units, hop_of(material.units.step_ms)
     repeat, remainder = divmod(step, options.hop)
     if remainder or repeat == 0:
         raise InputError(
-            f"a unit lasts {unit_file.step_ms:g} ms, which is no multiple of {FRAME_MS:g} ms",
+            f"a unit lasts {units.step_ms:g} ms, which is no multiple of {FRAME_MS:g} ms",
             cause="the unit model's features have an unusual step",
             remedy="use features of --step-ms 10, or another stride",
         )
     frames: dict[str, NDArray[np.int32]] = {}
     waves: dict[str, Waveform] = {}
-    recordings = zip(corpus.utterances, corpus.waves(), strict=True)
-    for u, wave in track(recordings, "Reading recordings", len(corpus.utterances)):
-        steps = unit_file.steps(u.id)
+    for name, steps, wave in material.recordings():
         if abs(len(steps) - len(wave) / step) > 1 + _SLACK_STEPS:
             raise InputError(
-                f"utterance {u.id!r} has units for {unit_file.duration_s(u.id):.2f} s, "
+                f"utterance {name!r} has units for {units.duration_s(name):.2f} s, "
                 f"but its recording lasts {len(wave) / audio.SAMPLE_RATE:.2f} s",
                 cause="the units are of another corpus or another cut of it",
                 remedy="encode this corpus again",
             )
-        frames[u.id], waves[u.id] = np.repeat(steps, repeat), wave
-    numbers = {u.id: voices.index(str(u.speaker)) for u in corpus.utterances}
-    return VoiceData.of(frames, waves, numbers, options, unit_file.n_units)
+        frames[name], waves[name] = np.repeat(steps, repeat), wave
+    return VoiceData.of(frames, waves, material.numbers, options, units.n_units)
 
 
-def unit_means(data: VoiceData, n_units: int) -> nn.Embedding:
-    """The baseline that any inverter has to beat: each unit's mean normalised spectrum.
+def unit_means(data: VoiceData, n_units: int) -> Tensor:
+    """Each unit's mean normalised spectrum, (n_units + 1, n_bins).
 
-    Units that the voices never used, and nothing, get the mean of all frames: zero.
+    Units that the voices never used, and padding, get the mean of all frames: zero.
     """
-    options = data.train.options
-    sums = torch.zeros(n_units + 1, options.n_bins, dtype=torch.float64)
+    sums = torch.zeros(n_units + 1, data.options.n_bins, dtype=torch.float64)
     counts = torch.zeros(n_units + 1, dtype=torch.float64)
-    for units, target in _frames(data.train):
+    for units, target in _frames(data.train, data.options, n_units):
         sums.index_add_(0, units, ((target - data.mean) / data.deviation).double())
         counts += torch.bincount(units, minlength=n_units + 1)
-    table = nn.Embedding(n_units + 1, options.n_bins)
-    table.weight.data = (sums / counts.clamp(min=1)[:, None]).float()
-    return table
+    return (sums / counts.clamp(min=1)[:, None]).float()
 
 
-def _moments(timeline: Timeline) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each bin of the scaled spectra, over all real frames."""
+def _moments(crops: Crops, options: SpectrogramOptions, padding_unit: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each bin of the scaled spectra, over all but padding."""
     n, total, square = 0, torch.zeros(1), torch.zeros(1)
-    for _, target in _frames(timeline):
+    for _, target in _frames(crops, options, padding_unit):
         wide = target.double()
         n, total = n + len(wide), total + wide.sum(dim=0)
         square = square + wide.square().sum(dim=0)
@@ -270,10 +367,12 @@ def _moments(timeline: Timeline) -> tuple[Tensor, Tensor]:
     return mean.float(), deviation.float()
 
 
-def _frames(timeline: Timeline) -> Iterator[tuple[Tensor, Tensor]]:
-    """Units (n,) and scaled spectra (n, n_bins) of the real frames, block by block."""
-    for batch in timeline.all_segments(SEGMENTS_A_BATCH, LONG_SEGMENT):
-        real = batch["units"] != timeline.nothing
+def _frames(
+    crops: Crops, options: SpectrogramOptions, padding_unit: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Units (n,) and scaled spectra (n, n_bins) of all frames but padding, block by block."""
+    for batch in crops.all(CROPS_PER_BATCH, LONG_CROP):
+        real = batch["units"] != padding_unit
         if real.any():
-            magnitude = timeline.options.magnitude(batch["waves"])
-            yield batch["units"][real], timeline.options.scaled(magnitude[real])
+            spectra = options.scaled(options.magnitude_of_frames(batch["samples"][real]))
+            yield batch["units"][real], spectra

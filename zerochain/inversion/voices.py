@@ -1,6 +1,8 @@
-"""Who speaks: voices by name, or any voice from a recording of it.
+"""Voices: by name, or any voice from a recording of it.
 
-What a bundle keeps of each of its voices: F0 statistics, and what a speaker encoder hears.
+A network knows a voice by its number, or by a speaker encoder's vector of its recordings
+(x-vectors as in Jia et al. 2018), which works for voices that training never met. Pitch is moved
+between voices by the mean and deviation of log F0 of each.
 """
 
 from __future__ import annotations
@@ -11,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from zerochain.audio import Waveform
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.features.extraction import extracted
 from zerochain.features.f0 import Contour, F0Options, F0Statistics
 from zerochain.formats.corpus import Corpus
@@ -26,35 +27,24 @@ from zerochain.progress import track
 Vector = NDArray[np.float32]
 
 
-class InverterConfig(BaseModel):
-    """What the bundles of all inverters say."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
-
-    unit_model: str
-    n_units: int = Field(ge=1)
-    step_ms: float = Field(gt=0, le=1e6)
-    voices: list[str] = Field(min_length=1)
-    speaker_encoder_id: str
-
-
 @dataclass(frozen=True, eq=False)
 class Voice:
     """A voice that an inverter is to speak in."""
 
     name: str
-    told: int | Vector
-    """What the network is told: its number, or what a speaker encoder hears in it (E,)."""
+    speaker: int | Vector
+    """What networks are conditioned on: its number, or a speaker encoder's vector (E,)."""
     statistics: F0Statistics
+    """Of its log F0."""
 
     def tensor(self, device: torch.device) -> Tensor:
         """A batch of one, as `VoiceEmbedding` takes it."""
-        if isinstance(self.told, int):
-            return torch.tensor([self.told], device=device)
-        return torch.from_numpy(self.told.astype(np.float32))[None].to(device)
+        if isinstance(self.speaker, int):
+            return torch.tensor([self.speaker], device=device)
+        return torch.from_numpy(self.speaker.astype(np.float32))[None].to(device)
 
 
-def named(voices: Sequence[str], name: str | None) -> int:
+def voice_number(voices: Sequence[str], name: str | None) -> int:
     """The number of a voice; None is the only one.
 
     Raises:
@@ -71,12 +61,12 @@ def named(voices: Sequence[str], name: str | None) -> int:
         f"the inverter has {len(voices)} voices, and none was chosen"
         if name is None
         else f"the inverter has no voice {name!r}",
-        remedy=f"choose one of its voices with --voice: {listed(list(voices))}",
+        remedy=f"choose one of its voices with voice=: {listed(list(voices))}",
     )
 
 
 def check_n_reference(n_reference: int) -> None:
-    """Raise InputError unless voices can be told by vectors, of `n_reference` dimensions."""
+    """Raise InputError unless voices can be given by vectors, of `n_reference` dimensions."""
     if n_reference == 0:
         raise InputError(
             "the inverter knows its voices by name, not from recordings",
@@ -86,7 +76,7 @@ def check_n_reference(n_reference: int) -> None:
 
 
 def check_vector(vector: Vector, n_reference: int) -> None:
-    """Raise InputError unless a network with `n_reference` can be told this vector."""
+    """Raise InputError unless this is a vector (n_reference,) of a speaker encoder."""
     check_n_reference(n_reference)
     if vector.shape != (n_reference,) or not np.isfinite(vector).all():
         raise InputError(
@@ -123,7 +113,7 @@ def statistics_of(
 def reference_vectors(
     corpus: Corpus, voices: Sequence[str], encoder: SpeakerEncoder
 ) -> NDArray[np.float32]:
-    """What a speaker encoder hears in each voice, over at most ten minutes: (n_voices, E).
+    """A speaker encoder's vector of each voice, from at most ten minutes of it: (n_voices, E).
 
     Raises:
         InputError: a voice has no recording that the encoder can use.
@@ -131,16 +121,16 @@ def reference_vectors(
     vectors = []
     for voice in track(voices, "Voices' vectors"):
         waves = dict(_recordings(corpus, voice))
-        heard = [wave for wave in waves.values() if unusable(wave) is None]
-        if not heard:
+        usable = [wave for wave in waves.values() if unusable(wave) is None]
+        if not usable:
             name, wave = next(iter(waves.items()))
             raise InputError(
-                f"none of the {len(waves)} recordings of voice {voice!r} tells how it sounds "
-                f"({name!r}: {unusable(wave)})",
+                f"none of the recordings of voice {voice!r} can be used to find its vector "
+                f"({counted(len(waves), 'recording')}; {name!r}: {unusable(wave)})",
                 cause="they are silent, or shorter than half a second",
-                remedy="leave the voice out, or train without --speakers",
+                remedy="leave the voice out, or train without speakers=",
             )
-        vectors.append(mean_voice(encoder.embed_many(heard)))
+        vectors.append(mean_voice(encoder.embed_many(usable)))
     return np.stack(vectors)
 
 

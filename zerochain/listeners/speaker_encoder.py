@@ -1,68 +1,110 @@
-"""A speaker encoder: recordings to vectors whose cosine says how alike two voices are.
+"""A speaker encoder: recordings → vectors whose cosine is higher the more alike two voices are.
 
-Train a network to tell speakers apart.
+A small ECAPA-TDNN (Desplanques et al. 2020) on log-mel frames, trained on a corpus's own speaker
+labels with additive-margin softmax (Wang et al. 2018), as x-vectors are (Snyder et al. 2018). It is
+tested by speaker verification: the equal error rate (EER) of pairs of pieces of about 2.5 s, of
+speakers held out from training where there are enough of them. Inverters are conditioned on its
+vectors, and converted speech is scored by those of another one.
 
-Train a speaker encoder on a corpus's own speaker labels, and test it on other speakers.
+From top to bottom: the config and recipe, the encoder, training, testing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from zerochain.audio import SAMPLE_RATE, Waveform
-from zerochain.errors import InputError
+from zerochain.config import Config
+from zerochain.errors import InputError, counted
 from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
-from zerochain.formats.atomic import check_replaceable
-from zerochain.formats.bundle import MARKER, opened_as, read_bundle, timeless, write_bundle
+from zerochain.formats.bundle import Bundled, timeless
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
-from zerochain.formats.weights import weights_of, with_weights
 from zerochain.listeners.speaker_pieces import Division, Held, Piece, divide, trial_pieces
-from zerochain.metrics.speakers import Verification, verify
 from zerochain.modules.speaker_encoder import SpeakerClassifier, SpeakerNet, SpeakerNetConfig
-from zerochain.training.checkpoint import fingerprint
-from zerochain.training.config import TrainingConfig
-from zerochain.training.crops import like_lengths, padded
-from zerochain.training.device import is_main_process
-from zerochain.training.loop import CHECKPOINT, Batch, Trained, Update, train, training_folder
+from zerochain.training.config import Recipe
+from zerochain.training.crops import Crops, like_lengths, padded
 from zerochain.training.outcome import Outcome
+from zerochain.training.run import Running, finish, fit
+from zerochain.training.task import Batch, Update
 
-MODEL = "speaker-encoder"
+if TYPE_CHECKING:
+    from zerochain.metrics.speakers import Verification
+
 SHORTEST_S = 0.5
-"""What is shorter says too little of who speaks."""
+"""Shorter recordings don't tell voices apart."""
 SPEECH = SpectralOptions(kind="log-mel")
+RECIPE = Recipe(
+    max_steps=600,
+    batch_size=64,
+    learning_rate=2e-3,
+    annealing="cosine",
+    validate_every=100,
+    patience=8,
+)
+"""An hour of speech in minutes on a CPU."""
+_CROP_FRAMES = (100, 300)  # one to three seconds
+_MOST_VALIDATIONS = 512  # pieces
 _BATCH_FRAMES = 16_384
-_LONGEST_FRAMES = 6_000  # heard at once: memory stays bounded
+_LONGEST_FRAMES = 6_000  # encoded at once: memory stays bounded
 Frames = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 
 
-class SpeakerEncoder:
-    """Recordings → unit vectors (E,) whose cosine says how alike two voices are.
+class SpeakerConfig(Config):
+    """What a speaker encoder is built from, and what it is tested on."""
+
+    held_out: float = Field(0.1, gt=0, le=0.5)
+    """Part of the speakers that it is tested on, three at least; needs ten speakers.
+
+    With fewer than ten, it is tested on a tenth of everybody's utterances."""
+    width: int = Field(128, ge=1)
+    """Channels of a layer."""
+    dim: int = Field(128, ge=1)
+    """Dimensions of the vector."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpeakerEncoder(Bundled):
+    """Recordings → unit vectors (E,) whose cosine is higher the more alike two voices are.
 
     Attributes:
         network: frames and lengths → vectors.
-        options: the frames.
-        id: of the bundle that it was read from or written to; "" before that.
+        features: the frames.
+        training: how it was trained, and how good it is.
     """
 
-    def __init__(
-        self, network: SpeakerNet, options: SpectralOptions = SPEECH, device: str = "cpu"
-    ) -> None:
-        self.network, self.options, self.device = network.to(device).eval(), options, device
-        self.id = ""
-        self.trained_on: Mapping[str, str] = {}
+    MODEL = "speaker-encoder"
+    WHAT = "speaker encoder"
+
+    network: SpeakerNet
+    features: SpectralOptions = SPEECH
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    def check(self) -> None:
+        if self.network.config.n_in != self.features.dim:
+            raise ValueError(
+                f"its network is of {self.network.config.n_in} features, not {self.features.dim}"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where its network lies."""
+        return next(self.network.parameters()).device
 
     @property
     def dim(self) -> int:
@@ -83,18 +125,18 @@ class SpeakerEncoder:
             why = unusable(wave)
             if why is not None:
                 raise InputError(
-                    f"no voice can be heard in a recording: {why}",
+                    f"a recording can't be used to find a voice: {why}",
                     cause="it was cut badly, or what made it failed",
                     remedy="give other recordings of the speaker",
                 )
-        extractor = SpectralExtractor(self.options, self.device)
+        extractor = SpectralExtractor(self.features, str(self.device))
         return self.embed_frames([extractor([wave])[0] for wave in waves])
 
     def voice(self, waves: Iterable[Waveform]) -> Vectors:
-        """The mean voice of those recordings in which one can be heard: (E,), of unit length.
+        """The mean voice of those recordings that can be used: (E,), of unit length.
 
         Raises:
-            InputError: it can be heard in none.
+            InputError: none can.
         """
         reasons: Counter[str] = Counter()
         vectors = []
@@ -106,14 +148,15 @@ class SpeakerEncoder:
                 reasons[why] += 1
         if not vectors:
             raise InputError(
-                f"no voice can be heard in {reasons.total()} recordings: {dict(reasons)}",
+                f"none of {counted(reasons.total(), 'recording')} can be used to find a voice: "
+                f"{dict(reasons)}",
                 cause="they were cut badly, or what made them failed",
                 remedy="give other recordings of the speaker",
             )
         return mean_voice(np.stack(vectors))
 
     def embed_frames(self, utterances: Sequence[Frames]) -> Vectors:
-        """The same from frames, (T, D) each, in dB. Minutes are heard in parts, and averaged."""
+        """The same from frames, (T, D) each, in dB. Of long ones parts are averaged."""
         parts = [np.array_split(x, -(-len(x) // _LONGEST_FRAMES)) for x in utterances]
         flat = [part for utterance in parts for part in utterance]
         vectors = np.zeros((len(flat), self.dim), np.float32)
@@ -125,35 +168,6 @@ class SpeakerEncoder:
         ends = np.cumsum([len(utterance) for utterance in parts])
         return np.stack([mean_voice(v) for v in np.split(vectors, ends[:-1])])
 
-    def save(self, folder: Path, trained_on: Mapping[str, str], report: Mapping[str, Any]) -> str:
-        """Write a bundle and return its id; `report` says how it was trained and how good it is."""
-        config = {
-            "network": self.network.config.model_dump(),
-            "features": self.options.model_dump(),
-            "training": dict(report),
-        }
-        self.id = write_bundle(folder, MODEL, config, weights_of(self.network), trained_on)
-        self.trained_on = trained_on
-        return self.id
-
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """The encoder that `save` wrote.
-
-        Raises:
-            InputError: not the bundle of a speaker encoder.
-        """
-        bundle = read_bundle(folder, MODEL)
-        with opened_as("speaker encoder", folder, "train the speaker encoder again"):
-            sizes = SpeakerNetConfig.model_validate(bundle.config["network"])
-            options = SpectralOptions.model_validate(bundle.config["features"])
-            if sizes.n_in != options.dim:
-                raise ValueError(f"its network is of {sizes.n_in} features, not {options.dim}")
-            network = with_weights(lambda: SpeakerNet(sizes), bundle.tensors, device)
-            encoder = cls(network, options, device)
-        encoder.id, encoder.trained_on = bundle.id, bundle.trained_on
-        return encoder
-
 
 def mean_voice(vectors: Vectors) -> Vectors:
     """The mean direction of unit vectors (n, E): the voice of several recordings, (E,)."""
@@ -162,7 +176,7 @@ def mean_voice(vectors: Vectors) -> Vectors:
 
 
 def unusable(wave: Waveform) -> str | None:
-    """Why no voice can be heard in a recording, in a word or two; None where one can."""
+    """Why a recording can't be used to find a voice, in a word or two; None where it can."""
     if not np.isfinite(wave).all():
         return "NaN"
     if len(wave) < SHORTEST_S * SAMPLE_RATE:
@@ -170,131 +184,19 @@ def unusable(wave: Waveform) -> str | None:
     return None if wave.any() else "silent"
 
 
-_FRAMES = (100, 300)  # of a training segment: one to three seconds
-_MOST_VALIDATIONS = 512  # pieces
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """Pieces of utterances, and the features to cut them from."""
-
-    features: Features
-    pieces: Sequence[Piece]
-    speakers: Sequence[str]
-    """Who is told apart: a piece's label is its speaker's place here."""
-
-    @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """(P,)."""
-        place = {speaker: i for i, speaker in enumerate(self.speakers)}
-        return np.array([place[piece.speaker] for piece in self.pieces], np.int64)
-
-    @cached_property
-    def _of_speaker(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """For each speaker the places of the pieces, and how likely each is drawn."""
-        lengths = np.array([piece.n_frames for piece in self.pieces], np.float64)
-        places = [np.flatnonzero(self.labels == i) for i in range(len(self.speakers))]
-        return [(own, lengths[own] / lengths[own].sum()) for own in places]
-
-    def frames(self, i: int) -> Frames:
-        """One piece, (T, D)."""
-        piece = self.pieces[i]
-        return self.features[piece.utterance][piece.start : piece.start + piece.n_frames]
-
-    def random_segments(self, n: int, seed: Sequence[int]) -> Batch:
-        """`n` segments of one random length, every speaker as likely as another.
-
-        Returns:
-            "x" (n, T, D), "lengths" (n,) and "labels" (n,); shorter pieces come whole.
-        """
-        rng = np.random.default_rng(list(seed))
-        n_frames = int(rng.integers(_FRAMES[0], _FRAMES[1] + 1))
-        cuts, labels = [], rng.integers(0, len(self.speakers), n)
-        for label in labels:
-            places, chances = self._of_speaker[label]
-            frames = self.frames(int(rng.choice(places, p=chances)))
-            start = int(rng.integers(0, max(0, len(frames) - n_frames) + 1))
-            cuts.append(frames[start : start + n_frames])
-        x, lengths = padded(cuts)
-        return {"x": x, "lengths": lengths, "labels": torch.from_numpy(labels)}
-
-
-class SpeakerTask:
-    """Additive-margin softmax over the corpus's own speakers.
-
-    Validation hears other utterances of the same speakers, in pieces.
-    """
-
-    def __init__(
-        self,
-        network: SpeakerClassifier,
-        train: Pieces,
-        valid: Pieces,
-        config: TrainingConfig,
-        device: str,
-    ) -> None:
-        self.networks: dict[str, nn.Module] = {"speakers": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "speakers": torch.optim.AdamW(
-                network.parameters(), config.learning_rate, weight_decay=0.05
-            )
-        }
-        self._network, self._train, self._config, self._device = network, train, config, device
-        pieces = trial_pieces(valid.pieces)
-        chosen = np.random.default_rng(0).permutation(len(pieces))[:_MOST_VALIDATIONS]
-        self._valid = Pieces(valid.features, [pieces[i] for i in chosen], valid.speakers)
-
-    def batch(self, step: int, process: int) -> Batch:
-        """Random segments of random speakers."""
-        return self._train.random_segments(
-            self._config.batch_size, (self._config.seed, step, process)
-        )
-
-    def training_step(
-        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
-    ) -> Mapping[str, Tensor]:
-        """One step of the encoder and of the speakers' directions."""
-        cosines = networks["speakers"](batch["x"], batch["lengths"])
-        loss = self._network.loss(cosines, batch["labels"]).mean()
-        update("speakers", loss)
-        told = (cosines.argmax(dim=1) == batch["labels"]).float().mean()
-        return {"train_loss": loss, "accuracy": told}
-
-    def validate(self, network: nn.Module) -> float:
-        """The same loss on the pieces held out."""
-        total, valid = 0.0, self._valid
-        for group in like_lengths([piece.n_frames for piece in valid.pieces], _BATCH_FRAMES):
-            x, lengths = padded([valid.frames(i) for i in group])
-            cosines = network(x.to(self._device), lengths.to(self._device))
-            labels = torch.from_numpy(valid.labels[group]).to(self._device)
-            total += float(self._network.loss(cosines, labels).sum())
-        return total / len(valid.pieces)
-
-
-TRAINING = TrainingConfig(
-    max_steps=600,
-    batch_size=64,
-    learning_rate=2e-3,
-    annealing="cosine",
-    validate_every=100,
-    patience=8,
-)
-"""An hour of speech in minutes on a CPU."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SpeakerTraining(Outcome):
     """How a speaker encoder's training went, and how good it is."""
 
     n_speakers: int
-    """That it learned to tell."""
+    """That it was trained to tell apart."""
     n_utterances: int
     minutes: float
     excluded: Mapping[str, int]
     """Why utterances were left out → how many."""
     seconds: float
     held: Held
-    """What it was tested on: speakers that it never heard, or known ones' utterances."""
+    """What it was tested on: speakers held out from training, or utterances of known ones."""
     held_speakers: tuple[str, ...]
     verification: Verification | None
     """None where what was held out has no two speakers, or no two pieces of any."""
@@ -305,13 +207,9 @@ def train_speaker_encoder(
     out: Path,
     *,
     split: str | None = None,
-    held_out: float = 0.1,
-    width: int = 128,
-    dim: int = 128,
-    training: TrainingConfig = TRAINING,
-    device: str = "cpu",
-    restart: bool = False,
-    tensorboard: bool = False,
+    config: SpeakerConfig | None = None,
+    recipe: Recipe = RECIPE,
+    running: Running | None = None,
 ) -> SpeakerTraining:
     """Train a speaker encoder on a corpus's own speakers and save it as the bundle `out`.
 
@@ -320,50 +218,56 @@ def train_speaker_encoder(
 
     Args:
         split: train and test on this split alone.
-        held_out: part of the speakers that the equal error rate is measured on; with fewer than
-            ten, it is measured on a tenth of everybody's utterances.
-        width, dim: channels of a layer, and of the vector.
+        config: None is the default one.
 
     Raises:
         InputError: fewer than two speakers, too little speech, or divergence.
     """
-    check_replaceable(out, MARKER)  # now rather than after minutes
+    config, running = config or SpeakerConfig(), (running or Running()).beside(out)
     whole = read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
-    config = SpeakerNetConfig(n_in=SPEECH.dim, width=width, dim=dim)
+    sizes = SpeakerNetConfig(n_in=SPEECH.dim, width=config.width, dim=config.dim)
     settings = {
-        "network": config.model_dump(),
+        "network": sizes.model_dump(),
         "features": SPEECH.model_dump(),
-        "training": training.model_dump(),
-        "held_out": held_out,
+        "held_out": config.held_out,
     }
-    mark = fingerprint({**settings, "corpus": whole.id, "ids": part.ids})
-    with extracted(_with_speakers(part), SPEECH, device=device) as features:
+    inputs = {**settings, "corpus": whole.id, "ids": part.ids}
+    with extracted(_with_speakers(part), SPEECH, device=running.device) as features:
         pieces, excluded = _whole_pieces(features)
-        excluded |= _counted(unknown_speaker=len(part.utterances) - len(features))
-        division = divide(pieces, held_out)
-        encoder, trained, n_speakers = _trained(
-            config, features, division, training, training_folder(out), mark,
-            device=device, restart=restart, tensorboard=tensorboard,
-        )  # fmt: skip
+        excluded |= _some(unknown_speaker=len(part.utterances) - len(features))
+        division = divide(pieces, config.held_out)
+        speakers = sorted({piece.speaker for piece in division.train})
+        torch.manual_seed(recipe.seed)
+        network = SpeakerClassifier(SpeakerNet(sizes), len(speakers))
+        learned, kept = (
+            LabelledPieces(features, p, speakers) for p in (division.train, division.valid)
+        )
+        task = SpeakerTask(network, learned, kept, recipe, running.device)
+        fitted = fit(task, recipe, running, inputs=inputs)
+        encoder = SpeakerEncoder(network.encoder.to(running.device))
         verification = _verified(encoder, features, division)
-    learned = [piece for piece in division.train if piece.start == 0]
+    outcome = replace(fitted.outcome, n_parameters=_n_parameters(encoder.network))
     report = SpeakerTraining(
-        **asdict(Outcome.of(trained, encoder.network)),
-        n_speakers=n_speakers,
-        n_utterances=len(learned),
+        **asdict(outcome),
+        n_speakers=len(speakers),
+        n_utterances=sum(piece.start == 0 for piece in division.train),
         minutes=sum(p.n_frames for p in division.train) * SPEECH.step_ms / 60_000,
         excluded=excluded,
-        seconds=trained.seconds,
+        seconds=fitted.seconds,
         held=division.held,
         held_speakers=tuple(sorted({piece.speaker for piece in division.test})),
         verification=verification,
     )
-    if is_main_process():
-        said = timeless(asdict(report))
-        encoder.save(out, {"corpus": whole.id}, {**settings, **said})  # the same id, resumed or not
-        (training_folder(out) / CHECKPOINT).unlink(missing_ok=True)
+    record = {**settings, "training": recipe.model_dump(), **timeless(asdict(report))}
+    made = replace(encoder, training=record, trained_on={"corpus": whole.id})
+    finish(fitted, out, lambda: made.save(out))
     return report
+
+
+def _n_parameters(network: nn.Module) -> int:
+    """Without the speakers' directions, which are of no use after training."""
+    return sum(p.numel() for p in network.parameters())
 
 
 def _with_speakers(corpus: Corpus) -> Corpus:
@@ -372,14 +276,14 @@ def _with_speakers(corpus: Corpus) -> Corpus:
         raise InputError(
             f"corpus {corpus.name!r} has no known speaker",
             path=corpus.folder,
-            cause="the import was not told who speaks",
+            cause="the import was given no speakers",
             remedy="import it again with --speaker-from or a table",
         )
     return corpus.restrict(known)
 
 
 def _whole_pieces(features: Features) -> tuple[list[Piece], dict[str, int]]:
-    """The utterances in which a voice can be heard, and how many others there are, by reason."""
+    """The utterances that can be used, and how many others there are, by reason."""
     shortest = round(SHORTEST_S * 1000 / features.step_ms)
     pieces, short, silent = [], 0, 0
     for name in features.ids:
@@ -390,53 +294,110 @@ def _whole_pieces(features: Features) -> tuple[list[Piece], dict[str, int]]:
             silent += 1
         else:
             pieces.append(Piece(name, str(speaker), 0, len(frames)))
-    return pieces, _counted(**{f"under_{SHORTEST_S}_s": short, "silent": silent})
+    return pieces, _some(**{f"under_{SHORTEST_S}_s": short, "silent": silent})
 
 
-def _trained(
-    config: SpeakerNetConfig,
-    features: Features,
-    division: Division,
-    training: TrainingConfig,
-    folder: Path,
-    mark: str,
-    *,
-    device: str,
-    restart: bool,
-    tensorboard: bool,
-) -> tuple[SpeakerEncoder, Trained, int]:
-    torch.manual_seed(training.seed)
-    speakers = sorted({piece.speaker for piece in division.train})
-    network = SpeakerClassifier(SpeakerNet(config), len(speakers))
-    train_pieces, valid_pieces = (
-        Pieces(features, pieces, speakers) for pieces in (division.train, division.valid)
-    )
-    task = SpeakerTask(network, train_pieces, valid_pieces, training, device)
-    trained = train(
-        task,
-        training,
-        folder,
-        fingerprint=mark,
-        device=device,
-        restart=restart,
-        tensorboard=tensorboard,
-    )
-    network.load_state_dict(trained.weights)
-    return SpeakerEncoder(network.encoder, SPEECH, device), trained, len(speakers)
+class SpeakerTask:
+    """Additive-margin softmax over the corpus's own speakers.
+
+    Every speaker is as likely as another in a batch. Validation is on other utterances of the same
+    speakers, in pieces.
+    """
+
+    def __init__(
+        self,
+        network: SpeakerClassifier,
+        train: LabelledPieces,
+        valid: LabelledPieces,
+        recipe: Recipe,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"speakers": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "speakers": torch.optim.AdamW(
+                network.parameters(), recipe.learning_rate, weight_decay=0.05
+            )
+        }
+        self._network, self._recipe, self._device = network, recipe, device
+        self._train = train.crops()
+        self._groups = self._train.groups(self._train.numbers["labels"])
+        pieces = trial_pieces(valid.pieces)
+        chosen = np.random.default_rng(0).permutation(len(pieces))[:_MOST_VALIDATIONS]
+        self._valid = replace(valid, pieces=[pieces[i] for i in chosen])
+
+    def batch(self, step: int, process: int) -> Batch:
+        """ "x" (B, T, D), "lengths" and "labels" (B,): crops of one random length."""
+        seed = (self._recipe.seed, step, process)
+        n_frames = int(np.random.default_rng(seed).integers(_CROP_FRAMES[0], _CROP_FRAMES[1] + 1))
+        return self._train.grouped(
+            self._groups, self._recipe.batch_size, 1, n_frames, (*seed, 1), balanced=True
+        )
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of the encoder and of the speakers' directions."""
+        cosines = networks["speakers"](batch["x"], batch["lengths"])
+        loss = self._network.loss(cosines, batch["labels"]).mean()
+        update("speakers", loss)
+        right = (cosines.argmax(dim=1) == batch["labels"]).float().mean()
+        return {"train_loss": loss, "accuracy": right}
+
+    def validate(self, network: nn.Module) -> float:
+        """The same loss on the pieces held out."""
+        total, frames, labels = 0.0, self._valid.frames, self._valid.labels
+        for group in like_lengths([len(x) for x in frames], _BATCH_FRAMES):
+            x, lengths = padded([frames[i] for i in group])
+            cosines = network(x.to(self._device), lengths.to(self._device))
+            expected = torch.from_numpy(labels[group]).to(self._device)
+            total += float(self._network.loss(cosines, expected).sum())
+        return total / len(frames)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPieces:
+    """Pieces of utterances, the features that they are of, and their speakers as numbers."""
+
+    features: Features
+    pieces: Sequence[Piece]
+    speakers: Sequence[str]
+    """A piece's label is its speaker's place here."""
+
+    @property
+    def frames(self) -> list[Frames]:
+        """Views of each piece's frames, (T, D)."""
+        return [self.features[p.utterance][p.start : p.start + p.n_frames] for p in self.pieces]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(P,)."""
+        place = {speaker: i for i, speaker in enumerate(self.speakers)}
+        return np.array([place[piece.speaker] for piece in self.pieces], np.int64)
+
+    def crops(self) -> Crops:
+        """The features cut at the pieces' edges, not copied; "labels" are -1 between pieces."""
+        starts = np.array([self.features.index[p.utterance][0] + p.start for p in self.pieces])
+        ends = starts + np.array([p.n_frames for p in self.pieces])
+        bounds = np.unique([0, *starts, *ends, len(self.features.frames)])
+        labels = np.full(len(bounds) - 1, -1)
+        labels[np.searchsorted(bounds, starts)] = self.labels
+        return Crops({"x": self.features.frames}, bounds, {"labels": labels})
 
 
 def _verified(
     encoder: SpeakerEncoder, features: Features, division: Division
 ) -> Verification | None:
     """The equal error rate on what was held out; None where it is undefined."""
+    # Late: it takes scipy, and who only encodes a recording waits for that.
+    from zerochain.metrics.speakers import verify
+
     pieces = trial_pieces(division.test)
     speakers = sorted({piece.speaker for piece in pieces})
     if not 1 < len(speakers) < len(pieces):
         return None
-    cuts = Pieces(features, pieces, speakers)
-    vectors = encoder.embed_frames([cuts.frames(i) for i in range(len(pieces))])
+    vectors = encoder.embed_frames(LabelledPieces(features, pieces, speakers).frames)
     return verify(vectors, [p.speaker for p in pieces], [p.utterance for p in pieces])
 
 
-def _counted(**counts: int) -> dict[str, int]:
+def _some(**counts: int) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}

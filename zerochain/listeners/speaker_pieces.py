@@ -1,4 +1,9 @@
-"""Who speaks where: pieces of recordings to train a speaker encoder on, and to test it by."""
+"""Which pieces of recordings a speaker encoder is trained, validated and tested on.
+
+Verification needs speakers that training never met, and trials of pieces of like length; a corpus
+of few speakers can only be tested on other utterances of the same ones. Everything follows from
+hashes of names, so that encoders of any seed are tested alike.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 
 Held = Literal["speakers", "utterances"]
 _PIECE_FRAMES = 250
@@ -32,13 +37,13 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Division:
-    """What is learned from, what says when to stop, and what says how good it is."""
+    """Pieces to train on, those that decide when to stop, and those that measure how good it is."""
 
     train: list[Piece]
     valid: list[Piece]
     test: list[Piece]
     held: Held
-    """Whether speakers are tested that training never met, or unheard utterances of known ones."""
+    """Whether the test is of speakers that training never met, or of further utterances."""
 
 
 def divide(utterances: Sequence[Piece], held_out: float) -> Division:
@@ -46,7 +51,7 @@ def divide(utterances: Sequence[Piece], held_out: float) -> Division:
 
     With ten speakers or more, a part of them is tested: of those with several recordings at most
     half, so that training meets enough of these as well. With fewer, a tenth of the utterances of
-    each who has four or more. Validation hears a twentieth of each speaker's others, or the end
+    each who has four or more. Validation gets a twentieth of each speaker's others, or the end
     of an only one.
 
     Args:
@@ -86,10 +91,10 @@ def divide(utterances: Sequence[Piece], held_out: float) -> Division:
 def _check_speakers(by_speaker: dict[str, list[Piece]]) -> None:
     if len(by_speaker) < 2:
         raise InputError(
-            f"a speaker encoder can't be trained on {len(by_speaker)} known speaker"
+            f"a speaker encoder can't be trained on {counted(len(by_speaker), 'known speaker')}"
             + "".join(f" ({name})" for name in by_speaker),
-            cause="it learns what tells speakers apart, so it needs at least two; or the import "
-            "was not told who speaks",
+            cause="it learns to tell speakers apart, so it needs at least two; or the import was "
+            "given no speakers",
             remedy="give a corpus of several speakers, or import it with --speaker-from or a table",
         )
 
@@ -109,7 +114,7 @@ def _without_some(own: list[Piece]) -> tuple[list[Piece], list[Piece]]:
 
 
 def _without_end(piece: Piece) -> tuple[list[Piece], list[Piece]]:
-    """All but the last tenth, at least a second of it; nothing is kept of a short one."""
+    """All but the last tenth, at least a second of it; all of a short one."""
     if piece.n_frames < _SPLIT_FRAMES:
         return [piece], []
     n = max(100, piece.n_frames // 10)

@@ -1,4 +1,9 @@
-"""The multi-scale Code2Spec network (Tjandra et al., Interspeech 2019, section 3)."""
+"""Networks from units to spectra: Code2Spec (Tjandra et al., Interspeech 2019, section 3) and a
+table of each unit's mean spectrum, the baseline that any network has to beat.
+
+Both take the unit of each frame, of which `n_units` is padding: what lies before and after an
+utterance.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +29,14 @@ class Code2SpecConfig(BaseModel):
     """Channels of a layer, the total over its kernels; the default suits CPUs."""
     n_embedding: int = Field(64, ge=1, le=65_536)
     correct_means: bool = True
-    """Whether the network only corrects each unit's mean spectrum; the published one doesn't."""
+    """Whether the network corrects each unit's mean spectrum; the published one has no means."""
     n_voices: int = Field(1, ge=1, le=2**20)
     n_reference: int = Field(0, ge=0, le=65_536)
-    """Dimensions of a speaker encoder's vectors, from which voices are known; 0: by their number.
-    """
+    """Dimensions of a speaker encoder's vectors; 0 where voices are known by their numbers."""
 
     @property
     def has_voices(self) -> bool:
-        """Whether it is told who speaks."""
+        """Whether it is conditioned on the voice."""
         return self.n_voices > 1 or self.n_reference > 0
 
 
@@ -45,8 +49,8 @@ class Code2Spec(nn.Module):
     training starts from the unit-means baseline instead of finding it first. Where there are
     several voices, the vector of the one that speaks is added to each unit's.
 
-    The unit `n_units` stands for "nothing": what lies before and after an utterance. With `REACH`
-    of them on both sides an utterance's spectrum doesn't depend on what else is in the batch.
+    With `REACH` frames of padding on both sides an utterance's spectrum doesn't depend on what
+    else is in the batch.
     """
 
     def __init__(self, config: Code2SpecConfig) -> None:
@@ -87,10 +91,42 @@ class Code2Spec(nn.Module):
         return y + self.means(units) if self.config.correct_means else y
 
     def _voice_vectors(self, units: Tensor, voices: Tensor | None) -> Tensor:
-        """(B, T, n_embedding). Nothing has no voice: utterances don't hear their neighbours'."""
+        """(B, T, n_embedding): zero in padding, so that no voice reaches a neighbour's frames."""
         if voices is None:
-            raise ValueError("a network of several voices has to be told which one speaks")
+            raise ValueError("a network of several voices needs to know which one speaks")
         vectors: Tensor = self.voice(voices)
         if len(vectors.shape) == 2:
             vectors = vectors[:, None]
         return vectors * (units != self.config.n_units)[..., None]
+
+
+class UnitMeansConfig(BaseModel):
+    """Sizes of the table; it is of one voice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_units: int = Field(ge=1, le=2**20)
+    n_bins: int = Field(1025, ge=1, le=65_536)
+
+    @property
+    def n_voices(self) -> int:
+        """One: a mean over several would be nobody's."""
+        return 1
+
+    @property
+    def n_reference(self) -> int:
+        """0: it isn't conditioned on the voice."""
+        return 0
+
+    @property
+    def has_voices(self) -> bool:
+        """It isn't conditioned on the voice."""
+        return False
+
+
+class UnitMeans(nn.Embedding):
+    """Unit of each frame → the unit's mean normalised spectrum; of padding, the mean of all."""
+
+    def __init__(self, config: UnitMeansConfig) -> None:
+        super().__init__(config.n_units + 1, config.n_bins)
+        self.config = config

@@ -9,13 +9,28 @@ from numpy.typing import NDArray
 
 from zerochain.audio import SAMPLE_RATE
 
+# Slaney's scale: linear up to 1 kHz, which is 15 mel, and logarithmic above.
+_HZ_PER_MEL, _KNEE_HZ, _KNEE_MEL = 200 / 3, 1000.0, 15.0
+_LOG_STEP = np.log(6.4) / 27
+
 
 @lru_cache
 def mel_filters(n_fft: int, n_mels: int) -> NDArray[np.float32]:
-    """Slaney's mel filters from 0 Hz to the Nyquist frequency, (n_fft // 2 + 1, n_mels)."""
-    from zerochain.kernels import allow_kernels_of
+    """Slaney's mel filters from 0 Hz to the Nyquist frequency, (n_fft // 2 + 1, n_mels).
 
-    allow_kernels_of("librosa")
-    from librosa.filters import mel
+    To the bit those of `librosa.filters.mel`, whose import takes as long as everything else that
+    one recording needs (`benchmarks/one_recording.py`).
+    """
+    top = _KNEE_MEL + np.log(SAMPLE_RATE / 2 / _KNEE_HZ) / _LOG_STEP
+    edges = _hz(np.linspace(0, top, n_mels + 2))
+    widths = np.diff(edges)
+    ramps = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE))
+    rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
+    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    filters *= (2 / (edges[2:] - edges[:-2]))[:, None]  # each of the same area
+    return np.ascontiguousarray(filters.T)
 
-    return np.ascontiguousarray(mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels).T)
+
+def _hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
+    logarithmic = _KNEE_HZ * np.exp(_LOG_STEP * (mels - _KNEE_MEL))
+    return np.where(mels >= _KNEE_MEL, logarithmic, mels * _HZ_PER_MEL)

@@ -115,23 +115,37 @@ class Crops:
             yield self._crop(part[:, 0], part[:, 1], longest)
 
     def groups(self, numbers: NDArray[np.int64], shortest: int = 1) -> Groups:
-        """Utterances of at least `shortest` frames, grouped by a number of each, (U,)."""
-        kept = np.flatnonzero(self.lengths >= shortest)
+        """Utterances of at least `shortest` frames, grouped by a number of each, (U,).
+
+        Utterances with a negative number are in no group.
+        """
+        kept = np.flatnonzero((self.lengths >= shortest) & (numbers >= 0))
         utterances = kept[np.argsort(numbers[kept], kind="stable")]
         ends = np.cumsum(self.lengths[utterances])
         last = np.flatnonzero(np.diff(numbers[utterances], append=-1))
         return Groups(utterances, ends, np.concatenate([[0], ends[last]]))
 
     def grouped(
-        self, groups: Groups, n_groups: int, n_per_group: int, longest: int, seed: Sequence[int]
+        self,
+        groups: Groups,
+        n_groups: int,
+        n_per_group: int,
+        longest: int,
+        seed: Sequence[int],
+        *,
+        balanced: bool = False,
     ) -> Batch:
         """Crops as `random` gives them, those of a group one after the other.
 
-        Groups are drawn in proportion to their frames, and a group's crops from all over it.
+        Groups are drawn in proportion to their frames or, `balanced`, each as likely as another;
+        a group's crops are from all over it.
         """
         rng = np.random.default_rng(list(seed))
-        total = groups.bounds[-1]
-        group = np.searchsorted(groups.bounds, rng.integers(0, total, n_groups), "right") - 1
+        if balanced:
+            group = rng.integers(0, len(groups.bounds) - 1, n_groups)
+        else:
+            frame = rng.integers(0, groups.bounds[-1], n_groups)
+            group = np.searchsorted(groups.bounds, frame, "right") - 1
         place = (np.arange(n_per_group) + rng.random((n_groups, n_per_group))) / n_per_group
         first, last = groups.bounds[group][:, None], groups.bounds[group + 1][:, None]
         frames = (first + place * (last - first)).astype(np.int64).ravel()

@@ -1,0 +1,14 @@
+"""The names of the inverters, as bundles and the command line have them. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+SpectralMethod = Literal["code2spec", "unit-means"]
+"""They predict spectrograms (`zerochain.inversion.spectral`)."""
+WaveformMethod = Literal["convnext", "hifigan"]
+"""They predict waveforms (`zerochain.inversion.waveform`)."""
+Method = SpectralMethod | WaveformMethod
+SPECTRAL_METHODS: tuple[SpectralMethod, ...] = ("code2spec", "unit-means")
+WAVEFORM_METHODS: tuple[WaveformMethod, ...] = ("convnext", "hifigan")
+METHODS: tuple[Method, ...] = (*SPECTRAL_METHODS, *WAVEFORM_METHODS)
