@@ -30,7 +30,7 @@ from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import read_units, write_units
 from zerochain.metrics import names
 from zerochain.scoring.translation import score_translation
-from zerochain.training.config import TrainingConfig
+from zerochain.training.recipe import Recipe
 from zerochain.translation.baselines import nearest_baseline
 from zerochain.translation.data import Parallel, Part, oriented
 from zerochain.translation.pretraining import pretrain
@@ -65,7 +65,7 @@ class Setting:
     corpus: Path
     out: Path
     network: dict[str, Any]
-    training: TrainingConfig
+    training: Recipe
     sample: int
     cap: float
     device: str
@@ -255,7 +255,7 @@ def main(
     **files: Any,
 ) -> None:
     """Train and score every method at every size; write table.csv and table.md."""
-    training = TrainingConfig(
+    training = Recipe(
         max_steps=steps,
         validate_every=validate_every,
         batch_size=batch_size,

@@ -20,8 +20,8 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features
 from zerochain.formats.units import read_units
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 SMALL = {"width": 16, "n_layers": 1, "n_per_group": 4, "context_dim": 16, "n_frames": 48}

@@ -30,8 +30,8 @@ from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.formats.headers import read_json
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 SMALL = {

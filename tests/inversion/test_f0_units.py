@@ -12,9 +12,9 @@ from zerochain.formats.units import read_units, write_units
 from zerochain.inversion.pitch import F0Quantizer, F0Task
 from zerochain.modules.f0_vqvae import STRIDE, F0VqvaeConfig
 from zerochain.modules.vqvae import CollapseWarning
-from zerochain.training.config import Recipe
-from zerochain.training.loop import Batch
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
+from zerochain.training.task import Batch
 
 SMALL = F0VqvaeConfig(width=16, n_blocks=1, dim=16)
 QUICK = Recipe(max_steps=150, validate_every=50, batch_size=8, learning_rate=5e-3, ema_decay=0.9)

@@ -20,7 +20,7 @@ from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.translation.data import Parallel, Part
 from zerochain.translation.stage import (
     TranslatorTraining,

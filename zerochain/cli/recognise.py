@@ -21,8 +21,8 @@ from zerochain.listeners.recogniser import (
     RecogniserTraining,
     train_recogniser,
 )
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 

@@ -48,10 +48,9 @@ from zerochain.modules.discriminators import (
 from zerochain.modules.excitation import Start, at, starts
 from zerochain.modules.f0_vqvae import STRIDE, F0VqvaeConfig
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit, weights_id
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Update
 
 Generator = SourceFilterGenerator | HiFiGANGenerator

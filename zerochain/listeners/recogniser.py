@@ -35,11 +35,10 @@ from zerochain.formats.features import Features
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
-from zerochain.training.config import Recipe
 from zerochain.training.crops import like_lengths, padded
 from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, finish, fit
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Row, Update
 
 SPEECH = SpectralOptions(kind="log-mel")
