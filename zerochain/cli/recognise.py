@@ -7,14 +7,10 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import (
-    FOLDER,
-    Command,
-    out_option,
-    split_option,
-)
+from zerochain.cli.common import FOLDER, Command, out_option, split_option
 from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import print_facts, training_text
+from zerochain.errors import counted
 from zerochain.listeners.recogniser import (
     RECIPE,
     RecogniserConfig,
@@ -44,8 +40,8 @@ def train(
 ) -> None:
     """Train a recogniser of characters on a CORPUS with transcripts (column 'text').
 
-    Its own error rates are measured on recordings of texts that it never saw, by speakers that it
-    may know: without them no error rate of synthesised speech means anything. Texts are
+    Its own error rates are measured on recordings of texts outside its training, by speakers that
+    may be in it: an error rate of synthesised speech means little without them. Texts are
     compared in lower case and without punctuation; digits are not spelled out. Interrupted, it
     goes on where it stopped when the same command is given again.
     """
@@ -59,12 +55,13 @@ def train(
 def _facts(report: RecogniserTraining) -> dict[str, str]:
     interval = report.cer_interval
     facts = {
-        "trained on": f"{report.n_utterances} utterances, {report.minutes:.1f} min, "
-        f"{report.n_characters} characters",
+        "trained on": f"{counted(report.n_utterances, 'utterance')}, {report.minutes:.1f} min, "
+        f"{counted(report.n_characters, 'character')}",
         "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
         + ("" if interval is None else " ({:.1f} … {:.1f})".format(*interval))
-        + f", WER {report.wer:.1f} %, on {report.n_held_out} recordings of texts that it never saw",
+        + f", WER {report.wer:.1f} %, on {counted(report.n_held_out, 'recording')} of texts "
+        "outside its training",
     }
     if report.excluded:
         facts["left out"] = ", ".join(

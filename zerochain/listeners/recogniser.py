@@ -1,10 +1,10 @@
-"""A recogniser of characters, to say how intelligible speech is: connectionist temporal
-classification (Graves et al. 2006), decoded greedily and without a language model, which would
-mend what it is there to count.
+"""A recogniser of characters, which measures how intelligible speech is.
 
-Train a network to write what is said, by connectionist temporal classification.
-
-Train a recogniser on a corpus with transcripts, and say how often it errs on real speech.
+Log-mel frames, convolutions and a bidirectional GRU, trained by connectionist temporal
+classification (CTC, Graves et al. 2006) on a corpus with transcripts. It is decoded greedily and
+without a language model, which would correct the very errors that are to be counted. Its own error
+rates on real speech are measured on texts outside its training and kept with it: an error rate of
+synthesised speech means little without them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.nn.functional import ctc_loss
 
 from zerochain.audio import Waveform
 from zerochain.config import Config
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.extraction import extracted
 from zerochain.features.normalisation import Moments
@@ -50,14 +50,14 @@ Frames = NDArray[np.float32]
 class Recogniser(Bundled):
     """Recordings → text, as `text.plain` writes it.
 
-    Log-mel frames whose mean and variance are taken out over each utterance, so that neither
-    level nor channel matters, convolutions, a bidirectional GRU.
+    Each utterance's frames are normalised by their own mean and deviation, so that neither level
+    nor channel matters.
 
     Attributes:
-        network: frames → scores of the blank, which is 0, and the characters from 1 on.
-        characters: those that it knows, each once.
-        features: the frames.
-        training: how it was trained, and how often it errs on real speech.
+        network: frames → scores of the blank, which is 0, and of the characters from 1 on.
+        characters: its alphabet, each character once.
+        features: options of the frames.
+        training: how it was trained, and its error rates on real speech.
     """
 
     MODEL = WHAT = "recogniser"
@@ -73,7 +73,7 @@ class Recogniser(Bundled):
     def check(self) -> None:
         sizes = self.network.config
         if (sizes.n_in, sizes.dim) != (self.features.dim, len(self.characters) + 1):
-            raise ValueError("its network is of other features or characters than it says")
+            raise ValueError("its network has other sizes than its features and characters")
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +89,7 @@ class Recogniser(Bundled):
         for wave in waves:
             if len(wave) == 0 or not np.isfinite(wave).all():
                 raise InputError(
-                    f"a recording of {len(wave)} samples, "
+                    f"a recording of {counted(len(wave), 'sample')}, "
                     f"{int((~np.isfinite(wave)).sum())} of them NaN, can't be recognised",
                     cause="what made it failed",
                 )
@@ -97,7 +97,7 @@ class Recogniser(Bundled):
         return self.transcribe_frames([extractor([wave])[0] for wave in waves])
 
     def transcribe_frames(self, utterances: Sequence[Frames]) -> list[str]:
-        """The same from log-mel frames in dB, (T, n_mels) each."""
+        """As `transcribe`, from log-mel frames in dB, (T, n_mels) each."""
         texts = [""] * len(utterances)
         with torch.inference_mode():
             for group in like_lengths([len(frames) for frames in utterances], _BATCH_FRAMES):
@@ -110,12 +110,12 @@ class Recogniser(Bundled):
 
 
 def prepared(frames: Frames) -> Frames:
-    """Frames (T, D) with the utterance's own mean and variance taken out."""
+    """Frames (T, D), normalised by the utterance's own mean and deviation."""
     return Moments.of([frames]).apply(frames)
 
 
 def output_lengths(lengths: torch.Tensor, stride: int) -> torch.Tensor:
-    """Steps that the network makes of so many frames: ⌈length / stride⌉."""
+    """The network's output steps for these numbers of frames: ⌈length / stride⌉."""
     return torch.div(lengths + stride - 1, stride, rounding_mode="floor")
 
 
@@ -126,8 +126,8 @@ def spelled(path: NDArray[np.int64], characters: str) -> str:
 
 
 AUGMENTATION = AugmentationOptions(warp=0.1, tilt_db=0, noise=0.1, n_masks=2, mask_frames=10)
-"""Other vocal tracts, noise, gaps; the utterances' own normalisation takes tilts out already."""
-_POOL = 8  # batches of like lengths are drawn from so many times their size
+"""Vocal tracts, noise, masks; spectral tilts are removed by the normalisation already."""
+_POOL = 8  # a batch is drawn from this many times its size of utterances of like lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ class Transcribed:
         }
 
     def random_ids(self, n: int, rng: np.random.Generator) -> list[str]:
-        """Utterances of like length, so that little is padded."""
+        """Utterances of like length, so that there is little padding."""
         ids = self.ids
         size = min(len(ids), _POOL * n)
         start = int(np.clip(rng.integers(len(ids)) - size // 2, 0, len(ids) - size))
@@ -164,7 +164,7 @@ class Transcribed:
 
 
 class RecogniserTask:
-    """Connectionist temporal classification; validated on utterances held out."""
+    """Connectionist temporal classification; validated on utterances that are held out."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class RecogniserTask:
         self._augment = Augmentation.of(AUGMENTATION, SPEECH.kind, SPEECH.model_dump())
 
     def batch(self, step: int, process: int) -> Batch:
-        """Random utterances of like length, each changed at random."""
+        """Random utterances of like length, each randomly augmented."""
         seeds = (self._config.seed, step, process)
         rng = np.random.default_rng(seeds)
         batch = self._train.batch(self._train.random_ids(self._config.batch_size, rng))
@@ -195,15 +195,15 @@ class RecogniserTask:
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
     ) -> Mapping[str, Tensor]:
-        """One step on the loss for each character."""
+        """One step on the loss per character."""
         loss = self._losses(networks["recogniser"], batch).sum() / batch["counts"].sum()
         update("recogniser", loss)
         return {"train_loss": loss}
 
     def validate(self, network: nn.Module) -> Row:
-        """The same loss on the utterances held out, and the character error rate in %."""
+        """The loss on the held-out utterances, and the character error rate in %."""
         total, valid = 0.0, self._valid
-        heard: dict[str, str] = {}
+        recognised: dict[str, str] = {}
         for group in like_lengths([valid.features.index[n][1] for n in valid.ids], _BATCH_FRAMES):
             names = [valid.ids[i] for i in group]
             batch = {k: v.to(self._device) for k, v in valid.batch(names).items()}
@@ -211,8 +211,10 @@ class RecogniserTask:
             total += float(self._ctc(scores, batch).sum())
             steps = output_lengths(batch["lengths"], self._stride)
             for name, path, n in zip(names, scores.argmax(dim=-1).cpu(), steps, strict=True):
-                heard[name] = spelled(path[:n].numpy(), valid.characters)
-        wrong = error_rate([heard[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids])
+                recognised[name] = spelled(path[:n].numpy(), valid.characters)
+        wrong = error_rate(
+            [recognised[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids]
+        )
         n_characters = sum(map(len, valid.texts.values()))
         return {"valid_loss": total / n_characters, "valid_cer_%": wrong.value}
 
@@ -231,7 +233,7 @@ class RecogniserTask:
 
 
 def n_steps_needed(text: str) -> int:
-    """The least steps in which a text can be written: a blank parts equal neighbours."""
+    """The fewest steps that CTC needs for a text: equal neighbours have a blank between them."""
     codes = np.array([ord(c) for c in text], np.int64)
     return len(text) + int((np.diff(codes) == 0).sum())
 
@@ -254,7 +256,7 @@ RECIPE = Recipe(
 )
 """An hour of read speech in minutes on a CPU."""
 STRIDE = 2
-"""20 ms: people write up to 20 characters a second, and equal neighbours need a blank between."""
+"""20 ms: there are up to 20 characters per second, and equal neighbours need a blank between."""
 _VALID = 0.05
 
 
@@ -262,8 +264,8 @@ class RecogniserConfig(Config):
     """What a recogniser is built from, and what it is tested on."""
 
     held_out: float = Field(0.1, gt=0, le=0.5)
-    """Part of the different texts that its error rates are measured on. All recordings of a text
-    are held out together.
+    """Fraction of the different texts that its error rates are measured on. All recordings of a
+    text are held out together.
 
     Another twentieth of the texts decides when training stops."""
     width: int = Field(192, ge=2)
@@ -274,11 +276,11 @@ class RecogniserConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserTraining(Outcome):
-    """How a recogniser's training went, and how often it errs."""
+    """How a recogniser's training went, and its error rates."""
 
     n_characters: int
     n_utterances: int
-    """That it learned from."""
+    """That it was trained on."""
     minutes: float
     excluded: Mapping[str, int]
     """Why utterances were left out → how many."""
@@ -288,7 +290,7 @@ class RecogniserTraining(Outcome):
     cer_interval: tuple[float, float] | None
     wer: float
     n_held_out: int
-    """Utterances that `cer` and `wer` rest on: speakers may be known, what is said is not."""
+    """Utterances that `cer` and `wer` rest on: their speakers may be known, their texts are not."""
 
 
 def train_recogniser(
@@ -365,7 +367,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
     known = {name: text for name, text in texts.items() if text}
     if not known:
         raise InputError(
-            f"corpus {corpus.name!r} has no transcripts, so nothing to recognise",
+            f"corpus {corpus.name!r} has no transcripts to train on",
             path=corpus.folder,
             cause="it was imported without a table, or its column 'text' is empty",
             remedy="import it again with a table that has a column 'text'",
@@ -384,16 +386,17 @@ def _divided(
     features: Features, texts: Mapping[str, str], characters: str, held_out: float
 ) -> dict[str, Transcribed]:
     """Training, validation and test, of different texts."""
-    said = sorted(set(texts.values()))
-    if len(said) < 3:
+    distinct = sorted(set(texts.values()))
+    if len(distinct) < 3:
         raise InputError(
-            f"{len(said)} different texts in {len(texts)} utterances that are long enough for them",
+            f"{counted(len(distinct), 'different text')} in "
+            f"{counted(len(texts), 'utterance')} that are long enough for them",
             cause="training, its end and the test each need a text of their own; or the texts "
             "belong to other recordings",
             remedy="give more recordings, with their own texts",
         )
-    test = validation_ids(said, held_out)
-    rest = [text for text in said if text not in test]
+    test = validation_ids(distinct, held_out)
+    rest = [text for text in distinct if text not in test]
     valid = validation_ids(rest, _VALID)
     of = {"test": test, "valid": valid, "train": set(rest) - valid}
     return {
@@ -404,7 +407,7 @@ def _divided(
 
 def _errors(recogniser: Recogniser, test: Transcribed) -> tuple[Estimate, Estimate]:
     """Character and word error rates."""
-    heard = recogniser.transcribe_frames([test.features[name] for name in test.ids])
-    said = [test.texts[name] for name in test.ids]
-    words = error_rate([text.split() for text in heard], [[text.split()] for text in said])
-    return error_rate(heard, [[text] for text in said]), words
+    recognised = recogniser.transcribe_frames([test.features[name] for name in test.ids])
+    texts = [test.texts[name] for name in test.ids]
+    words = error_rate([text.split() for text in recognised], [[text.split()] for text in texts])
+    return error_rate(recognised, [[text] for text in texts]), words

@@ -58,31 +58,27 @@ def teacher_forcing(units: Tensor, lengths: Tensor, n_units: int) -> tuple[Tenso
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention to the encoder's output, and a feed-forward layer.
-
-    `said` is the self-attention and `heard` the cross-attention: bundles hold their weights by
-    these names.
-    """
+    """Self-attention, cross-attention to the encoder's output, and a feed-forward layer."""
 
     def __init__(
         self, width: int, memory_width: int, n_heads: int, factor: int, dropout: float
     ) -> None:
         super().__init__()
-        self.said_norm, self.heard_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.said = Attention(width, n_heads)
-        self.heard = Attention(width, n_heads, memory_width)
+        self.self_norm, self.cross_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.self_attention = Attention(width, n_heads)
+        self.cross_attention = Attention(width, n_heads, memory_width)
         self.feed_forward = FeedForward(width, factor, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def self_attended(self, x: Tensor) -> Tensor:
         """x (B, U, W) after causal self-attention."""
-        y: Tensor = x + self.dropout(self.said(self.said_norm(x), causal=True))
+        y: Tensor = x + self.dropout(self.self_attention(self.self_norm(x), causal=True))
         return y
 
     def cross_attended(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """x (B, U, W) after attention to the memory's keys and values, and the feed-forward."""
-        q = self.heard.queries(self.heard_norm(x))
-        x = x + self.dropout(self.heard.attend(q, k, v, mask))
+        q = self.cross_attention.queries(self.cross_norm(x))
+        x = x + self.dropout(self.cross_attention.attend(q, k, v, mask))
         y: Tensor = x + self.feed_forward(x)
         return y
 
@@ -92,11 +88,16 @@ class DecoderLayer(nn.Module):
         Args:
             k, v: keys and values of all tokens before, (B, heads, U, W / heads).
         """
-        y = self.said_norm(x)
+        y = self.self_norm(x)
         first = k.shape[2]
-        new_k, new_v = self.said.keys_values(y, first)
+        new_k, new_v = self.self_attention.keys_values(y, first)
         k, v = torch.cat([k, new_k], dim=2), torch.cat([v, new_v], dim=2)
-        return x + self.dropout(self.said.attend(self.said.queries(y, first), k, v)), k, v
+        return (
+            x
+            + self.dropout(self.self_attention.attend(self.self_attention.queries(y, first), k, v)),
+            k,
+            v,
+        )
 
 
 class TransformerDecoder(nn.Module):
@@ -133,13 +134,15 @@ class TransformerDecoder(nn.Module):
         """Scores of the next token after each; `lengths` (B,) are the memory's."""
         x, mask = self._embedded(tokens), attention_mask(lengths, memory.shape[1])
         for layer in self._layers:
-            x = layer.cross_attended(layer.self_attended(x), *layer.heard.keys_values(memory), mask)
+            x = layer.cross_attended(
+                layer.self_attended(x), *layer.cross_attention.keys_values(memory), mask
+            )
         return self._scores(x)
 
     def begin(self, memory: Tensor, lengths: Tensor) -> State:
         """The state before the first token."""
         # The memory's keys and values are computed once, not again for each token.
-        memories = [layer.heard.keys_values(memory) for layer in self._layers]
+        memories = [layer.cross_attention.keys_values(memory) for layer in self._layers]
         empty = torch.stack([k[:, :, :0] for k, _ in memories], dim=1)
         return {
             "mask": attention_mask(lengths, memory.shape[1]),
@@ -171,8 +174,8 @@ class TransformerDecoder(nn.Module):
         maps = []
         for layer in self._layers:
             x = layer.self_attended(x)
-            maps.append(layer.heard.weights(layer.heard_norm(x), memory, mask))
-            x = layer.cross_attended(x, *layer.heard.keys_values(memory), mask)
+            maps.append(layer.cross_attention.weights(layer.cross_norm(x), memory, mask))
+            x = layer.cross_attended(x, *layer.cross_attention.keys_values(memory), mask)
         return torch.stack(maps).mean(dim=0)
 
     @property
