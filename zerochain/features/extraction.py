@@ -1,4 +1,8 @@
-"""Extract the features of a whole corpus, over processes, into a features folder."""
+"""Features of a whole corpus, extracted in parallel into a features folder.
+
+MFCC, log-mel (`spectral.py`), F0 (`f0.py`) or a layer of a self-supervised model (`ssl.py`): the
+options say which. Recordings are read in shards of about a minute, in the order of the corpus.
+"""
 
 from __future__ import annotations
 
