@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from zerochain import audio
@@ -63,8 +65,6 @@ def extract(
         InputError: a recording can't be read or has changed since the import, or the disk is
             full; `out` is left as it was.
     """
-    from joblib import Parallel, delayed
-
     shards = _shards(corpus)
     jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
     if device == "cpu" and not isinstance(options, SslOptions):
@@ -218,8 +218,6 @@ def _extract_shard(shard: list[Segment], options: Options) -> list[NDArray[np.fl
 
 
 def _on_one_thread(waves: Sequence[audio.Waveform], options: Options) -> list[NDArray[np.float32]]:
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the processes share the cores
     try:
