@@ -192,6 +192,24 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
     assert make(steps=20, every=5, **options).fit(features, running).id == whole.id
 
 
+def test_more_steps_go_on_after_the_same_warm_up(tmp_path: Path) -> None:
+    features, running = babble(), Running("cpu", folder=tmp_path)
+    make(steps=10, every=5, warm_up_steps=5).fit(features, running)
+    model = make(steps=20, every=5, warm_up_steps=5).fit(features, running)
+    assert model.outcome.extended_at == (10,)
+    assert model.outcome.steps == 20
+    other = make(steps=20, every=5, warm_up_steps=7)
+    with pytest.raises(InputError, match="warm_up_steps=5 → 7"):
+        other.fit(features, running)
+
+
+def test_published_is_a_set_of_defaults() -> None:
+    published = CPCConfig(published=True)
+    assert (published.width, published.decay, published.restart_below) == (512, 0.999, 0)
+    assert CPCConfig(published=True, width=8).width == 8
+    assert CPCConfig(**published.model_dump()) == published
+
+
 def test_the_seed_decides() -> None:
     features = babble()
     ids = [make(steps=2, every=2, seed=seed).fit(features).id for seed in (1, 1, 2)]

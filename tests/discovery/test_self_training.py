@@ -278,6 +278,20 @@ def test_restart_leaves_no_checkpoint_of_a_later_round(
     assert not list(tmp_path.rglob("checkpoint.safetensors"))
 
 
+def test_more_steps_start_later_rounds_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their labels are of a round that has changed."""
+    monkeypatch.setattr(self_training, "_is_better", lambda *_: True)
+    features = babble()
+    make(steps=6).fit(features, kept_in(tmp_path))
+    model = make(steps=9).fit(features, kept_in(tmp_path))
+    assert model.best_round == 2
+    assert model.outcome.extended_at == ()
+    again = make(steps=9).fit(features, kept_in(tmp_path))
+    assert again.id == model.id
+
+
 @pytest.mark.parametrize(
     ("bits", "best", "n_rounds"),
     [

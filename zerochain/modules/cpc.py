@@ -1,4 +1,10 @@
-"""Contrastive predictive coding: tell what comes next from what might have come."""
+"""Contrastive predictive coding: predict the next latents, and tell them from other latents.
+
+An encoder makes latents, a causal GRU a context of all latents so far, and one linear map for each
+step ahead predicts the latent there. `contrast` is the loss, InfoNCE (van den Oord et al. 2018): to
+find the true latent among negatives. With a quantizer codes take the place of latents (van Niekerk
+et al. 2020). As in `modules/encoder.py`, all is zero beyond an utterance's end.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +19,10 @@ from zerochain.modules.vqvae import Quantized, Quantizer
 
 
 class NarrowEncoder(nn.Module):
-    """Convolutions that stride, then layers of one step each, as van Niekerk et al. (2020) have.
+    """Convolutions that stride, then layers of one step each, as in van Niekerk et al. (2020).
 
-    Features (B, T, D) and lengths (B,) → latents (B, ⌈T / stride⌉, dim). A step sees hardly more
-    than its own frames: where its latents held those to come, predicting them would be no task.
+    Features (B, T, D) and lengths (B,) → latents (B, ⌈T / stride⌉, dim). A latent depends on hardly
+    more than its own frames: if it held the next ones, predicting those would be no task.
     """
 
     def __init__(self, n_in: int, width: int, n_layers: int, dim: int, stride: int) -> None:
@@ -46,7 +52,7 @@ class NarrowEncoder(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """What a causal network makes of the latents so far: (B, T, D) → (B, ⌈T / stride⌉, C)."""
+    """States of a causal network over the latents so far: (B, T, D) → (B, ⌈T / stride⌉, C)."""
 
     def __init__(self, encoder: nn.Module, quantizer: Quantizer | None, context: nn.GRU) -> None:
         super().__init__()
@@ -63,7 +69,7 @@ class ContextEncoder(nn.Module):
 
 
 class Predicted(NamedTuple):
-    """What a CPC network makes of segments."""
+    """Predictions of a CPC network, and what they are of."""
 
     predictions: Tensor
     """(B, T, K, E): of the latents 1 to K steps later."""
@@ -98,7 +104,7 @@ class Cpc(nn.Module):
         self.predictors = nn.Linear(context_dim, n_steps * dim)
 
     def forward(self, x: Tensor, lengths: Tensor, other: Tensor | None = None) -> Predicted:
-        """Predict from x (B, T, D) what x becomes, or what `other`, of the same speech, does."""
+        """Predict from x (B, T, D) its next latents, or those of `other`, of the same speech."""
         views = x if other is None else torch.cat([x, other])
         repeated = lengths if other is None else lengths.repeat(2)
         z = self.encoder(views, repeated)
@@ -112,7 +118,7 @@ class Cpc(nn.Module):
 
 
 class Contrast(NamedTuple):
-    """How well predictions are told from other latents of the same group."""
+    """How well true latents are found among others of the same group."""
 
     loss: Tensor
     """Sum of cross-entropies over predictions and steps ahead, ()."""
@@ -129,7 +135,7 @@ def contrast(
 
     Each group is B / n_groups segments in a row. What comes k steps later has to score higher,
     as a scaled dot product with the prediction, than `n_negatives` other real steps, drawn
-    evenly from all of the group's; those of a group of one step have nothing to be told from.
+    evenly from all of the group's. A group of one step has no negatives and does not count.
     """
     targets, real = predicted.targets, predicted.real > 0
     n_steps, dim = predicted.predictions.shape[2:]
@@ -145,7 +151,7 @@ def contrast(
         dice = torch.rand(n_groups, size, n_negatives, generator=generator, device=z.device)
         drawn = torch.minimum((dice * (count - 1)).long(), (count - 2).clamp(min=0))
         drawn += drawn >= rank[:, positive, None]  # any but the positive itself
-        drawn = drawn.clamp(max=size - 1).flatten(1)  # where nothing is counted
+        drawn = drawn.clamp(max=size - 1).flatten(1)  # where no step counts
         negatives = order.gather(1, drawn).view(dice.shape)
         candidates = torch.cat([positive.expand(n_groups, -1)[..., None], negatives], dim=2)
         wanted = predicted.predictions[:, :, k - 1].reshape(n_groups, size, dim) / math.sqrt(dim)

@@ -1,12 +1,12 @@
-"""The encoder of learned units: convolutions over time, wide enough to see a phone and its
-neighbours.
+"""Encoder and decoder of learned units: convolutions over time, and masks for padding.
 
-Convolutions over time.
+An encoder turns features (B, T, D) into latents (B, ⌈T / stride⌉, dim): one striding convolution
+for each factor of 2, residual blocks wide enough for a phone and its neighbours, and if wanted a
+layer over the whole utterance (`Tail`). The decoder mirrors it. Whatever lies beyond an utterance's
+end stays zero in every layer, so that an utterance gives the same alone and in a batch.
 
-Layers of many channels see time as the width of an image one pixel high, (B, C, 1, T), laid out
-with channels last: that is what (B, T, C) is in memory, and the fastest form on a CPU.
-
-The decoder of our own VQ-VAE: the encoder's mirror image.
+Inside, time is the width of an image one pixel high, (B, C, 1, T), with channels last: that is what
+(B, T, C) is in memory, and the fastest form on a CPU.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ Tail = Literal["none", "gru", "transformer"]
 
 
 class EncoderConfig(BaseModel):
-    """What an encoder is built from."""
+    """Sizes of an encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,10 +105,10 @@ class EncoderConfig(BaseModel):
     dim: int = Field(64, ge=1, le=65_536)
     stride: Literal[1, 2, 4, 8, 16] = 1
     tail: Tail = "none"
-    """What sees the whole utterance, after the convolutions."""
+    """Layer over the whole utterance, after the convolutions."""
     instance_norm: bool = False
-    """Mean and variance of each output dimension taken out over the utterance: what is left of
-    a speaker or a room is mostly there."""
+    """Normalise mean and variance of each output dimension over the utterance: most of what is
+    left of a speaker or a room is there."""
 
     @model_validator(mode="after")
     def _check_tail(self) -> Self:
@@ -190,7 +190,7 @@ def halved(lengths: Tensor) -> Tensor:
 
 
 def instance_norm(z: Tensor, real: Tensor) -> Tensor:
-    """z (B, T, C) with the mean and variance of each channel over its real steps taken out.
+    """z (B, T, C), each channel normalised to mean 0 and variance 1 over its real steps.
 
     `real` (B, T, 1) is one where steps are real.
     """
@@ -205,7 +205,7 @@ def _n_heads(width: int) -> int:
 
 
 class _Gru(nn.Module):
-    """x (B, T, C) plus a bidirectional GRU's view of the whole utterance."""
+    """x (B, T, C) plus the states of a bidirectional GRU over the whole utterance."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ class _Gru(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """Two Transformer layers over the whole utterance; the convolutions say where things are."""
+    """Two Transformer layers over the whole utterance; positions come from the convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ class Decoder(nn.Module):
         n_in, n_out: C, D.
         width: channels of a layer.
         n_blocks: residual blocks.
-        stride: frames a step, a power of two.
+        stride: frames per step, a power of two.
     """
 
     def __init__(self, n_in: int, n_out: int, width: int, n_blocks: int, stride: int) -> None:

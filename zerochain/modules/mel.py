@@ -1,4 +1,4 @@
-"""The mel filter bank of features and losses alike."""
+"""The mel filter bank, one for features and losses: Slaney's, as librosa computes it."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""The conditional VQ-VAE: an encoder, a quantizer, and a decoder that is told who speaks.
+"""The conditional VQ-VAE: an encoder, a quantizer, and a decoder that is given the speaker.
 
-Vector quantisation: latents become the nearest vectors of a learned codebook.
+`Quantizer` replaces latents by the nearest vectors of a learned codebook (van den Oord et al.
+2017); gradients pass straight through. `ConditionalVqvae` puts it between any encoder and decoder.
 
-Encoder and decoder of Tjandra et al. 2019 (their figure 3): 2-D convolutions, time × frequency.
-
-Our reading of the figure, in which all shapes close: frequency goes 39→39→20→10→5→3→1→1 into the
-codes, the fifth and sixth layers being unpadded, then through a projection that is the encoder's
-last layer; and 1→1→3→5→10→20→40→39 out of them. The figure shows a stride of 4. For 2 the third
-layer, for 1 the second as well doesn't stride in time; for 8 the fourth does so too; and the
-decoder mirrors that. What lies beyond an utterance's end is kept at zero.
+`PublishedEncoder` and `PublishedDecoder` are those of Tjandra et al. 2019 (their figure 3): 2-D
+convolutions, time × frequency. It is our reading of the figure, in which all shapes close:
+frequency goes 39→39→20→10→5→3→1→1 into the codes, the fifth and sixth layers being unpadded, then
+through a projection that is the encoder's last layer; and 1→1→3→5→10→20→40→39 out of them. The
+figure shows a stride of 4. For 2 the third layer does not stride in time, for 1 neither does the
+second; for 8 the fourth strides as well; and the decoder mirrors that. What lies beyond an
+utterance's end stays zero.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch import Tensor, distributed, nn
 from zerochain.errors import InputError
 from zerochain.modules.encoder import halved, mask_of
 
-_USED = 0.01  # of the mean share: what a code that nothing falls on is below after 5 decay times
-_SMOOTHING = 1e-5  # of usage, whose mean is 1: a code that nothing fell on keeps its place
+_USED = 0.01  # of the mean share: an unused code is below it after 5 decay times
+_SMOOTHING = 1e-5  # of usage, whose mean is 1: an unused code keeps its place
 
 
 class CollapseWarning(UserWarning):
@@ -49,8 +50,8 @@ class Quantizer(nn.Module):
 
     The loss is ‖sg(ẑ) − e‖² + γ·‖ẑ − sg(e)‖²; its first term goes where `ema` holds, and the
     codebook then follows the mean of the latents that fall on each code. While training, a code
-    that almost nothing falls on is replaced by a random latent of the batch, and a step's code
-    is by chance replaced by its neighbour's (time jitter; Chorowski et al. 2019).
+    that is hardly used is replaced by a random latent of the batch, and a step's code is by
+    chance replaced by its neighbour's (time jitter; Chorowski et al. 2019).
 
     Every state is a tensor of floats in `state_dict`, random numbers come from torch's global
     generators, and with torch.distributed all processes keep the same codebook.
@@ -199,7 +200,7 @@ class ConditionalVqvae(nn.Module):
         quantizer: latents → codes.
         decoder: codes with the speaker's embedding beside each (B, ⌈T / stride⌉, E + S) and
             lengths (B,) in steps → (B, ≥ T, D').
-        n_speakers: L; the number L itself stands for whoever is unknown.
+        n_speakers: L; the number L itself stands for unknown speakers.
         speaker_dim: S.
     """
 
@@ -214,7 +215,7 @@ class ConditionalVqvae(nn.Module):
         super().__init__()
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.speakers = nn.Embedding(n_speakers + 1, speaker_dim)
-        # The mean of the others' distribution: where a held-out speaker is, and nobody trains it.
+        # Held-out speakers get the mean of the others' distribution, which is not trained.
         nn.init.zeros_(self.speakers.weight[-1])
 
     def forward(self, x: Tensor, lengths: Tensor, speakers: Tensor) -> Reconstruction:
