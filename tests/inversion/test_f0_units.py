@@ -150,7 +150,9 @@ def test_bad_units_are_refused(quantizer: F0Quantizer) -> None:
     for units in ([], [20], [-1]):
         with pytest.raises(InputError, match="F0 unit"):
             quantizer.contour(np.int32(units), statistics)
-    with pytest.raises(InputError, match="33 frames of 5 ms were asked for, and 2 F0 units can make up to 32"):
+    with pytest.raises(
+        InputError, match="33 frames of 5 ms were asked for, and 2 F0 units can make up to 32"
+    ):
         quantizer.contour(np.int32([1, 2]), statistics, 33)
 
 
