@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic_core import to_jsonable_python
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_jsonable_python
 
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics

@@ -303,7 +303,7 @@ def train_spectral(
     )
     inputs = {
         **settings,
-        "adversary": settings["adversary"] | begins,
+        "adversary": {**adversary.model_dump(), **begins},
         **material.trained_on,
         "ids": material.corpus.ids,
     }
@@ -325,7 +325,7 @@ def train_spectral(
 
 def _inverter(
     kind: type[SpectralInverter],
-    network: nn.Module,
+    network: Code2Spec | UnitMeans,
     material: Material,
     data: VoiceData,
     running: Running,

@@ -310,7 +310,7 @@ def timeline(
         wave[first : first + len(kept)] = kept
         begin += len(code) + gap
     around = sliding_window_view(wave, options.n_fft)[:: options.hop][:n_frames]
-    arrays = {"units": codes, "voices": speakers, "samples": around}
+    arrays: dict[str, NDArray[Any]] = {"units": codes, "voices": speakers, "samples": around}
     return Crops(arrays, bounds_of([n_frames]), padding={"units": padding_unit})
 
 

@@ -240,8 +240,10 @@ def train_speaker_encoder(
         speakers = sorted({piece.speaker for piece in division.train})
         torch.manual_seed(recipe.seed)
         network = SpeakerClassifier(SpeakerNet(sizes), len(speakers))
-        sides = (LabelledPieces(features, p, speakers) for p in (division.train, division.valid))
-        task = SpeakerTask(network, *sides, recipe, running.device)
+        train, valid = (
+            LabelledPieces(features, side, speakers) for side in (division.train, division.valid)
+        )
+        task = SpeakerTask(network, train, valid, recipe, running.device)
         fitted = fit(task, recipe, running, inputs=inputs)
         encoder = SpeakerEncoder(network.encoder.to(running.device))
         verification = _verified(encoder, features, division)
