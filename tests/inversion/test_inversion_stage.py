@@ -22,6 +22,7 @@ from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.inversion import spectral
 from zerochain.inversion.methods import Method
 from zerochain.inversion.speaking import synthesize
 from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
@@ -245,3 +246,17 @@ def test_killed_training_goes_on_to_the_same_inverter(
         (tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "broken")
     ]
     assert weights[0] == weights[1]
+
+
+def test_more_steps_go_on_with_the_adversary(
+    prepared: tuple[Corpus, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adversary = AdversaryConfig(width=4)
+    recipe = Recipe(max_steps=6, validate_every=3, batch_size=2)
+    trained(prepared, tmp_path / "i", recipe=recipe, adversary=adversary)
+    updated = []
+    monkeypatch.setattr(spectral.Update, "__call__", lambda self, name, loss: updated.append(name))
+    more = recipe.model_copy(update={"max_steps": 30})  # a third of which is beyond the first six
+    inverter = trained(prepared, tmp_path / "i", recipe=more, adversary=adversary)
+    assert inverter.training["extended_at"] == [6] or inverter.training["extended_at"] == (6,)
+    assert updated == ["discriminator", "inverter"] * 24

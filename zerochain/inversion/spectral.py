@@ -297,13 +297,9 @@ def train_spectral(
         "adversary": adversary.model_dump(),
         "n_frames": config.n_frames,
     }
-    # Where it begins follows from the number of steps; a checkpoint has to have begun there too.
-    begins = (
-        {"from_step": adversary.first_step(recipe.max_steps)} if adversary.form != "none" else {}
-    )
+    # The adversary's first step may follow from the number of steps, which may be raised.
     inputs = {
         **settings,
-        "adversary": adversary.model_dump() | begins,
         **material.trained_on,
         "ids": material.corpus.ids,
     }
@@ -424,7 +420,7 @@ class Code2SpecTask:
         spectrum = networks["inverter"](batch["units"], batch["voices"])
         target, real = self._target(batch)
         error = _squared_error(spectrum, target, real).sum() / real.sum().clamp(min=1)
-        if self._step < self._first_step:
+        if not self._has_adversary:
             update("inverter", error)
             return {"train_loss": error}
         # What is predicted for padding is neither trained nor used.
@@ -432,6 +428,13 @@ class Code2SpecTask:
         loss, values = self._against(self._patch(target), self._patch(made), networks, update)
         update("inverter", error + loss / self._adversary.alpha)
         return {"train_loss": error, **values}
+
+    @property
+    def _has_adversary(self) -> bool:
+        """Once it has begun it stays, though more steps than before would begin it later."""
+        if "discriminator" not in self.optimisers:
+            return False
+        return self._step >= self._first_step or bool(self.optimisers["discriminator"].state)
 
     def validate(self, network: nn.Module) -> Row:
         """Mean squared error over the held-out utterances, and the contrast that is left.
