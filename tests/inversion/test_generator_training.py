@@ -17,8 +17,12 @@ from zerochain.inversion.waveform import (
     training_crops,
 )
 from zerochain.inversion.waveform import mean_spectra as unit_means
-from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
-from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.generators import (
+    HiFiGANConfig,
+    HiFiGANGenerator,
+    SourceFilterConfig,
+    SourceFilterGenerator,
+)
 from zerochain.training.config import Recipe
 from zerochain.training.loop import Batch, Trained, train
 

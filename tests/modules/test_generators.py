@@ -12,10 +12,18 @@ from torch import nn
 
 from conftest import voice
 from zerochain.errors import InputError
-from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.discriminators import MelLoss
-from zerochain.modules.excitation import Start, at, excite, starts
-from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator, upsampling_factors
+from zerochain.modules.generators import (
+    HiFiGANConfig,
+    HiFiGANGenerator,
+    SourceFilterConfig,
+    SourceFilterGenerator,
+    Start,
+    at,
+    excite,
+    starts,
+    upsampling_factors,
+)
 
 N_UNITS, N_F0_UNITS = 7, 4
 

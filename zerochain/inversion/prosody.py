@@ -28,8 +28,8 @@ from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.pitch import check_contour, resampled
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.f0_vqvae import F0Errors
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
+from zerochain.modules.vqvae import F0Errors
 from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
 from zerochain.training.run import Running, fit

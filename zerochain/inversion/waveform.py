@@ -32,7 +32,6 @@ from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, fit_prosody, frames_per_step
 from zerochain.inversion.voice_data import Material
 from zerochain.inversion.voices import F0, Voice
-from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.discriminators import (
     Discriminators,
     MelLoss,
@@ -45,9 +44,16 @@ from zerochain.modules.discriminators import (
     halves,
     multi_resolution_loss,
 )
-from zerochain.modules.excitation import Start, at, starts
-from zerochain.modules.f0_vqvae import STRIDE, F0VqvaeConfig
-from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.generators import (
+    HiFiGANConfig,
+    HiFiGANGenerator,
+    SourceFilterConfig,
+    SourceFilterGenerator,
+    Start,
+    at,
+    starts,
+)
+from zerochain.modules.vqvae import STRIDE, F0VqvaeConfig
 from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
 from zerochain.training.run import Fitted, Running, fit, weights_id
