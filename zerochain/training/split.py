@@ -1,21 +1,23 @@
-"""Which utterances training holds out to see when it is done."""
+"""Which utterances are held out for validation."""
 
 from __future__ import annotations
 
 import hashlib
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 
 
 def validation_ids(ids: list[str], fraction: float = 0.05) -> set[str]:
-    """The utterances that training never sees, chosen by their ids' hashes: at least one.
+    """The utterances held out for validation, at least one, chosen by the hashes of their ids.
+
+    They don't depend on a seed.
 
     Raises:
         InputError: fewer than two utterances.
     """
     if len(ids) < 2:
         raise InputError(
-            f"a network can't be trained on {len(ids)} utterance",
+            f"a network can't be trained on {counted(len(ids), 'utterance')}",
             cause="training needs one utterance and validation another",
             remedy="give more recordings",
         )
