@@ -56,7 +56,7 @@ WORDS = {
     r"mend(?:s|ed|ing)?": "fix",
     r"ways? out": "fix, remedy",
     rf"(?:{MODELS}) (?:says?|said|tells?|told|hears?|heard)": "predicts, encodes, outputs",
-    r"hears|(?<=\.)hear|(?<=def )hear|heard(?= = |\.[a-z])": "encodes, takes as input",
+    r"hears(?!_units)|(?<=\.)hear|(?<=def )hear|heard(?= = |\.[a-z])": "encodes, takes as input",
     r"(?:never|not|is|was|they) (?:met|heard) (?:in|by|at|during) (?:training|it|them)": "unseen",
     r"never (?:met|heard)": "unseen in training",
     r"taught": "teacher-forcing inputs, trained",

@@ -224,7 +224,7 @@ def bad(tmp_path: Path, made: Languages, what: str) -> tuple[tuple[object, ...],
             return (*decode, "long"), "utterances are longer than 60 s: s1 ("
         case "too wide a step":
             wide = ("--width", 30, "--heads", 4)
-            return (*command(made, *wide),), "can't be shared by 4 heads"
+            return (*command(made, *wide),), "can't be divided among 4 heads"
         case _:
             return (*command(made, "--auxiliary", "ce"),), "source's own units, and there are none"
 

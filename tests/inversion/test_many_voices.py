@@ -81,7 +81,7 @@ def test_a_voice_of_each_frame_or_of_the_utterance() -> None:
     frames = net(units, torch.tensor([[2] * 20, [1] * 20]))
     torch.testing.assert_close(whole, frames)
     assert not torch.allclose(whole, net(units, torch.tensor([0, 0])), atol=1e-3)
-    with pytest.raises(ValueError, match="which one speaks"):
+    with pytest.raises(ValueError, match="needs voices="):
         net(units)
 
 

@@ -218,7 +218,7 @@ def test_starts_at_the_units_mean_envelopes(pitched: bool) -> None:
 def test_envelopes_have_no_harmonics() -> None:
     """Two pitches of the same power, and noise of that power, all have one flat envelope."""
     generator = source_filter()
-    level = generator.transform.cutting.square().sum().log() / 2
+    level = generator.transform.analysis_window.square().sum().log() / 2
     for hz in (80.0, 120.0, 200.0):
         buzz = excite(torch.full((1, 60), hz), 160).harmonic
         envelope = generator.log_magnitude(buzz)[0, 10:-10, 10:-20].mean(dim=0) - level

@@ -168,9 +168,12 @@ def test_sinusoids_differ_and_can_begin_anywhere() -> None:
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"width": 18}, "can't be shared by 2 heads"),
+        ({"width": 18}, "can't be divided among 2 heads"),
         ({"kernel": 4}, "not odd"),
-        ({"architecture": "rnn", "n_encoder_layers": 2, "subsampling": 8}, "8 times shorter"),
+        (
+            {"architecture": "rnn", "n_encoder_layers": 2, "subsampling": 8},
+            "2 LSTMs can't subsample by 8",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit(options: dict[str, object], found: str) -> None:

@@ -362,7 +362,7 @@ def test_more_units_than_ctc_has_steps(languages: Languages, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"width": 30, "n_heads": 4}, "can't be shared by 4 heads"),
+        ({"width": 30, "n_heads": 4}, "can't be divided among 4 heads"),
         ({"auxiliary": "ce"}, "predicts the source's own units, and there are none"),
         ({"kernel": 4}, "kernel=4 is not odd"),
     ],

@@ -282,7 +282,7 @@ def asked_speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
     type=FOLDER,
     help="The corpus of the recordings whose pitch is taken.  [default: the inverter predicts it]",
 )
-@out_option("the folder of wavs, one an utterance")
+@out_option("the folder of WAV files, one per utterance")
 @device_option
 def synthesize(inverter: Path, units: Path, out: Path, device: str, **values: Any) -> None:
     """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.

@@ -126,8 +126,8 @@ def penalty_for_bitrate(
         have no higher rate than the target without any.
 
     Raises:
-        InputError: a target that is no positive number, or one that even the longest segments
-            exceed (one an utterance, where `max_duration` is None).
+        InputError: a target that is not a positive number, or one that even the longest segments
+            exceed (one per utterance, if `max_duration` is None).
     """
     if not (math.isfinite(target) and target > 0):
         raise InputError(f"bitrate={target} must be above 0")
@@ -168,7 +168,7 @@ def segment_rates(unit_file: UnitFile, durations_s: Mapping[str, float]) -> str:
     without = "without a penalty " if unit_file.durations is None else ""
     return (
         f"{without}{_bits(units) / seconds:.1f} bit/s of segments, {_bits(timed) / seconds:.1f} "
-        f"with their durations, {lasts.mean() * unit_file.step_ms:.0f} ms a segment"
+        f"with their durations, {lasts.mean() * unit_file.step_ms:.0f} ms per segment"
     )
 
 

@@ -201,7 +201,7 @@ def whole_steps(durations: NDArray[np.float64], total: float) -> NDArray[np.int3
 
 
 def frames_per_step(step_ms: float) -> int:
-    """How many frames of at most 10 ms a step consists of."""
+    """The number of frames of at most 10 ms in a step."""
     return math.ceil(step_ms / _FRAME_MS)
 
 

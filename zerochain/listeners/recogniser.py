@@ -1,10 +1,11 @@
-"""A recogniser of characters, to say how intelligible speech is: connectionist temporal
-classification (Graves et al. 2006), decoded greedily and without a language model, which would
-mend what it is there to count.
+"""A recogniser of characters, to measure how intelligible speech is.
 
-Train a network to write what is said, by connectionist temporal classification.
+Connectionist temporal classification (CTC; Graves et al. 2006), trained on a corpus with
+transcripts. Decoding is greedy and without a language model, which would correct the very errors
+that the recogniser is there to count. Its error rates on recordings held out from training are part
+of its bundle: scores of synthesised speech are to be read beside them.
 
-Train a recogniser on a corpus with transcripts, and say how often it errs on real speech.
+From top to bottom: the recogniser, the task, config and recipe, training.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch.nn.functional import ctc_loss
 
 from zerochain.audio import Waveform
 from zerochain.config import Config
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.extraction import extracted
 from zerochain.features.normalisation import Moments
@@ -49,16 +50,16 @@ Frames = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Recogniser(Bundled):
-    """Recordings → text, as `text.plain` writes it.
+    """Recordings → text, normalised as by `text.plain`.
 
-    Log-mel frames whose mean and variance are taken out over each utterance, so that neither
-    level nor channel matters, convolutions, a bidirectional GRU.
+    Log-mel frames are normalised to mean 0 and variance 1 over each utterance, so that neither
+    level nor channel matters; then follow convolutions and a bidirectional GRU.
 
     Attributes:
-        network: frames → scores of the blank, which is 0, and the characters from 1 on.
-        characters: those that it knows, each once.
-        features: the frames.
-        training: how it was trained, and how often it errs on real speech.
+        network: frames → scores of the blank, which is 0, and of the characters from 1 on.
+        characters: the characters that it can output, each once.
+        features: the settings of the frames.
+        training: how it was trained, and its error rates on recordings.
     """
 
     MODEL = WHAT = "recogniser"
@@ -74,25 +75,25 @@ class Recogniser(Bundled):
     def check(self) -> None:
         sizes = self.network.config
         if (sizes.n_in, sizes.dim) != (self.features.dim, len(self.characters) + 1):
-            raise ValueError("its network is of other features or characters than it says")
+            raise ValueError("its network doesn't fit its features or characters")
 
     @property
     def device(self) -> torch.device:
-        """Where its network lies."""
+        """The network's device."""
         return next(self.network.parameters()).device
 
     def transcribe(self, waves: Sequence[Waveform]) -> list[str]:
         """The text of each recording, mono at 16 kHz; "" where nothing is recognised.
 
         Raises:
-            InputError: an empty recording, or NaN in it.
+            InputError: a recording that is empty or contains NaN.
         """
         for wave in waves:
             if len(wave) == 0 or not np.isfinite(wave).all():
                 raise InputError(
                     f"a recording of {len(wave)} samples, "
                     f"{int((~np.isfinite(wave)).sum())} of them NaN, can't be recognised",
-                    cause="what made it failed",
+                    cause="the program that wrote it failed",
                 )
         extractor = SpectralExtractor(self.features, str(self.device))
         return self.transcribe_frames([extractor([wave])[0] for wave in waves])
@@ -111,29 +112,29 @@ class Recogniser(Bundled):
 
 
 def prepared(frames: Frames) -> Frames:
-    """Frames (T, D) with the utterance's own mean and variance taken out."""
+    """Frames (T, D) of an utterance, normalised to mean 0 and variance 1."""
     return Moments.of([frames]).apply(frames)
 
 
 def output_lengths(lengths: torch.Tensor, stride: int) -> torch.Tensor:
-    """Steps that the network makes of so many frames: ⌈length / stride⌉."""
+    """Numbers of frames (B,) → numbers of the network's steps: ⌈length / stride⌉."""
     return torch.div(lengths + stride - 1, stride, rounding_mode="floor")
 
 
 def spelled(path: NDArray[np.int64], characters: str) -> str:
-    """A path through blanks (0) and characters (from 1) as text: repeats merged, blanks dropped."""
+    """A CTC path of blanks (0) and characters (from 1) as text: repeats merged, no blanks."""
     kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
     return " ".join("".join(characters[i - 1] for i in kept if i).split())
 
 
 AUGMENTATION = AugmentationOptions(warp=0.1, tilt_db=0, noise=0.1, n_masks=2, mask_frames=10)
-"""Other vocal tracts, noise, gaps; the utterances' own normalisation takes tilts out already."""
-_POOL = 8  # batches of like lengths are drawn from so many times their size
+"""Changes of the vocal tract, noise and gaps; no tilt, which normalisation removes anyway."""
+_POOL = 8  # a batch is drawn from this many times its size, for similar lengths
 
 
 @dataclass(frozen=True, eq=False)
 class Transcribed:
-    """Utterances with their texts, as `text.plain` writes them."""
+    """Utterances with their texts, normalised as by `text.plain`."""
 
     features: Features
     texts: Mapping[str, str]
@@ -141,7 +142,7 @@ class Transcribed:
 
     @cached_property
     def ids(self) -> list[str]:
-        """From the shortest to the longest."""
+        """The utterances' ids, from the shortest to the longest."""
         return sorted(self.texts, key=lambda name: (self.features.index[name][1], name))
 
     def batch(self, ids: Sequence[str]) -> Batch:
@@ -157,7 +158,7 @@ class Transcribed:
         }
 
     def random_ids(self, n: int, rng: np.random.Generator) -> list[str]:
-        """Utterances of like length, so that little is padded."""
+        """Utterances of similar length, to keep padding low."""
         ids = self.ids
         size = min(len(ids), _POOL * n)
         start = int(np.clip(rng.integers(len(ids)) - size // 2, 0, len(ids) - size))
@@ -186,7 +187,7 @@ class RecogniserTask:
         self._augment = Augmentation.of(AUGMENTATION, SPEECH.kind, SPEECH.model_dump())
 
     def batch(self, step: int, process: int) -> Batch:
-        """Random utterances of like length, each changed at random."""
+        """Random utterances of similar length, each randomly augmented."""
         seeds = (self._config.seed, step, process)
         rng = np.random.default_rng(seeds)
         batch = self._train.batch(self._train.random_ids(self._config.batch_size, rng))
@@ -196,15 +197,15 @@ class RecogniserTask:
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
     ) -> Mapping[str, Tensor]:
-        """One step on the loss for each character."""
+        """One step on the loss per character."""
         loss = self._losses(networks["recogniser"], batch).sum() / batch["counts"].sum()
         update("recogniser", loss)
         return {"train_loss": loss}
 
     def validate(self, network: nn.Module) -> Row:
-        """The same loss on the utterances held out, and the character error rate in %."""
+        """The loss per character and the character error rate in %, on held-out utterances."""
         total, valid = 0.0, self._valid
-        heard: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for group in like_lengths([valid.features.index[n][1] for n in valid.ids], _BATCH_FRAMES):
             names = [valid.ids[i] for i in group]
             batch = {k: v.to(self._device) for k, v in valid.batch(names).items()}
@@ -212,8 +213,8 @@ class RecogniserTask:
             total += float(self._ctc(scores, batch).sum())
             steps = output_lengths(batch["lengths"], self._stride)
             for name, path, n in zip(names, scores.argmax(dim=-1).cpu(), steps, strict=True):
-                heard[name] = spelled(path[:n].numpy(), valid.characters)
-        wrong = error_rate([heard[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids])
+                texts[name] = spelled(path[:n].numpy(), valid.characters)
+        wrong = error_rate([texts[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids])
         n_characters = sum(map(len, valid.texts.values()))
         return {"valid_loss": total / n_characters, "valid_cer_%": wrong.value}
 
@@ -232,7 +233,7 @@ class RecogniserTask:
 
 
 def n_steps_needed(text: str) -> int:
-    """The least steps in which a text can be written: a blank parts equal neighbours."""
+    """The minimum number of CTC steps for a text: equal neighbours need a blank between them."""
     codes = np.array([ord(c) for c in text], np.int64)
     return len(text) + int((np.diff(codes) == 0).sum())
 
@@ -253,43 +254,45 @@ RECIPE = Recipe(
     validate_every=200,
     patience=5,
 )
-"""An hour of read speech in minutes on a CPU."""
+"""Takes minutes on a CPU for an hour of read speech."""
 STRIDE = 2
-"""20 ms: people write up to 20 characters a second, and equal neighbours need a blank between."""
+"""A step of 20 ms: speech has up to 20 characters per second, and equal neighbours need a blank
+between them."""
 _VALID = 0.05
 
 
 class RecogniserConfig(Config):
-    """What a recogniser is built from, and what it is tested on."""
+    """The sizes of a recogniser, and what it is tested on."""
 
     held_out: float = Field(0.1, gt=0, le=0.5)
-    """Part of the different texts that its error rates are measured on. All recordings of a text
-    are held out together.
+    """Fraction of the distinct texts that is held out to measure its error rates, with all their
+    recordings.
 
     Another twentieth of the texts decides when training stops."""
     width: int = Field(192, ge=2)
-    """Channels of a layer."""
+    """Channels per layer."""
     n_blocks: int = Field(2, ge=0)
     """Residual blocks of two convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserTraining(Outcome):
-    """How a recogniser's training went, and how often it errs."""
+    """The outcome of a recogniser's training, and its error rates."""
 
     n_characters: int
     n_utterances: int
-    """That it learned from."""
+    """In training."""
     minutes: float
     excluded: Mapping[str, int]
-    """Why utterances were left out → how many."""
+    """Reason → number of utterances that were left out."""
     seconds: float
     cer: float
-    """In %, on recordings held out from training and from the choice of when to stop."""
+    """In %, on recordings held out from training and from validation."""
     cer_interval: tuple[float, float] | None
     wer: float
     n_held_out: int
-    """Utterances that `cer` and `wer` rest on: speakers may be known, what is said is not."""
+    """Utterances that `cer` and `wer` are measured on: their texts are unseen in training, their
+    speakers may not be."""
 
 
 def train_recogniser(
@@ -303,15 +306,15 @@ def train_recogniser(
 ) -> RecogniserTraining:
     """Train a recogniser of characters on a corpus's texts and save it as the bundle `out`.
 
-    The checkpoint and log.csv stand beside it in `<out>.training`; called again, training goes on
-    from there with the same result.
+    The checkpoint and log.csv are beside it in `<out>.training`. If training was interrupted, the
+    same call continues it, with the same result.
 
     Args:
-        split: train and test on this split alone.
-        config: None is the default one.
+        split: train and test on this split only.
+        config: None for the default.
 
     Raises:
-        InputError: no transcripts, fewer than three different texts, or divergence.
+        InputError: no transcripts, fewer than three distinct texts, or divergence.
     """
     config, running = config or RecogniserConfig(), (running or Running()).beside(out)
     whole = read_corpus(corpus)
@@ -366,7 +369,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
     known = {name: text for name, text in texts.items() if text}
     if not known:
         raise InputError(
-            f"corpus {corpus.name!r} has no transcripts, so nothing to recognise",
+            f"corpus {corpus.name!r} has no transcripts to train a recogniser on",
             path=corpus.folder,
             cause="it was imported without a table, or its column 'text' is empty",
             remedy="import it again with a table that has a column 'text'",
@@ -375,7 +378,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
 
 
 def _possible(features: Features, texts: Mapping[str, str]) -> tuple[dict[str, str], int]:
-    """Without utterances that are too short for their texts, and how many those are."""
+    """The utterances that are long enough for their texts, and the number of the others."""
     fits = possible(features, texts, STRIDE)
     kept = {name: text for (name, text), fit in zip(texts.items(), fits, strict=True) if fit}
     return kept, len(texts) - len(kept)
@@ -384,17 +387,18 @@ def _possible(features: Features, texts: Mapping[str, str]) -> tuple[dict[str, s
 def _divided(
     features: Features, texts: Mapping[str, str], characters: str, held_out: float
 ) -> dict[str, Transcribed]:
-    """Training, validation and test, of different texts."""
-    said = sorted(set(texts.values()))
-    if len(said) < 3:
+    """Training, validation and test sets, which share no text."""
+    distinct = sorted(set(texts.values()))
+    if len(distinct) < 3:
         raise InputError(
-            f"{len(said)} different texts in {len(texts)} utterances that are long enough for them",
-            cause="training, its end and the test each need a text of their own; or the texts "
+            f"only {counted(len(distinct), 'distinct text')} in "
+            f"{counted(len(texts), 'utterance')} long enough for them",
+            cause="training, validation and test each need texts of their own; or the texts "
             "belong to other recordings",
             remedy="give more recordings, with their own texts",
         )
-    test = validation_ids(said, held_out)
-    rest = [text for text in said if text not in test]
+    test = validation_ids(distinct, held_out)
+    rest = [text for text in distinct if text not in test]
     valid = validation_ids(rest, _VALID)
     of = {"test": test, "valid": valid, "train": set(rest) - valid}
     return {
@@ -405,7 +409,7 @@ def _divided(
 
 def _errors(recogniser: Recogniser, test: Transcribed) -> tuple[Estimate, Estimate]:
     """Character and word error rates."""
-    heard = recogniser.transcribe_frames([test.features[name] for name in test.ids])
-    said = [test.texts[name] for name in test.ids]
-    words = error_rate([text.split() for text in heard], [[text.split()] for text in said])
-    return error_rate(heard, [[text] for text in said]), words
+    outputs = recogniser.transcribe_frames([test.features[name] for name in test.ids])
+    texts = [test.texts[name] for name in test.ids]
+    words = error_rate([text.split() for text in outputs], [[text.split()] for text in texts])
+    return error_rate(outputs, [[text] for text in texts]), words

@@ -7,7 +7,7 @@ are those of Vocos (Siuzdak 2024); the source and its filters those of neural so
 spectral losses alone train it. `HiFiGANGenerator` is that of Kong et al. 2020, version 1, on units
 as in Polyak et al. 2021.
 
-The excitation is a function of where a sample stands in the utterance, never of where a computation
+The excitation is a function of a sample's position in the utterance, never of where a computation
 began, so that speech synthesised in chunks is the same as speech synthesised at once.
 """
 
@@ -28,23 +28,23 @@ from zerochain.modules.conditioning import ConditioningConfig
 
 
 class Start(NamedTuple):
-    """Where a chunk starts in its utterance, as far as the excitation is concerned."""
+    """The state of the excitation at the start of a chunk."""
 
     phase: Tensor
-    """(B,) float64: of the fundamental, in cycles."""
+    """(B,) float64: phase of the fundamental, in cycles."""
     noise: Tensor
-    """(B,) int64: place in an endless sequence of noise."""
+    """(B,) int64: position in an endless sequence of noise."""
 
     @classmethod
     def random(cls, n: int, seed: int) -> Self:
-        """For training segments: so that no network learns one piece of noise by heart."""
+        """Random states for training segments, so that no network memorises a piece of noise."""
         generator = torch.Generator().manual_seed(seed)
         phase = torch.rand(n, generator=generator, dtype=torch.float64)
         return cls(phase, torch.randint(1 << 62, (n,), generator=generator))
 
 
 class Excitation(NamedTuple):
-    """Both of about unit power where they sound, as strong in every part of the spectrum."""
+    """The two parts of the excitation, each with a flat spectrum and, where not zero, power 1."""
 
     harmonic: Tensor
     """(B, T · hop): zero where unvoiced."""
@@ -53,12 +53,12 @@ class Excitation(NamedTuple):
 
 
 def starts(f0: Tensor, hop: int, seed: int = 0) -> Start:
-    """The start of a chunk from any frame: fields of (B, T), of which `at` takes one frame.
+    """The state at every frame: fields of shape (B, T), from which `at` selects a frame.
 
     Args:
-        f0: whole utterances' contours (B, T) in Hz, 0 where unvoiced.
-        hop: samples a frame.
-        seed: of the noise.
+        f0: contours (B, T) of whole utterances in Hz, 0 where unvoiced.
+        hop: samples per frame.
+        seed: seed of the noise.
     """
     left, right = _ends(f0)
     advance = _advance(left, right, hop) * (f0 > 0)
@@ -69,29 +69,30 @@ def starts(f0: Tensor, hop: int, seed: int = 0) -> Start:
 
 
 def at(start: Start, frame: int) -> Start:
-    """The start of a chunk from one frame on, of what `starts` gave."""
+    """The state at a chunk's first frame, selected from the result of `starts`."""
     return Start(start.phase[:, frame], start.noise[:, frame])
 
 
 @torch.no_grad()
 def excite(f0: Tensor, hop: int, start: Start | None = None) -> Excitation:
-    """A pulse train without aliases and white noise from an F0 contour.
+    """A pulse train without aliasing, and white noise, from an F0 contour.
 
-    The pulses are the sum of all harmonics up to the Nyquist frequency at one amplitude, in
-    closed form (Dirichlet's kernel); the topmost fades in and out as F0 moves. F0 and voicing are
-    interpolated between frames, so a voiced stretch fades within one frame at its ends. What
-    follows the last frame is unvoiced.
+    The pulse train is the sum of all harmonics up to the Nyquist frequency with equal amplitudes,
+    in closed form (the Dirichlet kernel); the highest harmonic fades in and out as F0 changes. F0
+    and voicing are interpolated between frames, so a voiced stretch fades in and out within one
+    frame. After the last frame the signal is unvoiced.
 
     Args:
         f0: (B, T) in Hz, 0 where unvoiced; frame i is at sample i · hop.
-        hop: samples a frame.
-        start: of this chunk in its utterance; None at its beginning.
+        hop: samples per frame.
+        start: the state at the start of this chunk; None at the start of the utterance.
     """
     start = at(starts(f0[:, :1], hop), 0) if start is None else start
     left, right = _ends(f0)
     inside = torch.arange(hop, device=f0.device, dtype=torch.float64)
     advance, slope = _advance(left, right, hop), (right - left) / (2 * hop)
-    # A frame before a voiced one leads up to the phase that this one has: silence costs no phase.
+    # The phase advances in voiced frames only. The frame before a voiced stretch, where it fades
+    # in, counts backwards from the phase that the stretch begins with.
     begin = start.phase.to(f0.device)[:, None] + (advance * (f0 > 0)).cumsum(dim=1) - advance
     cycles = begin[..., None] + (left[..., None] + slope[..., None] * inside) * inside / SAMPLE_RATE
     phase = 2 * math.pi * (cycles - cycles.round()).float()
@@ -106,28 +107,30 @@ def excite(f0: Tensor, hop: int, start: Start | None = None) -> Excitation:
 
 
 def white_noise(places: Tensor) -> Tensor:
-    """Uniform noise of unit power at any places (int64) of an endless sequence."""
+    """Uniform noise of power 1 at any positions (int64) of an endless sequence."""
     return (_hashed(places) >> 40).float() * (math.sqrt(3) / (1 << 23))
 
 
 def _ends(f0: Tensor) -> tuple[Tensor, Tensor]:
-    """F0 (B, T) at the beginning and the end of each frame, float64; at edges it is held."""
+    """F0 (B, T) at the start and end of each frame, float64, held constant at voicing edges."""
     f0 = f0.double().clamp(min=0)
     after = torch.nn.functional.pad(f0[:, 1:], (0, 1))
     return torch.where(f0 > 0, f0, after), torch.where(after > 0, after, f0)
 
 
 def _advance(left: Tensor, right: Tensor, hop: int) -> Tensor:
-    """Cycles in each frame, in which F0 goes straight from `left` to `right`."""
+    """Cycles in each frame, in which F0 changes linearly from `left` to `right`."""
     return (left + right) * (hop / 2 / SAMPLE_RATE)
 
 
 def _pulses(phase: Tensor, f0: Tensor) -> Tensor:
-    """√(2/x) · (Σ_{k<n} cos kφ + (x − n) cos nφ) with x harmonics below Nyquist and n = ⌊x⌋.
+    """√(2/x) · (Σ_{k<n} cos kφ + (x − n) cos nφ), with x = Nyquist / F0 and n = ⌊x⌋.
+
+    The sum is in closed form, sin((n − ½)φ) / (2 sin(φ/2)) − ½, whose limit is used near φ = 0.
 
     Args:
         phase: φ from −π to π.
-        f0: Hz, the same shape; nothing sounds at 0 or from the Nyquist frequency on.
+        f0: Hz, of the same shape; the result is 0 where it is 0.
     """
     x = (SAMPLE_RATE / 2 / f0.clamp(min=1)).clamp(min=1)
     n = x.floor()
@@ -139,7 +142,7 @@ def _pulses(phase: Tensor, f0: Tensor) -> Tensor:
 
 
 def _hashed(x: Tensor) -> Tensor:
-    """SplitMix64's mixing (Steele et al. 2014) of int64 numbers, the same on every device."""
+    """Hash of int64 numbers, the same on every device: SplitMix64's mixer (Steele et al. 2014)."""
     x = x * -7046029254386353131
     x = (x ^ _shifted(x, 30)) * -4658895280553007687
     x = (x ^ _shifted(x, 27)) * -7723592293110705685
@@ -147,7 +150,7 @@ def _hashed(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, n: int) -> Tensor:
-    """Logical shift to the right."""
+    """Logical shift to the right; `>>` on signed numbers is arithmetic."""
     return (x >> n) & ((1 << (64 - n)) - 1)
 
 
@@ -158,9 +161,9 @@ _FEW_STAGES, _MORE_STAGES, _LONG_HOP = 4, 5, 256
 
 
 def upsampling_factors(hop: int) -> tuple[int, ...]:
-    """Factors of `hop`, largest first: one a stage, as even as its prime factors allow.
+    """Factors of `hop`, largest first: one per stage, as equal as its prime factors allow.
 
-    Four stages up to 256 samples, five beyond that, fewer where there are fewer prime factors:
+    Four stages up to 256 samples, five for more, fewer if there are fewer prime factors:
     160 → 5, 4, 4, 2, and 320 → 5, 4, 4, 2, 2, as published.
 
     Raises:
@@ -171,15 +174,15 @@ def upsampling_factors(hop: int) -> tuple[int, ...]:
         factors[factors.index(min(factors))] *= prime
     if max(factors) > _LARGEST_FACTOR:
         raise InputError(
-            f"{hop} samples a frame can't be reached in steps of at most {_LARGEST_FACTOR}",
-            cause=f"its factors are {' × '.join(map(str, _prime_factors(hop)))}",
+            f"{hop} samples per frame can't be split into factors of at most {_LARGEST_FACTOR}",
+            cause=f"the prime factors are {' × '.join(map(str, _prime_factors(hop)))}",
             remedy="use frames of 10 ms, or the ConvNeXt generator",
         )
     return tuple(sorted((f for f in factors if f > 1), reverse=True))
 
 
 def _prime_factors(n: int) -> list[int]:
-    """In ascending order."""
+    """Prime factors in ascending order."""
     factors, prime = [], 2
     while n > 1:
         if n % prime:
@@ -194,7 +197,7 @@ class HiFiGANConfig(ConditioningConfig):
     """Sizes of the generator; the defaults are the published ones."""
 
     width: int = Field(512, ge=32, le=65_536)
-    """Channels at first; each stage halves them."""
+    """Channels of the first layer; each stage halves them."""
     kernels: tuple[int, ...] = Field((3, 7, 11), min_length=1)
     dilations: tuple[int, ...] = Field((1, 3, 5), min_length=1)
 
@@ -209,11 +212,11 @@ class HiFiGANConfig(ConditioningConfig):
 class HiFiGANGenerator(nn.Module):
     """Units, pitch and voice → waveform, by transposed convolutions from frames to samples.
 
-    Upsampling factors are derived from the samples a frame. To have the same speech in any batch
-    and in chunks, put `reach` frames of the unit "nothing" around utterances.
+    Upsampling factors are derived from the hop. For the same speech in any batch and in chunks, add
+    `reach` frames of padding (the unit `n_units`) on both sides of an utterance.
 
     Raises:
-        InputError: the samples a frame have too large a prime factor.
+        InputError: the hop has too large a prime factor.
     """
 
     def __init__(self, config: HiFiGANConfig) -> None:
@@ -256,7 +259,7 @@ class HiFiGANGenerator(nn.Module):
         """Speech (B, T · hop).
 
         Args:
-            units: (B, T), of which `n_units` is nothing.
+            units: (B, T); the unit `n_units` is padding.
             f0_units: (B, T), or None where the generator has none.
             f0: (B, T) in Hz, 0 where unvoiced.
             voices: (B,) numbers, or (B, n_reference) vectors.
@@ -270,7 +273,7 @@ class HiFiGANGenerator(nn.Module):
 
 
 class ReceptiveFieldFusion(nn.Module):
-    """The mean of residual blocks of several kernel sizes, (B, C, T) → (B, C, T)."""
+    """The mean of residual blocks with several kernel sizes, (B, C, T) → (B, C, T)."""
 
     def __init__(self, width: int, kernels: tuple[int, ...], dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -282,7 +285,7 @@ class ReceptiveFieldFusion(nn.Module):
 
 
 class DilatedBlock(nn.Module):
-    """For each dilation, x plus two convolutions of it, the first one dilated."""
+    """For each dilation in turn, x plus two convolutions of it, of which the first is dilated."""
 
     def __init__(self, width: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -312,45 +315,46 @@ def _upsampling(n_in: int, n_out: int, factor: int) -> nn.Module:
 
 
 def _shape(factor: int) -> tuple[int, int]:
-    """Kernel and padding: two inputs overlap; kernel − factor is even."""
+    """Kernel and padding: the kernel spans two inputs, and kernel − factor is even."""
     kernel = 2 * factor + factor % 2
     return kernel, (kernel - factor) // 2
 
 
 class ShortTime(nn.Module):
-    """Frames centred at i · hop, cut out by one window and laid over each other by another.
+    """Short-time Fourier transform and its inverse, with frames centred at i · hop.
 
-    What lies beyond the signal is zero. Far enough from its edges, `synthesise(analyse(x))` is x.
-    The cutting window is shorter than the transform, so that what filters add to a frame's end
-    has room; the other one, as long as the transform, lets that fade.
+    The signal is zero outside its ends. Except near them, `synthesise(analyse(x))` is x. The
+    analysis window is shorter than the transform, which leaves room for the tails that filtering
+    adds to a frame; the synthesis window is as long as the transform and fades them out.
 
     Args:
-        hop: samples from frame to frame.
+        hop: samples between frames.
         n_fft: samples of the transform, even.
-        n_window: samples of the cutting window, at least two hops.
+        n_window: samples of the analysis window, at least two hops.
     """
 
-    cutting: Tensor
+    analysis_window: Tensor
     """(n_fft,)."""
-    laying: Tensor
-    """(n_fft,): divided by what the two windows add up to."""
+    synthesis_window: Tensor
+    """(n_fft,): divided by the overlap-added product of both windows."""
 
     def __init__(self, hop: int, n_fft: int, n_window: int) -> None:
         super().__init__()
         if n_fft % 2 or not 2 * hop <= n_window <= n_fft:
             raise ValueError(
-                f"{n_fft=} must be even and {n_window=} from two hops of {hop} to that"
+                f"{n_fft=} must be even, and {n_window=} between two hops of {hop} and n_fft"
             )
         self.hop, self.n_fft = hop, n_fft
         edge = (n_fft - n_window) // 2
-        cutting = nn.functional.pad(
+        analysis = nn.functional.pad(
             torch.hann_window(n_window, dtype=torch.float64), (edge, n_fft - n_window - edge)
         )
-        laying = torch.hann_window(n_fft, dtype=torch.float64)
+        synthesis = torch.hann_window(n_fft, dtype=torch.float64)
         places = torch.arange(n_fft) % hop
-        total = torch.zeros(hop, dtype=torch.float64).index_add_(0, places, cutting * laying)
-        self.register_buffer("cutting", cutting.float(), persistent=False)
-        self.register_buffer("laying", (laying / total[places]).float(), persistent=False)
+        total = torch.zeros(hop, dtype=torch.float64).index_add_(0, places, analysis * synthesis)
+        synthesis = synthesis / total[places]
+        self.register_buffer("analysis_window", analysis.float(), persistent=False)
+        self.register_buffer("synthesis_window", synthesis.float(), persistent=False)
 
     @property
     def n_bins(self) -> int:
@@ -358,23 +362,25 @@ class ShortTime(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Frames to either side that a sample's synthesis depends on."""
+        """Number of frames on either side that a synthesised sample depends on."""
         return -(-self.n_fft // (2 * self.hop))
 
     def analyse(self, waves: Tensor) -> Tensor:
         """waves (B, T · hop) → complex spectra (B, T, n_bins)."""
         half = self.n_fft // 2
         padded = nn.functional.pad(waves, (half, half - self.hop))
-        spectra: Tensor = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop) * self.cutting)
+        frames = padded.unfold(-1, self.n_fft, self.hop) * self.analysis_window
+        spectra: Tensor = torch.fft.rfft(frames)
         return spectra
 
     def synthesise(self, spectra: Tensor) -> Tensor:
         """Complex spectra (B, T, n_bins) → waves (B, T · hop)."""
         n, hop = self.reach, self.hop
         edge = n * hop - self.n_fft // 2
-        frames = nn.functional.pad(torch.fft.irfft(spectra, self.n_fft) * self.laying, (edge, edge))
+        frames = torch.fft.irfft(spectra, self.n_fft) * self.synthesis_window
+        frames = nn.functional.pad(frames, (edge, edge))
         batch, n_frames = frames.shape[:2]
-        # Block j of frame i falls into hop i + j − n of the signal.
+        # Overlap-add by blocks of one hop: block j of frame i belongs to hop i + j − n.
         blocks = frames.view(batch, n_frames, 2 * n, hop)
         total = blocks.new_zeros(batch, n_frames + 2 * n - 1, hop)
         for j in range(2 * n):
@@ -383,10 +389,10 @@ class ShortTime(nn.Module):
 
 
 _KERNEL = 7
-_LOUDEST = 7.0  # of a log gain: no filter amplifies more than a thousandfold
-_NOISE_WHERE_VOICED = -2.0  # log gain at 0 Hz, from where it rises to 0 at the Nyquist frequency
-_SMOOTH_HZ = 250.0  # wider than most voices' harmonics lie apart
-_BEFORE_TRAINING = -4.0  # log gain: about as loud as speech
+_LOUDEST = 7.0  # the highest log gain: no filter amplifies more than about a thousandfold
+_NOISE_WHERE_VOICED = -2.0  # log gain at 0 Hz, rising to 0 at the Nyquist frequency
+_SMOOTH_HZ = 250.0  # wider than the distance of harmonics in most voices
+_BEFORE_TRAINING = -4.0  # log gain: about the level of speech
 
 
 class ConvNeXtBlock(nn.Module):
@@ -394,7 +400,7 @@ class ConvNeXtBlock(nn.Module):
 
     Args:
         width: channels C.
-        scale: initial scale of what is added.
+        scale: initial scale of the residual branch.
     """
 
     def __init__(self, width: int, scale: float) -> None:
@@ -424,13 +430,13 @@ class TimeConv(nn.Conv2d):
 
 
 class SourceFilterConfig(ConditioningConfig):
-    """Sizes of the generator. The defaults make 4 million parameters."""
+    """Sizes of the generator. The defaults give 4 million parameters."""
 
     width: int = Field(256, ge=1, le=65_536)
     n_blocks: int = Field(8, ge=1, le=256)
     n_fft: int = Field(1024, ge=16, multiple_of=2, le=65_536)
     n_window: int = Field(640, ge=16, le=65_536)
-    """Samples of the window that cuts frames out of the excitation: room is left for filters."""
+    """Samples of the analysis window; shorter than n_fft, as filtering adds tails to frames."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -443,15 +449,15 @@ class SourceFilterConfig(ConditioningConfig):
 
 
 class SourceFilterGenerator(nn.Module):
-    """Units, pitch and voice → waveform: S = H_h · E_harmonic + H_n · E_noise, and back to time.
+    """Units, pitch and voice → waveform: the inverse STFT of H_h · E_harmonic + H_n · E_noise.
 
-    The backbone predicts for each frame and frequency the log gain and the phase of H_h and the
-    log gain of H_n. A table of mean log envelopes, one a unit, is added to both gains, so that
-    training can begin at the unit-means baseline (`start_from`). Frame i is centred at i · hop;
-    the output is exactly T · hop samples.
+    For each frame and frequency the backbone predicts the log gain and the phase of the filter H_h
+    and the log gain of H_n. Each unit's mean log envelope, from a table, is added to both gains, so
+    that training can start from the unit-means baseline (`start_from`). Frame i is centred at
+    i · hop; the output has exactly T · hop samples.
 
-    Frames of the unit "nothing" are silent and equal what lies beyond the batch's edges: padding
-    with them changes no other frame.
+    Frames of padding (the unit `n_units`) are silent and equal what convolutions assume outside
+    the batch: adding them changes no other frame.
     """
 
     def __init__(self, config: SourceFilterConfig) -> None:
@@ -477,10 +483,10 @@ class SourceFilterGenerator(nn.Module):
         return (1 + self.config.n_blocks) * (_KERNEL // 2) + self.transform.reach
 
     def log_magnitude(self, waves: Tensor) -> Tensor:
-        """Log spectral envelopes, of whose means `start_from` is told.
+        """Log spectral envelopes, whose means per unit `start_from` takes.
 
-        Power is averaged over neighbouring bins until no harmonics are left: those are the
-        excitation's.
+        Power is averaged over neighbouring bins, wide enough to smooth out the harmonics, which
+        come from the excitation.
 
         Args:
             waves: (B, T · hop).
@@ -498,9 +504,10 @@ class SourceFilterGenerator(nn.Module):
     def start_from(self, means: Tensor) -> None:
         """Start from each unit's mean log envelope, (n_units + 1, n_bins), with no correction.
 
-        The gain is what is missing between an excitation of unit power and that.
+        A gain is an envelope divided by the spectrum of an excitation of power 1.
         """
-        self.means.weight.data.copy_(means - self.transform.cutting.square().sum().log() / 2)
+        power = self.transform.analysis_window.square().sum()
+        self.means.weight.data.copy_(means - power.log() / 2)
         nn.init.zeros_(self.filters.weight)
         nn.init.zeros_(self.filters.bias)
 
@@ -515,7 +522,7 @@ class SourceFilterGenerator(nn.Module):
         """Speech (B, T · hop).
 
         Args:
-            units: (B, T), of which `n_units` is nothing.
+            units: (B, T); the unit `n_units` is padding.
             f0_units: (B, T), or None where the generator has none.
             f0: (B, T) in Hz, 0 where unvoiced.
             voices: (B,) numbers, or (B, n_reference) vectors.
@@ -526,7 +533,7 @@ class SourceFilterGenerator(nn.Module):
         x = self.first_norm(self.first(self.conditioning(units, f0_units, f0, voices))) * mask
         for block in self.blocks:
             x = block(x, mask)
-        # Spectra in full precision: CUDA has no complex numbers of autocast's.
+        # Spectra in full precision: autocast's types have no complex counterpart on CUDA.
         gain, angle, noise = self.filters(self.last_norm(x)).float().chunk(3, dim=-1)
         means, voiced = self.means(units), (f0 > 0)[..., None]
         gain = (gain + means).clamp(max=_LOUDEST).exp() * mask

@@ -1,15 +1,14 @@
 """Networks from speech, as frames or as units, to units of another language.
 
 Three architectures over one interface: a conformer encoder with a Transformer decoder (Vaswani et
-al. 2017); the LSTMs with MLP attention of Tjandra, Sakti and Nakamura (2020); and a conformer whose
-output is read by connectionist temporal classification (CTC), which predicts all units at once. An
-auxiliary head may predict the source's own units from the encoder's middle layer, as Lee et al.
-(2022) do.
+al. 2017); the LSTMs with MLP attention of Tjandra, Sakti and Nakamura (2020); and a conformer with
+connectionist temporal classification (CTC), which predicts all units at once. An auxiliary head may
+predict the source's own units from the encoder's middle layer, as in Lee et al. (2022).
 
 Tokens are the units 0 … K - 1, the end K, which follows the last unit, and the begin K + 1, which
 precedes the first. A decoder runs in two ways, with equal scores: over all tokens at once
 (`forward`, for training with teacher forcing), and token by token from a state (`begin`, `step`),
-whose rows a beam search may repeat and drop (`select`).
+of which beam search selects rows (`select`).
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from zerochain.config import NO_OPTION, Config
+from zerochain.errors import counted
 from zerochain.modules.conformer import (
     Attention,
     ConformerBlock,
@@ -40,30 +40,30 @@ _AUXILIARY_LAYERS = 1
 
 
 class NetworkSizes(Config):
-    """Sizes that are chosen, whatever the data are."""
+    """Sizes that a user chooses; the others follow from the data."""
 
     width: int = Field(192, ge=1, le=65_536)
-    """Channels of a layer; of each direction of an LSTM of the encoder."""
+    """Channels per layer; per direction for the encoder's LSTMs."""
     n_encoder_layers: int = Field(4, ge=1, le=256)
     """Layers of the encoder."""
     n_decoder_layers: int = Field(3, ge=1, le=256)
     """Layers of the decoder; for CTC, layers after the encoder. The RNN has one."""
     n_heads: int = Field(4, ge=1, le=1024)
-    """Attention heads, which share the width."""
+    """Attention heads, among which the width is divided."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of each layer's output."""
     factor: int = Field(2, ge=1, le=1024, json_schema_extra=NO_OPTION)
-    """How many times wider feed-forward layers are inside."""
+    """Inner width of feed-forward layers, as a multiple of the width."""
     kernel: int = Field(15, ge=1, le=65_536, json_schema_extra=NO_OPTION)
-    """Width of the conformer's convolutions in steps, odd."""
+    """Kernel size of the conformer's convolutions in steps, odd."""
     decoder_width: int = Field(512, ge=1, le=65_536, json_schema_extra=NO_OPTION)
-    """Width of the LSTM that decodes."""
+    """Width of the decoder's LSTM."""
     embedding: int = Field(128, ge=1, le=65_536, json_schema_extra=NO_OPTION)
-    """Dimensions of a unit's embedding for LSTMs."""
+    """Dimensions of a unit's embedding in the RNN."""
 
 
 class TranslatorConfig(NetworkSizes):
-    """All that a network is built from; the defaults make 3.6 million parameters."""
+    """Form and sizes of a translator's network; the defaults give 3.6 million parameters."""
 
     architecture: Architecture = "conformer"
     n_in: int = Field(80, ge=1, le=2**20)
@@ -76,7 +76,7 @@ class TranslatorConfig(NetworkSizes):
     subsampling: Literal[1, 2, 4, 8] = 4
     """Frames of the source per step of the encoder."""
     upsampling: int = Field(1, ge=1, le=1024)
-    """CTC's steps per step of the encoder: as many as the target units need."""
+    """CTC's steps per step of the encoder: enough for the target units."""
     auxiliary: Auxiliary = "none"
     """How the source's own units are predicted from the encoder's middle layer: by a small
     decoder (cross-entropy), by CTC, or not at all."""
@@ -87,11 +87,11 @@ class TranslatorConfig(NetworkSizes):
     def _fits_together(self) -> Self:
         if self.architecture == "rnn" and self.subsampling > 2**self.n_encoder_layers:
             raise ValueError(
-                f"{self.n_encoder_layers} LSTMs can't make speech {self.subsampling} times shorter"
+                f"{counted(self.n_encoder_layers, 'LSTM')} can't subsample by {self.subsampling}"
             )
         if self.architecture != "rnn" and self.width % (2 * self.n_heads):
             raise ValueError(
-                f"width={self.width} can't be shared by {self.n_heads} heads of an even width"
+                f"width={self.width} can't be divided among {self.n_heads} heads of an even width"
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel={self.kernel} is not odd")
@@ -115,12 +115,12 @@ class EncoderOutput(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Scores of what there is to predict, before the softmax."""
+    """Scores of all tokens to predict, before the softmax."""
 
     scores: Tensor
-    """(B, U, K + 1) of the token after each input token; for CTC (B, steps, K + 1)."""
+    """(B, U, K + 1) for the token after each input token; for CTC (B, steps, K + 1)."""
     lengths: Tensor
-    """(B,) of CTC's steps; else of the memory's."""
+    """(B,): the numbers of CTC's steps, or else of the memory's."""
     auxiliary: Tensor | None
     """The same for the source's own units."""
     auxiliary_lengths: Tensor | None
@@ -145,7 +145,8 @@ def mask_token(n_in: int) -> int:
 
 
 def tag_token(n_in: int) -> int:
-    """The token in front of source units that a machine made (Caswell et al. 2019)."""
+    """The token before source units that are synthetic, from back-translation (Caswell et al.
+    2019)."""
     return n_in + 1
 
 
@@ -155,14 +156,14 @@ def upsampled(x: Tensor, factor: int) -> Tensor:
 
 
 class UnitTranslator(nn.Module):
-    """Encoder and decoder, or the encoder and layers after it that CTC reads.
+    """An encoder with a decoder, or with further layers for CTC.
 
-    Inputs are frames (B, T, D) or units (B, T), and lengths (B,). With D kinds of units, D is a
-    masked unit and D + 1 the tag in front of a source that a machine made.
+    Inputs are frames (B, T, D) or units (B, T), and lengths (B,). With D source units, the token D
+    stands for a masked unit and D + 1 is the tag before a synthetic source.
     """
 
     decoder: TransformerDecoder | RecurrentDecoder
-    """Where units are predicted one after the other, which CTC does not do."""
+    """Predicts units one after the other; CTC has none."""
 
     def __init__(self, config: TranslatorConfig) -> None:
         super().__init__()
@@ -288,7 +289,7 @@ State = Mapping[str, Tensor]
 
 
 def select(state: State, rows: Tensor) -> State:
-    """The state of these rows, some of them more than once, as a beam search needs it."""
+    """The state of these rows, which may occur more than once, for beam search."""
     return {name: value[rows] for name, value in state.items()}
 
 
@@ -298,7 +299,7 @@ def end_of(n_units: int) -> int:
 
 
 def begin_of(n_units: int) -> int:
-    """The token in front of an utterance's first unit."""
+    """The token before an utterance's first unit."""
     return n_units + 1
 
 
@@ -307,11 +308,11 @@ IGNORED = -100
 
 
 def teacher_forcing(units: Tensor, lengths: Tensor, n_units: int) -> tuple[Tensor, Tensor]:
-    """A decoder's inputs in training and the label that follows each, both (B, U + 1).
+    """A decoder's inputs in training, and the label for each, both (B, U + 1).
 
     Args:
-        units: (B, U), with any values beyond the lengths (B,).
-        n_units: how many units there are.
+        units: (B, U), with any values after the lengths (B,).
+        n_units: size of the unit inventory.
     """
     real = torch.arange(units.shape[1], device=units.device) < lengths[:, None]
     units = units.masked_fill(~real, end_of(n_units))
@@ -324,8 +325,8 @@ def teacher_forcing(units: Tensor, lengths: Tensor, n_units: int) -> tuple[Tenso
 class DecoderLayer(nn.Module):
     """Self-attention, cross-attention to the encoder's output, and a feed-forward layer.
 
-    `said` is the self-attention and `heard` the cross-attention: bundles hold their weights by
-    these names.
+    Bundles store the weights of the self-attention as `said` and those of the cross-attention as
+    `heard`.
     """
 
     def __init__(
@@ -333,34 +334,44 @@ class DecoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.said_norm, self.heard_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.said = Attention(width, n_heads)
-        self.heard = Attention(width, n_heads, memory_width)
+        self.add_module("said", Attention(width, n_heads))
+        self.add_module("heard", Attention(width, n_heads, memory_width))
         self.feed_forward = FeedForward(width, factor, dropout)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def self_attention(self) -> Attention:
+        """Attention over the tokens."""
+        return cast("Attention", self.get_submodule("said"))
+
+    @property
+    def cross_attention(self) -> Attention:
+        """Attention over the encoder's output."""
+        return cast("Attention", self.get_submodule("heard"))
+
     def self_attended(self, x: Tensor) -> Tensor:
         """x (B, U, W) after causal self-attention."""
-        y: Tensor = x + self.dropout(self.said(self.said_norm(x), causal=True))
+        y: Tensor = x + self.dropout(self.self_attention(self.said_norm(x), causal=True))
         return y
 
     def cross_attended(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """x (B, U, W) after attention to the memory's keys and values, and the feed-forward."""
-        q = self.heard.queries(self.heard_norm(x))
-        x = x + self.dropout(self.heard.attend(q, k, v, mask))
+        attention = self.cross_attention
+        q = attention.queries(self.heard_norm(x))
+        x = x + self.dropout(attention.attend(q, k, v, mask))
         y: Tensor = x + self.feed_forward(x)
         return y
 
     def self_attended_step(self, x: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`self_attended` for the newest token alone, (B, 1, W); returns keys and values with it.
+        """`self_attended` for the latest token alone, (B, 1, W); also all tokens' keys and values.
 
         Args:
             k, v: keys and values of all tokens before, (B, heads, U, W / heads).
         """
-        y = self.said_norm(x)
-        first = k.shape[2]
-        new_k, new_v = self.said.keys_values(y, first)
+        attention, y, first = self.self_attention, self.said_norm(x), k.shape[2]
+        new_k, new_v = attention.keys_values(y, first)
         k, v = torch.cat([k, new_k], dim=2), torch.cat([v, new_v], dim=2)
-        return x + self.dropout(self.said.attend(self.said.queries(y, first), k, v)), k, v
+        return x + self.dropout(attention.attend(attention.queries(y, first), k, v)), k, v
 
 
 class TransformerDecoder(nn.Module):
@@ -397,13 +408,14 @@ class TransformerDecoder(nn.Module):
         """Scores of the next token after each; `lengths` (B,) are the memory's."""
         x, mask = self._embedded(tokens), attention_mask(lengths, memory.shape[1])
         for layer in self._layers:
-            x = layer.cross_attended(layer.self_attended(x), *layer.heard.keys_values(memory), mask)
+            keys_values = layer.cross_attention.keys_values(memory)
+            x = layer.cross_attended(layer.self_attended(x), *keys_values, mask)
         return self._scores(x)
 
     def begin(self, memory: Tensor, lengths: Tensor) -> State:
         """The state before the first token."""
         # The memory's keys and values are computed once, not again for each token.
-        memories = [layer.heard.keys_values(memory) for layer in self._layers]
+        memories = [layer.cross_attention.keys_values(memory) for layer in self._layers]
         empty = torch.stack([k[:, :, :0] for k, _ in memories], dim=1)
         return {
             "mask": attention_mask(lengths, memory.shape[1]),
@@ -435,8 +447,9 @@ class TransformerDecoder(nn.Module):
         maps = []
         for layer in self._layers:
             x = layer.self_attended(x)
-            maps.append(layer.heard.weights(layer.heard_norm(x), memory, mask))
-            x = layer.cross_attended(x, *layer.heard.keys_values(memory), mask)
+            attention = layer.cross_attention
+            maps.append(attention.weights(layer.heard_norm(x), memory, mask))
+            x = layer.cross_attended(x, *attention.keys_values(memory), mask)
         return torch.stack(maps).mean(dim=0)
 
     @property
@@ -457,12 +470,12 @@ class TransformerDecoder(nn.Module):
 class RecurrentEncoder(nn.Module):
     """Frames (B, T, D) or units (B, T) → (B, ⌈T / factor⌉, 2 · width).
 
-    Bidirectional LSTMs; after each of the first log2(factor) ones only every second step is kept.
+    Bidirectional LSTMs; after each of the first log2(factor) of them every second step is dropped.
 
     Args:
         first: an embedding of units, or a layer over frames.
         n_in: channels of the output of `first`.
-        width: of each direction.
+        width: width per direction.
         factor: a power of two, at most 2 ** n_layers.
     """
 
@@ -496,14 +509,14 @@ class RecurrentEncoder(nn.Module):
 class RecurrentDecoder(nn.Module):
     """Tokens (B, U) and a memory (B, S, M) → scores of the next token after each (B, U, K + 1).
 
-    One LSTM, whose input is the token and the context attended to last; an MLP of its state and
-    each step of the memory gives the attention weights.
+    One LSTM, whose input is the token and the previous context vector; an MLP of its state and each
+    step of the memory computes the attention weights.
 
     Args:
         n_units: K.
-        width: of the LSTM.
+        width: width of the LSTM.
         memory_width: M.
-        embedding: dimensions of a token.
+        embedding: dimensions of a token's vector.
     """
 
     def __init__(
