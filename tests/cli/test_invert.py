@@ -224,7 +224,7 @@ def test_units_of_an_odd_length_are_refused(make_corpus: Callable[..., Corpus]) 
             "i",
         )
         result = run(*means, code=code)
-    assert "a unit lasts 12.5 ms, which is no multiple of 10 ms" in result.stderr
+    assert "a unit lasts 12.5 ms, which is not a multiple of 10 ms" in result.stderr
 
 
 def test_utterances_of_a_frame_or_of_silence() -> None:

@@ -125,7 +125,7 @@ def test_the_voice_has_to_be_chosen_and_known(prepared: Path, heard: Path, tmp_p
     with pytest.raises(ModelMismatchError, match=bundle_id(tmp_path / "other")[:12]):
         spoken(prepared, tmp_path / "w", Speaking(like=like, speakers=tmp_path / "other"), "heard")
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
-    with pytest.raises(InputError, match="can't be used to find a voice"):
+    with pytest.raises(InputError, match="can't be used to represent a voice"):
         spoken(
             prepared,
             tmp_path / "w",

@@ -245,7 +245,7 @@ def test_recordings_of_one_text_are_held_out_together(toned: Any, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("change", "found"),
-    [(lambda i, t: None, "has no transcripts"), (lambda i, t: LETTERS[i % 2], "2 different texts")],
+    [(lambda i, t: None, "has no transcripts"), (lambda i, t: LETTERS[i % 2], "2 distinct texts")],
 )
 def test_a_corpus_that_teaches_nothing_is_refused(
     toned: Any, tmp_path: Path, change: Any, found: str

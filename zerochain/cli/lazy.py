@@ -103,7 +103,7 @@ class LazyGroup(click.Group):
 
 
 class Program(LazyGroup):
-    """The whole command line. It prints on any terminal and never imports from the current folder."""
+    """The whole command line: prints on any terminal, never imports from the current folder."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; characters that a terminal's encoding lacks are printed as escapes."""

@@ -28,7 +28,7 @@ class ProsodyConfig(BaseModel):
     width: int = Field(64, ge=1, le=65_536)
     n_duration_layers: int = Field(3, ge=1, le=256)
     n_f0_layers: int = Field(6, ge=1, le=24)
-    """Each layer doubles the dilation; n layers have a reach of 2ⁿ − 1 on either side, in frames."""
+    """Each layer doubles the dilation: the reach of n layers, in frames, is 2ⁿ − 1 either side."""
     dropout: float = Field(0.2, ge=0, lt=1)
     n_voices: int = Field(0, ge=0, le=2**20)
     """0: the predictions don't depend on the voice."""
