@@ -292,7 +292,7 @@ def test_beyond_an_utterances_end_there_is_nothing() -> None:
         assert not wave[row, after:].any()
 
 
-def test_validation_hears_all_that_was_held_out() -> None:
+def test_validation_covers_all_that_was_held_out() -> None:
     made = task(data=speech() | {"long": utterance(7, 900)})
     watched = Watched(made.networks["generator"]).eval()
     with torch.no_grad():

@@ -56,11 +56,11 @@ def many(prepared: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def heard(prepared: Path) -> Path:
-    """An inverter of two voices, by what a speaker encoder hears."""
+def by_encoder(prepared: Path) -> Path:
+    """An inverter of two voices, conditioned on a speaker encoder's vectors."""
     voices, speakers = ["béa", "ana"], prepared / "speakers"
-    trained(prepared, prepared / "heard", voices=voices, speakers=speakers)
-    return prepared / "heard"
+    trained(prepared, prepared / "by_encoder", voices=voices, speakers=speakers)
+    return prepared / "by_encoder"
 
 
 def like_vector(vector: np.ndarray) -> Voice:
@@ -171,36 +171,38 @@ def test_a_voice_has_to_be_chosen_and_known(prepared: Path, many: Path, tmp_path
     assert read_synthesis(tmp_path / "w").speaker_encoder_id is None
 
 
-def test_like_a_recording(prepared: Path, heard: Path, tmp_path: Path) -> None:
+def test_like_a_recording(prepared: Path, by_encoder: Path, tmp_path: Path) -> None:
     units, speakers = prepared / "units.parquet", prepared / "speakers"
-    like = prepared / "tiny-audio" / "u2.wav"  # carl's, whom training never met
-    synthesize(heard, units, tmp_path / "w", Speaking(like=like, speakers=speakers))
+    like = prepared / "tiny-audio" / "u2.wav"  # carl's, who is unseen in training
+    synthesize(by_encoder, units, tmp_path / "w", Speaking(like=like, speakers=speakers))
     made = read_synthesis(tmp_path / "w")
     assert (made.voice, made.speaker_encoder_id) == ("like u2.wav", bundle_id(speakers))
-    inverter, steps = SpectralInverter.load(heard), read_units(units).steps("u0")
+    inverter, steps = SpectralInverter.load(by_encoder), read_units(units).steps("u0")
     vector = SpeakerEncoder.load(speakers).embed(audio.read(like))
     expected = inverter.synthesize(steps, like_vector(vector))
     np.testing.assert_allclose(audio.read(tmp_path / "w" / "u0.wav"), expected, atol=1e-4)
     assert not np.allclose(expected, inverter.synthesize(steps, "ana"), atol=1e-3)
 
 
-def test_a_voices_vector_is_the_mean_of_its_recordings(prepared: Path, heard: Path) -> None:
+def test_a_voices_vector_is_the_mean_of_its_recordings(prepared: Path, by_encoder: Path) -> None:
     encoder = SpeakerEncoder.load(prepared / "speakers")
     waves = [audio.read(prepared / "tiny-audio" / f"u{i}.wav") for i in (0, 3, 6)]
     ana = mean_voice(np.stack([encoder.embed(wave) for wave in waves]))
-    inverter = SpectralInverter.load(heard)
+    inverter = SpectralInverter.load(by_encoder)
     assert inverter.voices == ("ana", "béa")
     assert inverter.speaker_encoder_id == encoder.id
     assert isinstance(inverter.network, Code2Spec)
     np.testing.assert_allclose(inverter.network.voice.references[0], ana, atol=1e-5)
 
 
-def test_another_speaker_encoder_is_refused(prepared: Path, heard: Path, tmp_path: Path) -> None:
+def test_another_speaker_encoder_is_refused(
+    prepared: Path, by_encoder: Path, tmp_path: Path
+) -> None:
     speaker_encoder(tmp_path / "other", seed=1)
     like = prepared / "tiny-audio" / "u2.wav"
     with pytest.raises(ModelMismatchError, match=bundle_id(tmp_path / "other")[:12]):
         synthesize(
-            heard,
+            by_encoder,
             prepared / "units.parquet",
             tmp_path / "w",
             Speaking(like=like, speakers=tmp_path / "other"),
@@ -208,9 +210,9 @@ def test_another_speaker_encoder_is_refused(prepared: Path, heard: Path, tmp_pat
 
 
 @pytest.mark.parametrize("vector", [np.ones(5), np.full(6, np.nan), np.ones((1, 6))])
-def test_vectors_that_are_no_voice(heard: Path, vector: np.ndarray) -> None:
+def test_vectors_that_are_no_voice(by_encoder: Path, vector: np.ndarray) -> None:
     with pytest.raises(InputError, match="6 numbers are expected"):
-        SpectralInverter.load(heard).magnitudes(np.array([1], np.int32), like_vector(vector))
+        SpectralInverter.load(by_encoder).magnitudes(np.array([1], np.int32), like_vector(vector))
 
 
 def test_choices_that_make_no_sense(prepared: Path, tmp_path: Path) -> None:

@@ -191,8 +191,8 @@ def test_it_learns_to_spell_tones(toned: Any, tmp_path: Path) -> None:
     assert recogniser.training["cer"] == report.cer
     rng = np.random.default_rng(7)
     texts = ["dab cad", "bad cab", "cc dd"]
-    heard = recogniser.transcribe([say(text, rng) for text in texts])
-    assert error_rate(heard, [[text] for text in texts]).value < 40
+    outputs = recogniser.transcribe([say(text, rng) for text in texts])
+    assert error_rate(outputs, [[text] for text in texts]).value < 40
     assert (tmp_path / "r.training" / "checkpoint.safetensors").exists()
 
 
@@ -262,7 +262,7 @@ def test_the_command_says_how_often_it_errs(toned: Any, tmp_path: Path) -> None:
         "recognise", "train", tmp_path / "tones", "--out", out, "--steps", 2, "--width", 8,
         "--blocks", 0, "--validate-every", 1,
     )  # fmt: skip
-    assert "recordings of texts that it never saw" in " ".join(result.output.split()).replace(
+    assert "recordings of held-out texts" in " ".join(result.output.split()).replace(
         " │ │ │ ", " "
     )
     assert "recogniser" in run("show", out).output

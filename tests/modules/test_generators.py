@@ -75,7 +75,7 @@ def utterance(n_frames: int, n: int = 1) -> tuple[torch.Tensor, torch.Tensor, to
 @pytest.mark.parametrize("hop", [80, 160, 320, 441, 640])
 @pytest.mark.parametrize("n_frames", [1, 13])
 @torch.no_grad()
-def test_exactly_hop_samples_a_frame(make: Make, hop: int, n_frames: int) -> None:
+def test_exactly_hop_samples_per_frame(make: Make, hop: int, n_frames: int) -> None:
     units, f0, voices = utterance(n_frames, 2)
     waves = make(hop)(units, None, f0, voices)
     assert waves.shape == (2, n_frames * hop)

@@ -73,9 +73,9 @@ def test_what_comes_later_changes_nothing_before(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
 def test_step_by_step_equals_all_at_once(architecture: str) -> None:
     model = network(architecture=architecture)
-    heard, said = model.encode(speech(), LENGTHS), tokens(6)
-    at_once = model.decoder(said, heard.memory, heard.lengths)
-    state = model.decoder.begin(heard.memory, heard.lengths)
+    encoded, said = model.encode(speech(), LENGTHS), tokens(6)
+    at_once = model.decoder(said, encoded.memory, encoded.lengths)
+    state = model.decoder.begin(encoded.memory, encoded.lengths)
     for i, column in enumerate(said.unbind(dim=1)):
         scores, state = model.decoder.step(column, state)
         torch.testing.assert_close(scores, at_once[:, i])
@@ -84,8 +84,8 @@ def test_step_by_step_equals_all_at_once(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
 def test_a_state_can_be_taken_up_by_other_rows(architecture: str) -> None:
     model = network(architecture=architecture)
-    heard, said = model.encode(speech(), LENGTHS), tokens(3)
-    state = model.decoder.begin(heard.memory, heard.lengths)
+    encoded, said = model.encode(speech(), LENGTHS), tokens(3)
+    state = model.decoder.begin(encoded.memory, encoded.lengths)
     for column in said[:, :-1].unbind(dim=1):
         _, state = model.decoder.step(column, state)
     rows = torch.tensor([2, 0, 2])
@@ -95,13 +95,13 @@ def test_a_state_can_be_taken_up_by_other_rows(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
-def test_attention_is_a_distribution_over_what_was_heard(architecture: str) -> None:
+def test_attention_is_a_distribution_over_the_memory(architecture: str) -> None:
     model = network(architecture=architecture, subsampling=4)
-    heard = model.encode(speech(), LENGTHS)
-    maps = model.decoder.attention(tokens(6), heard.memory, heard.lengths)
+    encoded = model.encode(speech(), LENGTHS)
+    maps = model.decoder.attention(tokens(6), encoded.memory, encoded.lengths)
     assert maps.shape == (4, 7, 11)
     torch.testing.assert_close(maps.sum(dim=2), torch.ones(4, 7))
-    for row, n in zip(maps, heard.lengths, strict=True):
+    for row, n in zip(maps, encoded.lengths, strict=True):
         assert (row[:, n:] == 0).all()
     assert maps[0].std(dim=1).min() > 0
 
@@ -123,14 +123,14 @@ def test_every_weight_learns(architecture: str, auxiliary: str) -> None:
 def test_the_middle_layer_is_not_the_last() -> None:
     for architecture in ("conformer", "rnn"):
         model = network(architecture=architecture, dropout=0.0)
-        heard = model.encode(speech(), LENGTHS)
+        encoded = model.encode(speech(), LENGTHS)
         last = model.encoder.blocks[-1] if architecture == "conformer" else model.encoder.layers[-1]
         with torch.no_grad():
             for p in last.parameters():
                 p.add_(0.1)
         again = model.encode(speech(), LENGTHS)
-        torch.testing.assert_close(heard.middle, again.middle)
-        assert not torch.allclose(heard.memory, again.memory)
+        torch.testing.assert_close(encoded.middle, again.middle)
+        assert not torch.allclose(encoded.memory, again.memory)
 
 
 def test_attention_equals_the_sum_over_heads_written_out() -> None:

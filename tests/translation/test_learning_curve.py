@@ -1,4 +1,4 @@
-"""evaluation/s2st/learning_curve.py on a made-up world, a few steps a training."""
+"""evaluation/s2st/learning_curve.py on a synthetic language pair, with a few steps per training."""
 
 import csv
 import importlib.util
@@ -56,8 +56,8 @@ def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
     corpus = write_corpus(root / "corpus", Corpus("a", utterances, "/nowhere"))
     write_units(made.source, replace(read_units(made.source), corpus_id=corpus.id, id=""))
     write_pairs(made.pairs, replace(read_pairs(made.pairs), source_corpus=corpus.id))
-    heard = read_features(made.frames)
-    frames = {name: np.array(heard[name]) for name in heard.ids}
+    features = read_features(made.frames)
+    frames = {name: np.array(features[name]) for name in features.ids}
     with write_features(
         made.frames, extractor="made", options={}, step_ms=5.0, corpus_id=corpus.id
     ) as writer:
@@ -106,7 +106,7 @@ def test_no_pair_hides_among_what_has_none(
 
 
 def test_ways(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
-    """Of frames nothing can be made up, and with all pairs known there is nothing without one."""
+    """Pseudo-pairs need units, not frames, and utterances without a pair."""
     always = ["nearest", "paired", "pretrained"]
     for source, n, ways in (
         (languages.source, 20, [*always, "propagated", "back-translated", "both"]),

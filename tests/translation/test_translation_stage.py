@@ -1,4 +1,4 @@
-"""Train and translate through files: two made-up languages, one the other in reverse."""
+"""Train and translate through files: two synthetic languages, each the reverse of the other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -70,7 +70,7 @@ def trained(
 
 
 @pytest.mark.parametrize(
-    ("architecture", "hears", "steps"),
+    ("architecture", "kind", "steps"),
     [
         ("conformer", "units", 150),
         ("conformer", "frames", 180),
@@ -79,34 +79,34 @@ def trained(
     ],
 )
 def test_it_learns_to_translate_unseen_sentences(
-    tmp_path: Path, architecture: str, hears: str, steps: int
+    tmp_path: Path, architecture: str, kind: str, steps: int
 ) -> None:
     """Words in another order, which CTC can hardly learn from so little: there in the same one."""
     languages = make_languages(tmp_path / "known", 300, reverse=architecture != "ctc")
     settings = {**ABLE, "architecture": architecture, "decoder_width": 64, "embedding": 32}
-    own = languages.source if hears == "frames" else None
+    own = languages.source if kind == "frames" else None
     trained(
         languages,
         tmp_path / "x",
-        source=languages.frames if hears == "frames" else None,
+        source=languages.frames if kind == "frames" else None,
         own=own,
         settings={**settings, **CALM},
         recipe=LEARNING.model_copy(update={"max_steps": steps}),
     )
     others = make_languages(tmp_path / "new", 100, seed=1, reverse=architecture != "ctc")
     known = {tuple(line) for line in languages.lines.values()}
-    unheard = [name for name, line in others.lines.items() if tuple(line) not in known]
+    unseen = [name for name, line in others.lines.items() if tuple(line) not in known]
     done = translate(
         tmp_path / "x",
-        others.frames if hears == "frames" else others.source,
+        others.frames if kind == "frames" else others.source,
         tmp_path / "said.parquet",
-        ids=unheard,
+        ids=unseen,
     )
     said = read_units(tmp_path / "said.parquet")
-    references = [others.translation(name) for name in unheard]
-    bleu = unit_bleu([said.units[name].tolist() for name in unheard], references)
+    references = [others.translation(name) for name in unseen]
+    bleu = unit_bleu([said.units[name].tolist() for name in unseen], references)
     copied = unit_bleu(
-        [read_units(others.source).segments(n)[0].tolist() for n in unheard], references
+        [read_units(others.source).segments(n)[0].tolist() for n in unseen], references
     )
     shuffled = unit_bleu(references[1:] + references[:1], references)
     assert bleu > max(40, 2 * copied, 2 * shuffled)
@@ -153,12 +153,12 @@ def test_whatever_is_trained_can_be_loaded(
     assert np.isfinite(log["train_loss"]).all()
 
 
-@pytest.mark.parametrize("hears", ["units", "frames"])
+@pytest.mark.parametrize("kind", ["units", "frames"])
 def test_resumed_equals_uninterrupted(
-    languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hears: str
+    languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    source = languages.frames if hears == "frames" else languages.source
-    own = languages.source if hears == "frames" else None
+    source = languages.frames if kind == "frames" else languages.source
+    own = languages.source if kind == "frames" else None
     recipe = Recipe(max_steps=6, validate_every=2, batch_size=8)
     options: dict[str, Any] = {"source": source, "own": own, "recipe": recipe}
     trained(languages, tmp_path / "whole", **options)

@@ -15,6 +15,7 @@ from zerochain.cli.common import (
 )
 from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import print_facts, training_text
+from zerochain.errors import counted
 from zerochain.listeners.recogniser import (
     RECIPE,
     RecogniserConfig,
@@ -44,10 +45,10 @@ def train(
 ) -> None:
     """Train a recogniser of characters on a CORPUS with transcripts (column 'text').
 
-    Its own error rates are measured on recordings of texts that it never saw, by speakers that it
-    may know: without them no error rate of synthesised speech means anything. Texts are
-    compared in lower case and without punctuation; digits are not spelled out. Interrupted, it
-    goes on where it stopped when the same command is given again.
+    Its own error rates are measured on recordings of held-out texts, whose speakers may be in the
+    training data; compare the error rates of synthesised speech with them. Texts are compared
+    in lower case and without punctuation; digits are not spelled out. If it is interrupted, the
+    same command continues it.
     """
     report = train_recogniser(
         corpus, out, split=split, config=config, recipe=recipe, running=running
@@ -59,12 +60,12 @@ def train(
 def _facts(report: RecogniserTraining) -> dict[str, str]:
     interval = report.cer_interval
     facts = {
-        "trained on": f"{report.n_utterances} utterances, {report.minutes:.1f} min, "
-        f"{report.n_characters} characters",
+        "trained on": f"{counted(report.n_utterances, 'utterance')}, {report.minutes:.1f} min, "
+        f"{counted(report.n_characters, 'character')}",
         "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
         + ("" if interval is None else " ({:.1f} … {:.1f})".format(*interval))
-        + f", WER {report.wer:.1f} %, on {report.n_held_out} recordings of texts that it never saw",
+        + f", WER {report.wer:.1f} %, on {report.n_held_out} recordings of held-out texts",
     }
     if report.excluded:
         facts["left out"] = ", ".join(
