@@ -262,9 +262,7 @@ def test_the_command_says_how_often_it_errs(toned: Any, tmp_path: Path) -> None:
         "recognise", "train", tmp_path / "tones", "--out", out, "--steps", 2, "--width", 8,
         "--blocks", 0, "--validate-every", 1,
     )  # fmt: skip
-    assert "recordings of held-out texts" in " ".join(result.output.split()).replace(
-        " │ │ │ ", " "
-    )
+    assert "recordings of held-out texts" in " ".join(result.output.split()).replace(" │ │ │ ", " ")
     assert "recogniser" in run("show", out).output
     recipe = Recogniser.load(out).training["training"]
     asked_for = {"max_steps": 2, "validate_every": 1}

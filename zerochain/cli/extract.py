@@ -26,7 +26,7 @@ def layer_option(function: F) -> F:
     return click.option(
         "--layer",
         type=click.IntRange(min=0),
-        help="Where --features is a checkpoint: the Transformer block whose output is taken.",
+        help="If --features is a checkpoint: the Transformer block whose output is used.",
     )(function)
 
 

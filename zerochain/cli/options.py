@@ -74,6 +74,8 @@ class Setting:
     required: bool = False
     presets: tuple[tuple[str, Any], ...] = ()
     """(choice in words, the default that it implies)."""
+    part: str = ""
+    """The part of the method that it is for; "" for the method itself."""
 
     @property
     def param(self) -> str:
@@ -84,7 +86,8 @@ class Setting:
     def words(self) -> str:
         """The first paragraph of its docstring, on one line."""
         paragraph = inspect.cleandoc(self.info.description or "").partition("\n\n")[0]
-        return " ".join(paragraph.split())
+        text = " ".join(paragraph.split())
+        return f"For {self.part}: {text[:1].lower()}{text[1:]}" if self.part else text
 
     @property
     def kind(self) -> Any:
@@ -273,6 +276,7 @@ def _derived(
     into: str,
     flags: Mapping[str, str | None],
     without: Collection[str] = (),
+    part: str = "",
 ) -> Derived:
     config = base if isinstance(base, type) else type(base)
     presets: Mapping[tuple[str, Any], Mapping[str, Any]] = getattr(config, "presets", {})
@@ -294,7 +298,9 @@ def _derived(
                 if name in under
             ]
             info = config.model_fields[name]
-            fields[name] = Setting(flag, defaults[name], info, name in required, tuple(others))
+            fields[name] = Setting(
+                flag, defaults[name], info, name in required, tuple(others), part
+            )
     return Derived(base, fields, into)
 
 
@@ -360,14 +366,16 @@ def recipe_options(
     only: Collection[str] = tuple(RECIPE_OPTIONS),
     prefix: str = "",
     into: str = "recipe",
+    part: str = "",
 ) -> Callable[[F], F]:
     """The options of a recipe alone, such as that of an additional part of the method.
 
-    `recipe_options(f0_units.RECIPE, only=["max_steps"], prefix="f0", into="f0")` is `--f0-steps`.
+    `recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0", part="F0 units")` is
+    `--f0-steps`, with "For F0 units: …" as its help.
     """
     start = f"--{prefix}-" if prefix else "--"
     flags = {name: start + flag[2:] for name, flag in RECIPE_OPTIONS.items() if name in only}
-    return _decorator([_derived(recipe, into, flags)])
+    return _decorator([_derived(recipe, into, flags, part=part)])
 
 
 def running_options(function: F) -> F:

@@ -30,16 +30,17 @@ _ROUNDS = 40
 
 
 class SegmentationOptions(Config):
-    """What of a unit model's segmentation is to change; None leaves what the model has."""
+    """Changes of a unit model's segmentation; None keeps the model's own setting."""
 
     penalty: float | None = Field(None, ge=0)
-    """Price of a segment, in mean distortions: units become segments with durations."""
+    """Penalty per segment, as a multiple of the mean distortion: units become segments with
+    durations."""
     bitrate: float | None = Field(None, gt=0)
-    """Choose the penalty: bit/s of segments of the speech at hand."""
+    """Choose the penalty so that segments have this bit rate, in bit/s, on the given speech."""
     min_duration: int | None = Field(None, ge=1)
-    """Steps that a segment lasts at least."""
+    """Minimum duration of a segment, in steps."""
     max_duration: int | None = Field(None, ge=1)
-    """Steps that a segment lasts at most."""
+    """Maximum duration of a segment, in steps."""
 
     @model_validator(mode="after")
     def _one_price(self) -> Self:

@@ -83,16 +83,16 @@ class WaveformConfig(Config):
     width: int | None = Field(
         None, ge=1, json_schema_extra={"default": "256; of hifigan the published 512"}
     )
-    """Channels."""
+    """Channels per layer; for hifigan, of the first one."""
     adversary: Literal["none", "multi-resolution", "multi-period"] = "none"
     """Discriminators; multi-period (and multi-scale) is the published one, for GPUs.
 
     Five periods and three scales. With an adversary, all steps are taken, and the last weights are
     kept."""
     adversary_width: float = Field(1.0, gt=0, le=1)
-    """Scales the discriminators' channels."""
+    """Factor of the discriminators' numbers of channels."""
     adversary_from: int = Field(0, ge=0)
-    """Steps without the adversary at first."""
+    """Number of steps before training with the adversary begins."""
     mel_weight: float = Field(45.0, gt=0, json_schema_extra={"option": None})
     """Of the log-mel distance."""
     feature_matching_weight: float = Field(2.0, ge=0, json_schema_extra={"option": None})
