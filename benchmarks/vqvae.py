@@ -68,7 +68,7 @@ def in_one_dimension(module):
 
 def ours(steps, device):
     from zerochain.discovery.vqvae import VqvaeTask
-    from zerochain.training.config import Recipe
+    from zerochain.training.recipe import Recipe
     from zerochain.training.run import Running, fit
 
     class Timed(VqvaeTask):

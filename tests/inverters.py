@@ -27,7 +27,7 @@ from zerochain.modules.generators import SourceFilterGenerator
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.modules.vqvae import F0Vqvae, F0VqvaeConfig
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 
 VOICES = ("ana", "béa", "carl")
 N_UNITS = 8

@@ -14,7 +14,7 @@ N_WORDS = 6
 
 @dataclass(frozen=True)
 class Languages:
-    """Files of a world: what is said in the one and in the other language, and how it sounds."""
+    """Files of the two languages: units of both, frames of the source, and the pairs."""
 
     root: Path
     lines: dict[str, list[int]]

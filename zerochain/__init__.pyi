@@ -8,9 +8,12 @@ from .corpora.parallel import write_parallel as write_parallel
 from .discovery.cpc import CPCConfig as CPCConfig
 from .discovery.cpc import CPCUnits as CPCUnits
 from .discovery.front_end import FrontEndOptions as FrontEndOptions
+from .discovery.kmeans import KMeansConfig as KMeansConfig
 from .discovery.kmeans import KMeansUnits as KMeansUnits
+from .discovery.mixtures import DPGMMConfig as DPGMMConfig
 from .discovery.mixtures import DPGMMUnits as DPGMMUnits
 from .discovery.mixtures import GMMUnits as GMMUnits
+from .discovery.mixtures import MixtureConfig as MixtureConfig
 from .discovery.segmentation import Segmentation as Segmentation
 from .discovery.self_training import SelfTrainedUnits as SelfTrainedUnits
 from .discovery.self_training import SelfTrainingConfig as SelfTrainingConfig

@@ -30,13 +30,15 @@ from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import read_units, write_units
 from zerochain.metrics import names
 from zerochain.scoring.translation import score_translation
-from zerochain.training.config import TrainingConfig
+from zerochain.training.recipe import Recipe
+from zerochain.training.run import Running
 from zerochain.translation.baselines import nearest_baseline
 from zerochain.translation.data import Parallel, Part, oriented
-from zerochain.translation.pretraining import pretrain
+from zerochain.translation.pretraining import PretrainingConfig, pretrain
 from zerochain.translation.pseudo import Pseudo
 from zerochain.translation.source import read_source
 from zerochain.translation.stage import train_translator, translate
+from zerochain.translation.task import TranslationConfig
 from zerochain.translation.translator import Search
 
 COLUMNS = tuple(
@@ -65,7 +67,7 @@ class Setting:
     corpus: Path
     out: Path
     network: dict[str, Any]
-    training: TrainingConfig
+    recipe: Recipe
     sample: int
     cap: float
     device: str
@@ -169,11 +171,10 @@ class Size:
         train_translator(
             [Parallel(s.source, s.target_units, self.known.pairs)],
             model,
-            network=s.network,
-            training=s.training,
+            config=TranslationConfig(**s.network, pseudo_cap=s.cap),
+            recipe=s.recipe,
+            running=Running(s.device),
             part=self.part,
-            cap=s.cap,
-            device=s.device,
             **options,
         )
         test = Part((s.corpus,), "test")
@@ -196,7 +197,8 @@ class Size:
             if folder.exists():
                 continue
             part = part_of(units, list(dict.fromkeys(ids)), self.folder / f"all.{name}.parquet")
-            pretrain([part], folder, network=s.network, training=s.training, device=s.device)
+            config = PretrainingConfig(**s.network)
+            pretrain([part], folder, config=config, recipe=s.recipe, running=Running(s.device))
         return folders
 
     def _back_translations(self) -> Pseudo:
@@ -206,10 +208,10 @@ class Size:
             train_translator(
                 [Parallel(s.target_units, s.source_units, self.known.pairs)],
                 reverse,
-                network=s.network,
-                training=s.training,
+                config=TranslationConfig(**s.network),
+                recipe=s.recipe,
+                running=Running(s.device),
                 part=self.part,
-                device=s.device,
             )
             search = Search(sample=s.sample)
             ids = self.known.targets
@@ -255,7 +257,7 @@ def main(
     **files: Any,
 ) -> None:
     """Train and score every method at every size; write table.csv and table.md."""
-    training = TrainingConfig(
+    recipe = Recipe(
         max_steps=steps,
         validate_every=validate_every,
         batch_size=batch_size,
@@ -263,7 +265,7 @@ def main(
         seed=seed,
     )
     network = {"width": width, "n_encoder_layers": layers, "n_decoder_layers": layers}
-    setting = Setting(network=network, training=training, **files)
+    setting = Setting(network=network, recipe=recipe, **files)
     rows: list[dict[str, Any]] = []
     for n in sorted({int(size) for size in sizes.split(",")}):
         known = know(setting, pairs, n, seed)

@@ -19,7 +19,7 @@ from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits
 from zerochain.discovery.self_training import SelfTrainedUnits
 from zerochain.discovery.vqvae import VQVAEUnits
-from zerochain.training.config import TrainingConfig
+from zerochain.training.recipe import Recipe
 
 TRAINABLE = {
     "discover vqvae",
@@ -129,8 +129,8 @@ def test_a_model_in_python_is_what_its_command_makes(name: str) -> None:
 
 @pytest.mark.parametrize(("command", "derived"), DERIVED)
 def test_every_derived_option_has_words(command: Command, derived: Derived) -> None:
-    recipe = isinstance(derived.base, TrainingConfig)
-    if recipe and not TrainingConfig.model_config.get("use_attribute_docstrings"):
+    recipe = isinstance(derived.base, Recipe)
+    if recipe and not Recipe.model_config.get("use_attribute_docstrings"):
         pytest.skip("recipes have no words yet")
     for row in derived.rows:
         assert row.words.endswith("."), row

@@ -104,6 +104,18 @@ def test_interrupted_and_repeated(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
     assert not leftovers(Path())
 
 
+def test_more_steps_go_on_from_the_checkpoint(corpus: Corpus) -> None:
+    command = ("discover", "vqvae", corpus.folder, *SMALL, "--validate-every", 2, "--out", "m")
+    run(*command, "--steps", 4)
+    first = bundle_id(Path("m"))
+    assert "extended at step 4" in run(*command, "--steps", 8).stdout
+    assert read_training_log(Path("m.training"))["step"] == [2, 4, 6, 8]
+    assert bundle_id(Path("m")) != first
+    error = run(*command, "--steps", 8, "--batch-size", 5, code=1).stderr
+    assert "--batch-size 4 → 5" in error
+    assert "--restart" in error
+
+
 def test_divergence_is_an_error_and_no_model(corpus: Corpus) -> None:
     options = ("--learning-rate", 1e30, "--out", "m")
     error = run("discover", "vqvae", corpus.folder, *QUICK, *options, code=1).stderr

@@ -21,7 +21,7 @@ from zerochain.cli.options import (
 from zerochain.config import Config
 from zerochain.discovery.vqvae import VQVAEConfig
 from zerochain.errors import InputError
-from zerochain.training.config import TrainingConfig
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 
@@ -85,7 +85,7 @@ class Toy(Config):
         return self
 
 
-RECIPE = TrainingConfig(max_steps=50, ema_decay=0.5, keep="last", max_gradient_norm=9.0)
+RECIPE = Recipe(max_steps=50, ema_decay=0.5, keep="last", max_gradient_norm=9.0)
 BOTH = (options_of(Toy, RECIPE),)
 
 

@@ -20,8 +20,8 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features
 from zerochain.formats.units import read_units
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 SMALL = {"width": 16, "n_layers": 1, "n_per_group": 4, "context_dim": 16, "n_frames": 48}
@@ -190,6 +190,24 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
         with pytest.raises(KeyboardInterrupt):
             make(steps=20, every=5, **options).fit(features, running)
     assert make(steps=20, every=5, **options).fit(features, running).id == whole.id
+
+
+def test_more_steps_go_on_after_the_same_warm_up(tmp_path: Path) -> None:
+    features, running = babble(), Running("cpu", folder=tmp_path)
+    make(steps=10, every=5, warm_up_steps=5).fit(features, running)
+    model = make(steps=20, every=5, warm_up_steps=5).fit(features, running)
+    assert model.outcome.extended_at == (10,)
+    assert model.outcome.steps == 20
+    other = make(steps=20, every=5, warm_up_steps=7)
+    with pytest.raises(InputError, match="warm_up_steps=5 → 7"):
+        other.fit(features, running)
+
+
+def test_published_is_a_set_of_defaults() -> None:
+    published = CPCConfig(published=True)
+    assert (published.width, published.decay, published.restart_below) == (512, 0.999, 0)
+    assert CPCConfig(published=True, width=8).width == 8
+    assert CPCConfig(**published.model_dump()) == published
 
 
 def test_the_seed_decides() -> None:

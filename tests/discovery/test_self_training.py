@@ -30,8 +30,8 @@ from zerochain.features.augmentation import AugmentationOptions
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.formats.headers import read_json
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 SMALL = {
@@ -276,6 +276,20 @@ def test_restart_leaves_no_checkpoint_of_a_later_round(
     with pytest.raises(KeyboardInterrupt):
         make(label_smoothing=0.3).fit(features, kept_in(tmp_path, restart=True))
     assert not list(tmp_path.rglob("checkpoint.safetensors"))
+
+
+def test_more_steps_start_later_rounds_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their labels are of a round that has changed."""
+    monkeypatch.setattr(self_training, "_is_better", lambda *_: True)
+    features = babble()
+    make(steps=6).fit(features, kept_in(tmp_path))
+    model = make(steps=9).fit(features, kept_in(tmp_path))
+    assert model.best_round == 2
+    assert model.outcome.extended_at == ()
+    again = make(steps=9).fit(features, kept_in(tmp_path))
+    assert again.id == model.id
 
 
 @pytest.mark.parametrize(

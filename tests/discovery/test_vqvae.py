@@ -15,7 +15,7 @@ from zerochain.discovery.vqvae import VQVAEConfig, VqvaeTask, VQVAEUnits, square
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.features import Features
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 TINY = VQVAEConfig(width=16, n_blocks=1, codebook_dim=8, speaker_dim=4, n_frames=24)

@@ -232,7 +232,7 @@ def _unit_model(folder: Path, kind: str) -> None:
     from zerochain.discovery.self_training import SelfTrainedUnits, SelfTrainingConfig
     from zerochain.discovery.vqvae import VQVAEConfig, VQVAEUnits
     from zerochain.formats.features import Features
-    from zerochain.training.config import Recipe
+    from zerochain.training.recipe import Recipe
 
     speakers = {f"u{i}": "ab"[i % 2] for i in range(6)}
     arrays = {f"u{i}": RNG.normal(size=(40, 6)).astype(np.float32) for i in range(6)}

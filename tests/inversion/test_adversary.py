@@ -16,8 +16,9 @@ from zerochain.inversion.spectral import (
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.voice_data import VoiceData
 from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
-from zerochain.training.config import Recipe
-from zerochain.training.loop import Row, Trained, train
+from zerochain.training.loop import Trained, train
+from zerochain.training.recipe import Recipe
+from zerochain.training.task import Row
 
 TRANSFORM = SpectrogramOptions(n_fft=128, n_window=128)
 CONFIG = Recipe(
@@ -44,7 +45,7 @@ def task(data: VoiceData, adversary: AdversaryConfig, config: Recipe) -> Code2Sp
 
 def run(data: VoiceData, folder: Path, config: Recipe = CONFIG, **options: object) -> Trained:
     adversary = AdversaryConfig(**options)  # type: ignore[arg-type]
-    return train(task(data, adversary, config), config, folder, fingerprint="x")
+    return train(task(data, adversary, config), config, folder, inputs={})
 
 
 @pytest.mark.parametrize("form", ["lsgan", "wgan"])
@@ -104,7 +105,7 @@ def test_nan_in_either_network_stops_it(noise: VoiceData, tmp_path: Path, broken
     ill = task(noise, AdversaryConfig(from_step=1), CONFIG)
     next(ill.networks[broken].parameters()).data.fill_(float("nan"))
     with pytest.raises(ValueError, match="diverged at step 1"):
-        train(ill, CONFIG, tmp_path, fingerprint="x")
+        train(ill, CONFIG, tmp_path, inputs={})
 
 
 def test_it_begins_after_a_third_or_where_it_is_told() -> None:

@@ -11,9 +11,9 @@ from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.units import read_units, write_units
 from zerochain.inversion.pitch import F0Quantizer, F0Task
 from zerochain.modules.vqvae import STRIDE, CollapseWarning, F0VqvaeConfig
-from zerochain.training.config import Recipe
-from zerochain.training.loop import Batch
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
+from zerochain.training.task import Batch
 
 SMALL = F0VqvaeConfig(width=16, n_blocks=1, dim=16)
 QUICK = Recipe(max_steps=150, validate_every=50, batch_size=8, learning_rate=5e-3, ema_decay=0.9)

@@ -23,8 +23,9 @@ from zerochain.modules.generators import (
     SourceFilterConfig,
     SourceFilterGenerator,
 )
-from zerochain.training.config import Recipe
-from zerochain.training.loop import Batch, Trained, train
+from zerochain.training.loop import Trained, train
+from zerochain.training.recipe import Recipe
+from zerochain.training.task import Batch
 
 HOP, N_UNITS = 160, 4
 AMPLITUDES = (0.02, 0.2, 0.1)  # of the units; the last one never occurs
@@ -81,7 +82,7 @@ def task(
 
 def run(folder: Path, losses: WaveformConfig | None = None, **options: Any) -> Trained:
     config = options.get("config", CONFIG)
-    return train(task(losses, **options), config, folder, fingerprint="x")
+    return train(task(losses, **options), config, folder, inputs={})
 
 
 class Recorder:
@@ -111,7 +112,7 @@ def test_training_comes_closer_to_the_recordings(tmp_path: Path) -> None:
     made = GeneratorTask(
         source_filter(), learned, kept, WaveformConfig(), config, n_frames=20, device="cpu"
     )
-    losses = [row["valid_loss"] for row in train(made, config, tmp_path, fingerprint="x").history]
+    losses = [row["valid_loss"] for row in train(made, config, tmp_path, inputs={}).history]
     assert losses[-1] < 0.87 * losses[0]
     start = task()
     with torch.no_grad():
@@ -153,7 +154,7 @@ def test_nan_ends_in_an_error(losses: WaveformConfig, tmp_path: Path) -> None:
     with torch.no_grad():
         next(made.networks["generator"].parameters())[0] = np.nan
     with pytest.raises(InputError, match="training diverged at step 1"):
-        train(made, CONFIG, tmp_path, fingerprint="x")
+        train(made, CONFIG, tmp_path, inputs={})
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 

@@ -28,7 +28,7 @@ from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, Spectr
 from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import Material, voice_data
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 
 QUICK = Recipe(max_steps=40, validate_every=20, batch_size=4)
 NONE = AdversaryConfig(form="none")
@@ -219,7 +219,7 @@ def test_killed_training_goes_on_to_the_same_inverter(
         from pathlib import Path
         from zerochain.inversion import spectral, stage
         from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
-        from zerochain.training.config import Recipe
+        from zerochain.training.recipe import Recipe
         batch = spectral.Code2SpecTask.batch
         def deadly(self, step, process):
             if step == 15:

@@ -27,7 +27,7 @@ from zerochain.inversion.voice_data import Material, chosen_voices, timeline, vo
 from zerochain.inversion.voices import Voice, read_contours, reference_vectors, statistics_of
 from zerochain.listeners.speaker_encoder import SpeakerEncoder, mean_voice
 from zerochain.modules.code2spec import REACH, Code2Spec, Code2SpecConfig
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 
 QUICK = Recipe(max_steps=30, validate_every=15, batch_size=4)
 NONE = AdversaryConfig(form="none")

@@ -24,7 +24,8 @@ from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.waveform import GeneratorTask, NeuralInverter, WaveformConfig
 from zerochain.modules.vqvae import CollapseWarning
-from zerochain.training.loop import Batch, Trained, Update, train
+from zerochain.training.loop import Trained, train
+from zerochain.training.task import Batch, Update
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 AGAINST = {"adversary": "multi-resolution", "adversary_width": 0.125, "adversary_from": 2}

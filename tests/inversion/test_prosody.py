@@ -11,9 +11,9 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.prosody import Prosody, ProsodyTask, fit_prosody, whole_steps
-from zerochain.training.config import Recipe
-from zerochain.training.loop import Batch
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
+from zerochain.training.task import Batch
 
 QUICK = Recipe(max_steps=120, validate_every=40, batch_size=8, learning_rate=5e-3, ema_decay=0.9)
 VERY_QUICK = Recipe(max_steps=4, validate_every=2, batch_size=2)

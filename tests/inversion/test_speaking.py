@@ -23,7 +23,7 @@ from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 

@@ -26,11 +26,11 @@ from zerochain.listeners.recogniser import (
 )
 from zerochain.metrics.translation import error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
-from zerochain.training.config import TrainingConfig
+from zerochain.training.recipe import Recipe
 
 RATE = 16_000
 LETTERS = "abcd"
-QUICK = TrainingConfig(
+QUICK = Recipe(
     max_steps=60,
     batch_size=8,
     learning_rate=1e-2,
@@ -155,7 +155,7 @@ def task(texts: dict[str, str], seed: int = 0) -> RecogniserTask:
         {n: rng.normal(size=(40 + 10 * i, 80)).astype(np.float32) for i, n in enumerate(texts)}
     )
     data = Transcribed(features, texts, "abc")
-    config = TrainingConfig(batch_size=2, seed=seed)
+    config = Recipe(batch_size=2, seed=seed)
     return RecogniserTask(network(), data, data, config, "cpu")
 
 

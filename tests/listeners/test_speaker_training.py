@@ -17,7 +17,7 @@ from zerochain.listeners.speaker_encoder import (
     SpeakerTraining,
     train_speaker_encoder,
 )
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 
 QUICK = Recipe(max_steps=40, batch_size=16, learning_rate=5e-3, validate_every=10, ema_decay=0.9)
 TINY = {"width": 12, "dim": 8}

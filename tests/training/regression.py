@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from zerochain.training.config import Recipe
-from zerochain.training.loop import Batch, Trained, Update, train
+from zerochain.training.loop import Trained, train
+from zerochain.training.recipe import Recipe
+from zerochain.training.task import Batch, Update
 
 RECIPE = Recipe(max_steps=60, validate_every=10, learning_rate=0.05, patience=100, ema_decay=0.9)
 
@@ -48,4 +49,4 @@ class Regression:
 
 
 def run(folder: Path, recipe: Recipe = RECIPE, **kwargs: int) -> Trained:
-    return train(Regression(recipe, **kwargs), recipe, folder, fingerprint="regression")
+    return train(Regression(recipe, **kwargs), recipe, folder, inputs={"data": "regression"})

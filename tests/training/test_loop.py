@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from zerochain.errors import InputError
 from zerochain.formats.training_log import read_training_log
 from zerochain.training.checkpoint import load_checkpoint, save_checkpoint
-from zerochain.training.config import Recipe
 from zerochain.training.device import accelerator_of
-from zerochain.training.loop import Batch, Update, train
+from zerochain.training.loop import train
+from zerochain.training.recipe import Recipe
 from zerochain.training.state import TrainingState
+from zerochain.training.task import Batch, Update
 
 
 def test_it_learns_and_logs(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_the_last_weights_are_kept_where_validation_is_no_judge(tmp_path: Path) 
             seen.append({name: w.clone() for name, w in network.state_dict().items()})
             return float(len(seen))
 
-    trained = train(Worsening(config), config, tmp_path, fingerprint="x")
+    trained = train(Worsening(config), config, tmp_path, inputs={})
     assert [row["valid_loss"] for row in trained.history] == [1, 2, 3, 4, 5]
     assert not trained.converged
     assert trained.best == trained.history[-1]
@@ -95,7 +96,7 @@ def test_losses_that_come_later_are_empty_cells_before(tmp_path: Path) -> None:
         Later(RECIPE),
         RECIPE,
         tmp_path,
-        fingerprint="x",
+        inputs={},
         watch=lambda history: lengths.append(len(history)),
     )
     later = read_training_log(tmp_path)["later"]
@@ -132,13 +133,13 @@ def test_a_gradient_that_is_not_finite_stops_it(tmp_path: Path) -> None:
             return {"train_loss": loss}
 
     with pytest.raises(InputError, match="step 1: the gradient of regression is nan"):
-        train(Steep(RECIPE), RECIPE, tmp_path, fingerprint="x")
+        train(Steep(RECIPE), RECIPE, tmp_path, inputs={})
 
 
 def test_restart_ignores_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, break_at=25)
-    other = train(Regression(RECIPE), RECIPE, tmp_path, fingerprint="another", restart=True)
+    other = train(Regression(RECIPE), RECIPE, tmp_path, inputs={"data": "another"}, restart=True)
     assert other.history[0]["step"] == 10
 
 
@@ -174,7 +175,7 @@ def test_two_networks_with_an_optimiser_each(tmp_path: Path) -> None:
             update("critic", critique)
             return {**losses, "critic_loss": critique}
 
-    trained = train(Adversarial(RECIPE), RECIPE, tmp_path, fingerprint="x")
+    trained = train(Adversarial(RECIPE), RECIPE, tmp_path, inputs={})
     assert trained.history[-1]["critic_loss"] < trained.history[0]["critic_loss"]
     assert trained.history[-1]["valid_loss"] < trained.history[0]["valid_loss"]
 
@@ -211,7 +212,7 @@ def test_each_group_of_parameters_is_annealed_from_its_own_rate(tmp_path: Path) 
         return batch(step, process)
 
     task.batch = spying  # type: ignore[method-assign]
-    train(task, ANNEALED, tmp_path, fingerprint="x")
+    train(task, ANNEALED, tmp_path, inputs={})
     expected = [[0.2 * ANNEALED.rate(s), 0.02 * ANNEALED.rate(s)] for s in range(1, 61)]
     assert seen == [pytest.approx(rates) for rates in expected]
 
@@ -235,7 +236,7 @@ def test_validation_may_measure_more_than_its_loss(tmp_path: Path) -> None:
             return {"root": math.sqrt(loss), "valid_loss": loss}
 
     plain = run(tmp_path / "plain")
-    more = train(Measured(RECIPE), RECIPE, tmp_path / "more", fingerprint="regression")
+    more = train(Measured(RECIPE), RECIPE, tmp_path / "more", inputs={"data": "regression"})
     for before, now in zip(plain.history, more.history, strict=True):
         assert now["valid_loss"] == before["valid_loss"]
         assert now["root"] == math.sqrt(now["valid_loss"])

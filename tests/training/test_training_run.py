@@ -19,10 +19,10 @@ from torch import Tensor
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id, read_fit, write_bundle
 from zerochain.formats.training_log import read_training_log
-from zerochain.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from zerochain.training.config import Recipe
-from zerochain.training.loop import CHECKPOINT, Batch
+from zerochain.training.checkpoint import CHECKPOINT, fingerprint, load_checkpoint, save_checkpoint
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, finish, fit, weights_id
+from zerochain.training.task import Batch
 
 INPUTS: dict[str, Any] = {
     "network": {"width": 16, "n_blocks": 2},

@@ -12,7 +12,7 @@ from commands import run
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.translation.normaliser import (
     Gain,
     NormaliserConfig,

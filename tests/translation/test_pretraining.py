@@ -17,7 +17,7 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.translation.data import Parallel
 from zerochain.translation.pretraining import (
     Denoiser,

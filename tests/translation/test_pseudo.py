@@ -20,7 +20,7 @@ from zerochain.formats.pairs import read_pairs, write_pairs
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
 from zerochain.modules.unit_translator import UnitTranslator, tag_token
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.translation.data import Material, Pair, Parallel, held_out, read_parallel
 from zerochain.translation.pseudo import Added, Pseudo, mixed, read_pseudo
 from zerochain.translation.stage import train_translator, translate

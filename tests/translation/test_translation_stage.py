@@ -14,20 +14,23 @@ from languages import Languages, make_languages
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import bundle_id, write_bundle
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.features import write_features
+from zerochain.formats.features import Features, write_features
 from zerochain.formats.headers import read_json
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
-from zerochain.training.config import Recipe
-from zerochain.translation.data import Parallel, Part
+from zerochain.training.recipe import Recipe
+from zerochain.training.run import Running
+from zerochain.translation.data import Parallel, Part, read_parallel
+from zerochain.translation.source import read_source
 from zerochain.translation.stage import (
     TranslatorTraining,
     train_translator,
     translate,
+    translate_in_memory,
 )
-from zerochain.translation.task import TranslationConfig, TranslationTask
+from zerochain.translation.task import TranslationConfig, TranslationTask, network_config
 from zerochain.translation.translator import Search, Translator
 
 TINY = {"width": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.1}
@@ -41,6 +44,7 @@ LEARNING = Recipe(
     ema_decay=0.9,
 )
 ABLE = {"width": 32, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 1, "dropout": 0.0}
+FRAMES: dict[str, Any] = {"extractor": "made", "options": {}, "step_ms": 5.0}
 CALM = {"label_smoothing": 0.1, "hidden_units": 0, "n_time_masks": 0, "auxiliary_weight": 1}
 
 
@@ -62,11 +66,11 @@ def trained(
     own: Path | None = None,
     settings: Mapping[str, Any] = TINY,
     recipe: Recipe = QUICK,
-    **options: Any,
+    restart: bool = False,
 ) -> tuple[Translator, TranslatorTraining]:
     files = [Parallel(source or made.source, made.target, made.pairs, own)]
-    config = TranslationConfig(**settings)
-    return train_translator(files, out, config=config, recipe=recipe, **options)
+    config, running = TranslationConfig(**settings), Running("cpu", restart)
+    return train_translator(files, out, config=config, recipe=recipe, running=running)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +341,7 @@ def test_units_of_another_model_and_features_of_another_kind(
     write_bundle(tmp_path / "km", "kmeans", {}, {}, {})
     with pytest.raises(InputError, match="not a translator"):
         Translator.load(tmp_path / "km")
-    with pytest.raises(InputError, match=r"ids asked for are missing .*: nobody"):
+    with pytest.raises(InputError, match=r"ids asked for is missing .*: nobody"):
         translate(tmp_path / "x", languages.source, tmp_path / "u", ids=["s1", "nobody"])
 
 
@@ -403,3 +407,60 @@ def test_ctc_has_no_beam(languages: Languages, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="CTC translator has no beam 2"):
         model.translate({"u": np.ones((9, 10), np.float32)}, beam=2)
+
+
+def test_in_memory_equals_through_files(languages: Languages, tmp_path: Path) -> None:
+    for source in (languages.source, languages.frames):
+        model, _ = trained(languages, tmp_path / "x", source=source, restart=True)
+        search = Search(beam=2)
+        written = translate(tmp_path / "x", source, tmp_path / "u", ids=["s4", "s2"], search=search)
+        given = read_source(source)
+        made = translate_in_memory(model, given, ids=["s4", "s2"], search=search)
+        assert made.unit_file.ids == ["s4", "s2"]
+        assert made.unit_file.method == written.unit_file.method
+        for name, units in made.unit_file.units.items():
+            assert units.tolist() == written.unit_file.units[name].tolist()
+        alone = Features.from_arrays({"s2": given["s2"]}, **FRAMES) if source.is_dir() else given
+        (one,) = translate_in_memory(
+            model, alone, ids=["s2"], search=search
+        ).unit_file.units.values()
+        assert one.tolist() == made.unit_file.units["s2"].tolist()
+        with pytest.raises(InputError, match="ids asked for is missing in the source given"):
+            translate_in_memory(model, given, ids=["nobody"])
+
+
+def test_more_steps_go_on_and_other_settings_are_refused(
+    languages: Languages, tmp_path: Path
+) -> None:
+    trained(languages, tmp_path / "x")
+    longer = QUICK.model_copy(update={"max_steps": 6})
+    _, report = trained(languages, tmp_path / "x", recipe=longer)
+    assert (report.steps, report.extended_at) == (6, (4,))
+    with pytest.raises(InputError, match=r"concatenated=0\.25 → 0\.5 \(of config\)") as caught:
+        trained(languages, tmp_path / "x", settings={**TINY, "concatenated": 0.5}, recipe=longer)
+    assert "restart=True" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "from_units", "expected"),
+    [
+        ({}, False, {"width": 192, "n_encoder_layers": 4, "subsampling": 4}),
+        ({}, True, {"width": 192, "n_encoder_layers": 4, "subsampling": 1}),
+        ({"subsampling": 2}, True, {"subsampling": 2}),
+        (
+            {"architecture": "rnn"},
+            False,
+            {"width": 256, "n_encoder_layers": 3, "subsampling": 8, "decoder_width": 512},
+        ),
+        ({"architecture": "rnn"}, True, {"width": 256, "n_encoder_layers": 3, "subsampling": 1}),
+        ({"architecture": "rnn", "width": 64}, False, {"width": 64, "subsampling": 8}),
+    ],
+)
+def test_defaults_that_depend_on_the_source_and_the_architecture(
+    languages: Languages, settings: dict[str, Any], from_units: bool, expected: dict[str, Any]
+) -> None:
+    source = languages.source if from_units else languages.frames
+    material = read_parallel([Parallel(source, languages.target, languages.pairs)])
+    built = network_config(material, TranslationConfig(**settings)).model_dump()
+    assert {name: built[name] for name in expected} == expected
+    assert built["auxiliary"] == "none"

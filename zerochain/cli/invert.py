@@ -36,8 +36,8 @@ from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.waveform import WaveformConfig
 from zerochain.recordings import convert as convert_recording
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -13,8 +13,8 @@ from zerochain.cli.printing import print_table
 from zerochain.cli.translate import echo_training
 from zerochain.errors import counted
 from zerochain.recordings import respeak
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.translation.normaliser import (
     RECIPE,

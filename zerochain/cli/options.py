@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-    from zerochain.training.config import Recipe
+    from zerochain.training.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 RECIPE_OPTIONS = {

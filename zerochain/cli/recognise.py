@@ -7,12 +7,7 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import (
-    FOLDER,
-    Command,
-    out_option,
-    split_option,
-)
+from zerochain.cli.common import FOLDER, Command, out_option, split_option
 from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import print_facts, training_text
 from zerochain.errors import counted
@@ -22,8 +17,8 @@ from zerochain.listeners.recogniser import (
     RecogniserTraining,
     train_recogniser,
 )
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 
@@ -65,7 +60,7 @@ def _facts(report: RecogniserTraining) -> dict[str, str]:
         "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
         + ("" if interval is None else " ({:.1f} … {:.1f})".format(*interval))
-        + f", WER {report.wer:.1f} %, on {report.n_held_out} recordings of held-out texts",
+        + f", WER {report.wer:.1f} %, on {counted(report.n_held_out, 'recording')} of held-out texts",
     }
     if report.excluded:
         facts["left out"] = ", ".join(

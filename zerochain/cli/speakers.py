@@ -19,8 +19,8 @@ from zerochain.listeners.speaker_encoder import (
     SpeakerTraining,
     train_speaker_encoder,
 )
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 

@@ -25,8 +25,8 @@ from zerochain.cli.printing import training_text
 from zerochain.errors import counted, listed
 from zerochain.inversion.speaking import Manner, Speaking
 from zerochain.recordings import translate as translate_recording
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.translation import pretraining, task
 from zerochain.translation.baselines import STEP_MS, frequent_baseline, nearest_baseline

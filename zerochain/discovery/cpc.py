@@ -25,8 +25,8 @@ from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.modules.cpc import ContextEncoder, Contrast, Cpc, NarrowEncoder, Predicted, contrast
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.modules.vqvae import Quantizer
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops, Groups
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, weights_id
 from zerochain.training.task import Batch, Update
 

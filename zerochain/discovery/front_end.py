@@ -297,7 +297,7 @@ def sample_frames(
     """All frames after the front end, or a random `max_frames` of them, in order: (N, D).
 
     Where they are large they are a memory-mapped file in the folder for temporary files
-    (TMPDIR), which is gone from the disk once nobody holds the array any more.
+    (TMPDIR), which is gone from the disk once the array is.
 
     Raises:
         InputError: no space left for that file.

@@ -32,11 +32,10 @@ from zerochain.formats.features import Features
 from zerochain.formats.weights import weights_of, with_weights
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.vqvae import CollapseWarning, Quantizer
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops, bounds_of, like_lengths, padded
 from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Task
 
 COLLAPSED = 0.1

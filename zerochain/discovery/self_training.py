@@ -33,8 +33,8 @@ from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.formats.features import Features
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.training.task import Batch, Update
 

@@ -29,8 +29,8 @@ from zerochain.modules.vqvae import (
     Quantizer,
     Reconstruction,
 )
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.training.task import Batch, Update
 

@@ -1,4 +1,8 @@
-"""Extract the features of a whole corpus, over processes, into a features folder."""
+"""Features of a whole corpus, extracted in parallel into a features folder.
+
+MFCC, log-mel (`spectral.py`), F0 (`f0.py`) or a layer of a self-supervised model (`ssl.py`): the
+options say which. Recordings are read in shards of about a minute, in the order of the corpus.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from zerochain import audio
@@ -59,8 +65,6 @@ def extract(
         InputError: a recording can't be read or has changed since the import, or the disk is
             full; `out` is left as it was.
     """
-    from joblib import Parallel, delayed
-
     shards = _shards(corpus)
     jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
     if device == "cpu" and not isinstance(options, SslOptions):
@@ -214,8 +218,6 @@ def _extract_shard(shard: list[Segment], options: Options) -> list[NDArray[np.fl
 
 
 def _on_one_thread(waves: Sequence[audio.Waveform], options: Options) -> list[NDArray[np.float32]]:
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the processes share the cores
     try:

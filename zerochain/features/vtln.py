@@ -24,6 +24,7 @@ from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
+from zerochain.kernels import allow_kernels_of
 from zerochain.progress import track
 
 Frames = NDArray[np.float32]
@@ -50,8 +51,6 @@ def warp_matrix(factor: float, options: SpectralOptions) -> NDArray[np.float32]:
     tract normalization equals linear transformation in cepstral space", 2005), and the same on
     their derivatives in time.
     """
-    from zerochain.kernels import allow_kernels_of
-
     allow_kernels_of("librosa")
     from librosa import mel_frequencies
 
@@ -87,6 +86,7 @@ class Reference:
     @classmethod
     def fit(cls, frames: Frames) -> Reference:
         """The mixture of frames (N, D), after a few rounds of EM."""
+        # Slow to import, and only a fit needs it.
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 

@@ -33,10 +33,9 @@ from zerochain.modules.vqvae import (
     F0VqvaeConfig,
     n_units_of,
 )
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Update
 
 RECIPE = Recipe(max_steps=1500, batch_size=32, ema_decay=0.99)

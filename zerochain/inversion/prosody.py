@@ -30,10 +30,9 @@ from zerochain.inversion.pitch import check_contour, resampled
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
 from zerochain.modules.vqvae import F0Errors
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, fit
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Update
 
 RECIPE = Recipe(max_steps=600, batch_size=8, validate_every=100, patience=3, ema_decay=0.99)

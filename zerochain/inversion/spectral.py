@@ -48,7 +48,7 @@ from zerochain.modules.discriminators import (
     generator_loss,
     halves,
 )
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Row, Update
 

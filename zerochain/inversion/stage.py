@@ -16,8 +16,8 @@ from zerochain.inversion.prosody import fit_prosody
 from zerochain.inversion.spectral import SpectralConfig, train_spectral
 from zerochain.inversion.voice_data import Material
 from zerochain.inversion.waveform import WaveformConfig, train_waveform
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, finish
 
 

@@ -32,7 +32,7 @@ from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.code2spec import REACH
 from zerochain.progress import track
 from zerochain.training.crops import Batch, Crops, bounds_of
-from zerochain.training.split import validation_ids
+from zerochain.training.recipe import validation_ids
 
 FRAME_MS = 10.0
 CROPS_PER_BATCH, LONG_CROP = 8, 512

@@ -54,10 +54,9 @@ from zerochain.modules.generators import (
     starts,
 )
 from zerochain.modules.vqvae import STRIDE, F0VqvaeConfig
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit, weights_id
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Update
 
 Generator = SourceFilterGenerator | HiFiGANGenerator

@@ -36,11 +36,10 @@ from zerochain.formats.features import Features
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
-from zerochain.training.config import Recipe
 from zerochain.training.crops import like_lengths, padded
 from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, finish, fit
-from zerochain.training.split import validation_ids
 from zerochain.training.task import Batch, Row, Update
 
 SPEECH = SpectralOptions(kind="log-mel")
@@ -91,7 +90,7 @@ class Recogniser(Bundled):
         for wave in waves:
             if len(wave) == 0 or not np.isfinite(wave).all():
                 raise InputError(
-                    f"a recording of {len(wave)} samples, "
+                    f"a recording of {counted(len(wave), 'sample')}, "
                     f"{int((~np.isfinite(wave)).sum())} of them NaN, can't be recognised",
                     cause="the program that wrote it failed",
                 )
@@ -99,7 +98,7 @@ class Recogniser(Bundled):
         return self.transcribe_frames([extractor([wave])[0] for wave in waves])
 
     def transcribe_frames(self, utterances: Sequence[Frames]) -> list[str]:
-        """The same from log-mel frames in dB, (T, n_mels) each."""
+        """As `transcribe`, from log-mel frames in dB, (T, n_mels) each."""
         texts = [""] * len(utterances)
         with torch.inference_mode():
             for group in like_lengths([len(frames) for frames in utterances], _BATCH_FRAMES):
@@ -166,7 +165,7 @@ class Transcribed:
 
 
 class RecogniserTask:
-    """Connectionist temporal classification; validated on utterances held out."""
+    """Connectionist temporal classification; validated on utterances that are held out."""
 
     def __init__(
         self,

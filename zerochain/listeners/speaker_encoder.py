@@ -33,9 +33,9 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
 from zerochain.listeners.speaker_pieces import Division, Held, Piece, divide, trial_pieces
 from zerochain.modules.speaker_encoder import SpeakerClassifier, SpeakerNet, SpeakerNetConfig
-from zerochain.training.config import Recipe
 from zerochain.training.crops import Crops, like_lengths, padded
 from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish, fit
 from zerochain.training.task import Batch, Update
 

@@ -323,41 +323,27 @@ def teacher_forcing(units: Tensor, lengths: Tensor, n_units: int) -> tuple[Tenso
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention to the encoder's output, and a feed-forward layer.
-
-    Bundles store the weights of the self-attention as `said` and those of the cross-attention as
-    `heard`.
-    """
+    """Self-attention, cross-attention to the encoder's output, and a feed-forward layer."""
 
     def __init__(
         self, width: int, memory_width: int, n_heads: int, factor: int, dropout: float
     ) -> None:
         super().__init__()
-        self.said_norm, self.heard_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.add_module("said", Attention(width, n_heads))
-        self.add_module("heard", Attention(width, n_heads, memory_width))
+        self.self_norm, self.cross_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.self_attention = Attention(width, n_heads)
+        self.cross_attention = Attention(width, n_heads, memory_width)
         self.feed_forward = FeedForward(width, factor, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    @property
-    def self_attention(self) -> Attention:
-        """Attention over the tokens."""
-        return cast("Attention", self.get_submodule("said"))
-
-    @property
-    def cross_attention(self) -> Attention:
-        """Attention over the encoder's output."""
-        return cast("Attention", self.get_submodule("heard"))
-
     def self_attended(self, x: Tensor) -> Tensor:
         """x (B, U, W) after causal self-attention."""
-        y: Tensor = x + self.dropout(self.self_attention(self.said_norm(x), causal=True))
+        y: Tensor = x + self.dropout(self.self_attention(self.self_norm(x), causal=True))
         return y
 
     def cross_attended(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """x (B, U, W) after attention to the memory's keys and values, and the feed-forward."""
         attention = self.cross_attention
-        q = attention.queries(self.heard_norm(x))
+        q = attention.queries(self.cross_norm(x))
         x = x + self.dropout(attention.attend(q, k, v, mask))
         y: Tensor = x + self.feed_forward(x)
         return y
@@ -368,7 +354,7 @@ class DecoderLayer(nn.Module):
         Args:
             k, v: keys and values of all tokens before, (B, heads, U, W / heads).
         """
-        attention, y, first = self.self_attention, self.said_norm(x), k.shape[2]
+        attention, y, first = self.self_attention, self.self_norm(x), k.shape[2]
         new_k, new_v = attention.keys_values(y, first)
         k, v = torch.cat([k, new_k], dim=2), torch.cat([v, new_v], dim=2)
         return x + self.dropout(attention.attend(attention.queries(y, first), k, v)), k, v
@@ -448,7 +434,7 @@ class TransformerDecoder(nn.Module):
         for layer in self._layers:
             x = layer.self_attended(x)
             attention = layer.cross_attention
-            maps.append(attention.weights(layer.heard_norm(x), memory, mask))
+            maps.append(attention.weights(layer.cross_norm(x), memory, mask))
             x = layer.cross_attended(x, *attention.keys_values(memory), mask)
         return torch.stack(maps).mean(dim=0)
 

@@ -19,30 +19,13 @@ from torch import Tensor
 
 from zerochain.errors import counted
 from zerochain.progress import track
-from zerochain.training.checkpoint import (
-    CHECKPOINT,
-    load_checkpoint,
-    save_checkpoint,
-    training_folder,
-)
-from zerochain.training.config import Recipe
+from zerochain.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from zerochain.training.device import accelerator_of
 from zerochain.training.log import Display, check_tensorboard, write_log
 from zerochain.training.origin import Origin, OtherTrainingError
+from zerochain.training.recipe import Recipe
 from zerochain.training.state import TrainingState
-from zerochain.training.task import Batch, Row, Task, Update
-
-# Callers still import some of these from here.
-__all__ = [
-    "CHECKPOINT",
-    "Batch",
-    "Row",
-    "Task",
-    "Trained",
-    "Update",
-    "train",
-    "training_folder",
-]
+from zerochain.training.task import Row, Task
 
 
 @dataclass(frozen=True)
@@ -73,9 +56,8 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Any],
     follows: Mapping[str, Any] | None = None,
-    fingerprint: str | None = None,
     device: str = "cpu",
     restart: bool | Literal["changed"] = False,
     tensorboard: bool = False,
@@ -96,7 +78,6 @@ def train(
             values; a checkpoint with other inputs is refused.
         follows: digests of the results of earlier parts of the same training; a checkpoint with
             others is ignored.
-        fingerprint: instead of `inputs`, for callers that only have a hash.
         device: "cpu" or "cuda".
         restart: ignore any checkpoint; "changed" ignores one with other settings or data, which is
             otherwise refused.
@@ -111,8 +92,7 @@ def train(
     accelerator = accelerator_of(device, recipe.precision)
     if tensorboard:
         check_tensorboard()
-    given = {"fingerprint": fingerprint} if fingerprint else {}
-    origin = Origin(recipe, {**(inputs or {}), **given}, follows or {})
+    origin = Origin(recipe, inputs, follows or {})
     run = TrainingState(task, recipe, accelerator)
     checkpoint = folder / CHECKPOINT
     record = origin.record()

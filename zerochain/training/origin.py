@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from zerochain.errors import InputError, listed
 from zerochain.training.checkpoint import damaged, fingerprint
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 
 _LONGEST = 4000  # characters of JSON of an input that is stored as it is
 _SHOWN = 60  # characters of a value that an error shows
@@ -87,7 +87,7 @@ class Origin:
     def _check_older(self, state: Mapping[str, Any], path: Path) -> None:
         """Older versions recorded one hash, of the inputs and, as "training", of the recipe."""
         whole = fingerprint({**self.inputs, "training": self.recipe.model_dump()})
-        if state.get("fingerprint") not in (whole, self.inputs.get("fingerprint", whole)):
+        if state.get("fingerprint") != whole:
             raise _other(
                 "",
                 path,

@@ -42,11 +42,11 @@ from torch import nn
 from zerochain.formats.atomic import check_replaceable, scratch
 from zerochain.formats.bundle import MARKER, Fit, write_fit
 from zerochain.training.checkpoint import CHECKPOINT, digest_of, training_folder
-from zerochain.training.config import Recipe
 from zerochain.training.device import is_main_process, resolve_device
 from zerochain.training.log import check_tensorboard
 from zerochain.training.loop import train
 from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe
 from zerochain.training.task import Row, Task
 
 

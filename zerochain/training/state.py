@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from zerochain.errors import InputError
-from zerochain.training.config import Recipe
 from zerochain.training.log import columns_of
+from zerochain.training.recipe import Recipe
 from zerochain.training.task import Row, Task, Update
 
 if TYPE_CHECKING:

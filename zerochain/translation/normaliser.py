@@ -28,7 +28,7 @@ from zerochain.formats.bundle import timeless
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import Estimate, error_rate
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.translation.data import Material, Pair, held_out
 from zerochain.translation.source import SourceKind, arrays

@@ -24,7 +24,7 @@ from zerochain.formats.bundle import timeless
 from zerochain.formats.identity import short
 from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import UnitTranslator, mask_token
-from zerochain.training.config import Recipe
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.training.task import Batch, Row
 from zerochain.translation.data import Material, Pair, held_out

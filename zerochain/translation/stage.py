@@ -18,8 +18,8 @@ from zerochain.formats.identity import check_same_ids, file_id
 from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.metrics.names import REAL_TIME_FACTOR
-from zerochain.training.config import Recipe
 from zerochain.training.device import described
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.translation.data import Material, Parallel, Part, held_out, read_parallel
 from zerochain.translation.pretraining import read_start

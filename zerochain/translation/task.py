@@ -38,9 +38,9 @@ from zerochain.modules.unit_translator import (
     tag_token,
     teacher_forcing,
 )
-from zerochain.training.config import Recipe
 from zerochain.training.crops import like_lengths
 from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Row, Update
 from zerochain.translation.data import (

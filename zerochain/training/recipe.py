@@ -6,20 +6,20 @@ command, their help and their defaults are derived from it: a field's docstring 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from zerochain.config import Config
+from zerochain.errors import InputError, counted
 
 _WARM_UP_STEPS = 100
 
 
-class Recipe(BaseModel):
+class Recipe(Config):
     """Settings of the training loop. Bundles record them by these names."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     max_steps: int = Field(3000, ge=1)
     """Maximum number of training steps. A finished training continues if this is raised."""
@@ -54,5 +54,17 @@ class Recipe(BaseModel):
         return warm_up * 0.5 * (1 + math.cos(math.pi * (step - 1) / self.max_steps))
 
 
-TrainingConfig = Recipe
-"""Its former name, for callers that still use it."""
+def validation_ids(ids: list[str], fraction: float = 0.05) -> set[str]:
+    """The utterances held out for validation, at least one, chosen by the hashes of their ids.
+
+    Raises:
+        InputError: fewer than two utterances.
+    """
+    if len(ids) < 2:
+        raise InputError(
+            f"a network can't be trained on {counted(len(ids), 'utterance')}",
+            cause="training needs one utterance and validation another",
+            remedy="give more recordings",
+        )
+    ranked = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(ranked[: max(1, round(len(ids) * fraction))])
