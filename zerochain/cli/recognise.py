@@ -60,7 +60,8 @@ def _facts(report: RecogniserTraining) -> dict[str, str]:
         "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
         + ("" if interval is None else " ({:.1f} … {:.1f})".format(*interval))
-        + f", WER {report.wer:.1f} %, on {counted(report.n_held_out, 'recording')} of held-out texts",
+        + f", WER {report.wer:.1f} %, on {counted(report.n_held_out, 'recording')} of held-out "
+        "texts",
     }
     if report.excluded:
         facts["left out"] = ", ".join(
