@@ -194,7 +194,7 @@ def test_many_voices(prepared: Prepared) -> None:
     assert (
         "exclude each other" in run(*command, "x", "--all-voices", "--voice", "ana", code=2).stderr
     )
-    assert "go together" in run(*speak, "--like", prepared.units, code=2).stderr
+    assert "--like requires --speakers" in run(*speak, "--like", prepared.units, code=2).stderr
 
 
 def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> None:

@@ -249,8 +249,8 @@ def test_bad_input(made: Languages, tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        (("--split", "train"), "--split and --corpus go together"),
-        (("--corpus", "c"), "--split and --corpus go together"),
+        (("--split", "train"), "--split requires --corpus"),
+        (("--corpus", "c"), "--split requires --corpus"),
         (("--beam", 2, "--sample", 2), "--beam is for the best translation"),
         (("--beam", 0), "0 is not in the range"),
     ],

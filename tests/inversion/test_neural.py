@@ -251,7 +251,7 @@ def test_an_edited_bundle_is_bad_input(tmp_path: Path, change: Change, said: str
     config, tensors = json.loads(json.dumps(whole.config)), dict(whole.tensors)
     change(config, tensors)
     write_bundle(tmp_path / "edited", whole.model, config, tensors, whole.trained_on)
-    with pytest.raises(InputError, match=rf"no inverter that can be used: .*{said}") as error:
+    with pytest.raises(InputError, match=rf"not a valid inverter: .*{said}") as error:
         NeuralInverter.load(tmp_path / "edited")
     assert "edited" in str(error.value)
 

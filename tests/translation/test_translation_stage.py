@@ -391,7 +391,7 @@ def test_an_edited_bundle(languages: Languages, tmp_path: Path, before: str, aft
     with pytest.raises(InputError, match="was changed since it was written"):
         Translator.load(tmp_path / "x")
     unsealed(config)
-    with pytest.raises(InputError, match="is no translator that can be used"):
+    with pytest.raises(InputError, match="not a valid translator"):
         Translator.load(tmp_path / "x")
 
 

@@ -246,7 +246,9 @@ def encode(
     """
     common["device"] = resolve_device(device)
     if posteriors and latents:
-        raise click.BadParameter("--posteriors and --latents are two folders: ask for one")
+        raise click.BadParameter(
+            "--posteriors and --latents exclude each other: each is a folder of its own"
+        )
     if (posteriors or latents) and segmentation != SegmentationOptions():
         raise click.BadParameter("--posteriors and --latents are of every step, not of segments")
     if posteriors or latents:

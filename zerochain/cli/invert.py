@@ -275,7 +275,7 @@ def asked_speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
     """The values of `speaking_options`."""
     voice, like, speakers = (values.pop(name) for name in ("voice", "like", "speakers"))
     if (like is None) != (speakers is None) or (like is not None and voice is not None):
-        raise click.BadParameter("--like and --speakers go together, and without --voice")
+        raise click.BadParameter("--like requires --speakers, and excludes --voice")
     phase, seed = values.pop("phase"), values.pop("seed")
     return Speaking(voice, like, speakers, pitch_of, Manner(**values), phase, seed)
 

@@ -172,7 +172,9 @@ def _parallel(
 def _part_of(corpora: tuple[Path, ...], split: str | None) -> Part | None:
     """The part that --corpus and --split name; None without them."""
     if bool(corpora) != (split is not None):
-        raise click.BadParameter("--split and --corpus go together: whose split is it?")
+        raise click.BadParameter(
+            "--split requires --corpus, whose splits are meant, and --corpus requires --split"
+        )
     return None if split is None else Part(corpora, split)
 
 
@@ -259,7 +261,9 @@ def decode(
 ) -> None:
     """Translate SOURCE, a features folder or a unit file like the TRANSLATOR's, into units."""
     if sample is not None and beam > 1:
-        raise click.BadParameter("--beam is for the best translation, --sample for varied ones")
+        raise click.BadParameter(
+            "--beam and --sample exclude each other: best or varied translations"
+        )
     done = translate_files(
         translator,
         source,
@@ -339,7 +343,7 @@ def speech(
 ) -> None:
     """Speak the translation of a RECORDING with an INVERTER, into the WAV called OUT."""
     if (like is None) != (speakers is None) or (like is not None and voice is not None):
-        raise click.BadParameter("--like and --speakers go together, and without --voice")
+        raise click.BadParameter("--like requires --speakers, and excludes --voice")
     made = translate_recording(
         translator,
         inverter,
