@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,10 @@ def test_a_voice_is_that_of_the_usable_recordings(encoder: SpeakerEncoder) -> No
 
 
 def test_it_comes_back_whole(encoder: SpeakerEncoder, tmp_path: Path) -> None:
-    identity = encoder.save(tmp_path / "s", {"corpus": "c"}, {"steps": 1})
+    made = replace(encoder, trained_on={"corpus": "c"}, training={"steps": 1})
+    identity = made.save(tmp_path / "s")
     again = SpeakerEncoder.load(tmp_path / "s")
-    assert again.id == encoder.id == identity == bundle_id(tmp_path / "s")
+    assert again.id == identity == bundle_id(tmp_path / "s")
     assert again.trained_on == {"corpus": "c"}
     wave = noise(1.0)
     np.testing.assert_array_equal(again.embed(wave), encoder.embed(wave))
