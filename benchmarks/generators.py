@@ -25,8 +25,12 @@ HOP, BATCH, FRAMES = 160, 8, 64
 def generator(name):
     import torch
 
-    from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
-    from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+    from zerochain.modules.generators import (
+        HiFiGANConfig,
+        HiFiGANGenerator,
+        SourceFilterConfig,
+        SourceFilterGenerator,
+    )
 
     torch.manual_seed(0)
     sizes = {"n_units": 256, "n_f0_units": 20, "n_voices": 100, "hop": HOP}

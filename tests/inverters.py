@@ -23,10 +23,10 @@ from zerochain.inversion.waveform import (
     make_generator,
 )
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.modules.convnext import SourceFilterGenerator
-from zerochain.modules.f0_vqvae import F0Vqvae, F0VqvaeConfig
+from zerochain.modules.generators import SourceFilterGenerator
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
+from zerochain.modules.vqvae import F0Vqvae, F0VqvaeConfig
 from zerochain.training.recipe import Recipe
 
 VOICES = ("ana", "béa", "carl")

@@ -35,7 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def stranger(path: Path, seconds: float = 1.3, rate: int = 16_000, channels: int = 1) -> Path:
+def someone_else(path: Path, seconds: float = 1.3, rate: int = 16_000, channels: int = 1) -> Path:
     """Somebody at 130 Hz whom no model ever met."""
     wave = voice(np.random.default_rng(7), seconds, 130, rate)
     soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
@@ -43,7 +43,7 @@ def stranger(path: Path, seconds: float = 1.3, rate: int = 16_000, channels: int
 
 
 def test_it_speaks_what_is_said_at_the_pitch_of_the_voice(prepared: Path, tmp_path: Path) -> None:
-    recording, out = stranger(tmp_path / "in.wav"), tmp_path / "new" / "out.wav"
+    recording, out = someone_else(tmp_path / "in.wav"), tmp_path / "new" / "out.wav"
     speaking = Speaking("béa", manner=Manner(pitch="exact"))
     made = convert(prepared / "flat", prepared / "km", recording, out, speaking)
     wave = audio.read(out)
@@ -60,7 +60,7 @@ def test_it_speaks_what_is_said_at_the_pitch_of_the_voice(prepared: Path, tmp_pa
 
 def test_it_is_encode_and_synthesize(prepared: Path, tmp_path: Path) -> None:
     """A spectral inverter makes the same of a corpus of that one recording."""
-    recording = stranger(tmp_path / "in.wav")
+    recording = someone_else(tmp_path / "in.wav")
     convert(prepared / "means", prepared / "km", recording, tmp_path / "out.wav")
     alone = Utterance("u", "in.wav", audio.info(recording).duration_s, "x")
     write_corpus(tmp_path / "c", Corpus("c", (alone,), audio_root=str(tmp_path)))
@@ -86,7 +86,7 @@ def test_recordings_of_any_kind(
     options: dict[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stranger(tmp_path / name, **options)
+    someone_else(tmp_path / name, **options)
     monkeypatch.chdir(tmp_path)
     made = convert(prepared / "flat", prepared / "km", Path(name), Path("out.wav"), Speaking("ana"))
     recorded = len(audio.read(Path(name))) / 16_000
@@ -96,7 +96,7 @@ def test_recordings_of_any_kind(
 
 def test_a_channel_of_a_call(prepared: Path, tmp_path: Path) -> None:
     models = prepared / "flat", prepared / "km"
-    left = audio.read(stranger(tmp_path / "left.wav"))
+    left = audio.read(someone_else(tmp_path / "left.wav"))
     right = np.random.default_rng(0).uniform(-0.3, 0.3, len(left))
     soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), 16_000)
     made = [tmp_path / "made.wav", tmp_path / "expected.wav"]
@@ -120,7 +120,7 @@ def test_silence(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_it_may_replace_its_own_recording(prepared: Path, tmp_path: Path) -> None:
-    recording = stranger(tmp_path / "in.wav")
+    recording = someone_else(tmp_path / "in.wav")
     before = recording.read_bytes()
     convert(prepared / "flat", prepared / "km", recording, recording, Speaking("ana"))
     assert recording.read_bytes() != before
@@ -128,7 +128,7 @@ def test_it_may_replace_its_own_recording(prepared: Path, tmp_path: Path) -> Non
 
 
 def test_bad_input_leaves_what_was_there(prepared: Path, tmp_path: Path) -> None:
-    recording, out = stranger(tmp_path / "in.wav"), tmp_path / "out.wav"
+    recording, out = someone_else(tmp_path / "in.wav"), tmp_path / "out.wav"
     out.write_text("dear")
     flat, km = prepared / "flat", prepared / "km"
     untrained_neural().save(tmp_path / "other")

@@ -5,7 +5,7 @@ A config is the one place where a setting is declared. The command line takes it
 
     class TinyConfig(Config):
         width: int = Field(256, ge=1)
-        '''Channels of a layer.'''
+        '''Channels per layer.'''
 
 The docstring under a field is its help: the first paragraph, with the unit in it. `ge`, `gt`, `le`
 and `lt` are its range, a Literal its choices, None "not given". What only the command line needs

@@ -94,7 +94,7 @@ _FIXES: dict[int, tuple[str | None, str]] = {
     errno.EEXIST: ("something of this name is in the way", "choose another path"),
     errno.EBUSY: ("another program holds it", "close that program, or choose another path"),
     errno.EXDEV: ("it is on another disk", "choose a folder on the same disk"),
-    errno.ENOMEM: ("there is too little memory", "close other programs, or ask for fewer --jobs"),
+    errno.ENOMEM: ("there is not enough memory", "close other programs, or ask for fewer --jobs"),
     errno.ENOLCK: (
         "the network share gives no locks",
         "write to a disk of this machine and copy the result",

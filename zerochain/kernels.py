@@ -1,9 +1,9 @@
-"""Loops compiled by numba, kept on the disk between runs wherever that is possible.
+"""Loops compiled by numba and cached on disk between runs if possible.
 
-numba keeps what it compiled beside the source or in the user's cache folder. It raises an error
-when neither can be written, as in another user's container, and when a full disk or a damaged
-file gets in the way later. None of this is a reason to stop: the kernel is then compiled again, and
-kept in a temporary folder while the program runs.
+numba caches compiled code beside the source or in the user's cache folder. It raises an error if
+neither is writable, as in a container of another user, and later if the disk is full or a cached
+file is damaged. None of this is a reason to stop: the kernel is then compiled again, and cached
+in a temporary folder while the program runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numba
 from zerochain.machine import temporary_cache, writable
 
 F = TypeVar("F", bound=Callable[..., Any])
-_config: Any = numba.config  # its settings are made as it loads
+_config: Any = numba.config  # untyped: its settings are created at import
 _NOTED = "ZEROCHAIN_COMPILES_ANEW"
 """Set in the environment once the note was shown, so that child processes don't repeat it."""
 
@@ -28,7 +28,7 @@ _NOTED = "ZEROCHAIN_COMPILES_ANEW"
 def compiled(
     *, error_model: Literal["python", "numpy"] = "python", fastmath: Collection[str] = ()
 ) -> Callable[[F], F]:
-    """A decorator: compile a function that releases Python's lock, with numba's options."""
+    """A decorator: compile a function, which releases the GIL, with numba's options."""
 
     def decorate(function: F) -> F:
         kernel: Any = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(
@@ -49,7 +49,10 @@ def compiled(
 
 
 def allow_kernels_of(package: str) -> None:
-    """Call before importing a package that caches its own kernels: librosa."""
+    """Make importing a package that caches its own kernels (librosa) work without a cache.
+
+    To be called before the import.
+    """
     if _config.CACHE_DIR:
         places = [Path(_config.CACHE_DIR)]
     else:
@@ -63,8 +66,8 @@ def allow_kernels_of(package: str) -> None:
 
 
 def _keep_for_now() -> bool:
-    """Make numba keep compiled code in a temporary folder, in child processes as well."""
-    _note("no folder for compiled code can be written")
+    """Make numba cache compiled code in a temporary folder, in child processes too."""
+    _note("no folder for compiled code is writable")
     try:
         folder = temporary_cache() / "numba"
     except OSError:
@@ -74,7 +77,7 @@ def _keep_for_now() -> bool:
 
 
 def _tolerate_damage(cache: Any) -> None:
-    """Compile a kernel again where its cache can't be read, and don't fail where it is full."""
+    """Compile a kernel again if its cache can't be read, and go on if it can't be written."""
     load, save = cache.load_overload, cache.save_overload
 
     def load_if_possible(*args: Any) -> Any:
@@ -87,7 +90,7 @@ def _tolerate_damage(cache: Any) -> None:
         try:
             save(*args)
         except OSError as error:
-            _note(f"compiled code can't be kept in {cache.cache_path} ({error.strerror})")
+            _note(f"compiled code can't be cached in {cache.cache_path} ({error.strerror})")
         except Exception:  # the existing index is damaged
             cache.flush()
 
@@ -99,6 +102,6 @@ def _note(what: str) -> None:
         return
     os.environ[_NOTED] = "1"
     sys.stderr.write(
-        f"Note: {what}, so every run compiles it again, which takes some seconds; "
+        f"Note: {what}, so every run compiles it again, which takes a few seconds; "
         "fix: set NUMBA_CACHE_DIR to a folder that you can write to.\n"
     )

@@ -1,8 +1,8 @@
-"""What killed runs left behind: temporary files and folders that no process works on any more.
+"""Removal of temporary files and folders that killed runs left behind.
 
-A temporary name contains its owner's machine and process, and the owner holds a lock on it while it
-lives. The next writer in the same folder clears what has no lock and whose process is gone. For
-another machine, such as a container, the lock and a day without any change decide.
+A temporary name contains the owner's machine and process, and the owner locks it while it runs. The
+next writer in the same folder deletes those without a lock whose process is gone. What another
+machine wrote, such as a container, is deleted if it has no lock and has not changed for a day.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DAY_S = 86_400
 
 
 def owned(prefix: str) -> str:
-    """The beginning of the names of this process's temporary files."""
+    """The prefix of the names of this process's temporary files."""
     return f"{prefix}{_machine()}-{os.getpid()}-"
 
 
@@ -35,7 +35,7 @@ def hold(handle: int) -> None:
 
 
 def clear_abandoned(folder: Path, *prefixes: str) -> None:
-    """Delete what killed runs of this user left in a folder; what can't be deleted stays."""
+    """Delete what killed runs of this user left in a folder, as far as it can be deleted."""
     prefixes = prefixes or (WRITING, REPLACED)
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(prefixes)]
@@ -69,7 +69,7 @@ def _clear(path: Path, owner: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif stat.S_ISREG(status.st_mode):
             path.unlink(missing_ok=True)
-    except OSError:  # it is locked, so its owner lives, or this folder has no locks
+    except OSError:  # locked, so its owner is running; or the file system has no locks
         return
     finally:
         os.close(handle)
@@ -89,7 +89,7 @@ def _changed(path: Path, status: os.stat_result) -> float:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process of this machine runs; a zombie doesn't."""
+    """Whether a process of this machine is running, and not a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Progress bars for people: on a terminal, and only for what lasts longer than two seconds."""
+"""Progress bars: only on a terminal, and only for work that takes longer than two seconds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _PATIENCE_S = 2.0
 def track(
     items: Iterable[T], what: str | Callable[[], str], total: int | None = None
 ) -> Iterator[T]:
-    """Yield the items, drawing a bar with the time left once they have taken two seconds.
+    """Yield the items, with a progress bar that shows the time left after two seconds.
 
     Args:
-        what: the bar's label, or a function that gives the newest one after each item.
+        what: the bar's label, or a function that returns the current one after each item.
+        total: number of items; None for that of a sized `items`, or unknown.
     """
     if not sys.stderr.isatty():
         yield from items

@@ -371,7 +371,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("unit: 5", "unknown option 'unit'; there are "),
+            ("unit: 5", "unknown option 'unit'; the options are "),
             ("config: other.yaml", "unknown option 'config'"),
             ("units: many", "many"),
             ("units: 0", "--units"),
@@ -379,8 +379,8 @@ class TestConfig:
             ("units: 1.5", "1.5"),
             ("features: {a: 1}", "--features can't be {'a': 1}"),
             ("split: no", "--split can't be False"),
-            ("- units", "holds no table of options"),
-            ("units", "holds no table of options"),
+            ("- units", "does not contain a table of options"),
+            ("units", "does not contain a table of options"),
             ("units: [", "is not YAML"),
             ("device: tpu", "tpu"),
         ],

@@ -194,7 +194,7 @@ def test_many_voices(prepared: Prepared) -> None:
     assert (
         "exclude each other" in run(*command, "x", "--all-voices", "--voice", "ana", code=2).stderr
     )
-    assert "go together" in run(*speak, "--like", prepared.units, code=2).stderr
+    assert "--like requires --speakers" in run(*speak, "--like", prepared.units, code=2).stderr
 
 
 def test_the_only_voice_needs_no_name(make_corpus: Callable[..., Corpus]) -> None:
@@ -224,7 +224,7 @@ def test_units_of_an_odd_length_are_refused(make_corpus: Callable[..., Corpus]) 
             "i",
         )
         result = run(*means, code=code)
-    assert "a unit lasts 12.5 ms, which is no multiple of 10 ms" in result.stderr
+    assert "a unit lasts 12.5 ms, which is not a multiple of 10 ms" in result.stderr
 
 
 def test_utterances_of_a_frame_or_of_silence() -> None:

@@ -112,7 +112,7 @@ def test_synthesize_in_all_manners(prepared: Path) -> None:
         (("--voice", "ana", "--rate", 0), "--rate", 2),
         (("--voice", "ana", "--semitones", 61), "--semitones", 2),
         (("--voice", "ana", "--semitones", "nan"), "semitones", 1),
-        (("--like", "x.wav"), "go together", 2),
+        (("--like", "x.wav"), "--like requires --speakers", 2),
         (("--like", "x.wav", "--speakers", "y", "--voice", "ana"), "without --voice", 2),
     ],
 )

@@ -49,7 +49,7 @@ def test_latents_are_scored(make_corpus: Callable[..., Corpus]) -> None:
         u.id: [Phone(cuts[i] * u.duration, cuts[i + 1] * u.duration, "ab"[i % 2]) for i in range(8)]
         for u in corpus.utterances
     }
-    write_phones(corpus.folder / PHONES_FILE, Phones(phones, "made up"))
+    write_phones(corpus.folder / PHONES_FILE, Phones(phones, "synthetic"))
     run("discover", "kmeans", corpus.folder, "--units", 6, "--warp", "--out", "km")
     run("encode", "km", corpus.folder, "--latents", "--out", "f")
     run("score", "abx", "f", "--corpus", corpus.folder, "--protocol", "phone", "--out", "s.jsonl")

@@ -63,7 +63,7 @@ def test_a_terminal_that_is_gone_leaves_all_scores(
         (PermissionError(errno.EACCES, "Permission denied", "/data/u"), "/data/u: can't be used"),
         (OSError(errno.EMFILE, "Too many open files"), "ulimit"),
         (OSError(errno.ENOSPC, "No space left on device"), "free some space"),
-        (MemoryError("Unable to allocate 9 TiB"), "too little memory (Unable to allocate 9 TiB)"),
+        (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB)"),
     ],
 )
 def test_what_the_system_refuses_is_said_with_a_fix(

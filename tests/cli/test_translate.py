@@ -224,7 +224,7 @@ def bad(tmp_path: Path, made: Languages, what: str) -> tuple[tuple[object, ...],
             return (*decode, "long"), "utterances are longer than 60 s: s1 ("
         case "too wide a step":
             wide = ("--width", 30, "--heads", 4)
-            return (*command(made, *wide),), "can't be shared by 4 heads"
+            return (*command(made, *wide),), "can't be divided among 4 heads"
         case _:
             return (*command(made, "--auxiliary", "ce"),), "source's own units, and there are none"
 
@@ -249,8 +249,8 @@ def test_bad_input(made: Languages, tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        (("--split", "train"), "--split and --corpus go together"),
-        (("--corpus", "c"), "--split and --corpus go together"),
+        (("--split", "train"), "--split requires --corpus"),
+        (("--corpus", "c"), "--split requires --corpus"),
         (("--beam", 2, "--sample", 2), "--beam is for the best translation"),
         (("--beam", 0), "0 is not in the range"),
     ],

@@ -100,7 +100,7 @@ def test_files_that_differ_in_their_suffix_alone_are_listed(
 def spoil(recordings: Path, record: Record) -> set[str]:
     """One file of every bad kind; their names."""
     (recordings / "empty.wav").touch()
-    (recordings / "text.wav").write_text("this is no sound")
+    (recordings / "text.wav").write_text("this is not audio")
     whole = record("cut.wav").read_bytes()
     (recordings / "cut.wav").write_bytes(whole[: len(whole) // 2])
     flac = record("damaged.flac").read_bytes()

@@ -139,7 +139,7 @@ class UnheardOfError(Exception):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (MemoryError(), "too little memory"),
+        (MemoryError(), "not enough memory"),
         (PermissionError(13, "Permission denied"), "can't be opened (Permission denied)"),
         (soundfile.LibsndfileError(2), "can't be decoded"),
         (OverflowError("too large"), "OverflowError: too large"),

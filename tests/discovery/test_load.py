@@ -40,7 +40,7 @@ def test_it_loads(fitted: KMeansUnits, bundle: Path) -> None:
 def test_a_bundle_that_lacks_a_setting(bundle: Path, key: str) -> None:
     config = json.loads((bundle / "config.json").read_text())["config"]
     unsealed(bundle / "config.json", config={k: v for k, v in config.items() if k != key})
-    with pytest.raises(InputError, match=f"no unit model that can be used: lacks {key}") as caught:
+    with pytest.raises(InputError, match=f"not a valid unit model: lacks {key}") as caught:
         load_unit_model(bundle)
     assert caught.value.path == bundle
 
@@ -52,7 +52,7 @@ def test_a_bundle_that_lacks_a_setting(bundle: Path, key: str) -> None:
 def test_a_bundle_whose_settings_make_no_sense(bundle: Path, key: str, value: Any) -> None:
     config = json.loads((bundle / "config.json").read_text())["config"]
     unsealed(bundle / "config.json", config={**config, key: value})
-    with pytest.raises(InputError, match="no unit model that can be used"):
+    with pytest.raises(InputError, match="not a valid unit model"):
         load_unit_model(bundle)
 
 

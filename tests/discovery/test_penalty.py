@@ -78,7 +78,7 @@ def test_no_price_where_none_is_needed(costs: Mapping[str, np.ndarray]) -> None:
     assert penalty_for_bitrate(constant, SECONDS, 0.1) == 0
 
 
-def test_less_than_one_unit_an_utterance_is_refused(costs: Mapping[str, np.ndarray]) -> None:
+def test_less_than_one_unit_per_utterance_is_refused(costs: Mapping[str, np.ndarray]) -> None:
     floor = rate(costs, 1e7)
     lowest = penalty_for_bitrate(costs, SECONDS, floor * 1.0001)
     assert rate(costs, lowest) == pytest.approx(floor, rel=0.02)
@@ -156,7 +156,9 @@ def test_rates_are_those_that_are_scored() -> None:
         assert f"{rates.segments.value:.1f} bit/s of segments" in said
         assert f"{rates.timed_segments.value:.1f} with their durations" in said
         assert said.startswith("without a penalty") == (durations is None)
-    assert "36 ms a segment" in segment_rates(UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds)
+    assert "36 ms per segment" in segment_rates(
+        UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds
+    )
 
 
 def test_options_change_what_they_name() -> None:

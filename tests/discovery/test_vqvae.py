@@ -291,7 +291,7 @@ print(model.id, model.outcome.computed_on)
 """
 
 
-def test_an_id_tells_on_how_many_threads_a_network_was_trained() -> None:
+def test_the_id_depends_on_the_number_of_threads_in_training() -> None:
     script = ON_THREADS.format(tests=str(Path(__file__).parent))
     said = []
     for n in ("1", "2", "2"):

@@ -103,7 +103,7 @@ def test_bad_alignments_are_listed_not_dropped(tmp_path: Path, lines: list[str],
     assert said in bad[0].reason
 
 
-def test_rounding_is_mended(tmp_path: Path) -> None:
+def test_rounding_is_corrected(tmp_path: Path) -> None:
     phn(tmp_path, "a", "0.0 0.5005 A", "0.5 1.04 B")
     phones, bad, _ = read_alignments(tmp_path, spans(a=1.0))
     assert phones.by_id == {"a": [Phone(0, 0.5005, "A"), Phone(0.5005, 1.0, "B")]}

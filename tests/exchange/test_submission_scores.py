@@ -40,9 +40,9 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Spoken:
         width = u.duration / len(LINE)
         phones[u.id] = [Phone(i * width, (i + 1) * width, p) for i, p in enumerate(LINE)]
         middles = (np.arange(int(u.duration * 1000 / STEP_MS)) + 0.5) * STEP_MS / 1000
-        heard = np.array(["abc".find(LINE[int(t / width)]) for t in middles])
-        noise = rng.integers(3, 8, len(heard))
-        units[u.id] = np.where(rng.random(len(heard)) < 0.4, noise, heard).astype(np.int32)
+        encoded = np.array(["abc".find(LINE[int(t / width)]) for t in middles])
+        noise = rng.integers(3, 8, len(encoded))
+        units[u.id] = np.where(rng.random(len(encoded)) < 0.4, noise, encoded).astype(np.int32)
     corpus = write_corpus(root / "with-phones", corpus, Phones(phones, "gold"))
     speakers = {u.id: u.speaker for u in corpus.utterances}
     codebook = rng.normal(size=(8, 5)).astype(np.float32)
@@ -127,7 +127,7 @@ def test_the_bit_rate_is_the_challenge_s_own(spoken: Spoken, tmp_path: Path) -> 
     assert rates(units, corpus)[0] == pytest.approx(expected, rel=1e-12)
 
 
-def test_segments_go_out_step_by_step_or_one_a_line(spoken: Spoken, tmp_path: Path) -> None:
+def test_segments_are_written_per_step_or_per_line(spoken: Spoken, tmp_path: Path) -> None:
     corpus, units, model, _ = spoken
     given = read_units(units)
     merged = {name: given.segments(name) for name in given.ids}

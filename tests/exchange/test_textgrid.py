@@ -264,8 +264,8 @@ def test_tiers_of_several_speakers(tmp_path: Path) -> None:
     )
     assert [one.label for one in labels(turns, speaker="Ana")] == ["p", "sil"]
     assert [one.label for one in labels(turns, speaker="bob_b")] == ["a"]
-    for stranger in (None, "eva", "a", "bob"):
-        intervals, note, is_own = phones_of(read_textgrid(turns), speaker=stranger)
+    for unknown in (None, "eva", "a", "bob"):
+        intervals, note, is_own = phones_of(read_textgrid(turns), speaker=unknown)
         assert [one.label for one in intervals] == ["p", "a"]
         assert "were joined" in note
         assert not is_own

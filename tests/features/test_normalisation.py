@@ -71,7 +71,7 @@ def test_the_same_name_in_another_corpus_is_another_speaker() -> None:
 def test_an_unknown_speaker_is_refused_until_covered() -> None:
     fitted = Normalisation.fit("speaker", features({"u1": "ana"}))
     with pytest.raises(InputError, match="covering"):
-        fitted(np.ones((3, 4), np.float32), "stranger")
+        fitted(np.ones((3, 4), np.float32), "unknown")
 
 
 def test_constant_features_become_zero() -> None:

@@ -109,6 +109,6 @@ def test_constant_and_missing_variance() -> None:
     np.testing.assert_allclose(matrix[1], [0, 1, 0], atol=1e-3)
 
 
-def test_a_frame_a_speaker() -> None:
+def test_one_frame_per_speaker() -> None:
     frames = np.eye(2, dtype=np.float32)
     assert np.isfinite(attenuation(frames, ["a", "b"], 8)).all()

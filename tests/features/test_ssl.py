@@ -249,7 +249,7 @@ def test_damaged_weights(own: Path) -> None:
         SslExtractor(SslOptions.of(own, 1))
 
 
-def test_missing_weights_are_never_made_up(own: Path) -> None:
+def test_missing_weights_are_never_initialised_at_random(own: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     weights = load_file(own / "model.safetensors")

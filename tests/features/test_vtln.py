@@ -72,7 +72,7 @@ def test_an_utterance_of_an_unknown_speaker_is_warped_by_itself(fitted: Vtln) ->
 
 def test_a_speaker_must_be_covered(fitted: Vtln) -> None:
     with pytest.raises(InputError, match="covering"):
-        fitted(np.ones((3, 13), np.float32), "u", "stranger")
+        fitted(np.ones((3, 13), np.float32), "u", "unknown")
 
 
 def test_a_view_warps_what_is_looked_at(fitted: Vtln) -> None:

@@ -177,7 +177,7 @@ def test_an_edited_bundle_is_refused(tmp_path: Path, change: Change, said: str) 
     config, tensors = chain().parts()
     change(config, tensors)
     write_bundle(tmp_path / "edited", "long", config, tensors, {})
-    with pytest.raises(InputError, match=rf"no chain that can be used: .*{said}") as caught:
+    with pytest.raises(InputError, match=rf"not a valid chain: .*{said}") as caught:
         Chain.load(tmp_path / "edited")
     assert caught.value.path == tmp_path / "edited"
     assert caught.value.cause

@@ -1,6 +1,6 @@
 """Files that older versions of zerochain wrote are still read, and mean the same.
 
-Snapshots, for once: the oracle is the version that wrote the files. What each file came to then
+Snapshots, for once: the oracle is the version that wrote the files. What each file gave then
 stands in `expected/`; `tests/data/README.md` says how it was made.
 """
 
@@ -43,7 +43,7 @@ DATA = Path(__file__).parents[1] / "data"
 OLDER = sorted(DATA.glob("written_by_*"))
 EXPECTED = "expected"
 Outcome = dict[str, Any]
-"""What reading a file came to: name → an array, or a value that JSON holds."""
+"""The result of reading a file: name → an array, or a value that JSON holds."""
 
 
 def of_corpus(root: Path, name: str) -> Outcome:
@@ -287,7 +287,7 @@ READERS: dict[str, Callable[[Path, str], Outcome]] = {
 
 
 def expected_in(root: Path, name: str) -> Outcome:
-    """What reading it came to in the version that wrote it."""
+    """What the version that wrote it read from it."""
     place = root / EXPECTED / name.replace("/", "-")
     found: Outcome = json.loads(place.with_name(f"{place.name}.json").read_text("utf-8"))
     for path in place.parent.glob(f"{place.name}@*.npy"):

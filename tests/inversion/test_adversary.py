@@ -81,7 +81,7 @@ def test_without_weight_it_changes_nothing(noise: VoiceData, tmp_path: Path) -> 
 
 
 def test_gaps_are_never_judged(noise: VoiceData) -> None:
-    """There both sides are the recording: it can't tell them apart by what nobody taught."""
+    """There both sides are the recording: an untrained discriminator can't tell them apart."""
     seen = []
 
     class Spy(nn.Module):

@@ -10,8 +10,7 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.units import read_units, write_units
 from zerochain.inversion.pitch import F0Quantizer, F0Task
-from zerochain.modules.f0_vqvae import STRIDE, F0VqvaeConfig
-from zerochain.modules.vqvae import CollapseWarning
+from zerochain.modules.vqvae import STRIDE, CollapseWarning, F0VqvaeConfig
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.training.task import Batch

@@ -17,8 +17,12 @@ from zerochain.inversion.waveform import (
     training_crops,
 )
 from zerochain.inversion.waveform import mean_spectra as unit_means
-from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
-from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.generators import (
+    HiFiGANConfig,
+    HiFiGANGenerator,
+    SourceFilterConfig,
+    SourceFilterGenerator,
+)
 from zerochain.training.loop import Trained, train
 from zerochain.training.recipe import Recipe
 from zerochain.training.task import Batch
@@ -289,7 +293,7 @@ def test_beyond_an_utterances_end_there_is_nothing() -> None:
         assert not wave[row, after:].any()
 
 
-def test_validation_hears_all_that_was_held_out() -> None:
+def test_validation_covers_all_that_was_held_out() -> None:
     made = task(data=speech() | {"long": utterance(7, 900)})
     watched = Watched(made.networks["generator"]).eval()
     with torch.no_grad():

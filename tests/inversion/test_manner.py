@@ -152,8 +152,8 @@ def test_a_whisper_stays_a_whisper() -> None:
         assert not made.any()
 
 
-def heard(semitones: float = 0, flatten: bool = False) -> np.ndarray:
-    """F0 heard in what a generator that filters nothing makes of a rising tone (T,)."""
+def measured_f0(semitones: float = 0, flatten: bool = False) -> np.ndarray:
+    """F0 of a rising tone, measured in the output of a generator without filters (T,)."""
     model = untrained_neural(flat=True)
     rising = np.linspace(80, 125, 240, dtype=np.float32)
     own = model.voice("ana").statistics
@@ -169,12 +169,12 @@ def heard(semitones: float = 0, flatten: bool = False) -> np.ndarray:
     return f0[5:-5]
 
 
-def test_the_ear_hears_semitones_and_one_pitch() -> None:
-    plain = heard()
+def test_measured_pitch_follows_semitones_and_flattening() -> None:
+    plain = measured_f0()
     np.testing.assert_allclose(plain, np.linspace(80, 125, 240)[5:-5], rtol=0.03)
     for semitones in (-3.0, 5.0):
-        np.testing.assert_allclose(heard(semitones) / plain, 2 ** (semitones / 12), rtol=0.03)
-        flat = heard(semitones, flatten=True)
+        np.testing.assert_allclose(measured_f0(semitones) / plain, 2 ** (semitones / 12), rtol=0.03)
+        flat = measured_f0(semitones, flatten=True)
         np.testing.assert_allclose(flat, 100 * 2 ** (semitones / 12), rtol=0.01)
 
 

@@ -109,7 +109,7 @@ def test_by_a_speaker_encoders_vectors(prepared: Path, tmp_path: Path) -> None:
         )
 
 
-def test_hifigan_hears_f0_units(
+def test_hifigan_is_conditioned_on_f0_units(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Trained] = []

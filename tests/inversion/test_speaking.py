@@ -41,11 +41,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def heard(prepared: Path) -> Path:
-    """A neural inverter of two voices, by what a speaker encoder hears."""
+def by_encoder(prepared: Path) -> Path:
+    """A neural inverter of two voices, conditioned on a speaker encoder's vectors."""
     speakers = prepared / "speakers"
-    trained_neural(prepared, prepared / "heard", voices=["ana", "béa"], speakers=speakers)
-    return prepared / "heard"
+    trained_neural(prepared, prepared / "by_encoder", voices=["ana", "béa"], speakers=speakers)
+    return prepared / "by_encoder"
 
 
 def spoken(
@@ -110,7 +110,9 @@ def test_units_of_another_model_are_refused(prepared: Path, tmp_path: Path) -> N
     assert not (tmp_path / "w").exists()
 
 
-def test_the_voice_has_to_be_chosen_and_known(prepared: Path, heard: Path, tmp_path: Path) -> None:
+def test_the_voice_has_to_be_chosen_and_known(
+    prepared: Path, by_encoder: Path, tmp_path: Path
+) -> None:
     like, speakers = prepared / "tiny-audio" / "u2.wav", prepared / "speakers"
     for said, speaking in {
         "2 voices, and none was chosen": Speaking(),
@@ -123,25 +125,27 @@ def test_the_voice_has_to_be_chosen_and_known(prepared: Path, heard: Path, tmp_p
             spoken(prepared, tmp_path / "w", speaking)
     speaker_encoder(tmp_path / "other", seed=1)
     with pytest.raises(ModelMismatchError, match=bundle_id(tmp_path / "other")[:12]):
-        spoken(prepared, tmp_path / "w", Speaking(like=like, speakers=tmp_path / "other"), "heard")
+        spoken(
+            prepared, tmp_path / "w", Speaking(like=like, speakers=tmp_path / "other"), "by_encoder"
+        )
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
-    with pytest.raises(InputError, match="can't be used to find a voice"):
+    with pytest.raises(InputError, match="can't be used to represent a voice"):
         spoken(
             prepared,
             tmp_path / "w",
             Speaking(like=tmp_path / "silent.wav", speakers=speakers),
-            "heard",
+            "by_encoder",
         )
     assert not (tmp_path / "w").exists()
 
 
-def test_like_a_recording(prepared: Path, heard: Path, tmp_path: Path) -> None:
-    """Of carl, whom training never met: his vector, and the mean of his pitch."""
+def test_like_a_recording(prepared: Path, by_encoder: Path, tmp_path: Path) -> None:
+    """Of carl, who is unseen in training: his vector, and the mean of his pitch."""
     like, speakers = prepared / "tiny-audio" / "u2.wav", prepared / "speakers"
-    waves = spoken(prepared, tmp_path / "w", Speaking(like=like, speakers=speakers), "heard")
+    waves = spoken(prepared, tmp_path / "w", Speaking(like=like, speakers=speakers), "by_encoder")
     made = read_synthesis(tmp_path / "w")
     assert (made.voice, made.speaker_encoder_id) == ("like u2.wav", bundle_id(speakers))
-    model, wave = NeuralInverter.load(heard), audio.read(like)
+    model, wave = NeuralInverter.load(by_encoder), audio.read(like)
     vector = SpeakerEncoder.load(speakers).embed(wave)
     carl = Voice("carl", vector, pitch_of(wave))
     assert np.exp(carl.statistics.log_mean) == pytest.approx(220, rel=0.05)
@@ -152,7 +156,7 @@ def test_like_a_recording(prepared: Path, heard: Path, tmp_path: Path) -> None:
 
 
 def test_resynthesis_at_the_recordings_own_pitch(prepared: Path, tmp_path: Path) -> None:
-    """Copied exactly in each speaker's own voice, it is heard again."""
+    """Copied exactly in each speaker's own voice, it is by_encoder again."""
     corpus = prepared / "tiny"
     exact = Manner(pitch="exact")
     waves = spoken(prepared, tmp_path / "w", Speaking("ana", pitch_of=corpus, manner=exact))
@@ -161,7 +165,7 @@ def test_resynthesis_at_the_recordings_own_pitch(prepared: Path, tmp_path: Path)
         again = track_f0(waves[name])[: len(f0)]
         both = (f0 > 0) & (again > 0)
         assert both.sum() > 0.8 * (f0 > 0).sum()
-        # ana's statistics in the inverter are made up: mean 100 Hz, deviation 0.2
+        # ana's statistics in the inverter are invented: mean 100 Hz, deviation 0.2
         moved = np.log(again[both] / 100) / 0.2
         own = F0Statistics.of(
             [track_f0(audio.read(prepared / "tiny-audio" / f"u{i}.wav")) for i in (0, 3, 6)]

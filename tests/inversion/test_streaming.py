@@ -77,7 +77,7 @@ def test_up_to_ten_seconds_are_one_chunk(n: int) -> None:
     assert len(wave) == n * 640
 
 
-def test_the_network_hears_across_joints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_has_context_across_joints(monkeypatch: pytest.MonkeyPatch) -> None:
     """The spectrogram of a chunk is that of the whole utterance."""
     monkeypatch.setattr(phase, "_CHUNK_S", 0.5)
     model, steps = inverter(), units(50)

@@ -191,8 +191,8 @@ def test_it_learns_to_spell_tones(toned: Any, tmp_path: Path) -> None:
     assert recogniser.training["cer"] == report.cer
     rng = np.random.default_rng(7)
     texts = ["dab cad", "bad cab", "cc dd"]
-    recognised = recogniser.transcribe([say(text, rng) for text in texts])
-    assert error_rate(recognised, [[text] for text in texts]).value < 40
+    outputs = recogniser.transcribe([say(text, rng) for text in texts])
+    assert error_rate(outputs, [[text] for text in texts]).value < 40
     assert (tmp_path / "r.training" / "checkpoint.safetensors").exists()
 
 
@@ -245,7 +245,7 @@ def test_recordings_of_one_text_are_held_out_together(toned: Any, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("change", "found"),
-    [(lambda i, t: None, "has no transcripts"), (lambda i, t: LETTERS[i % 2], "2 different texts")],
+    [(lambda i, t: None, "has no transcripts"), (lambda i, t: LETTERS[i % 2], "2 distinct texts")],
 )
 def test_a_corpus_that_teaches_nothing_is_refused(
     toned: Any, tmp_path: Path, change: Any, found: str
@@ -262,9 +262,7 @@ def test_the_command_says_how_often_it_errs(toned: Any, tmp_path: Path) -> None:
         "recognise", "train", tmp_path / "tones", "--out", out, "--steps", 2, "--width", 8,
         "--blocks", 0, "--validate-every", 1,
     )  # fmt: skip
-    assert "recordings of texts outside its training" in " ".join(result.output.split()).replace(
-        " │ │ │ ", " "
-    )
+    assert "recordings of held-out texts" in " ".join(result.output.split()).replace(" │ │ │ ", " ")
     assert "recogniser" in run("show", out).output
     recipe = Recogniser.load(out).training["training"]
     asked_for = {"max_steps": 2, "validate_every": 1}

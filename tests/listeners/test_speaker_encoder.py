@@ -61,11 +61,11 @@ def test_where_there_is_no_voice(encoder: SpeakerEncoder, wave: np.ndarray, foun
         encoder.embed_many([noise(1.0), wave])
 
 
-def test_a_voice_is_that_of_the_recordings_in_which_it_is_heard(encoder: SpeakerEncoder) -> None:
-    heard = [noise(1.0, 1), noise(2.0, 2)]
+def test_a_voice_is_that_of_the_usable_recordings(encoder: SpeakerEncoder) -> None:
+    spoken = [noise(1.0, 1), noise(2.0, 2)]
     mute = np.zeros(RATE, np.float32)
-    voice = encoder.voice([heard[0], mute, noise(0.1), heard[1]])
-    np.testing.assert_allclose(voice, mean_voice(encoder.embed_many(heard)), atol=1e-5)
+    voice = encoder.voice([spoken[0], mute, noise(0.1), spoken[1]])
+    np.testing.assert_allclose(voice, mean_voice(encoder.embed_many(spoken)), atol=1e-5)
     with pytest.raises(InputError, match=r"none of 2 recordings can be used .*: .'silent': 2."):
         encoder.voice([mute, mute])
 

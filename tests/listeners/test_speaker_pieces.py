@@ -40,7 +40,7 @@ def check(division: Division, whole: list[Piece]) -> None:
 def test_nothing_is_heard_twice(counts: list[int], n_frames: int, held_out: float) -> None:
     whole = corpus(counts, n_frames)
     if max(counts) == 1 and n_frames < 300:
-        with pytest.raises(InputError, match="single recording"):
+        with pytest.raises(InputError, match="only one recording"):
             divide(whole, held_out)
         return
     try:

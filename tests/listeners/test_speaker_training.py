@@ -140,7 +140,7 @@ def test_single_recordings_are_divided_in_time(tmp_path: Path) -> None:
     assert report.minutes == pytest.approx(8 * 3 / 60, abs=0.01)  # a second is for validation
     report = trained(corpus_of(tmp_path / "shorter", [1] * 11, seconds=3.2), tmp_path / "r")
     assert report.verification is None  # a piece each
-    with pytest.raises(InputError, match="8 speakers has a single recording"):
+    with pytest.raises(InputError, match="8 speakers has only one recording"):
         trained(corpus_of(tmp_path / "short", [1] * 11, seconds=1.0), tmp_path / "t")
     assert not (tmp_path / "t").exists()
 

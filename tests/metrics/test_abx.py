@@ -203,7 +203,7 @@ def test_kl_is_symmetrised_and_never_infinite():
 
 @pytest.mark.parametrize("bad", [[[1, -1]], [[0, 0]]])
 def test_kl_refuses_what_are_no_probabilities(bad):
-    with pytest.raises(InputError, match="no probabilities"):
+    with pytest.raises(InputError, match="not probabilities"):
         distance_table(np.array(bad, np.float32), "kl")
 
 

@@ -40,7 +40,7 @@ def test_a_perfect_predictor_loses_nothing_and_a_random_one_log_18() -> None:
 
 
 def test_an_oracle_of_all_negatives() -> None:
-    """With two real steps a group, the one negative is known."""
+    """With two real steps per group, the one negative is known."""
     torch.manual_seed(1)
     targets, predictions = torch.randn(3, 5, 4), torch.randn(3, 5, 2, 4)
     made = contrast(predicted(predictions, targets, [2, 2, 2]), 3, 1, generator())

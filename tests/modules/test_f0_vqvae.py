@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerochain.modules.f0_vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig
+from zerochain.modules.vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig
 
 
 def network(n_blocks: int = 1) -> F0Vqvae:

@@ -12,10 +12,18 @@ from torch import nn
 
 from conftest import voice
 from zerochain.errors import InputError
-from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.discriminators import MelLoss
-from zerochain.modules.excitation import Start, at, excite, starts
-from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator, upsampling_factors
+from zerochain.modules.generators import (
+    HiFiGANConfig,
+    HiFiGANGenerator,
+    SourceFilterConfig,
+    SourceFilterGenerator,
+    Start,
+    at,
+    excite,
+    starts,
+    upsampling_factors,
+)
 
 N_UNITS, N_F0_UNITS = 7, 4
 
@@ -67,7 +75,7 @@ def utterance(n_frames: int, n: int = 1) -> tuple[torch.Tensor, torch.Tensor, to
 @pytest.mark.parametrize("hop", [80, 160, 320, 441, 640])
 @pytest.mark.parametrize("n_frames", [1, 13])
 @torch.no_grad()
-def test_exactly_hop_samples_a_frame(make: Make, hop: int, n_frames: int) -> None:
+def test_exactly_hop_samples_per_frame(make: Make, hop: int, n_frames: int) -> None:
     units, f0, voices = utterance(n_frames, 2)
     waves = make(hop)(units, None, f0, voices)
     assert waves.shape == (2, n_frames * hop)
@@ -210,7 +218,7 @@ def test_starts_at_the_units_mean_envelopes(pitched: bool) -> None:
 def test_envelopes_have_no_harmonics() -> None:
     """Two pitches of the same power, and noise of that power, all have one flat envelope."""
     generator = source_filter()
-    level = generator.transform.cutting.square().sum().log() / 2
+    level = generator.transform.analysis_window.square().sum().log() / 2
     for hz in (80.0, 120.0, 200.0):
         buzz = excite(torch.full((1, 60), hz), 160).harmonic
         envelope = generator.log_magnitude(buzz)[0, 10:-10, 10:-20].mean(dim=0) - level

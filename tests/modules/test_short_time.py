@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.modules.convnext import ShortTime
+from zerochain.modules.generators import ShortTime
 
 
 @pytest.mark.parametrize(

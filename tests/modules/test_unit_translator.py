@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zerochain.modules.conformer import Attention, rotated, sinusoids
-from zerochain.modules.unit_decoders import begin_of, select
-from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
+from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator, begin_of, select
 
 SMALL = {"width": 16, "n_heads": 2, "n_encoder_layers": 3, "n_decoder_layers": 2, "n_units": 7}
 RNN = {"decoder_width": 24, "embedding": 8}
@@ -96,7 +95,7 @@ def test_a_state_can_be_taken_up_by_other_rows(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["conformer", "rnn"])
-def test_attention_is_a_distribution_over_what_was_encoded(architecture: str) -> None:
+def test_attention_is_a_distribution_over_the_memory(architecture: str) -> None:
     model = network(architecture=architecture, subsampling=4)
     encoded = model.encode(speech(), LENGTHS)
     maps = model.decoder.attention(tokens(6), encoded.memory, encoded.lengths)
@@ -169,9 +168,12 @@ def test_sinusoids_differ_and_can_begin_anywhere() -> None:
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"width": 18}, "can't be shared by 2 heads"),
+        ({"width": 18}, "can't be divided among 2 heads"),
         ({"kernel": 4}, "not odd"),
-        ({"architecture": "rnn", "n_encoder_layers": 2, "subsampling": 8}, "8 times shorter"),
+        (
+            {"architecture": "rnn", "n_encoder_layers": 2, "subsampling": 8},
+            "2 LSTMs can't subsample by 8",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit(options: dict[str, object], found: str) -> None:

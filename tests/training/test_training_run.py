@@ -139,7 +139,7 @@ def test_a_rate_follows_the_new_schedule_from_where_it_stands(tmp_path: Path) ->
 def test_fewer_steps_than_were_done_are_refused(tmp_path: Path) -> None:
     fitted(tmp_path)
     fewer = RECIPE.model_copy(update={"max_steps": 50})
-    with pytest.raises(InputError, match="has done 60 steps, and max_steps=50") as caught:
+    with pytest.raises(InputError, match="has done 60 steps, more than max_steps=50") as caught:
         fitted(tmp_path, fewer)
     assert caught.value.path == tmp_path / CHECKPOINT
     assert "max_steps=60 or more, or restart=True" in str(caught.value.remedy)

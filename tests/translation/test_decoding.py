@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerochain.modules.unit_decoders import begin_of
-from zerochain.modules.unit_translator import EncoderOutput, TranslatorConfig, UnitTranslator
+from zerochain.modules.unit_translator import (
+    EncoderOutput,
+    TranslatorConfig,
+    UnitTranslator,
+    begin_of,
+)
 from zerochain.translation.decoding import (
     Hypothesis,
     beam_search,

@@ -1,4 +1,4 @@
-"""evaluation/s2st/learning_curve.py on synthetic languages, a few steps per training."""
+"""evaluation/s2st/learning_curve.py on a synthetic language pair, with a few steps per training."""
 
 import csv
 import importlib.util
@@ -106,7 +106,7 @@ def test_no_pair_hides_among_what_has_none(
 
 
 def test_ways(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
-    """Back-translation needs units, and both ways of using unpaired data need some of it."""
+    """Pseudo-pairs need units, not frames, and utterances without a pair."""
     always = ["nearest", "paired", "pretrained"]
     for source, n, ways in (
         (languages.source, 20, [*always, "propagated", "back-translated", "both"]),

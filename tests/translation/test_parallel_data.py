@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from languages import make_languages
 from zerochain.errors import InputError
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
-from zerochain.modules.unit_decoders import IGNORED, teacher_forcing
+from zerochain.modules.unit_translator import IGNORED, teacher_forcing
 from zerochain.translation.data import (
     Buckets,
     Pair,

@@ -150,7 +150,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 def test_each_part_comes_from_its_language(languages: Languages, both: list[Path]) -> None:
     target = read_units(languages.target).model_id
-    of_source, of_target = (Denoiser.load(folder).network for folder in both)
+    from_source, from_target = (Denoiser.load(folder).network for folder in both)
     units = {"n_in": 12, "from_units": True, "n_units": 12}
     frames = {"n_in": 10, "n_units": 12}
     for source, facts, parts in (
@@ -164,9 +164,9 @@ def test_each_part_comes_from_its_language(languages: Languages, both: list[Path
         before = UnitTranslator(network.config)
         before.load_state_dict(network.state_dict())
         start.initialise(network)
-        assert same(network.decoder, of_target.decoder)
+        assert same(network.decoder, from_target.decoder)
         if "encoder" in parts:
-            assert same(network.encoder, of_source.encoder)
+            assert same(network.encoder, from_source.encoder)
         else:
             assert same(network.encoder, before.encoder)
 

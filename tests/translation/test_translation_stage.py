@@ -1,4 +1,4 @@
-"""Train and translate through files: two synthetic languages, one the other in reverse."""
+"""Train and translate through files: two synthetic languages, each the reverse of the other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -99,18 +99,18 @@ def test_it_learns_to_translate_unseen_sentences(
     )
     others = make_languages(tmp_path / "new", 100, seed=1, reverse=architecture != "ctc")
     known = {tuple(line) for line in languages.lines.values()}
-    unheard = [name for name, line in others.lines.items() if tuple(line) not in known]
+    unseen = [name for name, line in others.lines.items() if tuple(line) not in known]
     done = translate(
         tmp_path / "x",
         others.frames if kind == "frames" else others.source,
         tmp_path / "said.parquet",
-        ids=unheard,
+        ids=unseen,
     )
     said = read_units(tmp_path / "said.parquet")
-    references = [others.translation(name) for name in unheard]
-    bleu = unit_bleu([said.units[name].tolist() for name in unheard], references)
+    references = [others.translation(name) for name in unseen]
+    bleu = unit_bleu([said.units[name].tolist() for name in unseen], references)
     copied = unit_bleu(
-        [read_units(others.source).segments(n)[0].tolist() for n in unheard], references
+        [read_units(others.source).segments(n)[0].tolist() for n in unseen], references
     )
     shuffled = unit_bleu(references[1:] + references[:1], references)
     assert bleu > max(40, 2 * copied, 2 * shuffled)
@@ -366,7 +366,7 @@ def test_more_units_than_ctc_has_steps(languages: Languages, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"width": 30, "n_heads": 4}, "can't be shared by 4 heads"),
+        ({"width": 30, "n_heads": 4}, "can't be divided among 4 heads"),
         ({"auxiliary": "ce"}, "predicts the source's own units, and there are none"),
         ({"kernel": 4}, "kernel=4 is not odd"),
     ],
@@ -391,7 +391,7 @@ def test_an_edited_bundle(languages: Languages, tmp_path: Path, before: str, aft
     with pytest.raises(InputError, match="was changed since it was written"):
         Translator.load(tmp_path / "x")
     unsealed(config)
-    with pytest.raises(InputError, match="is no translator that can be used"):
+    with pytest.raises(InputError, match="not a valid translator"):
         Translator.load(tmp_path / "x")
 
 

@@ -50,7 +50,7 @@ IMPORT = LazyGroup(
 )
 CORPUS = LazyGroup(
     "corpus",
-    help="Make a corpus.",
+    help="Synthesise, split or change a corpus.",
     commands={
         "demo": (
             "zerochain.cli.corpus:demo",
@@ -87,17 +87,16 @@ DISCOVER = LazyGroup(
         ),
         "vqvae": (
             "zerochain.cli.discover:vqvae",
-            "Conditional VQ-VAE: codes from which a decoder that knows the speaker rebuilds the "
+            "Conditional VQ-VAE: codes from which a decoder, given the speaker, reconstructs the "
             "features.",
         ),
         "vqcpc": (
             "zerochain.cli.discover:vqcpc",
-            "VQ-CPC: codes from which the next steps are told apart from other speech of the "
-            "speaker.",
+            "VQ-CPC: codes that predict the next steps, among negatives from the same speaker.",
         ),
         "selftrain": (
             "zerochain.cli.discover:selftrain",
-            "Self-training: a network learns K-Means units from other voices; K-Means of its "
+            "Self-training: a network predicts K-Means units in changed voices; K-Means of its "
             "bottleneck.",
         ),
     },
@@ -108,12 +107,11 @@ INVERT = LazyGroup(
     commands={
         "train": (
             "zerochain.cli.invert:train",
-            "Train an inverter on the UNITS and the recordings of a voice, or several, of a "
-            "CORPUS.",
+            "Train an inverter on the UNITS and the recordings of one or more voices of a CORPUS.",
         ),
         "train-neural": (
             "zerochain.cli.invert:train_neural",
-            "Train a neural inverter on the UNITS and the recordings of a voice, or several, of a "
+            "Train a neural inverter on the UNITS and the recordings of one or more voices of a "
             "CORPUS.",
         ),
         "synthesize": (
@@ -187,7 +185,7 @@ TRANSLATE = LazyGroup(
 )
 RECOGNISE = LazyGroup(
     "recognise",
-    help="Recognise characters: to measure how intelligible synthesised speech is.",
+    help="Train recognisers of characters, to measure how intelligible synthesised speech is.",
     commands={
         "train": (
             "zerochain.cli.recognise:train",
@@ -197,7 +195,7 @@ RECOGNISE = LazyGroup(
 )
 SPEAKERS = LazyGroup(
     "speakers",
-    help="Tell voices apart: encoders trained on a corpus's own speakers.",
+    help="Train speaker encoders, to compare voices, on a corpus's own speakers.",
     commands={
         "train": (
             "zerochain.cli.speakers:train",
@@ -267,7 +265,7 @@ SCORE = LazyGroup(
 )
 EXPORT = LazyGroup(
     "export",
-    help="Write other people's formats.",
+    help="Export to the formats of other programs and of challenges.",
     commands={
         "items": (
             "zerochain.cli.export:items",
@@ -293,7 +291,7 @@ EXPORT = LazyGroup(
 )
 CHECK = LazyGroup(
     "check",
-    help="Check other people's formats: every violation, with its file and line.",
+    help="Check submissions to challenges: list all violations, with file and line.",
     commands={
         "zerospeech2019": (
             "zerochain.cli.check:zerospeech2019",

@@ -1,4 +1,7 @@
-"""What every command shares: options from a YAML file, an example, device, seed, paths, errors."""
+"""What all commands share: options from a YAML file, an example in the help, errors, options.
+
+Errors of the library name arguments of functions; `Command` reports them with the names of options.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ if TYPE_CHECKING:
 
     from zerochain.cli.options import Derived
 
-_MORE = "close other programs, ask for fewer --jobs or shorter recordings, or use a larger machine"
+_MORE = "close other programs, use fewer --jobs or shorter recordings, or a larger machine"
 _ARGUMENT = re.compile(
     r"""(?<![\w/.-])(?P<name>[a-z_]\w*)=(?P<value>'[^'\n]*'|"[^"\n]*"|-?\w+(?:\.\w+)*)?"""
 )
 DERIVED = "__zerochain_derived__"
-"""The attribute of a command's function that holds what of it is derived from configs."""
+"""The attribute of a command's function that lists its options derived from configs."""
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
 
 class Command(click.Command):
-    """A command that takes `--config FILE.yaml`, shows an example and reports bad input."""
+    """A command with `--config FILE.yaml`, an example in its help and errors for bad input."""
 
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         if example:
@@ -43,18 +46,18 @@ class Command(click.Command):
                 is_eager=True,
                 expose_value=False,
                 callback=_read_config,
-                help="YAML file with the same names as the options; the command line wins.",
+                help="YAML file of options by name; the command line takes precedence.",
             )
         )
         self.derived: tuple[Derived, ...] = getattr(self.callback, DERIVED, ())
-        """What of it is derived from configs, by `options.options_of`."""
+        """Its options that are derived from configs, by `options.options_of`."""
 
     @property
     def options(self) -> dict[str, click.Option]:
-        """Its options by every name that may stand for them.
+        """Its options by all their names.
 
-        Those are the option's own with "_" for "-", the parameter's, and the name of the field
-        that it is derived from, unless two configs share that.
+        These are the option's own with "_" for "-", the parameter's, and that of the field that it
+        is derived from, unless two configs have a field of that name.
         """
         mine = [p for p in self.params if isinstance(p, click.Option) and p.name != "config"]
         names = {str(p.name): p for p in mine}
@@ -69,7 +72,7 @@ class Command(click.Command):
             return super().invoke(context)
         except InputError as error:
             click.echo(f"Error: {self.in_options(error)}", err=True)
-        except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
+        except BrokenPipeError:  # the reader of the output closed it, as 'head' does: click ends
             raise
         except OSError as error:
             from zerochain.errors import refusal
@@ -77,11 +80,11 @@ class Command(click.Command):
             click.echo(f"Error: {refusal(error)}", err=True)
         except MemoryError as error:
             what = f" ({error})" if str(error) else ""
-            click.echo(f"Error: {InputError(f'too little memory{what}', remedy=_MORE)}", err=True)
+            click.echo(f"Error: {InputError(f'not enough memory{what}', remedy=_MORE)}", err=True)
         sys.exit(1)
 
     def in_options(self, error: InputError) -> InputError:
-        """The same error, which speaks of arguments, in the words of the command line."""
+        """The same error with the names of options instead of arguments."""
         found, *rest = (
             text and as_options(text, self.options)
             for text in (error.found, error.cause, error.remedy)
@@ -99,7 +102,7 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     except InputError as error:
         raise click.BadParameter(f"{path} {error.found}") from error
     if not isinstance(values, dict):
-        raise click.BadParameter(f"{path} holds no table of options")
+        raise click.BadParameter(f"{path} does not contain a table of options")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
     assert isinstance(context.command, Command)
     known = context.command.options
@@ -107,7 +110,7 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if unknown:
         flags = sorted({option.opts[0].lstrip("-") for option in known.values()})
         raise click.BadParameter(
-            f"{path}: unknown option {unknown[0]!r}; there are {', '.join(flags)}"
+            f"{path}: unknown option {unknown[0]!r}; the options are {', '.join(flags)}"
         )
     typed = {
         str(known[name].name): _as_typed(known[name], value, path)
@@ -132,18 +135,18 @@ def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
     for text in texts:
         if "\0" in text or not is_unicode(text):
             raise click.BadParameter(
-                f"{path}: {option.opts[0]} can't be {text!a}: it holds a NUL character or half of "
-                "a character"
+                f"{path}: {option.opts[0]} can't be {text!a}: it contains a NUL character or an "
+                "incomplete one"
             )
     return texts if option.multiple else texts[0]
 
 
 def as_options(text: str, options: Mapping[str, click.Option]) -> str:
-    """What the library says of arguments, said of the command's options.
+    """A message of the library, with the command's options instead of arguments.
 
-    The library writes an argument as in Python, `name=value`: "precision='fp16' needs a GPU" is
-    "--precision fp16 needs a GPU" here, "restart=True" is "--restart" and "ema=False" "--no-ema".
-    What is no argument of the command stays as it is.
+    The library writes an argument as in Python, `name=value`: "precision='fp16' needs a GPU"
+    becomes "--precision fp16 needs a GPU", "restart=True" becomes "--restart" and "ema=False"
+    "--no-ema". Names that are not arguments of the command stay as they are.
     """
 
     def option(match: re.Match[str]) -> str:
@@ -164,7 +167,7 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
 
 
 def checked(model: type[M], **values: Any) -> M:
-    """A pydantic model of options; what it refuses becomes a usage error."""
+    """A pydantic model built from options; its validation errors become usage errors."""
     from pydantic import ValidationError
 
     try:
@@ -176,7 +179,7 @@ def checked(model: type[M], **values: Any) -> M:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it: half a surrogate pair is not a character."""
+    """Whether it can be encoded as UTF-8, unlike half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -185,7 +188,7 @@ def is_unicode(text: str) -> bool:
 
 
 class PathType(click.Path):
-    """A path that is not empty: "", as of an unset shell variable, would be the current folder."""
+    """A path that is not empty: "", as from an unset variable, would be the current folder."""
 
     def __init__(self, *, exists: bool = False, files: bool = True, folders: bool = True) -> None:
         super().__init__(exists=exists, file_okay=files, dir_okay=folders, path_type=Path)
@@ -216,8 +219,8 @@ def silence_option(function: F) -> F:
     """`--silence`: labels of gold phones; `metrics.silences.chosen` reads it."""
     return click.option(
         "--silence",
-        help="Labels that are no phones, separated by commas, with their exact spelling.  "
-        "[default: pauses and noise as aligners write them, in any case]",
+        help="Labels that are not phones, separated by commas, in their exact spelling.  "
+        "[default: the usual labels of aligners for pauses and noise, upper or lower case]",
     )(function)
 
 
@@ -233,7 +236,7 @@ def device_option(function: F) -> F:
         type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
         show_default=True,
-        help="Where to compute; auto takes a GPU if there is one.",
+        help="Where to compute; auto uses a GPU if there is one.",
     )(function)
 
 
@@ -255,18 +258,19 @@ def channel_option(function: F) -> F:
         metavar="CHANNEL",
         default="mix",
         show_default=True,
-        help="Of the recording: mix, left, right or a number counted from 1.",
+        help="Channel of the recording: mix, left, right or a number, counted from 1.",
     )(function)
 
 
 def ids_option(function: F) -> F:
-    """`--ids path|name`: what names in other programs' files stand for."""
+    """`--ids path|name`: what the names in other programs' files refer to."""
     return click.option(
         "--ids",
         type=click.Choice(["path", "name"]),
         default="path",
         show_default=True,
-        help="Names are whole ids, or only the part after the last slash of the corpus's ids.",
+        help="Whether names are whole ids, or only the part after the last slash of the corpus's "
+        "ids.",
     )(function)
 
 

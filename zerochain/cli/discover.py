@@ -61,8 +61,8 @@ def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
             default="mfcc",
             show_default=True,
             metavar="mfcc|log-mel|FOLDER",
-            help="What units are found in: extracted for the occasion, a features folder, or the "
-            "folder of a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
+            help="The features to discover units in: mfcc or log-mel, which are extracted, a "
+            "features folder, or the folder of a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
         ),
         layer_option,
         options_of(method.default_options, into="options"),
@@ -163,10 +163,10 @@ def dpgmm(device: str, **values: Any) -> None:
 @options_of(vq.VQVAEConfig, vq.RECIPE)
 @running_options
 def vqvae(**values: Any) -> None:
-    """Conditional VQ-VAE: codes from which a decoder that knows the speaker rebuilds the features.
+    """Conditional VQ-VAE: codes from which a decoder, given the speaker, reconstructs the features.
 
-    <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
-    the same command is given again.
+    The checkpoint and log.csv are in <out>.training. If training is interrupted, the same command
+    continues it.
     """
     discovered(vq.VQVAEUnits, **values)
 
@@ -179,12 +179,12 @@ def vqvae(**values: Any) -> None:
 @options_of(cpc.CPCConfig, cpc.RECIPE)
 @running_options
 def vqcpc(**values: Any) -> None:
-    """VQ-CPC: codes from which the next steps are told apart from other speech of the speaker.
+    """VQ-CPC: codes that predict the next steps, among negatives from the same speaker.
 
-    The derivatives among MFCCs already hold some of what is to be predicted; log-mel does not.
+    Use --features log-mel: the derivatives in MFCCs already contain part of the next steps.
 
-    <out>.training gets the checkpoint and log.csv. Interrupted, it goes on where it stopped when
-    the same command is given again.
+    The checkpoint and log.csv are in <out>.training. If training is interrupted, the same command
+    continues it.
     """
     discovered(cpc.CPCUnits, **values)
 
@@ -197,10 +197,10 @@ def vqcpc(**values: Any) -> None:
 @options_of(self_training.SelfTrainingConfig, self_training.RECIPE)
 @running_options
 def selftrain(**values: Any) -> None:
-    """Self-training: a network learns K-Means units from other voices; K-Means of its bottleneck.
+    """Self-training: a network predicts K-Means units in changed voices; K-Means of its bottleneck.
 
-    <out>.training/round-N gets checkpoint and log.csv of each round. Interrupted, it goes on
-    where it stopped when the same command is given again.
+    The checkpoint and log.csv of each round are in <out>.training/round-N. If training is
+    interrupted, the same command continues it.
     """
     discovered(self_training.SelfTrainedUnits, **values)
 
@@ -246,7 +246,9 @@ def encode(
     """
     common["device"] = resolve_device(device)
     if posteriors and latents:
-        raise click.BadParameter("--posteriors and --latents are two folders: ask for one")
+        raise click.BadParameter(
+            "--posteriors and --latents exclude each other: each is a folder of its own"
+        )
     if (posteriors or latents) and segmentation != SegmentationOptions():
         raise click.BadParameter("--posteriors and --latents are of every step, not of segments")
     if posteriors or latents:

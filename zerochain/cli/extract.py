@@ -26,7 +26,7 @@ def layer_option(function: F) -> F:
     return click.option(
         "--layer",
         type=click.IntRange(min=0),
-        help="Where --features is a checkpoint: the Transformer block whose output is taken.",
+        help="If --features is a checkpoint: the Transformer block whose output is used.",
     )(function)
 
 
@@ -39,7 +39,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     given = {name: value for name, value in spectral.items() if value is not None}
     folder = None if features in SPECTRAL else Path(features)
     if layer is not None and (folder is None or not is_checkpoint(folder)):
-        raise click.BadParameter(f"--layer only applies to a checkpoint, and {features} is none")
+        raise click.BadParameter(f"--layer only applies to a checkpoint, which {features} is not")
     if folder is None:
         return checked(SpectralOptions, kind=features, **given)
     if given:

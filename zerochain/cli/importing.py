@@ -51,13 +51,13 @@ def corpus_options(function: F) -> F:
         click.option(
             "--tier",
             help="The TextGrids' tier of phones: a name, a pattern such as '* - phones', or '#2' "
-            "for the second.  [default: phones, phone, … or a name that ends so]",
+            "for the second.  [default: phones, phone, … or a name that ends like these]",
         ),
         click.option(
             "--alignment-times",
             type=click.Choice(["utterance", "recording"]),
-            help="Where utterances are cut from a recording: whose times the alignments have.  "
-            "[default: whichever fits]",
+            help="If utterances are parts of a recording: whether the alignments' times count "
+            "from the start of the utterance or of the recording.  [default: whichever fits]",
         ),
         click.option(
             "--strip-word-positions", is_flag=True, help="Kaldi's phones: AA1_B becomes AA1."
@@ -93,7 +93,9 @@ def corpus_options(function: F) -> F:
 )
 @click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
 @click.option(
-    "--test-fraction", type=float, help="Share of utterances for split test, the rest is train."
+    "--test-fraction",
+    type=float,
+    help="Fraction of utterances for the split test; the others are train.",
 )
 def folder(recordings: Path, out: Path, **options: Any) -> None:
     """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).

@@ -50,7 +50,7 @@ def voice_options(function: F) -> F:
             "--voice",
             "voices",
             multiple=True,
-            help="A target speaker; repeatable, and not needed where there is only one.",
+            help="A target speaker; can be repeated. Not needed if the corpus has only one.",
         ),
         click.option(
             "--all-voices", is_flag=True, help="One inverter for all speakers of the corpus."
@@ -58,10 +58,10 @@ def voice_options(function: F) -> F:
         click.option(
             "--speakers",
             type=FOLDER,
-            help="A speaker encoder ('zerochain speakers train'), by whose vectors voices are "
-            "known, so that others can speak as well.",
+            help="A speaker encoder ('zerochain speakers train'): voices are represented by its "
+            "vectors, so that the inverter can speak in other voices too.",
         ),
-        click.option("--split", help="Train on the utterances of this split alone."),
+        click.option("--split", help="Train only on the utterances of this split."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -115,10 +115,10 @@ def train(
     out: Path,
     running: Running,
 ) -> None:
-    """Train an inverter on the UNITS and the recordings of a voice, or several, of a CORPUS.
+    """Train an inverter on the UNITS and the recordings of one or more voices of a CORPUS.
 
-    Interrupted, it goes on where it stopped when the same command is given again. With an
-    adversary it takes all its steps; without one it stops when it no longer improves.
+    With an adversary, training takes all its steps; without one it stops when it no longer
+    improves. If it is interrupted, the same command continues it.
     """
     steps = {"max_steps": prosody_steps, "seed": recipe.seed}
     inverter, report = train_inverter(
@@ -154,8 +154,14 @@ def train(
     help="Ours, which filters a harmonic excitation, or HiFi-GAN as published.",
 )
 @options_of(WaveformConfig, waveform.RECIPE)
-@recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0")
-@recipe_options(prosody.RECIPE, only=["max_steps"], prefix="prosody", into="prosody_recipe")
+@recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0", part="F0 units")
+@recipe_options(
+    prosody.RECIPE,
+    only=["max_steps"],
+    prefix="prosody",
+    into="prosody_recipe",
+    part="durations and F0",
+)
 @out_option("the inverter; <out>.training gets checkpoints and logs")
 @running_options
 def train_neural(
@@ -173,11 +179,11 @@ def train_neural(
     out: Path,
     running: Running,
 ) -> None:
-    """Train a neural inverter on the UNITS and the recordings of a voice, or several, of a CORPUS.
+    """Train a neural inverter on the UNITS and the recordings of one or more voices of a CORPUS.
 
-    It learns F0 units, durations and F0 of units, then the generator. Any of its voices speaks
-    the units of any other, at any pitch and rate ('invert synthesize'). Interrupted, it goes on
-    where it stopped when the same command is given again.
+    Three parts are trained: F0 units, the durations and F0 of units, and the generator. Units of
+    any voice can be spoken in any of its voices, at any pitch and rate ('invert synthesize'). If
+    training is interrupted, the same command continues it.
     """
     inverter, report = train_inverter(
         units,
@@ -197,7 +203,7 @@ def train_neural(
 
 
 def _print_training(out: Path, inverter: Inverter, report: Mapping[str, Any]) -> None:
-    """How a training went."""
+    """Print how a training went."""
     if not is_main_process():
         return
     click.echo(f"{out}: {inverter.method} from {report['minutes']:.1f} min of speech")
@@ -213,8 +219,10 @@ def _print_training(out: Path, inverter: Inverter, report: Mapping[str, Any]) ->
 def speaking_options(function: F) -> F:
     """The voice, and how it speaks; `asked_speaking` reads them."""
     options = [
-        click.option("--voice", help="The voice; not needed where the inverter has only one."),
-        click.option("--like", type=FILE, help="Speak like this recording; takes --speakers."),
+        click.option("--voice", help="The voice; not needed if the inverter has only one."),
+        click.option(
+            "--like", type=FILE, help="Speak in the voice of this recording; requires --speakers."
+        ),
         click.option(
             "--speakers",
             type=FOLDER,
@@ -225,7 +233,7 @@ def speaking_options(function: F) -> F:
             type=click.FloatRange(-60, 60),
             default=0.0,
             show_default=True,
-            help="Raise the pitch by so much.",
+            help="Raise the pitch by this many semitones.",
         ),
         click.option("--flatten", is_flag=True, help="Speak at one pitch, the voice's mean."),
         click.option(
@@ -240,19 +248,21 @@ def speaking_options(function: F) -> F:
             type=click.Choice(["given", "predicted"]),
             default="given",
             show_default=True,
-            help="Units last as long as in the file, or, repeats merged, as the inverter predicts.",
+            help="Durations of units: those in the file, or, with repeats merged, those that the "
+            "inverter predicts.",
         ),
         click.option(
             "--pitch",
             type=click.Choice(["units", "exact"]),
             default="units",
             show_default=True,
-            help="Recordings' pitch goes through F0 units, or is copied, moved to the voice.",
+            help="Whether the recordings' pitch is encoded as F0 units or copied exactly; it is "
+            "shifted to the voice in both cases.",
         ),
         click.option(
             "--phase",
             type=click.Choice(get_args(Phase)),
-            help="How the phase of spectrograms is found.  [default: pghi-fgla]",
+            help="How the phase of spectrograms is reconstructed.  [default: pghi-fgla]",
         ),
         seed_option,
     ]
@@ -265,7 +275,7 @@ def asked_speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
     """The values of `speaking_options`."""
     voice, like, speakers = (values.pop(name) for name in ("voice", "like", "speakers"))
     if (like is None) != (speakers is None) or (like is not None and voice is not None):
-        raise click.BadParameter("--like and --speakers go together, and without --voice")
+        raise click.BadParameter("--like requires --speakers, and excludes --voice")
     phase, seed = values.pop("phase"), values.pop("seed")
     return Speaking(voice, like, speakers, pitch_of, Manner(**values), phase, seed)
 
@@ -280,9 +290,9 @@ def asked_speaking(pitch_of: Path | None = None, **values: Any) -> Speaking:
 @click.option(
     "--pitch-of",
     type=FOLDER,
-    help="The corpus of the recordings whose pitch is taken.  [default: the inverter predicts it]",
+    help="Use the pitch of this corpus's recordings.  [default: the inverter predicts it]",
 )
-@out_option("the folder of wavs, one an utterance")
+@out_option("the folder of WAV files, one per utterance")
 @device_option
 def synthesize(inverter: Path, units: Path, out: Path, device: str, **values: Any) -> None:
     """Speak every utterance of UNITS with an INVERTER, each exactly as long as its units.
@@ -293,9 +303,9 @@ def synthesize(inverter: Path, units: Path, out: Path, device: str, **values: An
     pitch conversion:  … --semitones 3, or --flatten
     faster:            … --rate 1.2
 
-    Pitch and --flatten take a neural inverter. Units that come without durations, as of a
-    translation, take --durations predicted. --like takes an inverter trained with a speaker
-    encoder.
+    Pitch options and --flatten require a neural inverter. Units without durations, such as
+    translated ones, require --durations predicted. --like requires an inverter that was trained
+    with a speaker encoder.
     """
     ids = synthesize_files(
         inverter, units, out, asked_speaking(**values), device=resolve_device(device)

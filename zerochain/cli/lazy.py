@@ -1,8 +1,8 @@
-"""Groups of commands that are imported when they are asked for.
+"""Groups whose commands are imported only when they are used.
 
-A group knows each command's place and its line of help, so that `zerochain --help` and
-`zerochain discover --help` import no command, and a command file may import at its top whatever
-it runs, torch among it.
+A group knows each command's module and its line of help, so that `zerochain --help` and
+`zerochain discover --help` import no command. A command's file may therefore import everything that
+it needs at the top, torch included.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 Entry = tuple[str, str] | click.Group
-"""Where a command is defined, "package.module:function", and its line of help; or a group."""
+"""A command's definition, "package.module:function", and its line of help; or a group."""
 _WHOLE = 10_000  # characters: a line of help is not cut
 
 
@@ -32,7 +32,7 @@ def one_line(command: click.Command) -> str:
 
 
 class LazyCommands(MutableMapping[str, click.Command]):
-    """Name → command, imported when it is looked up. Names alone import nothing."""
+    """Name → command, imported when it is looked up; listing names imports nothing."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries: dict[str, Entry | click.Command] = dict(entries)
@@ -69,7 +69,7 @@ class LazyCommands(MutableMapping[str, click.Command]):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when one of them is run, or asked for its own help."""
+    """A group that imports a command when it is run or its own help is shown."""
 
     command_class = Command
 
@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
         self.commands = self.lazy
 
     def list_commands(self, _: click.Context) -> list[str]:
-        """In the order of the table, which is that of the work rather than of the alphabet."""
+        """In the order of the table, which is that of the workflow, not alphabetical."""
         return list(self.lazy)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, self.lazy.line(name)) for name in self.lazy])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """What Tab offers: commands that begin like this, then the group's own options."""
+        """Completions: commands that begin with `incomplete`, then the group's own options."""
         from click.shell_completion import CompletionItem
 
         commands = [
@@ -103,12 +103,12 @@ class LazyGroup(click.Group):
 
 
 class Program(LazyGroup):
-    """The whole command line: it prints on any terminal, and runs no module of where it stands."""
+    """The whole command line: prints on any terminal, never imports from the current folder."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; letters that a terminal's encoding lacks are printed as escapes."""
+        """Run a command; characters that a terminal's encoding lacks are printed as escapes."""
         for stream in (sys.stdout, sys.stderr):
-            # Under LC_ALL=C the errors are "surrogateescape", which is as strict with letters.
+            # LC_ALL=C sets "surrogateescape", which also fails at such characters.
             if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
                 stream.reconfigure(errors="backslashreplace")
         with safe_path():

@@ -7,12 +7,13 @@
     def train(corpus: Path, config: RecogniserConfig, recipe: Recipe, running: Running) -> None:
 
 adds an option for each field of the config and the usual ones of the recipe (`--steps`,
-`--batch-size`, …), with their words, ranges and defaults, and calls the function with the config
-and the recipe that were asked for. Only what a user gives is handed to them, so a default stands
-in one place, the config or the recipe; what they refuse is a usage error that names the option.
+`--batch-size`, …), with their help, ranges and defaults, and calls the function with the config and
+the recipe that the options give. Only options that a user sets are passed on, so that defaults have
+one place, the config or the recipe; their validation errors become usage errors that name the
+option.
 
-A field is called in options what it is called in Python, with dashes, less a leading `n_`: units of
-measurement stay (`max_difference_ms` is `--max-difference-ms`). A field with another name says so
+An option has the name of its field, with dashes and without a leading `n_`: units of measurement
+stay (`max_difference_ms` is `--max-difference-ms`). A field can declare another name
 (`zerochain.config`).
 """
 
@@ -48,23 +49,23 @@ RECIPE_OPTIONS = {
     "ema_decay": "--ema-decay",
     "precision": "--precision",
 }
-"""What of every recipe is asked for. The rest is a method's own choice, and its seed `--seed`."""
+"""The fields of a recipe that have options. The seed is `--seed`; the method fixes the others."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """An option, as a table in the docs has it."""
+    """A row of the docs' table of options."""
 
     option: str
     default: str
     range: str
-    """"≥ 1", or the choices; "" where any value of its type is taken."""
+    """"≥ 1", or the choices; "" if any value of its type is allowed."""
     words: str
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of a config, and what a command makes of it."""
+    """A field of a config, and its option."""
 
     flags: str
     """"--width" or "--ema/--no-ema"."""
@@ -72,22 +73,25 @@ class Setting:
     info: FieldInfo
     required: bool = False
     presets: tuple[tuple[str, Any], ...] = ()
-    """(choice in words, default under it)."""
+    """(choice in words, the default that it implies)."""
+    part: str = ""
+    """The part of the method that it is for; "" for the method itself."""
 
     @property
     def param(self) -> str:
-        """What click calls it."""
+        """The name of click's parameter."""
         return self.flags.partition("/")[0].lstrip("-").replace("-", "_")
 
     @property
     def words(self) -> str:
         """The first paragraph of its docstring, on one line."""
         paragraph = inspect.cleandoc(self.info.description or "").partition("\n\n")[0]
-        return " ".join(paragraph.split())
+        text = " ".join(paragraph.split())
+        return f"For {self.part}: {text[:1].lower()}{text[1:]}" if self.part else text
 
     @property
     def kind(self) -> Any:
-        """Its type, without "or None"."""
+        """The type, without "or None"."""
         annotation = self.info.annotation
         if get_origin(annotation) in {Union, UnionType}:
             kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
@@ -96,17 +100,17 @@ class Setting:
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is an inner config that may be left out: on, with its defaults, or off."""
+        """Whether it is an optional inner config: on, with its defaults, or off."""
         return self.kind is not self.info.annotation and hasattr(self.kind, "model_fields")
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """Of a Literal."""
+        """The choices of a Literal."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
     def bounds(self) -> dict[str, Any]:
-        """Its range, as click's range types take it."""
+        """The range, as arguments of click's range types."""
         found: dict[str, Any] = {}
         for limit in self.info.metadata:
             for name, side in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max")):
@@ -120,7 +124,7 @@ class Setting:
         """Click's type, which is None for a flag.
 
         Raises:
-            TypeError: no option can be made of such a field.
+            TypeError: a field of a type that options don't support.
         """
         if self.choices:
             return click.Choice([str(choice) for choice in self.choices])
@@ -135,7 +139,7 @@ class Setting:
         raise TypeError(f"{self.flags} can't be an option: it is of type {self.info.annotation}")
 
     def shown(self, value: Any) -> str:
-        """A value as help shows it."""
+        """A value as shown in the help."""
         if isinstance(value, bool) or self.is_switch:
             on, _, off = self.flags.partition("/")
             return (on if value else off or f"no {on}").lstrip("-")
@@ -143,14 +147,14 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """Its default in words, with those under other choices: "4; rnn: 3"."""
+        """The default in words, with those that other choices imply: "4; rnn: 3"."""
         first = _extra(self.info).get("default", self.shown(self.default))
         others = [f"{choice}: {self.shown(value)}" for choice, value in self.presets]
         return "; ".join(text for text in (first, *others) if text)
 
     @property
     def range_text(self) -> str:
-        """Its range as a formula, or its choices."""
+        """The range as a formula, or the choices."""
         if self.choices:
             return ", ".join(str(choice) for choice in self.choices)
         low, high = self.bounds.get("min"), self.bounds.get("max")
@@ -169,7 +173,7 @@ class Setting:
             default = default is not None
         elif self.choices and default is not None:
             default = str(default)
-        # Click would put such texts into brackets of their own.
+        # Click would put a default in words into a second pair of brackets.
         in_words = bool(self.presets) or "default" in _extra(self.info)
         text = f"{self.words}  [default: {self.default_text}]" if in_words else self.words
         return click.option(
@@ -183,7 +187,7 @@ class Setting:
         )
 
     def taken(self, value: Any) -> Any:
-        """What click gives, as the config takes it."""
+        """The config's value for click's value."""
         if self.is_switch:
             return (self.default or {}) if value else None
         return next((choice for choice in self.choices if str(choice) == value), value)
@@ -196,7 +200,7 @@ class Derived:
     Attributes:
         base: the config's class, or an instance whose values are the defaults.
         fields: field → its option.
-        into: the argument of the command's function that takes what is built.
+        into: the argument of the command's function that receives the config or recipe.
     """
 
     base: type[BaseModel] | BaseModel
@@ -205,22 +209,22 @@ class Derived:
 
     @property
     def params(self) -> dict[str, str]:
-        """Field → what click calls its option."""
+        """Field → the name of click's parameter."""
         return {name: field.param for name, field in self.fields.items()}
 
     @property
     def rows(self) -> list[Row]:
-        """For the docs."""
+        """The rows of the docs' table."""
         return [
             Row(f.flags.replace("/", " / "), f.default_text, f.range_text, f.words)
             for f in self.fields.values()
         ]
 
     def built(self, context: click.Context) -> BaseModel:
-        """The config or recipe that a user asked for.
+        """The config or recipe that the options give.
 
         Raises:
-            click.UsageError: what was asked for is refused; it names the option.
+            click.UsageError: it is not valid; the error names the option.
         """
         from pydantic import ValidationError
 
@@ -240,7 +244,7 @@ class Derived:
 
 
 def _usage_error(error: Any, derived: Derived, context: click.Context) -> click.UsageError:
-    """What a config refuses, said of the options that it came from."""
+    """A config's validation error, as one that names the option."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     if isinstance(context.command, Command):
@@ -258,7 +262,7 @@ def _extra(info: FieldInfo) -> dict[str, Any]:
 
 
 def _flags(name: str, info: FieldInfo) -> str | None:
-    """A field's option, by the rule or as the field says; None for none."""
+    """A field's option, by the rule or as the field declares; None for no option."""
     rule = "--" + name.removeprefix("n_").replace("_", "-")
     flag: str | None = _extra(info).get("option", rule)
     field = Setting(str(flag), None, info)
@@ -272,6 +276,7 @@ def _derived(
     into: str,
     flags: Mapping[str, str | None],
     without: Collection[str] = (),
+    part: str = "",
 ) -> Derived:
     config = base if isinstance(base, type) else type(base)
     presets: Mapping[tuple[str, Any], Mapping[str, Any]] = getattr(config, "presets", {})
@@ -293,7 +298,9 @@ def _derived(
                 if name in under
             ]
             info = config.model_fields[name]
-            fields[name] = Setting(flag, defaults[name], info, name in required, tuple(others))
+            fields[name] = Setting(
+                flag, defaults[name], info, name in required, tuple(others), part
+            )
     return Derived(base, fields, into)
 
 
@@ -347,8 +354,8 @@ def options_of(
     The command's function gets the config as its argument `into`, the recipe as `recipe`.
 
     Args:
-        config: its class or, for other defaults than the class's, an instance.
-        without: fields of either that this command doesn't ask for.
+        config: its class or, for defaults other than the class's, an instance.
+        without: fields of either for which this command has no options.
     """
     return _decorator(_parts(config, recipe, without, into))
 
@@ -359,20 +366,22 @@ def recipe_options(
     only: Collection[str] = tuple(RECIPE_OPTIONS),
     prefix: str = "",
     into: str = "recipe",
+    part: str = "",
 ) -> Callable[[F], F]:
-    """The options of a recipe alone, as of a part that is trained beside the method itself.
+    """The options of a recipe alone, such as that of an additional part of the method.
 
-    `recipe_options(f0_units.RECIPE, only=["max_steps"], prefix="f0", into="f0")` is `--f0-steps`.
+    `recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0", part="F0 units")` is
+    `--f0-steps`, with "For F0 units: …" as its help.
     """
     start = f"--{prefix}-" if prefix else "--"
     flags = {name: start + flag[2:] for name, flag in RECIPE_OPTIONS.items() if name in only}
-    return _decorator([_derived(recipe, into, flags)])
+    return _decorator([_derived(recipe, into, flags, part=part)])
 
 
 def running_options(function: F) -> F:
-    """How a training is run: on which device, with which seed, from a checkpoint or anew.
+    """Options for how a training is run: device, seed, and whether it starts anew.
 
-    The function gets them as its argument `running`; the seed is its recipes'.
+    The function receives them as its argument `running`; the seed becomes that of its recipes.
     """
 
     @functools.wraps(function)
@@ -387,7 +396,7 @@ def running_options(function: F) -> F:
     ) -> Any:
         from zerochain.training.run import Running
 
-        del seed  # each recipe has taken it
+        del seed  # it is in each recipe already
         anew: bool | Literal["changed"] = "changed" if restart_changed and not restart else restart
         return function(*args, running=Running(device, anew, tensorboard), **values)
 
@@ -402,13 +411,13 @@ def running_options(function: F) -> F:
             "--restart-changed",
             is_flag=True,
             envvar="ZEROCHAIN_RESTART_CHANGED",  # pipelines set both, step by step
-            help="Start anew, rather than refuse, where settings or data changed.",
+            help="Start anew if settings or data have changed, which is otherwise an error.",
         ),
         click.option(
             "--restart",
             is_flag=True,
             envvar="ZEROCHAIN_RESTART",
-            help="Start anew rather than from a checkpoint.",
+            help="Start anew instead of continuing from a checkpoint.",
         ),
     ):
         wrapped = option(wrapped)

@@ -1,7 +1,7 @@
-"""What commands print for people: facts, tables, the summary of a training.
+"""The output of commands: facts, tables, the summary of a training.
 
-Text is printed literally: names in files are no markup, and their control characters, which could
-steer a terminal, are replaced.
+Text is printed literally: names in files are not markup, and their control characters, which could
+control a terminal, are replaced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PIPE_WIDTH = 160
 
 
 def console() -> Console:
-    """Standard output, without markup; wide where it is no terminal."""
+    """Standard output, without markup, and wide unless it is a terminal."""
     made = Console(markup=False, emoji=False, highlight=False)
     if not made.is_terminal:
         made.width = _PIPE_WIDTH
@@ -28,7 +28,7 @@ def console() -> Console:
 
 
 def print_facts(what: str, facts: Mapping[str, str]) -> None:
-    """A heading, then one fact per line; empty facts are left out."""
+    """Print a heading, then one fact per line, without empty ones."""
     out = console()
     out.print(plain(what), style="bold")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
@@ -44,7 +44,7 @@ def print_facts(what: str, facts: Mapping[str, str]) -> None:
 def print_table(
     title: str, header: Iterable[str], rows: Iterable[Iterable[str]], most: int | None = None
 ) -> None:
-    """A table with a title, of the first `most` rows; nothing if there are no rows."""
+    """Print a table with a title and at most `most` rows; if there are no rows, print nothing."""
     rows = list(rows)
     if not rows:
         return
@@ -63,7 +63,7 @@ def training_text(report: Mapping[str, Any], reached: str = "") -> str:
     """The summary of a training, from its report.
 
     Args:
-        reached: the result; by default the validation loss.
+        reached: the result of the training; by default the validation loss.
     """
     device = f" on {report['device']}" if "device" in report else ""
     reached = reached or f"validation loss {report['best_valid_loss']:.4f}"
@@ -75,5 +75,5 @@ def training_text(report: Mapping[str, Any], reached: str = "") -> str:
 
 
 def plain(text: str) -> str:
-    """The text without control characters, by which a file could steer a terminal."""
+    """The text with control characters replaced, so that no file can control the terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

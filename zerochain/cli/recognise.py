@@ -40,10 +40,10 @@ def train(
 ) -> None:
     """Train a recogniser of characters on a CORPUS with transcripts (column 'text').
 
-    Its own error rates are measured on recordings of texts outside its training, by speakers that
-    may be in it: an error rate of synthesised speech means little without them. Texts are
-    compared in lower case and without punctuation; digits are not spelled out. Interrupted, it
-    goes on where it stopped when the same command is given again.
+    Its own error rates are measured on recordings of held-out texts, whose speakers may be in the
+    training data; compare the error rates of synthesised speech with them. Texts are compared
+    in lower case and without punctuation; digits are not spelled out. If it is interrupted, the
+    same command continues it.
     """
     report = train_recogniser(
         corpus, out, split=split, config=config, recipe=recipe, running=running
@@ -60,8 +60,8 @@ def _facts(report: RecogniserTraining) -> dict[str, str]:
         "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
         + ("" if interval is None else " ({:.1f} … {:.1f})".format(*interval))
-        + f", WER {report.wer:.1f} %, on {counted(report.n_held_out, 'recording')} of texts "
-        "outside its training",
+        + f", WER {report.wer:.1f} %, on {counted(report.n_held_out, 'recording')} of held-out "
+        "texts",
     }
     if report.excluded:
         facts["left out"] = ", ".join(

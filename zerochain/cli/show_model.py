@@ -31,7 +31,7 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
 
 
 def _equal_error_rate(training: Mapping[str, Any]) -> str:
-    """How well a speaker encoder tells speakers apart."""
+    """How well a speaker encoder distinguishes speakers."""
     from zerochain.cli.speakers import verdict  # it imports torch
 
     return verdict(training["held"], training["verification"])

@@ -42,12 +42,12 @@ def train(
 ) -> None:
     """Train a speaker encoder on the speaker labels of a CORPUS: recordings to voice vectors.
 
-    It is tested on speakers held out from training, or, with fewer than ten in all, on utterances
-    held out: whether two pieces of about 2.5 s are of one speaker. Interrupted, it goes on where
-    it stopped when the same command is given again.
+    The test is whether two pieces of about 2.5 s are of the same speaker. It is on speakers held
+    out from training or, with fewer than ten in all, on held-out utterances. If training is
+    interrupted, the same command continues it.
 
-    Score an inverter that is conditioned by an encoder with another one: train it with another
-    --seed.
+    To score an inverter that is conditioned on a speaker encoder, use a second encoder, trained
+    with another --seed.
     """
     report = train_speaker_encoder(
         corpus, out, split=split, config=config, recipe=recipe, running=running

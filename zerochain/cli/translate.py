@@ -51,7 +51,7 @@ beam_option = click.option(
     type=click.IntRange(min=1),
     default=Search.beam,
     show_default=True,
-    help="Hypotheses that are kept: 5 is better and slower, 1 takes the likeliest unit each time.",
+    help="Hypotheses kept in beam search; 5 is better and slower, 1 is greedy decoding.",
 )
 
 
@@ -71,7 +71,7 @@ beam_option = click.option(
     type=(PATH, FILE, FILE),
     multiple=True,
     metavar="SOURCE TARGET_UNITS PAIRS",
-    help="More of the same: another source language, say. Repeatable.",
+    help="Further training data, such as another source language. Can be repeated.",
 )
 @corpora_option
 @click.option("--split", help="Only the pairs of this split of --corpus.")
@@ -116,12 +116,12 @@ def train(
 ) -> None:
     """Train a translator from SOURCE (a features folder or a unit file) to TARGET_UNITS.
 
-    PAIRS has the utterances that are translations of each other; for the other direction give the
-    same pairs, and exchange source and target. Some pairs are held out to decide when to stop, by
-    their unit-BLEU. Interrupted, it goes on where it stopped when the same command is given again.
+    PAIRS lists the utterances that are translations of each other; for the other direction give the
+    same pairs, and exchange source and target. Training stops when the unit-BLEU of held-out
+    pairs no longer improves. If it is interrupted, the same command continues it.
 
     \b
-    Recordings without pairs help as well:
+    Recordings without pairs can be used too:
     translate pretrain en.parquet --out pretrained/en, and es; then --start-from both
     translate decode translators/es-en es.parquet --sample 5 --out made.en.parquet;
       then --pseudo made.en.parquet es.parquet, where SOURCE is units
@@ -172,7 +172,9 @@ def _parallel(
 def _part_of(corpora: tuple[Path, ...], split: str | None) -> Part | None:
     """The part that --corpus and --split name; None without them."""
     if bool(corpora) != (split is not None):
-        raise click.BadParameter("--split and --corpus go together: whose split is it?")
+        raise click.BadParameter(
+            "--split requires --corpus, whose splits are meant, and --corpus requires --split"
+        )
     return None if split is None else Part(corpora, split)
 
 
@@ -225,11 +227,11 @@ def pretrain(
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
-    help="Draw each unit from this many of the likeliest instead, from --seed.",
+    help="Sample each unit from this many of the most probable ones instead, with --seed.",
 )
-@click.option("--id", "ids", multiple=True, help="Translate this utterance alone. Repeatable.")
+@click.option("--id", "ids", multiple=True, help="Translate only this utterance. Can be repeated.")
 @corpora_option
-@click.option("--split", help="Translate this split of --corpus alone.")
+@click.option("--split", help="Translate only this split of --corpus.")
 @click.option(
     "--attention",
     type=FOLDER,
@@ -259,7 +261,9 @@ def decode(
 ) -> None:
     """Translate SOURCE, a features folder or a unit file like the TRANSLATOR's, into units."""
     if sample is not None and beam > 1:
-        raise click.BadParameter("--beam is for the best translation, --sample for varied ones")
+        raise click.BadParameter(
+            "--beam and --sample exclude each other: best or varied translations"
+        )
     done = translate_files(
         translator,
         source,
@@ -304,8 +308,10 @@ def decode(
     type=FOLDER,
     help="The unit model of the source, where the translator takes units.",
 )
-@click.option("--voice", help="Voice of the output; not needed where the inverter has one voice.")
-@click.option("--like", type=FILE, help="Speak like this recording; takes --speakers.")
+@click.option("--voice", help="Voice of the output; not needed if the inverter has only one.")
+@click.option(
+    "--like", type=FILE, help="Speak in the voice of this recording; requires --speakers."
+)
 @click.option(
     "--speakers", type=FOLDER, help="The speaker encoder that the inverter was trained with."
 )
@@ -337,7 +343,7 @@ def speech(
 ) -> None:
     """Speak the translation of a RECORDING with an INVERTER, into the WAV called OUT."""
     if (like is None) != (speakers is None) or (like is not None and voice is not None):
-        raise click.BadParameter("--like and --speakers go together, and without --voice")
+        raise click.BadParameter("--like requires --speakers, and excludes --voice")
     made = translate_recording(
         translator,
         inverter,

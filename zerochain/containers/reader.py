@@ -23,7 +23,7 @@ BLOCK = 57_600
 RATES = (1_000, 1_000_000)
 """Hz. Below 1 kHz there is no speech; above 1 MHz no recordings exist."""
 MOST_CHANNELS = 256
-_UNKNOWN = 1 << 60  # libsndfile gives 2^63 - 1 samples for a FLAC of unknown length
+_UNKNOWN = 1 << 60  # samples; libsndfile reports 2^63 - 1 for a FLAC of unknown length
 _REFUSALS = (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError)
 
 

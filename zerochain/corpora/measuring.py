@@ -100,7 +100,7 @@ def why_not(error: Exception) -> str:
         case InputError():
             return error.found
         case MemoryError():
-            return "there is too little memory to decode it"
+            return "there is not enough memory to decode it"
         case OSError():
             return f"can't be opened ({error.strerror or error})"
         case _:

@@ -1,4 +1,4 @@
-"""VQ-CPC units: codes from which the next steps are told apart from others by the same speaker.
+"""VQ-CPC units: codes that predict the next steps, among negatives from the same speaker.
 
 Vector-quantised contrastive predictive coding (van Niekerk, Nortje and Kamper 2020): a causal
 context network over codes predicts the codes of the next steps; the loss, InfoNCE (van den Oord et
@@ -39,13 +39,13 @@ class CPCConfig(Config):
     """What VQ-CPC is built from and what it is trained for; the recipe says how long and how."""
 
     published: bool = False
-    """The network of van Niekerk et al. 2020, but for their LSTM and their random codebook.
+    """The network of van Niekerk et al. 2020, except for their LSTM and their random codebook.
 
     It had 512 units, a stride of 2 and log-mel features."""
     encoder: Literal["narrow", "conv"] = "narrow"
-    """Whether a latent depends on hardly more than its own frames, or on its neighbours as well."""
+    """Whether a latent depends on few more than its own frames (narrow), or on its neighbours."""
     width: int = Field(256, ge=1, le=65_536)
-    """Channels of a layer."""
+    """Channels per layer."""
     n_layers: int = Field(4, ge=0, le=256)
     """Layers of one step each or, with encoder conv, residual blocks of two convolutions."""
     codebook_dim: int = Field(64, ge=1, le=65_536)
@@ -53,17 +53,17 @@ class CPCConfig(Config):
     context_dim: int = Field(256, ge=1, le=4096)
     """Dimensions of the context network, a GRU."""
     n_predictions: int = Field(6, ge=1, le=128)
-    """Steps ahead that are predicted."""
+    """Number of steps ahead that are predicted."""
     negatives: Negatives = "speaker"
-    """Where negatives are drawn from: those of another speaker would teach who speaks."""
+    """Where negatives are drawn from; those of other speakers make latents encode the speaker."""
     n_negatives: int = Field(17, ge=1, json_schema_extra={"option": "--n-negatives"})
-    """Negatives for each prediction."""
+    """Negatives per prediction."""
     n_per_group: int = Field(8, ge=1, json_schema_extra={"option": "--group-size"})
-    """Segments of a batch that take negatives from each other."""
+    """Segments of a batch that are each other's negatives."""
     quantise: bool = Field(True, json_schema_extra={"option": "--quantise/--continuous"})
-    """Predict codes, or latents of which K-Means makes units in the end."""
+    """Predict codes, or unquantised latents, which K-Means clusters after training."""
     warm_up_steps: int = Field(0, ge=0)
-    """Steps without quantisation, after which K-Means makes the first codebook."""
+    """Steps without quantisation, after which K-Means initialises the codebook."""
     decay: float = Field(0.99, gt=0, lt=1)
     """Decay per step of the codebook's moving averages."""
     commitment: float = Field(0.25, ge=0)
@@ -71,13 +71,13 @@ class CPCConfig(Config):
     restart_below: float = Field(0.03, ge=0, lt=1)
     """Usage of a unit, relative to the mean usage, below which its vector is reinitialised."""
     latents: Literal["encoder", "context"] = "encoder"
-    """What units are found in: a step's latent, or the GRU's state after all steps so far."""
+    """The vectors that units are discovered in: latents, or the GRU's states after each step."""
     codebook_from: Literal["training", "kmeans"] = "training"
-    """The final codebook: as trained, or K-Means of the latents; of contexts always K-Means."""
+    """The final codebook: as trained, or K-Means of the latents; for contexts always K-Means."""
     augmentation: AugmentationOptions | None = Field(
         None, json_schema_extra={"option": "--augment"}
     )
-    """Make the past and the future of each segment sound like two speakers."""
+    """Change the voice of each segment's past and future differently, as if by two speakers."""
     n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
     """Length of a training segment in frames."""
 
@@ -85,7 +85,7 @@ class CPCConfig(Config):
 
     @property
     def codebook_made_by(self) -> Literal["training", "kmeans"]:
-        """Where the units' codebook is really from: contexts and plain latents were given none."""
+        """How the units' codebook is made: contexts and unquantised latents have no trained one."""
         trained = self.quantise and self.latents == "encoder"
         return self.codebook_from if trained else "kmeans"
 

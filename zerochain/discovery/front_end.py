@@ -37,7 +37,7 @@ _ATTENUATION_FRAMES = 200_000  # that the directions are found on
 
 
 class FrontEndOptions(Config):
-    """How features are prepared before units are found in them."""
+    """How features are prepared before units are discovered in them."""
 
     normalisation: Literal["auto", NormalisationKind] = "auto"
     """Mean and variance normalisation of the features; auto is speaker where speakers are known,

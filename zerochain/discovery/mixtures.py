@@ -55,7 +55,7 @@ class MixtureConfig(Config):
     """It stops as well once a round gains less than this, in nats per frame."""
     # Beside variances that are smaller still, single precision is too coarse.
     variance_floor: float = Field(1e-3, ge=1e-6)
-    """Part of each dimension's overall variance that is added to the components' variances.
+    """Fraction of each dimension's overall variance that is added to the components' variances.
 
     It is scikit-learn's reg_covar, in units of the overall variance."""
 
@@ -64,7 +64,7 @@ class DPGMMConfig(MixtureConfig):
     """How a Dirichlet-process mixture is fitted."""
 
     concentration: float | None = Field(None, gt=0, json_schema_extra={"default": "1 / K"})
-    """Concentration of the Dirichlet process: more of it leaves more components in use."""
+    """Concentration of the Dirichlet process; the higher, the more components stay in use."""
 
 
 @dataclass(frozen=True)

@@ -30,16 +30,17 @@ _ROUNDS = 40
 
 
 class SegmentationOptions(Config):
-    """What of a unit model's segmentation is to change; None leaves what the model has."""
+    """Changes of a unit model's segmentation; None keeps the model's own setting."""
 
     penalty: float | None = Field(None, ge=0)
-    """Price of a segment, in mean distortions: units become segments with durations."""
+    """Penalty per segment, as a multiple of the mean distortion: units become segments with
+    durations."""
     bitrate: float | None = Field(None, gt=0)
-    """Choose the penalty: bit/s of segments of the speech at hand."""
+    """Choose the penalty so that segments have this bit rate, in bit/s, on the given speech."""
     min_duration: int | None = Field(None, ge=1)
-    """Steps that a segment lasts at least."""
+    """Minimum duration of a segment, in steps."""
     max_duration: int | None = Field(None, ge=1)
-    """Steps that a segment lasts at most."""
+    """Maximum duration of a segment, in steps."""
 
     @model_validator(mode="after")
     def _one_price(self) -> Self:
@@ -126,8 +127,8 @@ def penalty_for_bitrate(
         have no higher rate than the target without any.
 
     Raises:
-        InputError: a target that is no positive number, or one that even the longest segments
-            exceed (one an utterance, where `max_duration` is None).
+        InputError: a target that is not a positive number, or one that even the longest segments
+            exceed (one per utterance, if `max_duration` is None).
     """
     if not (math.isfinite(target) and target > 0):
         raise InputError(f"bitrate={target} must be above 0")
@@ -168,7 +169,7 @@ def segment_rates(unit_file: UnitFile, durations_s: Mapping[str, float]) -> str:
     without = "without a penalty " if unit_file.durations is None else ""
     return (
         f"{without}{_bits(units) / seconds:.1f} bit/s of segments, {_bits(timed) / seconds:.1f} "
-        f"with their durations, {lasts.mean() * unit_file.step_ms:.0f} ms a segment"
+        f"with their durations, {lasts.mean() * unit_file.step_ms:.0f} ms per segment"
     )
 
 

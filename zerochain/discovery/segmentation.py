@@ -87,7 +87,7 @@ def segment(
     _check(price, min_duration, max_duration)
     if costs.ndim != 2 or costs.size == 0:
         raise InputError(
-            f"costs of shape {costs.shape} are no (T, K) of at least one step and unit"
+            f"costs of shape {costs.shape} are not (T, K) with at least one step and unit"
         )
     if not (math.isfinite(costs.min()) and math.isfinite(costs.max())):
         raise InputError(

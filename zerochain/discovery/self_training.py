@@ -49,7 +49,7 @@ class SelfTrainingConfig(Config):
     """The classifier, its teachers and how many rounds there are."""
 
     width: int = Field(128, ge=1, le=65_536)
-    """Channels of a layer."""
+    """Channels per layer."""
     n_blocks: int = Field(4, ge=0, le=256)
     """Residual blocks."""
     tail: Tail = "none"
@@ -57,24 +57,24 @@ class SelfTrainingConfig(Config):
     instance_norm: bool = False
     """Normalise the bottleneck's mean and variance per utterance."""
     dim: int = Field(64, ge=1, le=65_536, json_schema_extra={"option": "--bottleneck"})
-    """Dimensions of the bottleneck, in which units are found."""
+    """Dimensions of the bottleneck, in which units are discovered."""
     n_targets: int | None = Field(None, ge=2, json_schema_extra={"option": None})
     """Units of the first teacher; None is as many as the model's."""
     teacher_context: int = Field(4, ge=0, json_schema_extra={"option": None})
-    """Frames on each side that the first teacher, K-Means, is given."""
+    """Frames on each side in the input of the first teacher, K-Means."""
     teacher_components: int = Field(40, ge=1, json_schema_extra={"option": None})
     """Principal components of those frames."""
     teacher_penalty: float = Field(1.0, ge=0)
-    """Price of a segment of the teachers' labels, in mean distortions: above 0 they change less
-    often."""
+    """Penalty per segment of the teachers' labels, as a multiple of the mean distortion: the
+    higher, the less often labels change."""
     rounds: int = Field(1, ge=1)
-    """Rounds at most; fewer if units become less robust to a change of voice."""
+    """Maximum number of rounds; fewer if units become less robust to a change of voice."""
     label_smoothing: float = Field(0.1, ge=0, lt=1, json_schema_extra={"option": None})
-    """Part of the probability that is spread over all labels."""
+    """Probability that is distributed over all labels."""
     augmentation: AugmentationOptions | None = Field(
         AugmentationOptions(tilt_db=1.5), json_schema_extra={"option": "--augment"}
     )
-    """Train on speech as other vocal tracts and rooms would have it."""
+    """Change the vocal tract and the room of the speech in training."""
     n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
     """Length of a training segment in frames."""
 

@@ -51,7 +51,7 @@ class VQVAEConfig(Config):
     """1-D convolutions, or all of Tjandra et al. 2019: a 2-D encoder, and by default no EMA,
     restarts, jitter or k-means start. The decoder mirrors the encoder."""
     width: int = Field(256, ge=1, le=65_536)
-    """Channels of a layer."""
+    """Channels per layer."""
     n_blocks: int = Field(4, ge=0, le=256)
     """Residual blocks of encoder and decoder; only with encoder conv."""
     tail: Tail = "none"

@@ -123,7 +123,7 @@ class Symbols:
         self.first = ""
 
     def add(self, name: str, vectors: NDArray[np.float64]) -> None:
-        """Number an utterance's lines (T, D)."""
+        """Assign codes to the lines (T, D) of an utterance."""
         # + 0.0: a negative zero is the same number. Keys of 16 bytes: vectors may be long.
         keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in vectors + 0.0]
         codes = [self.codes.setdefault(key, len(self.codes)) for key in keys]

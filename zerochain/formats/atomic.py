@@ -221,7 +221,7 @@ def one_version(folder: Path, read: Callable[[], T]) -> T:
     raise InputError(
         "was replaced again and again while it was read",
         path=folder,
-        cause="another process writes it all the time",
+        cause="another process keeps writing it",
         remedy="wait until that process has ended",
     )
 

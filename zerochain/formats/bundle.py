@@ -122,7 +122,7 @@ def opened_as(what: str, folder: Path, remedy: str) -> Iterator[None]:
 
 def _unusable(what: str, folder: Path, remedy: str, said: str) -> InputError:
     return InputError(
-        f"is no {what} that can be used: {said}",
+        f"is not a valid {what}: {said}",
         path=folder,
         cause="it was edited, or made by another version of zerochain",
         remedy=remedy,

@@ -42,7 +42,7 @@ def is_inside(path: Path, root: Path) -> bool:
 
 
 def check_inside(path: Path, root: Path, what: str = "folder") -> None:
-    """Raise InputError where a path leads out of `root` by a link, or is no file or folder."""
+    """Raise InputError if a path leads out of `root` by a link, or isn't a file or folder."""
     if not is_inside(path, root):
         raise InputError(
             f"is a link out of the {what}",

@@ -25,8 +25,14 @@ from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.bundle import Bundled
 from zerochain.formats.units import UnitFile
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.f0_vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig, n_units_of
-from zerochain.modules.vqvae import CollapseWarning
+from zerochain.modules.vqvae import (
+    STRIDE,
+    CollapseWarning,
+    F0Errors,
+    F0Vqvae,
+    F0VqvaeConfig,
+    n_units_of,
+)
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit

@@ -28,8 +28,8 @@ from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile
 from zerochain.inversion.pitch import check_contour, resampled
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.f0_vqvae import F0Errors
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
+from zerochain.modules.vqvae import F0Errors
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, fit
@@ -200,7 +200,7 @@ def whole_steps(durations: NDArray[np.float64], total: float) -> NDArray[np.int3
 
 
 def frames_per_step(step_ms: float) -> int:
-    """How many frames of at most 10 ms a step consists of."""
+    """The number of frames of at most 10 ms in a step."""
     return math.ceil(step_ms / _FRAME_MS)
 
 

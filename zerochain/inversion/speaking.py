@@ -289,7 +289,7 @@ def _voice(model: Inverter, speaking: Speaking, device: str) -> Voice:
         return model.voice(speaking.voice)
     if like is None or speakers is None or speaking.voice is not None:
         raise InputError(
-            "a voice like a recording's takes the recording and the speaker encoder, and no name",
+            "like= requires speakers=, and excludes voice=",
             remedy="give like=RECORDING and speakers=BUNDLE, or voice=NAME",
         )
     model.check_n_reference()

@@ -82,8 +82,8 @@ class AdversaryConfig(Config):
     width: int = Field(16, ge=1, json_schema_extra={"option": "--adversary-width"})
     """Channels of the discriminator's first layer."""
     n_frames: int = Field(32, ge=1, json_schema_extra={"option": "--adversary-frames"})
-    """Frames in the middle of each training segment that the discriminator looks at: it costs
-    more than the inverter."""
+    """Frames in the middle of each training segment that are the discriminator's input; it takes
+    more time than the inverter."""
     learning_rate: float = Field(4e-4, gt=0, json_schema_extra={"option": None})
     """Of the discriminator."""
 
@@ -95,14 +95,14 @@ class AdversaryConfig(Config):
 
 
 class SpectralConfig(Config):
-    """What an inverter that predicts spectrograms is made of; unit means have a scale alone."""
+    """Settings of an inverter that predicts spectrograms; unit means only have a scale."""
 
     width: int = Field(256, ge=8, multiple_of=8)
-    """Channels of a layer, a multiple of 8; published: 1024 --plain."""
+    """Channels per layer, a multiple of 8; published: 1024, with --plain."""
     scale: Literal["log", "linear"] = "log"
-    """Which magnitudes it predicts."""
+    """Scale of the magnitudes that it predicts."""
     correct_means: bool = Field(True, json_schema_extra={"option": "--correct-means/--plain"})
-    """Correct each unit's mean spectrum, or predict without it as published."""
+    """Predict the difference from each unit's mean spectrum, or all of it, as published."""
     n_frames: int = Field(128, ge=1, json_schema_extra={"option": None})
     """Frames of a training segment."""
     adversary: AdversaryConfig = Field(AdversaryConfig(), json_schema_extra={"option": None})

@@ -324,7 +324,7 @@ def voice_data(material: Material, options: SpectrogramOptions) -> VoiceData:
     repeat, remainder = divmod(step, options.hop)
     if remainder or repeat == 0:
         raise InputError(
-            f"a unit lasts {units.step_ms:g} ms, which is no multiple of {FRAME_MS:g} ms",
+            f"a unit lasts {units.step_ms:g} ms, which is not a multiple of {FRAME_MS:g} ms",
             cause="the unit model's features have an unusual step",
             remedy="use features of --step-ms 10, or another stride",
         )

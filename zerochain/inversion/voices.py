@@ -1,8 +1,8 @@
 """Voices: by name, or any voice from a recording of it.
 
 A network knows a voice by its number, or by a speaker encoder's vector of its recordings
-(x-vectors as in Jia et al. 2018), which works for voices that training never met. Pitch is moved
-between voices by the mean and deviation of log F0 of each.
+(x-vectors as in Jia et al. 2018), which works for voices that are unseen in training. Pitch is
+converted between voices by the mean and deviation of each one's log F0.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, fit_prosody, frames_per_step
 from zerochain.inversion.voice_data import Material
 from zerochain.inversion.voices import F0, Voice
-from zerochain.modules.convnext import SourceFilterConfig, SourceFilterGenerator
 from zerochain.modules.discriminators import (
     Discriminators,
     MelLoss,
@@ -45,9 +44,16 @@ from zerochain.modules.discriminators import (
     halves,
     multi_resolution_loss,
 )
-from zerochain.modules.excitation import Start, at, starts
-from zerochain.modules.f0_vqvae import STRIDE, F0VqvaeConfig
-from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.generators import (
+    HiFiGANConfig,
+    HiFiGANGenerator,
+    SourceFilterConfig,
+    SourceFilterGenerator,
+    Start,
+    at,
+    starts,
+)
+from zerochain.modules.vqvae import STRIDE, F0VqvaeConfig
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit, weights_id
@@ -76,16 +82,16 @@ class WaveformConfig(Config):
     width: int | None = Field(
         None, ge=1, json_schema_extra={"default": "256; of hifigan the published 512"}
     )
-    """Channels."""
+    """Channels per layer; for hifigan, of the first one."""
     adversary: Literal["none", "multi-resolution", "multi-period"] = "none"
     """Discriminators; multi-period (and multi-scale) is the published one, for GPUs.
 
     Five periods and three scales. With an adversary, all steps are taken, and the last weights are
     kept."""
     adversary_width: float = Field(1.0, gt=0, le=1)
-    """Scales the discriminators' channels."""
+    """Factor of the discriminators' numbers of channels."""
     adversary_from: int = Field(0, ge=0)
-    """Steps without the adversary at first."""
+    """Number of steps before training with the adversary begins."""
     mel_weight: float = Field(45.0, gt=0, json_schema_extra={"option": None})
     """Of the log-mel distance."""
     feature_matching_weight: float = Field(2.0, ge=0, json_schema_extra={"option": None})

@@ -1,10 +1,11 @@
-"""A recogniser of characters, which measures how intelligible speech is.
+"""A recogniser of characters, to measure how intelligible speech is.
 
-Log-mel frames, convolutions and a bidirectional GRU, trained by connectionist temporal
-classification (CTC, Graves et al. 2006) on a corpus with transcripts. It is decoded greedily and
-without a language model, which would correct the very errors that are to be counted. Its own error
-rates on real speech are measured on texts outside its training and kept with it: an error rate of
-synthesised speech means little without them.
+Connectionist temporal classification (CTC; Graves et al. 2006), trained on a corpus with
+transcripts. Decoding is greedy and without a language model, which would correct the very errors
+that the recogniser is there to count. Its error rates on recordings held out from training are part
+of its bundle: scores of synthesised speech are to be read beside them.
+
+From top to bottom: the recogniser, the task, config and recipe, training.
 """
 
 from __future__ import annotations
@@ -48,16 +49,16 @@ Frames = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Recogniser(Bundled):
-    """Recordings → text, as `text.plain` writes it.
+    """Recordings → text, normalised as by `text.plain`.
 
-    Each utterance's frames are normalised by their own mean and deviation, so that neither level
-    nor channel matters.
+    Log-mel frames are normalised to mean 0 and variance 1 over each utterance, so that neither
+    level nor channel matters; then follow convolutions and a bidirectional GRU.
 
     Attributes:
         network: frames → scores of the blank, which is 0, and of the characters from 1 on.
-        characters: its alphabet, each character once.
-        features: options of the frames.
-        training: how it was trained, and its error rates on real speech.
+        characters: the characters that it can output, each once.
+        features: the settings of the frames.
+        training: how it was trained, and its error rates on recordings.
     """
 
     MODEL = WHAT = "recogniser"
@@ -73,25 +74,25 @@ class Recogniser(Bundled):
     def check(self) -> None:
         sizes = self.network.config
         if (sizes.n_in, sizes.dim) != (self.features.dim, len(self.characters) + 1):
-            raise ValueError("its network has other sizes than its features and characters")
+            raise ValueError("its network doesn't fit its features or characters")
 
     @property
     def device(self) -> torch.device:
-        """Where its network lies."""
+        """The network's device."""
         return next(self.network.parameters()).device
 
     def transcribe(self, waves: Sequence[Waveform]) -> list[str]:
         """The text of each recording, mono at 16 kHz; "" where nothing is recognised.
 
         Raises:
-            InputError: an empty recording, or NaN in it.
+            InputError: a recording that is empty or contains NaN.
         """
         for wave in waves:
             if len(wave) == 0 or not np.isfinite(wave).all():
                 raise InputError(
                     f"a recording of {counted(len(wave), 'sample')}, "
                     f"{int((~np.isfinite(wave)).sum())} of them NaN, can't be recognised",
-                    cause="what made it failed",
+                    cause="the program that wrote it failed",
                 )
         extractor = SpectralExtractor(self.features, str(self.device))
         return self.transcribe_frames([extractor([wave])[0] for wave in waves])
@@ -110,29 +111,29 @@ class Recogniser(Bundled):
 
 
 def prepared(frames: Frames) -> Frames:
-    """Frames (T, D), normalised by the utterance's own mean and deviation."""
+    """Frames (T, D) of an utterance, normalised to mean 0 and variance 1."""
     return Moments.of([frames]).apply(frames)
 
 
 def output_lengths(lengths: torch.Tensor, stride: int) -> torch.Tensor:
-    """The network's output steps for these numbers of frames: ⌈length / stride⌉."""
+    """Numbers of frames (B,) → numbers of the network's steps: ⌈length / stride⌉."""
     return torch.div(lengths + stride - 1, stride, rounding_mode="floor")
 
 
 def spelled(path: NDArray[np.int64], characters: str) -> str:
-    """A path through blanks (0) and characters (from 1) as text: repeats merged, blanks dropped."""
+    """A CTC path of blanks (0) and characters (from 1) as text: repeats merged, no blanks."""
     kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
     return " ".join("".join(characters[i - 1] for i in kept if i).split())
 
 
 AUGMENTATION = AugmentationOptions(warp=0.1, tilt_db=0, noise=0.1, n_masks=2, mask_frames=10)
-"""Vocal tracts, noise, masks; spectral tilts are removed by the normalisation already."""
-_POOL = 8  # a batch is drawn from this many times its size of utterances of like lengths
+"""Changes of the vocal tract, noise and gaps; no tilt, which normalisation removes anyway."""
+_POOL = 8  # a batch is drawn from this many times its size, for similar lengths
 
 
 @dataclass(frozen=True, eq=False)
 class Transcribed:
-    """Utterances with their texts, as `text.plain` writes them."""
+    """Utterances with their texts, normalised as by `text.plain`."""
 
     features: Features
     texts: Mapping[str, str]
@@ -140,7 +141,7 @@ class Transcribed:
 
     @cached_property
     def ids(self) -> list[str]:
-        """From the shortest to the longest."""
+        """The utterances' ids, from the shortest to the longest."""
         return sorted(self.texts, key=lambda name: (self.features.index[name][1], name))
 
     def batch(self, ids: Sequence[str]) -> Batch:
@@ -156,7 +157,7 @@ class Transcribed:
         }
 
     def random_ids(self, n: int, rng: np.random.Generator) -> list[str]:
-        """Utterances of like length, so that there is little padding."""
+        """Utterances of similar length, to keep padding low."""
         ids = self.ids
         size = min(len(ids), _POOL * n)
         start = int(np.clip(rng.integers(len(ids)) - size // 2, 0, len(ids) - size))
@@ -185,7 +186,7 @@ class RecogniserTask:
         self._augment = Augmentation.of(AUGMENTATION, SPEECH.kind, SPEECH.model_dump())
 
     def batch(self, step: int, process: int) -> Batch:
-        """Random utterances of like length, each randomly augmented."""
+        """Random utterances of similar length, each randomly augmented."""
         seeds = (self._config.seed, step, process)
         rng = np.random.default_rng(seeds)
         batch = self._train.batch(self._train.random_ids(self._config.batch_size, rng))
@@ -201,9 +202,9 @@ class RecogniserTask:
         return {"train_loss": loss}
 
     def validate(self, network: nn.Module) -> Row:
-        """The loss on the held-out utterances, and the character error rate in %."""
+        """The loss per character and the character error rate in %, on held-out utterances."""
         total, valid = 0.0, self._valid
-        recognised: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for group in like_lengths([valid.features.index[n][1] for n in valid.ids], _BATCH_FRAMES):
             names = [valid.ids[i] for i in group]
             batch = {k: v.to(self._device) for k, v in valid.batch(names).items()}
@@ -211,10 +212,8 @@ class RecogniserTask:
             total += float(self._ctc(scores, batch).sum())
             steps = output_lengths(batch["lengths"], self._stride)
             for name, path, n in zip(names, scores.argmax(dim=-1).cpu(), steps, strict=True):
-                recognised[name] = spelled(path[:n].numpy(), valid.characters)
-        wrong = error_rate(
-            [recognised[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids]
-        )
+                texts[name] = spelled(path[:n].numpy(), valid.characters)
+        wrong = error_rate([texts[n] for n in valid.ids], [[valid.texts[n]] for n in valid.ids])
         n_characters = sum(map(len, valid.texts.values()))
         return {"valid_loss": total / n_characters, "valid_cer_%": wrong.value}
 
@@ -233,7 +232,7 @@ class RecogniserTask:
 
 
 def n_steps_needed(text: str) -> int:
-    """The fewest steps that CTC needs for a text: equal neighbours have a blank between them."""
+    """The minimum number of CTC steps for a text: equal neighbours need a blank between them."""
     codes = np.array([ord(c) for c in text], np.int64)
     return len(text) + int((np.diff(codes) == 0).sum())
 
@@ -254,43 +253,45 @@ RECIPE = Recipe(
     validate_every=200,
     patience=5,
 )
-"""An hour of read speech in minutes on a CPU."""
+"""Takes minutes on a CPU for an hour of read speech."""
 STRIDE = 2
-"""20 ms: there are up to 20 characters per second, and equal neighbours need a blank between."""
+"""A step of 20 ms: speech has up to 20 characters per second, and equal neighbours need a blank
+between them."""
 _VALID = 0.05
 
 
 class RecogniserConfig(Config):
-    """What a recogniser is built from, and what it is tested on."""
+    """The sizes of a recogniser, and what it is tested on."""
 
     held_out: float = Field(0.1, gt=0, le=0.5)
-    """Fraction of the different texts that its error rates are measured on. All recordings of a
-    text are held out together.
+    """Fraction of the distinct texts that is held out to measure its error rates, with all their
+    recordings.
 
     Another twentieth of the texts decides when training stops."""
     width: int = Field(192, ge=2)
-    """Channels of a layer."""
+    """Channels per layer."""
     n_blocks: int = Field(2, ge=0)
     """Residual blocks of two convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserTraining(Outcome):
-    """How a recogniser's training went, and its error rates."""
+    """The outcome of a recogniser's training, and its error rates."""
 
     n_characters: int
     n_utterances: int
-    """That it was trained on."""
+    """In training."""
     minutes: float
     excluded: Mapping[str, int]
-    """Why utterances were left out → how many."""
+    """Reason → number of utterances that were left out."""
     seconds: float
     cer: float
-    """In %, on recordings held out from training and from the choice of when to stop."""
+    """In %, on recordings held out from training and from validation."""
     cer_interval: tuple[float, float] | None
     wer: float
     n_held_out: int
-    """Utterances that `cer` and `wer` rest on: their speakers may be known, their texts are not."""
+    """Utterances that `cer` and `wer` are measured on: their texts are unseen in training, their
+    speakers may not be."""
 
 
 def train_recogniser(
@@ -304,15 +305,15 @@ def train_recogniser(
 ) -> RecogniserTraining:
     """Train a recogniser of characters on a corpus's texts and save it as the bundle `out`.
 
-    The checkpoint and log.csv stand beside it in `<out>.training`; called again, training goes on
-    from there with the same result.
+    The checkpoint and log.csv are beside it in `<out>.training`. If training was interrupted, the
+    same call continues it, with the same result.
 
     Args:
-        split: train and test on this split alone.
-        config: None is the default one.
+        split: train and test on this split only.
+        config: None for the default.
 
     Raises:
-        InputError: no transcripts, fewer than three different texts, or divergence.
+        InputError: no transcripts, fewer than three distinct texts, or divergence.
     """
     config, running = config or RecogniserConfig(), (running or Running()).beside(out)
     whole = read_corpus(corpus)
@@ -367,7 +368,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
     known = {name: text for name, text in texts.items() if text}
     if not known:
         raise InputError(
-            f"corpus {corpus.name!r} has no transcripts to train on",
+            f"corpus {corpus.name!r} has no transcripts to train a recogniser on",
             path=corpus.folder,
             cause="it was imported without a table, or its column 'text' is empty",
             remedy="import it again with a table that has a column 'text'",
@@ -376,7 +377,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
 
 
 def _possible(features: Features, texts: Mapping[str, str]) -> tuple[dict[str, str], int]:
-    """Without utterances that are too short for their texts, and how many those are."""
+    """The utterances that are long enough for their texts, and the number of the others."""
     fits = possible(features, texts, STRIDE)
     kept = {name: text for (name, text), fit in zip(texts.items(), fits, strict=True) if fit}
     return kept, len(texts) - len(kept)
@@ -385,13 +386,13 @@ def _possible(features: Features, texts: Mapping[str, str]) -> tuple[dict[str, s
 def _divided(
     features: Features, texts: Mapping[str, str], characters: str, held_out: float
 ) -> dict[str, Transcribed]:
-    """Training, validation and test, of different texts."""
+    """Training, validation and test sets, which share no text."""
     distinct = sorted(set(texts.values()))
     if len(distinct) < 3:
         raise InputError(
-            f"{counted(len(distinct), 'different text')} in "
-            f"{counted(len(texts), 'utterance')} that are long enough for them",
-            cause="training, its end and the test each need a text of their own; or the texts "
+            f"only {counted(len(distinct), 'distinct text')} in "
+            f"{counted(len(texts), 'utterance')} long enough for them",
+            cause="training, validation and test each need texts of their own; or the texts "
             "belong to other recordings",
             remedy="give more recordings, with their own texts",
         )
@@ -407,7 +408,7 @@ def _divided(
 
 def _errors(recogniser: Recogniser, test: Transcribed) -> tuple[Estimate, Estimate]:
     """Character and word error rates."""
-    recognised = recogniser.transcribe_frames([test.features[name] for name in test.ids])
+    outputs = recogniser.transcribe_frames([test.features[name] for name in test.ids])
     texts = [test.texts[name] for name in test.ids]
-    words = error_rate([text.split() for text in recognised], [[text.split()] for text in texts])
-    return error_rate(recognised, [[text] for text in texts]), words
+    words = error_rate([text.split() for text in outputs], [[text.split()] for text in texts])
+    return error_rate(outputs, [[text] for text in texts]), words

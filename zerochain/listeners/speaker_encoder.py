@@ -1,10 +1,10 @@
-"""A speaker encoder: recordings → vectors whose cosine is higher the more alike two voices are.
+"""A speaker encoder: recordings → vectors whose cosine measures how similar two voices are.
 
 A small ECAPA-TDNN (Desplanques et al. 2020) on log-mel frames, trained on a corpus's own speaker
 labels with additive-margin softmax (Wang et al. 2018), as x-vectors are (Snyder et al. 2018). It is
-tested by speaker verification: the equal error rate (EER) of pairs of pieces of about 2.5 s, of
-speakers held out from training where there are enough of them. Inverters are conditioned on its
-vectors, and converted speech is scored by those of another one.
+tested by speaker verification: the equal error rate (EER) of pairs of pieces of about 2.5 s, from
+speakers held out from training if there are enough of them. Inverters are conditioned on its
+vectors, and converted speech is scored with those of a second encoder.
 
 From top to bottom: the config and recipe, the encoder, training, testing.
 """
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from zerochain.metrics.speakers import Verification
 
 SHORTEST_S = 0.5
-"""Shorter recordings don't tell voices apart."""
+"""Shorter recordings don't represent a voice."""
 SPEECH = SpectralOptions(kind="log-mel")
 RECIPE = Recipe(
     max_steps=600,
@@ -53,36 +53,36 @@ RECIPE = Recipe(
     validate_every=100,
     patience=8,
 )
-"""An hour of speech in minutes on a CPU."""
+"""Takes minutes on a CPU for an hour of speech."""
 _CROP_FRAMES = (100, 300)  # one to three seconds
 _MOST_VALIDATIONS = 512  # pieces
 _BATCH_FRAMES = 16_384
-_LONGEST_FRAMES = 6_000  # encoded at once: memory stays bounded
+_LONGEST_FRAMES = 6_000  # encoded at once, to bound the memory
 Frames = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 
 
 class SpeakerConfig(Config):
-    """What a speaker encoder is built from, and what it is tested on."""
+    """The sizes of a speaker encoder, and what it is tested on."""
 
     held_out: float = Field(0.1, gt=0, le=0.5)
-    """Part of the speakers that it is tested on, three at least; needs ten speakers.
+    """Fraction of the speakers that is held out for the test, at least three; needs ten speakers.
 
-    With fewer than ten, it is tested on a tenth of everybody's utterances."""
+    With fewer than ten, it is tested on a tenth of each speaker's utterances."""
     width: int = Field(128, ge=1)
-    """Channels of a layer."""
+    """Channels per layer."""
     dim: int = Field(128, ge=1)
     """Dimensions of the vector."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpeakerEncoder(Bundled):
-    """Recordings → unit vectors (E,) whose cosine is higher the more alike two voices are.
+    """Recordings → unit vectors (E,) whose cosine measures how similar two voices are.
 
     Attributes:
         network: frames and lengths → vectors.
-        features: the frames.
-        training: how it was trained, and how good it is.
+        features: the settings of the frames.
+        training: how it was trained, and its equal error rate.
     """
 
     MODEL = "speaker-encoder"
@@ -98,12 +98,13 @@ class SpeakerEncoder(Bundled):
     def check(self) -> None:
         if self.network.config.n_in != self.features.dim:
             raise ValueError(
-                f"its network is of {self.network.config.n_in} features, not {self.features.dim}"
+                f"its network takes frames of {self.network.config.n_in} dimensions, and its "
+                f"features have {self.features.dim}"
             )
 
     @property
     def device(self) -> torch.device:
-        """Where its network lies."""
+        """The network's device."""
         return next(self.network.parameters()).device
 
     @property
@@ -115,28 +116,28 @@ class SpeakerEncoder(Bundled):
         """The voice of one recording, mono at 16 kHz: (E,), of unit length.
 
         Raises:
-            InputError: below half a second, silent, or NaN in it.
+            InputError: a recording that is shorter than half a second or silent, or contains NaN.
         """
         return np.asarray(self.embed_many([wave])[0])
 
     def embed_many(self, waves: Sequence[Waveform]) -> Vectors:
-        """As `embed`, for each of several recordings: (n, E)."""
+        """As `embed`, for n recordings: (n, E)."""
         for wave in waves:
             why = unusable(wave)
             if why is not None:
                 raise InputError(
-                    f"a recording can't be used to find a voice: {why}",
-                    cause="it was cut badly, or what made it failed",
+                    f"a recording can't be used to represent a voice: {why}",
+                    cause="it was cut badly, or the program that wrote it failed",
                     remedy="give other recordings of the speaker",
                 )
         extractor = SpectralExtractor(self.features, str(self.device))
         return self.embed_frames([extractor([wave])[0] for wave in waves])
 
     def voice(self, waves: Iterable[Waveform]) -> Vectors:
-        """The mean voice of those recordings that can be used: (E,), of unit length.
+        """The mean voice of all usable recordings: (E,), of unit length.
 
         Raises:
-            InputError: none can.
+            InputError: no recording is usable.
         """
         reasons: Counter[str] = Counter()
         vectors = []
@@ -148,15 +149,15 @@ class SpeakerEncoder(Bundled):
                 reasons[why] += 1
         if not vectors:
             raise InputError(
-                f"none of {counted(reasons.total(), 'recording')} can be used to find a voice: "
-                f"{dict(reasons)}",
-                cause="they were cut badly, or what made them failed",
+                f"none of {counted(reasons.total(), 'recording')} can be used to represent a "
+                f"voice: {dict(reasons)}",
+                cause="they were cut badly, or the program that wrote them failed",
                 remedy="give other recordings of the speaker",
             )
         return mean_voice(np.stack(vectors))
 
     def embed_frames(self, utterances: Sequence[Frames]) -> Vectors:
-        """The same from frames, (T, D) each, in dB. Of long ones parts are averaged."""
+        """As `embed_many`, from frames in dB, (T, D) each. Long ones are averaged over parts."""
         parts = [np.array_split(x, -(-len(x) // _LONGEST_FRAMES)) for x in utterances]
         flat = [part for utterance in parts for part in utterance]
         vectors = np.zeros((len(flat), self.dim), np.float32)
@@ -176,7 +177,7 @@ def mean_voice(vectors: Vectors) -> Vectors:
 
 
 def unusable(wave: Waveform) -> str | None:
-    """Why a recording can't be used to find a voice, in a word or two; None where it can."""
+    """Why a recording can't represent a voice, in a word or two; None if it can."""
     if not np.isfinite(wave).all():
         return "NaN"
     if len(wave) < SHORTEST_S * SAMPLE_RATE:
@@ -186,20 +187,20 @@ def unusable(wave: Waveform) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerTraining(Outcome):
-    """How a speaker encoder's training went, and how good it is."""
+    """The outcome of a speaker encoder's training, and how good it is."""
 
     n_speakers: int
-    """That it was trained to tell apart."""
+    """In training."""
     n_utterances: int
     minutes: float
     excluded: Mapping[str, int]
-    """Why utterances were left out → how many."""
+    """Reason → number of utterances that were left out."""
     seconds: float
     held: Held
     """What it was tested on: speakers held out from training, or utterances of known ones."""
     held_speakers: tuple[str, ...]
     verification: Verification | None
-    """None where what was held out has no two speakers, or no two pieces of any."""
+    """None if the test set has fewer than two speakers, or no two pieces of any speaker."""
 
 
 def train_speaker_encoder(
@@ -213,12 +214,12 @@ def train_speaker_encoder(
 ) -> SpeakerTraining:
     """Train a speaker encoder on a corpus's own speakers and save it as the bundle `out`.
 
-    The checkpoint and log.csv stand beside it in `<out>.training`; called again after it was
-    interrupted, training goes on from there with the same result.
+    The checkpoint and log.csv are beside it in `<out>.training`. If training was interrupted, the
+    same call continues it, with the same result.
 
     Args:
-        split: train and test on this split alone.
-        config: None is the default one.
+        split: train and test on this split only.
+        config: None for the default.
 
     Raises:
         InputError: fewer than two speakers, too little speech, or divergence.
@@ -266,7 +267,7 @@ def train_speaker_encoder(
 
 
 def _n_parameters(network: nn.Module) -> int:
-    """Without the speakers' directions, which are of no use after training."""
+    """Number of parameters, without the speakers' directions, which only training uses."""
     return sum(p.numel() for p in network.parameters())
 
 
@@ -276,14 +277,14 @@ def _with_speakers(corpus: Corpus) -> Corpus:
         raise InputError(
             f"corpus {corpus.name!r} has no known speaker",
             path=corpus.folder,
-            cause="the import was given no speakers",
+            cause="it was imported without speakers",
             remedy="import it again with --speaker-from or a table",
         )
     return corpus.restrict(known)
 
 
 def _whole_pieces(features: Features) -> tuple[list[Piece], dict[str, int]]:
-    """The utterances that can be used, and how many others there are, by reason."""
+    """The usable utterances, and the number of the others by reason."""
     shortest = round(SHORTEST_S * 1000 / features.step_ms)
     pieces, short, silent = [], 0, 0
     for name in features.ids:
@@ -300,8 +301,8 @@ def _whole_pieces(features: Features) -> tuple[list[Piece], dict[str, int]]:
 class SpeakerTask:
     """Additive-margin softmax over the corpus's own speakers.
 
-    Every speaker is as likely as another in a batch. Validation is on other utterances of the same
-    speakers, in pieces.
+    Batches draw all speakers with equal probability. Validation is on pieces of other utterances of
+    the same speakers.
     """
 
     def __init__(
@@ -336,7 +337,7 @@ class SpeakerTask:
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
     ) -> Mapping[str, Tensor]:
-        """One step of the encoder and of the speakers' directions."""
+        """One step for the encoder and the speakers' directions."""
         cosines = networks["speakers"](batch["x"], batch["lengths"])
         loss = self._network.loss(cosines, batch["labels"]).mean()
         update("speakers", loss)
@@ -344,7 +345,7 @@ class SpeakerTask:
         return {"train_loss": loss, "accuracy": right}
 
     def validate(self, network: nn.Module) -> float:
-        """The same loss on the pieces held out."""
+        """The same loss on held-out pieces."""
         total, frames, labels = 0.0, self._valid.frames, self._valid.labels
         for group in like_lengths([len(x) for x in frames], _BATCH_FRAMES):
             x, lengths = padded([frames[i] for i in group])
@@ -356,12 +357,12 @@ class SpeakerTask:
 
 @dataclass(frozen=True, eq=False)
 class LabelledPieces:
-    """Pieces of utterances, the features that they are of, and their speakers as numbers."""
+    """Pieces of utterances with their features, and their speakers as numbers."""
 
     features: Features
     pieces: Sequence[Piece]
     speakers: Sequence[str]
-    """A piece's label is its speaker's place here."""
+    """A piece's label is its speaker's index in this list."""
 
     @property
     def frames(self) -> list[Frames]:
@@ -375,7 +376,7 @@ class LabelledPieces:
         return np.array([place[piece.speaker] for piece in self.pieces], np.int64)
 
     def crops(self) -> Crops:
-        """The features cut at the pieces' edges, not copied; "labels" are -1 between pieces."""
+        """Crops of the pieces, without copying features; "labels" are -1 between pieces."""
         starts = np.array([self.features.index[p.utterance][0] + p.start for p in self.pieces])
         ends = starts + np.array([p.n_frames for p in self.pieces])
         bounds = np.unique([0, *starts, *ends, len(self.features.frames)])
@@ -387,8 +388,8 @@ class LabelledPieces:
 def _verified(
     encoder: SpeakerEncoder, features: Features, division: Division
 ) -> Verification | None:
-    """The equal error rate on what was held out; None where it is undefined."""
-    # Late: it takes scipy, and who only encodes a recording waits for that.
+    """The equal error rate on the test set; None if it is undefined."""
+    # Imported late, as it imports scipy, which encoding a recording doesn't need.
     from zerochain.metrics.speakers import verify
 
     pieces = trial_pieces(division.test)

@@ -1,8 +1,8 @@
 """Which pieces of recordings a speaker encoder is trained, validated and tested on.
 
-Verification needs speakers that training never met, and trials of pieces of like length; a corpus
-of few speakers can only be tested on other utterances of the same ones. Everything follows from
-hashes of names, so that encoders of any seed are tested alike.
+Verification needs speakers that are unseen in training, and trials of pieces of similar length; a
+corpus of few speakers can only be tested on other utterances of the same speakers. All choices
+follow from hashes of names, so that encoders of any seed are tested on the same pieces.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from zerochain.errors import InputError, counted
 
 Held = Literal["speakers", "utterances"]
 _PIECE_FRAMES = 250
-_MOST_PIECES = 40  # of a speaker, in a test: trials grow with the square
+_MOST_PIECES = 40  # of a speaker in a test: the number of trials grows with the square
 _ENOUGH_SPEAKERS, _FEWEST_HELD, _MOST_HELD = 10, 3, 100
-_SPLIT_FRAMES = 300  # an only recording as long as this gives its end to validation
+_SPLIT_FRAMES = 300  # if a speaker's only recording is this long, its end is for validation
 
 
 class Piece(NamedTuple):
@@ -37,25 +37,25 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Division:
-    """Pieces to train on, those that decide when to stop, and those that measure how good it is."""
+    """Pieces for training, for validation and for the test."""
 
     train: list[Piece]
     valid: list[Piece]
     test: list[Piece]
     held: Held
-    """Whether the test is of speakers that training never met, or of further utterances."""
+    """Whether the test is on speakers unseen in training, or on other utterances of known ones."""
 
 
 def divide(utterances: Sequence[Piece], held_out: float) -> Division:
-    """Divide whole utterances; by their ids' hashes, so that every seed gives the same.
+    """Divide whole utterances by the hashes of their ids, independently of any seed.
 
-    With ten speakers or more, a part of them is tested: of those with several recordings at most
-    half, so that training meets enough of these as well. With fewer, a tenth of the utterances of
-    each who has four or more. Validation gets a twentieth of each speaker's others, or the end
-    of an only one.
+    With ten speakers or more, some of them are held out for the test: at most half of those with
+    several recordings, so that enough of these remain for training. With fewer, the test gets a
+    tenth of the utterances of each speaker who has four or more. Validation gets a twentieth of
+    each speaker's remaining utterances, or the end of a single one.
 
     Args:
-        held_out: part of the speakers to test, at least three of them.
+        held_out: fraction of the speakers held out for the test; they are at least three.
 
     Raises:
         InputError: fewer than two speakers, or all have a single recording below 3 s.
@@ -81,7 +81,7 @@ def divide(utterances: Sequence[Piece], held_out: float) -> Division:
         train, valid = train + learned, valid + kept
     if not valid:
         raise InputError(
-            f"each of the {len(by_speaker)} speakers has a single recording, shorter than 3 s",
+            f"each of the {len(by_speaker)} speakers has only one recording, shorter than 3 s",
             cause="the recordings were cut into words, or speakers were named by utterance",
             remedy="give several recordings of each speaker",
         )
@@ -93,8 +93,8 @@ def _check_speakers(by_speaker: dict[str, list[Piece]]) -> None:
         raise InputError(
             f"a speaker encoder can't be trained on {counted(len(by_speaker), 'known speaker')}"
             + "".join(f" ({name})" for name in by_speaker),
-            cause="it learns to tell speakers apart, so it needs at least two; or the import was "
-            "given no speakers",
+            cause="it learns to tell speakers apart, so it needs at least two; or the corpus was "
+            "imported without speakers",
             remedy="give a corpus of several speakers, or import it with --speaker-from or a table",
         )
 
@@ -114,7 +114,7 @@ def _without_some(own: list[Piece]) -> tuple[list[Piece], list[Piece]]:
 
 
 def _without_end(piece: Piece) -> tuple[list[Piece], list[Piece]]:
-    """All but the last tenth, at least a second of it; all of a short one."""
+    """All but the last tenth (at least a second), and that; all of a short piece, and nothing."""
     if piece.n_frames < _SPLIT_FRAMES:
         return [piece], []
     n = max(100, piece.n_frames // 10)
@@ -123,7 +123,7 @@ def _without_end(piece: Piece) -> tuple[list[Piece], list[Piece]]:
 
 
 def trial_pieces(utterances: Sequence[Piece], seed: int = 0) -> list[Piece]:
-    """Utterances cut into pieces of about 2.5 s, at most 40 of a speaker, drawn at random."""
+    """Utterances cut into pieces of about 2.5 s, at most 40 random ones per speaker."""
     by_speaker: dict[str, list[Piece]] = defaultdict(list)
     for whole in utterances:
         n = max(1, round(whole.n_frames / _PIECE_FRAMES))

@@ -141,7 +141,7 @@ def _with_logarithms(frames: NDArray[np.float32], kind: int) -> Floats:
     sums = p.sum(axis=1, keepdims=True)
     if (p < 0).any() or (sums == 0).any():
         raise InputError(
-            "frames that are negative or all zero are no probabilities for KL",
+            "frames that are negative or all zero are not probabilities, which KL needs",
             cause="the features are not posteriors",
             remedy="score them with distance='angular'",
         )

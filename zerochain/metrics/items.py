@@ -230,7 +230,7 @@ def _item(columns: list[str], order: list[int], where: str) -> Item:
         times = math.nan, math.nan
     if not (0 <= times[0] < times[1] < math.inf):
         raise InputError(
-            f"runs from {onset} to {offset}, which is no interval in seconds",
+            f"runs from {onset} to {offset}, which is not an interval in seconds",
             path=where,
             cause="the columns are in another order and have no header",
             remedy=f"give a header: #{' '.join(COLUMNS)}",

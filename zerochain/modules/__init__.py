@@ -1,1 +1,1 @@
-"""Networks without input or output of files."""
+"""The networks of all methods: torch modules that read and write no files."""

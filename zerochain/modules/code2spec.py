@@ -1,7 +1,7 @@
 """Networks from units to spectra: Code2Spec (Tjandra et al., Interspeech 2019, section 3) and a
 table of each unit's mean spectrum, the baseline that any network has to beat.
 
-Both take the unit of each frame, of which `n_units` is padding: what lies before and after an
+Both take the unit of each frame; the number `n_units` stands for padding before and after an
 utterance.
 """
 
@@ -15,7 +15,7 @@ from zerochain.modules.encoder import MultiScaleConv1d
 
 _SCALES = ((1, 3, 5, 7, 9, 11, 13, 15), (1, 3, 5, 7), (1, 3, 5, 7), (1, 3), (1,), (1,))
 REACH = sum(max(kernels) // 2 for kernels in _SCALES)
-"""Frames to either side that one frame's output depends on: 14."""
+"""Number of frames on either side that one frame's output depends on: 14."""
 
 
 class Code2SpecConfig(BaseModel):
@@ -26,31 +26,32 @@ class Code2SpecConfig(BaseModel):
     n_units: int = Field(ge=1, le=2**20)
     n_bins: int = Field(1025, ge=1, le=65_536)
     width: int = Field(256, ge=8, multiple_of=8, le=65_536)
-    """Channels of a layer, the total over its kernels; the default suits CPUs."""
+    """Channels per layer, in total over its kernels; the default suits CPUs."""
     n_embedding: int = Field(64, ge=1, le=65_536)
     correct_means: bool = True
-    """Whether the network corrects each unit's mean spectrum; the published one has no means."""
+    """Whether the network predicts the difference from each unit's mean spectrum, unlike the
+    published one, which has no means."""
     n_voices: int = Field(1, ge=1, le=2**20)
     n_reference: int = Field(0, ge=0, le=65_536)
-    """Dimensions of a speaker encoder's vectors; 0 where voices are known by their numbers."""
+    """Dimensions of a speaker encoder's vectors; 0 if voices are numbers."""
 
     @property
     def has_voices(self) -> bool:
-        """Whether it is conditioned on the voice."""
+        """Whether the network is conditioned on the voice."""
         return self.n_voices > 1 or self.n_reference > 0
 
 
 class Code2Spec(nn.Module):
     """Unit of each frame → normalised spectrum of each frame.
 
-    Departs from the paper in two things. A unit's vector is learned rather than copied from the
-    unit model's codebook, so that any unit file will do, of K-Means or of anything else. And,
-    unless `correct_means` is off, each unit's mean spectrum is added to the output, so that
-    training starts from the unit-means baseline instead of finding it first. Where there are
-    several voices, the vector of the one that speaks is added to each unit's.
+    It differs from the paper in two ways. A unit's vector is learned rather than copied from the
+    unit model's codebook, so that units of any model can be used, K-Means included. And, unless
+    `correct_means` is off, each unit's mean spectrum is added to the output, so that training
+    starts from the unit-means baseline instead of having to learn it first. With several voices,
+    the target voice's vector is added to each unit's.
 
-    With `REACH` frames of padding on both sides an utterance's spectrum doesn't depend on what
-    else is in the batch.
+    With `REACH` frames of padding on both sides an utterance's spectrum doesn't depend on the
+    rest of the batch.
     """
 
     def __init__(self, config: Code2SpecConfig) -> None:
@@ -81,8 +82,11 @@ class Code2Spec(nn.Module):
         """units (B, T) → spectrum (B, T, n_bins).
 
         Args:
-            voices: who speaks, where there are several: numbers of an utterance (B,) or of each
+            voices: the target voices, if there are several: one number per utterance (B,) or per
                 frame (B, T), or a speaker encoder's vectors (B, n_reference).
+
+        Raises:
+            ValueError: `voices` is missing.
         """
         x = self.embedding(units)
         if self.config.has_voices:
@@ -91,9 +95,9 @@ class Code2Spec(nn.Module):
         return y + self.means(units) if self.config.correct_means else y
 
     def _voice_vectors(self, units: Tensor, voices: Tensor | None) -> Tensor:
-        """(B, T, n_embedding): zero in padding, so that no voice reaches a neighbour's frames."""
+        """(B, T, n_embedding): zero in padding, so that no voice leaks into other utterances."""
         if voices is None:
-            raise ValueError("a network of several voices needs to know which one speaks")
+            raise ValueError("a network of several voices needs voices=, the target voice")
         vectors: Tensor = self.voice(voices)
         if len(vectors.shape) == 2:
             vectors = vectors[:, None]
@@ -101,7 +105,7 @@ class Code2Spec(nn.Module):
 
 
 class UnitMeansConfig(BaseModel):
-    """Sizes of the table; it is of one voice."""
+    """Sizes of the table, which is for one voice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -110,22 +114,22 @@ class UnitMeansConfig(BaseModel):
 
     @property
     def n_voices(self) -> int:
-        """One: a mean over several would be nobody's."""
+        """One: the mean over several voices would be that of none of them."""
         return 1
 
     @property
     def n_reference(self) -> int:
-        """0: it isn't conditioned on the voice."""
+        """0: the table is not conditioned on the voice."""
         return 0
 
     @property
     def has_voices(self) -> bool:
-        """It isn't conditioned on the voice."""
+        """False: the table is not conditioned on the voice."""
         return False
 
 
 class UnitMeans(nn.Embedding):
-    """Unit of each frame → the unit's mean normalised spectrum; of padding, the mean of all."""
+    """Unit of each frame → its mean normalised spectrum; padding → the mean over all frames."""
 
     def __init__(self, config: UnitMeansConfig) -> None:
         super().__init__(config.n_units + 1, config.n_bins)

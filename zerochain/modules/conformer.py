@@ -1,9 +1,10 @@
-"""The conformer (Gulati et al. 2020), the attention that it is made of, and its subsampling.
+"""The conformer (Gulati et al. 2020), with its attention and its subsampling.
 
-Half a feed-forward layer, self-attention, a convolution, and the other half of the feed-forward.
-Unlike the paper's, convolutions have layer rather than batch normalisation, so that an utterance
-gives the same alone and in a batch, and positions are rotary (Su et al. 2021), so that no longest
-length is learned. Beyond an utterance's end everything is zero, and no key is attended to.
+A block is half a feed-forward layer, self-attention, a convolution, and a second half of a
+feed-forward layer. It differs from the paper in two ways: convolutions have layer instead of batch
+normalisation, so that an utterance's output doesn't depend on the batch, and positions are rotary
+(Su et al. 2021), so that there is no maximum length. Padding after an utterance's end is zero, and
+is not attended to.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def sinusoids(n: int, width: int, first: int = 0, device: torch.device | None = 
 def rotated(x: Tensor, first: int = 0) -> Tensor:
     """Rotary position embedding of x (…, T, D), D even; the first position is `first`.
 
-    Pairs of dimensions are rotated by angles in proportion to the position, so that the product of
-    a query and a key depends on the distance between them alone.
+    Pairs of dimensions are rotated by angles proportional to the position, so that the product of
+    a query and a key depends only on the distance between them.
     """
     angles = _angles(x.shape[-2], x.shape[-1] // 2, first, x.device)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
@@ -45,7 +46,7 @@ def _angles(n: int, n_waves: int, first: int, device: torch.device | None) -> Te
 
 
 def attention_mask(lengths: Tensor, n: int) -> Tensor:
-    """Lengths (B,) → (B, 1, 1, n), true where a key is real and not padding."""
+    """Lengths (B,) → (B, 1, 1, n), true where a key is not padding."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, None]
 
 
@@ -54,7 +55,7 @@ class Attention(nn.Module):
 
     Args:
         width: W.
-        n_heads: heads, which share the width.
+        n_heads: number of heads, each of width W / n_heads.
         memory_width: M; None for attention of x over itself, with rotary positions.
     """
 
@@ -81,11 +82,11 @@ class Attention(nn.Module):
         """Queries over keys and values → (B, T, W).
 
         Args:
-            mask: (B, 1, 1 or T, S), true where a key may be attended to; None for all.
-            causal: no query attends to later keys.
+            mask: (B, 1, 1 or T, S), true where a key may be attended to; None for everywhere.
+            causal: let no query attend to later keys.
         """
-        # Dropout of the attention weights would rule out torch's fast kernel: it is a sixth of a
-        # training step's time.
+        # No dropout of the attention weights: it would rule out torch's fast kernel, at the cost
+        # of a sixth of a training step's time.
         y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         result: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return result
@@ -129,13 +130,13 @@ _KERNEL = 5
 
 
 class Subsampling(nn.Module):
-    """Frames (B, T, D) or units (B, T) → (B, ⌈T / factor⌉, W), zero beyond each one's end.
+    """Frames (B, T, D) or units (B, T) → (B, ⌈T / factor⌉, W), zero after each one's end.
 
-    Each gated convolution halves the rate; units are first embedded, and so are frames that keep
-    their rate.
+    Each gated convolution halves the rate. Units are embedded first; frames get a linear layer if
+    their rate is kept.
 
     Args:
-        n_in: D, or the number of units with the special tokens.
+        n_in: D, or the number of units and special tokens.
         width: W.
         factor: a power of two.
         units: whether the input is units.
@@ -156,7 +157,7 @@ class Subsampling(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The shorter sequences, and their lengths (B,)."""
+        """The subsampled sequences, and their lengths (B,)."""
         y = x if self.first is None else self.first(x)
         y = y * mask_of(lengths, y.shape[1])[..., None]
         for halving in self.halvings:
@@ -167,7 +168,7 @@ class Subsampling(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Half a feed-forward layer, attention, a convolution, and the other half, (B, T, W)."""
+    """Half a feed-forward layer, attention, a convolution, another half layer: (B, T, W)."""
 
     def __init__(self, width: int, n_heads: int, kernel: int, factor: int, dropout: float) -> None:
         super().__init__()
@@ -207,7 +208,7 @@ class _Convolution(nn.Module):
 
 
 class ConformerEncoder(nn.Module):
-    """Frames (B, T, D) or units (B, T) → (B, T', W), of the last and of the middle layer."""
+    """Frames (B, T, D) or units (B, T) → outputs (B, T', W) of the last and the middle layer."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""Contrastive predictive coding: predict the next latents, and tell them from other latents.
+"""Contrastive predictive coding (CPC; van den Oord et al. 2018), with a codebook: VQ-CPC.
 
-An encoder makes latents, a causal GRU a context of all latents so far, and one linear map for each
-step ahead predicts the latent there. `contrast` is the loss, InfoNCE (van den Oord et al. 2018): to
-find the true latent among negatives. With a quantizer codes take the place of latents (van Niekerk
-et al. 2020). As in `modules/encoder.py`, all is zero beyond an utterance's end.
+From the latents so far, the network predicts those of the next K steps, and is trained to score the
+latent that follows higher than negatives drawn from other steps (the InfoNCE loss). VQ-CPC (van
+Niekerk et al. 2020) quantises the latents, whose codes are the units, and draws the negatives from
+the same speaker, so that telling speakers apart is of no use.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from zerochain.modules.vqvae import Quantized, Quantizer
 
 
 class NarrowEncoder(nn.Module):
-    """Convolutions that stride, then layers of one step each, as in van Niekerk et al. (2020).
+    """Strided convolutions, then layers over single steps, as in van Niekerk et al. 2020.
 
-    Features (B, T, D) and lengths (B,) → latents (B, ⌈T / stride⌉, dim). A latent depends on hardly
-    more than its own frames: if it held the next ones, predicting those would be no task.
+    Features (B, T, D) and lengths (B,) → latents (B, ⌈T / stride⌉, dim). A step depends on few
+    more than its own frames: if its latent contained the following steps, predicting them would be
+    trivial.
     """
 
     def __init__(self, n_in: int, width: int, n_layers: int, dim: int, stride: int) -> None:
@@ -41,7 +42,7 @@ class NarrowEncoder(nn.Module):
         self.layers = nn.Sequential(*hidden, nn.Linear(width, dim))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Latents, zero beyond the end of each utterance."""
+        """Latents, zero after the end of each utterance."""
         y = as_image(x) * image_mask(lengths, x.shape[1])
         for convolution in self.convolutions:
             y = convolution(y)
@@ -52,14 +53,14 @@ class NarrowEncoder(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """States of a causal network over the latents so far: (B, T, D) → (B, ⌈T / stride⌉, C)."""
+    """Features (B, T, D) → the causal context of each step, (B, ⌈T / stride⌉, C)."""
 
     def __init__(self, encoder: nn.Module, quantizer: Quantizer | None, context: nn.GRU) -> None:
         super().__init__()
         self.encoder, self.quantizer, self.context = encoder, quantizer, context
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Contexts, zero beyond the end of each utterance."""
+        """Contexts, zero after the end of each utterance."""
         z = self.encoder(x, lengths)
         real = real_steps(lengths, x.shape[1], z.shape[1])
         if self.quantizer is not None:
@@ -69,25 +70,25 @@ class ContextEncoder(nn.Module):
 
 
 class Predicted(NamedTuple):
-    """Predictions of a CPC network, and what they are of."""
+    """A CPC network's output for a batch of segments."""
 
     predictions: Tensor
-    """(B, T, K, E): of the latents 1 to K steps later."""
+    """(B, T, K, E): predicted latents 1 to K steps later."""
     targets: Tensor
     """(B, T, E): latents, quantised if there is a quantizer."""
     real: Tensor
-    """(B, T): one where there is speech."""
+    """(B, T): 1 where steps are speech, 0 in padding."""
     quantized: Quantized | None
 
 
 class Cpc(nn.Module):
-    """Encoder, quantizer if any, causal context and one linear predictor for each step ahead.
+    """An encoder, a quantizer if any, a causal context and a linear predictor per step ahead.
 
     Args:
         encoder: features (B, T, D) and lengths (B,) → latents (B, ⌈T / stride⌉, dim).
-        dim: E, of the latents.
-        context_dim: of the GRU.
-        n_steps: K, how many steps ahead to predict.
+        dim: E, dimensions of the latents.
+        context_dim: dimensions of the GRU's state.
+        n_steps: K, number of steps ahead to predict.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Cpc(nn.Module):
         self.predictors = nn.Linear(context_dim, n_steps * dim)
 
     def forward(self, x: Tensor, lengths: Tensor, other: Tensor | None = None) -> Predicted:
-        """Predict from x (B, T, D) its next latents, or those of `other`, of the same speech."""
+        """From x (B, T, D), predict its own latents or those of `other`, a changed copy of x."""
         views = x if other is None else torch.cat([x, other])
         repeated = lengths if other is None else lengths.repeat(2)
         z = self.encoder(views, repeated)
@@ -118,14 +119,15 @@ class Cpc(nn.Module):
 
 
 class Contrast(NamedTuple):
-    """How well true latents are found among others of the same group."""
+    """How well predictions match what follows, compared with other latents of the same group."""
 
     loss: Tensor
     """Sum of cross-entropies over predictions and steps ahead, ()."""
     correct: Tensor
-    """(K,): how many predictions were nearest to what came; one of n equals counts 1/n."""
+    """(K,): number of predictions for which the true latent scored highest; a tie of n counts
+    1/n."""
     n: Tensor
-    """(K,): how many there were."""
+    """(K,): number of predictions."""
 
 
 def contrast(
@@ -133,9 +135,9 @@ def contrast(
 ) -> Contrast:
     """InfoNCE (van den Oord et al. 2018) among the segments of a group.
 
-    Each group is B / n_groups segments in a row. What comes k steps later has to score higher,
-    as a scaled dot product with the prediction, than `n_negatives` other real steps, drawn
-    evenly from all of the group's. A group of one step has no negatives and does not count.
+    Each group is B / n_groups consecutive segments. The latent k steps later has to score higher,
+    as a scaled dot product with the prediction, than those of `n_negatives` other real steps,
+    drawn uniformly from the whole group. Groups of a single step have no negatives and don't count.
     """
     targets, real = predicted.targets, predicted.real > 0
     n_steps, dim = predicted.predictions.shape[2:]
@@ -150,8 +152,8 @@ def contrast(
         counted = (times % length < length - k) & here[:, positive] & (count[..., 0] > 1)
         dice = torch.rand(n_groups, size, n_negatives, generator=generator, device=z.device)
         drawn = torch.minimum((dice * (count - 1)).long(), (count - 2).clamp(min=0))
-        drawn += drawn >= rank[:, positive, None]  # any but the positive itself
-        drawn = drawn.clamp(max=size - 1).flatten(1)  # where no step counts
+        drawn += drawn >= rank[:, positive, None]  # skips the positive itself
+        drawn = drawn.clamp(max=size - 1).flatten(1)  # a valid index also where it doesn't count
         negatives = order.gather(1, drawn).view(dice.shape)
         candidates = torch.cat([positive.expand(n_groups, -1)[..., None], negatives], dim=2)
         wanted = predicted.predictions[:, :, k - 1].reshape(n_groups, size, dim) / math.sqrt(dim)
@@ -159,12 +161,12 @@ def contrast(
         labels = torch.zeros(len(scores), dtype=torch.long, device=z.device)
         losses.append(nn.functional.cross_entropy(scores.float(), labels, reduction="sum"))
         best = scores == scores.amax(dim=1, keepdim=True)
-        corrects.append((best[:, 0] / best.sum(dim=1)).sum())  # codes are often the same
+        corrects.append((best[:, 0] / best.sum(dim=1)).sum())  # equal codes tie, which is common
         ns.append(counted.sum())
     return Contrast(torch.stack(losses).sum(), torch.stack(corrects), torch.stack(ns))
 
 
 def real_steps(lengths: Tensor, n_frames: int, n_steps: int) -> Tensor:
-    """One where there is speech: lengths (B,) of `n_frames` → (B, n_steps)."""
+    """Lengths (B,), out of `n_frames` → 1 where steps are speech, 0 in padding: (B, n_steps)."""
     stride = -(-n_frames // n_steps)
     return mask_of(torch.div(lengths + stride - 1, stride, rounding_mode="floor"), n_steps)

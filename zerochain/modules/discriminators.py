@@ -1,14 +1,13 @@
-"""Losses between a generator and its discriminators.
+"""Discriminators and losses that train a generator of waveforms or spectra.
 
-How far a made waveform is from the true one, heard through its magnitudes alone.
+A discriminator is trained to tell recorded from generated speech, and the generator to fool it:
+least squares GAN (Mao et al. 2017) or Wasserstein GAN (Arjovsky et al. 2017). Discriminators of
+waveforms take waves (B, N) and return one `Judgement` per sub-discriminator; `PatchDiscriminator`
+takes spectra. `width` scales their channels; 1 is the published size. Edges are padded with zeros,
+where the papers reflect, so that any length is possible.
 
-A discriminator of spectrogram patches: real speech or an inverter's?
-
-Networks that tell recorded waveforms from made ones, and so teach a generator.
-
-All take waves (B, N) and return one `Judgement` a sub-discriminator. `width` scales their
-channels; 1 is what was published. Edges are padded with zeros, where the papers reflect, so that
-any length will do.
+The spectral losses compare generated and recorded waveforms by magnitudes alone, as the phase is
+hardly audible and hard to predict (Yamamoto et al. 2020; Kong et al. 2020).
 """
 
 from __future__ import annotations
@@ -27,20 +26,21 @@ Form = Literal["lsgan", "wgan"]
 
 
 class Judgement(NamedTuple):
-    """What a discriminator makes of a batch."""
+    """A discriminator's output for a batch."""
 
     score: Tensor
-    """One number for each patch, any shape: high for what it takes to be real."""
+    """One number per patch, of any shape: high if it is classified as recorded."""
     features: list[Tensor]
-    """Outputs of its inner layers, any shapes."""
+    """Outputs of its inner layers, of any shape."""
 
 
 def halves(
     judgements: Sequence[Judgement],
 ) -> tuple[list[Judgement], list[Judgement]]:
-    """Judgements on a batch of twice B as those on its halves.
+    """Judgements on a batch of size 2 · B, split into those on its two halves.
 
-    Real and made waves in one batch: so a discriminator runs once before its update, as DDP needs.
+    Recorded and generated waves share a batch because torch's DistributedDataParallel (DDP)
+    requires that a discriminator runs only once before its update.
     """
 
     def half(i: int) -> list[Judgement]:
@@ -54,10 +54,10 @@ def halves(
 def discriminator_loss(
     real: Sequence[Judgement], fake: Sequence[Judgement], form: Form = "lsgan"
 ) -> Tensor:
-    """Sum over discriminators of how badly each tells real from made, () ≥ 0 for LSGAN.
+    """The discriminators' loss, summed over them, () ≥ 0 for LSGAN.
 
     LSGAN: D(M̂)² + (D(M) − 1)² (Mao et al. 2017). WGAN: D(M̂) − D(M) (Arjovsky et al. 2017), which
-    needs a discriminator whose slope is bounded.
+    requires a discriminator with a bounded slope.
     """
     return torch.stack(
         [
@@ -70,7 +70,7 @@ def discriminator_loss(
 
 
 def generator_loss(fake: Sequence[Judgement], form: Form = "lsgan") -> Tensor:
-    """Sum over discriminators of how well each sees through the generator, ().
+    """The generator's adversarial loss, summed over discriminators, ().
 
     LSGAN: (D(M̂) − 1)². WGAN: −D(M̂).
     """
@@ -82,8 +82,8 @@ def generator_loss(fake: Sequence[Judgement], form: Form = "lsgan") -> Tensor:
 def feature_matching_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
     """Sum over discriminators and layers of the mean absolute difference of features, ().
 
-    Larsen et al. 2016; as in HiFi-GAN (Kong et al. 2020), without its weight. No gradient goes
-    to the real side.
+    Larsen et al. 2016; as in HiFi-GAN (Kong et al. 2020), without its weight. Gradients flow to
+    the generated side only.
     """
     return torch.stack(
         [
@@ -101,7 +101,7 @@ RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
 def magnitude(waves: Tensor, n_fft: int, hop: int, n_window: int) -> Tensor:
     """waves (B, N) → magnitudes (B, n_fft // 2 + 1, 1 + N // hop), at least 3e-4.
 
-    Hann windows; zeros beyond the edges. The floor keeps the slope of the root finite.
+    Hann windows; zeros outside the signal. The floor keeps the gradient of the root finite.
     """
     window = torch.hann_window(n_window, device=waves.device)
     spectrum = torch.stft(
@@ -132,7 +132,7 @@ class MelLoss(nn.Module):
         return mel.clamp(min=1e-5).log()
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
-        """made, real (B, N) → ()."""
+        """Generated and recorded waves (B, N) → ()."""
         return (self.log_mel(made) - self.log_mel(real)).abs().mean()
 
 
@@ -145,13 +145,13 @@ def multi_resolution_loss(
     the batch.
 
     Args:
-        made, real: (B, N).
+        made, real: generated and recorded waves (B, N).
         resolutions: n_fft, hop and window of each, in samples.
     """
     losses = []
     for n_fft, hop, n_window in resolutions:
         x, y = magnitude(real, n_fft, hop, n_window), magnitude(made, n_fft, hop, n_window)
-        # The norm's own slope at zero is undefined, where made equals real.
+        # Added, as the norm has no gradient at zero, where both are equal.
         convergence = ((x - y).square().sum() + 1e-12).sqrt() / x.square().sum().sqrt()
         losses.append(convergence + (x.log() - y.log()).abs().mean())
     return torch.stack(losses).mean()
@@ -161,22 +161,23 @@ _KERNELS = ((3, 9), (3, 5), (3, 5), (3, 3))  # time × frequency
 _STRIDES = ((1, 4), (2, 4), (2, 4), (1, 1))
 _WIDTHS = (1, 2, 4, 4)
 REACH = 12
-"""Frames to either side that a score depends on: a patch is 25 frames and 345 bins."""
+"""Number of frames on either side that a score depends on: a patch is 25 frames by 345 bins."""
 
 
 class PatchDiscriminator(nn.Module):
     """Normalised spectrum → a score for each of its patches.
 
-    The paper says nothing of its discriminator. This one is a PatchGAN (Isola et al. 2017): 2-D
-    convolutions with LeakyReLU between, a score for every 4 frames and 64 bins. Each bin has a
-    learned bias in the first layer, as convolutions over frequency don't know where they are.
-    Spectral normalisation (Miyato et al. 2018) bounds its slope: WGAN needs that, and LSGAN is
-    kept by it from a discriminator that wins at once. It needs no second gradient, unlike a
-    gradient penalty, so that a step stays affordable on CPUs.
+    The Code2Spec paper (Tjandra et al. 2019) doesn't describe its discriminator. This one is a
+    PatchGAN (Isola et al. 2017): 2-D convolutions with LeakyReLU between them, with one score per
+    4 frames × 64 bins. The first layer has a learned bias per frequency, since convolutions are
+    otherwise blind to absolute frequency. Spectral normalisation (Miyato et al. 2018) bounds the
+    slope: WGAN requires that, and with LSGAN it stops the discriminator from winning at once.
+    Unlike a gradient penalty it needs no second derivatives, which keeps a step affordable on
+    CPUs.
 
     Args:
-        n_bins: of a frame's spectrum.
-        width: channels of the first layer; the last have four times as many.
+        n_bins: number of bins of a spectrum.
+        width: channels of the first layer; the last layers have four times as many.
     """
 
     def __init__(self, n_bins: int, width: int = 16) -> None:
@@ -211,19 +212,19 @@ _Norm = Callable[[nn.Module], nn.Module]
 
 
 class Discriminators(nn.Module):
-    """Several discriminators as one."""
+    """Several discriminators as one network."""
 
     def __init__(self, *parts: nn.Module) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
     def forward(self, waves: Tensor) -> list[Judgement]:
-        """waves (B, N) → what all parts make of them."""
+        """waves (B, N) → the judgements of all parts."""
         return [judgement for part in self.parts for judgement in part(waves)]
 
 
 class MultiPeriodDiscriminator(nn.Module):
-    """Samples at every p-th place, beside those at the places between (Kong et al. 2020)."""
+    """Waves folded into rows of p samples, for several periods p (Kong et al. 2020)."""
 
     def __init__(self, periods: Sequence[int] = (2, 3, 5, 7, 11), width: float = 1.0) -> None:
         super().__init__()
@@ -239,7 +240,7 @@ class MultiPeriodDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """The wave itself, and its averages over ever more samples (Kumar et al. 2019)."""
+    """The wave, and versions of it at half and a quarter of its rate (Kumar et al. 2019)."""
 
     def __init__(self, n_scales: int = 3, width: float = 1.0) -> None:
         super().__init__()
@@ -270,7 +271,7 @@ class MultiResolutionDiscriminator(nn.Module):
         judgements = []
         for resolution, layers in zip(self.resolutions, self.parts, strict=True):
             image = magnitude(waves, *resolution)[:, None]
-            # Channels last, of which layers keep to the end: 1.5 times faster on a CPU.
+            # Channels last, which all layers then keep: 1.5 times faster on a CPU.
             judgements.append(layers(image.contiguous(memory_format=torch.channels_last)))
         return judgements
 
@@ -335,5 +336,5 @@ def _spectral_layers(width: float) -> Layers:
 
 
 def _scaled(n: int, width: float) -> int:
-    """At least 4 channels, in multiples of 4, which groups of channels can share."""
+    """`n` channels scaled: a multiple of 4, so that groups divide them, and at least 4."""
     return max(4, 4 * round(n * width / 4))

@@ -1,12 +1,12 @@
-"""Encoder and decoder of learned units: convolutions over time, and masks for padding.
+"""Convolutional encoders and decoders over time, which most networks here are made of.
 
-An encoder turns features (B, T, D) into latents (B, ⌈T / stride⌉, dim): one striding convolution
-for each factor of 2, residual blocks wide enough for a phone and its neighbours, and if wanted a
-layer over the whole utterance (`Tail`). The decoder mirrors it. Whatever lies beyond an utterance's
-end stays zero in every layer, so that an utterance gives the same alone and in a batch.
+`Encoder` maps features to latents at a lower rate, and its receptive field covers a phone and its
+neighbours; `Decoder` mirrors it. Padding after an utterance's end is kept at zero in every layer,
+so that an utterance's output doesn't depend on the batch.
 
-Inside, time is the width of an image one pixel high, (B, C, 1, T), with channels last: that is what
-(B, T, C) is in memory, and the fastest form on a CPU.
+Layers with many channels treat time as the width of an image one pixel high, (B, C, 1, T), with
+channels last in memory. This is the same memory as (B, T, C), and 2-D convolutions on it are the
+fastest on a CPU.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 
 class MultiScaleConv1d(nn.Module):
-    """Convolutions of several kernel sizes over the same input, their outputs side by side.
+    """Convolutions with several kernel sizes over the same input, their outputs concatenated.
 
-    Every kernel gives the same share of the output channels; then batch normalisation and
-    LeakyReLU. Tensors are (B, C, T); time keeps its length ("same" zero padding).
+    Each kernel computes the same share of the output channels; then follow batch normalisation and
+    LeakyReLU. Tensors are (B, C, T); the length is kept ("same" zero padding).
 
     Args:
         n_in, n_out: channels; `n_out` is the total over all kernels and divisible by their number.
@@ -34,7 +34,7 @@ class MultiScaleConv1d(nn.Module):
     def __init__(self, n_in: int, n_out: int, kernels: Sequence[int]) -> None:
         super().__init__()
         if n_out % len(kernels):
-            raise ValueError(f"{n_out} channels can't be shared by {len(kernels)} kernels")
+            raise ValueError(f"{n_out} channels can't be divided among {len(kernels)} kernels")
         share = n_out // len(kernels)
         self.scales = nn.ModuleList(
             nn.Conv1d(n_in, share, kernel, padding=kernel // 2, bias=False) for kernel in kernels
@@ -67,7 +67,7 @@ class TimeLayer(nn.Module):
         self.activation = nn.LeakyReLU(0.2, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What lies beyond the end of x is taken as zero."""
+        """x is padded with zeros to a multiple of the stride."""
         missing = -x.shape[-1] % self.stride
         if missing:
             x = nn.functional.pad(x, (0, missing))
@@ -94,21 +94,21 @@ Tail = Literal["none", "gru", "transformer"]
 
 
 class EncoderConfig(BaseModel):
-    """Sizes of an encoder."""
+    """Sizes and form of an encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_in: int = Field(39, ge=1, le=2**20)
     width: int = Field(256, ge=1, le=65_536)
     n_blocks: int = Field(4, ge=0, le=256)
-    """Residual blocks of two convolutions of kernel 3 after the striding ones."""
+    """Residual blocks of two convolutions of kernel 3, after the strided ones."""
     dim: int = Field(64, ge=1, le=65_536)
     stride: Literal[1, 2, 4, 8, 16] = 1
     tail: Tail = "none"
-    """Layer over the whole utterance, after the convolutions."""
+    """The layer after the convolutions whose context is the whole utterance."""
     instance_norm: bool = False
-    """Normalise mean and variance of each output dimension over the utterance: most of what is
-    left of a speaker or a room is there."""
+    """Normalise each output dimension to mean 0 and variance 1 over the utterance: its mean and
+    variance carry most of what is left of the speaker and the room."""
 
     @model_validator(mode="after")
     def _check_tail(self) -> Self:
@@ -117,7 +117,7 @@ class EncoderConfig(BaseModel):
 
 
 def check_tail(tail: Tail, width: int) -> None:
-    """Raise ValueError where a tail can't share the channels among its directions or heads."""
+    """Raise ValueError if a tail's directions or heads don't divide the number of channels."""
     parts = {"none": 1, "gru": 2, "transformer": _n_heads(width)}[tail]
     if width % parts:
         raise ValueError(f"a {tail} can't share a width of {width} among {parts}")
@@ -126,8 +126,8 @@ def check_tail(tail: Tail, width: int) -> None:
 class Encoder(nn.Module):
     """Features (B, T, D) and their lengths (B,) → latents (B, ⌈T / stride⌉, dim).
 
-    Whatever lies beyond an utterance's end is kept at zero in every layer, so that an utterance
-    gives the same alone and in a batch.
+    Padding after an utterance's end is kept at zero in every layer, so that an utterance's latents
+    don't depend on the batch.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -144,7 +144,7 @@ class Encoder(nn.Module):
         self.last = nn.Linear(width, config.dim)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Latents, zero beyond the end of each utterance."""
+        """Latents, zero after the end of each utterance."""
         y, mask = as_image(x), image_mask(lengths, x.shape[1])
         y = self.first(y * mask) * mask
         for halving in self.halvings:
@@ -175,12 +175,12 @@ def as_sequence(y: Tensor) -> Tensor:
 
 
 def mask_of(lengths: Tensor, n: int) -> Tensor:
-    """One where there is speech: lengths (B,) → (B, n)."""
+    """Lengths (B,) → 1 where steps are speech, 0 in padding: (B, n)."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None]).float()
 
 
 def image_mask(lengths: Tensor, n: int) -> Tensor:
-    """`mask_of` for images of time: (B, 1, 1, n)."""
+    """`mask_of` in the shape for `as_image`: (B, 1, 1, n)."""
     return mask_of(lengths, n)[:, None, None]
 
 
@@ -192,7 +192,7 @@ def halved(lengths: Tensor) -> Tensor:
 def instance_norm(z: Tensor, real: Tensor) -> Tensor:
     """z (B, T, C), each channel normalised to mean 0 and variance 1 over its real steps.
 
-    `real` (B, T, 1) is one where steps are real.
+    `real` (B, T, 1) is 1 where steps are speech and 0 in padding.
     """
     n = real.sum(dim=1, keepdim=True)
     mean = (z * real).sum(dim=1, keepdim=True) / n
@@ -205,7 +205,7 @@ def _n_heads(width: int) -> int:
 
 
 class _Gru(nn.Module):
-    """x (B, T, C) plus the states of a bidirectional GRU over the whole utterance."""
+    """x (B, T, C) plus a bidirectional GRU over it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ class _Gru(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """Two Transformer layers over the whole utterance; positions come from the convolutions."""
+    """Two Transformer layers without positions: the convolutions before them encode the order."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -249,13 +249,13 @@ def _tail(config: EncoderConfig) -> nn.Module | None:
 class Decoder(nn.Module):
     """Codes (B, T', C) and their lengths (B,) → features (B, T' · stride, D).
 
-    Residual blocks at the rate of the codes, then one doubling for each of the encoder's
-    halvings.
+    Residual blocks at the rate of the codes, then one doubling of the rate for each halving in the
+    encoder.
 
     Args:
         n_in, n_out: C, D.
-        width: channels of a layer.
-        n_blocks: residual blocks.
+        width: channels per layer.
+        n_blocks: number of residual blocks.
         stride: frames per step, a power of two.
     """
 
@@ -267,7 +267,7 @@ class Decoder(nn.Module):
         self.last = nn.Linear(width, n_out)
 
     def forward(self, codes: Tensor, lengths: Tensor) -> Tensor:
-        """What is beyond the end of each utterance is zero until the last layer."""
+        """Padding after the end of each utterance is zero in all layers but the last."""
         mask = image_mask(lengths, codes.shape[1])
         y = self.first(as_image(codes) * mask) * mask
         for block in self.blocks:

@@ -1,4 +1,8 @@
-"""The mel filter bank, one for features and losses: Slaney's, as librosa computes it."""
+"""The mel filter bank that features and losses share.
+
+Triangular filters on Slaney's mel scale (Auditory Toolbox, 1998), each normalised to the same area,
+as in librosa: https://librosa.org/doc/latest/generated/librosa.filters.mel.html
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from numpy.typing import NDArray
 
 from zerochain.audio import SAMPLE_RATE
 
-# Slaney's scale: linear up to 1 kHz, which is 15 mel, and logarithmic above.
+# Slaney's scale is linear up to 1 kHz, which is 15 mel, and logarithmic above.
 _HZ_PER_MEL, _KNEE_HZ, _KNEE_MEL = 200 / 3, 1000.0, 15.0
 _LOG_STEP = np.log(6.4) / 27
 
@@ -18,8 +22,8 @@ _LOG_STEP = np.log(6.4) / 27
 def mel_filters(n_fft: int, n_mels: int) -> NDArray[np.float32]:
     """Slaney's mel filters from 0 Hz to the Nyquist frequency, (n_fft // 2 + 1, n_mels).
 
-    To the bit those of `librosa.filters.mel`, whose import takes as long as everything else that
-    one recording needs (`benchmarks/one_recording.py`).
+    Bit-identical to `librosa.filters.mel`. Importing librosa takes as long as everything else that
+    converting one recording needs (`benchmarks/one_recording.py`).
     """
     top = _KNEE_MEL + np.log(SAMPLE_RATE / 2 / _KNEE_HZ) / _LOG_STEP
     edges = _hz(np.linspace(0, top, n_mels + 2))

@@ -1,4 +1,10 @@
-"""What units alone say of prosody: how long each lasts, and where the pitch goes."""
+"""Predictors of prosody from units: the duration of each unit, and F0 and voicing of each frame.
+
+Merged units have no durations, and units of most models carry little pitch; both have to be
+predicted before speech can be synthesised. The duration predictor is that of FastSpeech 2 (Ren et
+al. 2021); F0 is predicted by the same kind of network over frames, as log F0 normalised by the
+voice's mean and deviation.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +28,31 @@ class ProsodyConfig(BaseModel):
     width: int = Field(64, ge=1, le=65_536)
     n_duration_layers: int = Field(3, ge=1, le=256)
     n_f0_layers: int = Field(6, ge=1, le=24)
-    """Each doubles the dilation: n layers see 2ⁿ − 1 frames to either side."""
+    """Each layer doubles the dilation: the reach of n layers, in frames, is 2ⁿ − 1 either side."""
     dropout: float = Field(0.2, ge=0, lt=1)
     n_voices: int = Field(0, ge=0, le=2**20)
-    """0: nothing depends on the voice."""
+    """0: the predictions don't depend on the voice."""
     voice_dim: int = Field(32, ge=1, le=65_536)
     n_reference: int = Field(0, ge=0, le=65_536)
-    """Dimensions of a speaker encoder's vectors; 0 where voices are known by their number."""
+    """Dimensions of a speaker encoder's vectors; 0 if voices are numbers."""
     voice_dropout: float = Field(0.1, ge=0, lt=1)
-    """How often training doesn't say who speaks: what an unknown voice then gets."""
+    """Probability that the voice is left out in training, so that predictions for an unknown voice
+    are possible."""
 
 
 class Predicted(NamedTuple):
-    """What the predictors say of a batch."""
+    """The predictions for a batch."""
 
     log_durations: Tensor
     """(B, N): log(duration + 1), durations in steps."""
     z: Tensor
-    """(B, T): normalised log F0, if the frame is voiced."""
+    """(B, T): normalised log F0, valid where the frame is voiced."""
     voicing: Tensor
     """(B, T): logits."""
 
 
 class ProsodyNet(nn.Module):
-    """The duration predictor of FastSpeech 2 (Ren et al. 2021) on units, and one of F0 like it."""
+    """A duration predictor and an F0 predictor, both over units."""
 
     def __init__(self, config: ProsodyConfig) -> None:
         super().__init__()
@@ -61,13 +68,14 @@ class ProsodyNet(nn.Module):
     def start_from(self, log_durations: Tensor) -> None:
         """Start from each unit's mean log duration (n_units,), with no correction.
 
-        F0 is learned worse from such a start: its means are sure of what neighbours decide.
+        F0 has no such start: it depends on a unit's neighbours more than on the unit, and training
+        from the means gave worse predictions.
         """
         self.duration_layers.start_from(log_durations[:, None])
 
     @property
     def f0_reach(self) -> int:
-        """Frames to either side that a frame's F0 depends on."""
+        """Number of frames on either side that a frame's F0 depends on."""
         return self.f0_layers.reach
 
     def forward(
@@ -79,12 +87,12 @@ class ProsodyNet(nn.Module):
         voices: Tensor,
         frame_voices: Tensor,
     ) -> Predicted:
-        """Both at once, of different cuts: merged units (B, N) and units of each frame (B, T)."""
+        """Both predictions, from different crops: merged units (B, N), units of frames (B, T)."""
         log_durations = self.log_durations(units, n_units, self.voice(voices))
         return Predicted(log_durations, *self.f0(frames, n_frames, self.voice(frame_voices)))
 
     def voice(self, voices: Tensor) -> Tensor | None:
-        """Voices as `VoiceEmbedding` takes them → (B, voice_dim); some are left out in training."""
+        """Voices as `VoiceEmbedding` takes them → (B, voice_dim), zero if left out in training."""
         if not self.config.n_voices:
             return None
         vectors: Tensor = self.voices(voices)
@@ -99,7 +107,7 @@ class ProsodyNet(nn.Module):
         return y[..., 0]
 
     def f0(self, frames: Tensor, lengths: Tensor, voice: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Units of frames (B, T) → z and voicing logits, (B, T) each; no voice is any voice."""
+        """Units of frames (B, T) → z and voicing logits, (B, T) each; None is an unknown voice."""
         y = self.f0_layers(frames, lengths, voice)
         return y[..., 0], y[..., 1]
 
@@ -107,9 +115,8 @@ class ProsodyNet(nn.Module):
 class UnitConvolutions(nn.Module):
     """Units (B, T) → (B, T, n_out): residual convolutions of kernel 3 over embedded units.
 
-    They correct what each unit gives by itself.
-    What lies beyond an utterance's end is kept at zero in every layer, so that an utterance gives
-    the same alone and in a batch.
+    Their output is added to a table with one output per unit. Padding after an utterance's end is
+    kept at zero in every layer, so that an utterance's output doesn't depend on the batch.
     """
 
     def __init__(
@@ -132,13 +139,13 @@ class UnitConvolutions(nn.Module):
         self.last = nn.Linear(width, n_out)
 
     def start_from(self, means: Tensor) -> None:
-        """Start from each unit's output (n_units, n_out), with no correction."""
+        """Start from a table of outputs per unit (n_units, n_out), with no correction."""
         self.means.weight.data.copy_(means)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, units: Tensor, lengths: Tensor, voice: Tensor | None) -> Tensor:
-        """Voice vectors are (B, voice_dim); None is the vector of zeros."""
+        """Units (B, T), lengths (B,), voice vectors (B, voice_dim) or None → (B, T, n_out)."""
         mask = mask_of(lengths, units.shape[1])[..., None]
         x = self.dropout(self.embedding(units))
         if self.voice is not None and voice is not None:

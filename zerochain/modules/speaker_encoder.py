@@ -1,4 +1,9 @@
-"""A speaker encoder: log-mel frames to one vector that says who speaks."""
+"""The network of a speaker encoder: log-mel frames → one vector that represents the voice.
+
+The more similar two voices are, the higher is the cosine of their vectors. The network is a small
+ECAPA-TDNN (Desplanques et al. 2020), trained to classify speakers with additive-margin softmax
+(Wang et al. 2018), as x-vectors are (Snyder et al. 2018).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,11 @@ from torch.nn.functional import cross_entropy, linear, normalize
 
 from zerochain.modules.encoder import ResidualBlock, TimeLayer, as_image, halved, image_mask
 
-_DB = 10.0  # one unit of the network's input
+_DB = 10.0  # scales the network's input: 1 is 10 dB
 
 
 class SpeakerNetConfig(BaseModel):
-    """What a speaker encoder is built from."""
+    """Sizes of a speaker encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,17 +27,17 @@ class SpeakerNetConfig(BaseModel):
     n_blocks: int = Field(3, ge=1, le=256)
     """Residual blocks of two convolutions of kernel 3, over steps of two frames."""
     dim: int = Field(128, ge=1, le=65_536)
-    """Of the vector."""
+    """Dimensions of the vector."""
 
 
 class SpeakerNet(nn.Module):
     """Log-mel frames in dB (B, T, n_in) and their lengths (B,) → unit vectors (B, dim).
 
-    Convolutions, all blocks' outputs side by side, and attentive statistics pooling, as in
-    ECAPA-TDNN (Desplanques et al. 2020) but smaller and without its Res2 branches. The recording's
-    mean level is taken out first, not the mean of each band, as is usual: that tells microphones,
-    but voices too, and without it speakers of one microphone were told apart less well. What lies
-    beyond an utterance's end changes nothing.
+    Convolutions, the concatenated outputs of all blocks, and attentive statistics pooling, as in
+    ECAPA-TDNN (Desplanques et al. 2020), but smaller and without its Res2 branches. Only the
+    recording's mean level is subtracted first, not the mean of each band, as is usual: those means
+    depend on the microphone but also on the voice, and without them speakers recorded with the
+    same microphone were distinguished less well. Padding after an utterance's end has no effect.
     """
 
     def __init__(self, config: SpeakerNetConfig) -> None:
@@ -47,7 +52,7 @@ class SpeakerNet(nn.Module):
         self.last = nn.Linear(4 * width, config.dim)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Who speaks in each recording."""
+        """The vector of each recording."""
         y, mask = as_image(x / _DB), image_mask(lengths, x.shape[1])
         level = (y * mask).sum(dim=(1, 3), keepdim=True) / (y.shape[1] * lengths.view(-1, 1, 1, 1))
         y = self.first((y - level) * mask)
@@ -61,10 +66,10 @@ class SpeakerNet(nn.Module):
 
 
 class AttentivePooling(nn.Module):
-    """Mean and standard deviation over time, each channel with weights of its own.
+    """Weighted mean and standard deviation over time, with separate weights for each channel.
 
-    Attentive statistics pooling (Okabe et al. 2018) by channel, and told of the whole recording's
-    mean and deviation (Desplanques et al. 2020).
+    Attentive statistics pooling (Okabe et al. 2018), with weights per channel that also depend on
+    the mean and deviation of the whole recording (Desplanques et al. 2020).
     """
 
     def __init__(self, n_channels: int, width: int) -> None:
@@ -81,17 +86,17 @@ class AttentivePooling(nn.Module):
 
 
 def _moments(y: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean and standard deviation over time, side by side."""
+    """Weighted mean and standard deviation over time, concatenated."""
     mean = (y * weights).sum(dim=-1, keepdim=True)
     variance = ((y - mean).square() * weights).sum(dim=-1, keepdim=True)
     return torch.cat([mean, (variance + 1e-4).sqrt()], dim=1).flatten(1)
 
 
 class SpeakerClassifier(nn.Module):
-    """A speaker encoder and a direction for each speaker that it is trained to tell.
+    """A speaker encoder and a direction for each speaker in training, to classify recordings.
 
-    Additive-margin softmax (Wang et al. 2018): cross-entropy of scaled cosines, the true
-    speaker's lowered by a margin, which crowds each speaker around its direction.
+    Additive-margin softmax (Wang et al. 2018): cross-entropy of scaled cosines, of which the true
+    speaker's is lowered by a margin, so that a speaker's vectors cluster around its direction.
     """
 
     def __init__(
@@ -106,7 +111,7 @@ class SpeakerClassifier(nn.Module):
         return linear(self.encoder(x, lengths), normalize(self.directions))
 
     def loss(self, cosines: Tensor, speakers: Tensor) -> Tensor:
-        """Of each recording, (B,), given who speaks, (B,)."""
+        """The loss of each recording, (B,), given its speaker, (B,)."""
         lowered = cosines.scatter_add(
             1,
             speakers[:, None],

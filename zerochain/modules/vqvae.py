@@ -1,15 +1,17 @@
-"""The conditional VQ-VAE: an encoder, a quantizer, and a decoder that is given the speaker.
+"""Vector-quantised autoencoders (VQ-VAE; van den Oord et al. 2017).
 
-`Quantizer` replaces latents by the nearest vectors of a learned codebook (van den Oord et al.
-2017); gradients pass straight through. `ConditionalVqvae` puts it between any encoder and decoder.
+An encoder maps features to latents; `Quantizer` replaces each by the nearest vector of a learned
+codebook, whose number is the unit; a decoder reconstructs the features. `ConditionalVqvae` also
+gives the decoder the speaker, so that the units need not encode the voice (Tjandra et al. 2019).
+`F0Vqvae` encodes pitch movements as a few units per second (Polyak et al., Interspeech 2021).
 
 `PublishedEncoder` and `PublishedDecoder` are those of Tjandra et al. 2019 (their figure 3): 2-D
-convolutions, time × frequency. It is our reading of the figure, in which all shapes close:
-frequency goes 39→39→20→10→5→3→1→1 into the codes, the fifth and sixth layers being unpadded, then
-through a projection that is the encoder's last layer; and 1→1→3→5→10→20→40→39 out of them. The
-figure shows a stride of 4. For 2 the third layer does not stride in time, for 1 neither does the
-second; for 8 the fourth strides as well; and the decoder mirrors that. What lies beyond an
-utterance's end stays zero.
+convolutions over time × frequency. The figure leaves details open; we read it so that all shapes
+match. The size over frequency is 39→39→20→10→5→3→1→1 in the encoder, whose fifth and sixth layers
+have no padding and whose last layer is a projection, and 1→1→3→5→10→20→40→39 in the decoder. The
+figure has a stride of 4, over time, in the second and third layers. For a stride of 2 only the
+second is strided, for 1 none, and for 8 the fourth as well; the decoder mirrors this. Padding after
+an utterance's end is kept at zero.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, distributed, nn
 
 from zerochain.errors import InputError
-from zerochain.modules.encoder import halved, mask_of
+from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, halved, mask_of
 
-_USED = 0.01  # of the mean share: an unused code is below it after 5 decay times
-_SMOOTHING = 1e-5  # of usage, whose mean is 1: an unused code keeps its place
+_USED = 0.01  # usage, whose mean is 1, above which a code is in use: unused ones decay below it
+_SMOOTHING = 1e-5  # added to the usage, so that unused codes are not divided by zero
 
 
 class CollapseWarning(UserWarning):
@@ -31,46 +34,48 @@ class CollapseWarning(UserWarning):
 
 
 class Quantized(NamedTuple):
-    """What a quantizer makes of latents (B, T, D)."""
+    """A quantizer's output for latents (B, T, D)."""
 
     vectors: Tensor
-    """(B, T, D): codes, through which gradients pass straight; jittered while training."""
+    """(B, T, D): codes, with straight-through gradients; jittered in training."""
     units: Tensor
-    """(B, T): the number of the nearest code."""
+    """(B, T): the index of the nearest code."""
     loss: Tensor
-    """Codebook loss and γ · commitment loss, () mean over real steps and dimensions."""
+    """(): codebook loss + γ · commitment loss, the mean over real steps and dimensions."""
     perplexity: Tensor
-    """Of the codes' shares in the last 1 / (1 − decay) training steps, ()."""
+    """(): perplexity of the codes' shares in about the last 1 / (1 − decay) training steps."""
     n_used: Tensor
-    """Codes in use in those steps, ()."""
+    """(): number of codes in use in those steps."""
 
 
 class Quantizer(nn.Module):
     """A codebook of K vectors in D dimensions (van den Oord et al. 2017).
 
-    The loss is ‖sg(ẑ) − e‖² + γ·‖ẑ − sg(e)‖²; its first term goes where `ema` holds, and the
-    codebook then follows the mean of the latents that fall on each code. While training, a code
-    that is hardly used is replaced by a random latent of the batch, and a step's code is by
-    chance replaced by its neighbour's (time jitter; Chorowski et al. 2019).
+    The loss is ‖sg(ẑ) − e‖² + γ·‖ẑ − sg(e)‖², where sg stops gradients. With `ema` the first term
+    is left out, and each code follows the moving average of the latents assigned to it instead. In
+    training, a code with almost no latents is replaced by a random latent of the batch, and a
+    step's code is replaced at random by that of a neighbouring step (time jitter; Chorowski et al.
+    2019).
 
-    Every state is a tensor of floats in `state_dict`, random numbers come from torch's global
+    The whole state is in `state_dict` as float tensors, random numbers come from torch's global
     generators, and with torch.distributed all processes keep the same codebook.
 
     Args:
         n_units, dim: K, D.
-        ema: let the codebook follow moving averages rather than gradients.
-        decay: of the moving averages, of usage in any case.
+        ema: update the codebook by moving averages instead of gradients.
+        decay: decay of the moving averages; that of `usage` is kept without `ema` too.
         commitment: γ.
-        restart_below: share of a code, in mean shares 1/K, below which it is replaced; 0 never.
-        jitter: probability that a step takes a neighbour's code.
+        restart_below: usage, whose mean is 1, below which a code is replaced; 0 is never.
+        jitter: probability that a step takes a neighbouring step's code.
     """
 
     codebook: Tensor
-    """(K, D): a parameter, or a buffer where `ema` holds."""
+    """(K, D): a buffer with `ema`, else a parameter."""
     usage: Tensor
-    """(K,) moving average of each code's share of the real steps, in mean shares 1/K."""
+    """(K,): moving average of each code's share of the real steps, times K, so that the mean is
+    1."""
     sums: Tensor
-    """(K, D) moving average of the sum of the latents on each code, on the scale of `usage`."""
+    """(K, D): moving average of the sum of the latents of each code, on the scale of `usage`."""
 
     def __init__(
         self,
@@ -96,11 +101,11 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def start(self, codebook: Tensor) -> None:
-        """Begin with these vectors (K, D), each in use: centroids of latents, for instance."""
+        """Start from these vectors (K, D), all counted as in use: centroids of latents, say."""
         self._place(codebook.to(self.codebook), torch.ones_like(self.usage).bool())
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
-        """Quantise latents (B, T, D); `mask` (B, T) holds where steps are real, else all are."""
+        """Quantise latents (B, T, D); `mask` (B, T) is 1 where steps are real, None for all."""
         real = torch.ones_like(latents[..., 0]) if mask is None else mask.to(latents)
         with torch.autocast(latents.device.type, enabled=False):  # distances cancel in bf16
             z, weights = latents.float().flatten(0, 1), real.float().flatten()
@@ -127,7 +132,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _restart(self, z: Tensor, weights: Tensor) -> None:
-        """Put unused codes where latents are. Nothing here waits for a GPU."""
+        """Replace unused codes by random latents, without waiting for a GPU's results."""
         chosen = torch.multinomial(weights, len(self.usage), replacement=True)
         candidates = z[chosen]
         if _is_distributed():
@@ -136,9 +141,9 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _follow(self, z: Tensor, units: Tensor, weights: Tensor) -> None:
-        """Move the averages, and a codebook that is made of them, by one step."""
+        """Update the moving averages, and with `ema` the codebook, by one step."""
         k = len(self.usage)
-        # One-hot products, since a GPU's scattered sums differ from run to run.
+        # One-hot products, since scattered sums on a GPU differ from run to run.
         hits = nn.functional.one_hot(units, k).float() * weights[:, None]
         totals = torch.cat([hits.sum(dim=0)[:, None], hits.T @ z], dim=1)
         if _is_distributed():
@@ -158,14 +163,14 @@ class Quantizer(nn.Module):
 
 
 def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
-    """The number of the code (K, D) that is nearest to each of z (N, D): (N,)."""
+    """The index of the code (K, D) nearest to each of z (N, D): (N,)."""
     return torch.addmm(codebook.square().sum(dim=1), z, codebook.T, alpha=-2).argmin(dim=1)
 
 
 def jittered(vectors: Tensor, real: Tensor, probability: float) -> Tensor:
-    """Vectors (B, T, D) in which steps take the one before or after with equal probability.
+    """Vectors (B, T, D) in which steps are replaced at random by the step before or after.
 
-    Neighbours beyond the ends of what is `real` (B, T) are not taken.
+    A neighbour in padding, where `real` (B, T) is 0, is never used.
     """
     n = vectors.shape[1]
     steps = torch.arange(n, device=vectors.device)
@@ -185,7 +190,7 @@ def _is_distributed() -> bool:
 
 
 class Reconstruction(NamedTuple):
-    """What a VQ-VAE makes of features."""
+    """A VQ-VAE's output for features."""
 
     x: Tensor
     """(B, T, D)"""
@@ -200,7 +205,7 @@ class ConditionalVqvae(nn.Module):
         quantizer: latents → codes.
         decoder: codes with the speaker's embedding beside each (B, ⌈T / stride⌉, E + S) and
             lengths (B,) in steps → (B, ≥ T, D').
-        n_speakers: L; the number L itself stands for unknown speakers.
+        n_speakers: L; the number L stands for an unknown speaker.
         speaker_dim: S.
     """
 
@@ -215,7 +220,7 @@ class ConditionalVqvae(nn.Module):
         super().__init__()
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.speakers = nn.Embedding(n_speakers + 1, speaker_dim)
-        # Held-out speakers get the mean of the others' distribution, which is not trained.
+        # An unknown speaker gets the mean of the others' initial distribution; it isn't trained.
         nn.init.zeros_(self.speakers.weight[-1])
 
     def forward(self, x: Tensor, lengths: Tensor, speakers: Tensor) -> Reconstruction:
@@ -259,7 +264,7 @@ class PublishedEncoder(nn.Module):
         self.last = nn.Linear(width, dim)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Latents, zero beyond the end of each utterance."""
+        """Latents, zero after the end of each utterance."""
         real = mask_of(lengths, x.shape[1])[:, None, :, None]
         y = x[:, None] * real
         for layer in self.layers:
@@ -296,7 +301,7 @@ class PublishedDecoder(nn.Module):
         self.last = nn.ConvTranspose2d(width, 1, (1, 2), padding=(0, 1))
 
     def forward(self, codes: Tensor, lengths: Tensor) -> Tensor:
-        """What is beyond the end of each utterance is zero until the last layer."""
+        """Padding after the end of each utterance is zero in all layers but the last."""
         real = mask_of(lengths, codes.shape[1])[:, None, :, None]
         y = codes.transpose(1, 2)[..., None] * real
         for layer in self.layers:
@@ -316,7 +321,7 @@ def _layer(n_in: int, n_out: int, kernel: _Pair, stride: _Pair, padding: _Pair) 
 
 
 def _transposed(n_in: int, n_out: int, kernel: _Pair, stride: _Pair, padding: _Pair) -> nn.Module:
-    """A stride of 2 exactly doubles."""
+    """A transposed layer; a stride of 2 exactly doubles the size."""
     more = (stride[0] - 1, stride[1] - 1)
     conv = nn.ConvTranspose2d(n_in, n_out, kernel, stride, padding, more, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.LeakyReLU(0.2, inplace=True))
@@ -326,6 +331,145 @@ def _check(n: int) -> None:
     if n != N_IN:
         raise InputError(
             f"the published VQ-VAE takes features of {N_IN} dimensions, these have {n}",
-            cause="its layers halve 39 to 20, 10 and 5 and then take 2 away twice",
+            cause="its layers are designed for 39 dimensions",
             remedy="use --features mfcc, --components 39, or --encoder conv",
         )
+
+
+STRIDE = 16
+"""Frames per F0 unit: 80 ms with frames of 5 ms."""
+
+
+class F0VqvaeConfig(BaseModel):
+    """Sizes of the network; the published codebook has 20 codes of 128 dimensions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    n_units: int = Field(20, ge=1, le=2**20)
+    dim: int = Field(128, ge=1, le=65_536)
+    width: int = Field(64, ge=1, le=65_536)
+    n_blocks: int = Field(2, ge=0, le=256)
+    """Residual blocks at the rate of the units, in the encoder and in the decoder."""
+    decay: float = Field(0.99, gt=0, lt=1)
+    commitment: float = Field(0.25, ge=0)
+    restart_below: float = Field(0.03, ge=0, lt=1)
+
+
+class F0Reconstruction(NamedTuple):
+    """The F0 VQ-VAE's output for F0 contours."""
+
+    z: Tensor
+    """(B, T): normalised log F0, valid where the frame is voiced."""
+    voicing: Tensor
+    """(B, T): logits."""
+    quantized: Quantized
+
+
+class F0Vqvae(nn.Module):
+    """z-normalised log F0 and voicing → F0 units → reconstructions of both.
+
+    Padding after an utterance's end is kept at zero in every layer, so that an utterance's units
+    don't depend on the batch.
+    """
+
+    def __init__(self, config: F0VqvaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(
+            EncoderConfig(
+                n_in=2,
+                width=config.width,
+                n_blocks=config.n_blocks,
+                dim=config.dim,
+                stride=STRIDE,
+            )
+        )
+        self.quantizer = Quantizer(
+            config.n_units,
+            config.dim,
+            decay=config.decay,
+            commitment=config.commitment,
+            restart_below=config.restart_below,
+        )
+        self.decoder = Decoder(config.dim, 2, config.width, config.n_blocks, STRIDE)
+
+    @property
+    def encoder_reach(self) -> int:
+        """Number of frames before and after its own 16 that a unit depends on."""
+        return 2 + STRIDE - 1 + 2 * self.config.n_blocks * STRIDE
+
+    @property
+    def decoder_reach(self) -> int:
+        """Number of units before and after its own that a frame depends on."""
+        return 2 + 2 * self.config.n_blocks
+
+    def forward(self, z: Tensor, voiced: Tensor, lengths: Tensor) -> F0Reconstruction:
+        """Encode, quantise and decode z and voiced, (B, T) each, of utterances of lengths (B,)."""
+        latents = self.latents(z, voiced, lengths)
+        steps = n_units_of(lengths)
+        quantized = self.quantizer(latents, mask_of(steps, latents.shape[1]))
+        made = self.decoder(quantized.vectors, steps)[:, : z.shape[1]]
+        return F0Reconstruction(made[..., 0], made[..., 1], quantized)
+
+    def latents(self, z: Tensor, voiced: Tensor, lengths: Tensor) -> Tensor:
+        """The latents before quantisation: (B, ⌈T / 16⌉, dim), zero after the ends."""
+        y: Tensor = self.encoder(torch.stack([z * voiced, voiced], dim=2), lengths)
+        return y
+
+    def encode(self, z: Tensor, voiced: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """z and voiced (B, T) → units (B, ⌈T / 16⌉); `lengths` (B,) if some are shorter."""
+        units: Tensor = self.quantizer(self.latents(z, voiced, _lengths(z, lengths))).units
+        return units
+
+    def decode(self, units: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """units (B, N) → z (B, 16 · N) and the probability that a frame is voiced (B, 16 · N).
+
+        `lengths` (B,) is in units, if some are shorter.
+        """
+        made = self.decoder(self.quantizer.codebook[units], _lengths(units, lengths))
+        return made[..., 0], made[..., 1].sigmoid()
+
+
+class F0Errors(NamedTuple):
+    """Errors of predicted z and voicing, as sums that can be added over batches."""
+
+    z: Tensor
+    """Huber loss (δ = 1) of z over voiced frames."""
+    voicing: Tensor
+    """Binary cross-entropy of the voicing logits over real frames."""
+    n_voiced: Tensor
+    n_real: Tensor
+
+    @classmethod
+    def of(
+        cls, z: Tensor, logits: Tensor, true_z: Tensor, voiced: Tensor, real: Tensor
+    ) -> F0Errors:
+        """From arrays (B, T); `real` is 1 in utterances and 0 in padding."""
+        functional, both = nn.functional, voiced * real
+        huber = functional.huber_loss(z.float(), true_z, reduction="none")
+        entropy = functional.binary_cross_entropy_with_logits(
+            logits.float(), voiced, reduction="none"
+        )
+        return cls((huber * both).sum(), (entropy * real).sum(), both.sum(), real.sum())
+
+    def __add__(self, other: object) -> F0Errors:
+        """The errors of two batches together."""
+        if not isinstance(other, F0Errors):
+            return NotImplemented
+        return F0Errors(*(a + b for a, b in zip(self, other, strict=True)))
+
+    @property
+    def loss(self) -> Tensor:
+        """Mean over voiced frames (0 if there are none) plus mean over real frames."""
+        return self.z / self.n_voiced.clamp(min=1) + self.voicing / self.n_real.clamp(min=1)
+
+
+def n_units_of(n_frames: Tensor) -> Tensor:
+    """⌈n_frames / 16⌉."""
+    return torch.div(n_frames + STRIDE - 1, STRIDE, rounding_mode="floor")
+
+
+def _lengths(x: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is not None:
+        return lengths
+    return torch.full((len(x),), x.shape[1], device=x.device)

@@ -211,6 +211,6 @@ def _check_independent(judge: SpeakerEncoder, synthesis: Synthesis | None, path:
         raise InputError(
             "is the speaker encoder that the wavs' inverter is conditioned on",
             path=path,
-            cause="an inverter learns to please its own encoder, which then can't judge it",
+            cause="an inverter is trained with its own encoder, which therefore can't judge it",
             remedy="train another for scoring: 'zerochain speakers train … --seed 1'",
         )

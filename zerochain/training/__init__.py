@@ -1,7 +1,7 @@
 """Training: one loop and one service for every network.
 
-A method's file declares a task, what one step is (`task.py`), and a `RECIPE` (`config.py`), and
-calls `run.fit`. The loop (`loop.py`) does steps, validates and writes checkpoints; `state.py` is
-what changes meanwhile, `origin.py` decides whether a checkpoint may be gone on from, `log.py`
-shows progress, and `outcome.py` is what a bundle records of it all.
+A method's file declares a task, which defines one step (`task.py`), and a `RECIPE` (`config.py`),
+and calls `run.fit`. The loop (`loop.py`) does the steps, validates and writes checkpoints;
+`state.py` holds what changes during training, `origin.py` decides whether training may continue
+from a checkpoint, `log.py` shows progress, and `outcome.py` is the record kept in the bundle.
 """

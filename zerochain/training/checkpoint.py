@@ -1,7 +1,8 @@
-"""Checkpoints from which training goes on as if it had never stopped: safetensors and JSON.
+"""Checkpoints: training continues from them as if it had never stopped. Safetensors and JSON.
 
-A checksum of all that they hold stands beside it: training that goes on from damaged numbers would
-give another model without any error.
+Tensors are stored as they are; everything else is JSON in the file's metadata. The metadata also
+holds a checksum of the whole: training that continued from damaged numbers would give a different
+model without any error.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from zerochain.formats.atomic import atomic_file
 from zerochain.formats.headers import parse_json
 
 CHECKPOINT = "checkpoint.safetensors"
-"""Its name in a training's folder. It stays there once training is finished, so that more steps
-can be asked for."""
+"""Its file name in a training's folder. It stays there after training has finished, so that
+training can be extended later."""
 _STATE, _SUM = "state", "sha256"
 _BROKEN = (AttributeError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -40,7 +41,7 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write nested dicts and lists of tensors and plain values, atomically.
 
-    A process killed meanwhile leaves the checkpoint before it.
+    If the process is killed while writing, the previous checkpoint stays.
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_take_tensors(state, tensors))
@@ -56,7 +57,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     state = _read(path)
     if not isinstance(state, dict):
-        raise damaged(path, f"it holds a {type(state).__name__}")
+        raise damaged(path, f"it contains a {type(state).__name__} instead of a table")
     return state
 
 
@@ -66,7 +67,7 @@ def damaged(path: Path, why: str) -> InputError:
         f"can't be read ({why})",
         path=path,
         cause="it was damaged while it was copied, or another version wrote it",
-        remedy="remove it or use restart=True, and training starts again",
+        remedy="delete it or use restart=True to train from the start",
     )
 
 
@@ -97,7 +98,7 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
 
 
 def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """A JSON value in which each tensor is the name that it gets in `tensors`."""
+    """A JSON value in which each tensor is replaced by its key in `tensors`, which is filled."""
     match value:
         case Tensor():
             name = f"{len(tensors):06d}"
@@ -110,7 +111,7 @@ def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
         case None | bool() | int() | float() | str():
             return {"value": value}
         case other:
-            raise TypeError(f"a checkpoint can't hold a {type(other).__name__}")
+            raise TypeError(f"a checkpoint can't contain a {type(other).__name__}")
 
 
 def _put_tensors(layout: dict[str, Any], tensors: dict[str, Tensor]) -> Any:

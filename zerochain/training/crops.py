@@ -1,8 +1,8 @@
 """Batches of utterances of any length: random crops for training, everything once for validation.
 
-`Crops` holds many utterances end to end, as memory-mapped or plain arrays over one time axis, so
-that a crop is a slice. A crop never reaches into the next utterance; what is shorter than the crop
-is padded. Each batch follows from its seed alone, so that a resumed training sees the same ones.
+`Crops` stores many utterances end to end, as memory-mapped or plain arrays over one time axis, so
+that a crop is a slice. A crop never extends into the next utterance; shorter utterances are padded.
+Each batch depends on its seed alone, so that a resumed training gets the same batches.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Utterances end to end, each of several arrays over the same time.
+    """Utterances end to end, in one or more arrays over the same time axis.
 
-    A batch of crops holds every array by its name, (B, T, …), padded beyond an utterance's end;
-    every number of the utterances by its name, (B,); "lengths" and "utterances", (B,).
+    A batch of crops contains each array under its name, (B, T, …), padded after an utterance's
+    end; each of the utterances' numbers under its name, (B,); and "lengths" and "utterances", (B,).
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -45,13 +45,13 @@ class Crops:
     bounds: NDArray[np.int64]
     """(U + 1,): utterance u is `bounds[u]:bounds[u + 1]`."""
     numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Name → (U,), a number of each utterance: who speaks, say."""
+    """Name → (U,), one number per utterance: that of its speaker, for instance."""
     padding: Mapping[str, int] = field(default_factory=dict)
-    """Name of an array → the value beyond an utterance's end, if that is not 0."""
+    """Name of an array → the value that pads it, if that is not 0."""
 
     @classmethod
     def of(cls, utterances: Sequence[Mapping[str, NDArray[Any]]], **numbers: Sequence[int]) -> Self:
-        """Lay utterances end to end; within each, all arrays have one length."""
+        """Concatenate utterances; within each, all arrays have the same length."""
         names = list(utterances[0])
         return cls(
             {name: np.concatenate([u[name] for u in utterances]) for name in names},
@@ -60,7 +60,7 @@ class Crops:
         )
 
     def __len__(self) -> int:
-        """How many utterances there are."""
+        """The number of utterances."""
         return len(self.bounds) - 1
 
     @property
@@ -70,14 +70,14 @@ class Crops:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything: a checkpoint of other data belongs to another training."""
+        """SHA-256 of all the data, by which a checkpoint tells that they have changed."""
         total = hashlib.sha256()
         for values in (*self.arrays.values(), self.bounds, *self.numbers.values()):
             total.update(np.ascontiguousarray(values).tobytes())
         return total.hexdigest()
 
     def with_array(self, name: str, values: NDArray[Any], padding: int = 0) -> Self:
-        """The same utterances with one more array over their time, or another of that name."""
+        """The same utterances with an array over their time added, or replaced."""
         return replace(
             self,
             arrays={**self.arrays, name: values},
@@ -89,22 +89,22 @@ class Crops:
         return self.arrays[name][self.bounds[u] : self.bounds[u + 1]]
 
     def sample(self, n_frames: int, seed: int) -> list[int]:
-        """Random utterances, each whole, until they have `n_frames` or there are no more."""
+        """Random whole utterances, with `n_frames` frames in total or all that there are."""
         chosen = np.random.default_rng(seed).permutation(len(self))
         before = np.concatenate([[0], np.cumsum(self.lengths[chosen])[:-1]])
         return [int(u) for u in np.sort(chosen[before < n_frames])]
 
     def random(self, n: int, longest: int, seed: Sequence[int]) -> Batch:
-        """`n` crops of at most `longest`, every frame as likely as another to be in one.
+        """`n` crops of at most `longest` frames, from utterances in proportion to their lengths.
 
-        The same for the same seed, whatever came before.
+        They depend on the seed alone, not on earlier calls.
         """
         rng = np.random.default_rng(list(seed))
         chosen = rng.choice(len(self), n, p=self.lengths / self.lengths.sum())
         return self._crop(chosen, self._starts(rng, chosen, longest), longest)
 
     def all(self, n: int, longest: int) -> Iterator[Batch]:
-        """Everything once, in batches of at most `n` crops of like lengths."""
+        """Everything once, in batches of at most `n` crops of similar length."""
         crops = [
             (u, start)
             for u in np.argsort(self.lengths, kind="stable")
@@ -115,9 +115,9 @@ class Crops:
             yield self._crop(part[:, 0], part[:, 1], longest)
 
     def groups(self, numbers: NDArray[np.int64], shortest: int = 1) -> Groups:
-        """Utterances of at least `shortest` frames, grouped by a number of each, (U,).
+        """Utterances of at least `shortest` frames, grouped by one number per utterance, (U,).
 
-        Utterances with a negative number are in no group.
+        Utterances with a negative number belong to no group.
         """
         kept = np.flatnonzero((self.lengths >= shortest) & (numbers >= 0))
         utterances = kept[np.argsort(numbers[kept], kind="stable")]
@@ -135,10 +135,10 @@ class Crops:
         *,
         balanced: bool = False,
     ) -> Batch:
-        """Crops as `random` gives them, those of a group one after the other.
+        """Crops as `random` returns them, those of each group next to each other.
 
-        Groups are drawn in proportion to their frames or, `balanced`, each as likely as another;
-        a group's crops are from all over it.
+        Groups are drawn in proportion to their numbers of frames or, if `balanced`, with equal
+        probability. The crops of a group are spread over the whole of it.
         """
         rng = np.random.default_rng(list(seed))
         if balanced:
@@ -177,12 +177,12 @@ class Crops:
 
 
 def bounds_of(lengths: Sequence[int]) -> NDArray[np.int64]:
-    """Where utterances of these lengths, (U,), begin and end when laid end to end: (U + 1,)."""
+    """Where concatenated utterances of these lengths, (U,), begin and end: (U + 1,)."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def like_lengths(lengths: Sequence[int], n_frames: int) -> Iterator[list[int]]:
-    """Indices in groups of like lengths, each of at most `n_frames` frames with padding."""
+    """Indices in groups of similar length, each of at most `n_frames` frames with padding."""
     group: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if group and lengths[i] * (len(group) + 1) > n_frames:
@@ -194,7 +194,7 @@ def like_lengths(lengths: Sequence[int], n_frames: int) -> Iterator[list[int]]:
 
 
 def padded(utterances: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Utterances (T, D) as (B, longest T, D), zero beyond their ends, and their lengths (B,)."""
+    """Utterances (T, D) as (B, longest T, D), padded with zeros, and their lengths (B,)."""
     lengths = torch.tensor([len(frames) for frames in utterances])
     x = torch.zeros(len(utterances), int(lengths.max()), utterances[0].shape[1])
     for row, frames in enumerate(utterances):

@@ -1,4 +1,4 @@
-"""Where to compute: CPU or GPU, one process or several that torchrun started."""
+"""Where to compute: on a CPU or GPU, in one process or in several that torchrun started."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_TRAININGS = itertools.count()  # of this process, numbered alike in all that torchrun started
+_TRAININGS = itertools.count()  # of this process; all processes of torchrun count alike
 
 
 def resolve_device(name: str) -> str:
@@ -35,33 +35,29 @@ def resolve_device(name: str) -> str:
 
 
 def described(device: str) -> str:
-    """ "cpu" or "cuda" as people know it: "CPU, 2 threads", "NVIDIA H100, 2 processes"."""
+    """ "cpu" or "cuda" described for users: "CPU, 2 threads", "NVIDIA H100, 2 processes"."""
     import torch
 
     parts = [str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"]
     if device != "cuda":
-        parts.append(_number(torch.get_num_threads(), "thread", "threads"))
+        parts.append(counted(torch.get_num_threads(), "thread"))
     n_processes = _n_processes()
     if n_processes > 1:
-        parts.append(_number(n_processes, "process", "processes"))
+        parts.append(counted(n_processes, "process", "processes"))
     return ", ".join(parts)
 
 
-def _number(n: int, one: str, several: str) -> str:
-    return f"{n} {one if n == 1 else several}"
-
-
 def _n_processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
+    return int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes; under torchrun only the first does."""
+    """Whether this process writes files; of torchrun's processes only the first does."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def accelerator_of(device: str, precision: str) -> Accelerator:
-    """The accelerator of one training, joined with torchrun's other processes.
+    """The accelerator of one training, connected with torchrun's other processes.
 
     Args:
         device: "cpu" or "cuda".
@@ -78,7 +74,7 @@ def accelerator_of(device: str, precision: str) -> Accelerator:
             "precision='fp16' needs a GPU",
             remedy="use precision='no' or precision='bf16', or device='cuda'",
         )
-    # Its state is global to the process: that of an earlier training has another device, maybe.
+    # Its state is global to the process, and an earlier training may have used another device.
     AcceleratorState._reset_state(reset_partial_state=True)
     if _n_processes() > 1:
         _join_others(device)
@@ -86,9 +82,10 @@ def accelerator_of(device: str, precision: str) -> Accelerator:
 
 
 def _join_others(device: str) -> None:
-    """Form the group of torchrun's processes, under names of this training's own.
+    """Form the group of torchrun's processes, under a prefix that only this training uses.
 
-    What an earlier training left in their common store would be taken for this one's.
+    Without it, keys that an earlier training left in the common store would be mistaken for
+    those of this one.
     """
     from torch.distributed.distributed_c10d import PrefixStore, init_process_group
     from torch.distributed.rendezvous import rendezvous

@@ -1,7 +1,7 @@
-"""What a training shows of itself while it runs.
+"""The progress that a training reports while it runs.
 
-log.csv has one row a validation, and TensorBoard's events the same numbers. On a terminal a
-progress bar shows the newest losses; elsewhere (a cluster's log, a pipeline) lines on stderr do:
+log.csv has one row per validation; TensorBoard's events hold the same numbers. On a terminal a
+progress bar shows the latest losses; elsewhere (a cluster's log, a pipeline) lines on stderr do:
 
     Training: step 300 of 3000, loss 0.8312, validation 0.9120, 14.2 steps/s, 3 min left
 """
@@ -23,7 +23,7 @@ _N_LINES = 50  # in a whole training, however often it validates
 
 
 def write_log(folder: Path, history: list[Row], tensorboard: bool = False) -> None:
-    """Write log.csv, one row a validation, and the newest row for TensorBoard."""
+    """Write log.csv, one row per validation, and the latest row for TensorBoard."""
     with atomic_file(folder / "log.csv") as temporary, temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns_of(history))
         writer.writeheader()
@@ -46,21 +46,21 @@ def check_tensorboard() -> None:
 
 
 def columns_of(rows: Iterable[Mapping[str, float]]) -> list[str]:
-    """The names in all rows, in the order in which they first appear."""
+    """The names in all rows, in order of first appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
 class Display:
-    """Shows how a training is going: the label of a progress bar on a terminal, or lines.
+    """Shows the progress of a training: the label of a progress bar on a terminal, else lines.
 
-    Lines are due by the number of steps and not by the clock, so that a training always prints
-    the same ones: at the first validation, then about 50 times, and at the last.
+    Lines depend on the number of steps and not on the clock, so that a training always prints
+    the same ones: at the first validation, about 50 times after that, and at the last.
 
     Args:
-        name: of what is trained.
-        first: the step that training goes on from, 0 at its start.
-        last: the step at which it ends at the latest.
-        mute: in all processes of torchrun but one.
+        name: of the network that is trained, which lines begin with.
+        first: the step from which training continues; 0 at its start.
+        last: the last step.
+        mute: print nothing; true in all processes of torchrun but one.
     """
 
     def __init__(self, name: str, first: int, last: int, *, mute: bool = False) -> None:
@@ -69,11 +69,11 @@ class Display:
         self._losses = ""
 
     def label(self) -> str:
-        """What stands beside a progress bar."""
+        """The progress bar's label."""
         return f"{self._name}{self._losses}"
 
     def tell(self, text: str) -> None:
-        """Print a line, on a terminal as well."""
+        """Print a line, on terminals too."""
         if not self._mute:
             _print(f"{self._name} {text}")
 
@@ -98,7 +98,7 @@ def _print(line: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that people would use: "40 s", "12 min", "3 h 05 min"."""
+    """Seconds in a readable unit: "40 s", "12 min", "3 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

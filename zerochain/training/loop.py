@@ -1,8 +1,8 @@
-"""The one training loop: any task, any device, exact resume, averaged weights, early stop.
+"""The one training loop: any task, any device, exact resume, averaged weights, early stopping.
 
-Read `train` from top to bottom: it starts or continues from a checkpoint, does steps, and every
-`validate_every` of them measures the loss on held-out utterances, keeps the weights if they are
-the best, and writes a checkpoint. Methods call it through `zerochain.training.run.fit`.
+Read `train` from top to bottom: it starts anew or continues from a checkpoint, does steps, and
+every `validate_every` steps measures the loss on held-out utterances, keeps the weights if they are
+the best so far, and writes a checkpoint. Methods call it through `zerochain.training.run.fit`.
 
 The weights that are validated and kept are an exponential moving average (EMA) over steps, as in
 Polyak and Juditsky (1992): smoother than those of any single step.
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from zerochain.errors import counted
 from zerochain.progress import track
 from zerochain.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from zerochain.training.device import accelerator_of
@@ -34,19 +35,19 @@ class Trained:
     weights: dict[str, Tensor]
     """EMA weights of the validation `best`, on the CPU."""
     history: list[Row]
-    """One row a validation: step, seconds, train_loss, valid_loss and the task's other losses,
-    from the step on from which the task returns them."""
+    """One row per validation: step, seconds, train_loss, valid_loss and the task's other losses.
+    A loss is missing in rows before the first step at which the task returned it."""
     converged: bool | None
-    """Whether it stopped because validation no longer improved, not because steps ran out; None
-    where validation can't decide that, and the last weights are kept."""
+    """Whether training stopped because validation no longer improved, rather than at the last
+    step; None if validation cannot decide that, and the last weights are kept."""
     best: Row
     """The validation whose weights are kept."""
     extended_at: tuple[int, ...] = ()
-    """Steps at which another `max_steps` was asked for."""
+    """Steps from which training continued with another `max_steps`."""
 
     @property
     def seconds(self) -> float:
-        """Of all runs, if it was interrupted."""
+        """Time spent training, in total if it was interrupted."""
         return round(self.history[-1]["seconds"], 1)
 
 
@@ -63,30 +64,30 @@ def train(
     watch: Callable[[list[Row]], None] | None = None,
     name: str = "Training",
 ) -> Trained:
-    """Train until validation stops improving, or for `recipe.max_steps`.
+    """Train until validation stops improving, or for `recipe.max_steps` steps.
 
-    Where `folder` holds a checkpoint, training continues from there, to bit-identical weights. A
-    finished training with the same `max_steps` does no further step and returns the same. With
-    another one it continues to the new last step, and `extended_at` records where; a learning rate
-    that is annealed then follows the new schedule from the step that was reached, so it may rise
-    again. A training that had stopped improving stays stopped.
+    If `folder` contains a checkpoint, training continues from it and ends with bit-identical
+    weights. A finished training with the same `max_steps` does no further step and returns the
+    same result. With another `max_steps` it continues to the new last step, and `extended_at`
+    records from where; an annealed learning rate then follows the new schedule from the step that
+    was reached, so it may rise again. A training that had stopped improving stays stopped.
 
     Args:
-        folder: for checkpoint.safetensors, log.csv and, if wanted, TensorBoard's events.
-        inputs: what it is made from beside the recipe (settings, ids), as JSON values; a
-            checkpoint with others is refused.
-        follows: digests of what earlier parts of the same training made; a checkpoint with others
-            is ignored.
+        folder: for checkpoint.safetensors, log.csv and, if enabled, TensorBoard's events.
+        inputs: everything but the recipe that the weights depend on (settings, ids), as JSON
+            values; a checkpoint with other inputs is refused.
+        follows: digests of the results of earlier parts of the same training; a checkpoint with
+            others is ignored.
         device: "cpu" or "cuda".
-        restart: ignore a checkpoint; "changed" ignores one of other settings or data, which is
+        restart: ignore any checkpoint; "changed" ignores one with other settings or data, which is
             otherwise refused.
-        watch: is given the history after each validation, to warn of what goes wrong.
-        name: what people are told is being trained.
+        watch: called with the history after each validation, to warn of problems.
+        name: of the network that is trained, for messages.
 
     Raises:
         InputError: the loss is NaN or infinite (the last good checkpoint stays), the checkpoint
-            in `folder` is of another training or beyond `max_steps`, fp16 without a GPU, or no
-            tensorboard.
+            in `folder` is that of another training or beyond `max_steps`, fp16 without a GPU, or
+            the package tensorboard is missing.
     """
     accelerator = accelerator_of(device, recipe.precision)
     if tensorboard:
@@ -127,7 +128,7 @@ def train(
 
 
 def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
-    """Continue from a checkpoint, or not where an earlier part changed; returns which, in words."""
+    """Continue from a checkpoint, unless an earlier part has changed; returns which, in words."""
     state = load_checkpoint(checkpoint)
     origin.check(state, checkpoint)
     if not origin.still_follows(state):
@@ -136,9 +137,10 @@ def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
     done = int(state["progress"][0])
     if done > last:
         raise OtherTrainingError(
-            f"is the checkpoint of a training that has done {done} steps, and max_steps={last}",
+            f"is the checkpoint of a training that has done {counted(done, 'step')}, more than "
+            f"max_steps={last}",
             path=checkpoint,
-            cause="fewer steps are asked for than before",
+            cause="max_steps is lower than before",
             remedy=f"use max_steps={done} or more, or restart=True to start anew",
         )
     run.restore(state)

@@ -1,14 +1,14 @@
-"""Whether training may go on from a checkpoint: it has to be of the same recipe and inputs.
+"""Whether training may continue from a checkpoint: it needs the same recipe and inputs.
 
-The checkpoint holds both as JSON, so that a refusal can name what changed. Long inputs (ids,
-texts) are held as their SHA-256 and their length.
+The checkpoint stores both as JSON, so that an error can name what changed. Of long inputs (ids,
+texts) it stores the SHA-256 and the length.
 
-Three kinds of changes differ in what follows from them:
+There are three kinds of changes, with different consequences:
 
-- `max_steps` may change: training goes on to the new number;
-- anything else that the user chose (recipe, inputs) is refused, and `restart=True` starts anew;
-- what an earlier part of the same training made (`follows`) starts this part anew: once the F0
-  units are trained for longer, what was trained on them is of no use.
+- `max_steps` may change: training continues to the new number of steps;
+- any other change of the recipe or the inputs is an error, and `restart=True` starts anew;
+- a change in the result of an earlier part of the same training (`follows`) starts this part anew:
+  a network trained on F0 units, for instance, is useless once these were trained for longer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zerochain.errors import InputError, listed
 from zerochain.training.checkpoint import damaged, fingerprint
 from zerochain.training.recipe import Recipe
 
-_LONGEST = 4000  # characters of JSON of an input that is held as it is
+_LONGEST = 4000  # characters of JSON of an input that is stored as it is
 _SHOWN = 60  # characters of a value that an error shows
 _LONG = "sha256"
 _ABSENT = object()
@@ -34,21 +34,21 @@ _MAX_STEPS = "max_steps"
 
 
 class OtherTrainingError(InputError):
-    """A checkpoint is of a training with other settings or other data, or of more steps."""
+    """A checkpoint is that of a training with other settings, other data or more steps."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training is made from, and what its checkpoint therefore belongs to."""
+    """Everything that the result of a training depends on, as its checkpoint records it."""
 
     recipe: Recipe
     inputs: Mapping[str, Any]
     """JSON values by name: settings of the network, ids of files, ids of utterances."""
     follows: Mapping[str, Any]
-    """JSON values by name: digests of what earlier parts of the same training made."""
+    """JSON values by name: digests of the results of earlier parts of the same training."""
 
     def record(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
+        """The part of a checkpoint that describes it."""
         return {
             "recipe": self.recipe.model_dump(),
             "inputs": _recorded(self.inputs),
@@ -56,9 +56,9 @@ class Origin:
         }
 
     def check(self, state: Mapping[str, Any], path: Path) -> None:
-        """Raise OtherTrainingError where the state of a checkpoint belongs to another training.
+        """Raise OtherTrainingError if the state of a checkpoint belongs to another training.
 
-        Neither `max_steps` nor `follows` matter.
+        `max_steps` and `follows` are not compared.
         """
         if "recipe" not in state:
             self._check_older(state, path)
@@ -76,11 +76,11 @@ class Origin:
             )
 
     def still_follows(self, state: Mapping[str, Any]) -> bool:
-        """Whether the earlier parts of this training are those that the checkpoint follows."""
+        """Whether the earlier parts of this training are the same as in the checkpoint."""
         return "recipe" not in state or bool(state.get("follows") == _recorded(self.follows))
 
     def max_steps_of(self, state: Mapping[str, Any]) -> int:
-        """The number of steps that the checkpoint's training was asked for."""
+        """The `max_steps` of the checkpoint's training."""
         recipe = state.get("recipe")
         return self.recipe.max_steps if recipe is None else int(recipe[_MAX_STEPS])
 
@@ -106,7 +106,7 @@ def _other(changes: str, path: Path, cause: str) -> InputError:
 
 
 def _recipe_of(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Its fields but `max_steps`; of those that an earlier version didn't have, the defaults."""
+    """All fields except `max_steps`; those that an older version didn't have get defaults."""
     try:
         return Recipe(**state["recipe"]).model_dump(exclude={_MAX_STEPS})
     except (TypeError, ValidationError) as error:
@@ -114,7 +114,7 @@ def _recipe_of(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Each as JSON would give it back, or as its SHA-256 and length."""
+    """Each value as it is after a round trip through JSON, or its SHA-256 and length."""
     found = {}
     for name, value in values.items():
         text = json.dumps(value, sort_keys=True)

@@ -1,4 +1,4 @@
-"""How a training went, in the few numbers that a bundle records and people are told."""
+"""The outcome of a training: the few numbers that its bundle records and commands print."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training went: the same for a resumed one, so that it can be part of a bundle's id."""
+    """The outcome of a training, equal for a resumed one: it is part of the bundle's id."""
 
     n_parameters: int
     steps: int
     best_step: int
     best_valid_loss: float
     converged: bool | None
-    """None where validation can't decide, as with an adversary."""
+    """None if validation cannot decide, as in adversarial training."""
     computed_on: str = ""
-    """"CPU, 2 threads" and, under torchrun, how many processes: sums are rounded otherwise on
-    others, so the same settings give another model there, with another id. Empty in bundles of
-    earlier versions."""
+    """"CPU, 2 threads" and, under torchrun, the number of processes. Other devices round sums
+    differently, so the same settings give a slightly different model there, with another id. Empty
+    in bundles of older versions."""
     extended_at: tuple[int, ...] = ()
-    """Steps at which another number of steps was asked for. The learning rate and the early stop
-    were other ones than in a training with that number from the start, so the model has another
-    id as well."""
+    """Steps from which training continued with another `max_steps`. Its learning rate and early
+    stopping differ from those of a training with that `max_steps` from the start, and so does
+    the id of its model."""
 
     @classmethod
     def of(cls, trained: Trained, network: nn.Module) -> Self:
-        """What `train` returned for a network."""
+        """From what `train` returned for a network."""
         return cls(
             n_parameters=sum(p.numel() for p in network.parameters()),
             steps=int(trained.history[-1]["step"]),

@@ -1,7 +1,7 @@
-"""A recipe: how long and how to train, the same fields for every method.
+"""A recipe: how to train and for how long, with the same fields for every method.
 
-Each trainable method has a `RECIPE`, an instance with the values that suit it. The command line
-takes its options, their help and their defaults from there: a field's docstring is the help text.
+Each trainable method has a `RECIPE`, an instance with values that suit it. The options of its
+command, their help and their defaults are derived from it: a field's docstring is the help text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from zerochain.config import Config
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 
 _WARM_UP_STEPS = 100
 
@@ -22,32 +22,32 @@ class Recipe(Config):
     """Settings of the training loop. Bundles record them by these names."""
 
     max_steps: int = Field(3000, ge=1)
-    """Steps after which training ends at the latest. Raised later, training goes on."""
+    """Maximum number of training steps. A finished training continues if this is raised."""
     batch_size: int = Field(16, ge=1)
     """Examples per step and process."""
     learning_rate: float = Field(1e-3, gt=0)
-    """Learning rate of the main network's optimiser, at its highest."""
+    """Peak learning rate of the main network's optimiser."""
     annealing: Literal["none", "cosine"] = "none"
     """Whether the learning rate is constant, or rises for 100 steps and falls along a cosine to 0
     at the last step."""
     validate_every: int = Field(100, ge=1)
-    """Steps between two validations; each writes a checkpoint and a row of log.csv."""
+    """Steps between validations; each validation writes a checkpoint and a row of log.csv."""
     patience: int = Field(8, ge=1)
-    """Validations without a better loss before training stops."""
+    """Validations without improvement before training stops."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are kept: those of the lowest validation loss, or those of the last step,
-    where that loss can't decide; `patience` is then ignored."""
+    """Which weights are kept: those with the lowest validation loss, or those of the last step,
+    for methods whose validation loss does not tell which are better; these ignore `patience`."""
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """Decay per step of the moving average of the weights that is validated and kept."""
     max_gradient_norm: float = Field(1.0, gt=0)
-    """Norm to which larger gradients are clipped."""
+    """Maximum norm of the gradients, which are clipped to it."""
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision: none, bfloat16, or float16, which needs a GPU."""
+    """Mixed precision: no, bfloat16, or float16, which needs a GPU."""
     seed: int = 0
-    """Random seed of initial weights, batches and dropout."""
+    """Random seed for initial weights, batches and dropout."""
 
     def rate(self, step: int) -> float:
-        """The factor of the learning rate at a step, from 1 to `max_steps`."""
+        """The factor by which the learning rate is multiplied at a step, 1 … `max_steps`."""
         if self.annealing == "none":
             return 1.0
         warm_up = min(1.0, step / min(_WARM_UP_STEPS, self.max_steps))
@@ -55,14 +55,14 @@ class Recipe(Config):
 
 
 def validation_ids(ids: list[str], fraction: float = 0.05) -> set[str]:
-    """The utterances that training never sees, chosen by their ids' hashes: at least one.
+    """The utterances held out for validation, at least one, chosen by the hashes of their ids.
 
     Raises:
         InputError: fewer than two utterances.
     """
     if len(ids) < 2:
         raise InputError(
-            f"a network can't be trained on {len(ids)} utterance",
+            f"a network can't be trained on {counted(len(ids), 'utterance')}",
             cause="training needs one utterance and validation another",
             remedy="give more recordings",
         )

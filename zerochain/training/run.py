@@ -1,4 +1,4 @@
-"""The one service that trains: what every trainable method calls, and no other way.
+"""The training service, through which every method trains.
 
 A method has a task (`zerochain.training.task.Task`), a `RECIPE` and a model. It trains by
 
@@ -8,20 +8,21 @@ A method has a task (`zerochain.training.task.Task`), a `RECIPE` and a model. It
     inputs = {"network": config.model_dump(), "corpus": corpus.id, "texts": texts}
     fitted = fit(task, recipe, running, inputs=inputs)
 
-after which `network` has the kept weights. A stage (files → files) says where the training is
-kept, and writes what was trained:
+after which `network` has the kept weights. A stage (files → files) also chooses the training's
+folder, and writes the trained model:
 
-    running = running.beside(out)  # the folder <out>.training; refuses an `out` of somebody else's
+    running = running.beside(out)  # <out>.training; an error if `out` exists and is not a bundle
     fitted = fit(task, recipe, running, inputs=inputs)
     finish(fitted, out, lambda: model.save(out, trained_on, {**settings, **asdict(fitted.outcome)}))
 
-Called again with the same recipe and inputs, `fit` goes on where it was interrupted, or, finished,
-returns the same at once; with a larger `max_steps` it goes on to that. Anything else is refused by
-name, unless `restart` is asked for (see `zerochain.training.origin`). A setting that is derived
-from `max_steps`, such as the step at which an adversary begins, belongs among the inputs.
+Called again with the same recipe and inputs, `fit` continues where it was interrupted or, if
+training has finished, returns the same result at once; with a larger `max_steps` it continues up to
+that. Any other change is an error that names it, unless `restart` is set (see
+`zerochain.training.origin`). A setting that is derived from `max_steps`, such as the step at which
+adversarial training begins, belongs among the inputs.
 
-A training of several parts gives each a folder of its own. What a part is trained on and an
-earlier part made is named in `follows`, so that it starts anew when that changes:
+In a training of several parts, each has its own folder. If a part is trained on the result of an
+earlier one, `follows` identifies that result, and the part starts anew when it changes:
 
     running.discard()
     f0 = fit(f0_task, f0_recipe, running.part("f0"), inputs=f0_inputs)
@@ -51,24 +52,24 @@ from zerochain.training.task import Row, Task
 
 @dataclass(frozen=True)
 class Running:
-    """How a training is run. None of it changes what is trained, or is part of a model's id.
+    """How a training is run. None of these settings changes the model or is part of its id.
 
     Raises:
         InputError: device="cuda" without a GPU, or no package tensorboard.
     """
 
     device: str = "auto"
-    """"auto", "cpu" or "cuda" when it is made; "cpu" or "cuda" from then on."""
+    """"auto", "cpu" or "cuda" as an argument; the attribute is "cpu" or "cuda"."""
     restart: bool | Literal["changed"] = False
-    """Ignore a checkpoint and start anew; "changed" does so where settings or data differ from the
-    checkpoint's, which is otherwise refused."""
+    """Ignore any checkpoint and start anew; "changed" does so only if settings or data differ from
+    the checkpoint's, which is otherwise an error."""
     tensorboard: bool = False
     """Log for TensorBoard as well as to log.csv."""
     folder: Path | None = None
-    """For the checkpoint and log.csv, which stay there; None is a temporary one, so that an
-    interrupted training starts anew."""
+    """For the checkpoint and log.csv, which stay there; None is a temporary folder: if training is
+    interrupted, it starts anew."""
     name: str = "Training"
-    """What people are told is going on."""
+    """The name of the training in messages."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", resolve_device(self.device))
@@ -79,7 +80,7 @@ class Running:
         """The training of what will be the bundle `out`: its folder is `<out>.training`.
 
         Raises:
-            InputError: `out` is there and no bundle, which is better said before training.
+            InputError: `out` exists and is not a bundle.
         """
         check_replaceable(out, MARKER)
         return replace(self, folder=training_folder(out))
@@ -90,10 +91,10 @@ class Running:
         return replace(self, folder=folder, name=f"{self.name} {name}")
 
     def discard(self) -> None:
-        """With `restart`, remove the checkpoints of this training and of all its parts.
+        """If `restart` is true, delete the checkpoints of this training and of all its parts.
 
-        For a training of several parts, before the first: one that is interrupted again leaves
-        no checkpoint of a later part behind that belongs to the training before.
+        For trainings of several parts, before the first part: if it is interrupted again, no
+        checkpoint of a later part is left from the previous training.
         """
         if self.restart is True and self.folder is not None and is_main_process():
             for checkpoint in self.folder.rglob(CHECKPOINT):
@@ -111,15 +112,15 @@ class Running:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a training went; the weights are in the task's first network."""
+    """The result of a training; the weights are in the task's first network."""
 
     outcome: Outcome
     history: list[Row]
-    """One row a validation."""
+    """One row per validation."""
     best: Row
     """The validation whose weights were kept."""
     seconds: float
-    """Wall time of all runs, if it was interrupted."""
+    """Wall time, in total if it was interrupted."""
 
 
 def fit(
@@ -134,9 +135,9 @@ def fit(
     """Train a task, and leave the kept weights in its first network, in evaluation mode.
 
     Args:
-        inputs: whatever the weights depend on beside the recipe, as JSON values by name.
-        follows: digests of what earlier parts of the same training made.
-        watch: is given the history after each validation, to warn of what goes wrong.
+        inputs: everything but the recipe that the weights depend on, as JSON values by name.
+        follows: digests of the results of earlier parts of the same training.
+        watch: called with the history after each validation, to warn of problems.
 
     Raises:
         InputError: as `train`.
@@ -164,14 +165,15 @@ def fit(
 def finish(
     fitted: Fitted, out: Path, write: Callable[[], object], *, seconds: float | None = None
 ) -> None:
-    """Write the bundle of what was trained, and its fit.json: in the main process alone.
+    """Write the trained model's bundle and its fit.json, in the main process only.
 
-    The checkpoint stays in the training's folder, so that more steps can be asked for; were the
-    disk full now, the same call again would write the bundle without training.
+    The checkpoint stays in the training's folder, so that training can be extended. It also means
+    that after an error here, such as a full disk, the same call writes the bundle without training
+    again.
 
     Args:
         write: saves the bundle `out`.
-        seconds: that all of the fit took, where it was more than this training.
+        seconds: duration of the whole fit, if it included more than this training.
     """
     if not is_main_process():
         return
@@ -181,5 +183,5 @@ def finish(
 
 
 def weights_id(network: nn.Module) -> str:
-    """SHA-256 of a network's weights, by which a later part tells that an earlier one changed."""
+    """SHA-256 of a network's weights, by which a later part detects that an earlier one changed."""
     return digest_of(network.state_dict())

@@ -1,4 +1,4 @@
-"""Everything that changes while training, and that a checkpoint therefore holds."""
+"""The state of a training: everything that changes from step to step, and a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from zerochain.training.task import Row, Task, Update
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_CHECK_EVERY = 25  # steps; reading a number makes a GPU wait for it
+_CHECK_EVERY = 25  # steps; reading a number from a GPU waits until it has computed it
 
 
 class TrainingState:
-    """A training at one step, which it can go on from.
+    """A training at one step, from which it can continue.
 
     Attributes:
         ema: moving average of the main network's weights.
-        step, seconds: done so far, in all runs of this training.
+        step, seconds: steps done and time spent so far, including earlier runs.
         misses: validations since the best one.
-        history: one row a validation.
-        extended_at: steps at which another `max_steps` was asked for.
+        history: one row per validation.
+        extended_at: steps from which training continued with another `max_steps`.
         losses, norms: of the steps since they were last read; on the device until then.
     """
 
@@ -91,7 +91,7 @@ class TrainingState:
         self.seconds += time.monotonic() - begun
 
     def check(self) -> None:
-        """Raise InputError where a loss or a gradient of the steps since was not finite."""
+        """Raise InputError if a loss or gradient since the last check was not finite."""
         # A scaled fp16 gradient may overflow: its step is then skipped and the scale lowered.
         overflows = self.recipe.precision == "fp16"
         newest = self.losses[len(self.losses) - len(self.norms) :]
@@ -104,7 +104,7 @@ class TrainingState:
             if wrong:
                 raise InputError(
                     f"training diverged at step {step}: {wrong[0]} is {row[wrong[0]]}",
-                    cause="too high a learning rate, or a recording that isn't speech",
+                    cause="the learning rate is too high, or a recording is not speech",
                     remedy=f"lower learning_rate={self.recipe.learning_rate:g}; the last good "
                     "checkpoint is kept, and restart=True starts anew",
                 )
@@ -135,7 +135,7 @@ class TrainingState:
         self.history.append(row)
 
     def _agreed(self, loss: float) -> float:
-        """The main process's loss: all have to stop at the same step."""
+        """The main process's loss, so that all processes stop at the same step."""
         if self.accelerator.num_processes == 1:
             return loss
         from accelerate.utils import broadcast
@@ -144,7 +144,7 @@ class TrainingState:
         return float(broadcast(mine))
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, to go on as if training had never stopped."""
+        """All that `restore` needs to continue as if training had never stopped."""
         return {
             "networks": {n: self.accelerator.unwrap_model(m).state_dict() for n, m in self._nets},
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
@@ -158,7 +158,7 @@ class TrainingState:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Continue from what `state` returned."""
         for name, network in self._nets:
             self.accelerator.unwrap_model(network).load_state_dict(state["networks"][name])
         for name, optimiser in self.optimisers.items():
@@ -174,7 +174,7 @@ class TrainingState:
             torch.cuda.set_rng_state(state["random"][1], self.accelerator.device)
 
     def end(self) -> None:
-        """Part from the other processes: one that holds on to those who left would hang."""
+        """Leave the process group; a process that still used it after others left would hang."""
         self._share_best_weights()
         self.accelerator.wait_for_everyone()
         self.networks.clear()
@@ -182,7 +182,7 @@ class TrainingState:
         self.accelerator.end_training()
 
     def _share_best_weights(self) -> None:
-        """All take the main process's: the running means of normalisations are each one's own."""
+        """Take the main process's weights: batch normalisation's means differ by process."""
         if self.accelerator.num_processes == 1:
             return
         from accelerate.utils import broadcast
@@ -202,7 +202,7 @@ class TrainingState:
 
 
 def _ema(decay: float) -> Any:
-    """An exponential moving average that starts as a plain one, so that early weights fade."""
+    """An exponential moving average whose decay rises to `decay`, so that early weights fade."""
 
     def average(averaged: Any, current: Any, n: Tensor | int) -> None:
         step_decay = min(decay, (1 + int(n)) / (10 + int(n)))
@@ -216,13 +216,13 @@ def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _random_states(device: torch.device) -> list[Tensor]:
-    """The CPU's, and the GPU's where there is one in use."""
+    """The CPU's, and the GPU's if one is used."""
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
 def _read(rows: list[dict[str, Tensor]]) -> list[Row]:
-    """Tensors as numbers, read all at once."""
+    """Tensors as numbers, read in one transfer."""
     if not rows:
         return []
     values = iter(torch.stack([v.float() for row in rows for v in row.values()]).tolist())

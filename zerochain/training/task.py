@@ -1,8 +1,9 @@
-"""What the training loop trains: a method's networks, optimisers, batches and losses.
+"""The interface between the training loop and a method: networks, optimisers, batches, losses.
 
-A task says what one step is; the loop does everything else (device, precision, averaging of
-weights, validation, checkpoints). Networks and optimisers are named: a discriminator is one more
-network with an optimiser of its own. The first network is the one that training is for.
+A task defines one training step and one validation; the loop does everything else (device,
+precision, averaging of weights, checkpoints). Networks and optimisers have names: a discriminator
+is one more network with its own optimiser. The first network is the one that is averaged,
+validated and kept.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ Row = dict[str, float]
 
 
 class Task(Protocol):
-    """What is trained. The moving average of the first network's weights is validated and kept."""
+    """A method's training. The moving average of the first network's weights is kept."""
 
     networks: dict[str, nn.Module]
     optimisers: dict[str, optim.Optimizer]
-    """One for each network, by its name."""
+    """One per network, under the same name."""
 
     def batch(self, step: int, process: int) -> Batch:
-        """The batch of a step: a function of the two numbers, so that a resumed run sees it."""
+        """The batch of a step: it depends on the two numbers alone, for exact resume."""
 
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
@@ -37,7 +38,7 @@ class Task(Protocol):
         """Compute losses, hand each to `update` with its optimiser's name, and return them."""
 
     def validate(self, network: nn.Module) -> float | Row:
-        """The loss on held-out utterances; or "valid_loss" and what else is to be logged."""
+        """The loss on held-out utterances; or "valid_loss" with other values for the log."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Update:
     optimisers: Mapping[str, Any]
     max_gradient_norm: float
     norms: dict[str, Tensor] = field(default_factory=dict)
-    """Of the newest gradients, before they were clipped."""
+    """Norms of the latest gradients, before clipping."""
 
     def __call__(self, name: str, loss: Tensor) -> None:
         """Minimise `loss` by the network and the optimiser called `name`."""

@@ -26,7 +26,7 @@ from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.modules.unit_decoders import end_of
+from zerochain.modules.unit_translator import end_of
 from zerochain.training.recipe import validation_ids
 from zerochain.training.task import Batch
 from zerochain.translation.source import (

@@ -16,8 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerochain.modules.unit_decoders import begin_of, end_of, select
-from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator
+from zerochain.modules.unit_translator import (
+    EncoderOutput,
+    UnitTranslator,
+    begin_of,
+    end_of,
+    select,
+)
 
 Choose = Callable[[Tensor, int], Tensor]
 """Log-probabilities (B, K + 1) and the number of units so far → tokens (B,)."""

@@ -50,11 +50,11 @@ class NormaliserConfig(TranslationConfig):
     architecture: Literal["ctc"] = "ctc"
     """Always CTC: hardly any unit changes its place."""
     width: int = Field(128, ge=1, le=65_536)
-    """Channels of a layer."""
+    """Channels per layer."""
     n_encoder_layers: int = Field(3, ge=1, le=256, json_schema_extra={"option": "--layers"})
     """Layers of the encoder."""
     n_decoder_layers: int = Field(1, ge=1, le=256)
-    """Layers after it, at the rate of CTC's steps."""
+    """Layers after the encoder, at the rate of CTC's steps."""
 
 
 RECIPE = Recipe(

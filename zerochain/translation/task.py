@@ -25,16 +25,18 @@ from zerochain.errors import InputError, counted, listed
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
 from zerochain.features.normalisation import Moments
 from zerochain.metrics.translation import unit_bleu
-from zerochain.modules.unit_decoders import IGNORED, end_of, teacher_forcing
 from zerochain.modules.unit_translator import (
+    IGNORED,
     Architecture,
     Auxiliary,
     NetworkSizes,
     Predicted,
     TranslatorConfig,
     UnitTranslator,
+    end_of,
     mask_token,
     tag_token,
+    teacher_forcing,
 )
 from zerochain.training.crops import like_lengths
 from zerochain.training.outcome import Outcome

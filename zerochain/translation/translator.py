@@ -23,8 +23,7 @@ from pydantic import AliasChoices, Field
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, Bundled
 from zerochain.formats.units import Units
-from zerochain.modules.unit_decoders import teacher_forcing
-from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator
+from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator, teacher_forcing
 from zerochain.progress import track
 from zerochain.training.crops import like_lengths
 from zerochain.translation.data import padded
