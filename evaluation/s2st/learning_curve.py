@@ -32,10 +32,9 @@ from zerochain.metrics import names
 from zerochain.scoring.translation import score_translation
 from zerochain.training.config import TrainingConfig
 from zerochain.translation.baselines import nearest_baseline
-from zerochain.translation.data import Parallel, Part, oriented
+from zerochain.translation.data import Parallel, Part, oriented, read_source
 from zerochain.translation.pretraining import pretrain
 from zerochain.translation.pseudo import Pseudo
-from zerochain.translation.source import read_source
 from zerochain.translation.stage import train_translator, translate
 from zerochain.translation.translator import Search
 

@@ -272,8 +272,8 @@ def _read_unit_model(folder: Path) -> Any:
 def _inverter(folder: Path, method: str) -> None:
     from inverters import untrained_neural
     from zerochain.features.f0 import F0Statistics
+    from zerochain.inversion.phase import SpectrogramOptions
     from zerochain.inversion.spectral import Code2SpecInverter, UnitMeansInverter
-    from zerochain.inversion.spectrogram import SpectrogramOptions
     from zerochain.modules.code2spec import (
         Code2Spec,
         Code2SpecConfig,
@@ -317,7 +317,7 @@ def _read_inverter(folder: Path) -> Any:
 
 def _translator(folder: Path, architecture: str) -> None:
     from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
-    from zerochain.translation.source import SourceKind
+    from zerochain.translation.data import SourceKind
     from zerochain.translation.translator import Translator
 
     small = {"width": 8, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 1}

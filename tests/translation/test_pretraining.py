@@ -18,7 +18,7 @@ from zerochain.formats.bundle import read_bundle
 from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
 from zerochain.training.config import Recipe
-from zerochain.translation.data import Parallel
+from zerochain.translation.data import Parallel, SourceKind, read_source
 from zerochain.translation.pretraining import (
     Denoiser,
     DenoisingTask,
@@ -27,7 +27,6 @@ from zerochain.translation.pretraining import (
     pretrain,
     read_start,
 )
-from zerochain.translation.source import SourceKind, read_source
 from zerochain.translation.stage import train_translator
 from zerochain.translation.task import TranslationConfig
 from zerochain.translation.translator import Translator

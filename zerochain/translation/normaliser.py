@@ -30,8 +30,7 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.training.config import Recipe
 from zerochain.training.run import Running, finish
-from zerochain.translation.data import Material, Pair, held_out
-from zerochain.translation.source import SourceKind, arrays
+from zerochain.translation.data import Material, Pair, SourceKind, arrays, held_out
 from zerochain.translation.task import (
     TranslationConfig,
     TranslationTraining,

@@ -27,8 +27,7 @@ from zerochain.modules.unit_translator import UnitTranslator, mask_token
 from zerochain.training.config import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.training.task import Batch, Row
-from zerochain.translation.data import Material, Pair, held_out
-from zerochain.translation.source import Array, SourceKind
+from zerochain.translation.data import Array, Material, Pair, SourceKind, held_out
 from zerochain.translation.task import (
     TranslationConfig,
     TranslationTask,
