@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, refusal
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from zerochain.cli.options import Derived
-    from zerochain.training.config import TrainingConfig
 
 _MORE = "close other programs, ask for fewer --jobs or shorter recordings, or use a larger machine"
 _ARGUMENT = re.compile(
@@ -73,8 +72,6 @@ class Command(click.Command):
         except BrokenPipeError:  # whoever reads the output has enough, as 'head' has: click ends
             raise
         except OSError as error:
-            from zerochain.errors import refusal
-
             click.echo(f"Error: {refusal(error)}", err=True)
         except MemoryError as error:
             what = f" ({error})" if str(error) else ""
@@ -279,68 +276,3 @@ def jobs_option(function: F) -> F:
         default=None,
         help="Processes or threads.  [default: as many as there is work for]",
     )(function)
-
-
-def training_options(
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    validate_every: int,
-    patience: int,
-    annealing: str = "none",
-) -> Callable[[F], F]:
-    """What every training takes, with these defaults; `training_config` reads it."""
-    options = [
-        click.option("--steps", type=click.IntRange(min=1), default=steps, show_default=True),
-        click.option(
-            "--batch-size", type=click.IntRange(min=1), default=batch_size, show_default=True
-        ),
-        click.option("--learning-rate", type=float, default=learning_rate, show_default=True),
-        click.option(
-            "--patience",
-            type=click.IntRange(min=1),
-            default=patience,
-            show_default=True,
-            help="Validations without a better loss before it stops.",
-        ),
-        click.option(
-            "--validate-every",
-            type=click.IntRange(min=1),
-            default=validate_every,
-            show_default=True,
-        ),
-        click.option(
-            "--annealing",
-            type=click.Choice(["none", "cosine"]),
-            default=annealing,
-            show_default=True,
-            help="Whether the learning rate falls to nothing at the last step.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["no", "bf16", "fp16"]),
-            default="no",
-            show_default=True,
-        ),
-        click.option("--restart", is_flag=True, help="Start anew rather than from a checkpoint."),
-        click.option(
-            "--tensorboard", is_flag=True, help="Log for TensorBoard as well as to log.csv."
-        ),
-    ]
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def training_config(values: dict[str, Any], seed: int) -> TrainingConfig:
-    """Take the training loop's settings out of a command's options."""
-    from zerochain.training.config import TrainingConfig
-
-    names = ("batch_size", "learning_rate", "annealing", "patience", "validate_every", "precision")
-    settings = {name: values.pop(name) for name in names}
-    return checked(TrainingConfig, max_steps=values.pop("steps"), seed=seed, **settings)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from zerochain import audio
@@ -214,8 +215,6 @@ def _extract_shard(shard: list[Segment], options: Options) -> list[NDArray[np.fl
 
 
 def _on_one_thread(waves: Sequence[audio.Waveform], options: Options) -> list[NDArray[np.float32]]:
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the processes share the cores
     try:
