@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interruption import interrupted
 from pydantic import ValidationError
 
 from commands import run
@@ -111,26 +112,15 @@ def test_several_files_of_one_model(languages: Languages, tmp_path: Path) -> Non
     assert not (tmp_path / "y").exists()
 
 
-def test_resumed_equals_uninterrupted(
-    languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_equals_uninterrupted(languages: Languages, tmp_path: Path) -> None:
     pretrain([languages.source], tmp_path / "whole", config=PretrainingConfig(**TINY), recipe=QUICK)
-    plain = DenoisingTask.batch
-
-    def broken(task: DenoisingTask, step: int, process: int) -> Any:
-        if step == 3:
-            raise KeyboardInterrupt
-        return plain(task, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DenoisingTask, "batch", broken)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(
-                [languages.source],
-                tmp_path / "resumed",
-                config=PretrainingConfig(**TINY),
-                recipe=QUICK,
-            )
+    with interrupted(DenoisingTask, 3), pytest.raises(KeyboardInterrupt):
+        pretrain(
+            [languages.source],
+            tmp_path / "resumed",
+            config=PretrainingConfig(**TINY),
+            recipe=QUICK,
+        )
     pretrain(
         [languages.source], tmp_path / "resumed", config=PretrainingConfig(**TINY), recipe=QUICK
     )

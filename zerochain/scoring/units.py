@@ -23,13 +23,13 @@ from zerochain.errors import InputError, ModelMismatchError, counted, listed
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import file_id, short
 from zerochain.formats.pairs import read_pairs
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.metrics import names
 from zerochain.metrics.bitrate import codebook_usage, unit_bitrates
 from zerochain.metrics.robustness import robustness, sentence_distance
 from zerochain.metrics.speakers import N_FOLDS, Probe, speaker_probe, unit_histograms
 from zerochain.metrics.text import plain
-from zerochain.scoring.common import Common, Scored, codebook_of, exclusion_notes, selected_units
+from zerochain.scoring.common import Common, Scored, exclusion_notes, selected_units
 
 
 def score_bitrate(
