@@ -163,4 +163,4 @@ def _describe(scores: list[Score]) -> Description:
     return Description(counted(len(scores), "score"), {}, (Table("scores", header, rows),))
 
 
-FILE_KIND = FileKind(KIND, SCORES_FILE, read_scores, _describe)
+FILE_KIND: FileKind[list[Score]] = FileKind(KIND, SCORES_FILE, read_scores, _describe)

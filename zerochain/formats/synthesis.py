@@ -113,4 +113,4 @@ def _describe(synthesis: Synthesis) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, MARKER, read_synthesis, _describe)
+FILE_KIND: FileKind[Synthesis] = FileKind(KIND, MARKER, read_synthesis, _describe)

@@ -331,4 +331,4 @@ def codebook_of(unit_file: UnitFile, model: Path, *, without: str) -> NDArray[np
     return bundle.tensors["codebook"]
 
 
-FILE_KIND = FileKind(KIND, UNITS_FILE, read_units, _describe)
+FILE_KIND: FileKind[UnitFile] = FileKind(KIND, UNITS_FILE, read_units, _describe)

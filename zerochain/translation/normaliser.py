@@ -31,6 +31,7 @@ from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.training.config import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.translation.data import Material, Pair, SourceKind, arrays, held_out
+from zerochain.translation.task import RECIPE as TRANSLATOR_RECIPE
 from zerochain.translation.task import (
     TranslationConfig,
     TranslationTraining,
@@ -56,14 +57,7 @@ class NormaliserConfig(TranslationConfig):
     """Layers after it, at the rate of CTC's steps."""
 
 
-RECIPE = Recipe(
-    max_steps=3000,
-    batch_size=24,
-    learning_rate=1e-3,
-    annealing="cosine",
-    validate_every=100,
-    patience=8,
-)
+RECIPE = TRANSLATOR_RECIPE.model_copy(update={"max_steps": 3000})
 """A smaller network than a translator's, and an easier task."""
 
 

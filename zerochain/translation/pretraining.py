@@ -28,6 +28,7 @@ from zerochain.training.config import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.training.task import Batch, Row
 from zerochain.translation.data import Array, Material, Pair, SourceKind, held_out
+from zerochain.translation.task import RECIPE as TRANSLATOR_RECIPE
 from zerochain.translation.task import (
     TranslationConfig,
     TranslationTask,
@@ -56,14 +57,7 @@ class PretrainingConfig(TranslationConfig):
     """Mask single units as well."""
 
 
-RECIPE = Recipe(
-    max_steps=4000,
-    batch_size=24,
-    learning_rate=1e-3,
-    annealing="cosine",
-    validate_every=100,
-    patience=8,
-)
+RECIPE = TRANSLATOR_RECIPE
 """As a translator's."""
 
 
