@@ -42,7 +42,7 @@ def magnitude(wave, extra=0):
     """(T + extra, n_bins): frame i is centred at sample i · 160."""
     import torch
 
-    from zerochain.inversion.spectrogram import SpectrogramOptions
+    from zerochain.inversion.phase import SpectrogramOptions
 
     options = SpectrogramOptions()
     n_frames = len(wave) // options.hop + extra
@@ -52,8 +52,7 @@ def magnitude(wave, extra=0):
 
 
 def ours(method):
-    from zerochain.inversion.phase import reconstruct
-    from zerochain.inversion.spectrogram import SpectrogramOptions
+    from zerochain.inversion.phase import SpectrogramOptions, reconstruct
 
     return lambda target: reconstruct(target, SpectrogramOptions(), method)
 

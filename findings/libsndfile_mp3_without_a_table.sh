@@ -7,7 +7,7 @@
 # Such files come from encoders that write to a pipe, from cutting tools and from `cat`.
 #
 # zerochain walks the frames, and gives libsndfile a table with their number
-# (zerochain/containers/mpeg.py; tests/test_containers.py::test_mp3_without_a_table_is_walked).
+# (zerochain/containers/streams.py; tests/test_containers.py::test_mp3_without_a_table_is_walked).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

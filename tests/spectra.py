@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from zerochain.inversion.spectrogram import SpectrogramOptions
+from zerochain.inversion.phase import SpectrogramOptions
 
 SMALL = SpectrogramOptions(n_fft=512, n_window=400)
 

@@ -61,8 +61,8 @@ from .report.page import write_report as write_report
 from .scoring.abx import score_abx as score_abx
 from .scoring.quality import score_quality as score_quality
 from .scoring.recognition import score_recognition as score_recognition
-from .scoring.resynthesis import score_resyntheses as score_resyntheses
-from .scoring.speakers import score_speakers as score_speakers
+from .scoring.speech import score_resyntheses as score_resyntheses
+from .scoring.speech import score_speakers as score_speakers
 from .scoring.translation import score_translation as score_translation
 from .scoring.units import score_bitrate as score_bitrate
 from .scoring.units import score_usage as score_usage

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from zerochain.containers import Contents, examine
@@ -325,8 +326,6 @@ def resampler(from_rate: int, to_rate: int) -> Callable[[Waveform, bool], Wavefo
     """
     if from_rate == to_rate:
         return lambda wave, is_last: wave
-    import soxr
-
     stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
     return lambda wave, is_last: np.asarray(stream.resample_chunk(wave, last=is_last), np.float32)
 
@@ -335,8 +334,6 @@ def resample(wave: Waveform, from_rate: int, to_rate: int) -> Waveform:
     """Change the sample rate with soxr at high quality."""
     if from_rate == to_rate:
         return wave
-    import soxr
-
     return np.asarray(soxr.resample(wave, from_rate, to_rate, quality="HQ"), np.float32)
 
 

@@ -13,7 +13,14 @@ import shutil
 import socket
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: nothing is locked or cleared there
+    fcntl = None  # type: ignore[assignment]
 
 WRITING, REPLACED, SCRATCH = ".writing-", ".replaced-", "zerochain-"
 _DAY_S = 86_400
@@ -26,12 +33,23 @@ def owned(prefix: str) -> str:
 
 def hold(handle: int) -> None:
     """Lock an open file or folder until it is closed or this process ends."""
-    try:
-        import fcntl
+    if fcntl is not None:
+        with suppress(OSError):  # a network share without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Windows, or a network share without locks
-        pass
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, after whoever holds it now."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def clear_abandoned(folder: Path, *prefixes: str) -> None:
@@ -46,15 +64,15 @@ def clear_abandoned(folder: Path, *prefixes: str) -> None:
 
 
 def _clear(path: Path, owner: str) -> None:
+    if fcntl is None:
+        return
     try:
-        import fcntl
-
         machine, pid, _ = owner.split("-", 2)
         here = machine == _machine()
         if here and _lives(int(pid)):
             return
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (ImportError, ValueError, OSError):  # unknown owner, a link, or gone already
+    except (ValueError, OSError):  # unknown owner, a link, or gone already
         return
     try:
         status = os.fstat(handle)

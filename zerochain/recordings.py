@@ -17,8 +17,8 @@ import numpy as np
 
 from zerochain import audio
 from zerochain.corpora.build import CorpusWarning
-from zerochain.corpora.channels import channel_of
 from zerochain.corpora.measuring import of_channels
+from zerochain.corpora.sounds import channel_of
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.stage import encode, load_unit_model, needed_options
 from zerochain.errors import InputError, listed
@@ -34,7 +34,7 @@ from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.speaking import Pitch, Speaking, load_inverter, ready, speech, synthesize
 from zerochain.inversion.voices import F0
 from zerochain.progress import track
-from zerochain.translation.source import SourceKind, too_long
+from zerochain.translation.data import SourceKind, too_long
 from zerochain.translation.stage import translate_in_memory
 from zerochain.translation.translator import Search, Translator
 

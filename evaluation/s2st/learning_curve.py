@@ -33,10 +33,9 @@ from zerochain.scoring.translation import score_translation
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.translation.baselines import nearest_baseline
-from zerochain.translation.data import Parallel, Part, oriented
+from zerochain.translation.data import Parallel, Part, oriented, read_source
 from zerochain.translation.pretraining import PretrainingConfig, pretrain
 from zerochain.translation.pseudo import Pseudo
-from zerochain.translation.source import read_source
 from zerochain.translation.stage import train_translator, translate
 from zerochain.translation.task import TranslationConfig
 from zerochain.translation.translator import Search

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from interruption import interrupted
 
 from commands import leftovers, run
 from edits import took
@@ -74,18 +75,10 @@ def test_published_stands_for_the_whole_system(corpus: Corpus) -> None:
     assert not published["ema"]
 
 
-def test_interrupted_and_repeated(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_and_repeated(corpus: Corpus) -> None:
     command = ["discover", "vqvae", corpus.folder, *QUICK]
     run(*command, "--out", "whole")
-    batch = VqvaeTask.batch
-
-    def interrupted(task: VqvaeTask, step: int, process: int) -> object:
-        if step == 5:
-            raise KeyboardInterrupt
-        return batch(task, step, process)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(VqvaeTask, "batch", interrupted)
+    with interrupted(VqvaeTask, 5):
         result = CliRunner().invoke(main, [str(a) for a in (*command, "--out", "m")])
     assert result.exit_code == 1
     assert "Aborted!" in result.stderr

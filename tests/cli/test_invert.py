@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from interruption import interrupted
 
 from commands import contents, leftovers, run, run_apart
 from conftest import small_corpus
@@ -256,24 +257,11 @@ def test_units_that_do_not_fit_the_corpus(
     assert not Path("i").exists()
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Ctrl-C at a step of the training."""
-    batch = Code2SpecTask.batch
-
-    def interrupted(task: Code2SpecTask, step: int, process: int) -> Any:
-        if step == at:
-            raise KeyboardInterrupt
-        return batch(task, step, process)
-
-    monkeypatch.setattr(Code2SpecTask, "batch", interrupted)
-
-
-def test_interrupted_and_repeated(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_and_repeated(prepared: Prepared) -> None:
     train(prepared, *QUICK, "--out", "whole")
     checkpoint = Path("i.training/checkpoint.safetensors")
     command = ["invert", "train", prepared.units, prepared.corpus, "--voice", "ana", "--out", "i"]
-    with monkeypatch.context() as patched:
-        interrupt(patched, at=5)
+    with interrupted(Code2SpecTask, 5):
         result = CliRunner().invoke(main, [str(a) for a in (*command, *QUICK)])
     assert result.exit_code == 1
     assert "Aborted!" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from commands import leftovers, run
-from zerochain.cli.check import expected_names
+from zerochain.cli.submissions import expected_names
 from zerochain.errors import InputError
 from zerochain.exchange.zerospeech import language_folder
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus

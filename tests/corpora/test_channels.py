@@ -8,8 +8,8 @@ import soundfile
 
 from conftest import voice
 from zerochain import audio
-from zerochain.corpora.channels import channel_of
 from zerochain.corpora.folder import import_folder
+from zerochain.corpora.sounds import channel_of
 from zerochain.errors import InputError
 
 RATE = 16_000

@@ -58,8 +58,8 @@ from zerochain.inversion.neural_stage import train_neural_inverter  # noqa: E402
 from zerochain.inversion.speaking import Speaking, load_inverter, synthesize  # noqa: E402
 from zerochain.inversion.spectrogram import SpectrogramOptions  # noqa: E402
 from zerochain.inversion.stage import train_inverter  # noqa: E402
+from zerochain.modules.f0_vqvae import F0VqvaeConfig  # noqa: E402
 from zerochain.modules.prosody import ProsodyConfig  # noqa: E402
-from zerochain.modules.vqvae import F0VqvaeConfig  # noqa: E402
 from zerochain.training.config import TrainingConfig  # noqa: E402
 from zerochain.translation.normaliser import train_normaliser  # noqa: E402
 from zerochain.translation.parallel import Parallel  # noqa: E402

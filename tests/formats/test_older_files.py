@@ -34,9 +34,9 @@ from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.recogniser import Recogniser
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
+from zerochain.translation.data import arrays, read_source
 from zerochain.translation.normaliser import Normaliser
 from zerochain.translation.pretraining import Denoiser
-from zerochain.translation.source import arrays, read_source
 from zerochain.translation.translator import Search, Translator, UnitSequenceModel
 
 DATA = Path(__file__).parents[1] / "data"

@@ -272,8 +272,8 @@ def _read_unit_model(folder: Path) -> Any:
 def _inverter(folder: Path, method: str) -> None:
     from inverters import untrained_neural
     from zerochain.features.f0 import F0Statistics
+    from zerochain.inversion.phase import SpectrogramOptions
     from zerochain.inversion.spectral import Code2SpecInverter, UnitMeansInverter
-    from zerochain.inversion.spectrogram import SpectrogramOptions
     from zerochain.modules.code2spec import (
         Code2Spec,
         Code2SpecConfig,
@@ -317,7 +317,7 @@ def _read_inverter(folder: Path) -> Any:
 
 def _translator(folder: Path, architecture: str) -> None:
     from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
-    from zerochain.translation.source import SourceKind
+    from zerochain.translation.data import SourceKind
     from zerochain.translation.translator import Translator
 
     small = {"width": 8, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 1}
@@ -628,35 +628,27 @@ _NETWORKS += [
     _shown("inverter", partial(_inverter, method="convnext"), *_BUNDLE),
 ]
 _FOREIGN = [
-    _reader(
-        "TextGrid",
-        partial(_aligned, name="a.TextGrid", text=_TEXTGRID),
-        partial(_alignments, name="a.TextGrid"),
-        ".TextGrid",
+    *(
+        _reader(
+            name,
+            partial(_aligned, name=f"a{suffix}", text=text),
+            partial(_alignments, name=f"a{suffix}"),
+            suffix,
+        )
+        for name, suffix, text in (
+            ("TextGrid", ".TextGrid", _TEXTGRID),
+            ("CTM", ".ctm", _CTM),
+            (".phn", ".phn", _PHN),
+        )
     ),
-    _reader(
-        "CTM",
-        partial(_aligned, name="a.ctm", text=_CTM),
-        partial(_alignments, name="a.ctm"),
-        ".ctm",
-    ),
-    _reader(
-        ".phn",
-        partial(_aligned, name="a.phn", text=_PHN),
-        partial(_alignments, name="a.phn"),
-        ".phn",
-    ),
-    _reader(
-        "units, jsonl",
-        partial(_text, name="units.txt", text=_JSONL),
-        partial(_unit_text, kind="jsonl"),
-        ".txt",
-    ),
-    _reader(
-        "units, fairseq",
-        partial(_text, name="units.txt", text=_FAIRSEQ),
-        partial(_unit_text, kind="fairseq"),
-        ".txt",
+    *(
+        _reader(
+            f"units, {kind}",
+            partial(_text, name="units.txt", text=text),
+            partial(_unit_text, kind=kind),
+            ".txt",
+        )
+        for kind, text in (("jsonl", _JSONL), ("fairseq", _FAIRSEQ))
     ),
     _reader("items", partial(_text, name="x.item", text=_ITEM), _items, ".item"),
     _reader("vectors", partial(_text, name="v.txt", text="0.5 1\n-1e-3 2\n"), _vectors, ".txt"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from zerochain.inversion.phase import SpectrogramOptions
 from zerochain.inversion.spectral import (
     AdversaryConfig,
     AdversaryWarning,
@@ -13,7 +14,6 @@ from zerochain.inversion.spectral import (
     Code2SpecTask,
     complaints,
 )
-from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.voice_data import VoiceData
 from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 from zerochain.training.loop import Trained, train

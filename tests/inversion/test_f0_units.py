@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interruption import interrupted
 from pydantic_core import to_jsonable_python
 
 from zerochain import audio
@@ -13,7 +14,6 @@ from zerochain.inversion.pitch import F0Quantizer, F0Task
 from zerochain.modules.vqvae import STRIDE, CollapseWarning, F0VqvaeConfig
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
-from zerochain.training.task import Batch
 
 SMALL = F0VqvaeConfig(width=16, n_blocks=1, dim=16)
 QUICK = Recipe(max_steps=150, validate_every=50, batch_size=8, learning_rate=5e-3, ema_decay=0.9)
@@ -155,9 +155,7 @@ def test_bad_units_are_refused(quantizer: F0Quantizer) -> None:
         quantizer.contour(np.int32([1, 2]), statistics, 33)
 
 
-def test_an_interrupted_fit_goes_on_to_the_same_units(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_fit_goes_on_to_the_same_units(tmp_path: Path) -> None:
     config = Recipe(max_steps=30, validate_every=10, batch_size=4)
 
     def fitted(folder: Path) -> F0Quantizer:
@@ -165,17 +163,9 @@ def test_an_interrupted_fit_goes_on_to_the_same_units(
             *speech(6), config=SMALL, recipe=config, running=Running(folder=folder)
         )
 
-    whole, batch = fitted(tmp_path / "whole"), F0Task.batch
-
-    def deadly(self: F0Task, step: int, process: int) -> Batch:
-        if step == 17:
-            raise KeyboardInterrupt
-        return batch(self, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(F0Task, "batch", deadly)
-        with pytest.raises(KeyboardInterrupt):
-            fitted(tmp_path / "broken")
+    whole = fitted(tmp_path / "whole")
+    with interrupted(F0Task, 17), pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "broken")
     broken = fitted(tmp_path / "broken")
     for name, tensor in whole.parts()[1].items():
         np.testing.assert_array_equal(tensor, broken.parts()[1][name])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interruption import interrupted
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
@@ -25,7 +26,6 @@ from zerochain.modules.generators import (
 )
 from zerochain.training.loop import Trained, train
 from zerochain.training.recipe import Recipe
-from zerochain.training.task import Batch
 
 HOP, N_UNITS = 160, 4
 AMPLITUDES = (0.02, 0.2, 0.1)  # of the units; the last one never occurs
@@ -128,19 +128,11 @@ def test_training_comes_closer_to_the_recordings(tmp_path: Path) -> None:
     ],
 )
 def test_interrupted_and_resumed_gives_the_same_weights(
-    losses: WaveformConfig, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    losses: WaveformConfig, generator: Any, tmp_path: Path
 ) -> None:
-    whole, batch = run(tmp_path / "whole", losses, generator=generator()), GeneratorTask.batch
-
-    def deadly(self: GeneratorTask, step: int, process: int) -> Batch:
-        if step == 4:
-            raise KeyboardInterrupt
-        return batch(self, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GeneratorTask, "batch", deadly)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "broken", losses, generator=generator())
+    whole = run(tmp_path / "whole", losses, generator=generator())
+    with interrupted(GeneratorTask, 4), pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", losses, generator=generator())
     resumed = run(tmp_path / "broken", losses, generator=generator())
     for name, weight in whole.weights.items():
         assert torch.equal(resumed.weights[name], weight), name

@@ -23,10 +23,10 @@ from zerochain.formats.corpus import Corpus
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.inversion import spectral
-from zerochain.inversion.methods import Method
+from zerochain.inversion.inverter import Method
+from zerochain.inversion.phase import SpectrogramOptions
 from zerochain.inversion.speaking import synthesize
 from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
-from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import Material, voice_data
 from zerochain.training.recipe import Recipe

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from interruption import interrupted
 from torch import Tensor, nn
 
 from inverters import FEW, N_UNITS, VOICES, three_voices, trained_neural
@@ -130,21 +131,10 @@ def test_hifigan_is_conditioned_on_f0_units(
     np.testing.assert_allclose(wave, model.synthesize(steps_of(prepared), model.voice()), atol=1e-6)
 
 
-def test_interrupted_and_repeated_gives_the_same_inverter(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_and_repeated_gives_the_same_inverter(prepared: Path, tmp_path: Path) -> None:
     trained_neural(prepared, tmp_path / "whole", losses=AGAINST)
-    batch = GeneratorTask.batch
-
-    def deadly(self: GeneratorTask, step: int, process: int) -> Batch:
-        if step == 3:
-            raise KeyboardInterrupt
-        return batch(self, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GeneratorTask, "batch", deadly)
-        with pytest.raises(KeyboardInterrupt):
-            trained_neural(prepared, tmp_path / "i", losses=AGAINST)
+    with interrupted(GeneratorTask, 3), pytest.raises(KeyboardInterrupt):
+        trained_neural(prepared, tmp_path / "i", losses=AGAINST)
     assert not (tmp_path / "i").exists()
     assert len(list(tmp_path.rglob("i.training/**/checkpoint.safetensors"))) == 3
     with pytest.raises(InputError, match="other data or other settings"):

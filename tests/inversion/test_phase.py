@@ -16,11 +16,11 @@ from zerochain.inversion.phase import (
     PHASES,
     Phase,
     ShortTime,
+    SpectrogramOptions,
     integrate_phase,
     reconstruct,
     reconstruct_batch,
 )
-from zerochain.inversion.spectrogram import SpectrogramOptions
 from zerochain.metrics.resynthesis import estoi
 
 UNUSUAL = [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interruption import interrupted
 from pydantic_core import to_jsonable_python
 
 from zerochain.errors import InputError
@@ -13,7 +14,6 @@ from zerochain.formats.units import UnitFile
 from zerochain.inversion.prosody import Prosody, ProsodyTask, fit_prosody, whole_steps
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
-from zerochain.training.task import Batch
 
 QUICK = Recipe(max_steps=120, validate_every=40, batch_size=8, learning_rate=5e-3, ema_decay=0.9)
 VERY_QUICK = Recipe(max_steps=4, validate_every=2, batch_size=2)
@@ -237,24 +237,14 @@ def test_bad_training_data_is_refused() -> None:
         fitted(f0={"u0": f0["u0"]})
 
 
-def test_an_interrupted_fit_goes_on_to_the_same_prosody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_fit_goes_on_to_the_same_prosody(tmp_path: Path) -> None:
     config = Recipe(max_steps=12, validate_every=4, batch_size=2)
 
     def fitted(folder: Path) -> Prosody:
         return fit_prosody(*speech(6), width=8, recipe=config, running=Running(folder=folder))
 
-    whole, batch = fitted(tmp_path / "whole"), ProsodyTask.batch
-
-    def deadly(self: ProsodyTask, step: int, process: int) -> Batch:
-        if step == 7:
-            raise KeyboardInterrupt
-        return batch(self, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ProsodyTask, "batch", deadly)
-        with pytest.raises(KeyboardInterrupt):
-            fitted(tmp_path / "broken")
+    whole = fitted(tmp_path / "whole")
+    with interrupted(ProsodyTask, 7), pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "broken")
     for name, tensor in fitted(tmp_path / "broken").parts()[1].items():
         np.testing.assert_array_equal(tensor, whole.parts()[1][name])

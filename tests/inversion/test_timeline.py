@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.inversion.spectrogram import SpectrogramOptions
+from zerochain.inversion.phase import SpectrogramOptions
 from zerochain.inversion.voice_data import timeline
 from zerochain.modules.code2spec import REACH
 from zerochain.training.crops import Crops

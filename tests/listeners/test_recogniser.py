@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from interruption import interrupted
 
 from commands import run
 from zerochain.errors import InputError
@@ -209,24 +210,13 @@ def test_what_has_no_text_or_too_much_of_it_is_left_out_and_counted(
     assert report.n_utterances + report.n_held_out < len(corpus.utterances) - 3
 
 
-def test_interrupted_training_goes_on_to_the_same_recogniser(
-    toned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_training_goes_on_to_the_same_recogniser(toned: Any, tmp_path: Path) -> None:
     corpus = toned(20)
     recipe = QUICK.model_copy(update={"max_steps": 6, "validate_every": 2})
     options: Any = {"config": TINY, "recipe": recipe}
     train_recogniser(corpus.folder, tmp_path / "whole", **options)
-    batch = RecogniserTask.batch
-
-    def killed(self: RecogniserTask, step: int, process: int) -> Any:
-        if step == 4:
-            raise KeyboardInterrupt
-        return batch(self, step, process)
-
-    monkeypatch.setattr(RecogniserTask, "batch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(RecogniserTask, 4), pytest.raises(KeyboardInterrupt):
         train_recogniser(corpus.folder, tmp_path / "r", **options)
-    monkeypatch.undo()
     assert not (tmp_path / "r").exists()
     other = TINY.model_copy(update={"held_out": 0.2})
     with pytest.raises(InputError, match="other data or other settings"):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from interruption import interrupted
 
 from zerochain.errors import InputError
 from zerochain.formats.bundle import bundle_id, read_bundle
@@ -92,22 +93,11 @@ def test_another_seed_is_another_encoder_tested_on_the_same_speakers(
     assert SpeakerEncoder.load(tmp_path / "s0").id != SpeakerEncoder.load(tmp_path / "s1").id
 
 
-def test_interrupted_and_repeated(
-    twelve: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_and_repeated(twelve: Path, tmp_path: Path) -> None:
     quick = QUICK.model_copy(update={"max_steps": 20})
     trained(twelve, tmp_path / "whole", recipe=quick)
-    batch = SpeakerTask.batch
-
-    def interrupted(task: SpeakerTask, step: int, process: int) -> Any:
-        if step == 15:
-            raise KeyboardInterrupt
-        return batch(task, step, process)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(SpeakerTask, "batch", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            trained(twelve, tmp_path / "s", recipe=quick)
+    with interrupted(SpeakerTask, 15), pytest.raises(KeyboardInterrupt):
+        trained(twelve, tmp_path / "s", recipe=quick)
     assert (tmp_path / "s.training" / "checkpoint.safetensors").exists()
     assert not (tmp_path / "s").exists()
     with pytest.raises(InputError, match="other data or other settings"):

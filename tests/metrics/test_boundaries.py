@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import reference
 from zerochain.errors import InputError
 from zerochain.formats.phones import Phone
-from zerochain.metrics.boundaries import (
+from zerochain.metrics.quality import (
     NoBoundariesError,
     boundary_scores,
     change_times,

@@ -14,7 +14,7 @@ from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.metrics.names import METRICS, SOURCE_F0_CORRELATION, SOURCE_VOICING_ERROR, metric
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance
 from zerochain.report.score_tables import group_of
-from zerochain.scoring.resynthesis import METHODS, Against, measure, score_resyntheses
+from zerochain.scoring.speech import METHODS, Against, measure, score_resyntheses
 
 VOICE = ("ana", "béa")
 

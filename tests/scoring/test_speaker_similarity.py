@@ -14,7 +14,7 @@ from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.scoring.common import Scored
-from zerochain.scoring.speakers import score_speakers
+from zerochain.scoring.speech import score_speakers
 
 
 class Setting:

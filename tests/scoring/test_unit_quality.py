@@ -18,8 +18,7 @@ from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.scoring.quality import score_quality
-from zerochain.scoring.robustness import score_robustness, score_sentences
-from zerochain.scoring.units import score_leakage
+from zerochain.scoring.units import score_leakage, score_robustness, score_sentences
 
 PHONES = ["SIL", "k", "a", "t", "a", "SIL"]
 LABELS = ["SIL", "a", "k", "t"]

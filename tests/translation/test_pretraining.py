@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interruption import interrupted
 from pydantic import ValidationError
 
 from commands import run
@@ -18,7 +19,7 @@ from zerochain.formats.bundle import read_bundle
 from zerochain.formats.units import read_units
 from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
 from zerochain.training.recipe import Recipe
-from zerochain.translation.data import Parallel
+from zerochain.translation.data import Parallel, SourceKind, read_source
 from zerochain.translation.pretraining import (
     Denoiser,
     DenoisingTask,
@@ -27,7 +28,6 @@ from zerochain.translation.pretraining import (
     pretrain,
     read_start,
 )
-from zerochain.translation.source import SourceKind, read_source
 from zerochain.translation.stage import train_translator
 from zerochain.translation.task import TranslationConfig
 from zerochain.translation.translator import Translator
@@ -112,26 +112,15 @@ def test_several_files_of_one_model(languages: Languages, tmp_path: Path) -> Non
     assert not (tmp_path / "y").exists()
 
 
-def test_resumed_equals_uninterrupted(
-    languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_equals_uninterrupted(languages: Languages, tmp_path: Path) -> None:
     pretrain([languages.source], tmp_path / "whole", config=PretrainingConfig(**TINY), recipe=QUICK)
-    plain = DenoisingTask.batch
-
-    def broken(task: DenoisingTask, step: int, process: int) -> Any:
-        if step == 3:
-            raise KeyboardInterrupt
-        return plain(task, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DenoisingTask, "batch", broken)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(
-                [languages.source],
-                tmp_path / "resumed",
-                config=PretrainingConfig(**TINY),
-                recipe=QUICK,
-            )
+    with interrupted(DenoisingTask, 3), pytest.raises(KeyboardInterrupt):
+        pretrain(
+            [languages.source],
+            tmp_path / "resumed",
+            config=PretrainingConfig(**TINY),
+            recipe=QUICK,
+        )
     pretrain(
         [languages.source], tmp_path / "resumed", config=PretrainingConfig(**TINY), recipe=QUICK
     )

@@ -10,7 +10,7 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile
-from zerochain.translation.source import SourceKind
+from zerochain.translation.data import SourceKind
 from zerochain.translation.task import SourceAugmentation, TranslationConfig, bands_masked
 
 RNG = np.random.default_rng(0)

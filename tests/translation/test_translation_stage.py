@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interruption import interrupted
 
 from edits import unsealed
 from languages import Languages, make_languages
@@ -158,25 +159,14 @@ def test_whatever_is_trained_can_be_loaded(
 
 
 @pytest.mark.parametrize("kind", ["units", "frames"])
-def test_resumed_equals_uninterrupted(
-    languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_resumed_equals_uninterrupted(languages: Languages, tmp_path: Path, kind: str) -> None:
     source = languages.frames if kind == "frames" else languages.source
     own = languages.source if kind == "frames" else None
     recipe = Recipe(max_steps=6, validate_every=2, batch_size=8)
     options: dict[str, Any] = {"source": source, "own": own, "recipe": recipe}
     trained(languages, tmp_path / "whole", **options)
-    plain = TranslationTask.batch
-
-    def broken(task: TranslationTask, step: int, process: int) -> Any:
-        if step == 4:
-            raise KeyboardInterrupt
-        return plain(task, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TranslationTask, "batch", broken)
-        with pytest.raises(KeyboardInterrupt):
-            trained(languages, tmp_path / "resumed", **options)
+    with interrupted(TranslationTask, 4), pytest.raises(KeyboardInterrupt):
+        trained(languages, tmp_path / "resumed", **options)
     assert not (tmp_path / "resumed").exists()
     trained(languages, tmp_path / "resumed", **options)
     ids = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "resumed")]

@@ -37,12 +37,12 @@ IMPORT = LazyGroup(
             "Import the phonetic part of a SUBMISSION to ZeroSpeech 2021, to be scored.",
         ),
         "units": (
-            "zerochain.cli.unit_text:import_units",
+            "zerochain.cli.export:import_units",
             "Import units from a FILE of another program, one unit per step; names stay as they "
             "are.",
         ),
         "features": (
-            "zerochain.cli.unit_text:import_features",
+            "zerochain.cli.export:import_features",
             "Import features from a FOLDER and its subfolders: .npy (T, D), or .txt with a frame "
             "per line.",
         ),
@@ -188,7 +188,7 @@ RECOGNISE = LazyGroup(
     help="Train recognisers of characters, to measure how intelligible synthesised speech is.",
     commands={
         "train": (
-            "zerochain.cli.recognise:train",
+            "zerochain.cli.listeners:recogniser",
             "Train a recogniser of characters on a CORPUS with transcripts (column 'text').",
         ),
     },
@@ -198,7 +198,7 @@ SPEAKERS = LazyGroup(
     help="Train speaker encoders, to compare voices, on a corpus's own speakers.",
     commands={
         "train": (
-            "zerochain.cli.speakers:train",
+            "zerochain.cli.listeners:speaker_encoder",
             "Train a speaker encoder on the speaker labels of a CORPUS: recordings to voice "
             "vectors.",
         ),
@@ -253,12 +253,12 @@ SCORE = LazyGroup(
             "CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or of a corpus's recordings.",
         ),
         "translation": (
-            "zerochain.cli.score_translation:translation",
+            "zerochain.cli.score_speech:translation",
             "Compare translated UNITS with the units of the targets' recordings; repeats are "
             "merged.",
         ),
         "beside": (
-            "zerochain.cli.score_beside:beside",
+            "zerochain.cli.score:beside",
             "Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.",
         ),
     },
@@ -284,7 +284,7 @@ EXPORT = LazyGroup(
             "Write the phonetic part of a submission to ZeroSpeech 2021 and check it.",
         ),
         "units": (
-            "zerochain.cli.unit_text:export_units",
+            "zerochain.cli.export:export_units",
             "Write UNITS as DiscoPhon's and fastabx's JSONL or fairseq's text.",
         ),
     },
@@ -294,11 +294,11 @@ CHECK = LazyGroup(
     help="Check submissions to challenges: list all violations, with file and line.",
     commands={
         "zerospeech2019": (
-            "zerochain.cli.check:zerospeech2019",
+            "zerochain.cli.submissions:zerospeech2019",
             "Check a SUBMISSION to ZeroSpeech 2019, in the layout of 2020.",
         ),
         "zerospeech2021": (
-            "zerochain.cli.check:zerospeech2021",
+            "zerochain.cli.submissions:zerospeech2021",
             "Check a SUBMISSION to ZeroSpeech 2021: meta.yaml and the phonetic part.",
         ),
     },

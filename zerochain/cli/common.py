@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, refusal
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -75,8 +75,6 @@ class Command(click.Command):
         except BrokenPipeError:  # the reader of the output closed it, as 'head' does: click ends
             raise
         except OSError as error:
-            from zerochain.errors import refusal
-
             click.echo(f"Error: {refusal(error)}", err=True)
         except MemoryError as error:
             what = f" ({error})" if str(error) else ""

@@ -1,8 +1,9 @@
-"""`zerochain export`: other people's formats, written from ours."""
+"""Files of other programs: `zerochain export` of ours, `import` of units and features."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,8 +17,13 @@ from zerochain.cli.common import (
     silence_option,
     split_option,
 )
+from zerochain.cli.printing import left_out_text
 from zerochain.errors import counted
+from zerochain.exchange import feature_files, importing
 from zerochain.exchange.textgrid import export_textgrids
+from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
+from zerochain.formats.identity import ids_by_name
+from zerochain.formats.units import read_units
 from zerochain.metrics.abx_plan import PROTOCOLS
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.abx import export_items
@@ -52,7 +58,7 @@ def items(
         silences=silences,
         folders=ids == "path",
     )
-    left_out = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
+    left_out = left_out_text(excluded)
     click.echo(
         f"{out}: {counted(n_items, 'item')}" + (f"; left out: {left_out}" if left_out else "")
     )
@@ -70,3 +76,109 @@ def textgrid(units: Path, corpus: Path, split: str | None, out: Path) -> None:
     """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged."""
     n_files, n_aligned = export_textgrids(units, corpus, out, split=split)
     click.echo(f"{out}: {counted(n_files, 'TextGrid')}, {n_aligned} with gold phones")
+
+
+kind_option = click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["jsonl", "fairseq"]),
+    required=True,
+    help='jsonl: {"file": …, "audio": …, "units": […]} of DiscoPhon and fastabx (one of the two '
+    "names is enough); fairseq: id|12 12 33.",
+)
+for_corpus_option = click.option(
+    "--corpus",
+    type=FOLDER,
+    help="Their corpus: gives speakers, and ids and lengths are checked against it.",
+)
+step_option = click.option(
+    "--step-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    required=True,
+    help="From one unit or frame to the next.",
+)
+
+
+@click.command(
+    "units",
+    cls=Command,
+    example="zerochain export units units.parquet --format jsonl --out units.jsonl",
+)
+@click.argument("units", type=FILE)
+@kind_option
+@click.option(
+    "--repeats",
+    type=click.Choice(["steps", "merged"]),
+    default="steps",
+    show_default=True,
+    help="One unit per step, or repeats merged (which loses their times).",
+)
+@ids_option
+@out_option("the file", FILE)
+def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> None:
+    """Write UNITS as DiscoPhon's and fastabx's JSONL or fairseq's text.
+
+    fastabx and DiscoPhon's ABX know a recording by its name without folders: give --ids name
+    here and to 'export items' where ids have some.
+    """
+    unit_file = read_units(units)
+    whole = {name: name for name in unit_file.ids}
+    names = whole if ids == "path" else ids_by_name(unit_file.ids, f"file {units.name}")
+    lines = {
+        name: unit_file.steps(one) if repeats == "steps" else unit_file.segments(one)[0]
+        for name, one in names.items()
+    }
+    write_unit_text(out, kind, lines)
+    if kind == "jsonl" and (note := misread_by_fastabx(lines)):
+        click.echo(f"Warning: {note}", err=True)
+    is_step = repeats == "steps"
+    what = f"a unit every {unit_file.step_ms:g} ms" if is_step else "repeats merged, no times"
+    n_units = counted(sum(map(len, lines.values())), "unit")
+    click.echo(f"{out}: {counted(len(lines), 'utterance')}, {n_units}, {what}")
+
+
+@click.command(
+    "units",
+    cls=Command,
+    example="zerochain import units hubert.txt --format fairseq --step-ms 20 --suffix .wav "
+    "--corpus corpora/mine --out units.parquet",
+)
+@click.argument("file", type=FILE)
+@kind_option
+@step_option
+@click.option("--n-units", type=click.IntRange(min=1), help="[default: the highest + 1]")
+@for_corpus_option
+@ids_option
+@click.option("--suffix", default="", help="What all names end with but no id does: .wav")
+@click.option("--system", help="How they were made.  [default: the file's name]")
+@out_option("the units.parquet", FILE)
+def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> None:
+    """Import units from a FILE of another program, one unit per step; names stay as they are."""
+    made = importing.import_units(file, out, kind, folders=ids == "path", **options)
+    count = sum(len(line) for line in made.units.values())
+    click.echo(
+        f"{out}: {counted(len(made.units), 'utterance')}, {counted(count, 'unit')} of 0 … "
+        f"{made.n_units - 1}, each {made.step_ms:g} ms"
+    )
+
+
+@click.command(
+    "features",
+    cls=Command,
+    example="zerochain import features hubert/ --step-ms 20 --corpus corpora/mine --out feats/",
+)
+@click.argument("folder", type=FOLDER)
+@step_option
+@for_corpus_option
+@ids_option
+@click.option("--name", "extractor", help="The kind of features.  [default: the FOLDER's name]")
+@out_option("the features", FOLDER)
+def import_features(out: Path, ids: str, **options: Any) -> None:
+    """Import features from a FOLDER and its subfolders: .npy (T, D), or .txt with a frame per line.
+
+    .txt files are those of ZeroSpeech 2021 and Libri-Light: numbers with spaces between them.
+    """
+    made, others = feature_files.import_features(out=out, folders=ids == "path", **options)
+    click.echo(f"{out}: {counted(len(made), 'utterance')}, {len(made.frames)} × {made.dim}")
+    for suffix, count in others.items():
+        click.echo(f"left out: {count} {suffix}")

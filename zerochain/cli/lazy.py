@@ -11,15 +11,13 @@ import io
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from zerochain.cli.common import Command
 from zerochain.machine import safe_path
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 Entry = tuple[str, str] | click.Group
 """A command's definition, "package.module:function", and its line of help; or a group."""
@@ -92,8 +90,6 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Completions: commands that begin with `incomplete`, then the group's own options."""
-        from click.shell_completion import CompletionItem
-
         commands = [
             CompletionItem(name, help=self.lazy.line(name))
             for name in self.lazy

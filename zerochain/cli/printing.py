@@ -74,6 +74,23 @@ def training_text(report: Mapping[str, Any], reached: str = "") -> str:
     )
 
 
+def equal_error_rate_text(held: str, verification: Mapping[str, Any] | None) -> str:
+    """An equal error rate and what it rests on, from what a bundle says of its test."""
+    if verification is None:
+        return "undefined: too few utterances to hold out pairs of one speaker and of two"
+    of = "held-out speakers" if held == "speakers" else "known speakers"
+    return (
+        f"{100 * verification['eer']:.1f} % on {verification['n_speakers']} {of}: "
+        f"{verification['n_targets']:,} pairs of pieces of one speaker "
+        f"({verification['targets']}), {verification['n_nontargets']:,} of two"
+    )
+
+
+def left_out_text(excluded: Mapping[str, int]) -> str:
+    """How much was left out, and why; empty where nothing was."""
+    return ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
+
+
 def plain(text: str) -> str:
     """The text with control characters replaced, so that no file can control the terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,16 +1,23 @@
-"""What the commands of `zerochain score` share: options, and showing and appending scores."""
+"""What the commands of `zerochain score` share: options, and showing and appending scores.
+
+Also a system's rank among the published ones: `score beside`, and `--beside` of other scores.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 from rich.table import Table
 
-from zerochain.cli.common import FILE
+from zerochain.cli.common import FILE, Command
 from zerochain.cli.printing import console, plain
-from zerochain.cli.score_beside import text_beside
-from zerochain.formats.scores import Score, append_scores
+from zerochain.errors import InputError
+from zerochain.formats.scores import Score, append_scores, read_scores
+from zerochain.report.published import SIMILAR_BITRATE, Place, places
 from zerochain.scoring.common import Scored
 
 system_option = click.option("--system", help="The name of the system in tables.")
@@ -73,3 +80,110 @@ def _chance(one: Score, with_chance: bool) -> list[str]:
     """The cell with the chance level, in tables that have such a column."""
     chance = one.options.get("chance")
     return ["" if chance is None else f"{chance:.{_decimals(chance)}f}"] * with_chance
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+PUBLISHED = {"published": "english", "published-surprise": "surprise"}
+
+
+def beside_option(function: F) -> F:
+    """`--beside`: compare with published systems."""
+    return click.option(
+        "--beside",
+        type=click.Choice(list(PUBLISHED)),
+        help="Also show the system among those of ZeroSpeech 2019 and 2020, on English or on the "
+        "surprise language; needs both ABX and bit rate in the scores.jsonl.",
+    )(function)
+
+
+def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
+    """A system's place among the published ones, if `beside` asks for it.
+
+    Args:
+        out: the scores.jsonl, which may have other scores of the system and may not exist yet.
+        scores: of the system, to be appended to it.
+
+    Raises:
+        InputError: `out` or the published results can't be read.
+    """
+    if beside is None:
+        return ""
+    system = scores[0].system
+    there = read_scores(out) if out.exists() else []
+    mine = [score for score in there if score.system == system]
+    found = places([*mine, *scores], PUBLISHED[beside])
+    if not found:
+        return f"--beside: {out} lacks either ABX or bit rate of {system!r}\n"
+    return "".join(_text(place, PUBLISHED[beside]) for place in found)
+
+
+@click.command(cls=Command, example="zerochain score beside scores.jsonl --system 'kmeans K=256'")
+@click.argument("scores", type=FILE)
+@click.option("--system", help="Only this system.  [default: all]")
+@click.option(
+    "--among",
+    type=click.Choice(list(PUBLISHED)),
+    default="published",
+    show_default=True,
+    help="Results on English, or on the surprise language.",
+)
+def beside(scores: Path, system: str | None, among: str) -> None:
+    """Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020."""
+    rows = [score for score in read_scores(scores) if system in {None, score.system}]
+    found = places(rows, PUBLISHED[among])
+    if not found:
+        raise InputError(
+            "no system has both an ABX error across speakers and a bit rate; there are "
+            + (", ".join(sorted({f"{row.metric} of {row.system}" for row in rows})) or "no scores"),
+            path=scores,
+            cause="one was not scored yet, or with another --split, --corpus or --system",
+            remedy="run 'zerochain score abx' and 'zerochain score bitrate' with the same --system",
+        )
+    for place in found:
+        click.echo(_text(place, PUBLISHED[among]), nl=False)
+
+
+def _text(place: Place, language: str) -> str:
+    ours = place.ours
+    table = Table(title=f"{ours.name} among ZeroSpeech 2019/2020, {language}")
+    for column in ("rank", "system", "year", "ABX %", "bit/s", "distance"):
+        is_number = column in {"rank", "ABX %", "bit/s"}
+        # Long names are wrapped, so that numbers are never cut off.
+        table.add_column(
+            column, justify="right" if is_number else "left", no_wrap=column != "system"
+        )
+    rows = [(s.abx, s.bitrate, s.name, str(s.year), s.distance, False) for s in place.systems]
+    distance = str(ours.abx.options.get("distance", ""))
+    rows.append((ours.abx.value, ours.bitrate.value, ours.name, "", distance, True))
+    for abx, bits, name, year, how, is_ours in sorted(rows, key=lambda row: row[:2]):
+        rank = 1 + sum(row[0] < abx for row in rows)
+        style = "bold reverse" if is_ours else None
+        cells = [str(rank), f"▶ {name}" if is_ours else name, year, f"{abx:.2f}", f"{bits:.2f}"]
+        table.add_row(*cells, how, style=style)
+    console = Console(highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get() + "".join(f"{line}\n" for line in summary(place))
+
+
+def summary(place: Place) -> list[str]:
+    """A system's place in words."""
+    ours, n = place.ours, len(place.systems)
+    better = ", ".join(f"{s.name} {s.year}" for s in place.better)
+    lines = [
+        f"rank by ABX: {place.rank} of {n + 1}; among those with at most {SIMILAR_BITRATE:g} times "
+        f"the bit rate: {place.rank_as_cheap} of {len(place.as_cheap) + 1}",
+        f"better in both: {better or 'none, so it is on the Pareto front'}; worse in both: "
+        f"{len(place.worse)} of {n}",
+    ]
+    if ours.timed is not None and ours.timed.value > ours.bitrate.value:
+        lines.append(
+            f"with durations: {ours.timed.value:.0f} bit/s; if its units are segments, this is the "
+            "rate to compare"
+        )
+    lines.append(
+        f"protocol {ours.abx.protocol} on {ours.abx.options.get('n_items', '?')} items of another "
+        "corpus than that of the published systems: only trends compare, unless recordings and "
+        "protocol (zs2019) are the same"
+    )
+    return lines

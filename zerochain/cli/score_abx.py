@@ -18,8 +18,7 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.printing import print_table
-from zerochain.cli.score import out_option, save_scores, shift_option, system_option
-from zerochain.cli.score_beside import beside_option
+from zerochain.cli.score import beside_option, out_option, save_scores, shift_option, system_option
 from zerochain.errors import counted
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import PROTOCOLS, variant

@@ -16,12 +16,16 @@ from zerochain.cli.common import (
     silence_option,
     split_option,
 )
-from zerochain.cli.score import out_option, save_scores, shift_option, system_option
-from zerochain.cli.score_beside import beside_option
+from zerochain.cli.score import beside_option, out_option, save_scores, shift_option, system_option
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.quality import score_quality
-from zerochain.scoring.robustness import score_robustness, score_sentences
-from zerochain.scoring.units import score_bitrate, score_leakage, score_usage
+from zerochain.scoring.units import (
+    score_bitrate,
+    score_leakage,
+    score_robustness,
+    score_sentences,
+    score_usage,
+)
 
 
 @click.command(

@@ -5,7 +5,7 @@ container is parsed, and the header's promise is compared with what is there: le
 cut short; more, as from recorders that lost power or headers whose 32 bits overflowed, is read,
 with a note; files joined end to end are read one after the other.
 
-`chunks`, `streams`, `mpeg` and `plain` parse the families of containers, `source` says which bytes
+`chunks`, `streams` and `plain` parse the families of containers, `source` says which bytes
 are sound, and `reader` decodes them.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from zerochain.containers import chunks, mpeg, plain, streams
+from zerochain.containers import chunks, plain, streams
 from zerochain.containers.reader import Reader
 from zerochain.containers.source import (
     CONVERT,
@@ -170,13 +170,13 @@ def _parser(file: File, at: int) -> _Parser | None:
     for magic, parser in _MAGIC:
         if magic.match(head):
             return lambda file, _, begins: parser(file, inner, begins)
-    return mpeg.mpeg if inner > at or mpeg.begins_at(file, at) else None
+    return streams.mpeg if inner > at or streams.mpeg_begins_at(file, at) else None
 
 
 def _begins(file: File, at: int) -> bool:
     """Whether another container begins here; MPEG, which only two bytes mark, needs a tag."""
     parse = _parser(file, at) if at + 12 <= file.size else None
-    return parse is not None and (parse is not mpeg.mpeg or file.at(at, 3) == b"ID3")
+    return parse is not None and (parse is not streams.mpeg or file.at(at, 3) == b"ID3")
 
 
 def _measured(path: Path, found: Found) -> Contents:

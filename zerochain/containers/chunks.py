@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from zerochain.containers.mpeg import mpeg
 from zerochain.containers.source import (
     Begins,
     Extent,
@@ -25,6 +24,7 @@ from zerochain.containers.source import (
     is_open,
     nothing_follows,
 )
+from zerochain.containers.streams import mpeg
 
 _MOST_CHUNKS = 10_000
 _KNOWN = set(

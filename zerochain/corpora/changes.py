@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from zlib import crc32
 
 import numpy as np
+import scipy
 
 from zerochain import audio
 from zerochain.errors import InputError
@@ -99,25 +100,25 @@ def _pink(wave: audio.Waveform, snr_db: float, rng: np.random.Generator) -> np.n
 
 
 def _shifted(wave: audio.Waveform, semitones: float) -> np.ndarray[Any, Any]:
-    from zerochain.kernels import allow_kernels_of
-
-    allow_kernels_of("librosa")
-    from librosa.effects import pitch_shift
-
-    return np.asarray(pitch_shift(_long_enough(wave), sr=audio.SAMPLE_RATE, n_steps=semitones))[
-        : len(wave)
-    ]
+    return np.asarray(
+        _librosa_effects().pitch_shift(_long_enough(wave), sr=audio.SAMPLE_RATE, n_steps=semitones)
+    )[: len(wave)]
 
 
 def _stretched(wave: audio.Waveform, rate: float) -> np.ndarray[Any, Any]:
     """The recording at `rate` times its speed and the same pitch."""
+    n = max(1, round(len(wave) / rate))
+    return np.asarray(_librosa_effects().time_stretch(_long_enough(wave), rate=rate))[:n]
+
+
+def _librosa_effects() -> Any:
+    # Late: two of the four changes do without it, and it takes a second.
     from zerochain.kernels import allow_kernels_of
 
     allow_kernels_of("librosa")
-    from librosa.effects import time_stretch
+    import librosa.effects
 
-    n = max(1, round(len(wave) / rate))
-    return np.asarray(time_stretch(_long_enough(wave), rate=rate))[:n]
+    return librosa.effects
 
 
 def _long_enough(wave: audio.Waveform) -> audio.Waveform:
@@ -129,14 +130,12 @@ def _in_a_room(
     wave: audio.Waveform, rt60_s: float, rng: np.random.Generator
 ) -> np.ndarray[Any, Any]:
     """Direct sound plus equally loud noise that decays by 60 dB in `rt60_s`, at the same level."""
-    from scipy.signal import fftconvolve
-
     time = np.arange(round(rt60_s * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / rt60_s)
     tail[0] = 0.0
     tail *= 10 ** (_WET_DB / 20) / np.sqrt((tail**2).sum())
     tail[0] = 1.0
-    reverberant = fftconvolve(wave, tail)[: len(wave)]
+    reverberant = scipy.signal.fftconvolve(wave, tail)[: len(wave)]
     power = np.mean(reverberant**2)
     return np.asarray(reverberant * np.sqrt(np.mean(wave**2) / power) if power > 0 else reverberant)
 

@@ -18,16 +18,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.channels import channel_of, expand_channels, suffixed
 from zerochain.corpora.sounds import (
     UNREAD,
     Bad,
     Sounds,
+    channel_of,
     check_path,
     conversion,
+    expand_channels,
     printable,
     sound_files,
     suffix,
+    suffixed,
 )
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_times import Clock
@@ -83,7 +85,7 @@ def import_folder(
             recording's, where that can't be told.
         strip_word_positions: take Kaldi's endings off the phones, AA1_B → AA1.
         channel: mix (the default), left, right, a number or each; see
-            `zerochain.corpora.channels.expand_channels`.
+            `zerochain.corpora.sounds.expand_channels`.
         skip_bad: leave out unusable files, and record them, instead of refusing.
         copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
         jobs: threads.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 import zerochain
 from zerochain.errors import InputError, counted, listed
@@ -184,9 +185,6 @@ def _written(folder: Path, corpus: Corpus, splits: Mapping[str, str]) -> Corpus:
 
 def _groups(sides: Sequence[Corpus], pairs: Sequence[tuple[str, str]]) -> dict[Node, int]:
     """Each utterance's group, all of which has to be in one split; groups are numbered in order."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     nodes = [(i, name) for i, corpus in enumerate(sides) for name in corpus.ids]
     place = {node: number for number, node in enumerate(nodes)}
     first: dict[tuple[int, str], int] = {}
@@ -196,8 +194,10 @@ def _groups(sides: Sequence[Corpus], pairs: Sequence[tuple[str, str]]) -> dict[N
             if text := plain(u.text or ""):
                 edges.append((first.setdefault((i, text), place[i, u.id]), place[i, u.id]))
     rows, columns = np.array(edges).T
-    graph = coo_matrix((np.ones(len(edges)), (rows, columns)), shape=(len(nodes), len(nodes)))
-    _, labels = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_matrix(
+        (np.ones(len(edges)), (rows, columns)), shape=(len(nodes), len(nodes))
+    )
+    _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return dict(zip(nodes, labels.tolist(), strict=True))
 
 

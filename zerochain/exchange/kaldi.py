@@ -19,8 +19,7 @@ from pathlib import Path
 
 from zerochain import audio
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.channels import expand_channels
-from zerochain.corpora.sounds import Bad
+from zerochain.corpora.sounds import Bad, expand_channels
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments

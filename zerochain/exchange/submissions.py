@@ -19,10 +19,9 @@ from zerochain.errors import InputError, counted, listed
 from zerochain.exchange import zerospeech
 from zerochain.exchange.feature_files import vector_text
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.bundle import read_bundle
 from zerochain.formats.features import read_features
 from zerochain.formats.identity import ids_by_name
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.progress import track
 
 Lines = Literal["step", "unit"]
@@ -247,15 +246,8 @@ def _vector_table(unit_file: UnitFile, model: Path | None) -> list[str]:
     if model is None:
         n = unit_file.n_units
         return [" ".join(["0"] * u + ["1"] + ["0"] * (n - 1 - u)) for u in range(n)]
-    bundle = read_bundle(model)
-    unit_file.check_model(bundle.id, "model given")
-    if "codebook" not in bundle.tensors:
-        raise InputError(
-            f"a {bundle.model} has no codebook",
-            path=model,
-            remedy="leave the model out: units are then written one-hot",
-        )
-    table = [vector_text(vector) for vector in bundle.tensors["codebook"].astype(np.float32)]
+    codebook = codebook_of(unit_file, model, without="units are then written one-hot")
+    table = [vector_text(vector) for vector in codebook.astype(np.float32)]
     used = np.unique(np.concatenate(list(unit_file.units.values())))
     n_different = len({table[u] for u in used})
     if n_different < len(used):

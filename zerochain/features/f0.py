@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Literal, Self
 
 import numpy as np
+import scipy  # scipy.signal, which takes half a second, is loaded where it is used
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -150,21 +151,21 @@ def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.de
 
 def _low_band(wave: Waveform) -> NDArray[np.float32]:
     """The band in which F0 is searched, at half the rate: (n,) → (⌈n / 2⌉,), in blocks."""
-    from scipy.signal import oaconvolve  # late: its import takes half a second
-
     taps = _band_pass()
     half = len(taps) // 2
     padded = np.pad(wave, half)
     starts = range(0, len(wave), _FILTER_BLOCK)
     parts = (padded[start : start + _FILTER_BLOCK + 2 * half] for start in starts)
-    return np.concatenate([oaconvolve(part, taps, mode="valid")[::_DECIMATION] for part in parts])
+    return np.concatenate(
+        [scipy.signal.oaconvolve(part, taps, mode="valid")[::_DECIMATION] for part in parts]
+    )
 
 
 @lru_cache
 def _band_pass() -> NDArray[np.float32]:
-    from scipy.signal import firwin  # late, as above
-
-    return np.asarray(firwin(_N_TAPS, _BAND_HZ, fs=SAMPLE_RATE, pass_zero=False), np.float32)
+    return np.asarray(
+        scipy.signal.firwin(_N_TAPS, _BAND_HZ, fs=SAMPLE_RATE, pass_zero=False), np.float32
+    )
 
 
 def _levels(block: Tensor, hop: int, margin: int) -> Tensor:

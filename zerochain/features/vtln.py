@@ -24,7 +24,7 @@ from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
-from zerochain.kernels import allow_kernels_of
+from zerochain.modules.mel import mel_edges_hz
 from zerochain.progress import track
 
 Frames = NDArray[np.float32]
@@ -51,10 +51,7 @@ def warp_matrix(factor: float, options: SpectralOptions) -> NDArray[np.float32]:
     tract normalization equals linear transformation in cepstral space", 2005), and the same on
     their derivatives in time.
     """
-    allow_kernels_of("librosa")
-    from librosa import mel_frequencies
-
-    centres = mel_frequencies(options.n_mels + 2, fmin=0, fmax=_NYQUIST_HZ)[1:-1]
+    centres = mel_edges_hz(options.n_mels)[1:-1]
     bands = np.arange(options.n_mels)
     positions = np.interp(warped_hz(centres, factor), centres, bands)
     warp = np.maximum(0, 1 - np.abs(positions[:, None] - bands))

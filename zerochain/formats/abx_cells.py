@@ -134,4 +134,4 @@ def _describe(cells: AbxCells) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, CELLS_FILE, read_cells, _describe)
+FILE_KIND: FileKind[AbxCells] = FileKind(KIND, CELLS_FILE, read_cells, _describe)

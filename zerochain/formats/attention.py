@@ -157,4 +157,4 @@ def _describe(maps: Attention) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, MARKER, read_attention, _describe)
+FILE_KIND: FileKind[Attention] = FileKind(KIND, MARKER, read_attention, _describe)

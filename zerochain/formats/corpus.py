@@ -345,4 +345,4 @@ def _by_speaker(corpus: Corpus) -> Table:
     return Table(title, header, rows, _MOST_SPEAKERS)
 
 
-FILE_KIND = FileKind(KIND, MARKER, read_corpus, _describe)
+FILE_KIND: FileKind[Corpus] = FileKind(KIND, MARKER, read_corpus, _describe)

@@ -380,4 +380,4 @@ def _describe(features: Features) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, MARKER, read_features, _describe)
+FILE_KIND: FileKind[Features] = FileKind(KIND, MARKER, read_features, _describe)

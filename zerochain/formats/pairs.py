@@ -126,4 +126,4 @@ def _describe(pairs: Pairs) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, PAIRS_FILE, read_pairs, _describe)
+FILE_KIND: FileKind[Pairs] = FileKind(KIND, PAIRS_FILE, read_pairs, _describe)

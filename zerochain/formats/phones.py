@@ -124,4 +124,4 @@ def _describe(phones: Phones) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, PHONES_FILE, read_phones, _describe)
+FILE_KIND: FileKind[Phones] = FileKind(KIND, PHONES_FILE, read_phones, _describe)

@@ -7,9 +7,7 @@ above 100 %, a negative bit rate) is refused when it is written and when it is r
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from zerochain.formats.atomic import atomic_file, explained
 from zerochain.formats.description import Description, FileKind, Table
 from zerochain.formats.headers import json_object, json_text, validated
 from zerochain.formats.text_files import lines_of, read_text
+from zerochain.leftovers import locked
 from zerochain.metrics.names import metric
 
 KIND, SCORES_FILE = "scores", "scores.jsonl"
@@ -59,7 +58,7 @@ def append_scores(path: Path, scores: Iterable[Score]) -> None:
     new = [_line(score, path) for score in scores]
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent):
+    with locked(path.parent):
         if path.exists():
             read_scores(path)
         before = (
@@ -152,22 +151,6 @@ def _check_range(score: Score, path: Path | str) -> None:
         )
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two processes that append lose nothing."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock; appends there are atomic but not serialised
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _describe(scores: list[Score]) -> Description:
     rows = []
     for score in scores:
@@ -180,4 +163,4 @@ def _describe(scores: list[Score]) -> Description:
     return Description(counted(len(scores), "score"), {}, (Table("scores", header, rows),))
 
 
-FILE_KIND = FileKind(KIND, SCORES_FILE, read_scores, _describe)
+FILE_KIND: FileKind[list[Score]] = FileKind(KIND, SCORES_FILE, read_scores, _describe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
@@ -84,19 +84,8 @@ def read_synthesis(folder: Path) -> Synthesis:
     header = read_header(folder / MARKER, KIND, _Header)
     ids = tuple(header.ids)
     check_ids(ids, folder / MARKER, "ids")
-    synthesis = Synthesis(
-        inverter_id=header.inverter_id,
-        method=header.method,
-        units_id=header.units_id,
-        unit_method=header.unit_method,
-        corpus_id=header.corpus_id,
-        voice=header.voice,
-        sample_rate=header.sample_rate,
-        step_ms=header.step_ms,
-        ids=ids,
-        folder=folder,
-        speaker_encoder_id=header.speaker_encoder_id,
-    )
+    own = {field.name for field in fields(Synthesis)}
+    synthesis = Synthesis(folder=folder, **{**header.model_dump(include=own), "ids": ids})
     lost = [name for name in ids if not synthesis.audio_path(name).is_file()]
     if lost:
         raise InputError(
@@ -124,4 +113,4 @@ def _describe(synthesis: Synthesis) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, MARKER, read_synthesis, _describe)
+FILE_KIND: FileKind[Synthesis] = FileKind(KIND, MARKER, read_synthesis, _describe)

@@ -23,14 +23,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import yaml
+from yaml import Node
 
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import composed
-
-if TYPE_CHECKING:
-    from yaml import Node
 
 _WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _SPACE = re.compile(r"[ \t]+")
@@ -198,8 +198,6 @@ def parse_yaml(content: bytes | str, path: Path | str | None = None) -> Any:
     Raises:
         InputError: not YAML or not UTF-8, or aliases that expand to too many values.
     """
-    import yaml
-
     try:
         loader = yaml.SafeLoader(content.decode() if isinstance(content, bytes) else content)
         node = loader.get_single_node()
@@ -240,8 +238,6 @@ def check_size(node: Node | None) -> None:
 
 
 def _n_values(node: Node, known: dict[int, int | None], depth: int) -> int:
-    import yaml
-
     if depth > _DEEPEST:
         raise ValueError(f"more than {_DEEPEST} nested levels")
     if id(node) in known:

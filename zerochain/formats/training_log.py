@@ -85,4 +85,4 @@ def _describe(log: TrainingLog) -> Description:
     )
 
 
-FILE_KIND = FileKind(KIND, MARKER, read_training_log, _describe)
+FILE_KIND: FileKind[TrainingLog] = FileKind(KIND, MARKER, read_training_log, _describe)

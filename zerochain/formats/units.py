@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
 from zerochain.formats.arrays import LIST, Sequences
+from zerochain.formats.bundle import read_bundle
 from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
@@ -309,4 +310,25 @@ def _first_units(unit_file: UnitFile, name: str) -> str:
     return " ".join(shown) + more
 
 
-FILE_KIND = FileKind(KIND, UNITS_FILE, read_units, _describe)
+def codebook_of(unit_file: UnitFile, model: Path, *, without: str) -> NDArray[np.floating]:
+    """The vectors (K, D) of a unit file's units, from the bundle of their model.
+
+    Args:
+        without: what happens without a model, for the message.
+
+    Raises:
+        ModelMismatchError: the units are of another model.
+        InputError: the model has no codebook.
+    """
+    bundle = read_bundle(model)
+    unit_file.check_model(bundle.id, "model given")
+    if "codebook" not in bundle.tensors:
+        raise InputError(
+            f"a {bundle.model} model has no codebook",
+            path=model,
+            remedy=f"leave model= out: {without}",
+        )
+    return bundle.tensors["codebook"]
+
+
+FILE_KIND: FileKind[UnitFile] = FileKind(KIND, UNITS_FILE, read_units, _describe)

@@ -57,11 +57,10 @@ def _unfilled(n_numbers: int) -> AbstractContextManager[Any]:
     a second, as soon as anything is computed there.
     """
     import torch
-    from torch.overrides import TorchFunctionMode
 
     sized = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
-    class Unfilled(TorchFunctionMode):
+    class Unfilled(torch.overrides.TorchFunctionMode):
         left = n_numbers
 
         def __torch_function__(

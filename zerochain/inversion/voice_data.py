@@ -26,7 +26,7 @@ from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids, same_name
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.inversion.spectrogram import SpectrogramOptions, hop_of
+from zerochain.inversion.phase import SpectrogramOptions, hop_of
 from zerochain.inversion.voices import Voice, read_contours, reference_vectors, statistics_of
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.code2spec import REACH

@@ -25,14 +25,19 @@ def mel_filters(n_fft: int, n_mels: int) -> NDArray[np.float32]:
     Bit-identical to `librosa.filters.mel`. Importing librosa takes as long as everything else that
     converting one recording needs (`benchmarks/one_recording.py`).
     """
-    top = _KNEE_MEL + np.log(SAMPLE_RATE / 2 / _KNEE_HZ) / _LOG_STEP
-    edges = _hz(np.linspace(0, top, n_mels + 2))
+    edges = mel_edges_hz(n_mels)
     widths = np.diff(edges)
     ramps = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE))
     rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
     filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
     filters *= (2 / (edges[2:] - edges[:-2]))[:, None]  # each of the same area
     return np.ascontiguousarray(filters.T)
+
+
+def mel_edges_hz(n_mels: int) -> NDArray[np.float64]:
+    """Where the filters begin, peak and end, in Hz, (n_mels + 2,): each peaks at its number + 1."""
+    top = _KNEE_MEL + np.log(SAMPLE_RATE / 2 / _KNEE_HZ) / _LOG_STEP
+    return _hz(np.linspace(0, top, n_mels + 2))
 
 
 def _hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:

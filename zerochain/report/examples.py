@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Collection, Iterator, Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -186,11 +187,9 @@ def segmented(unit_file: UnitFile, name: str) -> tuple[NDArray[np.int32], NDArra
 
 def colour(unit: int) -> str:
     """A pale colour for the unit; units with consecutive numbers differ most in hue."""
-    from matplotlib.colors import hsv_to_rgb, to_hex
-
     level = (unit * _GOLDEN * 7) % 1
-    red, green, blue = hsv_to_rgb((unit * _GOLDEN % 1, 0.2 + 0.25 * level, 0.95))
-    return to_hex((red, green, blue))
+    rgb = hsv_to_rgb(unit * _GOLDEN % 1, 0.2 + 0.25 * level, 0.95)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from zerochain.formats.features import MARKER, Features, read_features
 from zerochain.formats.identity import check_same_ids, file_id, ids_by_name
 from zerochain.formats.phones import PHONES_FILE, Phones
 from zerochain.formats.scores import Score
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.metrics import names
 from zerochain.metrics.abx import AbxResult, abx
 from zerochain.metrics.abx_engine import Distance
@@ -40,7 +40,6 @@ from zerochain.scoring.abx_tables import write_abx_tables
 from zerochain.scoring.common import (
     Common,
     Scored,
-    codebook_of,
     exclusion_notes,
     gold_phones,
 )

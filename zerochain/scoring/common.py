@@ -11,11 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zerochain.errors import InputError, counted, listed
-from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.pairs import Pairs
@@ -124,27 +120,6 @@ def gold_phones(corpus: Corpus) -> Phones:
             "sentences, and ABX takes .item files",
         )
     return read_phones(path)
-
-
-def codebook_of(unit_file: UnitFile, model: Path, *, without: str) -> NDArray[np.floating]:
-    """The vectors (K, D) of a unit file's units, from the bundle of their model.
-
-    Args:
-        without: what happens without a model, for the message.
-
-    Raises:
-        ModelMismatchError: the units are of another model.
-        InputError: the model has no codebook.
-    """
-    bundle = read_bundle(model)
-    unit_file.check_model(bundle.id, "model given")
-    if "codebook" not in bundle.tensors:
-        raise InputError(
-            f"a {bundle.model} model has no codebook",
-            path=model,
-            remedy=f"leave model= out: {without}",
-        )
-    return bundle.tensors["codebook"]
 
 
 @dataclass(frozen=True)

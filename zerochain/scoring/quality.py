@@ -19,23 +19,21 @@ from zerochain.formats.scores import Score
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics import names
-from zerochain.metrics.boundaries import (
-    TOLERANCE_MS,
-    BoundaryScores,
-    NoBoundariesError,
-    boundary_scores,
-    change_times,
-    phone_boundaries,
-)
 from zerochain.metrics.names import Metric
 from zerochain.metrics.quality import (
     FRAME_MS,
+    TOLERANCE_MS,
     Aligned,
+    BoundaryScores,
     Measure,
+    NoBoundariesError,
     PhoneMap,
     Quality,
     align_frames,
+    boundary_scores,
+    change_times,
     many_to_one,
+    phone_boundaries,
     phone_error_rate,
     unit_quality,
 )

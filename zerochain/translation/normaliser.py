@@ -30,8 +30,8 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
-from zerochain.translation.data import Material, Pair, held_out
-from zerochain.translation.source import SourceKind, arrays
+from zerochain.translation.data import Material, Pair, SourceKind, arrays, held_out
+from zerochain.translation.task import RECIPE as TRANSLATOR_RECIPE
 from zerochain.translation.task import (
     TranslationConfig,
     TranslationTraining,
@@ -57,14 +57,7 @@ class NormaliserConfig(TranslationConfig):
     """Layers after the encoder, at the rate of CTC's steps."""
 
 
-RECIPE = Recipe(
-    max_steps=3000,
-    batch_size=24,
-    learning_rate=1e-3,
-    annealing="cosine",
-    validate_every=100,
-    patience=8,
-)
+RECIPE = TRANSLATOR_RECIPE.model_copy(update={"max_steps": 3000})
 """A smaller network than a translator's, and an easier task."""
 
 

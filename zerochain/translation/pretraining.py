@@ -27,8 +27,8 @@ from zerochain.modules.unit_translator import UnitTranslator, mask_token
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.training.task import Batch, Row
-from zerochain.translation.data import Material, Pair, held_out
-from zerochain.translation.source import Array, SourceKind
+from zerochain.translation.data import Array, Material, Pair, SourceKind, held_out
+from zerochain.translation.task import RECIPE as TRANSLATOR_RECIPE
 from zerochain.translation.task import (
     TranslationConfig,
     TranslationTask,
@@ -57,14 +57,7 @@ class PretrainingConfig(TranslationConfig):
     """Mask single units as well."""
 
 
-RECIPE = Recipe(
-    max_steps=4000,
-    batch_size=24,
-    learning_rate=1e-3,
-    annealing="cosine",
-    validate_every=100,
-    patience=8,
-)
+RECIPE = TRANSLATOR_RECIPE
 """As a translator's."""
 
 

@@ -19,8 +19,7 @@ from zerochain.errors import InputError, counted
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.translation.data import Material, Pair
-from zerochain.translation.source import arrays, read_source
+from zerochain.translation.data import Material, Pair, arrays, read_source
 
 _SLACK = 1.5  # of the length ratios of nearly all true pairs
 

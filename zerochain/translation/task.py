@@ -44,15 +44,16 @@ from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Row, Update
 from zerochain.translation.data import (
+    Array,
     Buckets,
     Material,
     Pair,
+    SourceKind,
     collated,
     ctc_steps_needed,
     joined,
 )
 from zerochain.translation.decoding import ctc_best, greedy, length_limits
-from zerochain.translation.source import Array, SourceKind
 from zerochain.translation.translator import UnitSequenceModel
 
 _SPECTRAL = ("mfcc", "log-mel")

@@ -5,7 +5,7 @@
 
 It predicts units with repeats merged and without durations, which an inverter adds. It refuses
 what it was not trained for: utterances longer than `longest_s`, and other features or units
-(`zerochain.translation.source`). What has no end of its own stops at a limit that is proportional
+(`zerochain.translation.data`). What has no end of its own stops at a limit that is proportional
 to the source's length.
 """
 
@@ -26,7 +26,7 @@ from zerochain.formats.units import Units
 from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator, teacher_forcing
 from zerochain.progress import track
 from zerochain.training.crops import like_lengths
-from zerochain.translation.data import padded
+from zerochain.translation.data import Array, SourceKind, check_lengths, padded
 from zerochain.translation.decoding import (
     Hypothesis,
     beam_search,
@@ -35,7 +35,6 @@ from zerochain.translation.decoding import (
     length_limits,
     sample,
 )
-from zerochain.translation.source import Array, SourceKind, check_lengths
 
 _OLD_NAMES = {
     "said": "self_attention",

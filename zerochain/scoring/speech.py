@@ -1,34 +1,252 @@
-"""Whose voice synthesised speech is in, by a speaker encoder.
+"""Synthesised speech, a folder of wavs, compared with recordings: its quality and its voice.
 
-A similarity is the cosine between the embedding of a wav and the mean embedding of a speaker's
-recordings. The encoder must be an independent judge: an inverter that was conditioned on an encoder
-has learned to please that one. Two reference values are computed in the same way, from real
-recordings of the voice (the ceiling) and of other speakers (the floor). No recording is compared
-with itself, nor a wav with the recording that it was made from.
+Against the voice's own recordings, all measures apply, since the same words were spoken by the same
+voice at the same times. For conversions there is no such recording: only what should survive is
+compared with the source speaker's recording, the course of F0 and the voicing.
+
+The voice is judged by a speaker encoder. A similarity is the cosine between the embedding of a wav
+and the mean embedding of a speaker's recordings. The encoder must be an independent judge: an
+inverter that was conditioned on an encoder has learned to please that one. Two reference values are
+computed in the same way, from real recordings of the voice (the ceiling) and of other speakers (the
+floor). No recording is compared with itself, nor a wav with the recording that it was made from.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from zerochain import audio
+from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted
+from zerochain.features.f0 import F0Options, track_f0
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis
 from zerochain.listeners.speaker_encoder import SpeakerEncoder, Vectors, mean_voice, unusable
+from zerochain.machine import cores
 from zerochain.metrics import names
 from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.names import Metric
+from zerochain.metrics.resynthesis import (
+    LSD_OPTIONS,
+    MCD_OPTIONS,
+    MULTI_RESOLUTION_OPTIONS,
+    cropped,
+    estoi,
+    f0_correlation,
+    f0_frame_error,
+    log_f0_rmse,
+    log_spectral_distance,
+    mcd_sp2mc24,
+    mean_score,
+    multi_resolution_distance,
+    voicing_decision_error,
+)
 from zerochain.progress import track
 from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
+
+Against = Literal["voice", "source"]
+"""The voice's own recordings of the same utterances, or those of the speakers converted from."""
+Values = Mapping[Metric, float | str]
+"""Metric → its value, or why there is none."""
+_F0 = F0Options()
+_DIFFERENCE_MS = 80.0
+_WORTH_A_PROCESS_S = 600.0  # starting a process takes as long as scoring this much speech
+_AT_ONCE = 100  # utterances of one recording that a process takes at a time
+
+
+class Method(NamedTuple):
+    """How a metric is computed: the protocol and the options of its score."""
+
+    protocol: str
+    options: Mapping[str, Any] = {}
+
+
+_BY_F0 = Method(f"F0 every {_F0.step_ms:g} ms", {"f0": _F0.model_dump()})
+METHODS: Mapping[Against, Mapping[Metric, Method]] = {
+    "voice": {
+        names.LOG_SPECTRAL_DISTANCE: Method("lsd-512-160", LSD_OPTIONS),
+        names.MULTI_RESOLUTION_DISTANCE: Method("stft-512-1024-2048", MULTI_RESOLUTION_OPTIONS),
+        names.MCD: Method("exact DTW", MCD_OPTIONS),
+        names.ESTOI: Method("pystoi"),
+        names.LOG_F0_RMSE: _BY_F0,
+        names.VOICING_ERROR: _BY_F0,
+        names.F0_FRAME_ERROR: _BY_F0,
+    },
+    "source": {names.SOURCE_F0_CORRELATION: _BY_F0, names.SOURCE_VOICING_ERROR: _BY_F0},
+}
+
+
+def measure(original: Waveform, resynthesised: Waveform, against: Against) -> Values:
+    """All measures of two waveforms of equal length at 16 kHz, (n,) each.
+
+    Raises:
+        InputError: unequal lengths, or NaN.
+    """
+    if not original.any():
+        return dict.fromkeys(METHODS[against], "silent_original")
+    f0, other = track_f0(original, _F0), track_f0(resynthesised, _F0)
+    voicing = voicing_decision_error(f0, other)
+    if against == "source":
+        correlation = f0_correlation(f0, other)
+        return {
+            names.SOURCE_F0_CORRELATION: _or(correlation, "under_10_frames_voiced_in_both"),
+            names.SOURCE_VOICING_ERROR: voicing,
+        }
+    return {
+        names.LOG_SPECTRAL_DISTANCE: log_spectral_distance(original, resynthesised),
+        names.MULTI_RESOLUTION_DISTANCE: multi_resolution_distance(original, resynthesised),
+        names.MCD: _or(mcd_sp2mc24(original, resynthesised), "silent_resynthesis"),
+        names.ESTOI: _or(estoi(original, resynthesised), "under_0.4_s"),
+        names.LOG_F0_RMSE: _or(log_f0_rmse(f0, other), "nothing_voiced_in_both"),
+        names.VOICING_ERROR: voicing,
+        names.F0_FRAME_ERROR: f0_frame_error(f0, other),
+    }
+
+
+def _or(value: float | None, why: str) -> float | str:
+    return why if value is None else value
+
+
+def score_resyntheses(
+    wavs: Path,
+    corpus: Path,
+    *,
+    split: str | None = None,
+    voice: str | None = None,
+    against: Against = "voice",
+    max_difference_ms: float | None = None,
+    system: str | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+) -> Scored:
+    """Compare a folder of <id>.wav with the corpus's recordings of the same utterances.
+
+    A measure that is undefined for every utterance is left out, and a note says so.
+
+    Args:
+        voice: the wavs' voice; None takes it from synthesis.json in the folder.
+        against: "voice" scores only the voice's own utterances, by all measures: for the others
+            there is no recording to compare with. "source" scores the other speakers' utterances,
+            which were converted, against the recordings of these speakers: voicing, and the
+            correlation of F0, which does not depend on a speaker's mean and range.
+        max_difference_ms: the most that lengths may differ by; None takes the step of the units
+            that were synthesised (synthesis.json in the folder), else 80 ms.
+        jobs: processes; None takes the cores, as far as there is work for them.
+
+    Raises:
+        InputError: an id missing on either side, lengths that don't match, or no utterance that
+            can be scored.
+    """
+    whole, made = read_corpus(corpus), Wavs.of(wavs)
+    check_same_ids(made.ids, whole.ids, f"folder {wavs}", f"corpus {whole.name}")
+    part = _part(whole, split, voice, against, made)
+    limit_ms = max_difference_ms or _usual_difference_ms(made.synthesis)
+    measured = _measured(whole, part, wavs, against, limit_ms / 1000, jobs)
+    common = Common(
+        system or made.system,
+        {"corpus": whole.id, **made.inputs},
+        {"n_of": "utterances", "split": split, "max_difference_ms": limit_ms, "seed": seed},
+    )
+    others = len(made.ids) - len(part)
+    notes = [f"not scored: {counted(others, 'wav')} of other speakers or splits"] if others else []
+    scores = []
+    for metric, method in METHODS[against].items():
+        values = {u.id: row[metric] for u, row in zip(part, measured, strict=True)}
+        mean = mean_score(values, seed=seed)
+        if mean is None:
+            notes.append(f"{metric.key} is undefined for every utterance and left out")
+            continue
+        options = {"exclusions": mean.exclusions, **method.options}
+        scores.append(
+            common.score(metric, mean.value, mean.interval, mean.n, method.protocol, **options)
+        )
+    if not scores:
+        raise InputError(
+            f"none of {counted(len(part), 'utterance')} can be scored",
+            path=wavs,
+            cause="the recordings are silent",
+            remedy="score other recordings",
+        )
+    return Scored(scores, [*notes, *exclusion_notes(scores)])
+
+
+def _usual_difference_ms(synthesis: Synthesis | None) -> float:
+    """A resynthesis lasts whole units, so up to a step longer than the recording."""
+    return _DIFFERENCE_MS if synthesis is None else synthesis.step_ms
+
+
+def _part(
+    whole: Corpus, split: str | None, voice: str | None, against: Against, made: Wavs
+) -> tuple[Utterance, ...]:
+    """The utterances to score."""
+    if against == "voice":
+        if voice is None and made.synthesis is not None:
+            voice = made.synthesis.voice
+        own = whole.select(split=split, speaker=voice)
+        check_same_ids(own.ids, made.ids, f"corpus {whole.name}", f"folder {made.folder}")
+        return own.utterances
+    voice = made.voice(voice)
+    spoken, there = whole.select(split=split).utterances, set(made.ids)
+    part = tuple(u for u in spoken if u.id in there and u.speaker not in {voice, None})
+    if not part:
+        raise InputError(
+            f"no wav is of an utterance by another speaker than {voice!r}",
+            path=made.folder,
+            cause="only the voice's own utterances were resynthesised",
+            remedy="score with against='voice'",
+        )
+    return part
+
+
+def _measured(
+    corpus: Corpus,
+    part: Sequence[Utterance],
+    wavs: Path,
+    against: Against,
+    max_difference_s: float,
+    jobs: int | None,
+) -> list[Values]:
+    """The values of each utterance, in the order of `part`."""
+    seconds = sum(u.duration for u in part)
+    jobs = jobs or max(1, min(cores(), int(seconds / _WORTH_A_PROCESS_S)))
+    batches = [
+        (path, group[i : i + _AT_ONCE])
+        for path, them in groupby(part, key=corpus.audio_path)
+        for group in [list(them)]
+        for i in range(0, len(group), _AT_ONCE)
+    ]
+    calls = (
+        delayed(_compared)(path, group, wavs, against, max_difference_s) for path, group in batches
+    )
+    results = Parallel(n_jobs=jobs, return_as="generator")(calls)
+    return [one for some in track(results, "Resynthesis", total=len(batches)) for one in some]
+
+
+def _compared(
+    recording: Path,
+    utterances: Sequence[Utterance],
+    wavs: Path,
+    against: Against,
+    max_difference_s: float,
+) -> list[Values]:
+    """The values of utterances of one recording, which is read in one pass."""
+    limit = max_difference_s * audio.SAMPLE_RATE
+    originals = audio.read_parts(recording, [u.part for u in utterances])
+    return [
+        measure(*cropped(u.id, original, audio.read(wavs / f"{u.id}.wav"), limit), against)
+        for u, original in zip(utterances, originals, strict=True)
+    ]
+
 
 _MOST_RECORDINGS = 200  # of one speaker, drawn at random
 
