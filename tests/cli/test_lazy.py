@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from commands import run
+from commands import every_command, run
 from zerochain.cli import main
 from zerochain.cli.common import Command
 from zerochain.cli.lazy import LazyGroup, one_line
@@ -99,3 +99,12 @@ def test_a_command_can_be_added_and_taken_out() -> None:
     assert len(group.commands) == 2
     del group.commands["gone"]
     assert list(group.commands) == ["added"]
+
+
+@pytest.mark.parametrize(
+    ("names", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in every_command()]
+)
+def test_every_option_says_what_it_is(names: tuple[str, ...], command: Command) -> None:
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, (names, option.opts)

@@ -337,6 +337,16 @@ def test_errors_of_the_library_are_said_in_options() -> None:
     assert lines[2].endswith("start anew with --restart, or with --steps 2.5.")
 
 
+def test_an_argument_that_parts_have_too_is_the_method_s_option() -> None:
+    part = recipe_options(RECIPE, only=["max_steps"], prefix="f0", into="f0")
+
+    def fail(**_: Any) -> None:
+        raise InputError("too few", remedy="use max_steps=20 or more")
+
+    error = invoked(fail, ("--device", "cpu"), (running_options, options_of(Toy, RECIPE), part))
+    assert "use --steps 20 or more" in error.stderr
+
+
 def test_arguments_as_options() -> None:
     options = {
         "units": click.Option(["--units", "-k"]),

@@ -57,14 +57,21 @@ class Command(click.Command):
         """Its options by all their names.
 
         These are the option's own with "_" for "-", the parameter's, and that of the field that it
-        is derived from, unless two configs have a field of that name.
+        is derived from: of the method's recipe where its parts have recipes too, otherwise none if
+        two configs have a field of that name.
         """
         mine = [p for p in self.params if isinstance(p, click.Option) and p.name != "config"]
         names = {str(p.name): p for p in mine}
         fields = [(field, names[name]) for d in self.derived for field, name in d.params.items()]
         shared = {field for field, n in Counter(field for field, _ in fields).items() if n > 1}
         own = {flag.lstrip("-").replace("-", "_"): p for p in mine for flag in p.opts}
-        return {**{f: p for f, p in fields if f not in shared}, **names, **own}
+        recipe = {
+            f: names[name]
+            for d in self.derived
+            if d.into == "recipe"
+            for f, name in d.params.items()
+        }
+        return {**{f: p for f, p in fields if f not in shared}, **recipe, **names, **own}
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; bad input and refusals of the operating system exit with code 1."""

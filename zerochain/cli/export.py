@@ -35,7 +35,11 @@ from zerochain.scoring.abx import export_items
 )
 @click.argument("corpus", type=FOLDER)
 @click.option(
-    "--protocol", type=click.Choice(["triphone", "phone"]), default="triphone", show_default=True
+    "--protocol",
+    type=click.Choice(["triphone", "phone"]),
+    default="triphone",
+    show_default=True,
+    help="Items with their neighbouring phones (triphone), or phones alone.",
 )
 @split_option
 @silence_option

@@ -136,8 +136,18 @@ def kaldi(data: Path, out: Path, **options: Any) -> None:
 @click.option("--source", type=FOLDER, required=True, help="The corpus translated from.")
 @click.option("--target", type=FOLDER, required=True, help="The corpus translated into.")
 @out_option("the pairs")
-@click.option("--source-column", default="source", show_default=True)
-@click.option("--target-column", default="target", show_default=True)
+@click.option(
+    "--source-column",
+    default="source",
+    show_default=True,
+    help="Column of the utterance ids in the source corpus.",
+)
+@click.option(
+    "--target-column",
+    default="target",
+    show_default=True,
+    help="Column of the utterance ids in the target corpus.",
+)
 def pairs(
     table: Path, source: Path, target: Path, out: Path, source_column: str, target_column: str
 ) -> None:

@@ -56,6 +56,8 @@ DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
     type=click.Choice(list(PROTOCOLS)),
     default="triphone",
     show_default=True,
+    help="Items and conditions of the comparison: phones with their neighbours or alone, or a "
+    "challenge's.",
 )
 @click.option(
     "--context",

@@ -45,10 +45,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.option("--english-model", type=FOLDER, help="Their model: its vectors are written.")
 @click.option("--english-wavs", type=FOLDER, help="<id>.wav, their resynthesis.")
 @click.option("--surprise", type=PATH, help="The same of the surprise language.")
-@click.option("--surprise-model", type=FOLDER)
-@click.option("--surprise-wavs", type=FOLDER)
-@click.option("--author", required=True)
-@click.option("--affiliation", required=True)
+@click.option("--surprise-model", type=FOLDER, help="Unit model of the surprise language.")
+@click.option("--surprise-wavs", type=FOLDER, help="Its resynthesised test utterances.")
+@click.option("--author", required=True, help="Who submits.")
+@click.option("--affiliation", required=True, help="Of the author.")
 @click.option("--description", required=True, help="The system, with its hyperparameters.")
 @click.option(
     "--distance",
@@ -106,8 +106,8 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     help="Units or features of a subset; may be repeated.",
 )
 @click.option("--model", type=FOLDER, help="The units' model: its vectors are written.")
-@click.option("--author", required=True)
-@click.option("--affiliation", required=True)
+@click.option("--author", required=True, help="Who submits.")
+@click.option("--affiliation", required=True, help="Of the author.")
 @click.option("--description", required=True, help="The system.")
 @click.option("--train-set", required=True, help="What it was trained on.")
 @click.option(
@@ -115,6 +115,7 @@ def export_2019(out: Path, ids: str, **options: Any) -> None:
     type=click.Choice(["cosine", "euclidean", "kl", "kl_symmetric"]),
     default="cosine",
     show_default=True,
+    help="The distance between frames for ABX.",
 )
 @click.option(
     "--gpu-budget", type=click.FloatRange(min=0), default=0.0, help="Hours of training on a GPU."
@@ -184,7 +185,12 @@ def imported_options(function: F) -> F:
     "--corpus corpora/zs2019-english --out theirs/",
 )
 @click.argument("submission", type=FOLDER)
-@click.option("--language", type=click.Choice(LANGUAGES), required=True)
+@click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    required=True,
+    help="Which part of the submission.",
+)
 @click.option(
     "--step-ms", type=click.FloatRange(min=0, min_open=True), help="The length of a line."
 )
@@ -211,7 +217,12 @@ def import_2019(submission: Path, only: Path | None, ids: str, **options: Any) -
     "--corpus corpora/dev-clean --out theirs/",
 )
 @click.argument("submission", type=FOLDER)
-@click.option("--subset", type=click.Choice(SUBSETS), required=True)
+@click.option(
+    "--subset",
+    type=click.Choice(SUBSETS),
+    required=True,
+    help="Which part of the submission.",
+)
 @imported_options
 def import_2021(submission: Path, only: Path | None, ids: str, **options: Any) -> None:
     """Import the phonetic part of a SUBMISSION to ZeroSpeech 2021, to be scored.

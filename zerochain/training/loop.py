@@ -103,7 +103,8 @@ def train(
         except OtherTrainingError as error:
             if not restart:
                 raise
-            resumed = f"starts anew: {error.found}"
+            changes = error.found.partition(": ")[2] or error.found
+            resumed = f"starts anew, as something changed: {changes}"
     display = Display(name, run.step, recipe.max_steps, mute=not accelerator.is_main_process)
     if resumed:
         display.tell(f"{resumed} ({checkpoint})")
