@@ -104,6 +104,23 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         run(*chain, *settings(values), "--", "--dry-run")
         return jobs(capfd.readouterr().out)
 
+    def retrained(options: str, *more: str) -> tuple[dict[str, Any], str]:
+        changed = settings({"inverters.code2spec": f"train --prosody-steps 5 {options}"})
+        with warm():
+            run(*chain, *changed, *more, "--", "inverters/code2spec")
+        return read_bundle(out / "inverters/code2spec").config, capfd.readouterr().err
+
+    longer, said = retrained("--width 8 --steps 25")
+    assert longer["training"]["extended_at"] == [20]
+    assert "continues from step 20 of 25" in said
+    wider, said = retrained("--width 16 --steps 25")
+    assert (wider["training"]["extended_at"], wider["network"]["width"]) == ([], 16)
+    assert "starts anew, as something changed: width=8 → 16" in said
+    again, said = retrained("--width 16 --steps 25", "--restart", "invert")
+    assert again == wider
+    assert "step 25 of 25" in said
+    assert "already finished" not in said
+
     seed = planned({"seed": 1})
     assert (seed["discover"], seed["encode"], seed["score"], seed["invert"]) == (2, 2, 2, 3)
     assert "extract" not in seed
