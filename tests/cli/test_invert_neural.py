@@ -113,7 +113,7 @@ def test_synthesize_in_all_manners(prepared: Path) -> None:
         (("--voice", "ana", "--semitones", 61), "--semitones", 2),
         (("--voice", "ana", "--semitones", "nan"), "semitones", 1),
         (("--like", "x.wav"), "--like requires --speakers", 2),
-        (("--like", "x.wav", "--speakers", "y", "--voice", "ana"), "without --voice", 2),
+        (("--like", "x.wav", "--speakers", "y", "--voice", "ana"), "excludes --voice", 2),
     ],
 )
 def test_what_can_not_be_spoken(

@@ -62,7 +62,7 @@ def test_one_thing_at_a_time(make_corpus: Callable[..., Corpus]) -> None:
     corpus = make_corpus(2).folder
     run("discover", "kmeans", corpus, "--units", 3, "--out", "km")
     encode = ("encode", "km", corpus, "--latents", "--out", "f")
-    assert "two folders" in run(*encode, "--posteriors", code=2).stderr
+    assert "exclude each other" in run(*encode, "--posteriors", code=2).stderr
     assert "not of segments" in run(*encode, "--penalty", 1, code=2).stderr
     assert not Path("f").exists()
 

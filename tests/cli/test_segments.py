@@ -44,7 +44,7 @@ def test_a_model_s_penalty_is_its_own_until_another_is_asked(corpus: Corpus, nam
     discovered(corpus, name=name, out="plain")
     said = discovered(corpus, "--penalty", 1.5, "--max-duration", 30, name=name)
     assert "penalty=1.5 max_duration=30, " in said
-    assert re.search(r"\n[\d.]+ bit/s of segments, [\d.]+ with their durations, \d+ ms a", said)
+    assert re.search(r"\n[\d.]+ bit/s of segments, [\d.]+ with their durations, \d+ ms per", said)
     config = read_bundle(Path("km")).config
     assert (config["penalty"], config["min_duration"], config["max_duration"]) == (1.5, 1, 30)
     plain, said = encoded(corpus, model="plain")

@@ -251,7 +251,7 @@ def test_bad_input(made: Languages, tmp_path: Path, what: str) -> None:
     [
         (("--split", "train"), "--split requires --corpus"),
         (("--corpus", "c"), "--split requires --corpus"),
-        (("--beam", 2, "--sample", 2), "--beam is for the best translation"),
+        (("--beam", 2, "--sample", 2), "--beam and --sample exclude each other"),
         (("--beam", 0), "0 is not in the range"),
     ],
 )

@@ -117,7 +117,7 @@ def test_the_voice_has_to_be_chosen_and_known(
     for said, speaking in {
         "2 voices, and none was chosen": Speaking(),
         "no voice 'carl'": Speaking("carl"),
-        "takes the recording and the speaker encoder": Speaking(like=like),
+        "like= requires speakers=, and excludes voice=": Speaking(like=like),
         "and no name": Speaking("ana", like=like, speakers=speakers),
         "by name, not from recordings": Speaking(like=like, speakers=speakers),
     }.items():

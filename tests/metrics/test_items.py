@@ -108,8 +108,8 @@ def test_headers_as_they_occur(text, tmp_path):
         ("#file onset offset #phone prev-phone next-phone speaker\n", "no item"),
         ("f 0.1 0.2 A B C s\nf 0.1 0.2 A B\n", "x.item:2: has 5 columns, not 7"),
         ("f 0.2 0.1 A B C s\n", "x.item:1: runs from 0.2 to 0.1"),
-        ("f A 0.1 0.2 B C s\n", "no interval"),
-        ("f nan 0.2 A B C s\n", "no interval"),
+        ("f A 0.1 0.2 B C s\n", "not an interval"),
+        ("f nan 0.2 A B C s\n", "not an interval"),
     ],
 )
 def test_bad_item_files_name_the_line(text, message, tmp_path):

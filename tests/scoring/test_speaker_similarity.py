@@ -23,8 +23,9 @@ class Setting:
     def __init__(self, corpus: Corpus, root: Path) -> None:
         self.corpus, self.wavs, self.encoder_path = corpus, root / "wavs", root / "speakers"
         torch.manual_seed(0)
-        self.encoder = SpeakerEncoder(SpeakerNet(SpeakerNetConfig(width=8, dim=6)))
-        replace(self.encoder, trained_on={"corpus": corpus.id}).save(self.encoder_path)
+        network = SpeakerNet(SpeakerNetConfig(width=8, dim=6))
+        SpeakerEncoder(network, trained_on={"corpus": corpus.id}).save(self.encoder_path)
+        self.encoder = SpeakerEncoder.load(self.encoder_path)
         rng = np.random.default_rng(0)
         self.real = {u.id: audio.read(corpus.audio_path(u)) for u in corpus.utterances}
         self.made = {}

@@ -23,8 +23,7 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
-from zerochain.translation.data import Parallel, Part, read_parallel
-from zerochain.translation.source import read_source
+from zerochain.translation.data import Parallel, Part, read_parallel, read_source
 from zerochain.translation.stage import (
     TranslatorTraining,
     train_translator,
