@@ -118,7 +118,7 @@ def test_the_voice_has_to_be_chosen_and_known(
         "2 voices, and none was chosen": Speaking(),
         "no voice 'carl'": Speaking("carl"),
         "like= requires speakers=, and excludes voice=": Speaking(like=like),
-        "and no name": Speaking("ana", like=like, speakers=speakers),
+        "and excludes voice=": Speaking("ana", like=like, speakers=speakers),
         "by name, not from recordings": Speaking(like=like, speakers=speakers),
     }.items():
         with pytest.raises(InputError, match=said):
