@@ -378,11 +378,17 @@ def _fields(model: type[Bundled]) -> list[_Field]:
     return [replace(f, prefix=f"{f.name}.") if f.role != "config" else f for f in found]
 
 
+def _unaliased(kind: Any) -> Any:
+    """What an alias stands for: from numpy 2.5 on, NDArray[…] is a "type" alias of ndarray[…]."""
+    value = getattr(get_origin(kind), "__value__", None)
+    return kind if value is None else value[get_args(kind)]
+
+
 def _field(name: str, hint: Any) -> _Field:
     inner, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     options = get_args(inner) if get_origin(inner) in {Union, UnionType} else (inner,)
     optional = NoneType in options
-    kind = next(option for option in options if option is not NoneType)
+    kind = _unaliased(next(option for option in options if option is not NoneType))
     if get_origin(kind) is np.ndarray:
         (dtype,) = get_args(get_args(kind)[1])
         return _Field(name, "array", None, dtype, optional)
