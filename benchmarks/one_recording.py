@@ -30,7 +30,7 @@ FEW = ["--steps", "2", "--validate-every", "2", "--batch-size", "2"]
 def zerochain(checkout, *arguments):
     """Wall time and CPU-seconds of one command by the zerochain in `checkout`."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "zerochain", *map(str, arguments)]
+    command = [sys.executable, "-P", "-m", "zerochain", *map(str, arguments)]  # not that of the cwd
     begun = time.monotonic()
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
