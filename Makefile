@@ -25,7 +25,7 @@ coverage: $(VENV)/.installed
 	$(BIN)/pytest -n $(CORES) --dist worksteal --cov
 
 # The suite on the newest Python with the newest of everything, constraints.txt aside;
-# COVERAGE=--cov measures the coverage there, as CI does
+# COVERAGE=--cov measures the coverage there
 test-newest:
 	@if [ -z "$(PYTHON_NEWEST)" ]; then echo "No Python 3.12 or newer here: tests with the newest versions are skipped."; \
 	else $(MAKE) newest; fi
