@@ -120,7 +120,7 @@ def options_reference(group: click.Group, context: click.Context) -> Iterator[st
 
 
 def as_markdown(text: str) -> str:
-    """A help text; what click is told not to wrap (after \\b) stands as it is."""
+    """A help text; paragraphs that click does not rewrap (after \\b) stay as they are."""
     paragraphs = inspect.cleandoc(text.partition("\f")[0]).split("\n\n")
     return "\n\n".join(
         f"```text\n{inspect.cleandoc(p[1:])}\n```" if p.startswith("\b") else escaped(p)

@@ -146,7 +146,7 @@ STEPS = np.array([0, 0, 1, 1, 2, 3, 3, 2, 1, 0], np.int32)
 
 
 def of_inverter(root: Path, name: str) -> Outcome:
-    """What it says in each of its voices, and in one told by a vector."""
+    """What it outputs in each of its voices, and in one given by a vector."""
     model = load_inverter(root / name)
     found: Outcome = {
         "facts": [model.id, model.method, model.unit_model, model.n_units, model.step_ms],
