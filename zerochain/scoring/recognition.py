@@ -84,7 +84,7 @@ def score_recognition(
         )
     spoken, whole = _Speech.of(wavs), read_corpus(corpus)
     references, inputs = _references(spoken, whole, pairs, split)
-    judge = (
+    judge: _Judge = (
         _Bundle(Recogniser.load(recogniser, device), whole, split)
         if recogniser is not None
         else _Program(parsed(str(command)), timeout_s)
