@@ -18,7 +18,15 @@ from zerochain.formats.features import Features
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
-TINY = VQVAEConfig(width=16, n_blocks=1, codebook_dim=8, speaker_dim=4, n_frames=24)
+TINY = VQVAEConfig(
+    width=16,
+    n_blocks=1,
+    codebook_dim=8,
+    speaker_dim=4,
+    n_frames=24,
+    teacher="none",
+    augmentation=None,
+)
 SHORT = Recipe(max_steps=30, batch_size=8, validate_every=10, learning_rate=3e-3)
 SPEAKERS = ("ana", "béa")
 

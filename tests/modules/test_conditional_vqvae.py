@@ -101,7 +101,7 @@ def network(stride: int = 4, n_speakers: int = 3) -> ConditionalVqvae:
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(n_in=5, width=16, n_blocks=1, dim=6, stride=stride))
     quantizer = Quantizer(8, 6, ema=False, restart_below=0)
-    return ConditionalVqvae(encoder, quantizer, Decoder(38, 5, 16, 1, stride), n_speakers)
+    return ConditionalVqvae(encoder, quantizer, Decoder(38, 5, 16, 1, stride), stride, n_speakers)
 
 
 @pytest.mark.parametrize("stride", STRIDES)

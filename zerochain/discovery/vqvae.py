@@ -3,24 +3,35 @@
 The conditional VQ-VAE of Tjandra et al. 2019 ("VQVAE unsupervised unit discovery and multi-scale
 Code2Spec inverter for ZeroSpeech 2019"): encoder, vector quantisation (van den Oord et al. 2017),
 and a decoder of codes and a speaker embedding, so that the codes need not carry the voice. Ours is
-of 1-D convolutions with a codebook of moving averages; `encoder="published"` is theirs. Networks
-are in `modules/vqvae.py` and `modules/encoder.py`.
+a ConvNeXt with a codebook of moving averages; `encoder="published"` is theirs.
+
+Ours differs in what it learns from, too. The encoder is given the speech as if another voice had
+said it, with stretches masked, and the decoder has to reconstruct it as it is. And the codes alone,
+without the speaker, predict the posteriors of a Gaussian mixture (`teacher.py`): squared error
+alone spends the codes on what is loud, not on what distinguishes phones. Networks are in
+`modules/vqvae.py`, `modules/convnext.py` and `modules/encoder.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from zerochain.config import Config
-from zerochain.discovery.front_end import FrontEndOptions
+from zerochain.discovery.front_end import FrontEndOptions, augmentation_of
+from zerochain.discovery.mixtures import GMMUnits, MixtureConfig
 from zerochain.discovery.neural import CollapseWatch, NeuralUnits, Speech, start_codebook
+from zerochain.discovery.teacher import COMPONENTS, SHARES, soft_cross_entropy, soft_targets
 from zerochain.errors import counted
+from zerochain.features.augmentation import WARPED, Augmentation, AugmentationOptions
+from zerochain.modules.convnext import ConvNextDecoder, ConvNextEncoder
 from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, Tail, check_tail, mask_of
 from zerochain.modules.vqvae import (
     ConditionalVqvae,
@@ -32,28 +43,58 @@ from zerochain.modules.vqvae import (
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Row, Update
 
 RECIPE = Recipe(
-    max_steps=10_000, batch_size=32, learning_rate=5e-4, validate_every=200, patience=10
+    max_steps=20_000,
+    batch_size=16,
+    learning_rate=1e-3,
+    annealing="plateau",
+    validate_every=200,
+    patience=5,
+    min_improvement=2e-3,
+    ema_decay=0.995,
 )
 _CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
+_TEACHER_FRAMES = 300_000  # that the teacher is fitted on: 50 minutes of speech
 
-_OF_CONV = ("n_blocks", "tail", "instance_norm")
-_PUBLISHED = {"ema": False, "restart_below": 0.0, "jitter": 0.0, "kmeans_start": False}
+_N_DECODER_BLOCKS = 2
+_ONLY: Mapping[str, tuple[str, ...]] = {
+    "convnext": ("kernel",),
+    "conv": ("tail", "instance_norm"),
+    "convnext or conv": ("n_blocks", "n_decoder_blocks"),
+}
+"""Settings that only apply to these encoders."""
+_PUBLISHED = {
+    "ema": False,
+    "restart_below": 0.0,
+    "jitter": 0.0,
+    "kmeans_start": False,
+    "teacher": "none",
+    "augmentation": None,
+}
 """A gradient codebook, and none of what came after Tjandra et al. 2019."""
+_BEFORE_0_2 = {"teacher": "none", "augmentation": None}
+"""What bundles that lack these settings were trained with."""
 
 
 class VQVAEConfig(Config):
     """What a VQ-VAE is built from and what it is trained for; the recipe says how long and how."""
 
-    encoder: Literal["conv", "published"] = "conv"
-    """1-D convolutions, or all of Tjandra et al. 2019: a 2-D encoder, and by default no EMA,
-    restarts, jitter or k-means start. The decoder mirrors the encoder."""
+    encoder: Literal["convnext", "conv", "published"] = "convnext"
+    """A ConvNeXt; residual 1-D convolutions, 2.5 times slower; or all of Tjandra et al. 2019: a 2-D
+    encoder, and by default no EMA, restarts, jitter, k-means start, teacher or augmentation. The
+    decoder mirrors the encoder."""
     width: int = Field(256, ge=1, le=65_536)
     """Channels per layer."""
     n_blocks: int = Field(4, ge=0, le=256)
-    """Residual blocks of encoder and decoder; only with encoder conv."""
+    """Residual blocks of the encoder; not with encoder published."""
+    n_decoder_blocks: int | None = Field(
+        None, ge=0, le=256, json_schema_extra={"default": "2; conv: as many as --blocks"}
+    )
+    """Residual blocks of the decoder; not with encoder published."""
+    kernel: int = Field(7, ge=1, le=255)
+    """Steps that each block's convolution covers, an odd number; only with encoder convnext."""
     tail: Tail = "none"
     """Layer over the whole segment after the convolutions; only with encoder conv."""
     instance_norm: bool = False
@@ -76,6 +117,19 @@ class VQVAEConfig(Config):
     """Initialise the codebook by K-Means of the untrained encoder's latents, or at random."""
     codebook_from: Literal["training", "kmeans"] = "training"
     """The final codebook: as trained, or K-Means of the trained encoder's latents."""
+    teacher: Literal["gmm", "none"] = "gmm"
+    """A Gaussian mixture, fitted first, whose posteriors the codes have to predict as well."""
+    n_targets: int = Field(256, ge=2, le=32_767)
+    """Components of the teacher."""
+    teacher_weight: float = Field(0.2, gt=0)
+    """Weight of the cross-entropy of the teacher's posteriors, per frame in nats."""
+    augmentation: AugmentationOptions | None = Field(
+        AugmentationOptions(warp=0.1, tilt_db=1.0, noise=0.0, n_masks=3, mask_frames=12),
+        json_schema_extra={"option": "--augment"},
+    )
+    """Encode segments with the vocal tract changed and stretches masked in training, and
+    reconstruct them unchanged. Only the frequencies of MFCC and log-mel features are known; others
+    are masked only."""
     n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
     """Length of a training segment in frames."""
 
@@ -85,10 +139,14 @@ class VQVAEConfig(Config):
     def _check(self) -> Self:
         check_tail(self.tail, self.width)
         fields = type(self).model_fields
-        wrong = [n for n in _OF_CONV if getattr(self, n) != fields[n].default]
-        if self.encoder == "published" and wrong:
-            name = wrong[0]
-            raise ValueError(f"{name}={getattr(self, name)!r} only applies to encoder='conv'")
+        for encoders, names in _ONLY.items():
+            wrong = [n for n in names if getattr(self, n) != fields[n].default]
+            if wrong and self.encoder not in encoders.split(" or "):
+                value = f"{wrong[0]}={getattr(self, wrong[0])!r}"
+                words = " or ".join(f"encoder={name!r}" for name in encoders.split(" or "))
+                raise ValueError(f"{value} only applies to {words}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel={self.kernel} must be odd: a step is in its middle")
         return self
 
     @classmethod
@@ -100,6 +158,15 @@ class VQVAEConfig(Config):
         """An encoder of features of `n_in` dimensions."""
         if self.encoder == "published":
             return PublishedEncoder(n_in, self.codebook_dim, stride, self.width)
+        if self.encoder == "convnext":
+            return ConvNextEncoder(
+                n_in,
+                self.codebook_dim,
+                width=self.width,
+                n_blocks=self.n_blocks,
+                kernel=self.kernel,
+                stride=stride,
+            )
         return Encoder(
             EncoderConfig(
                 n_in=n_in,
@@ -114,12 +181,6 @@ class VQVAEConfig(Config):
 
     def network_of(self, n_in: int, n_speakers: int, n_units: int, stride: int) -> ConditionalVqvae:
         """The whole VQ-VAE."""
-        dim = self.codebook_dim + self.speaker_dim
-        decoder: nn.Module
-        if self.encoder == "published":
-            decoder = PublishedDecoder(dim, n_in, stride, self.width)
-        else:
-            decoder = Decoder(dim, n_in, self.width, self.n_blocks, stride)
         quantizer = Quantizer(
             n_units,
             self.codebook_dim,
@@ -129,8 +190,33 @@ class VQVAEConfig(Config):
             restart_below=self.restart_below,
             jitter=self.jitter,
         )
-        encoder = self.encoder_of(n_in, stride)
-        return ConditionalVqvae(encoder, quantizer, decoder, n_speakers, self.speaker_dim)
+        return ConditionalVqvae(
+            self.encoder_of(n_in, stride),
+            quantizer,
+            self._decoder_of(n_in, stride),
+            stride,
+            n_speakers,
+            self.speaker_dim,
+            None if self.teacher == "none" else self.n_targets,
+        )
+
+    def _decoder_of(self, n_out: int, stride: int) -> nn.Module:
+        dim, n_blocks = self.codebook_dim + self.speaker_dim, self.n_decoder_blocks
+        match self.encoder:
+            case "published":
+                return PublishedDecoder(dim, n_out, stride, self.width)
+            case "conv":
+                n_blocks = self.n_blocks if n_blocks is None else n_blocks
+                return Decoder(dim, n_out, self.width, n_blocks, stride)
+            case "convnext":
+                return ConvNextDecoder(
+                    dim,
+                    n_out,
+                    width=self.width,
+                    n_blocks=_N_DECODER_BLOCKS if n_blocks is None else n_blocks,
+                    kernel=self.kernel,
+                    stride=stride,
+                )
 
 
 class VQVAEUnits(NeuralUnits):
@@ -168,16 +254,56 @@ class VQVAEUnits(NeuralUnits):
         torch.manual_seed(seed)
         self.n_speakers = speech.n_speakers
         network = self.config.network_of(self.n_in, self.n_speakers, self.n_units, self.stride)
-        n_frames = self.config.n_frames
+        train, valid, follows = self._taught(speech)
         task = VqvaeTask(
-            network, speech.train, speech.valid, self.recipe, n_frames=n_frames, device=self.device
+            network,
+            train,
+            valid,
+            self.recipe,
+            n_frames=self.config.n_frames,
+            stride=self.stride,
+            teacher_weight=self.config.teacher_weight,
+            augmentation=self._augmentation(speech),
+            device=self.device,
         )
         if self.config.kmeans_start:
             start_codebook(network.encoder, network.quantizer, task.batch, seed, self.device)
-        self.outcome = self._run(task, self.recipe, running, speech).outcome
+        self.outcome = self._run(task, self.recipe, running, speech, follows).outcome
         self.encoder = network.encoder
         self.codebook = network.quantizer.codebook.detach().cpu().numpy()
         self._measure(speech, self.config.codebook_from)
+
+    def _taught(self, speech: Speech) -> tuple[Crops, Crops, Mapping[str, Any]]:
+        """Training and validation speech with the teacher's targets, and their digest."""
+        if self.config.teacher == "none":
+            return speech.train, speech.valid, {}
+        # Speakers' statistics are in the codes' input already; those of an utterance also take out
+        # its channel, and a teacher that differs from the input teaches more.
+        options = self.options.model_copy(update={"normalisation": "utterance"})
+        teacher = GMMUnits(
+            self.config.n_targets,
+            options=options,
+            config=MixtureConfig(max_frames=_TEACHER_FRAMES),
+            seed=self.recipe.seed,
+            device=self.device,
+        ).fit(speech.features)
+        parts, digest = [], hashlib.sha256()
+        for crops, features in ((speech.train, speech.learned), (speech.valid, speech.kept)):
+            targets = soft_targets(teacher, features)
+            parts.append(
+                crops.with_array(COMPONENTS, targets.components).with_array(SHARES, targets.shares)
+            )
+            digest.update(targets.components.tobytes() + targets.shares.tobytes())
+        return parts[0], parts[1], {"targets": digest.hexdigest()}
+
+    def _augmentation(self, speech: Speech) -> Augmentation | None:
+        options = self.config.augmentation
+        if options is None:
+            return None
+        assert self.front_end is not None
+        if self.front_end.extractor not in WARPED:
+            return Augmentation.without_frequencies(options, self.n_in, self.device)
+        return augmentation_of(self.front_end, speech.features, options, self.device)
 
     @property
     def summary(self) -> str:
@@ -197,6 +323,12 @@ class VQVAEUnits(NeuralUnits):
         alone = "no speaker is known: all share one embedding, and the codes carry voices"
         return [*([] if self.n_speakers else [alone]), *super().findings]
 
+    @classmethod
+    def _unfitted(cls, config: Mapping[str, Any], device: str) -> Self:
+        settings = config["settings"]
+        older = {**config, "settings": {**settings, "config": _BEFORE_0_2 | settings["config"]}}
+        return super()._unfitted(older, device)
+
     def _settings(self) -> Mapping[str, Any]:
         return {**super()._settings(), "n_speakers": self.n_speakers}
 
@@ -212,10 +344,14 @@ class VqvaeTask:
     """Squared error of the features that codes and speaker give, and the quantizer's loss.
 
     Both are means over real frames and dimensions: up to a factor, −log p(x | z, s) of a Gaussian.
-    Validation is on the squared error alone, through the quantizer.
+    With a teacher's targets in the speech their cross-entropy is added. Validation is on squared
+    error and cross-entropy, through the quantizer, of speech as it is.
 
     Args:
         n_frames: length of a training segment.
+        stride: frames per unit.
+        teacher_weight: weight of the cross-entropy.
+        augmentation: of what is encoded in training.
     """
 
     def __init__(
@@ -226,6 +362,9 @@ class VqvaeTask:
         recipe: Recipe,
         *,
         n_frames: int,
+        stride: int,
+        teacher_weight: float = 0.0,
+        augmentation: Augmentation | None = None,
         device: str,
     ) -> None:
         self.networks: dict[str, nn.Module] = {"vqvae": network}
@@ -234,43 +373,64 @@ class VqvaeTask:
         }
         self._train, self._valid, self._recipe = train, valid, recipe
         self._n_frames, self._device = n_frames, device
+        self._stride, self._weight, self._augmentation = stride, teacher_weight, augmentation
         self._n_units, self._watch = len(network.quantizer.usage), CollapseWatch()
         self._n_used = torch.tensor(self._n_units)
 
     def batch(self, step: int, process: int) -> Batch:
         """Random segments of the training utterances."""
-        return self._train.random(
-            self._recipe.batch_size, self._n_frames, (self._recipe.seed, step, process)
-        )
+        seed = (self._recipe.seed, step, process)
+        batch = self._train.random(self._recipe.batch_size, self._n_frames, seed)
+        # From the same numbers, so that a resumed run draws the same voices on any device.
+        batch["seed"] = torch.tensor(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        return batch
 
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
     ) -> Mapping[str, Tensor]:
         """One step of encoder, codebook and decoder."""
-        made: Reconstruction = networks["vqvae"](batch["x"], batch["lengths"], batch["speakers"])
+        x = batch["x"]
+        if self._augmentation is not None:
+            generator = torch.Generator(x.device).manual_seed(int(batch["seed"]))
+            x = self._augmentation(x, batch["lengths"], generator)
+        made: Reconstruction = networks["vqvae"](x, batch["lengths"], batch["speakers"])
         total, n = squared_error(made.x, batch)
-        error = total / n
-        loss = error + made.quantized.loss
+        parts = {"reconstruction": total / n, "quantization": made.quantized.loss}
+        loss = parts["reconstruction"] + parts["quantization"]
+        if made.scores is not None:
+            parts["teacher"] = self._cross_entropy(made.scores, batch) / n
+            loss = loss + self._weight * parts["teacher"]
         update("vqvae", loss)
         self._n_used = made.quantized.n_used
         return {
             "train_loss": loss,
-            "reconstruction": error,
-            "quantization": made.quantized.loss,
+            **parts,
             "perplexity": made.quantized.perplexity,
             "n_used": made.quantized.n_used,
         }
 
-    def validate(self, network: nn.Module) -> float:
-        """Mean squared error of the held-out utterances."""
-        total, n = 0.0, 0.0
+    def validate(self, network: nn.Module) -> Row:
+        """Mean squared error of the held-out utterances and weighted cross-entropy; and each."""
+        error, entropy, n = 0.0, 0.0, 0.0
         for batch in self._valid.all(_CROPS_PER_BATCH, _LONGEST_CROP):
             here = {name: value.to(self._device) for name, value in batch.items()}
             made: Reconstruction = network(here["x"], here["lengths"], here["speakers"])
             part, count = squared_error(made.x, here)
-            total, n = total + float(part), n + float(count)
+            error, n = error + float(part), n + float(count)
+            if made.scores is not None:
+                entropy += float(self._cross_entropy(made.scores, here))
         self._watch(int(self._n_used), self._n_units)
-        return total / n
+        found = {"valid_loss": error / n}
+        if COMPONENTS in self._valid.arrays:
+            found = {
+                "valid_loss": (error + self._weight * entropy) / n,
+                "valid_reconstruction": error / n,
+                "valid_teacher": entropy / n,
+            }
+        return found
+
+    def _cross_entropy(self, scores: Tensor, batch: Batch) -> Tensor:
+        return soft_cross_entropy(scores, batch[COMPONENTS], batch[SHARES], self._stride)
 
 
 def squared_error(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

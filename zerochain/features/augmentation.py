@@ -23,6 +23,8 @@ from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.vtln import warp_matrix
 
+WARPED = frozenset({"mfcc", "log-mel"})
+"""Kinds of features whose frequencies are known, so that they can be warped."""
 _N_WARPS = 33  # of a grid: finer steps can't be heard
 
 
@@ -70,7 +72,7 @@ class Augmentation:
         Raises:
             InputError: the features are neither MFCC nor log-mel.
         """
-        if extractor not in {"mfcc", "log-mel"}:
+        if extractor not in WARPED:
             raise InputError(
                 f"features of kind {extractor!r} can't be warped",
                 cause="only the frequencies of MFCC and log-mel features are known",
@@ -93,6 +95,13 @@ class Augmentation:
             torch.from_numpy(scaled).float().to(device),
             torch.from_numpy(offsets / scale).float().to(device),
         )
+
+    @classmethod
+    def without_frequencies(
+        cls, options: AugmentationOptions, dim: int, device: str = "cpu"
+    ) -> Self:
+        """Noise and masks alone, for features (T, D) whose frequencies are unknown."""
+        return cls(options, torch.eye(dim, device=device)[None], torch.zeros(2, dim, device=device))
 
     def through(self, matrix: NDArray[np.float32]) -> Augmentation:
         """The same changes after a projection of C stacked frames: matrix (C · D, D').

@@ -195,6 +195,8 @@ class Reconstruction(NamedTuple):
     x: Tensor
     """(B, T, D)"""
     quantized: Quantized
+    scores: Tensor | None = None
+    """(B, ⌈T / stride⌉, M): of each target of the codes; None without targets."""
 
 
 class ConditionalVqvae(nn.Module):
@@ -205,8 +207,11 @@ class ConditionalVqvae(nn.Module):
         quantizer: latents → codes.
         decoder: codes with the speaker's embedding beside each (B, ⌈T / stride⌉, E + S) and
             lengths (B,) in steps → (B, ≥ T, D').
+        stride: frames per code.
         n_speakers: L; the number L stands for an unknown speaker.
         speaker_dim: S.
+        n_targets: M, of targets that are predicted from the codes, beside the features; None for
+            none.
     """
 
     def __init__(
@@ -214,11 +219,15 @@ class ConditionalVqvae(nn.Module):
         encoder: nn.Module,
         quantizer: Quantizer,
         decoder: nn.Module,
+        stride: int,
         n_speakers: int,
         speaker_dim: int = 32,
+        n_targets: int | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
+        self.stride = stride
+        self.head = None if n_targets is None else _head(quantizer.codebook.shape[1], n_targets)
         self.speakers = nn.Embedding(n_speakers + 1, speaker_dim)
         # An unknown speaker gets the mean of the others' initial distribution; it isn't trained.
         nn.init.zeros_(self.speakers.weight[-1])
@@ -226,12 +235,18 @@ class ConditionalVqvae(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, speakers: Tensor) -> Reconstruction:
         """Encode, quantise and decode x (B, T, D) of speakers (B,)."""
         latents = self.encoder(x, lengths)
-        stride = -(-x.shape[1] // latents.shape[1])
-        steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        steps = torch.div(lengths + self.stride - 1, self.stride, rounding_mode="floor")
         quantized = self.quantizer(latents, mask_of(steps, latents.shape[1]))
         speaker = self.speakers(speakers)[:, None].expand(-1, latents.shape[1], -1)
         decoded = self.decoder(torch.cat([quantized.vectors, speaker], dim=2), steps)
-        return Reconstruction(decoded[:, : x.shape[1]], quantized)
+        scores = None if self.head is None else self.head(quantized.vectors)
+        return Reconstruction(decoded[:, : x.shape[1]], quantized, scores)
+
+
+def _head(dim: int, n_targets: int) -> nn.Module:
+    """From a code alone: what its neighbours or the speaker tell is not asked of the code."""
+    hidden = 4 * dim
+    return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, n_targets))
 
 
 _N_STRIDING = {1: 0, 2: 1, 4: 2, 8: 3}

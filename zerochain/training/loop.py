@@ -149,7 +149,7 @@ def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
         more = f", so the {last - run.step} more steps are not done" if last > before else ""
         return f"had stopped improving before step {run.step}{more}"
     if last != before:
-        run.extended_at.append(run.step)
+        run.extend()
     if run.step == last:
         return f"is already finished at step {last}"
     return f"continues from step {run.step} of {last}"

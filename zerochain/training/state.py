@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from zerochain.errors import InputError
 from zerochain.training.log import columns_of
-from zerochain.training.recipe import Recipe
+from zerochain.training.recipe import Fall, Recipe
 from zerochain.training.task import Row, Task, Update
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class TrainingState:
         misses: validations since the best one.
         history: one row per validation.
         extended_at: steps from which training continued with another `max_steps`.
+        mark: the validation loss of which improvements are counted.
+        fall: the last steps, in which the learning rate falls, once they have begun (annealing
+            plateau).
         losses, norms: of the steps since they were last read; on the device until then.
     """
 
@@ -53,14 +56,18 @@ class TrainingState:
         self.ema = AveragedModel(main, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
         self.step, self.seconds, self.misses = 0, 0.0, 0
         self.best, self.best_weights = math.inf, _on_cpu(main.state_dict())
+        self.mark = math.inf
         self.history: list[Row] = []
         self.extended_at: list[int] = []
+        self.fall: Fall | None = None
         self.losses: list[dict[str, Tensor]] = []
         self.norms: list[dict[str, Tensor]] = []
 
     @property
     def stopped(self) -> bool:
-        """Whether validation has stopped improving."""
+        """Whether validation has stopped improving, and the learning rate has fallen if it does."""
+        if self.recipe.annealing == "plateau":
+            return self.fall is not None and self.fall.found and self.step >= self.fall.end
         return self.recipe.keep == "best" and self.misses >= self.recipe.patience
 
     @property
@@ -77,7 +84,7 @@ class TrainingState:
             network.train()
         for name, optimiser in self.optimisers.items():
             for group, rate in zip(optimiser.param_groups, self.rates[name], strict=True):
-                group["lr"] = rate * self.recipe.rate(step)
+                group["lr"] = rate * self.recipe.rate(step, self.fall)
         batch = self.task.batch(step, self.accelerator.process_index)
         batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
         with self.accelerator.autocast():
@@ -123,16 +130,19 @@ class TrainingState:
         names = columns_of(rows)
         means = {name: _mean([row[name] for row in rows if name in row]) for name in names}
         self.losses = []
-        better = loss < self.best
-        if better:
-            self.best, self.misses = loss, 0
+        if loss < self.mark * (1 - self.recipe.min_improvement):
+            self.mark, self.misses = loss, 0
         else:
             self.misses += 1
+        better, self.best = loss < self.best, min(loss, self.best)
         if better or self.recipe.keep == "last":
             self.best_weights = _on_cpu(self.ema.module.state_dict())
         self.seconds += time.monotonic() - begun
         row = {"step": self.step, "seconds": self.seconds, **means, **measured}
         self.history.append(row)
+        if self.fall is None:
+            improving = self.misses < self.recipe.patience
+            self.fall = self.recipe.fall_from(self.step, improving=improving)
 
     def _agreed(self, loss: float) -> float:
         """The main process's loss, so that all processes stop at the same step."""
@@ -154,6 +164,8 @@ class TrainingState:
             "scaler": {} if self._scaler is None else self._scaler.state_dict(),
             "history": self.history,
             "extended_at": self.extended_at,
+            "mark": self.mark,
+            "fall": None if self.fall is None else list(self.fall),
             "progress": [self.step, self.seconds, self.misses, self.best],
         }
 
@@ -167,11 +179,20 @@ class TrainingState:
         self.best_weights, self.history = state["best_weights"], state["history"]
         self.step, self.seconds, self.misses, self.best = state["progress"]
         self.extended_at = list(state.get("extended_at", []))  # older versions couldn't extend
+        self.mark = state.get("mark", self.best)  # older versions counted every improvement
+        fall = state.get("fall")
+        self.fall = None if fall is None else Fall(int(fall[0]), int(fall[1]), bool(fall[2]))
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"][0])
         if len(state["random"]) > 1:
             torch.cuda.set_rng_state(state["random"][1], self.accelerator.device)
+
+    def extend(self) -> None:
+        """Note that training continues to another last step; a rate that fell for it rises."""
+        self.extended_at.append(self.step)
+        if self.fall is not None and not self.fall.found:
+            self.fall = None
 
     def end(self) -> None:
         """Leave the process group; a process that still used it after others left would hang."""
