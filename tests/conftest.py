@@ -47,6 +47,18 @@ def pytest_runtest_setup() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_form_on_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings with precision="auto" compute in float32, whatever this machine's CPU is fast at.
+
+    Where the module isn't loaded yet, the networks of tests are too small for the probe anyway.
+    """
+    precision = sys.modules.get("zerochain.training.precision")
+    if precision is not None:
+        monkeypatch.setattr(precision, "_asked", lambda *_: False)
+        monkeypatch.setattr(precision, "has_bf16", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def real_corpora() -> Callable[[str], Path]:
     """The folder of a real corpus; the test is skipped where it is missing."""

@@ -80,31 +80,47 @@ def test_too_few_pairs_to_hold_one_out(names: list) -> None:
 sizes = st.lists(st.integers(1, 400), min_size=1, max_size=80)
 
 
-@given(sizes=sizes, batch_size=st.integers(1, 20), seed=st.integers(0, 5))
+@given(
+    sizes=sizes,
+    batch_size=st.integers(1, 20),
+    concatenated=st.sampled_from([0.0, 0.25, 1.0]),
+    seed=st.integers(0, 5),
+)
 def test_an_epoch_has_every_pair_once_in_batches_of_like_sizes(
-    sizes: list[int], batch_size: int, seed: int
+    sizes: list[int], batch_size: int, concatenated: float, seed: int
 ) -> None:
-    buckets = Buckets(np.array(sizes), batch_size)
+    buckets = Buckets(np.array(sizes), batch_size, concatenated)
     n = buckets.n_batches
     for epoch in range(2):
-        batches = [buckets.indices(epoch * n + i + 1, (seed,)) for i in range(n)]
-        assert sorted(np.concatenate(batches).tolist()) == list(range(len(sizes)))
-        assert all(len(batch) for batch in batches)
-        share = sum(sizes) / n
-        assert all(buckets.sizes[batch].sum() < share + max(sizes) for batch in batches)
-    again = Buckets(np.array(sizes), batch_size).indices(1, (seed,))
-    np.testing.assert_array_equal(again, buckets.indices(1, (seed,)))
+        batches = [buckets.examples(epoch * n + i + 1, (seed,)) for i in range(n)]
+        first, second = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        assert sorted(first.tolist()) == list(range(len(sizes)))
+        assert set(second.tolist()) <= set(range(-1, len(sizes)))
+        assert (second == -1).all() or concatenated
+        totals = [total(buckets, batch).sum() for batch in batches]
+        assert all(len(batch) for batch, _ in batches)
+        assert max(totals) < sum(totals) / n + max(total(buckets, (first, second)))
+    again = Buckets(np.array(sizes), batch_size, concatenated).examples(1, (seed,))
+    np.testing.assert_array_equal(again, buckets.examples(1, (seed,)))
 
 
-def test_batches_waste_little_and_differ_from_epoch_to_epoch() -> None:
+def total(buckets: Buckets, examples: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    first, second = examples
+    return buckets.sizes[first] + np.where(second < 0, 0, buckets.sizes[second])
+
+
+@pytest.mark.parametrize("concatenated", [0.0, 0.25])
+def test_batches_waste_little_and_differ_from_epoch_to_epoch(concatenated: float) -> None:
     sizes = np.random.default_rng(0).integers(50, 500, 1000)
-    buckets = Buckets(sizes, 16)
+    buckets = Buckets(sizes, 16, concatenated)
     n = buckets.n_batches
     assert n == pytest.approx(1000 / 16, abs=1)
-    epochs = [[buckets.indices(e * n + i + 1, (0,)) for i in range(n)] for e in range(2)]
-    padded = sum(len(batch) * sizes[batch].max() for batch in epochs[0])
-    assert padded < 1.25 * sizes.sum()
-    first, second = ({frozenset(batch.tolist()) for batch in epoch} for epoch in epochs)
+    epochs = [[buckets.examples(e * n + i + 1, (0,)) for i in range(n)] for e in range(2)]
+    found = [total(buckets, batch) for batch in epochs[0]]
+    assert sum(len(one) * one.max() for one in found) < 1.25 * sum(one.sum() for one in found)
+    joined_with = np.concatenate([second for _, second in epochs[0]])
+    assert (joined_with >= 0).mean() == pytest.approx(concatenated, abs=0.05)
+    first, second = ({frozenset(pairs.tolist()) for pairs, _ in epoch} for epoch in epochs)
     assert len(first & second) < n / 4
 
 

@@ -113,6 +113,23 @@ class Attention(nn.Module):
         return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose random numbers take a third of the time of torch's on a CPU.
+
+    Torch draws a double per element; 16 random bits are enough: a probability is off by at most
+    2^-17.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x with a fraction p of its elements at zero, and the others divided by 1 - p."""
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = bits >= round(self.p * 2**16) - 2**15
+        return x * (kept.to(x.dtype) * (1 / (1 - self.p)))
+
+
 class FeedForward(nn.Sequential):
     """Two pointwise layers with a wider one between them, (…, W) → (…, W)."""
 
@@ -122,7 +139,7 @@ class FeedForward(nn.Sequential):
             nn.Linear(width, factor * width),
             nn.SiLU(),
             nn.Linear(factor * width, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
 
@@ -177,7 +194,7 @@ class ConformerBlock(nn.Module):
         self.attention = Attention(width, n_heads)
         self.convolution = _Convolution(width, kernel, dropout)
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, real: Tensor, mask: Tensor) -> Tensor:
         """x (B, T, W), real (B, T, 1) and mask (B, 1, 1, T) → (B, T, W)."""
@@ -198,7 +215,7 @@ class _Convolution(nn.Module):
             width, width, (1, kernel), padding=(0, kernel // 2), groups=width
         )
         self.output = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         y = glu(self.gated(self.norm(x)), dim=-1) * real
@@ -222,7 +239,7 @@ class ConformerEncoder(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.subsampling, self.dropout = subsampling, nn.Dropout(dropout)
+        self.subsampling, self.dropout = subsampling, Dropout(dropout)
         self.blocks = nn.ModuleList(
             ConformerBlock(width, n_heads, kernel, factor, dropout) for _ in range(n_layers)
         )

@@ -27,6 +27,7 @@ from zerochain.modules.conformer import (
     Attention,
     ConformerBlock,
     ConformerEncoder,
+    Dropout,
     FeedForward,
     Subsampling,
     attention_mask,
@@ -333,7 +334,7 @@ class DecoderLayer(nn.Module):
         self.self_attention = Attention(width, n_heads)
         self.cross_attention = Attention(width, n_heads, memory_width)
         self.feed_forward = FeedForward(width, factor, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def self_attended(self, x: Tensor) -> Tensor:
         """x (B, U, W) after causal self-attention."""
@@ -387,7 +388,7 @@ class TransformerDecoder(nn.Module):
         self.layers = nn.ModuleList(
             DecoderLayer(width, memory_width, n_heads, factor, dropout) for _ in range(n_layers)
         )
-        self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(width), Dropout(dropout)
         self.output = nn.Linear(width, n_units + 1)
 
     def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
@@ -469,7 +470,7 @@ class RecurrentEncoder(nn.Module):
         self, first: nn.Module, n_in: int, width: int, *, n_layers: int, factor: int, dropout: float
     ) -> None:
         super().__init__()
-        self.first, self.dropout = first, nn.Dropout(dropout)
+        self.first, self.dropout = first, Dropout(dropout)
         widths = [n_in, *[2 * width] * (n_layers - 1)]
         self.layers = nn.ModuleList(
             nn.LSTM(n, width, batch_first=True, bidirectional=True) for n in widths
@@ -517,7 +518,7 @@ class RecurrentDecoder(nn.Module):
         self.energy = nn.Linear(width, 1, bias=False)
         self.mixed = nn.Linear(width + memory_width, width)
         self.output = nn.Linear(width, n_units + 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
         """Scores of the next token after each; `lengths` (B,) are the memory's."""

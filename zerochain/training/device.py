@@ -41,19 +41,28 @@ def described(device: str) -> str:
     parts = [str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"]
     if device != "cuda":
         parts.append(counted(torch.get_num_threads(), "thread"))
-    n_processes = _n_processes()
-    if n_processes > 1:
-        parts.append(counted(n_processes, "process", "processes"))
+    if n_processes() > 1:
+        parts.append(counted(n_processes(), "process", "processes"))
     return ", ".join(parts)
 
 
-def _n_processes() -> int:
+def n_processes() -> int:
+    """How many processes train together: those that torchrun started, or 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
 
 
 def is_main_process() -> bool:
     """Whether this process writes files; of torchrun's processes only the first does."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def check_precision(device: str, precision: str) -> None:
+    """Raise InputError for fp16 without a GPU."""
+    if precision == "fp16" and device == "cpu":
+        raise InputError(
+            "precision='fp16' needs a GPU",
+            remedy="use precision='no' or precision='bf16', or device='cuda'",
+        )
 
 
 def accelerator_of(device: str, precision: str) -> Accelerator:
@@ -69,14 +78,10 @@ def accelerator_of(device: str, precision: str) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    if precision == "fp16" and device == "cpu":
-        raise InputError(
-            "precision='fp16' needs a GPU",
-            remedy="use precision='no' or precision='bf16', or device='cuda'",
-        )
+    check_precision(device, precision)
     # Its state is global to the process, and an earlier training may have used another device.
     AcceleratorState._reset_state(reset_partial_state=True)
-    if _n_processes() > 1:
+    if n_processes() > 1:
         _join_others(device)
     return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 

@@ -20,9 +20,10 @@ from torch import Tensor
 from zerochain.errors import counted
 from zerochain.progress import track
 from zerochain.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
-from zerochain.training.device import accelerator_of
+from zerochain.training.device import accelerator_of, check_precision
 from zerochain.training.log import Display, check_tensorboard, write_log
 from zerochain.training.origin import Origin, OtherTrainingError
+from zerochain.training.precision import Choice, Form, choose, computing_in
 from zerochain.training.recipe import Recipe
 from zerochain.training.state import TrainingState
 from zerochain.training.task import Row, Task
@@ -44,6 +45,8 @@ class Trained:
     """The validation whose weights are kept."""
     extended_at: tuple[int, ...] = ()
     """Steps from which training continued with another `max_steps`."""
+    form: Form = Form.FLOAT32
+    """How it was computed."""
 
     @property
     def seconds(self) -> float:
@@ -66,11 +69,12 @@ def train(
 ) -> Trained:
     """Train until validation stops improving, or for `recipe.max_steps` steps.
 
-    If `folder` contains a checkpoint, training continues from it and ends with bit-identical
-    weights. A finished training with the same `max_steps` does no further step and returns the
-    same result. With another `max_steps` it continues to the new last step, and `extended_at`
-    records from where; an annealed learning rate then follows the new schedule from the step that
-    was reached, so it may rise again. A training that had stopped improving stays stopped.
+    If `folder` contains a checkpoint, training continues from it, in the form (see
+    `zerochain.training.precision`) that it began with, and ends with bit-identical weights. A
+    finished training with the same `max_steps` does no further step and returns the same result.
+    With another `max_steps` it continues to the new last step, and `extended_at` records from
+    where; an annealed learning rate then follows the new schedule from the step that was reached,
+    so it may rise again. A training that had stopped improving stays stopped.
 
     Args:
         folder: for checkpoint.safetensors, log.csv and, if enabled, TensorBoard's events.
@@ -89,53 +93,70 @@ def train(
             in `folder` is that of another training or beyond `max_steps`, fp16 without a GPU, or
             the package tensorboard is missing.
     """
-    accelerator = accelerator_of(device, recipe.precision)
+    check_precision(device, recipe.precision)
     if tensorboard:
         check_tensorboard()
     origin = Origin(recipe, inputs, follows or {})
-    run = TrainingState(task, recipe, accelerator)
     checkpoint = folder / CHECKPOINT
-    record = origin.record()
-    resumed = ""
-    if checkpoint.exists() and restart is not True:
-        try:
-            resumed = _resume(run, origin, checkpoint)
-        except OtherTrainingError as error:
-            if not restart:
-                raise
-            changes = error.found.partition(": ")[2] or error.found
-            resumed = f"starts anew, as something changed: {changes}"
-    display = Display(name, run.step, recipe.max_steps, mute=not accelerator.is_main_process)
-    if resumed:
-        display.tell(f"{resumed} ({checkpoint})")
-    steps = range(run.step + 1, recipe.max_steps + 1)
-    for step in track(() if run.stopped else steps, display.label, total=len(steps)):
-        run.advance(step)
-        if step % recipe.validate_every and step != recipe.max_steps:
-            continue
-        run.validate()
-        if accelerator.is_main_process:
-            save_checkpoint(checkpoint, {**record, **run.state()})
-            write_log(folder, run.history, tensorboard)
-            display.validated(run.history[-1])
-            if watch is not None:
-                watch(run.history)
-        if run.stopped:
-            display.tell(f"stopped improving at step {int(run.kept['step'])}")
-            break
-    run.end()
+    before, resumed = _earlier(origin, checkpoint, restart)
+    if before is None:
+        choice = choose(recipe.precision, task.networks, recipe.batch_size, device)
+    else:
+        choice = Choice(_form_of(before, recipe))
+    accelerator = accelerator_of(device, choice.form.mixed_precision)
+    with computing_in(choice.form, task.networks):
+        run = TrainingState(task, recipe, accelerator)
+        if before is not None:
+            resumed = _continue(run, origin, before)
+        display = Display(name, run.step, recipe.max_steps, mute=not accelerator.is_main_process)
+        if resumed:
+            display.tell(f"{resumed} ({checkpoint})")
+        if choice.reason:
+            display.tell(choice.reason)
+        record = {**origin.record(), "form": choice.form.value}
+        steps = range(run.step + 1, recipe.max_steps + 1)
+        for step in track(() if run.stopped else steps, display.label, total=len(steps)):
+            run.advance(step)
+            if step % recipe.validate_every and step != recipe.max_steps:
+                continue
+            run.validate()
+            if accelerator.is_main_process:
+                save_checkpoint(checkpoint, {**record, **run.state()})
+                write_log(folder, run.history, tensorboard)
+                display.validated(run.history[-1])
+                if watch is not None:
+                    watch(run.history)
+            if run.stopped:
+                display.tell(f"stopped improving at step {int(run.kept['step'])}")
+                break
+        run.end()
     converged = run.stopped if recipe.keep == "best" else None
-    return Trained(run.best_weights, run.history, converged, run.kept, tuple(run.extended_at))
+    extended_at = tuple(run.extended_at)
+    return Trained(run.best_weights, run.history, converged, run.kept, extended_at, choice.form)
 
 
-def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
-    """Continue from a checkpoint, unless an earlier part has changed; returns which, in words."""
+def _earlier(
+    origin: Origin, checkpoint: Path, restart: bool | Literal["changed"]
+) -> tuple[dict[str, Any] | None, str]:
+    """The state to continue from; or None, and why training starts anew where there is one."""
+    if restart is True or not checkpoint.exists():
+        return None, ""
     state = load_checkpoint(checkpoint)
-    origin.check(state, checkpoint)
-    if not origin.still_follows(state):
-        return "starts anew, as an earlier part of it has changed since its checkpoint"
-    before, last = origin.max_steps_of(state), origin.recipe.max_steps
-    done = int(state["progress"][0])
+    try:
+        origin.check(state, checkpoint)
+        if not origin.still_follows(state):
+            return None, "starts anew, as an earlier part of it has changed since its checkpoint"
+        _check_steps(origin, state, checkpoint)
+    except OtherTrainingError as error:
+        if not restart:
+            raise
+        changes = error.found.partition(": ")[2] or error.found
+        return None, f"starts anew, as something changed: {changes}"
+    return state, ""
+
+
+def _check_steps(origin: Origin, state: Mapping[str, Any], checkpoint: Path) -> None:
+    last, done = origin.recipe.max_steps, int(state["progress"][0])
     if done > last:
         raise OtherTrainingError(
             f"is the checkpoint of a training that has done {counted(done, 'step')}, more than "
@@ -144,6 +165,19 @@ def _resume(run: TrainingState, origin: Origin, checkpoint: Path) -> str:
             cause="max_steps is lower than before",
             remedy=f"use max_steps={done} or more, or restart=True to start anew",
         )
+
+
+def _form_of(state: Mapping[str, Any], recipe: Recipe) -> Form:
+    """The form that a training began with; older versions recorded the precision alone."""
+    if "form" in state:
+        return Form(state["form"])
+    precision = state.get("recipe", {}).get("precision", recipe.precision)
+    return Form.FLOAT32 if precision in {"no", "auto"} else Form(precision)
+
+
+def _continue(run: TrainingState, origin: Origin, state: Mapping[str, Any]) -> str:
+    """Continue from the state of a checkpoint; returns from where, in words."""
+    before, last = origin.max_steps_of(state), origin.recipe.max_steps
     run.restore(state)
     if run.stopped:
         more = f", so the {last - run.step} more steps are not done" if last > before else ""

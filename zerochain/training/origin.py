@@ -6,6 +6,7 @@ texts) it stores the SHA-256 and the length.
 There are three kinds of changes, with different consequences:
 
 - `max_steps` may change: training continues to the new number of steps;
+- `precision` may become "auto", which continues in the form that training began with;
 - any other change of the recipe or the inputs is an error, and `restart=True` starts anew;
 - a change in the result of an earlier part of the same training (`follows`) starts this part anew:
   a network trained on F0 units, for instance, is useless once these were trained for longer.
@@ -31,6 +32,7 @@ _SHOWN = 60  # characters of a value that an error shows
 _LONG = "sha256"
 _ABSENT = object()
 _MAX_STEPS = "max_steps"
+_PRECISION, _AUTO = "precision", "auto"
 
 
 class OtherTrainingError(InputError):
@@ -64,6 +66,8 @@ class Origin:
             self._check_older(state, path)
             return
         before, now = _recipe_of(state, path), self.recipe.model_dump(exclude={_MAX_STEPS})
+        if now[_PRECISION] == _AUTO:  # which keeps to what training began with
+            before[_PRECISION] = _AUTO
         changes = [
             *_changes(before, now),
             *_changes(state.get("inputs", {}), _recorded(self.inputs)),
@@ -86,8 +90,11 @@ class Origin:
 
     def _check_older(self, state: Mapping[str, Any], path: Path) -> None:
         """Older versions recorded one hash, of the inputs and, as "training", of the recipe."""
-        whole = fingerprint({**self.inputs, "training": self.recipe.model_dump()})
-        if state.get("fingerprint") != whole:
+        recipes = [self.recipe]
+        if self.recipe.precision == _AUTO:  # there was no such choice, and "no" was the default
+            recipes.append(self.recipe.model_copy(update={_PRECISION: "no"}))
+        known = [fingerprint({**self.inputs, "training": r.model_dump()}) for r in recipes]
+        if state.get("fingerprint") not in known:
             raise _other(
                 "",
                 path,

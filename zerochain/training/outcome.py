@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from zerochain.training.device import described
+from zerochain.training.precision import Form
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,9 +25,9 @@ class Outcome:
     converged: bool | None
     """None if validation cannot decide, as in adversarial training."""
     computed_on: str = ""
-    """"CPU, 2 threads" and, under torchrun, the number of processes. Other devices round sums
-    differently, so the same settings give a slightly different model there, with another id. Empty
-    in bundles of older versions."""
+    """"CPU, 2 threads" and, under torchrun, the number of processes; also the form, such as "bf16",
+    unless it is float32. Other devices and forms round sums differently, so the same settings give
+    a slightly different model there, with another id. Empty in bundles of older versions."""
     extended_at: tuple[int, ...] = ()
     """Steps from which training continued with another `max_steps`. Its learning rate and early
     stopping differ from those of a training with that `max_steps` from the start, and so does
@@ -35,13 +36,15 @@ class Outcome:
     @classmethod
     def of(cls, trained: Trained, network: nn.Module) -> Self:
         """From what `train` returned for a network."""
+        # Float32 is not named, as bundles of older versions don't name it.
+        as_computed = "" if trained.form == Form.FLOAT32 else f", {trained.form}"
         return cls(
             n_parameters=sum(p.numel() for p in network.parameters()),
             steps=int(trained.history[-1]["step"]),
             best_step=int(trained.best["step"]),
             best_valid_loss=trained.best["valid_loss"],
             converged=trained.converged,
-            computed_on=described(next(network.parameters()).device.type),
+            computed_on=described(next(network.parameters()).device.type) + as_computed,
             extended_at=trained.extended_at,
         )
 

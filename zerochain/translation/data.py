@@ -233,31 +233,50 @@ def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[P
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """Batches of pairs of like sizes and of about equal total size, drawn anew in every epoch.
+    """Batches of examples of like sizes and of about equal total size, drawn anew in every epoch.
+
+    An example is a pair, or two of them concatenated. Which are concatenated is drawn before they
+    are divided into batches: one that is twice as long as the others would double the padding of
+    its whole batch.
 
     Args:
         sizes: of each pair (N,), whole numbers.
-        batch_size: pairs per batch, on average; a batch is at least as large as the largest pair.
+        batch_size: pairs per batch, on average; a batch is at least as large as the largest
+            example.
+        concatenated: fraction of the pairs that are concatenated with another one.
     """
 
     sizes: NDArray[np.int64]
     batch_size: int
+    concatenated: float = 0.0
 
     @property
     def n_batches(self) -> int:
         """Per epoch."""
-        share = max(self.batch_size * self.sizes.mean(), int(self.sizes.max()))
+        largest = int(self.sizes.max()) * (2 if self.concatenated else 1)
+        share = max(self.batch_size * self.sizes.mean(), largest)
         return max(1, int(self.sizes.sum() / share))
 
-    def indices(self, step: int, seed: Sequence[int]) -> NDArray[np.int64]:
-        """The pairs of a step, from 1: the same for the same seed. No batch is empty."""
+    def examples(
+        self, step: int, seed: Sequence[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The examples of a step, from 1: the same for the same seed. No batch is empty.
+
+        Returns:
+            The pairs (n,), and the pair that each is concatenated with (n,), -1 if with none.
+        """
         epoch, place = divmod(step - 1, self.n_batches)
-        rng = np.random.default_rng([*seed, epoch])
-        order = np.argsort(self.sizes * rng.uniform(1 - _SPREAD, 1 + _SPREAD, len(self.sizes)))
-        before = np.cumsum(self.sizes[order]) - self.sizes[order]
-        batch = before * self.n_batches // self.sizes.sum()
+        rng, n = np.random.default_rng([*seed, epoch]), len(self.sizes)
+        noise = rng.uniform(1 - _SPREAD, 1 + _SPREAD, n)
+        second = np.full(n, -1)
+        if self.concatenated:
+            second = np.where(rng.random(n) < self.concatenated, rng.integers(n, size=n), second)
+        sizes = self.sizes + np.where(second >= 0, self.sizes[second], 0)
+        order = np.argsort(sizes * noise)
+        before = np.cumsum(sizes[order]) - sizes[order]
+        batch = before * self.n_batches // sizes.sum()
         chosen: NDArray[np.int64] = order[batch == rng.permutation(self.n_batches)[place]]
-        return chosen
+        return chosen, second[chosen]
 
 
 def joined(first: Pair, second: Pair, prepared: Callable[[Pair], Array]) -> tuple[Array, Pair]:

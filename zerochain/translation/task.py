@@ -319,19 +319,16 @@ class TranslationTask:
         self._max_length_ratio, self._device = max_length_ratio, device
         subsampling = network.config.subsampling
         sizes = [len(pair.source) // subsampling + len(pair.target) for pair in train]
-        self._buckets = Buckets(np.array(sizes), recipe.batch_size)
+        self._buckets = Buckets(np.array(sizes), recipe.batch_size, config.concatenated)
         self._augment = SourceAugmentation.of(config, source, [p.source for p in train], device)
 
     def batch(self, step: int, process: int) -> Batch:
         """Pairs of like sizes, some of them concatenated with another one."""
         seed = (self._recipe.seed, process)
-        chosen = self._buckets.indices(step, seed)
         rng = np.random.default_rng([*seed, step])
-        second = rng.integers(len(self._train), size=len(chosen))
-        doubled = rng.random(len(chosen)) < self._config.concatenated
         sources, pairs = [], []
-        for i, j, both in zip(chosen, second, doubled, strict=True):
-            source, pair = self._example(self._train[i], self._train[j] if both else None)
+        for i, j in zip(*self._buckets.examples(step, seed), strict=True):
+            source, pair = self._example(self._train[i], None if j < 0 else self._train[j])
             sources.append(source)
             pairs.append(pair)
         batch = collated(sources, pairs, self._network.n_units)
