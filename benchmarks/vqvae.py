@@ -1,8 +1,8 @@
-"""Training steps and encoding of the VQ-VAE: 256 channels, batches of 32 × 128 frames, 4T.
+"""Training steps and encoding of the VQ-VAE: 256 channels, batches of 16 × 128 frames, 4T.
 
 Our training loop, with its data loading, checks, EMA weights and checkpoints, beside a plain torch
-loop over the same network with one batch in memory: as it is (2-D convolutions with channels last)
-and with its convolutions written as 1-D ones. Steps are counted after a warm-up; each system runs
+loop over the same network with one batch in memory; and beside the residual network (`--encoder
+conv`), as it is (2-D convolutions with channels last) and with its convolutions written as 1-D ones. Steps are counted after a warm-up; each system runs
 in its own process.
 
     python benchmarks/vqvae.py [--steps 20] [--threads 1] [--device cpu]
@@ -16,7 +16,7 @@ import time
 
 from measuring import PASSIVE, apart
 
-K, STRIDE, BATCH, FRAMES, DIM, SPEAKERS = 256, 4, 32, 128, 39, 10
+K, STRIDE, BATCH, FRAMES, DIM, SPEAKERS = 256, 4, 16, 128, 39, 10
 WARM_UP = 5
 
 
@@ -33,13 +33,13 @@ def speech():
     return Crops({"x": frames}, bounds, {"speakers": speakers})
 
 
-def network():
+def network(encoder="convnext"):
     import torch
 
     from zerochain.discovery.vqvae import VQVAEConfig
 
     torch.manual_seed(0)
-    return VQVAEConfig().network_of(DIM, SPEAKERS, K, STRIDE)
+    return VQVAEConfig(encoder=encoder).network_of(DIM, SPEAKERS, K, STRIDE)
 
 
 def in_one_dimension(module):
@@ -87,7 +87,7 @@ def ours(steps, device):
 
     data = speech()
     recipe = Recipe(max_steps=WARM_UP + steps, batch_size=BATCH, validate_every=WARM_UP + steps)
-    task = Timed(network(), data, data, recipe, n_frames=FRAMES, device=device)
+    task = Timed(network(), data, data, recipe, n_frames=FRAMES, stride=STRIDE, device=device)
     fit(task, recipe, Running(device), inputs={})
     return steps / task.seconds
 
@@ -142,8 +142,11 @@ def wait(device):
 
 SYSTEMS = {
     "our loop, steps/s": ours,
-    "plain loop, channels last, steps/s": lambda n, device: plain(network(), n, device),
-    "plain loop, 1-D, steps/s": lambda n, device: plain(in_one_dimension(network()), n, device),
+    "plain loop, steps/s": lambda n, device: plain(network(), n, device),
+    "plain loop, conv, steps/s": lambda n, device: plain(network("conv"), n, device),
+    "plain loop, conv in 1-D, steps/s": lambda n, device: plain(
+        in_one_dimension(network("conv")), n, device
+    ),
     "data loading alone, batches/s": loading,
     "encoding, frames/s": encoding,
 }

@@ -35,7 +35,8 @@ def corpus(make_corpus: Callable[..., Corpus]) -> Corpus:
     ("options", "stride"),
     [
         ((), 4),
-        (("--stride", 2, "--instance-norm", "--tail", "gru", "--no-ema", "--jitter", 0), 2),
+        (("--stride", 2, "--teacher", "none", "--no-augment", "--kernel", 3), 2),
+        (("--encoder", "conv", "--stride", 2, "--instance-norm", "--tail", "gru", "--no-ema"), 2),
         (("--stride", 1, "--codebook-from", "kmeans", "--random-start", "--blocks", 0), 1),
         (("--features", "log-mel", "--normalisation", "utterance"), 4),
         (("--encoder", "published", "--width", 4, "--stride", 8), 8),
@@ -139,9 +140,16 @@ def test_too_little_speech(make_corpus: Callable[..., Corpus]) -> None:
         (("--jitter", 1.5), "'--jitter'"),
         (("--decay", 1), "'--decay'"),
         (("--learning-rate", "nan"), "'--learning-rate'"),
-        (("--tail", "gru", "--width", 15), "a gru can't share a width of 15 among 2"),
+        (
+            ("--encoder", "conv", "--tail", "gru", "--width", 15),
+            "a gru can't share a width of 15 among 2",
+        ),
         (("--encoder", "published", "--tail", "gru"), "--tail gru only applies to --encoder conv"),
-        (("--encoder", "published", "--blocks", 2), "--blocks 2 only applies to --encoder conv"),
+        (
+            ("--encoder", "published", "--blocks", 2),
+            "--blocks 2 only applies to --encoder convnext or --encoder conv",
+        ),
+        (("--kernel", 4), "--kernel 4 must be odd"),
     ],
 )
 def test_usage_errors_exit_with_2(

@@ -284,7 +284,9 @@ def test_what_can_not_be_an_option_is_told_to_the_programmer() -> None:
 
 
 VALUES = {
-    "encoder": st.sampled_from(["conv", "published"]),
+    "encoder": st.sampled_from(["convnext", "conv", "published"]),
+    "kernel": st.sampled_from([4, 5, 7]),
+    "teacher": st.sampled_from(["gmm", "none"]),
     "width": st.sampled_from([2, 8, 256]),
     "tail": st.sampled_from(["none", "gru", "transformer"]),
     "ema": st.booleans(),

@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from zerochain.discovery import vqvae as module
-from zerochain.discovery.neural import CollapseWarning, held_out, prepared, speakers_of
+from zerochain.discovery.front_end import FrontEnd
+from zerochain.discovery.neural import CollapseWarning, Speech, held_out, prepared, speakers_of
 from zerochain.discovery.stage import load_unit_model
+from zerochain.discovery.teacher import COMPONENTS
 from zerochain.discovery.vqvae import VQVAEConfig, VqvaeTask, VQVAEUnits, squared_error
 from zerochain.errors import InputError
+from zerochain.features.augmentation import AugmentationOptions
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.features import Features
 from zerochain.training.recipe import Recipe
@@ -113,7 +118,7 @@ def test_its_distortion_is_the_mean_distance_of_training_latents() -> None:
 
 def test_saved_and_loaded_encodes_the_same_without_the_decoder(tmp_path: Path) -> None:
     features = speech()
-    config = TINY.model_copy(update={"instance_norm": True, "tail": "gru"})
+    config = TINY.model_copy(update={"encoder": "conv", "instance_norm": True, "tail": "gru"})
     model = fitted(features, config=config)
     units = model.encode(features)
     assert model.save(tmp_path / "m") == model.id == bundle_id(tmp_path / "m") == units.model_id
@@ -140,12 +145,24 @@ def test_the_published_system_fits_and_loads(tmp_path: Path) -> None:
         fitted(speech(), config=config, recipe=recipe)
 
 
+TAUGHT = TINY.model_copy(
+    update={"teacher": "gmm", "augmentation": AugmentationOptions(n_masks=1, mask_frames=4)}
+)
+
+
 @pytest.mark.parametrize("break_at", [11, 25])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TINY.model_copy(update={"encoder": "conv", "tail": "transformer"}),
+        TAUGHT.model_copy(update={"jitter": 0.5, "restart_below": 0.5}),
+    ],
+    ids=["conv", "taught"],
+)
 def test_interrupted_and_resumed_gives_the_same_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_at: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_at: int, config: VQVAEConfig
 ) -> None:
     features = speech()
-    config = TINY.model_copy(update={"jitter": 0.5, "restart_below": 0.5, "tail": "transformer"})
     whole = fitted(features, config=config)
 
     class Interrupted(VqvaeTask):
@@ -161,6 +178,64 @@ def test_interrupted_and_resumed_gives_the_same_bundle(
     torch.rand(3)
     resumed = fitted(features, config=config, folder=tmp_path)
     assert resumed.id == whole.id
+
+
+def test_codes_learn_the_teachers_posteriors(tmp_path: Path) -> None:
+    recipe = SHORT.model_copy(update={"max_steps": 150, "validate_every": 50})
+    model = fitted(speech(30), stride=2, config=TAUGHT, recipe=recipe, folder=tmp_path)
+    with (tmp_path / "log.csv").open() as stream:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    first, last = rows[0], rows[-1]
+    assert last["valid_teacher"] < 0.8 * first["valid_teacher"]
+    for row in rows:
+        expected = row["valid_reconstruction"] + TAUGHT.teacher_weight * row["valid_teacher"]
+        assert row["valid_loss"] == pytest.approx(expected)
+    assert "head" not in " ".join(model._tensors())
+
+
+def test_a_teacher_of_little_speech_has_few_components() -> None:
+    features = speech(6)
+    model = VQVAEUnits(4, config=TAUGHT, recipe=SHORT)
+    model.n_in, model.front_end = 6, FrontEnd.fit(features, 1, model.options)
+    found = Speech.of(features, model.front_end)
+    train, _, n_targets, _ = model._taught(found)
+    n_frames = len(train.arrays["x"])
+    assert n_targets == n_frames // 50
+    assert train.arrays[COMPONENTS].shape == (n_frames, n_targets)
+
+
+def test_silence_and_constant_speech_have_a_teacher_too() -> None:
+    features = Features.from_arrays({f"u{i}": np.full((40, 3), 5, np.float32) for i in range(4)})
+    model = fitted(features, stride=1, n_units=64, config=TAUGHT)
+    assert np.isfinite(model.codebook).all()
+    assert np.isfinite(model.outcome.best_valid_loss)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder": "conv", "kernel": 9}, "kernel=9 only applies to encoder='convnext'"),
+        ({"tail": "gru"}, "tail='gru' only applies to encoder='conv'"),
+        (
+            {"encoder": "published", "n_blocks": 2},
+            "n_blocks=2 only applies to encoder='convnext' or encoder='conv'",
+        ),
+        ({"kernel": 8}, "kernel=8 must be odd"),
+    ],
+)
+def test_settings_of_another_encoder_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        VQVAEConfig(**settings)
+
+
+def test_bundles_of_older_versions_had_no_teacher(tmp_path: Path) -> None:
+    fitted(speech()).save(tmp_path / "m")
+    settings = load_unit_model(tmp_path / "m")._settings()
+    older = {n: v for n, v in settings["config"].items() if n not in {"teacher", "augmentation"}}
+    config = {"settings": {**settings, "config": older}}
+    model = VQVAEUnits._unfitted(config, "cpu")
+    assert model.config.teacher == "none"
+    assert model.config.augmentation is None
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:

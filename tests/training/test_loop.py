@@ -229,6 +229,74 @@ def test_an_annealed_training_resumes_exactly(tmp_path: Path, break_at: int) -> 
     assert any(not torch.equal(whole.weights[n], plain.weights[n]) for n in whole.weights)
 
 
+PLATEAU = RECIPE.model_copy(
+    update={"annealing": "plateau", "min_improvement": 0.3, "patience": 2, "max_steps": 400}
+)
+
+
+def test_a_plateau_ends_in_a_fall_of_the_rate(tmp_path: Path) -> None:
+    """Validation stops improving by 30 %; then a quarter more steps, at falling rates."""
+    task = Regression(PLATEAU)
+    (optimiser,) = task.optimisers.values()
+    base = optimiser.param_groups[0]["lr"]
+    rates, batch = [], task.batch
+
+    def spying(step: int, process: int) -> Batch:
+        rates.append(optimiser.param_groups[0]["lr"] / base)
+        return batch(step, process)
+
+    task.batch = spying  # type: ignore[method-assign]
+    trained = train(task, PLATEAU, tmp_path, inputs={})
+    assert trained.converged
+    losses = [row["valid_loss"] for row in trained.history]
+    mark, misses, found = math.inf, 0, 0
+    for number, loss in enumerate(losses, 1):  # as in the recipe's words
+        improved = loss < mark * (1 - PLATEAU.min_improvement)
+        mark, misses = (loss, 0) if improved else (mark, misses + 1)
+        if misses == PLATEAU.patience:
+            found = number * PLATEAU.validate_every
+            break
+    every = PLATEAU.validate_every
+    n = max(1, round(found * 0.25 / every)) * every
+    assert len(rates) == trained.history[-1]["step"] == found + n
+    assert rates[100:found] == pytest.approx([1.0] * len(rates[100:found]))
+    warm = [min(1.0, step / 100) for step in range(found + 1, found + n + 1)]
+    falling = [w * (n - i) / n for i, w in enumerate(warm)]
+    assert rates[found:] == pytest.approx(falling)
+
+
+@pytest.mark.parametrize("max_steps", [1, 30, 60, 200])
+def test_a_plateau_that_is_never_reached_ends_at_the_last_step(
+    tmp_path: Path, max_steps: int
+) -> None:
+    recipe = PLATEAU.model_copy(
+        update={"min_improvement": 0.0, "patience": 1000, "max_steps": max_steps}
+    )
+    trained = run(tmp_path, recipe)
+    assert trained.converged is False
+    assert trained.history[-1]["step"] == max_steps
+
+
+@pytest.mark.parametrize("break_at", [11, 85, 119])
+def test_a_plateau_resumes_exactly(tmp_path: Path, break_at: int) -> None:
+    recipe = PLATEAU.model_copy(update={"max_steps": 120, "patience": 1000})
+    whole = run(tmp_path / "whole", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", recipe, break_at=break_at)
+    resumed = run(tmp_path / "broken", recipe)
+    for name, weight in whole.weights.items():
+        assert torch.equal(weight, resumed.weights[name]), name
+
+
+def test_a_rate_that_fell_for_the_last_step_rises_if_steps_are_added(tmp_path: Path) -> None:
+    short = PLATEAU.model_copy(update={"max_steps": 100, "patience": 1000})
+    run(tmp_path, short)
+    longer = run(tmp_path, short.model_copy(update={"max_steps": 200}))
+    assert longer.extended_at == (100,)
+    assert longer.history[-1]["step"] == 200
+    assert longer.converged is False
+
+
 def test_validation_may_measure_more_than_its_loss(tmp_path: Path) -> None:
     class Measured(Regression):
         def validate(self, network: nn.Module) -> dict[str, float]:  # type: ignore[override]

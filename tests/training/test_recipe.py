@@ -14,7 +14,7 @@ def test_the_fields_are_those_that_bundles_record() -> None:
     assert Recipe is Recipe
     assert list(Recipe.model_fields) == [
         *("max_steps", "batch_size", "learning_rate", "annealing", "validate_every", "patience"),
-        *("keep", "ema_decay", "max_gradient_norm", "precision", "seed"),
+        *("min_improvement", "keep", "ema_decay", "max_gradient_norm", "precision", "seed"),
     ]
     recipe = Recipe(max_steps=7, annealing="cosine")
     assert Recipe(**recipe.model_dump()) == recipe

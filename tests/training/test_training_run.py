@@ -191,6 +191,7 @@ CHANGED = {
     "batch_size": 8,
     "learning_rate": 0.1,
     "annealing": "cosine",
+    "min_improvement": 0.01,
     "validate_every": 20,
     "patience": 5,
     "keep": "last",

@@ -56,6 +56,7 @@ RECIPE = Recipe(
     ema_decay=0.995,
 )
 _CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
+_FRAMES_PER_TARGET = 50
 _TEACHER_FRAMES = 300_000  # that the teacher is fitted on: 50 minutes of speech
 
 _N_DECODER_BLOCKS = 2
@@ -120,7 +121,7 @@ class VQVAEConfig(Config):
     teacher: Literal["gmm", "none"] = "gmm"
     """A Gaussian mixture, fitted first, whose posteriors the codes have to predict as well."""
     n_targets: int = Field(256, ge=2, le=32_767)
-    """Components of the teacher."""
+    """Components of the teacher; of little speech fewer, one per 50 frames."""
     teacher_weight: float = Field(0.2, gt=0)
     """Weight of the cross-entropy of the teacher's posteriors, per frame in nats."""
     augmentation: AugmentationOptions | None = Field(
@@ -179,8 +180,15 @@ class VQVAEConfig(Config):
             )
         )
 
-    def network_of(self, n_in: int, n_speakers: int, n_units: int, stride: int) -> ConditionalVqvae:
-        """The whole VQ-VAE."""
+    def network_of(
+        self,
+        n_in: int,
+        n_speakers: int,
+        n_units: int,
+        stride: int,
+        n_targets: int | None = None,
+    ) -> ConditionalVqvae:
+        """The whole VQ-VAE; `n_targets`: the components of its teacher, if it has one."""
         quantizer = Quantizer(
             n_units,
             self.codebook_dim,
@@ -197,7 +205,7 @@ class VQVAEConfig(Config):
             stride,
             n_speakers,
             self.speaker_dim,
-            None if self.teacher == "none" else self.n_targets,
+            n_targets,
         )
 
     def _decoder_of(self, n_out: int, stride: int) -> nn.Module:
@@ -251,10 +259,12 @@ class VQVAEUnits(NeuralUnits):
 
     def _train(self, speech: Speech, running: Running) -> None:
         seed = self.recipe.seed
-        torch.manual_seed(seed)
         self.n_speakers = speech.n_speakers
-        network = self.config.network_of(self.n_in, self.n_speakers, self.n_units, self.stride)
-        train, valid, follows = self._taught(speech)
+        train, valid, n_targets, follows = self._taught(speech)
+        torch.manual_seed(seed)
+        network = self.config.network_of(
+            self.n_in, self.n_speakers, self.n_units, self.stride, n_targets
+        )
         task = VqvaeTask(
             network,
             train,
@@ -273,15 +283,17 @@ class VQVAEUnits(NeuralUnits):
         self.codebook = network.quantizer.codebook.detach().cpu().numpy()
         self._measure(speech, self.config.codebook_from)
 
-    def _taught(self, speech: Speech) -> tuple[Crops, Crops, Mapping[str, Any]]:
-        """Training and validation speech with the teacher's targets, and their digest."""
+    def _taught(self, speech: Speech) -> tuple[Crops, Crops, int | None, Mapping[str, Any]]:
+        """Training and validation speech with the teacher's targets, how many, and their digest."""
         if self.config.teacher == "none":
-            return speech.train, speech.valid, {}
+            return speech.train, speech.valid, None, {}
+        n_frames = len(speech.train.arrays["x"])
+        n_targets = min(self.config.n_targets, max(2, n_frames // _FRAMES_PER_TARGET))
         # Speakers' statistics are in the codes' input already; those of an utterance also take out
         # its channel, and a teacher that differs from the input teaches more.
         options = self.options.model_copy(update={"normalisation": "utterance"})
         teacher = GMMUnits(
-            self.config.n_targets,
+            n_targets,
             options=options,
             config=MixtureConfig(max_frames=_TEACHER_FRAMES),
             seed=self.recipe.seed,
@@ -294,7 +306,7 @@ class VQVAEUnits(NeuralUnits):
                 crops.with_array(COMPONENTS, targets.components).with_array(SHARES, targets.shares)
             )
             digest.update(targets.components.tobytes() + targets.shares.tobytes())
-        return parts[0], parts[1], {"targets": digest.hexdigest()}
+        return parts[0], parts[1], n_targets, {"targets": digest.hexdigest()}
 
     def _augmentation(self, speech: Speech) -> Augmentation | None:
         options = self.config.augmentation
