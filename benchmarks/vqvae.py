@@ -1,9 +1,9 @@
 """Training steps and encoding of the VQ-VAE: 256 channels, batches of 16 × 128 frames, 4T.
 
 Our training loop, with its data loading, checks, EMA weights and checkpoints, beside a plain torch
-loop over the same network with one batch in memory; and beside the residual network (`--encoder
-conv`), as it is (2-D convolutions with channels last) and with its convolutions written as 1-D ones. Steps are counted after a warm-up; each system runs
-in its own process.
+loop over the same network with one batch in memory. And, in that plain loop, the residual network
+(`--encoder conv`): as it is (2-D convolutions, channels last), and with its convolutions written as
+1-D ones. Steps are counted after a warm-up; each system runs in its own process.
 
     python benchmarks/vqvae.py [--steps 20] [--threads 1] [--device cpu]
 """
