@@ -19,7 +19,6 @@ from zerochain.inversion.phase import (
     SpectrogramOptions,
     integrate_phase,
     reconstruct,
-    reconstruct_batch,
 )
 from zerochain.metrics.resynthesis import estoi
 
@@ -146,14 +145,6 @@ def test_integration_is_that_of_a_heap(seed: int, n_known: int) -> None:
 
 def wrapped(angle: np.ndarray) -> np.ndarray:
     return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi)
-
-
-def test_a_batch_gives_what_each_gives_alone() -> None:
-    targets = [magnitude(synthetic())[:n] for n in (1, 150, 33)]
-    targets[1] = targets[1] * 100
-    for one, wave in zip(targets, reconstruct_batch(targets, SMALL, seed=3), strict=True):
-        assert np.array_equal(wave, reconstruct(one, SMALL, seed=3))
-    assert reconstruct_batch([], SMALL) == []
 
 
 @pytest.mark.parametrize("method", PHASES)

@@ -18,8 +18,7 @@ which takes a fifth of the time for the same quality.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Self, get_args
@@ -33,7 +32,6 @@ from torch import Tensor
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.kernels import compiled
-from zerochain.machine import cores
 
 _FLOOR = 1e-5
 
@@ -378,23 +376,6 @@ def reconstruct(
 
     chunks = stream(part, len(magnitude), options, method, n_iterations=n_iterations, seed=seed)
     return np.concatenate(list(chunks))
-
-
-def reconstruct_batch(
-    magnitudes: Sequence[Tensor],
-    options: SpectrogramOptions,
-    method: Phase = "pghi-fgla",
-    *,
-    n_iterations: int | None = None,
-    seed: int = 0,
-) -> list[Waveform]:
-    """As `reconstruct` for several spectrograms of any lengths, on all cores: the same results."""
-
-    def one(magnitude: Tensor) -> Waveform:
-        return reconstruct(magnitude, options, method, n_iterations=n_iterations, seed=seed)
-
-    with ThreadPoolExecutor(cores()) as pool:  # threads: nearly all of the work holds no lock
-        return list(pool.map(one, magnitudes))
 
 
 def stream(
