@@ -85,7 +85,7 @@ def n_tone(extractor: str, options: Mapping[str, Any]) -> int:
     """
     if extractor != KIND:
         return 0
-    return 1 + (options["slope_weight"] > 0) + (options["voicing_weight"] > 0)
+    return 1 + sum(float(options[name]) > 0 for name in ("slope_weight", "voicing_weight"))
 
 
 class ToneExtractor:
@@ -142,7 +142,7 @@ def tone_stream(
     if options.slope_weight > 0:
         parts.append(options.slope_weight * _slope(height, options.step_ms) * focus)
     if options.voicing_weight > 0:
-        parts.append(options.voicing_weight * (f0 > 0))
+        parts.append(options.voicing_weight * (f0 > 0).astype(np.float64))
     return np.stack(parts, axis=1).astype(np.float32)
 
 
