@@ -60,8 +60,9 @@ def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
             "--features",
             default="mfcc",
             show_default=True,
-            metavar="mfcc|log-mel|FOLDER",
-            help="The features to discover units in: mfcc or log-mel, which are extracted, a "
+            metavar="mfcc|log-mel|mfcc+tone|FOLDER",
+            help="The features to discover units in: mfcc, log-mel or mfcc+tone (for tone "
+            "languages), which are extracted, a "
             "features folder, or the folder of a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
         ),
         layer_option,

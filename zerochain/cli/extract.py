@@ -14,11 +14,14 @@ from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.ssl import SslOptions, is_checkpoint
+from zerochain.features.tone import KIND as TONE
+from zerochain.features.tone import ToneOptions
 from zerochain.formats.corpus import read_corpus
 from zerochain.training.device import resolve_device
 
 F = TypeVar("F", bound=Callable[..., Any])
 SPECTRAL = ("mfcc", "log-mel")
+EXTRACTED = (*SPECTRAL, TONE)
 
 
 def layer_option(function: F) -> F:
@@ -37,9 +40,11 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
         spectral: options of what is extracted from spectra; None stands for the default.
     """
     given = {name: value for name, value in spectral.items() if value is not None}
-    folder = None if features in SPECTRAL else Path(features)
+    folder = None if features in EXTRACTED else Path(features)
     if layer is not None and (folder is None or not is_checkpoint(folder)):
         raise click.BadParameter(f"--layer only applies to a checkpoint, which {features} is not")
+    if features == TONE:
+        return checked(ToneOptions, spectral=checked(SpectralOptions, **given))
     if folder is None:
         return checked(SpectralOptions, kind=features, **given)
     if given:
@@ -56,6 +61,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     cls=Command,
     example="zerochain extract corpora/mine --features mfcc --out feats/\n"
     "zerochain extract corpora/mine --features f0 --out f0/\n"
+    "zerochain extract corpora/mine --features mfcc+tone --tone-weight 2 --out feats/\n"
     "zerochain extract corpora/mine --features hubert-base/ --layer 6 --out feats/",
 )
 @click.argument("corpus", type=FOLDER)
@@ -63,13 +69,18 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     "--features",
     default="mfcc",
     show_default=True,
-    metavar="mfcc|log-mel|f0|CHECKPOINT",
+    metavar="mfcc|log-mel|f0|mfcc+tone|CHECKPOINT",
     help="What to extract; CHECKPOINT is the folder of a HuBERT, WavLM or wav2vec 2.0 model.",
 )
 @layer_option
 @click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
 @click.option("--step-ms", type=float, help="From frame to frame, in ms.  [default: 10; f0: 5]")
 @click.option("--window-ms", type=float, help="Window of a frame, in ms.  [default: 25]")
+@click.option(
+    "--tone-weight",
+    type=float,
+    help="Of a semitone of tone beside normalised MFCCs, for mfcc+tone.  [default: 1.2]",
+)
 @out_option("the features folder")
 @device_option
 @jobs_option
@@ -80,16 +91,23 @@ def extract(
     n_mels: int | None,
     step_ms: float | None,
     window_ms: float | None,
+    tone_weight: float | None,
     out: Path,
     device: str,
     jobs: int | None,
 ) -> None:
     """Extract MFCC-39, log-mel-80 or F0 of a CORPUS, or a checkpoint's features, into a folder.
 
-    F0 is in Hz, 0 where speech is unvoiced. Other stages extract what they need by themselves; a
+    F0 is in Hz, 0 where speech is unvoiced. mfcc+tone adds the height of F0 relative to the speech
+    around it, for tone languages. Other stages extract what they need by themselves; a
     folder saves doing it twice.
     """
-    options = _options(features, layer, n_mels=n_mels, step_ms=step_ms, window_ms=window_ms)
+    given = {"n_mels": n_mels, "step_ms": step_ms, "window_ms": window_ms}
+    options = _options(features, layer, **given)
+    if tone_weight is not None:
+        if not isinstance(options, ToneOptions):
+            raise click.BadParameter(f"--tone-weight only applies to --features {TONE}")
+        options = checked(ToneOptions, spectral=options.spectral, weight=tone_weight)
     made = extract_features(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
     )

@@ -95,6 +95,12 @@ DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
     help="A folder for the errors of all pairs of phones and of speakers (.csv) and for all cells "
     "(.parquet), the input of 'score compare'.",
 )
+@click.option(
+    "--phone-table",
+    type=FILE,
+    help="A .csv or .tsv with a column 'phone' and properties, such as 'base' and 'tone': adds the "
+    "errors of pairs that differ in one property alone; --tables then has abx_groups.csv too.",
+)
 @system_option
 @beside_option
 @out_option

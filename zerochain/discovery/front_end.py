@@ -28,6 +28,7 @@ from zerochain.features.normalisation import (
     default_normalisation,
 )
 from zerochain.features.projection import Projection, attenuation
+from zerochain.features.tone import n_tone
 from zerochain.features.vtln import Vtln
 from zerochain.formats.features import Features
 from zerochain.progress import track
@@ -67,7 +68,11 @@ class FrontEndOptions(Config):
         evaluation/normalisation measures what it is worth. Mixtures gain nothing by it; other
         features bring a context of their own or weren't measured.
         """
-        if self.context is not None or self.components is not None or features.extractor != "mfcc":
+        if (
+            self.context is not None
+            or self.components is not None
+            or (features.extractor not in {"mfcc", "mfcc+tone"})
+        ):
             return self
         return self.model_copy(update={"context": _CONTEXT, "components": _COMPONENTS})
 
@@ -243,6 +248,7 @@ class FrontEnd:
                 config["normalisation_of"],
                 tensors,
                 corpus_id,
+                n_tone(config["extractor"], config["options"]),
             ),
             projection=Projection.from_tensors(config["context"], tensors),
             vtln=None
@@ -278,7 +284,8 @@ def augmentation_of(
     """
     moments = list(front_end.normalisation.moments.values())
     if not moments and front_end.normalisation.kind != "none":  # by utterance
-        moments = [Moments.of(features[name] for name in features.ids)]
+        spared = front_end.normalisation.n_spared
+        moments = [Moments.of(features[name] for name in features.ids).sparing(spared)]
     deviation = np.stack([m.deviation for m in moments]).mean(axis=0) if moments else None
     extractor, made = front_end.extractor, front_end.options
     augmentation = Augmentation.of(options, extractor, made, deviation, device)

@@ -21,9 +21,11 @@ from torch import Generator, Tensor
 
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
+from zerochain.features.tone import KIND as TONE
+from zerochain.features.tone import n_tone
 from zerochain.features.vtln import warp_matrix
 
-WARPED = frozenset({"mfcc", "log-mel"})
+WARPED = frozenset({"mfcc", "log-mel", TONE})
 """Kinds of features whose frequencies are known, so that they can be warped."""
 _N_WARPS = 33  # of a grid: finer steps can't be heard
 
@@ -78,18 +80,20 @@ class Augmentation:
                 cause="only the frequencies of MFCC and log-mel features are known",
                 remedy="use augmentation=None, or features=mfcc or log-mel",
             )
-        made = SpectralOptions(**spectral)
-        scale = np.ones(made.dim) if deviation is None else deviation.astype(np.float64)
+        spared = n_tone(extractor, spectral)
+        made = SpectralOptions(**(spectral["spectral"] if spared else spectral))
+        scale = np.ones(made.dim + spared) if deviation is None else deviation.astype(np.float64)
         factors = np.geomspace(1 / (1 + options.warp), 1 + options.warp, _N_WARPS)
-        warps = np.stack([warp_matrix(float(factor), made) for factor in factors])
+        warps = np.tile(np.eye(made.dim + spared), (_N_WARPS, 1, 1))  # tone isn't changed
+        warps[:, : made.dim, : made.dim] = [warp_matrix(float(f), made) for f in factors]
         # Features that were divided by their deviation are warped between its two sides.
         scaled = warps * scale[:, None] / scale
-        offsets = np.zeros((2, made.dim))
+        offsets = np.zeros((2, made.dim + spared))
         shapes = np.stack([np.ones(made.n_mels), np.linspace(-0.5, 0.5, made.n_mels)])
         if made.kind == "mfcc":
             offsets[:, : made.n_mfcc] = dct(shapes, norm="ortho")[:, : made.n_mfcc]
         else:
-            offsets[:] = shapes
+            offsets[:, : made.dim] = shapes
         return cls(
             options,
             torch.from_numpy(scaled).float().to(device),

@@ -1,7 +1,8 @@
 """Features of a whole corpus, extracted in parallel into a features folder.
 
-MFCC, log-mel (`spectral.py`), F0 (`f0.py`) or a layer of a self-supervised model (`ssl.py`): the
-options say which. Recordings are read in shards of about a minute, in the order of the corpus.
+MFCC, log-mel (`spectral.py`), F0 (`f0.py`), MFCC with tone (`tone.py`) or a layer of a
+self-supervised model (`ssl.py`): the options say which. Recordings are read in shards of
+about a minute, in the order of the corpus.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Extractor, F0Options
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.features.ssl import SslExtractor, SslOptions
+from zerochain.features.tone import ToneExtractor, ToneOptions
 from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features, read_features, write_features
@@ -39,7 +41,7 @@ _WORTH_A_PROCESS_S = 900.0  # a process starts in the time that so much speech t
 _DRIFT_S = 0.1  # decoders of MP3 disagree about its ends by half of this
 
 Segment = tuple[Path, audio.Part, float]
-Options = SpectralOptions | F0Options | SslOptions
+Options = SpectralOptions | F0Options | ToneOptions | SslOptions
 """What can be extracted from recordings."""
 
 
@@ -142,6 +144,8 @@ def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Optio
             return SpectralOptions(**options)
         case "f0":
             return F0Options(**options)
+        case "mfcc+tone":
+            return ToneOptions(**options)
         case "ssl":
             checkpoint = SslOptions(**options)
             checkpoint.check_unchanged()
@@ -168,12 +172,16 @@ def _shards(corpus: Corpus) -> list[list[Segment]]:
     return shards
 
 
-def _extractor(options: Options, device: str) -> SpectralExtractor | F0Extractor | SslExtractor:
+def _extractor(
+    options: Options, device: str
+) -> SpectralExtractor | F0Extractor | ToneExtractor | SslExtractor:
     match options:
         case SpectralOptions():
             return SpectralExtractor(options, device)
         case F0Options():
             return F0Extractor(options, device)
+        case ToneOptions():
+            return ToneExtractor(options, device)
         case SslOptions():
             return SslExtractor(options, device)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError
+from zerochain.features.tone import n_tone
 from zerochain.formats.features import Features
 
 NormalisationKind = Literal["none", "corpus", "speaker", "utterance"]
@@ -41,6 +42,14 @@ class Moments:
         deviation = np.where(deviation < _SMALLEST_DEVIATION, 1.0, deviation)
         return cls(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))
 
+    def sparing(self, n_last: int) -> Moments:
+        """The same, but for the last dimensions, which they leave as they are."""
+        if n_last == 0:
+            return self
+        mean, deviation = self.mean.copy(), self.deviation.copy()
+        mean[-n_last:], deviation[-n_last:] = 0, 1
+        return Moments(mean, deviation)
+
     def apply(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames (T, D) with these moments removed."""
         return np.asarray((frames - self.mean) / self.deviation, np.float32)
@@ -59,14 +68,17 @@ class Normalisation:
     """By speaker; for the kind "corpus" the one entry is called "corpus"."""
     corpus_id: str = ""
     """The corpus that they were measured on: elsewhere the same name may be another speaker."""
+    n_spared: int = 0
+    """The last dimensions, which are left as they are: tone, whose scale is its weight."""
 
     @classmethod
     def fit(cls, kind: NormalisationKind, features: Features) -> Normalisation:
         """Moments of the features given."""
+        spared = n_tone(features.extractor, features.options)
         if kind == "corpus":
-            moments = {"corpus": Moments.of(features[name] for name in features.ids)}
-            return cls(kind, moments, features.corpus_id)
-        return cls(kind, {}, features.corpus_id).covering(features)
+            of_all = Moments.of(features[name] for name in features.ids)
+            return cls(kind, {"corpus": of_all.sparing(spared)}, features.corpus_id, spared)
+        return cls(kind, {}, features.corpus_id, spared).covering(features)
 
     def covering(self, features: Features) -> Normalisation:
         """The same with moments for those speakers of `features` that it lacks.
@@ -81,7 +93,10 @@ class Normalisation:
             speaker = features.speakers[name]
             if speaker is not None and speaker not in known:
                 by_speaker.setdefault(speaker, []).append(name)
-        new = {s: Moments.of(features[i] for i in ids) for s, ids in by_speaker.items()}
+        new = {
+            s: Moments.of(features[i] for i in ids).sparing(self.n_spared)
+            for s, ids in by_speaker.items()
+        }
         return replace(self, moments={**known, **new})
 
     def __call__(
@@ -95,7 +110,7 @@ class Normalisation:
         if self.kind == "none":
             return frames
         if self.kind == "utterance" or (self.kind == "speaker" and speaker is None):
-            return Moments.of([frames]).apply(frames)
+            return Moments.of([frames]).sparing(self.n_spared).apply(frames)
         key = "corpus" if self.kind == "corpus" else str(speaker)
         if key not in self.moments:
             raise InputError(
@@ -124,10 +139,11 @@ class Normalisation:
         names: list[str],
         tensors: Mapping[str, NDArray[np.float32]],
         corpus_id: str = "",
+        n_spared: int = 0,
     ) -> Normalisation:
         """The inverse of `tensors`."""
         if not names:
-            return cls(kind, {}, corpus_id)
+            return cls(kind, {}, corpus_id, n_spared)
         rows = zip(
             names,
             tensors["normalisation.mean"],
@@ -135,7 +151,10 @@ class Normalisation:
             strict=True,
         )
         return cls(
-            kind, {name: Moments(mean, deviation) for name, mean, deviation in rows}, corpus_id
+            kind,
+            {name: Moments(mean, deviation) for name, mean, deviation in rows},
+            corpus_id,
+            n_spared,
         )
 
 

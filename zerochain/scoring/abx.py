@@ -36,7 +36,14 @@ from zerochain.metrics.items import (
     write_items,
 )
 from zerochain.metrics.silences import SILENCES, recorded
-from zerochain.scoring.abx_tables import write_abx_tables
+from zerochain.scoring.abx_groups import (
+    GroupError,
+    PhoneTable,
+    group_errors,
+    read_phone_table,
+    write_groups,
+)
+from zerochain.scoring.abx_tables import cells_of, phone_errors, write_abx_tables
 from zerochain.scoring.common import (
     Common,
     Scored,
@@ -63,6 +70,7 @@ def score_abx(
     seed: int = 0,
     jobs: int | None = None,
     tables: Path | None = None,
+    phone_table: Path | None = None,
 ) -> Scored:
     """ABX within and across speakers of a units.parquet or a features folder.
 
@@ -80,15 +88,21 @@ def score_abx(
         shift_ms: added to the times of the tokens: automatic alignments can be late.
         tables: a folder for the scores of every cell, pair of phones and pair of speakers,
             see `zerochain.scoring.abx_tables`.
+        phone_table: properties of the phones (see `zerochain.scoring.abx_groups`): each score also
+            has the errors of pairs that differ in one property alone, and in several.
 
     Raises:
         ModelMismatchError: the units are of another unit model than `model`.
-        InputError: no gold phones, ids that don't join, an undefined score.
+        InputError: no gold phones, ids that don't join, an undefined score, phones that
+            `phone_table` lacks.
     """
+    kinds = None if phone_table is None else read_phone_table(phone_table)
     whole = None if corpus is None else read_corpus(corpus)
     representation, codebook = _representation(source, model, normalise)
     folders = ids == "path"
     tokens, excluded = _tokens(items, folders, whole, representation, split, protocol, silences)
+    if kinds is not None:
+        kinds.check_covers({token.phone for token in tokens})
     tokens = timed(tokens, protocol, whole, items, shift_ms / 1000)
     by_lines = protocol.frames == "fraction" and isinstance(representation, Features)
     if whole is not None and not by_lines:  # other recordings may have the same ids
@@ -137,10 +151,31 @@ def score_abx(
             f"{counted(n_zero, 'all-zero vector')}: at distance 0 from each other, at 1 from all "
             "others"
         )
+    groups = [] if kinds is None else _grouped(results, scores, kinds)
+    for i, scored_mode in enumerate(results):
+        of_mode = [group for group in groups if group.mode == scored_mode]
+        if of_mode:
+            scores[i] = _with_groups(scores[i], of_mode)
+    notes += [group.text for group in groups]
     if tables is not None:
         write_abx_tables(tables, results, scores)
+        if kinds is not None:
+            write_groups(tables, groups)
         notes.append(f"cells, pairs of phones and pairs of speakers: {tables}")
     return Scored(scores, notes)
+
+
+def _grouped(
+    results: dict[str, AbxResult], scores: list[Score], kinds: PhoneTable
+) -> list[GroupError]:
+    """The errors of the groups of pairs, of all modes."""
+    cells = cells_of(results, scores[0])
+    return group_errors((row for mode in results for row in phone_errors(cells, mode)), kinds)
+
+
+def _with_groups(score: Score, groups: list[GroupError]) -> Score:
+    """A score that also says what its groups of pairs have."""
+    return replace(score, options={**score.options, "groups": {g.group: g.record for g in groups}})
 
 
 def _tokens(

@@ -50,15 +50,7 @@ def write_abx_tables(
         results: mode → its result.
         scores: one for each result.
     """
-    first = scores[0]
-    cells = AbxCells(
-        table=pa.concat_tables([_as_rows(mode, result) for mode, result in results.items()]),
-        system=first.system,
-        protocol=first.protocol,
-        distance=str(first.options["distance"]),
-        options=dict(first.options),
-        inputs=dict(first.inputs),
-    )
+    cells = cells_of(results, scores[0])
     write_cells(folder / CELLS_FILE, cells)
     header = ("error_%", "cells", "triples")
     phones = [row for mode in results for row in phone_errors(cells, mode)]
@@ -67,6 +59,18 @@ def write_abx_tables(
         row for mode in results for row in _pair_errors(cells, mode, _SPEAKERS, _BY_SPEAKERS)
     ]
     write_csv(folder / SPEAKER_PAIRS, ("mode", *_SPEAKERS, *header), speakers)
+
+
+def cells_of(results: Mapping[str, AbxResult], first: Score) -> AbxCells:
+    """The cells of all modes; `first` is the score of one of them."""
+    return AbxCells(
+        table=pa.concat_tables([_as_rows(mode, result) for mode, result in results.items()]),
+        system=first.system,
+        protocol=first.protocol,
+        distance=str(first.options["distance"]),
+        options=dict(first.options),
+        inputs=dict(first.inputs),
+    )
 
 
 def phone_errors(cells: AbxCells, mode: str) -> list[PairError]:
