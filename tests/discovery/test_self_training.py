@@ -21,6 +21,7 @@ from zerochain.discovery.self_training import (
     FrameTask,
     SelfTrainedUnits,
     SelfTrainingConfig,
+    class_means,
     first_teacher,
     labels_of,
 )
@@ -202,6 +203,8 @@ def test_phones_are_learned() -> None:
         {"n_targets": 3, "teacher_penalty": 0},
         {"options": FrontEndOptions(normalisation="utterance", context=1, components=7)},
         {"options": FrontEndOptions(warp=True)},
+        {"masked": 0.3, "mask_span": 4, "loss_on": "masked"},
+        {"teacher": "gmm", "masked": 0.3, "encoder": "convnext", "units": "classes"},
         {"options": FrontEndOptions(speaker_attenuation=4)},
     ],
 )
@@ -437,3 +440,68 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     models = [(tmp_path / f"{main}.txt").read_text() for main in (True, False)]
     assert models[0] == models[1]
+
+
+MASKED = {"teacher": "gmm", "masked": 0.3, "mask_span": 4, "encoder": "convnext"}
+
+
+def test_classes_have_posteriors_and_penalties_in_nats(tmp_path: Path) -> None:
+    features = babble()
+    model = make(steps=8, every=4, units="classes", rounds=1, **MASKED).fit(features)
+    model.save(tmp_path / "m")
+    again = load_unit_model(tmp_path / "m")
+    assert model.distortion == 1
+    units, segments = model.encode(features), model.encode(features, Segmentation(2.0))
+    loaded = dict(again.posteriors(features))
+    for name, posteriors in model.posteriors(features):
+        np.testing.assert_array_equal(posteriors, loaded[name])
+        np.testing.assert_allclose(posteriors.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_array_equal(posteriors.argmax(axis=1), units.units[name])
+        one, other = (
+            -np.log(posteriors[range(len(posteriors)), u]).sum()
+            for u in (units.steps(name), segments.steps(name))
+        )
+        saved = len(np.flatnonzero(np.diff(units.units[name]))) + 1 - len(segments.units[name])
+        assert one - 1e-3 <= other <= one + 2 * saved + 1e-3  # what is paid in nats is saved
+
+
+def test_class_means_are_finite_for_unused_classes() -> None:
+    rng = np.random.default_rng(0)
+    latents, scores = rng.normal(size=(50, 3)).astype("f"), rng.normal(size=(50, 4))
+    scores[:, 2] = -1e4  # never the best, nor near it
+    means = class_means(latents, scores.astype("f"))
+    best = scores.argmax(axis=1)
+    for k in (0, 1, 3):
+        np.testing.assert_allclose(means[k], latents[best == k].mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(means[2], latents.mean(axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_masked_prediction_of_silence_short_utterances_and_one_speaker(stride: int) -> None:
+    arrays = {f"u{i}": np.full((n, 39), 5, np.float32) for i, n in enumerate([40, 1, 40, 3, 2])}
+    features = Features.from_arrays(arrays, speakers=dict.fromkeys(arrays, "ana"), **SPECTRAL)
+    model = make(steps=2, every=1, stride=stride, units="classes", loss_on="masked", **MASKED)
+    model.fit(features)
+    assert np.isfinite(model.codebook).all()
+    for name, posteriors in model.posteriors(features):
+        assert np.isfinite(posteriors).all()
+        assert len(posteriors) == -(-len(arrays[name]) // stride)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"kernel": 4, "encoder": "convnext"}, "must be odd"),
+        ({"kernel": 5}, "only applies to encoder='convnext'"),
+        ({"tail": "gru", "encoder": "convnext"}, "only applies to encoder='conv'"),
+        ({"loss_on": "masked"}, "needs masked="),
+    ],
+)
+def test_settings_that_contradict_each_other(config: dict[str, Any], found: str) -> None:
+    with pytest.raises(ValueError, match=found):
+        SelfTrainingConfig(**config)
+
+
+def test_classes_are_as_many_as_units() -> None:
+    with pytest.raises(InputError, match="n_targets=4 and n_units=6 differ"):
+        make(units="classes", n_targets=4)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
+from zerochain.features import augmentation
 from zerochain.features.augmentation import (
     Augmentation,
     AugmentationOptions,
@@ -139,3 +140,24 @@ def test_the_seed_decides_and_padding_stays_zero() -> None:
 def test_other_features_are_refused() -> None:
     with pytest.raises(InputError, match="'ssl' can't be warped"):
         Augmentation.of(AugmentationOptions(), "ssl", {})
+
+
+@pytest.mark.parametrize(("fraction", "span"), [(0.3, 10), (0.65, 4), (0.5, 1)])
+def test_spans_cover_their_fraction_at_every_frame(fraction: float, span: int) -> None:
+    lengths = torch.full((4000,), 40)
+    generator = torch.Generator().manual_seed(0)
+    inside = augmentation.spans(45, lengths, fraction, span, generator)
+    assert inside.shape == (4000, 45)
+    assert not inside[:, 40:].any()
+    torch.testing.assert_close(
+        inside[:, :40].float().mean(dim=0), torch.full((40,), fraction), atol=0.04, rtol=0
+    )
+    for row in inside[:50, :40].int().tolist():
+        runs = "".join(map(str, row)).strip("1").split("0")  # runs at the edges may be cut
+        assert all(len(run) >= span for run in runs if run)
+
+
+def test_short_utterances_have_no_spans() -> None:
+    lengths = torch.tensor([1, 19, 200])
+    inside = augmentation.spans(200, lengths, 0.5, 10, torch.Generator().manual_seed(1))
+    assert inside.any(dim=1).tolist() == [False, False, True]

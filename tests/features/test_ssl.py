@@ -259,6 +259,40 @@ def test_missing_weights_are_never_initialised_at_random(own: Path) -> None:
         SslExtractor(SslOptions.of(own, 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "refused"), [("encoder.extra.weight", True), ("lm_head.x", False)]
+)
+def test_unexpected_weights_are_refused_but_for_task_heads(
+    own: Path, name: str, refused: bool
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(own / "model.safetensors") | {name: torch.ones(2)}
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    if refused:
+        with pytest.raises(InputError, match=r"1 weights are of no layer.*encoder\.extra"):
+            SslExtractor(SslOptions.of(own, 1))
+    else:
+        SslExtractor(SslOptions.of(own, 1))
+
+
+def test_a_penalty_makes_segments_of_a_layers_units(
+    make_corpus: Callable[..., Corpus], hubert: Path, tmp_path: Path
+) -> None:
+    corpus = make_corpus(n_utterances=4)
+    given = ["--features", hubert, "--layer", 2, "--units", 4, "--device", "cpu"]
+    run("discover", "kmeans", corpus.folder, *given, "--out", tmp_path / "m")
+    n_segments, n_steps = [], []
+    for penalty in (0, 1, 1000):
+        out = tmp_path / f"{penalty}.parquet"
+        run("encode", tmp_path / "m", corpus.folder, "--penalty", penalty, "--out", out)
+        units = read_units(out)
+        n_segments.append(sum(map(len, units.units.values())))
+        n_steps.append(sum(len(units.steps(name)) for name in units.ids))
+    assert n_segments[0] > n_segments[1] > n_segments[2] == len(corpus.ids)
+    assert len(set(n_steps)) == 1
+
+
 def test_a_masking_vector_is_not_needed(own: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ class MixtureUnits(UnitModel):
         outcome: how the fit went.
     """
 
-    has_posteriors: ClassVar[bool] = True
+    has_posteriors = True
     config: MixtureConfig
     weights: Frames
     variances: Frames

@@ -64,7 +64,7 @@ class UnitModel(ABC):
     name: ClassVar[str]
     """What bundles and the command line call the method."""
     default_options: ClassVar[FrontEndOptions] = FrontEndOptions()
-    has_posteriors: ClassVar[bool] = False
+    has_posteriors: bool = False
     """Whether costs are negative log-probabilities, up to a constant per step."""
     front_end: FrontEnd | None = None
     codebook: Frames | None = None

@@ -6,6 +6,10 @@ which may label the frames for the next round. After Heck, Sakti and Nakamura 20
 optimized DPGMM clustering for unsupervised subword modeling") and HuBERT (Hsu et al. 2021), with
 warps in place of many speakers. Whether a round helped is measured without transcripts: see
 `surviving_bits`.
+
+Masked prediction is the same with other settings: `masked` hides spans of the input, the teacher's
+posteriors are soft targets (`teacher="gmm"`), the context is wide (`encoder="convnext"`), and units
+are the classifier's own classes (`units="classes"`), whose posteriors lose less than a codebook.
 """
 
 from __future__ import annotations
@@ -14,24 +18,29 @@ import hashlib
 from collections.abc import Callable, Mapping
 from copy import copy
 from itertools import count
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax
 
 from zerochain.config import Config
 from zerochain.discovery.front_end import FrontEndOptions, augmentation_of
 from zerochain.discovery.kmeans import KMeansUnits
+from zerochain.discovery.mixtures import GMMUnits
 from zerochain.discovery.model import Frames, UnitModel
 from zerochain.discovery.neural import NeuralUnits, Speech
 from zerochain.discovery.segmentation import Segmentation
+from zerochain.discovery.teacher import COMPONENTS, SHARES, soft_cross_entropy, soft_targets
 from zerochain.errors import InputError
-from zerochain.features.augmentation import Augmentation, AugmentationOptions
+from zerochain.features.augmentation import Augmentation, AugmentationOptions, spans
+from zerochain.formats.bundle import within
 from zerochain.formats.features import Features
+from zerochain.formats.weights import weights_of, with_weights
+from zerochain.modules.convnext import ConvNextEncoder
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
@@ -43,21 +52,44 @@ NO_LABEL = -100
 _CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
 _OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
 _SURVIVAL_FRAMES = 100_000  # of speech, on which survival is measured
+_MEAN_FRAMES = 300_000  # of training speech, of whose latents classes have means
+_MOST_TARGETS = 32_767  # that soft targets can number
+_ONLY_CONV = ("tail", "instance_norm")
+_HEAD = "head"
 
 
 class SelfTrainingConfig(Config):
     """The classifier, its teachers and how many rounds there are."""
 
+    encoder: Literal["conv", "convnext"] = "conv"
+    """Residual convolutions, which see 10 frames on each side, or a ConvNeXt, by default of 192
+    channels and 5 blocks, which sees 26: what masks hide has to be predicted from further away."""
     width: int = Field(128, ge=1, le=65_536)
     """Channels per layer."""
     n_blocks: int = Field(4, ge=0, le=256)
     """Residual blocks."""
+    kernel: int = Field(11, ge=1, le=255)
+    """Steps that each block's convolution covers, an odd number; only with encoder convnext."""
     tail: Tail = "none"
-    """Layer over the whole segment after the convolutions."""
+    """Layer over the whole segment after the convolutions; only with encoder conv."""
     instance_norm: bool = False
-    """Normalise the bottleneck's mean and variance per utterance."""
+    """Normalise the bottleneck's mean and variance per utterance; only with encoder conv."""
     dim: int = Field(64, ge=1, le=65_536, json_schema_extra={"option": "--bottleneck"})
     """Dimensions of the bottleneck, in which units are discovered."""
+    teacher: Literal["kmeans", "gmm"] = "kmeans"
+    """The first teacher: K-Means, whose units are labels, or a Gaussian mixture, whose posteriors
+    are soft targets."""
+    units: Literal["kmeans", "classes"] = Field(
+        "kmeans", json_schema_extra={"option": "--unit-source"}
+    )
+    """K-Means in the bottleneck, or the classifier's own classes, which have posteriors. Their
+    penalties are in nats."""
+    masked: float = Field(0.0, ge=0, lt=1)
+    """Fraction of the frames that are masked in training, by a vector that is learned."""
+    mask_span: int = Field(10, ge=1)
+    """Frames of a masked span."""
+    loss_on: Literal["all", "masked"] = "all"
+    """Whether all frames are to be predicted, or only those that are masked."""
     n_targets: int | None = Field(None, ge=2, json_schema_extra={"option": None})
     """Units of the first teacher; None is as many as the model's."""
     teacher_context: int = Field(4, ge=0, json_schema_extra={"option": None})
@@ -70,7 +102,7 @@ class SelfTrainingConfig(Config):
     rounds: int = Field(1, ge=1)
     """Maximum number of rounds; fewer if units become less robust to a change of voice."""
     label_smoothing: float = Field(0.1, ge=0, lt=1, json_schema_extra={"option": None})
-    """Probability that is distributed over all labels."""
+    """Probability that is distributed over all labels; posteriors stay as they are."""
     augmentation: AugmentationOptions | None = Field(
         AugmentationOptions(tilt_db=1.5), json_schema_extra={"option": "--augment"}
     )
@@ -78,13 +110,34 @@ class SelfTrainingConfig(Config):
     n_frames: int = Field(128, ge=1, json_schema_extra={"option": "--segment-frames"})
     """Length of a training segment in frames."""
 
+    presets: ClassVar = {("encoder", "convnext"): {"width": 192, "n_blocks": 5}}
+
     @model_validator(mode="after")
-    def _check_tail(self) -> Self:
+    def _check(self) -> Self:
         check_tail(self.tail, self.width)
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel={self.kernel} must be odd: a step is in its middle")
+        fields, only = type(self).model_fields, {"conv": ("kernel",), "convnext": _ONLY_CONV}
+        for name in only[self.encoder]:
+            value = getattr(self, name)
+            if value != fields[name].default:
+                other = "convnext" if self.encoder == "conv" else "conv"
+                raise ValueError(f"{name}={value!r} only applies to encoder={other!r}")
+        if self.loss_on == "masked" and self.masked == 0:
+            raise ValueError("loss_on='masked' needs masked= above 0: nothing would be learned")
         return self
 
-    def encoder_of(self, n_in: int, stride: int) -> Encoder:
+    def encoder_of(self, n_in: int, stride: int) -> nn.Module:
         """An encoder of features of `n_in` dimensions."""
+        if self.encoder == "convnext":
+            return ConvNextEncoder(
+                n_in,
+                self.dim,
+                width=self.width,
+                n_blocks=self.n_blocks,
+                kernel=self.kernel,
+                stride=stride,
+            )
         return Encoder(
             EncoderConfig(
                 n_in=n_in,
@@ -112,6 +165,9 @@ RECIPE = Recipe(
 class SelfTrainedUnits(NeuralUnits):
     """K-Means in the bottleneck of a classifier that was trained on the units of a teacher.
 
+    With `units="classes"` units are the classifier's own classes: costs are −log posterior in
+    nats, so is the price of a segment, and the codebook has the mean latent of each class.
+
     The first teacher is K-Means on stacked frames, its units segmented at a price. The classifier
     sees a step's neighbourhood and, in training, speech with other voices: it learns what the
     teacher's units have in common over voices. Its own units are the next round's teacher. Rounds
@@ -131,6 +187,7 @@ class SelfTrainedUnits(NeuralUnits):
         surviving: bits per frame that survive a change of voice, of the first teacher and of each
             round; None where features don't say how another voice would sound.
         best_round: the one that was kept, from 1.
+        head: latents → scores of the classes; None where K-Means makes the units.
     """
 
     name = "selftrain"
@@ -141,6 +198,7 @@ class SelfTrainedUnits(NeuralUnits):
     agreement: float
     surviving: list[float | None]
     best_round: int
+    head: nn.Module | None = None
 
     def __init__(
         self,
@@ -153,6 +211,13 @@ class SelfTrainedUnits(NeuralUnits):
         device: str = "cpu",
     ) -> None:
         super().__init__(n_units, stride, options, config, recipe, device)
+        if self.config.units == "classes" and self.config.n_targets not in {None, n_units}:
+            raise InputError(
+                f"n_targets={self.config.n_targets} and n_units={n_units} differ",
+                cause="with units='classes' the teacher's classes become the units",
+                remedy="leave n_targets out, or use units='kmeans'",
+            )
+        self.has_posteriors = self.config.units == "classes"
 
     def _train(self, speech: Speech, running: Running) -> None:
         """Train round after round, and keep the best one's encoder and codebook."""
@@ -186,30 +251,83 @@ class SelfTrainedUnits(NeuralUnits):
         running: Running,
     ) -> None:
         """One round: train a classifier on the teacher's labels, from weights of its own."""
-        penalty = self.config.teacher_penalty
-        labels, kept = (labels_of(teacher, p, penalty) for p in (speech.learned, speech.kept))
+        parts = ((speech.train, speech.learned), (speech.valid, speech.kept))
+        (train, first), (valid, second) = (self._taught(teacher, *part) for part in parts)
         recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + number - 1})
         torch.manual_seed(recipe.seed)
-        network = FrameClassifier(self._network(), self.config.dim, teacher.n_units)
+        n_in = self.n_in if self.config.masked else None
+        network = FrameClassifier(self._network(), self.config.dim, teacher.n_units, n_in)
         task = FrameTask(
             network,
-            speech.train.with_array("labels", labels, NO_LABEL),
-            speech.valid.with_array("labels", kept, NO_LABEL),
+            train,
+            valid,
             self.config,
             recipe,
             stride=self.stride,
             augmentation=augmentation,
             device=self.device,
         )
-        follows = {"labels": hashlib.sha256(labels.tobytes() + kept.tobytes()).hexdigest()}
+        follows = {"labels": hashlib.sha256(first + second).hexdigest()}
         part = running.part(f"round-{number}")
         fitted = self._run(task, recipe, part, speech, follows)
         self.encoder, self.codebook, self.outcome = network.encoder, None, fitted.outcome
         self.agreement, self.best_round = fitted.best["agreement"], number
-        self._measure(speech, "kmeans")
+        if self.config.units == "kmeans":
+            self._measure(speech, "kmeans")
+            return
+        self.head = network.head
+        chosen = speech.train.sample(_MEAN_FRAMES, self.recipe.seed)
+        latents = np.concatenate(self.latents_of([speech.train.utterance("x", u) for u in chosen]))
+        (scored,) = self._scored([latents])
+        self.codebook = class_means(latents, -scored)
+        self._measure(speech)
+        # Usage is that of the classes, not of what is nearest to their means.
+        counts = np.bincount(scored.argmin(axis=1), minlength=self.n_units)
+        shares = counts[counts > 0] / counts.sum()
+        self.n_used = len(shares)
+        self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
 
-    def _network(self) -> Encoder:
+    def _taught(self, teacher: UnitModel, crops: Crops, features: Features) -> tuple[Crops, bytes]:
+        """Speech with a teacher's targets, and their bytes: labels, and posteriors if it has any.
+
+        A teacher with longer steps than a frame gives labels alone.
+        """
+        soft = teacher.has_posteriors and teacher.stride == 1
+        labels = labels_of(teacher, features, 0 if soft else self.config.teacher_penalty)
+        crops, digest = crops.with_array("labels", labels, NO_LABEL), labels.tobytes()
+        if not soft:
+            return crops, digest
+        if teacher.n_units > _MOST_TARGETS:
+            raise InputError(
+                f"{teacher.n_units:,} classes are too many for soft targets",
+                remedy=f"use at most {_MOST_TARGETS:,}, or teacher='kmeans'",
+            )
+        components, shares = soft_targets(teacher, features)
+        crops = crops.with_array(COMPONENTS, components).with_array(SHARES, shares)
+        return crops, digest + components.tobytes() + shares.tobytes()
+
+    def _network(self) -> nn.Module:
         return self.config.encoder_of(self.n_in, self.stride)
+
+    def _costs(self, utterances: list[Frames]) -> list[Frames]:
+        if self.head is None:
+            return super()._costs(utterances)
+        return self._scored(self.latents_of(utterances))
+
+    def _scored(self, latents: list[Frames]) -> list[Frames]:
+        """−log posterior of each class, (T, K) in nats, for latents (T, E) of each utterance."""
+        assert self.head is not None
+        self.head.to(self.device).eval()
+        with torch.inference_mode():
+            return [
+                -log_softmax(self.head(torch.from_numpy(z).to(self.device)), 1).cpu().numpy()
+                for z in latents
+            ]
+
+    @property
+    def distortion(self) -> float:
+        """What penalties are counted in: of classes a nat, else the mean squared distance."""
+        return 1.0 if self.config.units == "classes" else super().distortion
 
     @property
     def summary(self) -> str:
@@ -226,7 +344,8 @@ class SelfTrainedUnits(NeuralUnits):
         if not bits:
             return "what survives a change of voice can't be measured on such features"
         rounds = ", ".join(f"round {i} {value}" for i, value in enumerate(bits[1:], start=1))
-        return f"bits per frame that survive a change of voice: K-Means {bits[0]}, {rounds}"
+        first = "K-Means" if self.config.teacher == "kmeans" else "GMM"
+        return f"bits per frame that survive a change of voice: {first} {bits[0]}, {rounds}"
 
     def _settings(self) -> Mapping[str, Any]:
         own = ("surviving", "best_round", "agreement")
@@ -236,28 +355,65 @@ class SelfTrainedUnits(NeuralUnits):
         super()._restore(settings, tensors)
         self.surviving, self.best_round = settings["surviving"], settings["best_round"]
         self.agreement = settings["agreement"]
+        if self.config.units == "classes":
+            weights = within(_HEAD, tensors)
+            self.head = with_weights(lambda: nn.Linear(self.config.dim, self.n_units), weights)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        head = {} if self.head is None else weights_of(self.head)
+        return {**super()._tensors(), **{f"{_HEAD}.{name}": w for name, w in head.items()}}
+
+
+def class_means(latents: Frames, log_posteriors: Frames) -> Frames:
+    """The mean of the latents (N, E) of each class, (K, E), by their log-posteriors (N, K).
+
+    A class that is the most probable of no latent has the mean weighted by its posteriors.
+    """
+    best = log_posteriors.argmax(axis=1)
+    counts = np.bincount(best, minlength=log_posteriors.shape[1])
+    sums = np.zeros((len(counts), latents.shape[1]))
+    np.add.at(sums, best, latents)
+    for k in np.flatnonzero(counts == 0):
+        logs = log_posteriors[:, k].astype(float)
+        weights = np.exp(logs - logs.max())  # at least one is 1, however improbable the class is
+        sums[k] = weights @ latents / weights.sum()
+    means: Frames = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    return means
 
 
 class FrameClassifier(nn.Module):
-    """An encoder, and for each of its latents the scores of K units: (B, ⌈T / stride⌉, K)."""
+    """An encoder, and for each of its latents the scores of K units: (B, ⌈T / stride⌉, K).
 
-    def __init__(self, encoder: nn.Module, dim: int, n_units: int) -> None:
+    Args:
+        encoder: features → latents.
+        dim: of a latent.
+        n_units: K.
+        n_in: of a frame, if frames are to be masked by a vector that is learned.
+    """
+
+    def __init__(self, encoder: nn.Module, dim: int, n_units: int, n_in: int | None = None) -> None:
         super().__init__()
         self.encoder, self.head = encoder, nn.Linear(dim, n_units)
+        self.mask = None if n_in is None else nn.Parameter(torch.zeros(n_in))
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Features (B, T, D) and lengths (B,) → scores."""
+    def forward(self, x: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Features (B, T, D), lengths (B,) and whether a frame is hidden (B, T) → scores."""
+        if hidden is not None:
+            assert self.mask is not None
+            x = torch.where(hidden[..., None], self.mask.to(x.dtype), x)
         scores: Tensor = self.head(self.encoder(x, lengths))
         return scores
 
 
 class FrameTask:
-    """Cross-entropy of a teacher's labels at each step, given augmented speech.
+    """Cross-entropy of a teacher's targets at each step, given augmented and masked speech.
 
-    A step's label is that of its middle frame. Validation is on speech as it is.
+    Targets are its posteriors at all frames of a step where the speech has them; else its labels,
+    a step's that of its middle frame. Validation is on speech as it is.
 
     Args:
-        train, valid: with "labels" of each frame, `NO_LABEL` beyond an utterance's end.
+        train, valid: with "labels" of each frame, `NO_LABEL` beyond an utterance's end, and soft
+            targets if the teacher has posteriors.
         stride: frames per step.
     """
 
@@ -294,29 +450,59 @@ class FrameTask:
         self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
     ) -> Mapping[str, Tensor]:
         """One step of the classifier."""
-        x = batch["x"]
+        x, lengths = batch["x"], batch["lengths"]
+        generator = torch.Generator(x.device).manual_seed(int(batch["seed"]))
         if self._augmentation is not None:
-            generator = torch.Generator(x.device).manual_seed(int(batch["seed"]))
-            x = self._augmentation(x, batch["lengths"], generator)
-        scores = networks["classifier"](x, batch["lengths"]).flatten(0, 1).float()
-        labels = self._labels(batch)
-        loss = cross_entropy(
-            scores, labels, ignore_index=NO_LABEL, label_smoothing=self._config.label_smoothing
-        )
+            x = self._augmentation(x, lengths, generator)
+        hidden = None
+        if self._config.masked:
+            span = self._config.mask_span
+            hidden = spans(x.shape[1], lengths, self._config.masked, span, generator)
+            scores = networks["classifier"](x, lengths, hidden)
+        else:
+            scores = networks["classifier"](x, lengths)
+        counted = hidden if self._config.loss_on == "masked" else None
+        loss, n, labels = self._loss(scores.float(), batch, counted, self._config.label_smoothing)
+        loss = loss / n.clamp(min=1)  # short utterances have no masks
         update("classifier", loss)
-        right = (scores.detach().argmax(dim=1) == labels).sum() / (labels != NO_LABEL).sum()
-        return {"train_loss": loss, "agreement": right}
+        right = (scores.detach().flatten(0, 1).argmax(dim=1) == labels).sum()
+        return {"train_loss": loss, "agreement": right / (labels != NO_LABEL).sum().clamp(min=1)}
 
     def validate(self, network: nn.Module) -> float:
         """Cross-entropy of held-out utterances, in nats."""
         total, n = 0.0, 0
         for batch in self._valid.all(_CROPS_PER_BATCH, _LONGEST_CROP):
             here = {name: value.to(self._device) for name, value in batch.items()}
-            scores = network(here["x"], here["lengths"]).flatten(0, 1).float()
-            labels = self._labels(here)
-            loss = cross_entropy(scores, labels, ignore_index=NO_LABEL, reduction="sum")
-            total, n = total + float(loss), n + int((labels != NO_LABEL).sum())
+            scores = network(here["x"], here["lengths"]).float()
+            loss, count, _ = self._loss(scores, here, None, 0.0)
+            total, n = total + float(loss), n + int(count)
         return total / n
+
+    def _loss(
+        self, scores: Tensor, batch: Batch, only: Tensor | None, smoothing: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The sum of the loss, of how many steps or (soft) frames, and the labels of the steps.
+
+        Args:
+            scores: (B, ⌈T / stride⌉, K).
+            only: whether each frame counts, (B, T); None is all of them.
+        """
+        if only is not None:
+            batch = {**batch, "labels": torch.where(only, batch["labels"], NO_LABEL)}
+        labels = self._labels(batch)
+        if SHARES not in batch:
+            loss = cross_entropy(
+                scores.flatten(0, 1),
+                labels,
+                ignore_index=NO_LABEL,
+                label_smoothing=smoothing,
+                reduction="sum",
+            )
+            return loss, (labels != NO_LABEL).sum(), labels
+        real = batch["labels"] != NO_LABEL
+        shares = batch[SHARES] * real[..., None]
+        loss = soft_cross_entropy(scores, batch[COMPONENTS], shares, self._stride)
+        return loss, real.sum(), labels
 
     def _labels(self, batch: Batch) -> Tensor:
         """Of each step, (B · ⌈T / stride⌉,): that of its middle frame, or its last real one."""
@@ -335,8 +521,8 @@ def first_teacher(
     config: SelfTrainingConfig,
     seed: int,
     device: str = "cpu",
-) -> KMeansUnits:
-    """K-Means on stacked frames, otherwise prepared as the classifier's are.
+) -> UnitModel:
+    """K-Means on stacked frames, otherwise prepared as the classifier's are; or a mixture on these.
 
     Args:
         n_units: of the model; the configuration may give the teacher another number.
@@ -344,10 +530,12 @@ def first_teacher(
     Raises:
         InputError: fewer frames than units.
     """
+    n_targets = config.n_targets or n_units
+    if config.teacher == "gmm":
+        return GMMUnits(n_targets, options=options, seed=seed, device=device).fit(features)
     context = config.teacher_context
     components = min(config.teacher_components, features.dim * (2 * context + 1))
     stacked = options.model_copy(update={"context": context, "components": components})
-    n_targets = config.n_targets or n_units
     return KMeansUnits(n_targets, options=stacked, seed=seed, device=device).fit(features)
 
 

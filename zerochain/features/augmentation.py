@@ -163,3 +163,21 @@ def masked(
         inside = (times >= start[:, None]) & (times < (start + size)[:, None])
         x = torch.where(inside[..., None], mean, x)
     return x
+
+
+def spans(n: int, lengths: Tensor, fraction: float, span: int, generator: Generator) -> Tensor:
+    """Which frames of a batch to mask, (B, n): stretches of `span` frames or, overlapping, more.
+
+    As in wav2vec 2.0 (Baevski et al. 2020) any frame may begin one, here with the probability for
+    which each frame is masked with probability `fraction`, those at the edges too. An utterance
+    that is shorter than two spans has none, so that there is always something to predict from.
+
+    Args:
+        n: frames of the padded batch.
+        lengths: (B,)
+    """
+    begins = 1 - (1 - fraction) ** (1 / span)
+    dice = torch.rand(len(lengths), n + span - 1, generator=generator, device=lengths.device)
+    inside = torch.nn.functional.max_pool1d((dice < begins).float()[:, None], span, stride=1)[:, 0]
+    real = torch.arange(n, device=lengths.device) < lengths[:, None]
+    return (inside > 0) & real & (lengths >= 2 * span)[:, None]

@@ -30,6 +30,8 @@ MODEL_TYPES = ("hubert", "wavlm", "wav2vec2")
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WINDOW_S, _MARGIN_S = 30.0, 2.0  # attention over an hour at once would take terabytes
 _BATCH_S = 60.0  # seconds of speech, with padding, that the network is given at a time
+_HEADS = ("lm_head", "classifier", "projector", "layer_weights", "project_", "quantizer")
+"""Beginnings of the weights of tasks that checkpoints were trained for, on top of the layers."""
 _UNUSED_WEIGHTS = {"masked_spec_embed"}  # needed in training alone, and left out by some
 
 
@@ -310,6 +312,14 @@ def _load(folder: Path, layer: int) -> Any:
             f"{len(missing)} weights are missing, such as {missing[0]!r}",
             path=folder,
             cause="the files belong to another config.json, or one of them was not copied",
+            remedy="copy the checkpoint again",
+        )
+    unexpected = sorted(n for n in report["unexpected_keys"] if not n.startswith(_HEADS))
+    if unexpected:
+        raise InputError(
+            f"{len(unexpected)} weights are of no layer of the network, such as {unexpected[0]!r}",
+            path=folder,
+            cause=f"the files belong to another {_CONFIG}",
             remedy="copy the checkpoint again",
         )
     del model.encoder.layers[max(layer, 1) :]
