@@ -15,9 +15,8 @@ are the classifier's own classes (`units="classes"`), whose posteriors lose less
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
-from itertools import count
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -34,6 +33,7 @@ from zerochain.discovery.mixtures import GMMUnits
 from zerochain.discovery.model import Frames, UnitModel
 from zerochain.discovery.neural import NeuralUnits, Speech
 from zerochain.discovery.segmentation import Segmentation
+from zerochain.discovery.survival import surviving_bits
 from zerochain.discovery.teacher import COMPONENTS, SHARES, soft_cross_entropy, soft_targets
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, spans
@@ -50,8 +50,6 @@ from zerochain.training.task import Batch, Update
 NO_LABEL = -100
 """The label beyond an utterance's end, which cross-entropy ignores."""
 _CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
-_OTHER_VOICE = AugmentationOptions(warp=0.15, tilt_db=0, noise=0, n_masks=0)
-_SURVIVAL_FRAMES = 100_000  # of speech, on which survival is measured
 _MEAN_FRAMES = 300_000  # of training speech, of whose latents classes have means
 _MOST_TARGETS = 32_767  # that soft targets can number
 _ONLY_CONV = ("tail", "instance_norm")
@@ -552,89 +550,6 @@ def labels_of(teacher: UnitModel, features: Features, penalty: float) -> NDArray
     # The last step of an utterance may reach beyond its end.
     cut = [labels[:n_frames] for labels, n_frames in zip(lasting, lengths, strict=True)]
     return np.concatenate(cut).astype(np.int64)
-
-
-def surviving_bits(
-    model: UnitModel, features: Features, reference: UnitModel, seed: int
-) -> float | None:
-    """How much information in a reference's units survives a change of voice in the model's.
-
-    Mutual information, in bits per frame, between the reference's units of speech and the model's
-    units of the same speech with other vocal tracts. Units that follow the voice have little, and
-    so have units that carry little of what is said: the reference stays the same for all models
-    that are compared. Measured on a random sample of utterances, which follows from the seed
-    alone, as do their changes.
-
-    Returns:
-        None for features whose frequencies are unknown.
-    """
-    assert model.front_end is not None
-    try:
-        voices = augmentation_of(model.front_end, features, _OTHER_VOICE)
-    except InputError:
-        return None
-    names = _sample(features, seed)
-    before = _units(reference, features, names)
-    changed = _units(model, features, names, _changing(voices, seed))
-    return mutual_information(before, changed, max(reference.n_units, model.n_units))
-
-
-def mutual_information(a: NDArray[np.int64], b: NDArray[np.int64], k: int) -> float:
-    """Of two sequences of units below `k`, both (N,), in bits.
-
-    With the correction of Miller and Madow (1955), as few pairs share some bits by chance: for
-    independent sequences it is 0 on average, and may be a little below.
-    """
-    return _entropy(a) + _entropy(b) - _entropy(a * k + b)
-
-
-def _changing(change: Augmentation, seed: int) -> Callable[[Frames], Frames]:
-    """The change of one utterance after the other, each drawn by its number alone."""
-    numbers = count()
-
-    def changed(frames: Frames) -> Frames:
-        own = np.random.SeedSequence((seed, next(numbers))).generate_state(1)
-        generator = torch.Generator().manual_seed(int(own[0]))
-        made: Frames = change(torch.tensor(frames)[None], torch.tensor([len(frames)]), generator)[
-            0
-        ].numpy()
-        return made
-
-    return changed
-
-
-def _entropy(values: NDArray[np.int64]) -> float:
-    """In bits, of values (N,)."""
-    counts = np.unique(values, return_counts=True)[1]
-    shares = counts / len(values)
-    correction = (len(counts) - 1) / (2 * len(values))
-    return float((correction - (shares * np.log(shares)).sum()) / np.log(2))
-
-
-def _units(
-    model: UnitModel,
-    features: Features,
-    names: list[str],
-    change: Callable[[Frames], Frames] | None = None,
-) -> NDArray[np.int64]:
-    """The model's unit at every frame of these utterances."""
-    frames_per_step = round(model.step_ms / features.step_ms)
-    units = (
-        np.repeat(costs.argmin(axis=1), frames_per_step)[: features.index[name][1]]
-        for name, costs in model.costs(features, names, change)
-    )
-    return np.concatenate(list(units)).astype(np.int64)
-
-
-def _sample(features: Features, seed: int) -> list[str]:
-    """Ids of random utterances, until they have `_SURVIVAL_FRAMES` or there are no more."""
-    names, total = [], 0
-    for i in np.random.default_rng(seed).permutation(len(features)):
-        names.append(features.ids[i])
-        total += features.index[names[-1]][1]
-        if total >= _SURVIVAL_FRAMES:
-            break
-    return names
 
 
 def _is_better(before: float | None, now: float | None) -> bool:

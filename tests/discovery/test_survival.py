@@ -8,7 +8,7 @@ from sklearn.metrics import mutual_info_score
 
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.self_training import mutual_information, surviving_bits
+from zerochain.discovery.survival import mutual_information, surviving_bits
 from zerochain.features.extraction import extracted
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.corpus import Corpus
