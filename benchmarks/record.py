@@ -1,6 +1,6 @@
 """Run benchmarks, and record what they print in benchmarks/results/NAME.txt: `make benchmark`.
 
-    python benchmarks/record.py                             # all of them, with their defaults
+    python benchmarks/record.py                             # all but BY_NAME, with their defaults
     python benchmarks/record.py kmeans --points 20000       # one, with options of its own
     python benchmarks/record.py --as kmeans-small kmeans --points 20000
 
@@ -23,6 +23,8 @@ from measuring import ROOT
 
 HERE = Path(__file__).resolve().parent
 NOT_BENCHMARKS = {"measuring", "record"}
+BY_NAME = {"vqvae_quality"}
+"""Run only when they are named: they take a corpus, and hours."""
 PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "librosa", "numba", "soundfile", "pyarrow", "torch"),
     *("fastabx", "faiss-cpu"),
@@ -120,7 +122,7 @@ def main():
     given = parser.parse_args()
     done = [
         record(name, given.options, HERE / "results" / f"{given.stem or name}.txt")
-        for name in ([given.name] if given.name else names())
+        for name in ([given.name] if given.name else sorted(set(names()) - BY_NAME))
     ]
     sys.exit(not all(done))
 
