@@ -145,7 +145,7 @@ def test_the_published_system_fits_and_loads(tmp_path: Path) -> None:
         fitted(speech(), config=config, recipe=recipe)
 
 
-TAUGHT = TINY.model_copy(
+WITH_TEACHER = TINY.model_copy(
     update={"teacher": "gmm", "augmentation": AugmentationOptions(n_masks=1, mask_frames=4)}
 )
 
@@ -155,9 +155,9 @@ TAUGHT = TINY.model_copy(
     "config",
     [
         TINY.model_copy(update={"encoder": "conv", "tail": "transformer"}),
-        TAUGHT.model_copy(update={"jitter": 0.5, "restart_below": 0.5}),
+        WITH_TEACHER.model_copy(update={"jitter": 0.5, "restart_below": 0.5}),
     ],
-    ids=["conv", "taught"],
+    ids=["conv", "teacher"],
 )
 def test_interrupted_and_resumed_gives_the_same_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_at: int, config: VQVAEConfig
@@ -182,23 +182,23 @@ def test_interrupted_and_resumed_gives_the_same_bundle(
 
 def test_codes_learn_the_teachers_posteriors(tmp_path: Path) -> None:
     recipe = SHORT.model_copy(update={"max_steps": 150, "validate_every": 50})
-    model = fitted(speech(30), stride=2, config=TAUGHT, recipe=recipe, folder=tmp_path)
+    model = fitted(speech(30), stride=2, config=WITH_TEACHER, recipe=recipe, folder=tmp_path)
     with (tmp_path / "log.csv").open() as stream:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
     first, last = rows[0], rows[-1]
     assert last["valid_teacher"] < 0.8 * first["valid_teacher"]
     for row in rows:
-        expected = row["valid_reconstruction"] + TAUGHT.teacher_weight * row["valid_teacher"]
+        expected = row["valid_reconstruction"] + WITH_TEACHER.teacher_weight * row["valid_teacher"]
         assert row["valid_loss"] == pytest.approx(expected)
     assert "head" not in " ".join(model._tensors())
 
 
 def test_a_teacher_of_little_speech_has_few_components() -> None:
     features = speech(6)
-    model = VQVAEUnits(4, config=TAUGHT, recipe=SHORT)
+    model = VQVAEUnits(4, config=WITH_TEACHER, recipe=SHORT)
     model.n_in, model.front_end = 6, FrontEnd.fit(features, 1, model.options)
     found = Speech.of(features, model.front_end)
-    train, _, n_targets, _ = model._taught(found)
+    train, _, n_targets, _ = model._with_targets(found)
     n_frames = len(train.arrays["x"])
     assert n_targets == n_frames // 50
     assert train.arrays[COMPONENTS].shape == (n_frames, n_targets)
@@ -206,7 +206,7 @@ def test_a_teacher_of_little_speech_has_few_components() -> None:
 
 def test_silence_and_constant_speech_have_a_teacher_too() -> None:
     features = Features.from_arrays({f"u{i}": np.full((40, 3), 5, np.float32) for i in range(4)})
-    model = fitted(features, stride=1, n_units=64, config=TAUGHT)
+    model = fitted(features, stride=1, n_units=64, config=WITH_TEACHER)
     assert np.isfinite(model.codebook).all()
     assert np.isfinite(model.outcome.best_valid_loss)
 

@@ -250,7 +250,7 @@ class SelfTrainedUnits(NeuralUnits):
     ) -> None:
         """One round: train a classifier on the teacher's labels, from weights of its own."""
         parts = ((speech.train, speech.learned), (speech.valid, speech.kept))
-        (train, first), (valid, second) = (self._taught(teacher, *part) for part in parts)
+        (train, first), (valid, second) = (self._with_targets(teacher, *part) for part in parts)
         recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + number - 1})
         torch.manual_seed(recipe.seed)
         n_in = self.n_in if self.config.masked else None
@@ -285,7 +285,9 @@ class SelfTrainedUnits(NeuralUnits):
         self.n_used = len(shares)
         self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
 
-    def _taught(self, teacher: UnitModel, crops: Crops, features: Features) -> tuple[Crops, bytes]:
+    def _with_targets(
+        self, teacher: UnitModel, crops: Crops, features: Features
+    ) -> tuple[Crops, bytes]:
         """Speech with a teacher's targets, and their bytes: labels, and posteriors if it has any.
 
         A teacher with longer steps than a frame gives labels alone.

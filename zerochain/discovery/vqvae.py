@@ -260,7 +260,7 @@ class VQVAEUnits(NeuralUnits):
     def _train(self, speech: Speech, running: Running) -> None:
         seed = self.recipe.seed
         self.n_speakers = speech.n_speakers
-        train, valid, n_targets, follows = self._taught(speech)
+        train, valid, n_targets, follows = self._with_targets(speech)
         torch.manual_seed(seed)
         network = self.config.network_of(
             self.n_in, self.n_speakers, self.n_units, self.stride, n_targets
@@ -283,7 +283,7 @@ class VQVAEUnits(NeuralUnits):
         self.codebook = network.quantizer.codebook.detach().cpu().numpy()
         self._measure(speech, self.config.codebook_from)
 
-    def _taught(self, speech: Speech) -> tuple[Crops, Crops, int | None, Mapping[str, Any]]:
+    def _with_targets(self, speech: Speech) -> tuple[Crops, Crops, int | None, Mapping[str, Any]]:
         """Training and validation speech with the teacher's targets, how many, and their digest."""
         if self.config.teacher == "none":
             return speech.train, speech.valid, None, {}
