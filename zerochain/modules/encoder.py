@@ -19,6 +19,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from zerochain.modules.recurrence import in_both_directions
+
 
 class MultiScaleConv1d(nn.Module):
     """Convolutions with several kernel sizes over the same input, their outputs concatenated.
@@ -212,13 +214,7 @@ class _Gru(nn.Module):
         self.gru = nn.GRU(width, width // 2, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        y, _ = nn.utils.rnn.pad_packed_sequence(
-            self.gru(packed)[0], batch_first=True, total_length=x.shape[1]
-        )
-        return x + y
+        return x + in_both_directions(self.gru, x, lengths)
 
 
 class _Transformer(nn.Module):

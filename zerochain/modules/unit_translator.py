@@ -19,7 +19,6 @@ from typing import Literal, NamedTuple, Self, cast
 import torch
 from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from zerochain.config import NO_OPTION, Config
 from zerochain.errors import counted
@@ -34,6 +33,7 @@ from zerochain.modules.conformer import (
     sinusoids,
 )
 from zerochain.modules.encoder import halved, mask_of
+from zerochain.modules.recurrence import in_both_directions
 
 Architecture = Literal["conformer", "rnn", "ctc"]
 Auxiliary = Literal["none", "ce", "ctc"]
@@ -483,9 +483,7 @@ class RecurrentEncoder(nn.Module):
         y = self.first(x)
         middle = y
         for i, layer in enumerate(self.layers, start=1):
-            packed = pack_padded_sequence(y, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            y, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=y.shape[1])
-            y = self.dropout(y)
+            y = self.dropout(in_both_directions(cast(nn.LSTM, layer), y, lengths))
             middle = y if i == self.middle else middle
             if i <= self.n_halvings:
                 y, lengths = y[:, ::2], halved(lengths)
