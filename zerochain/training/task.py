@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor, nn, optim
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Update:
     def __call__(self, name: str, loss: Tensor) -> None:
         """Minimise `loss` by the network and the optimiser called `name`."""
         self.optimisers[name].zero_grad()
-        self.accelerator.backward(loss)
+        # Gradients are computed in the type of their operation, which autocast would change.
+        with torch.autocast(loss.device.type, enabled=False):
+            self.accelerator.backward(loss)
         self.norms[f"the gradient of {name}"] = self.accelerator.clip_grad_norm_(
             self.networks[name].parameters(), self.max_gradient_norm
         )
