@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy.fft import dct
 
 from zerochain.audio import SAMPLE_RATE
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
-from zerochain.modules.mel import mel_edges_hz
+from zerochain.modules.mel import cosines, mel_edges_hz
 from zerochain.progress import track
 
 Frames = NDArray[np.float32]
@@ -56,8 +55,8 @@ def warp_matrix(factor: float, options: SpectralOptions) -> NDArray[np.float32]:
     positions = np.interp(warped_hz(centres, factor), centres, bands)
     warp = np.maximum(0, 1 - np.abs(positions[:, None] - bands))
     if options.kind == "mfcc":
-        cosines = dct(np.eye(options.n_mels), norm="ortho", axis=0)[: options.n_mfcc]
-        warp = np.kron(np.eye(1 + options.n_deltas), cosines @ warp @ cosines.T)
+        cepstra = cosines(options.n_mels)[: options.n_mfcc]
+        warp = np.kron(np.eye(1 + options.n_deltas), cepstra @ warp @ cepstra.T)
     return np.ascontiguousarray(warp.T, np.float32)
 
 
