@@ -41,7 +41,8 @@ def cosines(n: int) -> NDArray[np.float64]:
     As `scipy.fft.dct(…, norm="ortho")`; scipy.fft takes an eighth of a second to import.
     """
     order, place = np.ogrid[:n, :n]
-    waves = np.sqrt(2 / n) * np.cos(np.pi / (2 * n) * (order * (2 * place + 1) % (4 * n)))
+    angles = np.pi / (2 * n) * (order * (2 * place + 1) % (4 * n))
+    waves = np.asarray(np.sqrt(2 / n) * np.cos(angles))
     waves[0] *= np.sqrt(0.5)
     waves.flags.writeable = False
     return waves
