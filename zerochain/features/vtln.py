@@ -82,12 +82,10 @@ class Reference:
     @classmethod
     def fit(cls, frames: Frames) -> Reference:
         """The mixture of frames (N, D), after a few rounds of EM."""
-        # Slow to import, and only a fit needs it.
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
+        import sklearn.mixture  # slow to import, and only a fit needs it
 
         frames = np.repeat(frames, 2, axis=0) if len(frames) == 1 else frames
-        mixture = GaussianMixture(
+        mixture = sklearn.mixture.GaussianMixture(
             max(1, min(_COMPONENTS, len(frames) // _FRAMES_PER_COMPONENT)),
             covariance_type="diag",
             reg_covar=1e-3,
@@ -96,7 +94,8 @@ class Reference:
             random_state=0,
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the next round goes on
+            # The next round goes on.
+            warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
             mixture.fit(frames.astype(np.float64))
         arrays = mixture.weights_, mixture.means_, mixture.covariances_
         return cls(*(np.asarray(array, np.float32) for array in arrays))
