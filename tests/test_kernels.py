@@ -14,7 +14,7 @@ def twice(x):
 
 @compiled()
 def thrice(x):
-    return 3 * x
+    return twice(x) + x
 """
 
 
@@ -33,6 +33,24 @@ def run(folder: Path, **environment: str) -> str:
     )
     assert done.stdout == "4.0 6.0\n"
     return done.stderr
+
+
+def test_a_kernel_is_loaded_when_it_is_called(tmp_path: Path) -> None:
+    """Or when another kernel calls it; it pays once enough was done without."""
+    (tmp_path / "some_kernels.py").write_text(SOURCE)
+    code = """
+import pickle, sys
+from some_kernels import thrice, twice
+assert pickle.loads(pickle.dumps(twice)) is twice
+assert twice.__name__ == "twice"
+assert [twice.pays(2, n_spared=5) for _ in range(4)] == [False, False, True, True]
+assert not any(name.startswith("numba") for name in sys.modules)
+assert thrice(2.0) == 6.0
+assert twice.pays(1, n_spared=100)
+"""
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 def test_what_is_compiled_is_kept(tmp_path: Path) -> None:

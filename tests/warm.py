@@ -20,6 +20,7 @@ import pytest
 
 SERVER = """
     import json, os, socket, sys, traceback
+    import numba, scipy.ndimage, scipy.signal, scipy.sparse.csgraph, scipy.special  # used late
     import zerochain.inversion.speaking, zerochain.inversion.stage, zerochain.recordings
     import zerochain.report.page, zerochain.scoring.translation, zerochain.scoring.units
     from zerochain.cli import main

@@ -4,6 +4,9 @@ numba caches compiled code beside the source or in the user's cache folder. It r
 neither is writable, as in a container of another user, and later if the disk is full or a cached
 file is damaged. None of this is a reason to stop: the kernel is then compiled again, and cached
 in a temporary folder while the program runs.
+
+numba itself is imported when the first kernel is called: it and a cached kernel take longer to load
+than a loop in NumPy takes for one recording (`Kernel.pays`).
 """
 
 from __future__ import annotations
@@ -12,40 +15,91 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Collection
+from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
-
-import numba
+from threading import Lock
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from zerochain.machine import temporary_cache, writable
 
-F = TypeVar("F", bound=Callable[..., Any])
-_config: Any = numba.config  # untyped: its settings are created at import
+P = ParamSpec("P")
+R = TypeVar("R")
 _NOTED = "ZEROCHAIN_COMPILES_ANEW"
 """Set in the environment once the note was shown, so that child processes don't repeat it."""
 
 
 def compiled(
     *, error_model: Literal["python", "numpy"] = "python", fastmath: Collection[str] = ()
-) -> Callable[[F], F]:
+) -> Callable[[Callable[P, R]], Kernel[P, R]]:
     """A decorator: compile a function, which releases the GIL, with numba's options."""
 
-    def decorate(function: F) -> F:
-        kernel: Any = numba.njit(nogil=True, error_model=error_model, fastmath=set(fastmath))(
-            function
-        )
-        for _ in range(2):
-            try:
-                kernel.enable_caching()
-            except (RuntimeError, OSError):  # "no locator available"
-                if not _keep_for_now():
-                    break
-            else:
-                _tolerate_damage(kernel._cache)
-                break
-        return cast(F, kernel)
+    def decorate(function: Callable[P, R]) -> Kernel[P, R]:
+        return Kernel(function, {"error_model": error_model, "fastmath": set(fastmath)})
 
     return decorate
+
+
+_loading = Lock()  # one for all: a kernel is loaded once, and numba by one thread
+
+
+class Kernel(Generic[P, R]):
+    """A function that is compiled, or read from the cache, when it is first called."""
+
+    def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
+        update_wrapper(self, function)
+        self._function, self._options = function, options
+        self._dispatcher: Any = None
+        self._spared = 0
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return (self._dispatcher or self._loaded())(*args, **kwargs)  # type: ignore[no-any-return]
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What another kernel that calls this one takes it for."""
+        return self._loaded()._numba_type_
+
+    def __reduce__(self) -> str:
+        """Pickled by name, like a function."""
+        return self._function.__qualname__
+
+    def pays(self, n: int, n_spared: int) -> bool:
+        """Whether the kernel is worth loading for the next `n` steps of a loop.
+
+        False while numba isn't loaded and the steps that this process was asked for are no more
+        than `n_spared`, which an equal, slower function does in less time than loading takes.
+        """
+        if self._dispatcher is None and "numba.core" not in sys.modules:
+            self._spared += n
+            return self._spared > n_spared
+        return True
+
+    def _loaded(self) -> Any:
+        with _loading:
+            if self._dispatcher is None:
+                self._dispatcher = _dispatcher(self._function, self._options)
+        return self._dispatcher
+
+
+def _dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """What numba makes of a function: compiled for each combination of types it is called with."""
+    kernel = _numba().njit(nogil=True, **options)(function)
+    for _ in range(2):
+        try:
+            kernel.enable_caching()
+        except (RuntimeError, OSError):  # "no locator available"
+            if not _keep_for_now():
+                break
+        else:
+            _tolerate_damage(kernel._cache)
+            break
+    return kernel
+
+
+def _numba() -> Any:
+    import numba  # half a second, with what it imports
+
+    return numba
 
 
 def allow_kernels_of(package: str) -> None:
@@ -53,8 +107,8 @@ def allow_kernels_of(package: str) -> None:
 
     To be called before the import.
     """
-    if _config.CACHE_DIR:
-        places = [Path(_config.CACHE_DIR)]
+    if _numba().config.CACHE_DIR:
+        places = [Path(_numba().config.CACHE_DIR)]
     else:
         appdirs: Any = importlib.import_module("numba.misc.appdirs")
         spec = importlib.util.find_spec(package)
@@ -72,7 +126,7 @@ def _keep_for_now() -> bool:
         folder = temporary_cache() / "numba"
     except OSError:
         return False
-    _config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    _numba().config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
     return True
 
 

@@ -23,7 +23,7 @@ def track(
     if not sys.stderr.isatty():
         yield from items
         return
-    from rich.console import Console
+    from rich.console import Console  # slow, and only a terminal needs it
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

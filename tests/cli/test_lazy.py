@@ -1,8 +1,10 @@
 """The table of commands: what is imported for it, and that it agrees with the commands."""
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -99,6 +101,30 @@ def test_a_command_can_be_added_and_taken_out() -> None:
     assert len(group.commands) == 2
     del group.commands["gone"]
     assert list(group.commands) == ["added"]
+
+
+MODULE = """
+import click, gc
+COLLECTS = gc.isenabled()
+@click.command()
+def shown(): click.echo(f"{COLLECTS} {gc.isenabled()}")
+"""
+
+
+def test_garbage_is_collected_again_after_an_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "that_imports.py").write_text(MODULE)
+    (tmp_path / "that_fails.py").write_text("raise ImportError('nothing there')")
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = {"shown": ("that_imports:shown", "Show."), "fails": ("that_fails:none", "Fail.")}
+    group = LazyGroup("group", commands=lines)
+    frozen = gc.get_freeze_count()
+    assert CliRunner().invoke(group, ["shown"]).output == "False True\n"
+    assert gc.get_freeze_count() > frozen  # not looked through again, not even at the end
+    with pytest.raises(ImportError, match="nothing there"):
+        group.commands["fails"]
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,19 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.signal import lfilter
+from scipy.signal import firwin, lfilter
 
 from zerochain import audio
 from zerochain.cli import main
 from zerochain.errors import InputError
-from zerochain.features.f0 import F0Options, F0Statistics, best_path, track_f0
+from zerochain.features.f0 import (
+    F0Options,
+    F0Statistics,
+    band_pass,
+    best_path,
+    track_f0,
+    uncompiled_best_path,
+)
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import read_features
 
@@ -113,7 +120,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     wave, _ = speech()
     whole = track_f0(wave)
     monkeypatch.setattr("zerochain.features.f0._BLOCK", 17)
-    monkeypatch.setattr("zerochain.features.f0._FILTER_BLOCK", 4000)
+    monkeypatch.setattr("zerochain.features.f0._FFT_SIZE", 1024)
+    monkeypatch.setattr("zerochain.features.f0._BLOCKS", 3)
     np.testing.assert_allclose(track_f0(wave), whole, rtol=1e-4)
 
 
@@ -160,6 +168,29 @@ def test_the_best_path_is_the_best_of_all() -> None:
         best = max(np.ndindex(3, 3, 3, 3), key=value)
         expected = [np.nan if k == 2 else pitch[t, k] for t, k in enumerate(best)]
         np.testing.assert_array_equal(best_path(pitch, strength, unvoiced, 0.2, 0.3), expected)
+
+
+@given(
+    n_frames=st.integers(1, 40),
+    n=st.integers(1, 8),
+    costs=st.tuples(st.sampled_from([0.0, 0.25, 0.7]), st.sampled_from([0.0, 0.25, 0.3])),
+    seed=st.integers(0, 999),
+)
+def test_the_best_path_is_the_same_uncompiled(
+    n_frames: int, n: int, costs: tuple[float, float], seed: int
+) -> None:
+    """Of equal paths, of which there are many here, both take the same one."""
+    rng = np.random.default_rng(seed)
+    pitch = rng.choice([6, 6.5, 7, 7.123], (n_frames, n)).astype(np.float32)
+    strength = rng.choice([-np.inf, 0, 0.25, 0.5], (n_frames, n)).astype(np.float32)
+    unvoiced = rng.choice([0, 0.25, 0.5], n_frames).astype(np.float32)
+    found = [path(pitch, strength, unvoiced, *costs) for path in (best_path, uncompiled_best_path)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_the_band_pass_is_that_of_scipy() -> None:
+    expected = firwin(641, (90, 1500), fs=RATE, pass_zero=False)
+    np.testing.assert_allclose(band_pass(), expected, rtol=0, atol=1e-12)
 
 
 def test_statistics_are_of_voiced_frames_of_all_contours() -> None:

@@ -100,7 +100,7 @@ class Command(click.Command):
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    from zerochain.formats.text_files import read_yaml
+    from zerochain.formats.text_files import read_yaml  # slow, and help does without it
 
     try:
         values = read_yaml(path) or {}
@@ -173,7 +173,7 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
 
 def checked(model: type[M], **values: Any) -> M:
     """A pydantic model built from options; its validation errors become usage errors."""
-    from pydantic import ValidationError
+    from pydantic import ValidationError  # slow, and help does without it
 
     try:
         return model(**values)

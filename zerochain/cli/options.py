@@ -226,7 +226,7 @@ class Derived:
         Raises:
             click.UsageError: it is not valid; the error names the option.
         """
-        from pydantic import ValidationError
+        from pydantic import ValidationError  # slow, and the table of commands does without
 
         given = {
             name: field.taken(context.params[field.param])
@@ -394,7 +394,7 @@ def running_options(function: F) -> F:
         tensorboard: bool,
         **values: Any,
     ) -> Any:
-        from zerochain.training.run import Running
+        from zerochain.training.run import Running  # with torch
 
         del seed  # it is in each recipe already
         anew: bool | Literal["changed"] = "changed" if restart_changed and not restart else restart

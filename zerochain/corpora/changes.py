@@ -21,6 +21,7 @@ from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.inside import resolved
 from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
+from zerochain.kernels import allow_kernels_of
 from zerochain.progress import track
 
 Kind = Literal["noise", "pitch", "speed", "reverberation"]
@@ -112,11 +113,8 @@ def _stretched(wave: audio.Waveform, rate: float) -> np.ndarray[Any, Any]:
 
 
 def _librosa_effects() -> Any:
-    # Late: two of the four changes do without it, and it takes a second.
-    from zerochain.kernels import allow_kernels_of
-
     allow_kernels_of("librosa")
-    import librosa.effects
+    import librosa.effects  # a second, and two of the four changes do without it
 
     return librosa.effects
 

@@ -79,7 +79,7 @@ def speak(lines: Iterable[tuple[str, Voice]]) -> Iterator[Speech]:
 
 def _locate() -> tuple[str, Path]:
     try:
-        import espeakng_loader
+        import espeakng_loader  # optional
     except ImportError as error:
         raise InputError(
             "the speech synthesiser espeak-ng is not installed",

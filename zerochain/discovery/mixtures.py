@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # scipy.special is loaded where it is used
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
-from scipy.special import betaln, digamma, gammaln
 
 from zerochain.config import Config
 from zerochain.discovery.em import (
@@ -334,12 +334,14 @@ class Posterior:
     def components(self) -> Components:
         """The exponential of the expected log(weight · density)."""
         first, second = self.sticks
-        both = digamma(first + second)
-        left = np.concatenate([[0.0], np.cumsum(digamma(second) - both)[:-1]])
+        both = scipy.special.digamma(first + second)
+        left = np.concatenate([[0.0], np.cumsum(scipy.special.digamma(second) - both)[:-1]])
         dim = self.means.shape[1]
-        log_precision = dim * np.log(2) + digamma(self._half_freedom).sum(axis=0)
+        log_precision = dim * np.log(2) + scipy.special.digamma(self._half_freedom).sum(axis=0)
         gauss = self._log_scale + 0.5 * (log_precision - dim / self.mean_precisions)
-        constants = digamma(first) - both + left + gauss - 0.5 * dim * np.log(2 * np.pi)
+        constants = (
+            scipy.special.digamma(first) - both + left + gauss - 0.5 * dim * np.log(2 * np.pi)
+        )
         return Components(constants, self.means, self.variances)
 
     @property
@@ -347,9 +349,13 @@ class Posterior:
         """The lower bound but for the entropy of the frames' posteriors and for constants."""
         dim = self.means.shape[1]
         wishart = self.freedom * (self._log_scale + 0.5 * dim * np.log(2))
-        wishart = wishart + gammaln(self._half_freedom).sum(axis=0)
+        wishart = wishart + scipy.special.gammaln(self._half_freedom).sum(axis=0)
         return float(
-            (wishart + betaln(*self.sticks) - 0.5 * dim * np.log(self.mean_precisions)).sum()
+            (
+                wishart
+                + scipy.special.betaln(*self.sticks)
+                - 0.5 * dim * np.log(self.mean_precisions)
+            ).sum()
         )
 
     @property

@@ -23,10 +23,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
+import scipy  # scipy.special is loaded where it is used
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -199,7 +199,9 @@ class UnitModel(ABC):
             InputError: the model has distances, not probabilities.
         """
         self.check_posteriors()
-        return ((name, softmax(-costs, axis=1)) for name, costs in self.costs(features))
+        return (
+            (name, scipy.special.softmax(-costs, axis=1)) for name, costs in self.costs(features)
+        )
 
     def check_posteriors(self) -> None:
         """Raise InputError unless the model has posteriors."""

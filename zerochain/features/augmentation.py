@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.fft import dct
 from torch import Generator, Tensor
 
 from zerochain.errors import InputError
@@ -24,6 +23,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.features.tone import KIND as TONE
 from zerochain.features.tone import n_tone
 from zerochain.features.vtln import warp_matrix
+from zerochain.modules.mel import cosines
 
 WARPED = frozenset({"mfcc", "log-mel", TONE})
 """Kinds of features whose frequencies are known, so that they can be warped."""
@@ -91,7 +91,7 @@ class Augmentation:
         offsets = np.zeros((2, made.dim + spared))
         shapes = np.stack([np.ones(made.n_mels), np.linspace(-0.5, 0.5, made.n_mels)])
         if made.kind == "mfcc":
-            offsets[:, : made.n_mfcc] = dct(shapes, norm="ortho")[:, : made.n_mfcc]
+            offsets[:, : made.n_mfcc] = shapes @ cosines(made.n_mels)[: made.n_mfcc].T
         else:
             offsets[:, : made.dim] = shapes
         return cls(

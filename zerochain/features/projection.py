@@ -179,11 +179,11 @@ def _means(frames: Matrix, groups: NDArray[np.int64]) -> Matrix:
 
 
 def _classes(frames: NDArray[np.float32], n_most: int) -> NDArray[np.int64]:
-    from sklearn.cluster import KMeans  # slow to import, rarely needed
-    from sklearn.exceptions import ConvergenceWarning
+    import sklearn.cluster  # slow to import, rarely needed
 
     n_classes = max(1, min(n_most, len(frames) // _FRAMES_PER_CLASS))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct frames than classes
-        labels = KMeans(n_classes, n_init=1, max_iter=30, random_state=0).fit_predict(frames)
+    with warnings.catch_warnings():  # of fewer distinct frames than classes
+        warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+        kmeans = sklearn.cluster.KMeans(n_classes, n_init=1, max_iter=30, random_state=0)
+        labels = kmeans.fit_predict(frames)
     return np.asarray(labels, np.int64)

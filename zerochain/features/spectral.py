@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.fft import dct
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
-from zerochain.modules.mel import mel_filters
+from zerochain.modules.mel import cosines, mel_filters
 
 _AMIN = 1e-10
 _TOP_DB = 80.0
@@ -138,8 +137,8 @@ class SpectralExtractor:
     @cached_property
     def _dct(self) -> Tensor:
         """Orthonormal DCT-II, (n_mels, n_mfcc)."""
-        matrix = dct(np.eye(self.options.n_mels), norm="ortho")[:, : self.options.n_mfcc]
-        return torch.from_numpy(matrix).to(self.device)
+        matrix = cosines(self.options.n_mels)[: self.options.n_mfcc].T
+        return torch.from_numpy(matrix.copy()).to(self.device)
 
 
 _BLOCK = 512  # frames: the window, spectrum and power of a block stay in the cache

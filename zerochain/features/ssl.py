@@ -229,7 +229,7 @@ def _config(folder: Path) -> Any:
             path=folder,
             remedy="pip install 'zerochain[ssl]'",
         )
-    from transformers import AutoConfig
+    from transformers import AutoConfig  # optional, and slow
 
     try:
         config = AutoConfig.from_pretrained(
@@ -292,7 +292,7 @@ def _normalises(folder: Path) -> bool:
 
 def _load(folder: Path, layer: int) -> Any:
     """The network up to a layer, in float32 and ready for inference."""
-    from transformers import AutoModel
+    from transformers import AutoModel  # optional, and slow
 
     _files(folder)
     try:
@@ -328,7 +328,7 @@ def _load(folder: Path, layer: int) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    from transformers.utils import logging
+    from transformers.utils import logging  # optional, and slow
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy.fft import dct
 
 from zerochain.audio import SAMPLE_RATE
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.features import Features
-from zerochain.modules.mel import mel_edges_hz
+from zerochain.modules.mel import cosines, mel_edges_hz
 from zerochain.progress import track
 
 Frames = NDArray[np.float32]
@@ -56,8 +55,8 @@ def warp_matrix(factor: float, options: SpectralOptions) -> NDArray[np.float32]:
     positions = np.interp(warped_hz(centres, factor), centres, bands)
     warp = np.maximum(0, 1 - np.abs(positions[:, None] - bands))
     if options.kind == "mfcc":
-        cosines = dct(np.eye(options.n_mels), norm="ortho", axis=0)[: options.n_mfcc]
-        warp = np.kron(np.eye(1 + options.n_deltas), cosines @ warp @ cosines.T)
+        cepstra = cosines(options.n_mels)[: options.n_mfcc]
+        warp = np.kron(np.eye(1 + options.n_deltas), cepstra @ warp @ cepstra.T)
     return np.ascontiguousarray(warp.T, np.float32)
 
 
@@ -83,12 +82,10 @@ class Reference:
     @classmethod
     def fit(cls, frames: Frames) -> Reference:
         """The mixture of frames (N, D), after a few rounds of EM."""
-        # Slow to import, and only a fit needs it.
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
+        import sklearn.mixture  # slow to import, and only a fit needs it
 
         frames = np.repeat(frames, 2, axis=0) if len(frames) == 1 else frames
-        mixture = GaussianMixture(
+        mixture = sklearn.mixture.GaussianMixture(
             max(1, min(_COMPONENTS, len(frames) // _FRAMES_PER_COMPONENT)),
             covariance_type="diag",
             reg_covar=1e-3,
@@ -97,7 +94,8 @@ class Reference:
             random_state=0,
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the next round goes on
+            # The next round goes on.
+            warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
             mixture.fit(frames.astype(np.float64))
         arrays = mixture.weights_, mixture.means_, mixture.covariances_
         return cls(*(np.asarray(array, np.float32) for array in arrays))

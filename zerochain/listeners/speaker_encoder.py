@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,15 +32,13 @@ from zerochain.formats.bundle import Bundled, timeless
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
 from zerochain.listeners.speaker_pieces import Division, Held, Piece, divide, trial_pieces
+from zerochain.metrics.speakers import Verification, verify
 from zerochain.modules.speaker_encoder import SpeakerClassifier, SpeakerNet, SpeakerNetConfig
 from zerochain.training.crops import Crops, like_lengths, padded
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish, fit
 from zerochain.training.task import Batch, Update
-
-if TYPE_CHECKING:
-    from zerochain.metrics.speakers import Verification
 
 SHORTEST_S = 0.5
 """Shorter recordings don't represent a voice."""
@@ -389,9 +387,6 @@ def _verified(
     encoder: SpeakerEncoder, features: Features, division: Division
 ) -> Verification | None:
     """The equal error rate on the test set; None if it is undefined."""
-    # Imported late, as it imports scipy, which encoding a recording doesn't need.
-    from zerochain.metrics.speakers import verify
-
     pieces = trial_pieces(division.test)
     speakers = sorted({piece.speaker for piece in pieces})
     if not 1 < len(speakers) < len(pieces):

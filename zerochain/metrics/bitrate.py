@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # scipy.sparse is loaded where it is used
 from numpy.typing import NDArray
-from scipy import sparse
 
 from zerochain.errors import InputError
 from zerochain.formats.arrays import Sequences
@@ -102,7 +102,7 @@ def unit_bitrates(
     if steps is not None:
         found, codes = _numbered(units)
         tables.append(histograms_of(codes, lengths, len(found)))
-    to_whole = sparse.diags_array(steps_of.astype(np.float64)) @ to_units
+    to_whole = scipy.sparse.diags_array(steps_of.astype(np.float64)) @ to_units
 
     def whole(drawn: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """The units of the file: without durations, one for each step of a segment."""
@@ -189,7 +189,7 @@ def histograms_of(
     lengths: NDArray[np.int64],
     n_codes: int,
     weights: NDArray[np.integer[Any]] | None = None,
-) -> sparse.csr_array:
+) -> scipy.sparse.csr_array:
     """Counts of symbols per utterance: (n, V).
 
     Args:
@@ -200,7 +200,7 @@ def histograms_of(
     values = np.ones(len(codes), np.int32) if weights is None else weights.astype(np.int32)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     index = np.int32 if len(codes) < 2**31 else np.int64
-    histograms = sparse.csr_array(
+    histograms = scipy.sparse.csr_array(
         (values, codes.astype(index), bounds.astype(index)), shape=(len(lengths), n_codes)
     )
     histograms.sum_duplicates()
@@ -208,7 +208,7 @@ def histograms_of(
 
 
 def _bitrates(
-    histograms: Sequence[sparse.csr_array],
+    histograms: Sequence[scipy.sparse.csr_array],
     seconds: NDArray[np.float64],
     codings: Sequence[Coding],
     seed: int,
@@ -222,7 +222,7 @@ def _bitrates(
         symbols = [one[0].sum(axis=1) for one in streams]
         return np.asarray(np.stack(symbols, axis=1) / sums[:, -1:] * np.stack(bits, axis=1))
 
-    tables = [*histograms, sparse.csr_array(seconds[:, None])]
+    tables = [*histograms, scipy.sparse.csr_array(seconds[:, None])]
     whole = np.concatenate([_column_sums(one) for one in tables])[None]
     values = rates(whole)[0]
     replicates = histogram_replicates(tables, rates, seed=seed) if len(seconds) > 1 else None
@@ -248,7 +248,7 @@ def _bitrates(
 
 def _timed_histograms(
     units: NDArray[np.int32], steps: NDArray[np.int32] | None, lengths: NDArray[np.int64]
-) -> tuple[sparse.csr_array, NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[scipy.sparse.csr_array, NDArray[np.int64], NDArray[np.int64]]:
     """Counts of segments, units with their durations in steps, per utterance.
 
     In blocks of utterances, and each block twice (to collect the symbols, then to count them): the
@@ -283,7 +283,7 @@ def _timed_histograms(
         counts[end : end + some.nnz], columns[end : end + some.nnz] = some.data, some.indices
         ends.append((some.indptr[1:] + end).astype(index))
     end = int(ends[-1][-1])
-    histograms = sparse.csr_array(
+    histograms = scipy.sparse.csr_array(
         (counts[:end], columns[:end], np.concatenate(ends)), shape=(len(lengths), len(keys))
     )
     return histograms, keys >> 32, keys & (2**32 - 1)
@@ -355,7 +355,7 @@ def _seconds(symbols: Mapping[str, Sized], durations_s: Mapping[str, float]) -> 
     return seconds
 
 
-def _column_sums(table: sparse.csr_array) -> NDArray[np.float64]:
+def _column_sums(table: scipy.sparse.csr_array) -> NDArray[np.float64]:
     """Sums over utterances (V,), in blocks, since scipy copies what it sums."""
     total = np.zeros(table.shape[1])
     for first in range(0, table.shape[0], _ROWS_AT_ONCE):
@@ -363,10 +363,10 @@ def _column_sums(table: sparse.csr_array) -> NDArray[np.float64]:
     return total
 
 
-def _sums_by(groups: NDArray[np.int64]) -> sparse.csr_array:
+def _sums_by(groups: NDArray[np.int64]) -> scipy.sparse.csr_array:
     """The matrix (V, groups) by which counts (R, V) are multiplied to sum those of a group (V,)."""
     found, group = np.unique(groups, return_inverse=True)
     ones = np.ones(len(groups))
-    return sparse.csr_array(
+    return scipy.sparse.csr_array(
         (ones, (np.arange(len(groups)), group.ravel())), shape=(len(groups), len(found))
     )

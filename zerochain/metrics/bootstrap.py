@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # scipy.sparse is loaded where it is used
 from numpy.typing import NDArray
-from scipy import sparse
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,7 +41,7 @@ def resample_weights(n: int, rng: np.random.Generator, replicates: int = REPLICA
 
 
 def histogram_interval(
-    histograms: sparse.csr_array,
+    histograms: scipy.sparse.csr_array,
     statistic: Callable[[Doubles], Doubles],
     value: float,
     *,
@@ -64,7 +64,7 @@ def histogram_interval(
 
 
 def histogram_replicates(
-    histograms: sparse.csr_array | Sequence[sparse.csr_array],
+    histograms: scipy.sparse.csr_array | Sequence[scipy.sparse.csr_array],
     statistic: Callable[[Doubles], Doubles],
     *,
     seed: int = 0,
@@ -76,7 +76,7 @@ def histogram_replicates(
             whose columns are joined.
         statistic: summed histograms (R, V) → (R, …).
     """
-    tables = [histograms] if isinstance(histograms, sparse.csr_array) else list(histograms)
+    tables = [histograms] if isinstance(histograms, scipy.sparse.csr_array) else list(histograms)
     n = tables[0].shape[0]
     ends = np.cumsum([table.shape[1] for table in tables]).tolist()
     rng = np.random.default_rng(seed)
@@ -291,5 +291,5 @@ def _collapsed(scores: Doubles, steps: list[_Level], weights: Mapping[str, Doubl
     return np.asarray(values[0])
 
 
-def _summed(values: NDArray[np.generic], rows: Ints, columns: Ints) -> sparse.csr_array:
-    return sparse.csr_array((values.astype(np.float64), (rows, columns)))
+def _summed(values: NDArray[np.generic], rows: Ints, columns: Ints) -> scipy.sparse.csr_array:
+    return scipy.sparse.csr_array((values.astype(np.float64), (rows, columns)))

@@ -176,12 +176,14 @@ def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
 
 
 def _predicted(vectors: Doubles, labels: NDArray[np.str_], n_folds: int, seed: int) -> NDArray[Any]:
-    # Late: scikit-learn takes over a second to load, and verification does without it.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    # Late: scikit-learn takes over a second to load, and verification does without it. Linear
+    # models import the rest of what is used here.
+    import sklearn.linear_model
+    import sklearn.pipeline
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    return np.asarray(cross_val_predict(probe, vectors, labels, cv=folds))
+    probe = sklearn.pipeline.make_pipeline(
+        sklearn.preprocessing.StandardScaler(),
+        sklearn.linear_model.LogisticRegression(max_iter=1000),
+    )
+    folds = sklearn.model_selection.StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    return np.asarray(sklearn.model_selection.cross_val_predict(probe, vectors, labels, cv=folds))

@@ -6,6 +6,8 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
+import torch
+
 from zerochain.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ def resolve_device(name: str) -> str:
     Raises:
         InputError: "cuda" was asked for and there is none.
     """
-    import torch
-
     available = torch.cuda.is_available()
     if name == "auto":
         return "cuda" if available else "cpu"
@@ -36,8 +36,6 @@ def resolve_device(name: str) -> str:
 
 def described(device: str) -> str:
     """ "cpu" or "cuda" described for users: "CPU, 2 threads", "NVIDIA H100, 2 processes"."""
-    import torch
-
     parts = [str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"]
     if device != "cuda":
         parts.append(counted(torch.get_num_threads(), "thread"))
@@ -75,15 +73,14 @@ def accelerator_of(device: str, precision: str) -> Accelerator:
     Raises:
         InputError: fp16 without a GPU.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+    import accelerate  # half a second, which only training needs
 
     check_precision(device, precision)
     # Its state is global to the process, and an earlier training may have used another device.
-    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
     if n_processes() > 1:
         _join_others(device)
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+    return accelerate.Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 
 def _join_others(device: str) -> None:
@@ -92,6 +89,7 @@ def _join_others(device: str) -> None:
     Without it, keys that an earlier training left in the common store would be mistaken for
     those of this one.
     """
+    # Late: builds of torch may lack it.
     from torch.distributed.distributed_c10d import PrefixStore, init_process_group
     from torch.distributed.rendezvous import rendezvous
 

@@ -29,7 +29,7 @@ def write_log(folder: Path, history: list[Row], tensorboard: bool = False) -> No
         writer.writeheader()
         writer.writerows(history)
     if tensorboard:
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter  # optional
 
         with SummaryWriter(str(folder / "tensorboard")) as board:
             for name, value in history[-1].items():

@@ -148,10 +148,8 @@ class TrainingState:
         """The main process's loss, so that all processes stop at the same step."""
         if self.accelerator.num_processes == 1:
             return loss
-        from accelerate.utils import broadcast
-
         mine = torch.tensor(loss, dtype=torch.float32, device=self.accelerator.device)
-        return float(broadcast(mine))
+        return float(_of_main_process(mine))
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs to continue as if training had never stopped."""
@@ -206,11 +204,9 @@ class TrainingState:
         """Take the main process's weights: batch normalisation's means differ by process."""
         if self.accelerator.num_processes == 1:
             return
-        from accelerate.utils import broadcast
-
         device = self.accelerator.device
         mine = {name: w.to(device).contiguous() for name, w in self.best_weights.items()}
-        self.best_weights = _on_cpu(broadcast(mine))
+        self.best_weights = _on_cpu(_of_main_process(mine))
 
     @property
     def _scaler(self) -> Any:
@@ -230,6 +226,13 @@ def _ema(decay: float) -> Any:
         get_ema_multi_avg_fn(step_decay)(averaged, current, n)  # type: ignore[no-untyped-call]
 
     return average
+
+
+def _of_main_process(mine: Any) -> Any:
+    """The main process's tensor, or dictionary of tensors, in every process."""
+    import accelerate.utils  # loaded by the accelerator; what doesn't train does without
+
+    return accelerate.utils.broadcast(mine)
 
 
 def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

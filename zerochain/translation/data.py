@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # scipy.sparse is loaded where it is used
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
@@ -209,8 +208,8 @@ def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[P
     names = [name for pair in pairs for name in (f"> {pair.names[0]}", f"< {pair.names[1]}")]
     _, codes = np.unique(names, return_inverse=True)
     ones, size = np.ones(len(pairs)), int(codes.max()) + 1
-    graph = coo_matrix((ones, (codes[::2], codes[1::2])), shape=(size, size))
-    n_groups, group = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_matrix((ones, (codes[::2], codes[1::2])), shape=(size, size))
+    n_groups, group = scipy.sparse.csgraph.connected_components(graph, directed=False)
     if n_groups < 2:
         what = counted(len(pairs), "pair")
         raise InputError(
