@@ -283,7 +283,7 @@ class MixtureUnits(UnitModel):
             return []
         return [
             "fMLLR makes speakers alike, and there is one only: expect nothing of it; fix: import "
-            "the corpus with its speakers (--speaker-from), or use --adapt none"
+            "the corpus with its speakers, or leave adaptation out"
         ]
 
     def _settings(self) -> Mapping[str, Any]:

@@ -163,7 +163,12 @@ def unknown_speakers(features: Features, known: Container[str]) -> dict[str, lis
 
 
 def default_normalisation(features: Features) -> NormalisationKind:
-    """Per speaker where every utterance's speaker is known, else per utterance."""
+    """Per speaker where every utterance's speaker is known, else per utterance.
+
+    Adapted features are normalised already.
+    """
+    if features.extractor == "adapted":
+        return "none"
     return "utterance" if None in features.speakers.values() else "speaker"
 
 
