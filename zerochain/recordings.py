@@ -20,9 +20,15 @@ from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.measuring import of_channels
 from zerochain.corpora.sounds import channel_of
 from zerochain.discovery.model import UnitModel
-from zerochain.discovery.stage import encode, load_unit_model, needed_options
+from zerochain.discovery.stage import (
+    Needed,
+    encode,
+    features_in_memory,
+    load_unit_model,
+    needed_options,
+)
 from zerochain.errors import InputError, listed
-from zerochain.features.extraction import Options, extracted_from, options_of
+from zerochain.features.extraction import options_of
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import bundle_id
@@ -309,8 +315,8 @@ def _encoded(model: UnitModel, folder: Path, wave: audio.Waveform, device: str) 
     return model.encode(_features(wave, options, device))
 
 
-def _features(wave: audio.Waveform, options: Options, device: str) -> Features:
-    return extracted_from({_NAME: wave}, options, speakers={_NAME: _NAME}, device=device)
+def _features(wave: audio.Waveform, options: Needed, device: str) -> Features:
+    return features_in_memory({_NAME: wave}, options, speakers={_NAME: _NAME}, device=device)
 
 
 def _pitch(wave: audio.Waveform) -> Pitch:

@@ -205,6 +205,7 @@ def test_phones_are_learned() -> None:
         {"options": FrontEndOptions(warp=True)},
         {"masked": 0.3, "mask_span": 4, "loss_on": "masked"},
         {"teacher": "gmm", "masked": 0.3, "encoder": "convnext", "units": "classes"},
+        {"teacher": "fmllr", "units": "classes"},
         {"options": FrontEndOptions(speaker_attenuation=4)},
     ],
 )

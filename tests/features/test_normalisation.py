@@ -1,11 +1,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.errors import InputError
 from zerochain.features.normalisation import (
     Moments,
     Normalisation,
@@ -56,9 +54,21 @@ def test_each_kind_takes_its_moments_out() -> None:
 
 def test_a_speaker_met_at_the_fit_keeps_the_moments_of_the_fit() -> None:
     fitted = Normalisation.fit("speaker", features({"u1": "ana"}, seed=1))
-    later = fitted.covering(features({"x": "ana", "y": "new"}, seed=2))
-    assert later.moments["ana"] is fitted.moments["ana"]
-    assert set(later.moments) == {"ana", "new"}
+    more = features({"x": "ana", "y": "new", "z": "new"}, seed=2)
+    for pool, names in ((True, {"ana", "new"}), (False, {"ana"})):
+        later = fitted.covering(more, pool=pool)
+        assert later.moments["ana"] is fitted.moments["ana"]
+        assert set(later.moments) == names
+
+
+def test_an_utterance_of_an_unknown_speaker_is_normalised_by_itself_or_pooled() -> None:
+    fitted = Normalisation.fit("speaker", features({"u1": "ana"}, seed=1))
+    more = features({"x": "new", "y": "new"}, seed=2)
+    for pool, ids in ((False, ["x"]), (True, ["x", "y"])):
+        done = fitted.covering(more, pool=pool)
+        frames = np.concatenate([done(more[name], "new") for name in ids])
+        np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-3)
 
 
 def test_the_same_name_in_another_corpus_is_another_speaker() -> None:
@@ -66,12 +76,6 @@ def test_the_same_name_in_another_corpus_is_another_speaker() -> None:
     theirs = replace(theirs, corpus_id="another")
     done = Normalisation.fit("speaker", mine).covering(theirs)(theirs["x"], "1")
     np.testing.assert_allclose(done.mean(axis=0), 0, atol=1e-4)
-
-
-def test_an_unknown_speaker_is_refused_until_covered() -> None:
-    fitted = Normalisation.fit("speaker", features({"u1": "ana"}))
-    with pytest.raises(InputError, match="covering"):
-        fitted(np.ones((3, 4), np.float32), "unknown")
 
 
 def test_constant_features_become_zero() -> None:

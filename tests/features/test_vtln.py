@@ -52,11 +52,16 @@ def test_the_factors_of_vocal_tracts_are_found(fitted: Vtln) -> None:
 
 def test_speakers_never_met_are_warped_from_their_own_recordings(fitted: Vtln) -> None:
     later = replace(spoken({"new": 1.1, "ana": 0.9}, seed=5), corpus_id="another")
-    covering = fitted.covering(later)
+    covering = fitted.covering(later, pool=True)
     assert covering.factors["new"] == pytest.approx(fitted.factors["ana"], abs=0.021)
     assert covering.factors["ana"] == pytest.approx(fitted.factors["béa"], abs=0.041)
-    same = fitted.covering(replace(later, corpus_id="c"))
+    same = fitted.covering(replace(later, corpus_id="c"), pool=True)
     assert same.factors == {**fitted.factors, "new": covering.factors["new"]}
+    alone = fitted.covering(replace(later, corpus_id="c"))
+    assert alone.factors == fitted.factors
+    assert set(alone.own) == {name for name in later.ids if name.startswith("new")}
+    one = later.restrict(["new1"])
+    assert fitted.covering(one).own["new1"] == alone.own["new1"]
 
 
 def test_an_utterance_of_an_unknown_speaker_is_warped_by_itself(fitted: Vtln) -> None:

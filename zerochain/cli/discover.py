@@ -19,7 +19,7 @@ from zerochain.cli.common import (
     seed_option,
     split_option,
 )
-from zerochain.cli.extract import feature_source, layer_option
+from zerochain.cli.extract import feature_source, layer_option, pool_option
 from zerochain.cli.options import options_of, running_options
 from zerochain.discovery import cpc, self_training
 from zerochain.discovery import vqvae as vq
@@ -133,6 +133,7 @@ def kmeans(device: str, **values: Any) -> None:
 @click.command(
     cls=Command,
     example="zerochain discover gmm corpora/mine --units 256 --out models/gmm256\n"
+    "zerochain discover gmm corpora/mine --adapt fmllr --out models/fmllr\n"
     "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/",
 )
 @discovery_options(GMMUnits)
@@ -210,7 +211,8 @@ def selftrain(**values: Any) -> None:
     cls=Command,
     example="zerochain encode models/km256 corpora/mine --split test --out units.parquet\n"
     "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/\n"
-    "zerochain encode models/km256 corpora/mine --latents --out latents/",
+    "zerochain encode models/km256 corpora/mine --latents --out latents/\n"
+    "zerochain encode models/gmm256 corpora/mine --pool-speakers --out units.parquet",
 )
 @click.argument("model", type=FOLDER)
 @click.argument("corpus", type=FOLDER)
@@ -226,6 +228,7 @@ def selftrain(**values: Any) -> None:
     help="Write the vectors that are quantised to units, as a features folder.",
 )
 @options_of(SegmentationOptions, into="segmentation")
+@pool_option
 @split_option
 @out_option("the unit file, or the folder of posteriors or latents", PATH)
 @device_option
@@ -242,6 +245,10 @@ def encode(
 ) -> None:
     """Turn the recordings of a CORPUS into units of a unit MODEL.
 
+    A speaker that the model was not fitted on is normalised (with --warp or --adapt also warped and
+    adapted) by each utterance alone, so that a recording gets the same units in any company;
+    --pool-speakers measures each speaker on all its recordings in CORPUS.
+
     With a penalty, the model's own or one given here, units are segments with durations.
     Posteriors are scored by 'zerochain score abx FOLDER --distance kl', latents without it.
     """
@@ -253,12 +260,19 @@ def encode(
     if (posteriors or latents) and segmentation != SegmentationOptions():
         raise click.BadParameter("--posteriors and --latents are of every step, not of segments")
     if posteriors or latents:
-        what = encode_frames("latents" if latents else "posteriors", model, corpus, out, **common)
+        what = encode_frames(
+            "latents" if latents else "posteriors",
+            model,
+            corpus,
+            out,
+            notice=click.echo,
+            **common,
+        )
         click.echo(f"{out}: {len(what)} utterances, {len(what.frames)} × {what.dim}")
         return
     if out.is_dir():
         raise click.BadParameter(f"{out} is a directory", param_hint="--out")
-    made = encode_corpus(model, corpus, out, segmentation=segmentation, **common)
+    made = encode_corpus(model, corpus, out, segmentation=segmentation, notice=click.echo, **common)
     n_units = sum(len(units) for units in made.units.values())
     are = f"units of {made.step_ms:g} ms" if made.durations is None else "segments"
     click.echo(f"{out}: {len(made.units)} utterances, {n_units} {are}")

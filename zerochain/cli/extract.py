@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from zerochain.cli.common import FOLDER, Command, checked, device_option, jobs_option, out_option
+from zerochain.discovery.stage import adapt as adapt_features
+from zerochain.discovery.stage import fuse_posteriors
 from zerochain.features.extraction import Options
 from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
@@ -17,6 +20,7 @@ from zerochain.features.ssl import SslOptions, is_checkpoint
 from zerochain.features.tone import KIND as TONE
 from zerochain.features.tone import ToneOptions
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.features import Features
 from zerochain.training.device import resolve_device
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +34,16 @@ def layer_option(function: F) -> F:
         "--layer",
         type=click.IntRange(min=0),
         help="If --features is a checkpoint: the Transformer block whose output is used.",
+    )(function)
+
+
+def pool_option(function: F) -> F:
+    """`--pool-speakers` of what encodes with a unit model."""
+    return click.option(
+        "--pool-speakers",
+        is_flag=True,
+        help="Normalise and adapt a speaker that the model was not fitted on by all its recordings "
+        "here, instead of each utterance by itself: more speech, but other recordings change it.",
     )(function)
 
 
@@ -62,7 +76,10 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     example="zerochain extract corpora/mine --features mfcc --out feats/\n"
     "zerochain extract corpora/mine --features f0 --out f0/\n"
     "zerochain extract corpora/mine --features mfcc+tone --tone-weight 2 --out feats/\n"
-    "zerochain extract corpora/mine --features hubert-base/ --layer 6 --out feats/",
+    "zerochain extract corpora/mine --features hubert-base/ --layer 6 --out feats/\n"
+    "zerochain extract corpora/mine --adapt models/fmllr --out adapted/\n"
+    "zerochain extract corpora/mine --posteriors models/gmm256 --posteriors models/fmllr "
+    "--out fused/",
 )
 @click.argument("corpus", type=FOLDER)
 @click.option(
@@ -70,8 +87,25 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     default="mfcc",
     show_default=True,
     metavar="mfcc|log-mel|f0|mfcc+tone|CHECKPOINT",
-    help="What to extract; CHECKPOINT is the folder of a HuBERT, WavLM or wav2vec 2.0 model.",
+    help="What to extract; CHECKPOINT is the folder of a HuBERT, WavLM or wav2vec 2.0 model. With "
+    "--adapt or --posteriors: a features folder of the corpus, which the models can use.",
 )
+@click.option(
+    "--adapt",
+    type=FOLDER,
+    metavar="MODEL",
+    help="Extract features as this unit model (discover gmm --adapt) adapts them to speakers, for "
+    "any other method.",
+)
+@click.option(
+    "--posteriors",
+    type=FOLDER,
+    multiple=True,
+    metavar="MODEL",
+    help="Extract the posteriors of this unit model. Can be repeated: the models' posteriors are "
+    "fused, side by side with equal weights.",
+)
+@pool_option
 @layer_option
 @click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
 @click.option("--step-ms", type=float, help="From frame to frame, in ms.  [default: 10; f0: 5]")
@@ -92,6 +126,9 @@ def extract(
     step_ms: float | None,
     window_ms: float | None,
     tone_weight: float | None,
+    adapt: Path | None,
+    posteriors: tuple[Path, ...],
+    pool_speakers: bool,
     out: Path,
     device: str,
     jobs: int | None,
@@ -101,8 +138,26 @@ def extract(
     F0 is in Hz, 0 where speech is unvoiced. mfcc+tone adds the height of F0 relative to the speech
     around it, for tone languages. Other stages extract what they need by themselves; a
     folder saves doing it twice.
+
+    --adapt gives the features that a speaker-adaptive unit model clusters, --posteriors the
+    probabilities of its units.
     """
     given = {"n_mels": n_mels, "step_ms": step_ms, "window_ms": window_ms}
+    if adapt is not None or posteriors:
+        made = _by_models(
+            corpus,
+            out,
+            adapt,
+            posteriors,
+            pool_speakers=pool_speakers,
+            device=resolve_device(device),
+            jobs=jobs,
+            unfit={**given, "tone_weight": tone_weight, "layer": layer},
+        )
+        click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+        return
+    if pool_speakers:
+        raise click.BadParameter("--pool-speakers only applies to --adapt and --posteriors")
     options = _options(features, layer, **given)
     if tone_weight is not None:
         if not isinstance(options, ToneOptions):
@@ -112,6 +167,40 @@ def extract(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
     )
     click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+
+
+def _by_models(
+    corpus: Path,
+    out: Path,
+    adapt: Path | None,
+    posteriors: tuple[Path, ...],
+    *,
+    unfit: Mapping[str, Any],
+    **common: Any,
+) -> Features:
+    """Adapted features or posteriors, of what the models need or of a features folder."""
+    if adapt is not None and posteriors:
+        raise click.BadParameter(
+            "--adapt and --posteriors exclude each other: each is a folder of its own"
+        )
+    flag = "--adapt" if adapt is not None else "--posteriors"
+    for name, value in unfit.items():
+        if value is not None:
+            raise click.BadParameter(f"--{name.replace('_', '-')} does not apply to {flag}")
+    context = click.get_current_context()
+    folder = None
+    if context.get_parameter_source("features") is not ParameterSource.DEFAULT:
+        source = feature_source(context.params["features"], None)
+        if not isinstance(source, Path):
+            raise click.BadParameter(
+                f"with {flag}, --features is a features folder: what is extracted depends on the "
+                "model"
+            )
+        folder = source
+    common = {**common, "features": folder, "notice": click.echo}
+    if adapt is not None:
+        return adapt_features(adapt, corpus, out, **common)
+    return fuse_posteriors(posteriors, corpus, out, **common)
 
 
 def _options(features: str, layer: int | None, **given: float | None) -> Options:

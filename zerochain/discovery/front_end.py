@@ -1,10 +1,13 @@
 """The front end of a unit model: features of recordings → frames that are clustered.
 
 In this order, each step optional: vocal-tract-length normalisation (VTLN), mean and variance
-normalisation, context (neighbouring frames stacked, then principal components), attenuation of
-directions in which speakers differ, and averaging over the stride. A front end is fitted once with
-its unit model and saved with it. `sample_frames` are the frames that a model is fitted on, in
-memory or, where they are many, on the disk.
+normalisation, context (neighbouring frames stacked, then principal components or discriminants),
+attenuation of directions in which speakers differ, an affine transform for each speaker (fMLLR),
+and averaging over the stride. A front end is fitted once with its unit model and saved with it,
+with what it measured of each speaker. Speakers it was not fitted on are measured when they are
+encoded: each utterance by itself, so that it gets the same units whatever else is encoded.
+`sample_frames` are the frames that a model is fitted on, in memory or, where they are many, on the
+disk.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ from pydantic import Field, field_validator
 
 from zerochain.config import Config
 from zerochain.errors import InputError, counted
+from zerochain.features.adaptation import Adaptation
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.normalisation import (
     Moments,
     Normalisation,
     NormalisationKind,
     default_normalisation,
+    unknown_speakers,
 )
 from zerochain.features.projection import Projection, attenuation
 from zerochain.features.tone import n_tone
@@ -90,6 +95,9 @@ class FrontEnd:
     vtln: Vtln | None = None
     speaker_attenuation: float = 0.0
     """What the projection holds of it, as the options name it."""
+    is_discriminant: bool = False
+    """Whether the projection ends in LDA and MLLT."""
+    adaptation: Adaptation | None = None
 
     @classmethod
     def fit(cls, features: Features, stride: int, options: FrontEndOptions) -> FrontEnd:
@@ -134,8 +142,12 @@ class FrontEnd:
             self, projection=projection.followed_by(matrix), speaker_attenuation=strength
         )
 
-    def covering(self, features: Features) -> FrontEnd:
+    def covering(self, features: Features, *, pool: bool = False) -> FrontEnd:
         """This front end, ready for features that may have speakers it was not fitted on.
+
+        Args:
+            pool: measure each unknown speaker on all its utterances here, instead of each
+                utterance by itself.
 
         Raises:
             InputError: the features are of another extractor or other options.
@@ -149,15 +161,75 @@ class FrontEnd:
                 cause="they were extracted with other options",
                 remedy="use features=None, and the model extracts what it needs",
             )
-        vtln = None if self.vtln is None else self.vtln.covering(features)
+        vtln = None if self.vtln is None else self.vtln.covering(features, pool=pool)
         warped = features if vtln is None else vtln.view(features)
-        return replace(self, vtln=vtln, normalisation=self.normalisation.covering(warped))
+        normalisation = self.normalisation.covering(warped, pool=pool)
+        covering = replace(self, vtln=vtln, normalisation=normalisation)
+        if self.adaptation is None:
+            return covering
+        adaptation = self.adaptation.covering(
+            features, lambda name: covering.evidence(features, name), pool=pool
+        )
+        return replace(covering, adaptation=adaptation)
+
+    def rests_on(self, features: Features, *, pool: bool = False) -> str | None:
+        """On how much speech unknown speakers are measured, in words for people.
+
+        None where all are known, or nothing depends on the speaker.
+
+        Args:
+            pool: as `covering` was called.
+        """
+        parts = {
+            "warped": self.vtln is not None,
+            "normalised": self.normalisation.kind == "speaker",
+            "adapted": self.adaptation is not None,
+        }
+        steps = [name for name, is_done in parts.items() if is_done]
+        same_corpus = features.corpus_id == self.normalisation.corpus_id
+        known = set(self._speakers) if same_corpus else set()
+        unknown = unknown_speakers(features, known)
+        nameless = [name for name in features.ids if features.speakers[name] is None]
+        if not steps or not (unknown or nameless):
+            return None
+        names = [name for ids in unknown.values() for name in ids]
+        groups = list(unknown.values()) if pool else [[name] for name in names]
+        groups += [[name] for name in nameless]
+        lengths = [sum(features.index[name][1] for name in ids) for ids in groups]
+        seconds = np.sort(lengths) * self.step_ms / 1000
+        who = [counted(len(unknown), "speaker") + " unknown to the model"] if unknown else []
+        who += [counted(len(nameless), "utterance") + " without a speaker"] if nameless else []
+        how = "all recordings here of a speaker together" if pool else "each recording by itself"
+        return (
+            f"{' and '.join(who)}: {how} {' and '.join(steps)}, on {seconds[0]:.1f} to "
+            f"{seconds[-1]:.1f} s of speech (median {np.median(seconds):.1f} s)"
+        )
+
+    @property
+    def _speakers(self) -> list[str]:
+        """The speakers that were measured at the fit."""
+        if self.normalisation.kind == "speaker":
+            return self.normalisation.names
+        if self.adaptation is not None:
+            return self.adaptation.names
+        return [] if self.vtln is None else self.vtln.names
 
     def __call__(self, features: Features, name: str) -> NDArray[np.float32]:
         """One utterance, prepared and averaged over the stride."""
         return average(self.prepared(features, name), self.stride)
 
     def prepared(self, features: Features, name: str) -> NDArray[np.float32]:
+        """One utterance warped, normalised, projected and adapted, frame by frame: (T, D')."""
+        frames = self.unadapted(features, name)
+        if self.adaptation is None:
+            return frames
+        return self.adaptation(frames, features.speakers[name], average(frames, self.stride))
+
+    def evidence(self, features: Features, name: str) -> NDArray[np.float32]:
+        """What the utterance's transform is estimated on: averaged over the stride, unadapted."""
+        return average(self.unadapted(features, name), self.stride)
+
+    def unadapted(self, features: Features, name: str) -> NDArray[np.float32]:
         """One utterance warped, normalised and projected, frame by frame: (T, D')."""
         frames, speaker = features[name], features.speakers[name]
         if self.vtln is not None:
@@ -175,7 +247,7 @@ class FrontEnd:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Its arrays, for a bundle."""
-        parts = (self.vtln, self.normalisation, self.projection)
+        parts = (self.vtln, self.normalisation, self.projection, self.adaptation)
         return {n: t for part in parts if part is not None for n, t in part.tensors().items()}
 
     def check(self, n_out: int) -> None:
@@ -200,6 +272,8 @@ class FrontEnd:
             given = n_in
         if len(n_in) > 1 or (given and given != {n_out}):
             raise ValueError(f"its parts are of {sorted(n_in)} and {sorted(given)} dimensions")
+        if self.adaptation is not None:
+            self.adaptation.check(n_out)
 
     @property
     def unit_step_ms(self) -> float:
@@ -211,10 +285,14 @@ class FrontEnd:
         """It in a few words for people."""
         words = [self.extractor, *(["warp"] if self.vtln else [])]
         words.append(f"norm={self.normalisation.kind}")
-        if self.projection is not None and not self.projection.keeps_frames:
-            words.append(f"±{self.projection.context}→{self.projection.matrix.shape[1]}")
+        shown = self.is_discriminant or not (self.projection and self.projection.keeps_frames)
+        if self.projection is not None and shown:
+            lda = "lda " if self.is_discriminant else ""
+            words.append(f"{lda}±{self.projection.context}→{self.projection.matrix.shape[1]}")
         if self.speaker_attenuation:
             words.append(f"attenuation={self.speaker_attenuation:g}")
+        if self.adaptation is not None:
+            words.append("fmllr")
         return " ".join(words)
 
     def config(self) -> dict[str, Any]:
@@ -230,6 +308,8 @@ class FrontEnd:
             "warp_of": None if self.vtln is None else self.vtln.names,
             "context": 0 if self.projection is None else self.projection.context,
             "speaker_attenuation": self.speaker_attenuation,
+            "lda": self.is_discriminant,
+            "adaptation": None if self.adaptation is None else self.adaptation.config(),
         }
 
     @classmethod
@@ -238,6 +318,7 @@ class FrontEnd:
     ) -> FrontEnd:
         """The inverse of `config` and `tensors`."""
         names, corpus_id = config["warp_of"], config["normalisation_corpus"]
+        adaptation = config.get("adaptation")  # older bundles have neither it nor "lda"
         return cls(
             extractor=config["extractor"],
             options=config["options"],
@@ -255,6 +336,10 @@ class FrontEnd:
             if names is None
             else Vtln.from_tensors(config["options"], names, tensors, corpus_id),
             speaker_attenuation=config["speaker_attenuation"],
+            is_discriminant=config.get("lda", False),
+            adaptation=None
+            if adaptation is None
+            else Adaptation.from_tensors(adaptation, tensors, corpus_id),
         )
 
 

@@ -3,15 +3,16 @@
 Components have diagonal covariances and start from K-Means. A GMM fits them by maximum likelihood
 (EM; Dempster, Laird and Rubin 1977). A DPGMM (Chen et al. 2015, at ZeroSpeech 2015)
 fits a Dirichlet-process mixture by variational inference (Blei and Jordan 2006), which uses as
-many of the K components as the speech needs. Both are scikit-learn's models; `em.py` computes them
+many of the K components as the speech needs. `adapt` makes the front end adapt to speakers
+(`adaptive.py`). Both are scikit-learn's models; `em.py` computes them
 in chunks. Log-probabilities are natural: nats.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from zerochain.config import Config
+from zerochain.discovery.adaptive import AdaptiveConfig, Transforms, with_fmllr, with_lda
 from zerochain.discovery.em import (
     Components,
     Doubles,
@@ -29,11 +30,14 @@ from zerochain.discovery.em import (
     assign,
     clusters,
     em,
+    expectation,
     log_probabilities,
 )
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough, sample_frames
 from zerochain.discovery.kmeans import initial_centroids, lloyd, points_of
 from zerochain.discovery.model import Frames, UnitModel, one_thread
+from zerochain.errors import counted
+from zerochain.features.fmllr import Target
 from zerochain.features.normalisation import Moments
 from zerochain.formats.features import Features
 from zerochain.training.run import Running
@@ -41,10 +45,11 @@ from zerochain.training.run import Running
 USED_WEIGHT = 1e-4
 """A component is used if its weight is above it: a frame in ten thousand."""
 _START_ROUNDS = 10  # of K-Means over all frames: more of them don't raise where EM ends
+_WARM_ROUNDS = 20  # of EM, between one transform and the next
 _BLOCK = 65_536  # frames that moments are taken of at a time
 
 
-class MixtureConfig(Config):
+class MixtureConfig(AdaptiveConfig):
     """How a mixture is fitted."""
 
     max_frames: int = Field(1_000_000, ge=1)
@@ -84,6 +89,10 @@ class Outcome:
     n_owning: int
     """Components that are the most probable of at least one frame."""
     variance_floor: float
+    n_transforms: int = 0
+    """fMLLR transforms of the speech of the fit: of speakers, and of utterances without one."""
+    n_full: int = 0
+    """Those that aren't just a bias and a scale."""
 
 
 class MixtureUnits(UnitModel):
@@ -127,29 +136,78 @@ class MixtureUnits(UnitModel):
         """The M-step for frames of these moments."""
 
     def _fit(self, features: Features, running: Running) -> None:
+        self.config.check(self.options)
         with one_thread():
             front_end = FrontEnd.fit(features, self.stride, self.options)
-            frames = sample_frames(features, front_end, self.config.max_frames, self.seed)
+            frames = self._sample(features, front_end)
         check_enough(len(frames), self.n_units, features, self.stride)
-        self._fit_components(frames)
-        self.front_end = front_end
-
-    def _fit_components(self, frames: Frames) -> None:
-        config = self.config
-        moments = Moments.of(frames[i : i + _BLOCK] for i in range(0, len(frames), _BLOCK))
         centroids, _, _ = lloyd(
             points_of(frames, self.device),
             initial_centroids(frames, self.n_units, self.seed, self.device),
             max_iterations=_START_ROUNDS,
-            tolerance=config.tolerance,
+            tolerance=self.config.tolerance,
         )
+        self._fit_components(frames, centroids)
+        self.front_end = front_end
+        for _ in range(self.config.adapt_rounds if self.config.adapt != "none" else 0):
+            self._adapt(front_end, features)
+        if self.config.uses_fmllr:  # as unknown speakers are: towards the mixture that they meet
+            self._move(features)
+            found = Transforms.of(self._fitted, features)
+            self.outcome = replace(self.outcome, n_transforms=found.n, n_full=found.n_full)
+
+    def _adapt(self, plain: FrontEnd, features: Features) -> None:
+        """A round: transforms by the mixture as it is, and a mixture of what they give."""
+        if self.config.uses_lda:
+            labels = dict(self._labels(features))
+            with one_thread():
+                found = with_lda(plain, features, labels.__getitem__, self.n_units, self.config)
+                self.front_end = found.front_end
+                frames = self._sample(features, self.front_end)
+            self._fit_components(frames, found.means, warm=self.config.uses_fmllr)
+        if self.config.uses_fmllr:
+            self._move(features)
+            frames = self._sample(features, self._fitted)
+            self._fit_components(frames, self.components)
+
+    def _move(self, features: Features) -> None:
+        """Give speakers transforms towards the mixture as it is."""
+        assert self.codebook is not None
+        target = Target(self.constants, self.codebook, self.variances)
+        with one_thread():
+            self.front_end = with_fmllr(self._fitted, features, target, self.config)
+
+    def _labels(self, features: Features) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Ids of utterances, and the unit of each of their frames, (T,)."""
+        for name, costs in self.costs(features):
+            n_frames = features.index[name][1]
+            yield name, np.repeat(costs.argmin(axis=1), self.stride)[:n_frames]
+
+    def _sample(self, features: Features, front_end: FrontEnd) -> Frames:
+        return sample_frames(features, front_end, self.config.max_frames, self.seed)
+
+    def _fit_components(
+        self, frames: Frames, start: Frames | Components, *, warm: bool = False
+    ) -> None:
+        """Fit the mixture to frames (N, D).
+
+        Args:
+            start: centroids (K, D), or the components that the E-step is to begin with.
+            warm: a few rounds are enough, as the frames will be moved again.
+        """
+        config = self.config
+        moments = Moments.of(frames[i : i + _BLOCK] for i in range(0, len(frames), _BLOCK))
+        if isinstance(start, Components):
+            statistics = expectation(frames, start, moments, self.device)
+        else:
+            statistics = clusters(frames, torch.from_numpy(start), moments, self.device)
         m_step = self._m_step(moments, len(frames))
         result = em(
             frames,
-            clusters(frames, torch.from_numpy(centroids), moments, self.device),
+            statistics,
             m_step,
             moments,
-            max_iterations=config.max_iterations,
+            max_iterations=min(config.max_iterations, _WARM_ROUNDS if warm else 1_000_000),
             tolerance=config.tolerance,
             device=self.device,
             title=self.name.upper(),
@@ -205,7 +263,28 @@ class MixtureUnits(UnitModel):
             f"{o.n_frames} frames, {o.n_iterations} iterations, log-likelihood "
             f"{o.log_likelihood:.4g} nats per frame, {o.n_used} of {self.n_units} components used "
             f"(weight > {USED_WEIGHT:g}), {o.n_owning} are the most probable of a frame"
+            + self._moved
         )
+
+    @property
+    def _moved(self) -> str:
+        """How many speakers were adapted to, as the end of the summary."""
+        o = self.outcome
+        if o.n_transforms == 0:
+            return ""
+        few = o.n_transforms - o.n_full
+        some = f", {few} of them a bias and a scale for lack of speech" if few else ""
+        return f", {counted(o.n_transforms, 'fMLLR transform')}{some}"
+
+    @property
+    def findings(self) -> list[str]:
+        """Warnings about how the fit went."""
+        if self.outcome.n_transforms != 1:
+            return []
+        return [
+            "fMLLR makes speakers alike, and there is one only: expect nothing of it; fix: import "
+            "the corpus with its speakers, or leave adaptation out"
+        ]
 
     def _settings(self) -> Mapping[str, Any]:
         return asdict(self.outcome)

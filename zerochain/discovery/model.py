@@ -57,6 +57,9 @@ class UnitModel(ABC):
         front_end: what prepares them; None before the fit.
         codebook: (K, D), the vector of each unit; None before the fit.
         segmentation: how `encode` makes segments of steps, unless it is given another.
+        pool_speakers: whether a speaker that the model was not fitted on is normalised and
+            adapted by all its utterances that are encoded together, or each utterance by itself,
+            which then gets the same units in any company. Not saved.
         earlier_s: seconds that earlier runs of an interrupted fit took.
         trained_on: ids of the corpus and of the features.
     """
@@ -70,6 +73,7 @@ class UnitModel(ABC):
     codebook: Frames | None = None
     trained_on: Mapping[str, str] = MappingProxyType({})
     segmentation: Segmentation = Segmentation()
+    pool_speakers: bool = False
     earlier_s: float = 0.0
     _bundle_ids: Mapping[str, str] = MappingProxyType({})
 
@@ -187,7 +191,7 @@ class UnitModel(ABC):
         self, features: Features, ids: Sequence[str] | None = None
     ) -> Iterator[tuple[list[str], list[Frames]]]:
         """Batches of ids (of all utterances, or these) and what the front end makes of them."""
-        front_end = self._fitted.covering(features)
+        front_end = self._fitted.covering(features, pool=self.pool_speakers)
         wanted = features if ids is None else features.restrict(ids)
         for names in track(list(_batches(wanted)), "Encoding"):
             yield names, [front_end(features, name) for name in names]
@@ -324,6 +328,16 @@ class UnitModel(ABC):
         return self.front_end
 
 
+class _AdaptationConfig(BaseModel):
+    """What config.json says of an adaptation."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    speakers: list[str]
+    full_frames: int = Field(ge=1)
+    prior_frames: int = Field(ge=1)
+
+
 class _Config(BaseModel):
     """What config.json says of any unit model, as far as `UnitModel` and `FrontEnd` read it."""
 
@@ -343,6 +357,7 @@ class _Config(BaseModel):
     warp_of: list[str] | None
     context: int = Field(ge=0, le=1000)
     speaker_attenuation: float = Field(ge=0)
+    adaptation: _AdaptationConfig | None = None
     settings: dict[str, Any]
 
 

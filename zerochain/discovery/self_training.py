@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 from zerochain.config import Config
 from zerochain.discovery.front_end import FrontEndOptions, augmentation_of
 from zerochain.discovery.kmeans import KMeansUnits
-from zerochain.discovery.mixtures import GMMUnits
+from zerochain.discovery.mixtures import GMMUnits, MixtureConfig
 from zerochain.discovery.model import Frames, UnitModel
 from zerochain.discovery.neural import NeuralUnits, Speech
 from zerochain.discovery.segmentation import Segmentation
@@ -74,9 +74,9 @@ class SelfTrainingConfig(Config):
     """Normalise the bottleneck's mean and variance per utterance; only with encoder conv."""
     dim: int = Field(64, ge=1, le=65_536, json_schema_extra={"option": "--bottleneck"})
     """Dimensions of the bottleneck, in which units are discovered."""
-    teacher: Literal["kmeans", "gmm"] = "kmeans"
-    """The first teacher: K-Means, whose units are labels, or a Gaussian mixture, whose posteriors
-    are soft targets."""
+    teacher: Literal["kmeans", "gmm", "fmllr"] = "kmeans"
+    """The first teacher: K-Means, whose units are labels; or a Gaussian mixture, whose posteriors
+    are soft targets; or fmllr, a mixture that adapts to speakers."""
     units: Literal["kmeans", "classes"] = Field(
         "kmeans", json_schema_extra={"option": "--unit-source"}
     )
@@ -531,8 +531,10 @@ def first_teacher(
         InputError: fewer frames than units.
     """
     n_targets = config.n_targets or n_units
-    if config.teacher == "gmm":
-        return GMMUnits(n_targets, options=options, seed=seed, device=device).fit(features)
+    if config.teacher != "kmeans":
+        adapt = MixtureConfig(adapt="fmllr" if config.teacher == "fmllr" else "none")
+        mixture = GMMUnits(n_targets, options=options, config=adapt, seed=seed, device=device)
+        return mixture.fit(features)
     context = config.teacher_context
     components = min(config.teacher_components, features.dim * (2 * context + 1))
     stacked = options.model_copy(update={"context": context, "components": components})

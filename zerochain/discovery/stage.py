@@ -7,11 +7,16 @@ bundle; what it encodes is a unit file, or a features folder of latents or poste
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from zerochain import audio
+from zerochain.discovery import adapted
+from zerochain.discovery.adapted import AdaptedOptions
 from zerochain.discovery.cpc import CPCUnits
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.mixtures import DPGMMUnits, GMMUnits
@@ -25,8 +30,8 @@ from zerochain.discovery.penalty import (
 from zerochain.discovery.self_training import SelfTrainedUnits
 from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
-from zerochain.features.extraction import Options, extracted, options_of
-from zerochain.formats.atomic import check_replaceable
+from zerochain.features.extraction import Options, extracted, extracted_from, options_of
+from zerochain.formats.atomic import check_replaceable, scratch
 from zerochain.formats.bundle import Fit, opened_as, read_bundle, write_fit
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER as FEATURES_MARKER
@@ -41,6 +46,10 @@ METHODS: dict[str, type[UnitModel]] = {
 }
 """What bundles and the command line call a method → its class."""
 _AS_IT_IS = SegmentationOptions()
+Needed = Options | AdaptedOptions
+"""What a model can need of recordings."""
+Notice = Callable[[str], Any]
+"""Is given lines for people."""
 
 
 class Discovered(NamedTuple):
@@ -152,8 +161,10 @@ def encode(
     features: Path | None = None,
     segmentation: SegmentationOptions = _AS_IT_IS,
     split: str | None = None,
+    pool_speakers: bool = False,
     device: str = "cpu",
     jobs: int | None = None,
+    notice: Notice | None = None,
 ) -> UnitFile:
     """Encode a corpus with a unit model, and write its units to the unit file `out`.
 
@@ -161,12 +172,16 @@ def encode(
         features: a features folder of the corpus; None extracts what the model needs.
         segmentation: what is to differ from the model's; a bit rate is that of this speech.
         split: encode this split alone.
+        pool_speakers: as the attribute of `UnitModel`.
+        notice: is told on how much speech unknown speakers were measured.
     """
     fitted = load_unit_model(model, device)
+    fitted.pool_speakers = pool_speakers
     asked = segmentation.applied_to(fitted.segmentation)
     part = read_corpus(corpus).select(split=split)
     needed = features or needed_options(fitted, model)
-    with features_of(part, needed, device=device, jobs=jobs) as given:
+    with features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given:
+        _note(fitted, given, notice)
         if segmentation.bitrate is not None:
             asked = with_bitrate(fitted, asked, given, _durations_s(part), segmentation.bitrate)
         units = fitted.encode(given, asked)
@@ -182,8 +197,10 @@ def encode_frames(
     *,
     features: Path | None = None,
     split: str | None = None,
+    pool_speakers: bool = False,
     device: str = "cpu",
     jobs: int | None = None,
+    notice: Notice | None = None,
 ) -> Features:
     """Write latents or posteriors of a corpus to the features folder `out`.
 
@@ -192,18 +209,20 @@ def encode_frames(
             unit at every step.
         features: a features folder of the corpus; None extracts what the model needs.
         split: encode this split alone.
+        pool_speakers, notice: as for `encode`.
 
     Raises:
         InputError: the model has no posteriors.
     """
     fitted = load_unit_model(model, device)
+    fitted.pool_speakers = pool_speakers
     if what == "posteriors":
         fitted.check_posteriors()
     part = read_corpus(corpus).select(split=split)
     check_replaceable(out, FEATURES_MARKER)
     needed = features or needed_options(fitted, model)
     with (
-        features_of(part, needed, device=device, jobs=jobs) as given,
+        features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given,
         write_features(
             out,
             extractor=what,
@@ -212,13 +231,163 @@ def encode_frames(
             corpus_id=given.corpus_id,
         ) as writer,
     ):
+        _note(fitted, given, notice)
         made = fitted.latents(given) if what == "latents" else fitted.posteriors(given)
         for name, frames in made:
             writer.add(name, frames, given.speakers[name])
     return read_features(out)
 
 
-def needed_options(model: UnitModel, folder: Path) -> Options:
+def adapt(
+    model: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    features: Path | None = None,
+    pool_speakers: bool = False,
+    device: str = "cpu",
+    jobs: int | None = None,
+    notice: Notice | None = None,
+) -> Features:
+    """Write the features of a corpus, as a unit model adapts them, to the features folder `out`.
+
+    Args:
+        model: a mixture that was fitted with `adapt`.
+        features, pool_speakers, notice: as for `encode`.
+
+    Raises:
+        InputError: the model adapts nothing.
+    """
+    fitted = load_unit_model(model, device)
+    fitted.pool_speakers = pool_speakers
+    options = AdaptedOptions.of(fitted, model)
+    part = read_corpus(corpus)
+    check_replaceable(out, FEATURES_MARKER)
+    needed = features or needed_options(fitted, model)
+    with features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given:
+        _note(fitted, given, notice)
+        return _write_adapted(fitted, given, options, out)
+
+
+def fuse_posteriors(
+    models: Sequence[Path],
+    corpus: Path,
+    out: Path,
+    *,
+    features: Path | None = None,
+    pool_speakers: bool = False,
+    device: str = "cpu",
+    jobs: int | None = None,
+    notice: Notice | None = None,
+) -> Features:
+    """Write the posteriors of one or several unit models, fused, to the features folder `out`.
+
+    The posteriors of M models stand side by side, divided by M: (T, K₁ + … + K_M), which sums to
+    1. A KL divergence between such frames is the mean of the models' divergences.
+
+    Args:
+        features, pool_speakers, notice: as for `encode`.
+
+    Raises:
+        InputError: a model has no posteriors, or their units are of different lengths.
+    """
+    fitted = [load_unit_model(model, device) for model in models]
+    for one in fitted:
+        one.check_posteriors()
+        one.pool_speakers = pool_speakers
+    steps = {one.step_ms for one in fitted}
+    if len(steps) > 1:
+        raise InputError(
+            f"posteriors every {' and every '.join(f'{s:g} ms' for s in sorted(steps))} can't be "
+            "fused",
+            cause="the models have different strides, or features of different steps",
+            remedy="fuse models with the same stride",
+        )
+    part = read_corpus(corpus)
+    check_replaceable(out, FEATURES_MARKER)
+    with ExitStack() as stack:
+        given: list[Features] = []
+        for one, model in zip(fitted, models, strict=True):
+            needed = features or needed_options(one, model)
+            source = features_of(
+                part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs
+            )
+            given.append(stack.enter_context(source))
+            _note(one, given[-1], notice)
+        ids = [one.id for one in fitted]
+        writer = stack.enter_context(
+            write_features(
+                out,
+                extractor="posteriors",
+                options={"model": ids[0]} if len(ids) == 1 else {"models": ids},
+                step_ms=steps.pop(),
+                corpus_id=part.id,
+            )
+        )
+        made = [one.posteriors(part) for one, part in zip(fitted, given, strict=True)]
+        for parts in zip(*made, strict=True):
+            name = parts[0][0]
+            frames = np.concatenate([frames for _, frames in parts], axis=1)
+            frames /= np.float32(len(parts))
+            writer.add(name, frames, given[0].speakers[name])
+    return read_features(out)
+
+
+def _note(model: UnitModel, features: Features, notice: Notice | None) -> None:
+    """Say on how much speech unknown speakers are measured."""
+    if notice is None or model.front_end is None:
+        return
+    words = model.front_end.rests_on(features, pool=model.pool_speakers)
+    if words is not None:
+        notice(words)
+
+
+def _write_adapted(
+    model: UnitModel, features: Features, options: AdaptedOptions, out: Path
+) -> Features:
+    with write_features(
+        out,
+        extractor=adapted.KIND,
+        options=options.model_dump(),
+        step_ms=features.step_ms,
+        corpus_id=features.corpus_id,
+    ) as writer:
+        for name, frames in adapted.adapted(model, features):
+            writer.add(name, frames, features.speakers[name])
+    return read_features(out)
+
+
+def _adapter(options: AdaptedOptions, device: str) -> UnitModel:
+    """The model that adapts features.
+
+    Raises:
+        InputError: it is gone, or another one.
+    """
+    folder = Path(options.path)
+    return options.check(load_unit_model(folder, device) if folder.is_dir() else None)
+
+
+def features_in_memory(
+    waves: Mapping[str, audio.Waveform],
+    options: Needed,
+    *,
+    speakers: Mapping[str, str | None] | None = None,
+    device: str = "cpu",
+) -> Features:
+    """Features in memory of waveforms at hand, as `extracted_from`, adapted where that is needed.
+
+    Raises:
+        InputError: as `extracted_from`; or the model that adapts them is gone, or another one.
+    """
+    if not isinstance(options, AdaptedOptions):
+        return extracted_from(waves, options, speakers=speakers, device=device)
+    adapter = _adapter(options, device)
+    needed = needed_options(adapter, Path(options.path))
+    given = features_in_memory(waves, needed, speakers=speakers, device=device)
+    return adapted.in_memory(adapter, given, options.model_dump())
+
+
+def needed_options(model: UnitModel, folder: Path) -> Needed:
     """What to extract for a fitted model.
 
     Raises:
@@ -226,22 +395,39 @@ def needed_options(model: UnitModel, folder: Path) -> Options:
     """
     front_end = model.front_end
     assert front_end is not None
+    if front_end.extractor == adapted.KIND:
+        return AdaptedOptions(**front_end.options)
     return options_of(front_end.extractor, front_end.options, folder)
 
 
 @contextmanager
 def features_of(
     corpus: Corpus,
-    features: Path | Options,
+    features: Path | Needed,
     *,
+    pool_speakers: bool = False,
     device: str = "cpu",
     jobs: int | None = None,
 ) -> Iterator[Features]:
     """The features of a corpus (or of a part of it), read from a folder or extracted.
 
+    Args:
+        pool_speakers: of the model that adapts features, where one does.
+
     Raises:
-        InputError: the folder's features are of another corpus.
+        InputError: the folder's features are of another corpus, or the model that adapts them is
+            gone or another one.
     """
+    if isinstance(features, AdaptedOptions):
+        adapter = _adapter(features, device)
+        adapter.pool_speakers = pool_speakers
+        needed = needed_options(adapter, Path(features.path))
+        with (
+            features_of(corpus, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as f,
+            scratch() as folder,
+        ):
+            yield _write_adapted(adapter, f, features, Path(folder) / "adapted")
+        return
     if not isinstance(features, Path):
         with extracted(corpus, features, device=device, jobs=jobs) as given:
             yield given

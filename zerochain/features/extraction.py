@@ -150,6 +150,13 @@ def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Optio
             checkpoint = SslOptions(**options)
             checkpoint.check_unchanged()
             return checkpoint
+        case "adapted":
+            raise InputError(
+                "was fitted on adapted features, which can't be extracted here",
+                path=model,
+                cause="they come of another unit model, by 'zerochain extract --adapt MODEL'",
+                remedy="give it adapted features of a corpus",
+            )
         case other:
             raise InputError(
                 f"was fitted on features of kind {other!r}, which can't be extracted",

@@ -6,14 +6,13 @@ level, channel and much of the speaker from MFCCs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
 from zerochain.features.tone import n_tone
 from zerochain.formats.features import Features
 
@@ -59,8 +58,9 @@ class Moments:
 class Normalisation:
     """Removes mean and variance of features: of the corpus, of each speaker or utterance.
 
-    Speakers that were not there at the fit get their moments from the recordings that are to
-    be normalised (`covering`); an utterance without a known speaker is normalised by itself.
+    A speaker that was there at the fit keeps the moments of the fit. An utterance of any other is
+    normalised by itself, so that it gives the same frames whatever else is normalised along with
+    it, unless the utterances of each unknown speaker are pooled (`covering`).
     """
 
     kind: NormalisationKind
@@ -78,21 +78,20 @@ class Normalisation:
         if kind == "corpus":
             of_all = Moments.of(features[name] for name in features.ids)
             return cls(kind, {"corpus": of_all.sparing(spared)}, features.corpus_id, spared)
-        return cls(kind, {}, features.corpus_id, spared).covering(features)
+        return cls(kind, {}, features.corpus_id, spared).covering(features, pool=True)
 
-    def covering(self, features: Features) -> Normalisation:
-        """The same with moments for those speakers of `features` that it lacks.
+    def covering(self, features: Features, *, pool: bool = False) -> Normalisation:
+        """The same for features that may have speakers it was not fitted on.
 
-        Of another corpus it lacks all speakers.
+        Of another corpus it knows no speaker.
+
+        Args:
+            pool: give each unknown speaker the moments of all its utterances here.
         """
         if self.kind != "speaker":
             return self
         known = self.moments if features.corpus_id == self.corpus_id else {}
-        by_speaker: dict[str, list[str]] = {}
-        for name in features.ids:
-            speaker = features.speakers[name]
-            if speaker is not None and speaker not in known:
-                by_speaker.setdefault(speaker, []).append(name)
+        by_speaker = unknown_speakers(features, known) if pool else {}
         new = {
             s: Moments.of(features[i] for i in ids).sparing(self.n_spared)
             for s, ids in by_speaker.items()
@@ -102,21 +101,13 @@ class Normalisation:
     def __call__(
         self, frames: NDArray[np.float32], speaker: str | None = None
     ) -> NDArray[np.float32]:
-        """One utterance's frames (T, D), normalised.
-
-        Raises:
-            InputError: the speaker is unknown to this normalisation (call `covering` first).
-        """
+        """One utterance's frames (T, D), normalised."""
         if self.kind == "none":
             return frames
-        if self.kind == "utterance" or (self.kind == "speaker" and speaker is None):
-            return Moments.of([frames]).sparing(self.n_spared).apply(frames)
-        key = "corpus" if self.kind == "corpus" else str(speaker)
-        if key not in self.moments:
-            raise InputError(
-                f"speaker {key!r} has no normalisation", remedy="call covering(features) first"
-            )
-        return self.moments[key].apply(frames)
+        if self.kind == "corpus":
+            return self.moments["corpus"].apply(frames)
+        known = self.moments.get(speaker) if speaker is not None else None
+        return (known or Moments.of([frames]).sparing(self.n_spared)).apply(frames)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """The moments as (S, D) arrays for a bundle, in the order of `names`."""
@@ -158,8 +149,26 @@ class Normalisation:
         )
 
 
+def unknown_speakers(features: Features, known: Container[str]) -> dict[str, list[str]]:
+    """Speakers of features that aren't among the known, and their utterances.
+
+    Utterances without a speaker belong to none.
+    """
+    found: dict[str, list[str]] = {}
+    for name in features.ids:
+        speaker = features.speakers[name]
+        if speaker is not None and speaker not in known:
+            found.setdefault(speaker, []).append(name)
+    return found
+
+
 def default_normalisation(features: Features) -> NormalisationKind:
-    """Per speaker where every utterance's speaker is known, else per utterance."""
+    """Per speaker where every utterance's speaker is known, else per utterance.
+
+    Adapted features are normalised already.
+    """
+    if features.extractor == "adapted":
+        return "none"
     return "utterance" if None in features.speakers.values() else "speaker"
 
 

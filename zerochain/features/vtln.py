@@ -117,9 +117,8 @@ class Vtln:
 
     A reference is fitted on all speakers, each speaker takes the factor of the highest likelihood
     under it, and so on again. Likelihoods are of frames normalised after the warp, so that no
-    Jacobian is needed. Speakers that were not there at the fit get their factor from the
-    recordings that are to be warped (`covering`); an utterance without a known speaker has one of
-    its own.
+    Jacobian is needed. A speaker that was there at the fit keeps its factor; an utterance of any
+    other has one of its own, unless those of each unknown speaker are pooled (`covering`).
     """
 
     spectral: SpectralOptions
@@ -129,7 +128,7 @@ class Vtln:
     corpus_id: str = ""
     """The corpus that they were chosen on: elsewhere the same name may be another speaker."""
     own: Mapping[str, float] = field(default_factory=dict)
-    """Of utterances without a known speaker, by id; never stored."""
+    """Of utterances whose speaker has no factor, by id; never stored."""
 
     @classmethod
     def fit(cls, features: Features) -> Vtln:
@@ -148,18 +147,25 @@ class Vtln:
             reference = _refit(samples, factors, spectral)
             factors = [_likeliest(sample, reference, spectral) for sample in samples]
         reference = _refit(samples, factors, spectral)
-        return cls(spectral, reference, {}, features.corpus_id).covering(features)
+        return cls(spectral, reference, {}, features.corpus_id).covering(features, pool=True)
 
-    def covering(self, features: Features) -> Vtln:
-        """The same with factors for those speakers of `features` that it lacks.
+    def covering(self, features: Features, *, pool: bool = False) -> Vtln:
+        """The same for features that may have speakers it was not fitted on.
 
-        Of another corpus it lacks all speakers.
+        Of another corpus it knows no speaker.
+
+        Args:
+            pool: choose the factor of each unknown speaker on all its utterances here.
         """
         factors = dict(self.factors) if features.corpus_id == self.corpus_id else {}
         own: dict[str, float] = {}
-        for (speaker, _), ids in track(_by_speaker(features).items(), "VTLN"):
-            if speaker in factors:
-                continue
+        groups = [
+            (speaker if pool else None, part)
+            for (speaker, _), ids in _by_speaker(features).items()
+            if speaker not in factors
+            for part in ([ids] if pool else [[name] for name in ids])
+        ]
+        for speaker, ids in track(groups, "VTLN"):
             sample = _some_frames(features, ids, _MOST_FRAMES)
             factor = _likeliest(sample, self.reference, self.spectral)
             if speaker is None:
@@ -174,7 +180,8 @@ class Vtln:
         Raises:
             InputError: its speaker has no factor (call `covering` first).
         """
-        factor = self.own.get(name) if speaker is None else self.factors.get(speaker)
+        factor = self.factors.get(speaker) if speaker is not None else None
+        factor = self.own.get(name) if factor is None else factor
         if factor is None:
             raise InputError(
                 f"utterance {name!r} of speaker {speaker!r} has no warp",
