@@ -226,7 +226,7 @@ SCORE = LazyGroup(
         ),
         "quality": (
             "zerochain.cli.score_units:quality",
-            "Compare UNITS with gold phones, without silences.",
+            "Compare UNITS with gold phones, without silences or as DiscoPhon does.",
         ),
         "leakage": (
             "zerochain.cli.score_units:leakage",
