@@ -99,6 +99,11 @@ DISCOVER = LazyGroup(
             "Self-training: a network predicts K-Means units in changed voices; K-Means of its "
             "bottleneck.",
         ),
+        "topline": (
+            "zerochain.cli.discover:topline",
+            "The topline: a network of the size of self-training's, trained on gold phones; no "
+            "discovery.",
+        ),
     },
 )
 INVERT = LazyGroup(
