@@ -20,6 +20,8 @@ from .discovery.self_training import SelfTrainingConfig as SelfTrainingConfig
 from .discovery.stage import discover as discover
 from .discovery.stage import encode as encode
 from .discovery.stage import load_unit_model as load_unit_model
+from .discovery.topline import ToplineConfig as ToplineConfig
+from .discovery.topline import ToplineUnits as ToplineUnits
 from .discovery.vqvae import VQVAEConfig as VQVAEConfig
 from .discovery.vqvae import VQVAEUnits as VQVAEUnits
 from .errors import InputError as InputError

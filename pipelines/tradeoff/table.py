@@ -53,7 +53,7 @@ def read(path: Path) -> System:
     _, dataset, model, _ = path.parts[-4:]
     if model == "features":
         return of_features(path, corpus=dataset)
-    name, normalisation = re.fullmatch(r"(.+)-\d+-\d+t-([a-z]+)", model).groups()
+    name, normalisation = re.fullmatch(r"(.+)-(?:\d+|phones)-\d+t-([a-z]+)", model).groups()
     return of_model(
         path,
         path.parents[3] / "models" / dataset / model,

@@ -25,6 +25,7 @@ TRAINABLE = {
     "discover vqvae",
     "discover vqcpc",
     "discover selftrain",
+    "discover topline",
     "invert train",
     "invert train-neural",
     "recognise train",

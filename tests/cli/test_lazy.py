@@ -72,7 +72,7 @@ assert [(one.value, one.help) for one in offered] == [("dpgmm", group.lazy.line(
 def test_help_lists_commands_in_the_order_of_the_work() -> None:
     lines = run("discover", "--help").output.partition("Commands:\n")[2].splitlines()
     listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
-    assert listed == ["kmeans", "gmm", "dpgmm", "vqvae", "vqcpc", "selftrain"]
+    assert listed == ["kmeans", "gmm", "dpgmm", "vqvae", "vqcpc", "selftrain", "topline"]
 
 
 def test_help_cuts_no_line_short() -> None:

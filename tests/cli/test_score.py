@@ -144,6 +144,12 @@ def test_protocols_of_the_challenges_and_their_variants(spoken, run):
     assert last(1)[0].options["frames"] == "middle-less-one"
     output = run("abx", "feats", *common, "--protocol", "zs2019", "--mode", "within", code=1)
     assert "not defined within speakers" in output
+    run("abx", "units.parquet", *common, "--protocol", "discophon", "--max-tokens", "3")
+    assert {s.protocol for s in last(2)} == {"discophon, 3 tokens"}
+    stated = last(1)[0].options
+    assert (stated["distance"], stated["max_tokens"], stated["max_speakers"]) == ("identical", 3, 5)
+    output = run("abx", "feats", *common, "--max-speakers", "none", code=2)
+    assert "not a valid integer" in output
 
 
 def test_two_systems_beside_each_other(spoken, run):

@@ -114,12 +114,19 @@ def test_every_combination_is_planned_and_penalties_share_a_model(
 ) -> None:
     corpus = phone_corpus(Path("tones")).folder
     learned = ("--configfile", "learned.yaml")
-    run(*sweep_of(corpus), *learned, "--", "--dry-run")
-    counts = jobs(capfd.readouterr().out)
+    both = "{fit: mine, fit_split: train, test: mine, test_split: test"
+    datasets = f"{{mine: {both}, fit_phones: true}}, bare: {both}}}}}"
+    run(*sweep_of(corpus, datasets=datasets), *learned, "--", "--dry-run")
+    said = capfd.readouterr()
+    left_out = "because fit_phones of dataset bare isn't true: topline-phones-1t-utterance"
+    assert left_out in said.err
+    counts = jobs(said.out)
     default = 2 * 3 * 2 + 1 + 2
-    assert counts["discover"] == default + 2 + 1 + 1 + 1
-    assert counts["encode"] == counts["score"] == default + 2 + 2 * 2 + 1 + 2 + 2
-    assert counts["posteriors"] == counts["score_posteriors"] == 2
+    topline = 1
+    assert counts["discover"] == 2 * (default + 2 + 1 + 1 + 1) + topline
+    encoded = 2 * (default + 2 + 2 * 2 + 1 + 2 + 2) + 2 * topline
+    assert counts["encode"] == counts["score"] == encoded
+    assert counts["posteriors"] == 2 * 2 + topline
     assert counts["extract"] == 2  # MFCC and, for one system, log-mel
     assert "prepare" not in counts
     assert not Path("r/config.yaml").exists()

@@ -140,11 +140,21 @@ def test_variants_say_so_in_their_names():
         "phone",
         "zs2021 any context",
     )
-    assert variant(PHONE, context="any") is PHONE
+    assert variant(PHONE, context="any") == PHONE
+    drawn = variant(ZS2021, max_tokens=3, max_speakers="all")
+    assert (drawn.name, drawn.max_tokens, drawn.max_speakers) == (
+        "zs2021, 3 tokens, all speakers",
+        3,
+        None,
+    )
+    assert variant(ZS2021, max_tokens=10, max_speakers=5) == ZS2021
+    assert variant(TRIPHONE, max_tokens="all") == TRIPHONE
+    with pytest.raises(InputError, match="max_speakers=0 must be ≥ 1"):
+        variant(PHONE, max_speakers=0)
     for changes in ({"context": "any"}, {"reference_slicing": True}):
         with pytest.raises(InputError, match="'zs2019'"):
             variant(ZS2019, **changes)
-    assert list(PROTOCOLS) == ["triphone", "phone", "zs2019", "zs2021"]
+    assert list(PROTOCOLS) == ["triphone", "phone", "zs2019", "zs2021", "discophon"]
 
 
 @pytest.mark.parametrize("distance", ["identical", "levenshtein"])

@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from zerochain.report.sweep import (
     of_features,
     of_model,
     paper_tables,
+    way_to_topline,
     with_fronts,
 )
 
@@ -181,3 +183,23 @@ def test_of_many_points_only_the_front_is_named_and_joined() -> None:
     assert sum("series" in text for text in legend) == 3
     (line,) = [line for line in axes.lines if line.get_label() == "Pareto front"]
     assert len(line.get_xdata()) == len(best)  # type: ignore[arg-type]
+
+
+def test_the_way_from_raw_mfccs_to_the_topline() -> None:
+    raw = replace(FEATURES, scores={Title.of(s): s for s in [score("abx_across_%", 40, "raw")]})
+    km, top = system("km", 30, 150), system("top", 22, 90, method="topline")
+    posteriors = replace(top, kind="posteriors", scores=system("top", 20, 90).scores)
+    there = system("there", 30, 150, corpus="elsewhere")
+    systems = [raw, km, top, posteriors, there]
+    ways = [way_to_topline(one, systems, "triphone") for one in systems]
+    assert ways == [0, 50, 90, 100, None]
+    assert way_to_topline(km, [raw, km, top], "triphone") == pytest.approx(100 * 10 / 18)
+    assert way_to_topline(km, [raw, km], "triphone") is None
+    assert way_to_topline(km, systems, "phone") is None  # raw MFCCs have no such score
+    worse = replace(posteriors, scores=system("top", 41, 90).scores)
+    assert way_to_topline(km, [raw, km, worse], "triphone") is None
+    rows = list(csv.DictReader(io.StringIO(as_csv(systems))))
+    assert [row["way_to_topline_% triphone"] for row in rows] == ["0", "50", "90", "100", ""]
+    heading = "of the way from raw MFCC to the topline"
+    assert heading in as_markdown(systems, "triphone")
+    assert heading not in as_markdown([raw, km], "triphone")

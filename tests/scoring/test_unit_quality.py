@@ -116,6 +116,28 @@ def test_utterances_without_alignment_are_counted(spoken, tmp_path):
         score_quality(tmp_path / "u.parquet", spoken.folder, split="test")
 
 
+def test_discophon_s_protocol_counts_silence(spoken, tmp_path):
+    path = tmp_path / "u.parquet"
+    scored = score_quality(path, spoken.folder, protocol="discophon", assignment="one-to-one")
+    found = values(scored)
+    assert found["pnmi"] == pytest.approx(1)
+    assert found["phone_error_rate_%"] == 0  # "a" after "a" is one phone here, and two in ours
+    assert (found["mapped_boundary_f1_%"], found["mapped_r_value_%"]) == (100, 100)
+    assert {one.protocol for one in scored.scores} == {"discophon one-to-one"}
+    units = read_units(path)
+    constant = {name: np.zeros_like(line) for name, line in units.units.items()}
+    write_units(path, replace(units, units=constant, n_units=300))
+    score = score_quality(path, spoken.folder, protocol="discophon", tables=tmp_path / "t")
+    assert values(score).keys() == {"pnmi", "phone_error_rate_%"}
+    assert "DiscoPhon's many-to-one scores are of 256 units at most, not of 300" in score.notes
+    with pytest.raises(InputError, match="fix: discover 4 units"):
+        score_quality(path, spoken.folder, protocol="discophon", assignment="one-to-one")
+    with pytest.raises(InputError, match="only apply to protocol='discophon'"):
+        score_quality(path, spoken.folder, n_phonemes=3)
+    with pytest.raises(InputError, match="map_split= don't apply"):
+        score_quality(path, spoken.folder, protocol="discophon", map_split="train")
+
+
 def test_undefined_scores_are_left_out_with_a_note(spoken, tmp_path):
     units = read_units(tmp_path / "u.parquet")
     constant = {name: np.zeros_like(line) for name, line in units.units.items()}

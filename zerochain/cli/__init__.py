@@ -99,6 +99,11 @@ DISCOVER = LazyGroup(
             "Self-training: a network predicts K-Means units in changed voices; K-Means of its "
             "bottleneck.",
         ),
+        "topline": (
+            "zerochain.cli.discover:topline",
+            "The topline: a network of the size of self-training's, trained on gold phones; no "
+            "discovery.",
+        ),
     },
 )
 INVERT = LazyGroup(
@@ -226,7 +231,7 @@ SCORE = LazyGroup(
         ),
         "quality": (
             "zerochain.cli.score_units:quality",
-            "Compare UNITS with gold phones, without silences.",
+            "Compare UNITS with gold phones, without silences or as DiscoPhon does.",
         ),
         "leakage": (
             "zerochain.cli.score_units:leakage",

@@ -229,6 +229,15 @@ def silence_option(function: F) -> F:
     )(function)
 
 
+shift_option = click.option(
+    "--shift-ms",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Added to the times of gold phones or items: automatic alignments can be late.",
+)
+
+
 def split_option(function: F) -> F:
     """`--split`."""
     return click.option("--split", help="Only the utterances of this split.")(function)

@@ -17,38 +17,50 @@ from zerochain.cli.common import (
     jobs_option,
     out_option,
     seed_option,
+    shift_option,
+    silence_option,
     split_option,
 )
 from zerochain.cli.extract import feature_source, layer_option, pool_option
 from zerochain.cli.options import options_of, running_options
 from zerochain.discovery import cpc, self_training
+from zerochain.discovery import topline as top
 from zerochain.discovery import vqvae as vq
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
 from zerochain.discovery.mixtures import DPGMMConfig, DPGMMUnits, GMMUnits, MixtureConfig
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.penalty import SegmentationOptions, segment_rates
-from zerochain.discovery.stage import discover, encode_frames
+from zerochain.discovery.stage import discover, encode_frames, topline_of
 from zerochain.discovery.stage import encode as encode_corpus
 from zerochain.formats.corpus import read_corpus
+from zerochain.metrics.silences import chosen
 from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
-    """What every way to discover units takes, with the defaults of its class."""
+    """What every way to discover units takes, with the defaults of its class.
+
+    `--units` is left out where the class doesn't take a number of units.
+    """
     defaults = {name: one.default for name, one in inspect.signature(method).parameters.items()}
     options = [
         click.argument("corpus", type=FOLDER),
-        click.option(
-            "--units",
-            type=click.IntRange(min=1),
-            default=defaults["n_units"],
-            show_default=True,
-            help="Number of units, K.",
-        ),
+        *[
+            click.option(
+                "--units",
+                type=click.IntRange(min=1),
+                default=default,
+                show_default=True,
+                help="Number of units, K.",
+            )
+            for name, default in defaults.items()
+            if name == "n_units"
+        ],
         click.option(
             "--stride",
             type=click.IntRange(min=1),
@@ -98,16 +110,26 @@ def discovered(
     **settings: Any,
 ) -> None:
     """Fit a model, save it, and print how the fit went."""
-    model, rates = discover(
-        method(units, stride, options=options, device=running.device, **settings),
-        corpus,
-        out,
+    model = method(units, stride, options=options, device=running.device, **settings)
+    fitted(
+        model,
+        running,
+        corpus=corpus,
+        out=out,
         features=feature_source(features, layer),
         segmentation=segmentation,
         split=split,
-        running=running,
         jobs=jobs,
     )
+
+
+def fitted(model: UnitModel, running: Running, *, out: Path, **speech: Any) -> None:
+    """Fit a model, save it, and print how the fit went.
+
+    Args:
+        speech: what `discover` takes beside the model.
+    """
+    model, rates = discover(model, out=out, running=running, **speech)
     if not is_main_process():
         return
     click.echo(f"{out}: {model.method}, {model.summary}")
@@ -209,6 +231,53 @@ def selftrain(**values: Any) -> None:
 
 @click.command(
     cls=Command,
+    example="zerochain discover topline corpora/mine --split train --out models/topline\n"
+    "zerochain encode models/topline corpora/mine --split test --posteriors --out posteriors/",
+)
+@discovery_options(top.ToplineUnits)
+@silence_option
+@shift_option
+@options_of(top.ToplineConfig, top.RECIPE)
+@running_options
+def topline(
+    corpus: Path,
+    split: str | None,
+    stride: int,
+    silence: str | None,
+    shift_ms: float,
+    options: FrontEndOptions,
+    config: top.ToplineConfig,
+    recipe: Recipe,
+    running: Running,
+    features: str,
+    layer: int | None,
+    **speech: Any,
+) -> None:
+    """The topline: a network of the size of self-training's, trained on gold phones; no discovery.
+
+    Its units are the phones and "no phone", with posteriors; its score is what units discovered
+    in this speech could reach. Needs a corpus with gold phones.
+
+    The checkpoint and log.csv are in <out>.training. If training is interrupted, the same command
+    continues it.
+    """
+    model = topline_of(
+        corpus,
+        stride,
+        split=split,
+        silences=chosen(silence),
+        shift_ms=shift_ms,
+        options=options,
+        config=config,
+        recipe=recipe,
+        device=running.device,
+    )
+    source = feature_source(features, layer)
+    fitted(model, running, corpus=corpus, split=split, features=source, **speech)
+
+
+@click.command(
+    cls=Command,
     example="zerochain encode models/km256 corpora/mine --split test --out units.parquet\n"
     "zerochain encode models/gmm256 corpora/mine --posteriors --out posteriors/\n"
     "zerochain encode models/km256 corpora/mine --latents --out latents/\n"
@@ -220,7 +289,8 @@ def selftrain(**values: Any) -> None:
 @click.option(
     "--posteriors",
     is_flag=True,
-    help="Write the probability of every unit at every step, as a features folder (gmm, dpgmm).",
+    help="Write the probability of every unit at every step, as a features folder (gmm, dpgmm, "
+    "topline, selftrain with --unit-source classes).",
 )
 @click.option(
     "--latents",

@@ -21,13 +21,6 @@ from zerochain.report.published import SIMILAR_BITRATE, Place, places
 from zerochain.scoring.common import Scored
 
 system_option = click.option("--system", help="The name of the system in tables.")
-shift_option = click.option(
-    "--shift-ms",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Added to the times of gold phones or items: automatic alignments can be late.",
-)
 out_option = click.option(
     "--out", type=FILE, required=True, help="The scores.jsonl to append the scores to."
 )

@@ -14,11 +14,12 @@ from zerochain.cli.common import (
     Command,
     jobs_option,
     seed_option,
+    shift_option,
     silence_option,
     split_option,
 )
 from zerochain.cli.printing import print_table
-from zerochain.cli.score import beside_option, out_option, save_scores, shift_option, system_option
+from zerochain.cli.score import beside_option, out_option, save_scores, system_option
 from zerochain.errors import counted
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import PROTOCOLS, variant
@@ -29,6 +30,20 @@ from zerochain.scoring.abx_tables import compare_abx
 DISTANCES: dict[str, Distance] = {name: name for name in get_args(Distance)}
 DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
 """Ours and the challenges' names of distances → ours."""
+
+
+class Most(click.ParamType):  # type: ignore[type-arg]
+    """A number from 1 on, or "all"."""
+
+    name = "N|all"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["all"]:
+        """The number or "all" that a user wrote."""
+        if value == "all":
+            return "all"
+        return click.IntRange(min=1).convert(value, param, ctx)
 
 
 @click.command(
@@ -68,6 +83,16 @@ DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
     "--reference-slicing",
     is_flag=True,
     help="Leave out the last frame of each token, as Libri-Light's own code does.",
+)
+@click.option(
+    "--max-tokens",
+    type=Most(),
+    help="Tokens of each phone, context and speaker, drawn at random.  [default: the protocol's]",
+)
+@click.option(
+    "--max-speakers",
+    type=Most(),
+    help="Speakers of X for each A, drawn at random.  [default: the protocol's]",
 )
 @click.option(
     "--distance",
@@ -110,6 +135,8 @@ def abx(
     protocol: str,
     context: Literal["within", "any"] | None,
     reference_slicing: bool,
+    max_tokens: int | Literal["all"] | None,
+    max_speakers: int | Literal["all"] | None,
     distance: str | None,
     silence: str | None,
     beside: str | None,
@@ -124,6 +151,9 @@ def abx(
     zs2019    whole triphones, in the same context, across speakers; DTW(A, X); averaged over pairs
               of speakers, then pairs of phones. Times of --items are fractions of the recording.
     zs2021    Libri-Light's: as triphone (or --context any), with the random draws of phone
+    discophon DiscoPhon's: as triphone, 5 speakers of X at random; units as "the same or not", and
+              what it prints is the mean of within and across. Its phonemes in any context are
+              --context any --max-tokens 500.
 
     \b
     angular       arccos / pi ("dtw_cosine" or "cosine" in the challenges), under DTW; so are
@@ -138,7 +168,13 @@ def abx(
     are never compared, and triphones next to one are left out; the output counts what is left out.
     """
     scored = score_abx(
-        protocol=variant(PROTOCOLS[protocol], context=context, reference_slicing=reference_slicing),
+        protocol=variant(
+            PROTOCOLS[protocol],
+            context=context,
+            reference_slicing=reference_slicing,
+            max_tokens=max_tokens,
+            max_speakers=max_speakers,
+        ),
         distance=None if distance is None else DISTANCES[distance],
         silences=chosen(silence),
         **options,

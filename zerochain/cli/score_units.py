@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -13,10 +13,12 @@ from zerochain.cli.common import (
     Command,
     corpus_option,
     seed_option,
+    shift_option,
     silence_option,
     split_option,
 )
-from zerochain.cli.score import beside_option, out_option, save_scores, shift_option, system_option
+from zerochain.cli.score import beside_option, out_option, save_scores, system_option
+from zerochain.metrics.discophon import Assignment
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.quality import score_quality
 from zerochain.scoring.units import (
@@ -81,11 +83,32 @@ def usage(out: Path, **options: Any) -> None:
 @silence_option
 @shift_option
 @click.option("--tables", type=FOLDER, help="A folder for phone × unit and unit → phone tables.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["phones", "discophon"]),
+    default="phones",
+    show_default=True,
+    help="Leave silence out, or count it as a phone, as DiscoPhon does.",
+)
+@click.option(
+    "--assignment",
+    type=click.Choice(list(get_args(Assignment))),
+    default="many-to-one",
+    show_default=True,
+    help="Of units to phones; one-to-one needs --protocol discophon, and as many units as phonemes "
+    "and one for silence.",
+)
+@click.option(
+    "--phonemes",
+    "n_phonemes",
+    type=click.IntRange(min=1),
+    help="Of --protocol discophon: how many the language has.  [default: those that occur]",
+)
 @system_option
 @out_option
 @seed_option
 def quality(silence: str | None, out: Path, **options: Any) -> None:
-    """Compare UNITS with gold phones, without silences.
+    """Compare UNITS with gold phones, without silences or as DiscoPhon does.
 
     \b
     pnmi              I(phone; unit) / H(phone), also called homogeneity
@@ -99,6 +122,10 @@ def quality(silence: str | None, out: Path, **options: Any) -> None:
 
     Frames of 10 ms, whatever the units' step. Boundaries match within 20 ms, one to one. For the
     first five, the chance level is the score of the same units at shifted times.
+
+    --protocol discophon gives PNMI, phone error rate and boundaries of mapped units by that
+    benchmark's definitions. Silence counts as a phone there, so PNMI is higher and the error rate
+    lower than without it: never compare the two.
     """
     save_scores(score_quality(silences=chosen(silence), **options), out)
 

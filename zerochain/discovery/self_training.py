@@ -15,9 +15,10 @@ are the classifier's own classes (`units="classes"`), whose posteriors lose less
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from copy import copy
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ from zerochain.modules.convnext import ConvNextEncoder
 from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, check_tail
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
-from zerochain.training.run import Running
+from zerochain.training.run import Fitted, Running
 from zerochain.training.task import Batch, Update
 
 NO_LABEL = -100
@@ -160,7 +161,103 @@ RECIPE = Recipe(
 """Of each round."""
 
 
-class SelfTrainedUnits(NeuralUnits):
+class Run(NamedTuple):
+    """How one classifier is trained."""
+
+    recipe: Recipe
+    running: Running
+    labels: str
+    """A digest of its targets: training that was interrupted continues only on the same ones."""
+    augmentation: Augmentation | None
+
+
+class ClassifierUnits(NeuralUnits):
+    """Units of a frame classifier; with a head they are its classes.
+
+    Costs are then −log posterior in nats, so is the price of a segment, and the codebook has the
+    mean latent of each class.
+
+    Attributes:
+        head: latents → scores of the classes; None where the codebook makes the units.
+    """
+
+    head: nn.Module | None = None
+
+    @property
+    @abstractmethod
+    def classifier(self) -> SelfTrainingConfig:
+        """The network."""
+
+    def _train_classifier(
+        self, train: Crops, valid: Crops, n_classes: int, speech: Speech, run: Run
+    ) -> Fitted:
+        """Train an encoder and a head on the targets of `train`, and keep both."""
+        torch.manual_seed(run.recipe.seed)
+        n_in = self.n_in if self.classifier.masked else None
+        network = FrameClassifier(self._network(), self.classifier.dim, n_classes, n_in)
+        task = FrameTask(
+            network,
+            train,
+            valid,
+            self.classifier,
+            run.recipe,
+            stride=self.stride,
+            augmentation=run.augmentation,
+            device=self.device,
+        )
+        fitted = self._run(task, run.recipe, run.running, speech, {"labels": run.labels})
+        self.encoder, self.codebook, self.outcome = network.encoder, None, fitted.outcome
+        self.head = network.head
+        return fitted
+
+    def _measure_classes(self, speech: Speech) -> None:
+        """The mean latent of each class, as the codebook, and how classes are used."""
+        chosen = speech.train.sample(_MEAN_FRAMES, self.recipe.seed)
+        latents = np.concatenate(self.latents_of([speech.train.utterance("x", u) for u in chosen]))
+        (scored,) = self._scored([latents])
+        self.codebook = class_means(latents, -scored)
+        self._measure(speech)
+        # Usage is that of the classes, not of what is nearest to their means.
+        counts = np.bincount(scored.argmin(axis=1), minlength=self.n_units)
+        shares = counts[counts > 0] / counts.sum()
+        self.n_used = len(shares)
+        self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
+
+    def _augmentation(self, features: Features) -> Augmentation | None:
+        """What changes the voices of the speech in training."""
+        if self.classifier.augmentation is None:
+            return None
+        assert self.front_end is not None
+        return augmentation_of(self.front_end, features, self.classifier.augmentation, self.device)
+
+    def _network(self) -> nn.Module:
+        return self.classifier.encoder_of(self.n_in, self.stride)
+
+    def _costs(self, utterances: list[Frames]) -> list[Frames]:
+        if self.head is None:
+            return super()._costs(utterances)
+        return self._scored(self.latents_of(utterances))
+
+    def _scored(self, latents: list[Frames]) -> list[Frames]:
+        """−log posterior of each class, (T, K) in nats, for latents (T, E) of each utterance."""
+        assert self.head is not None
+        self.head.to(self.device).eval()
+        with torch.inference_mode():
+            return [
+                -log_softmax(self.head(torch.from_numpy(z).to(self.device)), 1).cpu().numpy()
+                for z in latents
+            ]
+
+    def _restore_head(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        weights = within(_HEAD, tensors)
+        self.head = with_weights(lambda: nn.Linear(self.classifier.dim, self.n_units), weights)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        head = {} if self.head is None else weights_of(self.head)
+        return {**super()._tensors(), **{f"{_HEAD}.{name}": w for name, w in head.items()}}
+
+
+class SelfTrainedUnits(ClassifierUnits):
     """K-Means in the bottleneck of a classifier that was trained on the units of a teacher.
 
     With `units="classes"` units are the classifier's own classes: costs are −log posterior in
@@ -185,7 +282,6 @@ class SelfTrainedUnits(NeuralUnits):
         surviving: bits per frame that survive a change of voice, of the first teacher and of each
             round; None where features don't say how another voice would sound.
         best_round: the one that was kept, from 1.
-        head: latents → scores of the classes; None where K-Means makes the units.
     """
 
     name = "selftrain"
@@ -196,7 +292,6 @@ class SelfTrainedUnits(NeuralUnits):
     agreement: float
     surviving: list[float | None]
     best_round: int
-    head: nn.Module | None = None
 
     def __init__(
         self,
@@ -217,15 +312,15 @@ class SelfTrainedUnits(NeuralUnits):
             )
         self.has_posteriors = self.config.units == "classes"
 
+    @property
+    def classifier(self) -> SelfTrainingConfig:
+        """The network of each round."""
+        return self.config
+
     def _train(self, speech: Speech, running: Running) -> None:
         """Train round after round, and keep the best one's encoder and codebook."""
         features, seed = speech.features, self.recipe.seed
-        augmentation = None
-        if self.config.augmentation is not None:
-            assert self.front_end is not None
-            augmentation = augmentation_of(
-                self.front_end, features, self.config.augmentation, self.device
-            )
+        augmentation = self._augmentation(features)
         first = first_teacher(self.n_units, features, self.options, self.config, seed, self.device)
         teacher: UnitModel = first
         self.surviving = [surviving_bits(first, features, first, seed)]
@@ -252,38 +347,15 @@ class SelfTrainedUnits(NeuralUnits):
         parts = ((speech.train, speech.learned), (speech.valid, speech.kept))
         (train, first), (valid, second) = (self._with_targets(teacher, *part) for part in parts)
         recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + number - 1})
-        torch.manual_seed(recipe.seed)
-        n_in = self.n_in if self.config.masked else None
-        network = FrameClassifier(self._network(), self.config.dim, teacher.n_units, n_in)
-        task = FrameTask(
-            network,
-            train,
-            valid,
-            self.config,
-            recipe,
-            stride=self.stride,
-            augmentation=augmentation,
-            device=self.device,
-        )
-        follows = {"labels": hashlib.sha256(first + second).hexdigest()}
-        part = running.part(f"round-{number}")
-        fitted = self._run(task, recipe, part, speech, follows)
-        self.encoder, self.codebook, self.outcome = network.encoder, None, fitted.outcome
+        labels = hashlib.sha256(first + second).hexdigest()
+        run = Run(recipe, running.part(f"round-{number}"), labels, augmentation)
+        fitted = self._train_classifier(train, valid, teacher.n_units, speech, run)
         self.agreement, self.best_round = fitted.best["agreement"], number
         if self.config.units == "kmeans":
+            self.head = None
             self._measure(speech, "kmeans")
-            return
-        self.head = network.head
-        chosen = speech.train.sample(_MEAN_FRAMES, self.recipe.seed)
-        latents = np.concatenate(self.latents_of([speech.train.utterance("x", u) for u in chosen]))
-        (scored,) = self._scored([latents])
-        self.codebook = class_means(latents, -scored)
-        self._measure(speech)
-        # Usage is that of the classes, not of what is nearest to their means.
-        counts = np.bincount(scored.argmin(axis=1), minlength=self.n_units)
-        shares = counts[counts > 0] / counts.sum()
-        self.n_used = len(shares)
-        self.perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
+        else:
+            self._measure_classes(speech)
 
     def _with_targets(
         self, teacher: UnitModel, crops: Crops, features: Features
@@ -305,24 +377,6 @@ class SelfTrainedUnits(NeuralUnits):
         components, shares = soft_targets(teacher, features)
         crops = crops.with_array(COMPONENTS, components).with_array(SHARES, shares)
         return crops, digest + components.tobytes() + shares.tobytes()
-
-    def _network(self) -> nn.Module:
-        return self.config.encoder_of(self.n_in, self.stride)
-
-    def _costs(self, utterances: list[Frames]) -> list[Frames]:
-        if self.head is None:
-            return super()._costs(utterances)
-        return self._scored(self.latents_of(utterances))
-
-    def _scored(self, latents: list[Frames]) -> list[Frames]:
-        """−log posterior of each class, (T, K) in nats, for latents (T, E) of each utterance."""
-        assert self.head is not None
-        self.head.to(self.device).eval()
-        with torch.inference_mode():
-            return [
-                -log_softmax(self.head(torch.from_numpy(z).to(self.device)), 1).cpu().numpy()
-                for z in latents
-            ]
 
     @property
     def distortion(self) -> float:
@@ -356,12 +410,7 @@ class SelfTrainedUnits(NeuralUnits):
         self.surviving, self.best_round = settings["surviving"], settings["best_round"]
         self.agreement = settings["agreement"]
         if self.config.units == "classes":
-            weights = within(_HEAD, tensors)
-            self.head = with_weights(lambda: nn.Linear(self.config.dim, self.n_units), weights)
-
-    def _tensors(self) -> dict[str, NDArray[Any]]:
-        head = {} if self.head is None else weights_of(self.head)
-        return {**super()._tensors(), **{f"{_HEAD}.{name}": w for name, w in head.items()}}
+            self._restore_head(tensors)
 
 
 def class_means(latents: Frames, log_posteriors: Frames) -> Frames:

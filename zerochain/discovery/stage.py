@@ -7,7 +7,7 @@ bundle; what it encodes is a unit file, or a features folder of latents or poste
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,6 +28,7 @@ from zerochain.discovery.penalty import (
     with_bitrate,
 )
 from zerochain.discovery.self_training import SelfTrainedUnits
+from zerochain.discovery.topline import ToplineUnits, phone_classes
 from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
 from zerochain.features.extraction import Options, extracted, extracted_from, options_of
@@ -36,13 +37,23 @@ from zerochain.formats.bundle import Fit, opened_as, read_bundle, write_fit
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import MARKER as FEATURES_MARKER
 from zerochain.formats.features import Features, read_features, write_features
+from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.formats.units import UnitFile, write_units
+from zerochain.metrics.silences import SILENCES
 from zerochain.training.device import described, is_main_process
 from zerochain.training.run import Running
 
 METHODS: dict[str, type[UnitModel]] = {
     kind.name: kind
-    for kind in (KMeansUnits, GMMUnits, DPGMMUnits, VQVAEUnits, CPCUnits, SelfTrainedUnits)
+    for kind in (
+        KMeansUnits,
+        GMMUnits,
+        DPGMMUnits,
+        VQVAEUnits,
+        CPCUnits,
+        SelfTrainedUnits,
+        ToplineUnits,
+    )
 }
 """What bundles and the command line call a method → its class."""
 _AS_IT_IS = SegmentationOptions()
@@ -105,6 +116,37 @@ def discover(
             _save(model, out, fit)
         sample = given.restrict(speech_sample(given, model.n_units))
         return Discovered(model, segment_rates(model.encode(sample), durations_s))
+
+
+def topline_of(
+    corpus: Path,
+    stride: int = 1,
+    *,
+    split: str | None = None,
+    silences: Collection[str] = SILENCES,
+    **settings: Any,
+) -> ToplineUnits:
+    """The topline of a corpus, to be fitted by `discover` on the same split.
+
+    Args:
+        split: its phones are the classes.
+        silences: labels that are no phones.
+        settings: of `ToplineUnits`.
+
+    Raises:
+        InputError: no gold phones.
+    """
+    whole = read_corpus(corpus)
+    path = whole.home / PHONES_FILE
+    if not path.is_file():
+        raise InputError(
+            f"corpus {whole.name!r} has no gold phones, which a topline is trained on",
+            path=path,
+            remedy="import it again with alignments ('zerochain import folder --alignments …')",
+        )
+    gold = read_phones(path)
+    phones = phone_classes(gold, whole.select(split=split).ids, silences)
+    return ToplineUnits(phones, stride, gold=gold, **settings)
 
 
 def _choose_penalty(

@@ -4,7 +4,8 @@ Tokens with the same labels form a group; a cell is a choice of groups for A, B 
 are comparable only under the same protocol: the span of tokens (a triphone, or its centre phone),
 the context (the same neighbours, or any), random draws, the direction of DTW, the order of
 averaging. `triphone` takes all tokens; `zs2019` and `zs2021` are those of the ZeroSpeech challenges
-(the latter also Libri-Light's, Kahn et al. 2020); `phone` is `zs2021` in any context.
+(the latter also Libri-Light's, Kahn et al. 2020); `phone` is `zs2021` in any context; `discophon`
+is DiscoPhon's: all tokens of a triphone, and 5 speakers of X.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ ZS2019 = Protocol(
     modes=("across",),
 )
 ZS2021 = replace(TRIPHONE, name="zs2021", max_tokens=10, max_speakers=5)
-PROTOCOLS = {protocol.name: protocol for protocol in (TRIPHONE, PHONE, ZS2019, ZS2021)}
+DISCOPHON = replace(TRIPHONE, name="discophon", max_speakers=5)
+PROTOCOLS = {protocol.name: protocol for protocol in (TRIPHONE, PHONE, ZS2019, ZS2021, DISCOPHON)}
+Most = int | Literal["all"]
+"""The most that is drawn at random, or no draw."""
 
 
 def variant(
@@ -100,12 +104,15 @@ def variant(
     *,
     context: Literal["within", "any"] | None = None,
     reference_slicing: bool = False,
+    max_tokens: Most | None = None,
+    max_speakers: Most | None = None,
 ) -> Protocol:
-    """A protocol with other choices, which become part of its name.
+    """A protocol with other choices, which become part of its name; None is the protocol's own.
 
     Args:
         context: "any" also makes single phones the tokens, without their neighbours.
         reference_slicing: tokens lose their last frame, as in Libri-Light's own code.
+        max_tokens, max_speakers: how many are drawn at random, or all.
 
     Raises:
         InputError: the protocol has no such variant.
@@ -127,7 +134,23 @@ def variant(
             )
         name = f"{protocol.name}, reference slicing"
         protocol = replace(protocol, name=name, frames="middle-less-one")
-    return protocol
+    return _limited(protocol, max_tokens, max_speakers)
+
+
+def _limited(protocol: Protocol, tokens: Most | None, speakers: Most | None) -> Protocol:
+    """A protocol with other random draws; None is its own."""
+    given = [("tokens", tokens, protocol.max_tokens), ("speakers", speakers, protocol.max_speakers)]
+    asked = {what: None if most == "all" else most for what, most, _ in given if most is not None}
+    low = [f"max_{what}={n}" for what, n in asked.items() if n is not None and n < 1]
+    if low:
+        raise InputError(f"{low[0]} must be ≥ 1 or 'all'")
+    other = [f", {most} {what}" for what, most, own in given if asked.get(what, own) != own]
+    return replace(
+        protocol,
+        name=protocol.name + "".join(other),
+        max_tokens=asked.get("tokens", protocol.max_tokens),
+        max_speakers=asked.get("speakers", protocol.max_speakers),
+    )
 
 
 Ints = NDArray[np.int64]

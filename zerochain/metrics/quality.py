@@ -103,7 +103,7 @@ def align_frames(
     codes = {name: i for i, name in enumerate(names)}
     units = {name: _framed(unit_file.steps(name), unit_file.step_ms, frame_ms) for name in lines}
     framed = {
-        name: _phone_codes(line, codes, len(units[name]), frame_ms, shift_ms)
+        name: phone_codes(line, codes, len(units[name]), frame_ms, shift_ms)
         for name, line in lines.items()
     }
     if not any((one < len(names)).any() for one in framed.values()):
@@ -260,7 +260,7 @@ def _framed(steps: NDArray[np.int32], step_ms: float, frame_ms: float) -> Ints:
     return steps[np.minimum(places, len(steps) - 1)].astype(np.int64)
 
 
-def _phone_codes(
+def phone_codes(
     line: list[Phone], codes: Mapping[str, int], n_frames: int, frame_ms: float, shift_ms: float
 ) -> Ints:
     """The code of each frame's phone (T,); of two that meet at its middle, the later one's."""
@@ -383,11 +383,20 @@ def boundary_scores(
     counts = np.array(
         [_count(found[n], gold[n], durations_s[n], tolerance_ms) for n in found], np.float64
     ).reshape(-1, 3)
+    return scored_boundaries(counts, seed=seed)
+
+
+def scored_boundaries(counts: Doubles, *, seed: int = 0) -> BoundaryScores:
+    """Boundary scores from the hits, found and gold boundaries of each utterance, (n, 3).
+
+    Raises:
+        NoBoundariesError: there is no gold boundary, or none was found.
+    """
     n_hits, n_found, n_gold = counts.sum(axis=0).astype(int).tolist()
     if n_gold == 0 or n_found == 0:
         raise NoBoundariesError(
             f"{counted(n_gold, 'gold boundary', 'gold boundaries')} and {n_found} of units in "
-            f"{counted(len(found), 'utterance')}, so boundary scores are undefined",
+            f"{counted(len(counts), 'utterance')}, so boundary scores are undefined",
             cause="there is only one phone, or all are silences"
             if n_gold == 0
             else "the units never change",

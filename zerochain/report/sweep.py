@@ -28,6 +28,8 @@ _RATES = {
 }
 """Bit rates of the tables → their headings."""
 _ABX = (names.ABX_ACROSS, names.ABX_WITHIN)
+TOPLINE = "topline"
+"""The method whose systems were trained on gold phones."""
 
 
 class Title(NamedTuple):
@@ -185,12 +187,35 @@ def with_fronts(systems: Sequence[System], protocol: str) -> list[System]:
     return [replace(system, on_front=i in best) for i, system in enumerate(systems)]
 
 
+def way_to_topline(system: System, systems: Sequence[System], protocol: str) -> float | None:
+    """How much of the way from raw MFCCs to the topline a system goes, in %, by ABX across.
+
+    0 is the error of raw MFCCs and 100 that of a network that was trained on gold phones, by its
+    posteriors where they are scored; both on the system's corpus. None where one of the three was
+    not scored, or the topline is no better than raw MFCCs.
+    """
+    here = [one for one in systems if one.corpus == system.corpus]
+    raw = [s for s in here if s.kind == "features" and s.variant == "mfcc none"]
+    top = sorted((s for s in here if s.method == TOPLINE), key=lambda s: s.kind != "posteriors")
+    ends = [one[0].value(names.ABX_ACROSS, protocol) if one else None for one in (raw, top)]
+    error = system.value(names.ABX_ACROSS, protocol)
+    if error is None or ends[0] is None or ends[1] is None or ends[1] >= ends[0]:
+        return None
+    return 100 * (ends[0] - error) / (ends[0] - ends[1])
+
+
+def _has_topline(systems: Sequence[System]) -> bool:
+    return any(system.method == TOPLINE for system in systems)
+
+
 def as_csv(systems: Sequence[System]) -> str:
     """One row per system, for programs: unrounded numbers, empty where there is none."""
     titles = [*_abx_titles(systems), *map(Title, _RATES), Title(names.PERPLEXITY)]
     facts = ["corpus", "system", "kind", "method", "n_units", "stride", "penalty"]
     facts += ["features", "normalisation", "context"]
+    ways = protocols(systems) if _has_topline(systems) else []
     costs = ["n_used", "fit_s", "device", "converged", "on_front"]
+    costs += [f"way_to_topline_% {protocol}" for protocol in ways]
     ends = ("", "_low", "_high")
     header = [*facts, *(f"{title}{end}" for title in titles for end in ends), *costs]
     rows: list[list[object]] = []
@@ -208,21 +233,32 @@ def as_csv(systems: Sequence[System]) -> str:
             s.features,
         ]
         row += [s.normalisation, s.context, *numbers, s.n_used, *cost]
-        rows.append([*row, str(s.converged).lower(), str(s.on_front).lower()])
+        row += [str(s.converged).lower(), str(s.on_front).lower()]
+        gone = [way_to_topline(s, systems, protocol) for protocol in ways]
+        rows.append([*row, *("" if way is None else f"{way:.6g}" for way in gone)])
     return csv_text(header, rows)
 
 
 def as_markdown(systems: Sequence[System], protocol: str) -> str:
-    """One table per corpus, for people; ● marks the systems on the Pareto front."""
+    """One table per corpus, for people; ● marks the systems on the Pareto front.
+
+    Where there is a topline, another column has how much of the way to it each system goes.
+    """
     titles = [*_abx_titles(systems), *map(Title, _RATES)]
     heads = ["", "system", "method", "K", "stride", "penalty", "features", "normalisation"]
     heads += [*(title.heading for title in titles), "units used", "perplexity", "fit, s", "device"]
+    ways = protocols(systems) if _has_topline(systems) else []
+    heads += [f"of the way from raw MFCC to the topline, {one}, %" for one in ways]
     parts = [
         f"● is on the Pareto front of {Title(names.ABX_ACROSS, protocol).heading} and the segment "
         "bit rate. 95 % intervals in brackets. – is undefined, or was not measured.\n"
     ]
     for corpus in dict.fromkeys(system.corpus for system in systems):
-        rows = [_row(system, titles) for system in systems if system.corpus == corpus]
+        rows = [
+            _row(system, titles) + [_way(way_to_topline(system, systems, one)) for one in ways]
+            for system in systems
+            if system.corpus == corpus
+        ]
         parts.append(f"## {corpus}\n\n{markdown_table(heads, rows, 8)}")
     return "\n".join(parts)
 
@@ -252,6 +288,10 @@ def _row(s: System, titles: Sequence[Title]) -> list[str]:
         f"{s.fit.seconds:.1f}" if s.fit else "–",
         s.fit.device if s.fit else "–",
     ]
+
+
+def _way(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
 
 
 def _abx_titles(systems: Sequence[System]) -> list[Title]:

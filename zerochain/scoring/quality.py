@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.corpus import Corpus, read_corpus
@@ -18,7 +19,8 @@ from zerochain.formats.phones import PHONES_FILE, Phones
 from zerochain.formats.scores import Score
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.metrics import names
+from zerochain.metrics import discophon, names
+from zerochain.metrics.discophon import Assignment, Discovery, phone_frames, phoneme_discovery
 from zerochain.metrics.names import Metric
 from zerochain.metrics.quality import (
     FRAME_MS,
@@ -76,6 +78,9 @@ def score_quality(
     silences: Collection[str] = SILENCES,
     shift_ms: float = 0.0,
     tables: Path | None = None,
+    protocol: Literal["phones", "discophon"] = "phones",
+    assignment: Assignment = "many-to-one",
+    n_phonemes: int | None = None,
     system: str | None = None,
     seed: int = 0,
 ) -> Scored:
@@ -83,6 +88,10 @@ def score_quality(
 
     Args:
         split: score only this split.
+        protocol: "phones" leaves silence out; "discophon" is the benchmark's, where it counts as a
+            phone, see `zerochain.metrics.discophon`.
+        assignment: of units to phones; one-to-one only by protocol discophon.
+        n_phonemes: only of protocol discophon: phonemes of the language; None: those that occur.
         map_units, map_split: learn which phone a unit stands for on these units of the same
             model, or on this split; None: on what is scored.
         silences: labels that are no phones.
@@ -94,19 +103,19 @@ def score_quality(
         InputError: no gold phones, ids that don't join, units that last longer than the
             recordings, or only one phone.
     """
+    if protocol == "phones" and (assignment != "many-to-one" or n_phonemes is not None):
+        raise InputError(
+            "assignment= and n_phonemes= only apply to protocol='discophon'",
+            remedy="leave them out, or give protocol='discophon'",
+        )
+    if protocol == "discophon" and (map_units is not None or map_split is not None):
+        raise InputError(
+            "DiscoPhon assigns units on what is scored: map_units= and map_split= don't apply",
+            remedy="leave them out, or give protocol='phones'",
+        )
     whole, given = read_corpus(corpus), read_units(units)
     phones, seconds = gold_phones(whole), {u.id: u.duration for u in whole.utterances}
     scored, notes, unaligned = _aligned_part(given, whole, phones, split)
-    aligned = align_frames(scored, phones, silences=silences, shift_ms=shift_ms)
-    learned, learned_on = aligned, "what is scored"
-    if map_units is not None or map_split is not None:
-        others = given if map_units is None else read_units(map_units)
-        others.check_model(given.model_id, "mapping")
-        part, _, _ = _aligned_part(others, whole, phones, map_split)
-        learned = align_frames(part, phones, silences=silences, shift_ms=shift_ms)
-        # Part of the protocol's name: scores of older files compare only if it stays as it is.
-        learned_on = f"split {map_split}" if map_split else f"{len(part.units)} utterances"
-    mapping = many_to_one(learned)
     common = Common(
         system or given.method,
         {"units": given.id, "corpus": whole.id, "phones": file_id(whole.home / PHONES_FILE)},
@@ -120,6 +129,33 @@ def score_quality(
             "seed": seed,
         },
     )
+    if protocol == "discophon":
+        discovered = phoneme_discovery(
+            {name: scored.steps(name) for name in sorted(scored.ids)},
+            _frames_of(scored, phones, silences, shift_ms),
+            step_ms=given.step_ms,
+            n_units=given.n_units,
+            n_phonemes=n_phonemes,
+            assignment=assignment,
+            seed=seed,
+        )
+        rows = discovery_scores(discovered, assignment, common)
+        notes += comparability(given.n_units, assignment)
+        if discovered.boundaries is None:
+            notes.append("boundary scores are undefined and left out: there is no boundary")
+        if tables is not None:
+            notes.append(write_phone_tables(tables, discovered.aligned, discovered.mapping))
+        return Scored(rows, [*notes, *exclusion_notes(rows)])
+    aligned = align_frames(scored, phones, silences=silences, shift_ms=shift_ms)
+    learned, learned_on = aligned, "what is scored"
+    if map_units is not None or map_split is not None:
+        others = given if map_units is None else read_units(map_units)
+        others.check_model(given.model_id, "mapping")
+        part, _, _ = _aligned_part(others, whole, phones, map_split)
+        learned = align_frames(part, phones, silences=silences, shift_ms=shift_ms)
+        # Part of the protocol's name: scores of older files compare only if it stays as it is.
+        learned_on = f"split {map_split}" if map_split else f"{len(part.units)} utterances"
+    mapping = many_to_one(learned)
     quality = unit_quality(aligned, seed=seed)
     if quality.completeness is None:
         notes.append("completeness is undefined and left out: there is only one unit")
@@ -144,9 +180,73 @@ def score_quality(
         else:
             rows += _boundary_scores(boundaries, common, of=of, variant=variant)
     if tables is not None:
-        write_phone_tables(tables, aligned, mapping)
-        notes.append(f"{tables}: phones by units, and which phone each unit stands for")
+        notes.append(write_phone_tables(tables, aligned, mapping))
     return Scored(rows, [*notes, *exclusion_notes(rows)])
+
+
+def _frames_of(
+    scored: UnitFile, phones: Phones, silences: Collection[str], shift_ms: float
+) -> dict[str, list[str]]:
+    """The gold phones of each utterance, as DiscoPhon has them."""
+    return {
+        name: phone_frames(
+            phones.by_id[name],
+            len(scored.steps(name)),
+            scored.step_ms,
+            silences=silences,
+            shift_ms=shift_ms,
+        )
+        for name in sorted(scored.ids)
+    }
+
+
+def discovery_scores(found: Discovery, assignment: Assignment, common: Common) -> list[Score]:
+    """The scores of DiscoPhon's protocol; what belongs to units mapped to phones says so."""
+    protocol, quality, errors = f"discophon {assignment}", found.quality, found.errors
+    counts = {
+        "frame_ms": discophon.FRAME_MS,
+        "n_phones": quality.n_phones,
+        "n_used": quality.n_used,
+    }
+    pnmi = quality.pnmi
+    rows = [
+        common.score(
+            names.PNMI,
+            pnmi.value,
+            pnmi.interval,
+            quality.n_frames,
+            protocol,
+            chance=pnmi.chance,
+            n_of="frames",
+            **counts,
+        ),
+        common.score(
+            names.PHONE_ERROR_RATE,
+            errors.value,
+            errors.interval,
+            errors.n,
+            protocol,
+            n_of="utterances",
+        ),
+    ]
+    if found.boundaries is not None:
+        rows += _boundary_scores(
+            found.boundaries,
+            common,
+            of="units mapped to phones",
+            variant=names.mapped,
+            protocol=protocol,
+        )
+    return rows
+
+
+def comparability(n_units: int, assignment: Assignment) -> list[str]:
+    """A note where a number of units is not that of the benchmark."""
+    if assignment == "one-to-one" or n_units <= discophon.N_UNITS:
+        return []
+    return [
+        f"DiscoPhon's many-to-one scores are of {discophon.N_UNITS} units at most, not of {n_units}"
+    ]
 
 
 def _quality_scores(found: Quality, common: Common) -> list[Score]:
@@ -182,7 +282,12 @@ def _phone_error_score(
 
 
 def _boundary_scores(
-    found: BoundaryScores, common: Common, *, of: str, variant: Callable[[Metric], Metric]
+    found: BoundaryScores,
+    common: Common,
+    *,
+    of: str,
+    variant: Callable[[Metric], Metric],
+    protocol: str = f"{TOLERANCE_MS:g} ms",
 ) -> list[Score]:
     return [
         common.score(
@@ -190,7 +295,7 @@ def _boundary_scores(
             getattr(found, name),
             found.intervals[name],
             found.n_gold,
-            f"{TOLERANCE_MS:g} ms",
+            protocol,
             n_of="boundaries",
             n_found=found.n_found,
             boundaries_of=of,
@@ -214,12 +319,15 @@ def _aligned_part(
     return part.restrict(aligned), notes, len(part.ids) - len(aligned)
 
 
-def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> None:
+def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> str:
     """Write two tables into a folder, each atomically.
 
     phone_by_unit.csv has the number of frames, one row per phone and one column per unit;
     unit_to_phone.csv has the phone that each unit stands for, its share of the unit's frames, and
     the next most frequent phones. Frames in silences and gaps count as phone "(no phone)".
+
+    Returns:
+        A note that says so.
     """
     phones, table = [*aligned.names, NO_PHONE], aligned.table
     wide = [[name, *row.tolist()] for name, row in zip(phones, table, strict=True)]
@@ -228,6 +336,7 @@ def write_phone_tables(folder: Path, aligned: Aligned, mapping: PhoneMap) -> Non
     header += [f"{word}_{i}" for i in range(2, _SHOWN + 1) for word in ("phone", "share")]
     rows = [_unit_row(aligned, mapping, phones, unit) for unit in range(aligned.n_units)]
     write_csv(folder / "unit_to_phone.csv", header, rows)
+    return f"{folder}: phones by units, and which phone each unit stands for"
 
 
 def _unit_row(
