@@ -327,3 +327,37 @@ def test_what_stands_beside_is_known_before_scores_are_appended(spoken, run, mon
     before = Path("s.jsonl").read_bytes()
     run("bitrate", "units.parquet", *common, "--beside", "published", code=1)
     assert Path("s.jsonl").read_bytes() == before
+
+
+def test_a_few_triples_are_no_score(spoken, run, tmp_path):
+    ids = spoken.select(split="test").ids[:2]
+    few = replace(spoken, utterances=tuple(u for u in spoken.utterances if u.id in ids))
+    few = replace(few, folder=None, name="few")
+    phones = {i: [Phone(k / 12, (k + 1) / 12, p) for k, p in enumerate("cacbc")] for i in ids}
+    write_corpus(tmp_path / "few", few, Phones(phones))
+    units = read_units_here()
+    write_units(tmp_path / "few.parquet", units.restrict(ids))
+    common = ("--corpus", "few", "--out", "s.jsonl")
+    output = run("abx", "few.parquet", *common, "--mode", "across", "--system", "few")
+    assert "too little data for a score: " in output
+    assert "--protocol phone" in output
+    assert " 0.000" not in output
+    (score,) = read_scores_here()
+    assert score.n < 30
+    assert score.options["n_speakers"] == 2
+    output = run("bitrate", "few.parquet", *common, "--system", "few", "--beside", "published")
+    assert "--beside: abx_across_% of few rests on too little data" in output
+    output = run("beside", "s.jsonl", code=1)
+    assert "abx_across_% of few rests on too little data" in output
+    assert "--protocol phone" in output
+
+
+def test_what_intervals_rest_on_and_what_bit_rates_mean(spoken, run):
+    common = ("--corpus", spoken.folder, "--out", "s.jsonl")
+    output = run("abx", "units.parquet", *common, "--protocol", "phone")
+    assert "the interval is over 3 speakers" in output
+    assert last(1)[0].options["n_phone_pairs"] == 3  # of a, b and c
+    assert 0 < last(1)[0].options["n_items_per_side"] <= last(1)[0].options["n_compared"]
+    output = run("bitrate", "units.parquet", *common)
+    assert "bitrate_bit/s: every unit of the file is a symbol" in output
+    assert "segment_bitrate_bit/s: repeats are merged" in output

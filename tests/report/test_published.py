@@ -1,6 +1,7 @@
 """Published results, and the place of a system among them."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -65,13 +66,13 @@ def scores(abx, bitrate, *, system="ours", split=None, protocol="triphone", dist
             "abx_across_%",
             abx,
             None,
-            9,
+            900,
             protocol,
             system,
             inputs,
             {**options, "distance": distance},
         ),
-        Score("bitrate_bit/s", bitrate, None, 9, "zs2019", system, inputs, options),
+        Score("bitrate_bit/s", bitrate, None, 900, "zs2019", system, inputs, options),
     ]
 
 
@@ -112,3 +113,11 @@ def test_scores_are_joined_by_system_corpus_and_split():
     assert places(scores(20, 100)[:1] + scores(20, 100, split="test")[1:], "english") == []
     with pytest.raises(InputError, match="english or surprise"):
         places(rows, "klingon")
+
+
+def test_too_little_data_has_no_place():
+    abx, rate = scores(20, 100)
+    assert places([replace(abx, n=6), rate], "english") == []
+    few = replace(rate, options={**rate.options, "n_utterances": 2})
+    assert places([abx, few], "english") == []
+    assert len(places([abx, rate], "english")) == 1

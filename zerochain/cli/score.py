@@ -13,10 +13,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from zerochain.cli.common import FILE, Command
+from zerochain.cli.common import FILE, Command, as_options
 from zerochain.cli.printing import console, plain
 from zerochain.errors import InputError
+from zerochain.formats.basis import ENOUGH, interval_of, meanings, no_interval, shortfall
 from zerochain.formats.scores import Score, append_scores, read_scores
+from zerochain.metrics.names import ABX_ACROSS, BITRATE
 from zerochain.report.published import SIMILAR_BITRATE, Place, places
 from zerochain.scoring.common import Scored
 
@@ -40,10 +42,30 @@ def save_scores(scored: Scored, out: Path, beside: str | None = None) -> None:
     published = text_beside(out, beside, scored.scores)
     append_scores(out, scored.scores)
     click.echo(captured.get(), nl=False)
+    for line in _basis(scored):
+        click.echo(line)
     for note in scored.notes:
         click.echo(note)
     click.echo(f"appended to {out}")
     click.echo(published, nl=False)
+
+
+def _basis(scored: Scored) -> list[str]:
+    """Meanings that names don't tell, too little data, and intervals that are missing or narrow."""
+    command = click.get_current_context().command
+    options = command.options if isinstance(command, Command) else {}
+    lines = meanings(scored.scores)
+    lines += [as_options(text, options) for text in scored.shortfalls]
+    for score in scored.scores:
+        if shortfall(score):
+            continue
+        if over := interval_of(score):
+            lines.append(
+                f"{score.metric}: the interval is {over}, too few to say how others would differ"
+            )
+        elif why := no_interval(score):
+            lines.append(f"{score.metric}: no interval: {why}")
+    return lines
 
 
 def _table(scores: list[Score]) -> Table:
@@ -53,9 +75,10 @@ def _table(scores: list[Score]) -> Table:
     for column in ("metric", "value", "95 % interval", "n", *["chance"] * with_chance):
         table.add_column(column, no_wrap=column != "n")  # the column that is narrowed first
     for one in scores:
-        interval = "" if one.interval is None else _interval(*one.interval)
+        enough = not shortfall(one)
+        interval = _interval(*one.interval) if one.interval is not None and enough else ""
         count = f"{one.n:,} {one.options['n_of']}"
-        value = f"{one.value:.{_decimals(one.value)}f}"
+        value = f"{one.value:.{_decimals(one.value)}f}" if enough else "too little data"
         table.add_row(one.metric, value, interval, count, *_chance(one, with_chance))
     return table
 
@@ -104,9 +127,12 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
     system = scores[0].system
     there = read_scores(out) if out.exists() else []
     mine = [score for score in there if score.system == system]
-    found = places([*mine, *scores], PUBLISHED[beside])
+    both = [*mine, *scores]
+    found = places(both, PUBLISHED[beside])
     if not found:
-        return f"--beside: {out} lacks either ABX or bit rate of {system!r}\n"
+        short = _refused(both)
+        why = f"{short[0]}\n" if short else f"{out} lacks either ABX or bit rate of {system!r}\n"
+        return f"--beside: {why}"
     return "".join(_text(place, PUBLISHED[beside]) for place in found)
 
 
@@ -121,9 +147,20 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
     help="Results on English, or on the surprise language.",
 )
 def beside(scores: Path, system: str | None, among: str) -> None:
-    """Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020."""
+    """Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.
+
+    A system whose ABX error or bit rate rests on too little data has no rank.
+    """
     rows = [score for score in read_scores(scores) if system in {None, score.system}]
     found = places(rows, PUBLISHED[among])
+    refused = _refused(rows)
+    if not found and refused:
+        raise InputError(
+            "; ".join(refused),
+            path=scores,
+            cause=f"a rank takes a score, and {ENOUGH}",
+            remedy="score more speech, or single phones ('zerochain score abx --protocol phone')",
+        )
     if not found:
         raise InputError(
             "no system has both an ABX error across speakers and a bit rate; there are "
@@ -134,6 +171,17 @@ def beside(scores: Path, system: str | None, among: str) -> None:
         )
     for place in found:
         click.echo(_text(place, PUBLISHED[among]), nl=False)
+    for line in refused:
+        click.echo(f"no rank: {line}")
+
+
+def _refused(scores: Sequence[Score]) -> list[str]:
+    """The ABX errors and bit rates that rest on too little data, in words."""
+    return [
+        f"{one.metric} of {one.system} rests on too little data: {short}"
+        for one in scores
+        if one.metric in {ABX_ACROSS.key, BITRATE.key} and (short := shortfall(one))
+    ]
 
 
 def _text(place: Place, language: str) -> str:

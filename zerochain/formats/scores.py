@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import zerochain
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained
+from zerochain.formats.basis import shortfall
 from zerochain.formats.description import Description, FileKind, Table
 from zerochain.formats.headers import json_object, json_text, validated
 from zerochain.formats.text_files import lines_of, read_text
@@ -156,9 +157,8 @@ def _describe(scores: list[Score]) -> Description:
     for score in scores:
         interval = "–" if score.interval is None else "{:.4g} … {:.4g}".format(*score.interval)
         n_of = f"{score.n} {score.options.get('n_of', '')}".strip()
-        rows.append(
-            [score.system, score.metric, f"{score.value:.4g}", interval, n_of, score.protocol]
-        )
+        value = "too little data" if shortfall(score) else f"{score.value:.4g}"
+        rows.append([score.system, score.metric, value, interval, n_of, score.protocol])
     header = ["system", "metric", "value", "95 % interval", "n", "protocol"]
     return Description(counted(len(scores), "score"), {}, (Table("scores", header, rows),))
 

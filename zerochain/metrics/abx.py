@@ -63,6 +63,8 @@ class AbxResult:
     """Items with frames, after the protocol's random draw."""
     n_compared: int
     """Those of them that are in a cell; the others have no match to be compared with."""
+    n_items_per_side: int
+    """Items that are A, B or X in some cell, on the side with the fewest."""
     n_cells: int
     n_triples: int
     cells: pa.Table
@@ -176,6 +178,7 @@ def abx_on(
         interval=None if interval is None else (_error(interval[1]), _error(interval[0])),
         n_items=len(todo.order),
         n_compared=int(todo.sizes[np.unique(todo.cells)].sum()),
+        n_items_per_side=min(int(todo.sizes[np.unique(side)].sum()) for side in todo.cells.T),
         n_cells=len(scores),
         n_triples=int(todo.n_triples.sum()),
         cells=_table(todo, scores),

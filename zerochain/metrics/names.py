@@ -36,6 +36,8 @@ class Metric:
     low: float = -math.inf
     high: float = math.inf
     """The range of possible values, both ends included."""
+    meaning: str = ""
+    """In one sentence, where names alone are easily confused."""
 
     @property
     def key(self) -> str:
@@ -85,19 +87,48 @@ ABX_WITHIN = Metric("abx_within", "ABX within", "units", "%", "lower", 0, 100)
 ABX: Mapping[Literal["within", "across"], Metric] = {"within": ABX_WITHIN, "across": ABX_ACROSS}
 """Mode → metric."""
 _ABX_ANY = Metric("abx_any", "ABX any", "units", "%", "lower", 0, 100)  # older score files
-BITRATE = Metric("bitrate", "bit rate", "units", "bit/s", "lower", 0)
-SEGMENT_BITRATE = Metric("segment_bitrate", "segment bit rate", "units", "bit/s", "lower", 0)
-TIMED_SEGMENT_BITRATE = Metric(
-    "timed_segment_bitrate", "segment bit rate with durations", "units", "bit/s", "lower", 0
-)
-FACTORED_SEGMENT_BITRATE = Metric(
-    "factored_segment_bitrate",
-    "segment bit rate, durations coded separately",
+BITRATE = Metric(
+    "bitrate",
+    "bit rate, every unit",
     "units",
     "bit/s",
     "lower",
     0,
+    meaning="every unit of the file is a symbol, repeats included, as the challenges count: the "
+    "rate to put beside published ones",
 )
+SEGMENT_BITRATE = Metric(
+    "segment_bitrate",
+    "bit rate, segments without durations",
+    "units",
+    "bit/s",
+    "lower",
+    0,
+    meaning="repeats are merged into segments and their durations are not sent: what a listener "
+    "who gets the order of the units alone would receive",
+)
+TIMED_SEGMENT_BITRATE = Metric(
+    "timed_segment_bitrate",
+    "bit rate, segments with durations",
+    "units",
+    "bit/s",
+    "lower",
+    0,
+    meaning="a unit and its duration are one symbol (run-length coding): what it takes to send "
+    "the units with their timing",
+)
+FACTORED_SEGMENT_BITRATE = Metric(
+    "factored_segment_bitrate",
+    "bit rate, segments plus durations apart",
+    "units",
+    "bit/s",
+    "lower",
+    0,
+    meaning="units and durations are coded as two streams: as the one with durations, with fewer "
+    "symbols to estimate",
+)
+BITRATES = (BITRATE, SEGMENT_BITRATE, TIMED_SEGMENT_BITRATE, FACTORED_SEGMENT_BITRATE)
+"""None of them is good or bad alone: a single unit has a rate of 0."""
 CODEBOOK_USAGE = Metric("codebook_usage", "codebook usage", "units", low=0, high=1)
 PERPLEXITY = Metric("perplexity", "perplexity", "units")
 
@@ -237,10 +268,7 @@ METRICS: tuple[Metric, ...] = (
     ABX_ACROSS,
     ABX_WITHIN,
     _ABX_ANY,
-    BITRATE,
-    SEGMENT_BITRATE,
-    TIMED_SEGMENT_BITRATE,
-    FACTORED_SEGMENT_BITRATE,
+    *BITRATES,
     CODEBOOK_USAGE,
     PERPLEXITY,
     ESTOI,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zerochain.errors import InputError
+from zerochain.formats.basis import shortfall
 from zerochain.formats.scores import Score
 from zerochain.machine import resource
 from zerochain.metrics import names
@@ -149,7 +150,8 @@ def places(scores: Sequence[Score], language: str) -> list[Place]:
     """The place of every system that has an across-speaker ABX error and a bit rate.
 
     The two are joined by the system's name, corpus and split. Of repeated scores the last one
-    counts; each protocol and distance of ABX has its own place.
+    counts; each protocol and distance of ABX has its own place. What rests on too little data
+    (`formats.basis.shortfall`) has no place.
 
     Raises:
         InputError: another language than "english" and "surprise".
@@ -165,7 +167,7 @@ def places(scores: Sequence[Score], language: str) -> list[Place]:
     return [
         Place(Ours(score.system, score, rates[key], timed.get(key)), systems)
         for score in across.values()
-        if (key := _key(score)) in rates
+        if (key := _key(score)) in rates and not (shortfall(score) or shortfall(rates[key]))
     ]
 
 

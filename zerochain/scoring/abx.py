@@ -291,9 +291,25 @@ def _abx_score(result: AbxResult, mode: Mode, protocol: Protocol, common: Common
         distance=result.distance,
         n_items=result.n_items,
         n_compared=result.n_compared,
+        n_items_per_side=result.n_items_per_side,
         n_cells=result.n_cells,
+        n_phone_pairs=_n_phone_pairs(result),
+        n_speakers=_n_labels(result, "speaker", "speaker_x"),
         exclusions=result.exclusions,
     )
+
+
+def _n_labels(result: AbxResult, *columns: str) -> int:
+    """How many different labels the cells have in some columns, of which one may be missing."""
+    there = [result.cells[name] for name in columns if name in result.cells.column_names]
+    return len({label for column in there for label in column.unique().to_pylist()})
+
+
+def _n_phone_pairs(result: AbxResult) -> int:
+    """Unordered pairs of phones among the cells."""
+    pairs = result.cells.group_by(["phone_a", "phone_b"]).aggregate([])
+    both = zip(pairs["phone_a"].to_pylist(), pairs["phone_b"].to_pylist(), strict=True)
+    return len({frozenset(pair) for pair in both})
 
 
 def export_items(

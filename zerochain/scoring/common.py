@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zerochain.errors import InputError, counted, listed
+from zerochain.formats.basis import shortfall_note
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.pairs import Pairs
@@ -30,6 +31,11 @@ class Scored:
 
     scores: list[Score]
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """Why some of the scores rest on too little data to be shown, one line each."""
+        return [note for score in self.scores if (note := shortfall_note(score))]
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,11 @@ class Wavs:
                 remedy="give voice='SPEAKER'",
             )
         return self.synthesis.voice
+
+    @property
+    def known_voice(self) -> str | None:
+        """That of synthesis.json; None without one."""
+        return None if self.synthesis is None else self.synthesis.voice
 
     @property
     def system(self) -> str:

@@ -99,6 +99,7 @@ def score_recognition(
         {
             "n_of": "utterances",
             "split": split,
+            **({"voice": spoken.voice} if spoken.voice else {}),
             "normalisation": NORMALISATION,
             "n_unrecognised": sum(not text for text in texts),
             "seed": seed,
@@ -177,6 +178,8 @@ class _Speech:
     inputs: Mapping[str, str]
     corpus: Corpus | None = None
     """Where the recordings are real, their corpus."""
+    voice: str | None = None
+    """Of synthesised speech, where it is known."""
 
     @classmethod
     def of(cls, folder: Path) -> _Speech:
@@ -193,7 +196,7 @@ class _Speech:
                 cause="it is another folder",
                 remedy="synthesise some speech, or give a corpus",
             )
-        return cls(folder, ids, wavs.system, wavs.inputs)
+        return cls(folder, ids, wavs.system, wavs.inputs, voice=wavs.known_voice)
 
     def waves(self, ids: Sequence[str]) -> Iterator[audio.Waveform]:
         """Recordings at 16 kHz, one after the other."""

@@ -155,7 +155,13 @@ def score_resyntheses(
     common = Common(
         system or made.system,
         {"corpus": whole.id, **made.inputs},
-        {"n_of": "utterances", "split": split, "max_difference_ms": limit_ms, "seed": seed},
+        {
+            "n_of": "utterances",
+            "split": split,
+            **({"voice": target} if (target := voice or made.known_voice) else {}),
+            "max_difference_ms": limit_ms,
+            "seed": seed,
+        },
     )
     others = len(made.ids) - len(part)
     notes = [f"not scored: {counted(others, 'wav')} of other speakers or splits"] if others else []

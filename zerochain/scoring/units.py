@@ -87,7 +87,13 @@ def score_usage(units: Path, *, system: str | None = None, seed: int = 0) -> Sco
     """Codebook usage and perplexity over a whole unit file."""
     unit_file = read_units(units)
     found = codebook_usage(unit_file, seed=seed)
-    options = {"n_of": "steps", "n_used": found.n_used, "n_units": found.n_units, "seed": seed}
+    options = {
+        "n_of": "steps",
+        "n_utterances": len(unit_file.ids),
+        "n_used": found.n_used,
+        "n_units": found.n_units,
+        "seed": seed,
+    }
     common = Common(system or unit_file.method, {"units": unit_file.id}, options)
     return Scored(
         [
