@@ -153,7 +153,8 @@ def _tracked(wave: Waveform, n_frames: int, options: F0Options, device: torch.de
 def _low_band(wave: Tensor) -> Tensor:
     """The band in which F0 is searched, at half the rate: (n,) → (⌈n / 2⌉,).
 
-    By overlap-save: what a block's transform gives first (one fewer than there are taps) is wrapped around.
+    By overlap-save: what a block's transform gives first, one value fewer than there are taps, is
+    wrapped around.
     """
     step = _FFT_SIZE - (_N_TAPS - 1)
     n_blocks = -(-len(wave) // step)
