@@ -283,7 +283,9 @@ class FrontEnd:
     @property
     def summary(self) -> str:
         """It in a few words for people."""
-        words = [self.extractor, *(["warp"] if self.vtln else [])]
+        made_by = self.options.get("front_end") if self.extractor == "adapted" else None
+        words = [f"{self.extractor} ({made_by})" if made_by else self.extractor]
+        words += ["warp"] if self.vtln else []
         words.append(f"norm={self.normalisation.kind}")
         shown = self.is_discriminant or not (self.projection and self.projection.keeps_frames)
         if self.projection is not None and shown:
