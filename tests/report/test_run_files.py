@@ -6,8 +6,9 @@ import pytest
 from runs import add_system, make_run
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.kinds import KINDS
 from zerochain.formats.phones import Phone, Phones, write_phones
-from zerochain.report.run import read_run, run_files
+from zerochain.report.run import _PARTS, RunFiles, read_run, run_files
 
 
 @pytest.fixture
@@ -35,6 +36,14 @@ def test_finds_everything_by_kind(tmp_path: Path, corpus: Corpus) -> None:
     assert {s.kind for s in run.sources} >= {"corpus", "units", "scores", "model"}
     assert all(len(source.id) == 64 for source in run.sources)
     assert {run.shown(source.path) for source in run.sources} >= {"units/km8-4t.parquet"}
+
+
+def test_every_kind_has_a_place_in_a_report_or_is_known_to_have_none() -> None:
+    assert {kind.name: kind for kind in KINDS if kind.name != "phones"} == {
+        name: part.kind for name, part in _PARTS.items()
+    }
+    fields = {name for name in RunFiles.__dataclass_fields__ if name not in {"root", "passed_over"}}
+    assert {part.field for part in _PARTS.values()} == fields
 
 
 def test_a_corpus_inside_the_run_is_listed_once(tmp_path: Path, make_corpus: Callable) -> None:

@@ -6,27 +6,39 @@ read here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zerochain.errors import InputError, counted, listed
-from zerochain.formats.abx_cells import AbxCells, read_cells
-from zerochain.formats.attention import MARKER as ATTENTION_MARKER
-from zerochain.formats.attention import Attention, read_attention
-from zerochain.formats.bundle import Bundle, Fit, read_bundle, read_fit
-from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.features import read_features_header
+from zerochain.formats import (
+    abx_cells,
+    attention,
+    corpus,
+    features,
+    kinds,
+    pairs,
+    scores,
+    synthesis,
+    training_log,
+    units,
+)
+from zerochain.formats.abx_cells import AbxCells
+from zerochain.formats.attention import Attention
+from zerochain.formats.bundle import Bundle, Fit, read_fit
+from zerochain.formats.corpus import Corpus
+from zerochain.formats.description import FileKind
+from zerochain.formats.features import FeaturesHeader, read_features_header
 from zerochain.formats.identity import file_id
 from zerochain.formats.inside import resolved
 from zerochain.formats.kinds import find
-from zerochain.formats.pairs import Pairs, read_pairs
+from zerochain.formats.pairs import Pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
-from zerochain.formats.scores import Score, read_scores
-from zerochain.formats.synthesis import Synthesis, read_synthesis
-from zerochain.formats.training_log import TrainingLog, read_training_log
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.scores import Score
+from zerochain.formats.synthesis import Synthesis
+from zerochain.formats.training_log import TrainingLog
+from zerochain.formats.units import UnitFile
 
 
 @dataclass(frozen=True)
@@ -49,20 +61,6 @@ class RunFiles:
     """Files that were not used, and the reason."""
 
 
-_KINDS: Mapping[str, str] = {
-    "corpus": "corpora",
-    "features": "features",
-    "bundle": "bundles",
-    "units": "units",
-    "scores": "scores",
-    "synthesis": "syntheses",
-    "training": "trainings",
-    "pairs": "pairs",
-    "attention": "attentions",
-    "abx-cells": "abx_cells",
-}
-
-
 def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
     """The files of a run: everything of a known kind in its folder.
 
@@ -78,10 +76,11 @@ def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
     passed_over = list(findings.passed_over)
     inside = {resolved(path) for path in by_kind["corpora"]}
     for path, kind in findings.found:
-        if kind.name not in _KINDS:
+        part = _PARTS.get(kind.name)
+        if part is None:
             passed_over.append((path, f"{kind.name}: not part of a report"))
         elif resolved(path) not in inside:
-            by_kind.setdefault(_KINDS[kind.name], []).append(path)
+            by_kind.setdefault(part.field, []).append(path)
     if not {"scores", "units", "syntheses", "trainings"} & by_kind.keys():
         raise InputError(
             "holds no scores, units, resynthesised speech or training log",
@@ -150,56 +149,100 @@ def read_run(files: RunFiles) -> Run:
         InputError: one of the files is damaged.
     """
     run = Run(files, {}, {}, {}, [], [], {})
-    run.sources.extend(_read(run))
+    for part in _PARTS.values():
+        for path in getattr(files, part.field):
+            identity, what = part.add(run, path, (part.read or part.kind.read)(path))
+            run.sources.append(Source(part.name or part.kind.name, path, identity, what))
     return run
 
 
-def _read(run: Run) -> Iterator[Source]:
-    files = run.files
-    for path in files.corpora:
-        corpus = read_corpus(path)
-        run.corpora[corpus.id] = corpus
-        yield Source("corpus", path, corpus.id, corpus.name)
-    for path in files.features:
-        header, identity = read_features_header(path)
-        run.features[identity] = header.model_dump()
-        yield Source("features", path, identity, header.extractor)
-    for path in files.bundles:
-        bundle = read_bundle(path)
-        run.models[bundle.id] = bundle
-        if fit := read_fit(path):
-            run.fits[bundle.id] = fit
-        yield Source("model", path, bundle.id, bundle.model)
-    for path in files.units:
-        unit_file = read_units(path)
-        run.units[unit_file.id] = unit_file
-        yield Source("units", path, unit_file.id, unit_file.method)
-    for path in files.syntheses:
-        synthesis = read_synthesis(path)
-        run.syntheses.append(synthesis)
-        n_wavs = counted(len(synthesis.ids), "wav")
-        what = f"{synthesis.method}, voice {synthesis.voice}, {n_wavs}"
-        yield Source("resynthesis", path, synthesis.id, what)
-    for path in files.scores:
-        scores = read_scores(path)
-        run.scores.extend(scores)
-        yield Source("scores", path, file_id(path), counted(len(scores), "score"))
-    for path in files.trainings:
-        log = read_training_log(path)
-        run.trainings[path] = log
-        n_rows = counted(len(log["step"]), "row")
-        yield Source("training log", path, file_id(path / "log.csv"), n_rows)
-    for path in files.pairs:
-        pairs = read_pairs(path)
-        run.pairs.append(pairs)
-        yield Source("pairs", path, file_id(path), counted(len(pairs.pairs), "pair"))
-    for path in files.attentions:
-        attention = read_attention(path)
-        run.attentions.append(attention)
-        identity = file_id(path / ATTENTION_MARKER)
-        yield Source("attention", path, identity, counted(len(attention.ids), "map"))
-    for path in files.abx_cells:
-        cells = read_cells(path)
-        run.abx_cells.append(cells)
-        n_cells = counted(cells.table.num_rows, "cell")
-        yield Source("ABX cells", path, cells.id, f"{n_cells}, {cells.system}")
+def _add_corpus(run: Run, _: Path, content: Corpus) -> Known:
+    run.corpora[content.id] = content
+    return content.id, content.name
+
+
+def _add_features(run: Run, _: Path, content: tuple[FeaturesHeader, str]) -> Known:
+    header, identity = content
+    run.features[identity] = header.model_dump()
+    return identity, header.extractor
+
+
+def _add_model(run: Run, path: Path, content: Bundle) -> Known:
+    run.models[content.id] = content
+    if fit := read_fit(path):
+        run.fits[content.id] = fit
+    return content.id, content.model
+
+
+def _add_units(run: Run, _: Path, content: UnitFile) -> Known:
+    run.units[content.id] = content
+    return content.id, content.method
+
+
+def _add_synthesis(run: Run, _: Path, content: Synthesis) -> Known:
+    run.syntheses.append(content)
+    n_wavs = counted(len(content.ids), "wav")
+    return content.id, f"{content.method}, voice {content.voice}, {n_wavs}"
+
+
+def _add_scores(run: Run, path: Path, content: list[Score]) -> Known:
+    run.scores.extend(content)
+    return file_id(path), counted(len(content), "score")
+
+
+def _add_training(run: Run, path: Path, content: TrainingLog) -> Known:
+    run.trainings[path] = content
+    return file_id(path / training_log.MARKER), counted(len(content["step"]), "row")
+
+
+def _add_pairs(run: Run, path: Path, content: Pairs) -> Known:
+    run.pairs.append(content)
+    return file_id(path), counted(len(content.pairs), "pair")
+
+
+def _add_attention(run: Run, path: Path, content: Attention) -> Known:
+    run.attentions.append(content)
+    return file_id(path / attention.MARKER), counted(len(content.ids), "map")
+
+
+def _add_cells(run: Run, _: Path, content: AbxCells) -> Known:
+    run.abx_cells.append(content)
+    return content.id, f"{counted(content.table.num_rows, 'cell')}, {content.system}"
+
+
+Known = tuple[str, str]
+"""The id of an input, and what it is in a few words."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A kind of file that a report is made of."""
+
+    kind: FileKind[Any]
+    field: str
+    """Of `RunFiles`."""
+    add: Callable[[Run, Path, Any], Known]
+    """Adds what was read to the run."""
+    name: str = ""
+    """What the page calls it; "" is the kind's own name."""
+    read: Callable[[Path], Any] | None = None
+    """Reads less than the kind does."""
+
+
+_PARTS: Mapping[str, _Part] = {
+    part.kind.name: part
+    for part in (
+        _Part(corpus.FILE_KIND, "corpora", _add_corpus),
+        _Part(features.FILE_KIND, "features", _add_features, read=read_features_header),
+        _Part(kinds.BUNDLE, "bundles", _add_model, "model"),
+        _Part(units.FILE_KIND, "units", _add_units),
+        _Part(synthesis.FILE_KIND, "syntheses", _add_synthesis, "resynthesis"),
+        _Part(scores.FILE_KIND, "scores", _add_scores),
+        _Part(training_log.FILE_KIND, "trainings", _add_training, "training log"),
+        _Part(pairs.FILE_KIND, "pairs", _add_pairs),
+        _Part(attention.FILE_KIND, "attentions", _add_attention),
+        _Part(abx_cells.FILE_KIND, "abx_cells", _add_cells, "ABX cells"),
+    )
+}
+"""Kinds, by their names, in the order in which the page lists their files. Gold phones aren't among
+them: they come with their corpus."""
