@@ -11,7 +11,7 @@ from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.features.f0 import F0Statistics
 from zerochain.features.spectral import SpectralOptions
-from zerochain.inversion.inverter import WaveformMethod as Method
+from zerochain.inversion.methods import WaveformMethod as Method
 from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.stage import train_inverter

@@ -15,9 +15,9 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.bundle import read_bundle, write_bundle
 from zerochain.inversion import waveform as neural
+from zerochain.inversion.methods import WaveformMethod as Method
 from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter, frame_f0_units, hop_of_frames
-from zerochain.inversion.waveform import WaveformMethod as Method
 
 BOTH = pytest.mark.parametrize("method", ["convnext", "hifigan"])
 

@@ -22,10 +22,10 @@ from zerochain.cli.options import options_of, recipe_options, running_options
 from zerochain.cli.printing import training_text
 from zerochain.errors import counted
 from zerochain.inversion import pitch, prosody, spectral, waveform
-from zerochain.inversion.inverter import (
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.methods import (
     SPECTRAL_METHODS,
     WAVEFORM_METHODS,
-    Inverter,
     SpectralMethod,
     WaveformMethod,
 )

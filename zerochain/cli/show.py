@@ -23,6 +23,7 @@ from zerochain.formats.corpus import MARKER, Corpus
 from zerochain.formats.description import Description
 from zerochain.formats.identity import short
 from zerochain.formats.kinds import kind_of
+from zerochain.inversion.methods import METHODS
 from zerochain.training.outcome import ending
 
 
@@ -84,7 +85,7 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
         match bundle.model:
             case "speaker-encoder":
                 return {"equal error rate": _equal_error_rate(bundle.config["training"])}
-            case "code2spec" | "unit-means" | "convnext" | "hifigan":
+            case method if method in METHODS:
                 return _inverter(bundle.config, folder)
             case _:
                 return {}

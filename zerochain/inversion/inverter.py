@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,6 @@ from zerochain.inversion.voices import Voice, check_n_reference, check_vector, v
 
 if TYPE_CHECKING:
     from zerochain.inversion.phase import Phase
-
-
-SpectralMethod = Literal["code2spec", "unit-means"]
-"""They predict spectrograms (`zerochain.inversion.spectral`)."""
-WaveformMethod = Literal["convnext", "hifigan"]
-"""They predict waveforms (`zerochain.inversion.waveform`)."""
-Method = SpectralMethod | WaveformMethod
-SPECTRAL_METHODS: tuple[SpectralMethod, ...] = ("code2spec", "unit-means")
-WAVEFORM_METHODS: tuple[WaveformMethod, ...] = ("convnext", "hifigan")
-METHODS: tuple[Method, ...] = (*SPECTRAL_METHODS, *WAVEFORM_METHODS)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

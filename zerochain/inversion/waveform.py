@@ -26,7 +26,8 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.inversion.inverter import Inverter, WaveformMethod
+from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.methods import WaveformMethod
 from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, fit_prosody, frames_per_step
 from zerochain.inversion.voice_data import Material

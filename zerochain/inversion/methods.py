@@ -1,0 +1,12 @@
+"""The names of the inverters, which bundles and the command line know them by; without torch."""
+
+from typing import Literal
+
+SpectralMethod = Literal["code2spec", "unit-means"]
+"""They predict spectrograms (`zerochain.inversion.spectral`)."""
+WaveformMethod = Literal["convnext", "hifigan"]
+"""They predict waveforms (`zerochain.inversion.waveform`)."""
+Method = SpectralMethod | WaveformMethod
+SPECTRAL_METHODS: tuple[SpectralMethod, ...] = ("code2spec", "unit-means")
+WAVEFORM_METHODS: tuple[WaveformMethod, ...] = ("convnext", "hifigan")
+METHODS: tuple[Method, ...] = (*SPECTRAL_METHODS, *WAVEFORM_METHODS)
