@@ -19,9 +19,17 @@ is said beside the range:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+
+from zerochain.errors import InputError
 
 NO_OPTION: dict[str, Any] = {"option": None}
 """Of a field that only Python sets."""
@@ -41,6 +49,21 @@ class Config(BaseModel):
     given, the width is 256. What is given is kept.
     """
 
+    if not TYPE_CHECKING:  # whose arguments are the fields
+
+        def __init__(self, **values: Any) -> None:
+            """A config of these values.
+
+            Raises:
+                InputError: one is out of range or of another type, or there is no such field.
+            """
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise _refused(error, type(self)) from error
+
+        __init__.__pydantic_base_init__ = True  # not called where pydantic validates a table
+
     @model_validator(mode="wrap")
     @classmethod
     def _preset(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -54,3 +77,20 @@ class Config(BaseModel):
         if values is not given:
             made.model_fields_set.difference_update(values.keys() - given.keys())
         return made
+
+
+def _refused(error: ValidationError, config: type[Config]) -> InputError:
+    """What pydantic found first, in the words of errors about arguments."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    match first["type"]:
+        case "value_error":  # of a validator of ours, with a message of its own
+            return InputError(first["msg"].removeprefix("Value error, "))
+        case "extra_forbidden":
+            fields = ", ".join(config.model_fields)
+            return InputError(f"{config.__name__} has no {name}=", remedy=f"it has {fields}")
+        case "missing":
+            return InputError(f"{config.__name__} needs {name}=")
+        case _:
+            said = first["msg"].removeprefix("Input ")
+            return InputError(f"{name}={first['input']!r} is invalid: it {said}")

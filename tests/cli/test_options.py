@@ -1,5 +1,6 @@
 """Options that are derived from configs: names, words, ranges, defaults, and what is refused."""
 
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from zerochain.cli.common import Command, as_options
 from zerochain.cli.options import (
@@ -247,6 +248,11 @@ class TestConfigFiles:
     def test_mistakes(self, tmp_path: Path) -> None:
         (tmp_path / "o.yaml").write_text("secret: 3")
         assert "unknown option 'secret'" in refused("--config", tmp_path / "o.yaml")
+        (tmp_path / "o.yaml").write_text("steps: 3\nmax-steps: 4")
+        assert "steps and max_steps are the same option" in refused("--config", tmp_path / "o.yaml")
+        for text, said in (("no-ema: true", "ema: false"), ("no_ema: false", "ema: true")):
+            (tmp_path / "o.yaml").write_text(text)
+            assert f"is written as {said}" in refused("--config", tmp_path / "o.yaml")
         (tmp_path / "o.yaml").write_text("shift-ms: 2\nmethod: rnn")
         assert "--shift-ms 2.0 only applies" in refused("--config", tmp_path / "o.yaml")
 
@@ -312,7 +318,7 @@ def test_options_and_python_build_and_refuse_the_same(values: dict[str, Any]) ->
             options += [flag, value]
     try:
         expected = VQVAEConfig(**values)
-    except ValidationError:
+    except InputError:
         refused(*options, decorators=(options_of(VQVAEConfig),))
     else:
         assert asked(*options, decorators=(options_of(VQVAEConfig),)) == {"config": expected}
@@ -337,6 +343,22 @@ def test_errors_of_the_library_are_said_in_options() -> None:
     )
     assert lines[1].endswith("unknown=3 is not an option, nor is /share=1")
     assert lines[2].endswith("start anew with --restart, or with --steps 2.5.")
+
+
+def test_warnings_of_ours_are_printed_as_sentences() -> None:
+    """Without the line of Python that raised them; those of other libraries keep it."""
+
+    class OursWarning(UserWarning):
+        __module__ = "zerochain.somewhere"
+
+    def show(**_: Any) -> None:
+        for kind in (OursWarning, UserWarning):
+            click.echo(warnings.formatwarning("try n_layers=2", kind, "some.py", 3), nl=False)
+
+    as_python = warnings.formatwarning
+    output = invoked(show, (), (options_of(Toy),)).output
+    assert output == "Warning: try --layers 2\nsome.py:3: UserWarning: try n_layers=2\n"
+    assert warnings.formatwarning is as_python
 
 
 def test_an_argument_that_parts_have_too_is_the_method_s_option() -> None:

@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from sklearn.mixture import BayesianGaussianMixture
 
 from zerochain.discovery.em import clusters, em, log_probabilities
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.mixtures import DirichletProcess, DPGMMConfig, DPGMMUnits
+from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.features import Features
 
@@ -112,5 +112,5 @@ def test_no_more_components_are_used_than_there_is_need_of() -> None:
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_senseless_concentration_is_refused(wrong: float) -> None:
-    with pytest.raises(ValidationError, match="concentration"):
+    with pytest.raises(InputError, match="concentration"):
         DPGMMConfig(concentration=wrong)

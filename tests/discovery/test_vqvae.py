@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from zerochain.discovery import vqvae as module
 from zerochain.discovery.front_end import FrontEnd
@@ -224,7 +223,7 @@ def test_silence_and_constant_speech_have_a_teacher_too() -> None:
     ],
 )
 def test_settings_of_another_encoder_are_refused(settings: dict, message: str) -> None:
-    with pytest.raises(ValidationError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         VQVAEConfig(**settings)
 
 

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from interruption import interrupted
-from pydantic import ValidationError
 
 from commands import run
 from languages import Languages, make_languages
@@ -107,7 +106,7 @@ def test_several_files_of_one_model(languages: Languages, tmp_path: Path) -> Non
     assert report.n_utterances == 210
     with pytest.raises(ModelMismatchError):
         pretrain([languages.source, languages.target], tmp_path / "y")
-    with pytest.raises(ValidationError, match="'conformer' or 'rnn'"):  # CTC has no decoder
+    with pytest.raises(InputError, match="'conformer' or 'rnn'"):  # CTC has no decoder
         PretrainingConfig(architecture="ctc")
     assert not (tmp_path / "y").exists()
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from commands import run
 from languages import N_WORDS, Languages, make_languages
@@ -109,7 +108,7 @@ def test_the_cap(n_true: int, n_pseudo: int, cap: float) -> None:
 
 @pytest.mark.parametrize("cap", [0, -1, float("nan"), float("inf")])
 def test_caps_are_positive_and_finite(cap: float) -> None:
-    with pytest.raises(ValidationError, match="pseudo_cap"):
+    with pytest.raises(InputError, match="pseudo_cap"):
         TranslationConfig(pseudo_cap=cap)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -64,7 +66,7 @@ class Command(click.Command):
         names = {str(p.name): p for p in mine}
         fields = [(field, names[name]) for d in self.derived for field, name in d.params.items()]
         shared = {field for field, n in Counter(field for field, _ in fields).items() if n > 1}
-        own = {flag.lstrip("-").replace("-", "_"): p for p in mine for flag in p.opts}
+        own = {_plain(flag): p for p in mine for flag in p.opts}
         recipe = {
             f: names[name]
             for d in self.derived
@@ -76,17 +78,34 @@ class Command(click.Command):
     def invoke(self, context: click.Context) -> Any:
         """Run the command; bad input and refusals of the operating system exit with code 1."""
         try:
-            return super().invoke(context)
+            with self._warnings_in_words():
+                return super().invoke(context)
         except InputError as error:
             click.echo(f"Error: {self.in_options(error)}", err=True)
         except BrokenPipeError:  # the reader of the output closed it, as 'head' does: click ends
             raise
         except OSError as error:
-            click.echo(f"Error: {refusal(error)}", err=True)
+            click.echo(f"Error: {self.in_options(refusal(error))}", err=True)
         except MemoryError as error:
             what = f" ({error})" if str(error) else ""
             click.echo(f"Error: {InputError(f'not enough memory{what}', remedy=_MORE)}", err=True)
         sys.exit(1)
+
+    @contextmanager
+    def _warnings_in_words(self) -> Iterator[None]:
+        """Meanwhile warnings of ours are printed as they are, without the line of Python."""
+        as_python = warnings.formatwarning
+
+        def formatted(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> str:
+            if category.__module__.partition(".")[0] != __package__.partition(".")[0]:
+                return as_python(message, category, *args, **kwargs)
+            return f"Warning: {as_options(str(message), self.options)}\n"
+
+        warnings.formatwarning = formatted
+        try:
+            yield
+        finally:
+            warnings.formatwarning = as_python
 
     def in_options(self, error: InputError) -> InputError:
         """The same error with the names of options instead of arguments."""
@@ -113,16 +132,37 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     known = context.command.options
     unknown = sorted(values.keys() - known.keys())
     if unknown:
-        flags = sorted({option.opts[0].lstrip("-") for option in known.values()})
-        raise click.BadParameter(
-            f"{path}: unknown option {unknown[0]!r}; the options are {', '.join(flags)}"
-        )
+        _refuse_unknown(unknown[0], values[unknown[0]], known, path)
+    by_option: dict[str, list[str]] = {}
+    for name in values:
+        by_option.setdefault(str(known[name].name), []).append(name)
+    if twice := [names for names in by_option.values() if len(names) > 1]:
+        raise click.BadParameter(f"{path}: {' and '.join(twice[0])} are the same option")
     typed = {
         str(known[name].name): _as_typed(known[name], value, path)
         for name, value in values.items()
         if value is not None  # null is the default
     }
     context.default_map = {**(context.default_map or {}), **typed}
+
+
+def _refuse_unknown(
+    name: str, value: Any, known: Mapping[str, click.Option], path: Path
+) -> NoReturn:
+    """Refuse a name; of a switch that is written as its "--no-…" say how to write it."""
+    for option in known.values():
+        if name in {_plain(flag) for flag in option.secondary_opts} and isinstance(value, bool):
+            on = option.opts[0].lstrip("-")
+            raise click.BadParameter(
+                f"{path}: {name.replace('_', '-')}: {str(value).lower()} is written as "
+                f"{on}: {str(not value).lower()}"
+            )
+    flags = sorted({option.opts[0].lstrip("-") for option in known.values()})
+    raise click.BadParameter(f"{path}: unknown option {name!r}; the options are {', '.join(flags)}")
+
+
+def _plain(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
 
 
 def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
@@ -176,7 +216,7 @@ def checked(model: type[M], **values: Any) -> M:
     from pydantic import ValidationError  # slow, and help does without it
 
     try:
-        return model(**values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")

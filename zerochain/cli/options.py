@@ -235,7 +235,7 @@ class Derived:
         }
         try:
             if isinstance(self.base, type):
-                return self.base(**given)
+                return self.base.model_validate(given)
             if "seed" in type(self.base).model_fields and "seed" in context.params:
                 given["seed"] = context.params["seed"]
             return type(self.base).model_validate({**self.base.model_dump(), **given})

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
@@ -246,9 +246,8 @@ def network_config(
             auxiliary=auxiliary,
             n_auxiliary_units=1 if own is None else own.n_units,
         )
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise InputError(reason, remedy="choose other sizes of the network") from error
+    except InputError as error:
+        raise InputError(error.found, remedy="choose other sizes of the network") from error
     update = {}
     if built.architecture == "ctc":
         lengths = [len(pair.target) for pair in material.pairs]

@@ -1,0 +1,56 @@
+"""Configs refuse what they can't hold in the words of errors about arguments."""
+
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from zerochain.config import Config
+from zerochain.errors import InputError
+from zerochain.modules.unit_translator import TranslatorConfig
+
+
+class Sizes(Config):
+    """A config with a range, a field without a default and a check of its own."""
+
+    width: int
+    n_heads: int = Field(4, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Sizes":
+        if self.width % self.n_heads:
+            raise ValueError(f"width={self.width} can't be divided by n_heads={self.n_heads}")
+        return self
+
+
+class Outer(Config):
+    """A config with another in it."""
+
+    sizes: Sizes = Sizes(width=8)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"width": 8, "n_heads": 0}, "n_heads=0 is invalid: it should be greater than or equal"),
+        ({"width": 7}, "width=7 can't be divided by n_heads=4"),
+        ({"width": 8, "n_head": 2}, "Sizes has no n_head="),
+        ({}, "Sizes needs width="),
+        ({"width": "wide"}, "width='wide' is invalid: it should be a valid integer"),
+    ],
+)
+def test_what_a_config_cannot_hold_is_bad_input(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match="^" + said):
+        Sizes(**given)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):  # of a file, which says what it was in
+        Sizes.model_validate(given)
+
+
+def test_configs_in_configs_are_named_with_their_place() -> None:
+    with pytest.raises(InputError, match=r"^sizes\.n_heads=0 is invalid"):
+        Outer(sizes={"width": 8, "n_heads": 0})  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Outer.model_validate({"sizes": {"width": 8, "n_heads": 0}})
+
+
+def test_sizes_of_translators_are_configs_too() -> None:
+    with pytest.raises(InputError, match=r"^n_heads=0 is invalid"):
+        TranslatorConfig(n_heads=0)
