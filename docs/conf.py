@@ -182,7 +182,9 @@ GENERATED = {
     "reference/api": ("<!-- public names -->", api_reference),
     "reference/options": (
         "<!-- all options -->",
-        lambda: options_reference(main, click.Context(main, info_name="zerochain")),
+        lambda: options_reference(
+            main, click.Context(main, info_name="zerochain", **main.context_settings)
+        ),
     ),
 }
 """Page → where in it something is generated, and by what."""

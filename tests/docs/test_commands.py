@@ -25,7 +25,7 @@ def commands(
             yield (*before, name)
 
 
-ALL = list(commands(main, click.Context(main, info_name="zerochain")))
+ALL = list(commands(main, click.Context(main, info_name="zerochain", **main.context_settings)))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def any_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def parse(words: list[str]) -> None:
     """Let click take the words of a command line, without running anything."""
     command: click.Command = main
-    context = click.Context(main, info_name="zerochain")
+    context = click.Context(main, info_name="zerochain", **main.context_settings)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, found, words = command.resolve_command(context, words)
         assert found is not None
