@@ -79,7 +79,7 @@ _FIXES: dict[int, tuple[str | None, str]] = {
     ),
     errno.EMFILE: (
         "too many files are open at once in this process",
-        "raise the limit ('ulimit -n 4096') or ask for fewer --jobs",
+        "raise the limit ('ulimit -n 4096') or use fewer processes (jobs=)",
     ),
     errno.ENFILE: ("too many files are open on this machine", "close other programs"),
     errno.EIO: (
@@ -94,7 +94,10 @@ _FIXES: dict[int, tuple[str | None, str]] = {
     errno.EEXIST: ("something of this name is in the way", "choose another path"),
     errno.EBUSY: ("another program holds it", "close that program, or choose another path"),
     errno.EXDEV: ("it is on another disk", "choose a folder on the same disk"),
-    errno.ENOMEM: ("there is not enough memory", "close other programs, or ask for fewer --jobs"),
+    errno.ENOMEM: (
+        "there is not enough memory",
+        "close other programs, or use fewer processes (jobs=)",
+    ),
     errno.ENOLCK: (
         "the network share gives no locks",
         "write to a disk of this machine and copy the result",
@@ -118,7 +121,7 @@ def refusal(error: OSError, path: Path | None = None, *, writing: bool | None = 
             "could not be written: the disk (or the quota) is full",
             path=where,
             cause=f"it writes to {place}" if (place := _elsewhere(named, where)) else None,
-            remedy="free some space or choose another --out; nothing was left half-written",
+            remedy="free some space or choose another out=; nothing was left half-written",
         )
     if "No usable temporary directory" in str(error):  # tempfile's, with the number of "not found"
         return InputError(

@@ -257,7 +257,8 @@ def _check_length(source_s: float, longest_s: float, recording: Path) -> None:
         raise InputError(
             f"lasts {source_s:.1f} s, and the translator takes {longest_s:g} s at most",
             path=recording,
-            remedy="cut it at pauses, or train a translator with a larger --longest",
+            remedy="cut it at pauses, or train a translator that takes more: "
+            "'zerochain translate train … --longest SECONDS'",
         )
 
 

@@ -345,6 +345,12 @@ def test_errors_of_the_library_are_said_in_options() -> None:
     assert lines[2].endswith("start anew with --restart, or with --steps 2.5.")
 
 
+def test_the_choice_of_folders_is_said_as_the_option_of_ids() -> None:
+    options = {"ids": click.Option(["--ids"])}
+    assert as_options("write them with folders=False", options) == "write them with --ids name"
+    assert as_options("folders=False", {}) == "folders=False"
+
+
 def test_warnings_of_ours_are_printed_as_sentences() -> None:
     """Without the line of Python that raised them; those of other libraries keep it."""
 

@@ -42,7 +42,7 @@ def test_suffixes_and_folders_go_only_where_it_is_asked_for(tmp_path):
     with pytest.raises(InputError, match=r"u.txt:1: 'x/vaw.wav' doesn't end with '.flac'"):
         read_unit_text(path, "fairseq", suffix=".flac")
     path.write_text("/data/a.wav|1\n")
-    with pytest.raises(InputError, match="--ids name"):
+    with pytest.raises(InputError, match="folders=False"):
         read_unit_text(path, "fairseq")
     assert list(read_unit_text(path, "fairseq", folders=False)) == ["a.wav"]
 

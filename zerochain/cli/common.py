@@ -28,6 +28,8 @@ _MORE = "close other programs, use fewer --jobs or shorter recordings, or a larg
 _ARGUMENT = re.compile(
     r"""(?<![\w/.-])(?P<name>[a-z_]\w*)=(?P<value>'[^'\n]*'|"[^"\n]*"|-?\w+(?:\.\w+)*)?"""
 )
+_OF_FOLDERS = "folders=False", "ids", "--ids name"
+"""What functions call the choice of `ids_option`: the argument, the option's name, the option."""
 DERIVED = "__zerochain_derived__"
 """The attribute of a command's function that lists its options derived from configs."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -196,6 +198,9 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"] or ""
+        argument, choice, flag = _OF_FOLDERS
+        if match.group() == argument and choice in options:
+            return flag
         known = options.get(name) or options.get(name.removeprefix("n_"))
         if known is None:
             return match[0]

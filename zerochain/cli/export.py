@@ -11,6 +11,7 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Command,
+    as_options,
     corpus_option,
     ids_option,
     out_option,
@@ -134,7 +135,8 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
     }
     write_unit_text(out, kind, lines)
     if kind == "jsonl" and (note := misread_by_fastabx(lines)):
-        click.echo(f"Warning: {note}", err=True)
+        assert isinstance(export_units, Command)
+        click.echo(f"Warning: {as_options(note, export_units.options)}", err=True)
     is_step = repeats == "steps"
     what = f"a unit every {unit_file.step_ms:g} ms" if is_step else "repeats merged, no times"
     n_units = counted(sum(map(len, lines.values())), "unit")

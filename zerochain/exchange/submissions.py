@@ -217,7 +217,7 @@ def _texts(
             f"folders in {counted(len(nested), 'id')}, and a submission has none: "
             f"{listed(nested, 3)}",
             path=part.source,
-            remedy="leave out the folders with --ids name",
+            remedy="leave out the folders with folders=False",
         )
     return texts, ids_by_name(ids, f"file {part.source.name}")
 

@@ -50,7 +50,7 @@ def misread_by_fastabx(names: Iterable[str]) -> str:
         return (
             f"folders in {counted(len(nested), 'name')} ({listed(nested, 3)}): fastabx and "
             "DiscoPhon's ABX keep the part after the last slash; write units and items with "
-            "--ids name"
+            "folders=False"
         )
     if dotted:
         return (
@@ -139,7 +139,7 @@ def _named(text: str, where: str, folders: bool, suffix: str) -> str:
             error.found,
             path=where,
             cause=error.cause,
-            remedy="leave out folders with --ids name, and endings with suffix=",
+            remedy="leave out folders with folders=False, and endings with suffix=",
         ) from error
 
 

@@ -135,8 +135,8 @@ def attenuation(
             "speakers can't be attenuated where "
             + ("some are unknown" if None in names else "there is one only"),
             cause="directions in which speakers differ are found by comparing known speakers",
-            remedy="fit on a corpus of several speakers (import it with --speaker-from), or use "
-            "speaker_attenuation=0",
+            remedy="fit on a corpus of several speakers ('zerochain import folder … "
+            "--speaker-from'), or use speaker_attenuation=0",
         )
     owners = np.array([names[name] for name in speakers])
     total, between = covariances(frames.astype(np.float64), owners, _classes(frames, n_classes))

@@ -116,7 +116,7 @@ def _check(table: pa.Table, path: Path) -> None:
             f"holds {' and '.join(found)}",
             path=path,
             cause="the table was edited or damaged, or percentages were written as fractions",
-            remedy="score again with --tables",
+            remedy="score again ('zerochain score abx … --tables FOLDER')",
         )
 
 

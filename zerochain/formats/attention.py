@@ -72,7 +72,7 @@ class Attention:
                 f"holds no attention map ({error})",
                 path=path,
                 cause="the file is missing or damaged, or the folder was written again meanwhile",
-                remedy="translate again with --attention",
+                remedy="translate again ('zerochain translate decode … --attention FOLDER')",
             ) from error
 
 
@@ -129,7 +129,7 @@ def read_attention(folder: Path) -> Attention:
             f"has {counted(len(sums), 'checksum')} for {counted(len(header.ids), 'map')}",
             path=path,
             cause="it was edited",
-            remedy="translate again with --attention",
+            remedy="translate again ('zerochain translate decode … --attention FOLDER')",
         )
     return Attention(
         translator_id=header.translator_id,

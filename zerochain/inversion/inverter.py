@@ -202,7 +202,8 @@ class Inverter(Bundled, ABC):
         if self.prosody is None:
             raise InputError(
                 "the inverter can't predict how long units last",
-                cause="it was trained with --prosody-steps 0 of 'zerochain invert train'",
-                remedy="train it with more, or give units with their durations",
+                cause="it was trained without prosody ('zerochain invert train … "
+                "--prosody-steps 0')",
+                remedy="train it with prosody, or give units with their durations",
             )
         return self.prosody

@@ -175,14 +175,15 @@ def chosen_voices(corpus: Corpus, voices: Sequence[str] | None) -> tuple[str, ..
         raise InputError(
             f"corpus {corpus.name!r} has no known speaker, so no voice to train",
             path=corpus.folder,
-            remedy="import it again with its speakers, by --speaker-from or a table",
+            remedy="import it again with its speakers ('zerochain import folder … "
+            "--speaker-from', or a table)",
         )
     if voices is None:
         return tuple(known)
     if not voices and len(known) != 1:
         raise InputError(
             f"corpus {corpus.name!r} has {len(known)} known speakers: {listed(known)}",
-            remedy="choose the target voice with voices=SPEAKER, or all of them (--all-voices)",
+            remedy="choose the target voice with voices=SPEAKER, or all of them",
         )
     voices = [next((name for name in known if same_name(name, v)), v) for v in voices]
     unknown = sorted(set(voices) - set(known))
@@ -326,7 +327,7 @@ def voice_data(material: Material, options: SpectrogramOptions) -> VoiceData:
         raise InputError(
             f"a unit lasts {units.step_ms:g} ms, which is not a multiple of {FRAME_MS:g} ms",
             cause="the unit model's features have an unusual step",
-            remedy="use features of --step-ms 10, or another stride",
+            remedy="use features with a step of 10 ms, or another stride",
         )
     frames: dict[str, NDArray[np.int32]] = {}
     waves: dict[str, Waveform] = {}

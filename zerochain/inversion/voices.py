@@ -71,7 +71,7 @@ def check_n_reference(n_reference: int) -> None:
         raise InputError(
             "the inverter knows its voices by name, not from recordings",
             cause="it was trained without a speaker encoder",
-            remedy="choose a voice by name, or train with --speakers BUNDLE",
+            remedy="choose a voice by name, or train with speakers=BUNDLE",
         )
 
 

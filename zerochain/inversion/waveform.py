@@ -275,7 +275,7 @@ def hop_of_frames(step_ms: float) -> int:
         raise InputError(
             f"a unit of {step_ms:g} ms can't be divided into frames of whole samples",
             cause="the unit model's features have an unusual step",
-            remedy="use features of --step-ms 10",
+            remedy="use features with a step of 10 ms",
         )
     return round(hop)
 

@@ -276,7 +276,8 @@ def _with_speakers(corpus: Corpus) -> Corpus:
             f"corpus {corpus.name!r} has no known speaker",
             path=corpus.folder,
             cause="it was imported without speakers",
-            remedy="import it again with --speaker-from or a table",
+            remedy="import it again with its speakers ('zerochain import folder … "
+            "--speaker-from', or a table)",
         )
     return corpus.restrict(known)
 

@@ -95,7 +95,8 @@ def _check_speakers(by_speaker: dict[str, list[Piece]]) -> None:
             + "".join(f" ({name})" for name in by_speaker),
             cause="it learns to tell speakers apart, so it needs at least two; or the corpus was "
             "imported without speakers",
-            remedy="give a corpus of several speakers, or import it with --speaker-from or a table",
+            remedy="give a corpus of several speakers, or import it with them ("
+            "'zerochain import folder … --speaker-from', or a table)",
         )
 
 

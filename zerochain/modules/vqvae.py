@@ -347,7 +347,7 @@ def _check(n: int) -> None:
         raise InputError(
             f"the published VQ-VAE takes features of {N_IN} dimensions, these have {n}",
             cause="its layers are designed for 39 dimensions",
-            remedy="use --features mfcc, --components 39, or --encoder conv",
+            remedy="use features='mfcc', components=39, or encoder='conv'",
         )
 
 
