@@ -229,10 +229,8 @@ def _config(folder: Path) -> Any:
             path=folder,
             remedy="pip install 'zerochain[ssl]'",
         )
-    from transformers import AutoConfig  # optional, and slow
-
     try:
-        config = AutoConfig.from_pretrained(
+        config = _transformers().AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -290,14 +288,18 @@ def _normalises(folder: Path) -> bool:
     return bool(normalises)
 
 
+def _transformers() -> Any:
+    import transformers  # optional, and slow
+
+    return transformers
+
+
 def _load(folder: Path, layer: int) -> Any:
     """The network up to a layer, in float32 and ready for inference."""
-    from transformers import AutoModel  # optional, and slow
-
     _files(folder)
     try:
         with _quiet():  # what it would warn of is checked below
-            model, report = AutoModel.from_pretrained(
+            model, report = _transformers().AutoModel.from_pretrained(
                 str(folder),
                 local_files_only=True,
                 use_safetensors=True,
@@ -328,8 +330,7 @@ def _load(folder: Path, layer: int) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    from transformers.utils import logging  # optional, and slow
-
+    logging = _transformers().utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -10,7 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -77,12 +77,16 @@ def require_report_extra() -> None:
         ) from error
 
 
+def _settings(settings: Any) -> AbstractContextManager[None]:
+    import matplotlib as mpl
+
+    return mpl.rc_context(settings)
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Draw in the report's style."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+    with _settings(_SETTINGS), warnings.catch_warnings():
         # Browsers have the glyphs that matplotlib's own font lacks; here only widths are needed.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
         yield
@@ -102,9 +106,7 @@ def inline_svg(figure: Figure, alt: str, name: str) -> str:
         alt: what the figure shows, for readers who can't see it.
         name: unique on the page; the element's ids are made from it.
     """
-    import matplotlib as mpl
-
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with _settings({"svg.hashsalt": name}):
         text = to_bytes(figure, "svg").decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
