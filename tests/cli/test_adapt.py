@@ -41,9 +41,9 @@ def test_unknown_speakers_are_adapted_to_and_the_message_says_on_what(
     assert read_bundle(Path("m")).config["adaptation"]["speakers"]
     assert "unknown" not in run("encode", "m", spoken, "--out", "u.parquet").output
     said = run("encode", "m", others, "--out", "alone.parquet").output
-    assert "unknown to the model: each recording by itself normalised and adapted, on " in said
+    assert "unknown to the model: each utterance by itself normalised and adapted, on " in said
     said = run("encode", "m", others, "--pool-speakers", "--out", "pooled.parquet").output
-    assert "all recordings here of a speaker together" in said
+    assert "all utterances here of a speaker together" in said
     assert "s of speech (median" in said
     alone, pooled = (read_units(Path(f"{name}.parquet")) for name in ("alone", "pooled"))
     assert alone.ids == pooled.ids

@@ -115,7 +115,7 @@ def test_unknown_speakers_can_be_pooled_and_a_line_says_on_how_much_speech() -> 
     front_end = model.front_end
     assert front_end.rests_on(speech("ana", seed=4)) is None
     assert front_end.rests_on(later) == (
-        "1 speaker unknown to the model and 2 utterances without a speaker: each recording by "
+        "1 speaker unknown to the model and 2 utterances without a speaker: each utterance by "
         "itself normalised and adapted, on 1.5 to 1.5 s of speech (median 1.5 s)"
     )
     pooled = front_end.rests_on(later, pool=True)

@@ -40,7 +40,7 @@ def test_each_kind_takes_its_moments_out() -> None:
     given_features = features(SPEAKERS)
     groups = {
         "corpus": [["u1", "u2", "u3", "u4"]],
-        "speaker": [["u1", "u2"], ["u3"], ["u4"]],
+        "speaker": [["u1", "u2"], ["u3"]],
         "utterance": [["u1"], ["u2"], ["u3"], ["u4"]],
     }
     for kind, parts in groups.items():
@@ -64,17 +64,32 @@ def test_a_speaker_met_at_the_fit_keeps_the_moments_of_the_fit() -> None:
 def test_an_utterance_of_an_unknown_speaker_is_normalised_by_itself_or_pooled() -> None:
     fitted = Normalisation.fit("speaker", features({"u1": "ana"}, seed=1))
     more = features({"x": "new", "y": "new"}, seed=2)
-    for pool, ids in ((False, ["x"]), (True, ["x", "y"])):
-        done = fitted.covering(more, pool=pool)
-        frames = np.concatenate([done(more[name], "new") for name in ids])
-        np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
-        np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-3)
+    pooled = fitted.covering(more, pool=True)
+    frames = np.concatenate([pooled(more[name], "new") for name in ("x", "y")])
+    np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-3)
+    x, typical = more["x"].astype(float), fitted.moments["ana"]
+    share = len(x) / (len(x) + 50)  # half a second of an average speaker stands beside it
+    mean = share * x.mean(axis=0) + (1 - share) * typical.mean
+    variance = share * x.var(axis=0) + (1 - share) * typical.deviation.astype(float) ** 2
+    alone = fitted.covering(replace(more, corpus_id="another"))
+    for speaker in ("new", "ana", None):
+        done = alone(more["x"], speaker)
+        np.testing.assert_allclose(done, (x - mean) / np.sqrt(variance), atol=1e-4)
+        np.testing.assert_array_equal(
+            done, alone.covering(more.restrict(["x"]))(more["x"], speaker)
+        )
+
+
+def test_an_utterance_is_normalised_by_itself_where_no_speaker_is_known() -> None:
+    done = normalised(features({"u1": None, "u2": None}), "speaker")
+    np.testing.assert_allclose(done["u1"].mean(axis=0), 0, atol=1e-4)
 
 
 def test_the_same_name_in_another_corpus_is_another_speaker() -> None:
     mine, theirs = features({"u1": "1"}, seed=1), features({"x": "1"}, seed=2)
     theirs = replace(theirs, corpus_id="another")
-    done = Normalisation.fit("speaker", mine).covering(theirs)(theirs["x"], "1")
+    done = Normalisation.fit("speaker", mine).covering(theirs, pool=True)(theirs["x"], "1")
     np.testing.assert_allclose(done.mean(axis=0), 0, atol=1e-4)
 
 

@@ -199,7 +199,7 @@ class FrontEnd:
         seconds = np.sort(lengths) * self.step_ms / 1000
         who = [counted(len(unknown), "speaker") + " unknown to the model"] if unknown else []
         who += [counted(len(nameless), "utterance") + " without a speaker"] if nameless else []
-        how = "all recordings here of a speaker together" if pool else "each recording by itself"
+        how = "all utterances here of a speaker together" if pool else "each utterance by itself"
         return (
             f"{' and '.join(who)}: {how} {' and '.join(steps)}, on {seconds[0]:.1f} to "
             f"{seconds[-1]:.1f} s of speech (median {np.median(seconds):.1f} s)"

@@ -18,6 +18,9 @@ from zerochain.formats.features import Features
 
 NormalisationKind = Literal["none", "corpus", "speaker", "utterance"]
 _SMALLEST_DEVIATION = 1e-5  # a constant feature is centred and left at zero
+# Of an average speaker, beside an unknown one's utterance. Of LibriSpeech and TIMIT alike, this
+# brings utterances of 0.3 to 3 s nearest to what all speech of their speaker would have given.
+_PRIOR_FRAMES = 50
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,30 @@ class Moments:
     @classmethod
     def of(cls, blocks: Iterable[NDArray[np.float32]]) -> Moments:
         """Moments of the frames of all blocks, each (T, D), accumulated in double precision."""
-        n, total, square = 0, np.float64(0), np.float64(0)
-        for block in blocks:
-            wide = block.astype(np.float64)
-            n += len(wide)
-            total = total + wide.sum(axis=0)
-            square = square + np.einsum("td,td->d", wide, wide)
-        mean = total / n
-        deviation = np.sqrt(np.maximum(square / n - mean**2, 0))
+        _, mean, variance = _sums(blocks)
+        return cls._with(mean, variance)
+
+    @classmethod
+    def _with(cls, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Moments:
+        deviation = np.sqrt(variance)
         deviation = np.where(deviation < _SMALLEST_DEVIATION, 1.0, deviation)
         return cls(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))
+
+    @classmethod
+    def near(cls, frames: NDArray[np.float32], typical: Moments) -> Moments:
+        """Moments of frames (T, D) and `_PRIOR_FRAMES` typical ones: weighted means of both."""
+        n, mean, variance = _sums([frames])
+        share = n / (n + _PRIOR_FRAMES)
+        own, other = typical.mean.astype(float), np.square(typical.deviation, dtype=float)
+        return cls._with(share * mean + (1 - share) * own, share * variance + (1 - share) * other)
+
+    @classmethod
+    def average(cls, moments: Iterable[Moments]) -> Moments:
+        """Means of means and of variances."""
+        parts = list(moments)
+        mean = np.mean([m.mean for m in parts], axis=0, dtype=float)
+        variance = np.mean([np.square(m.deviation, dtype=float) for m in parts], axis=0)
+        return cls._with(mean, variance)
 
     def sparing(self, n_last: int) -> Moments:
         """The same, but for the last dimensions, which they leave as they are."""
@@ -54,13 +71,28 @@ class Moments:
         return np.asarray((frames - self.mean) / self.deviation, np.float32)
 
 
+def _sums(
+    blocks: Iterable[NDArray[np.float32]],
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """Number, mean and variance of the frames of all blocks, each (T, D)."""
+    n, total, square = 0, np.zeros(1), np.zeros(1)
+    for block in blocks:
+        wide = block.astype(np.float64)
+        n += len(wide)
+        total = total + wide.sum(axis=0)
+        square = square + np.einsum("td,td->d", wide, wide)
+    mean: NDArray[np.float64] = total / n
+    return n, mean, np.maximum(square / n - mean**2, 0)
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """Removes mean and variance of features: of the corpus, of each speaker or utterance.
 
     A speaker that was there at the fit keeps the moments of the fit. An utterance of any other is
-    normalised by itself, so that it gives the same frames whatever else is normalised along with
-    it, unless the utterances of each unknown speaker are pooled (`covering`).
+    normalised by itself and half a second of an average speaker of the fit, so that it gives the
+    same frames whatever else is normalised along with it, unless the utterances of each unknown
+    speaker are pooled (`covering`).
     """
 
     kind: NormalisationKind
@@ -70,6 +102,8 @@ class Normalisation:
     """The corpus that they were measured on: elsewhere the same name may be another speaker."""
     n_spared: int = 0
     """The last dimensions, which are left as they are: tone, whose scale is its weight."""
+    average: Moments | None = None
+    """Of a speaker of the fit, where `moments` no longer are of these alone."""
 
     @classmethod
     def fit(cls, kind: NormalisationKind, features: Features) -> Normalisation:
@@ -92,11 +126,12 @@ class Normalisation:
             return self
         known = self.moments if features.corpus_id == self.corpus_id else {}
         by_speaker = unknown_speakers(features, known) if pool else {}
+        average = self.average or (Moments.average(self.moments.values()) if self.moments else None)
         new = {
             s: Moments.of(features[i] for i in ids).sparing(self.n_spared)
             for s, ids in by_speaker.items()
         }
-        return replace(self, moments={**known, **new})
+        return replace(self, moments={**known, **new}, average=average)
 
     def __call__(
         self, frames: NDArray[np.float32], speaker: str | None = None
@@ -106,8 +141,18 @@ class Normalisation:
             return frames
         if self.kind == "corpus":
             return self.moments["corpus"].apply(frames)
+        if self.kind == "utterance":
+            return Moments.of([frames]).sparing(self.n_spared).apply(frames)
         known = self.moments.get(speaker) if speaker is not None else None
-        return (known or Moments.of([frames]).sparing(self.n_spared)).apply(frames)
+        return (known or self._by_itself(frames)).apply(frames)
+
+    def _by_itself(self, frames: NDArray[np.float32]) -> Moments:
+        """Of an utterance whose speaker is unknown."""
+        average = self.average
+        if average is None and self.moments:
+            average = Moments.average(self.moments.values())
+        found = Moments.of([frames]) if average is None else Moments.near(frames, average)
+        return found.sparing(self.n_spared)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """The moments as (S, D) arrays for a bundle, in the order of `names`."""
