@@ -129,6 +129,28 @@ def test_zerospeech2019_as_published(tmp_path: Path) -> None:
     ]
 
 
+def test_discophon_as_published(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for split, name in (("train-1h", "t"), ("dev", "d"), ("test", "x")):
+        record(data / "audio" / "eng" / split / f"{name}.wav")
+        (data / "manifest").mkdir(exist_ok=True)
+        manifest = f"fileid,num_samples,speaker\n{name},8000,0{len(name)}7\n"
+        (data / "manifest" / f"manifest-eng-{split}.csv").write_text(manifest)
+        if split in {"dev", "test"}:
+            (data / "alignment").mkdir(exist_ok=True)
+            line = f"#file onset offset #phone\n{name} 0.00 0.20 SIL\n{name} 0.20 0.50 a\n"
+            (data / "alignment" / f"alignment-eng-{split}.txt").write_text(line)
+    options = ("--language", "eng", "--train", "train-1h")
+    corpus = made("discophon", tmp_path / "out", data, *options)
+    assert sorted(rows(corpus)) == [
+        ("d", "017", "dev", None),
+        ("t", "017", "train", None),
+        ("x", "017", "test", None),
+    ]
+    phones = read_phones(tmp_path / "out" / "phones.parquet").by_id
+    assert phones == {name: [Phone(0, 0.2, "SIL"), Phone(0.2, 0.5, "a")] for name in "dx"}
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

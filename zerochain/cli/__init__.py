@@ -262,6 +262,10 @@ SCORE = LazyGroup(
             "Compare translated UNITS with the units of the targets' recordings; repeats are "
             "merged.",
         ),
+        "discophon": (
+            "zerochain.cli.discophon:score",
+            "Score all languages and splits in a folder of UNITS as DiscoPhon does.",
+        ),
         "beside": (
             "zerochain.cli.score:beside",
             "Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.",
@@ -287,6 +291,10 @@ EXPORT = LazyGroup(
         "zerospeech2021": (
             "zerochain.cli.submissions:export_2021",
             "Write the phonetic part of a submission to ZeroSpeech 2021 and check it.",
+        ),
+        "discophon": (
+            "zerochain.cli.discophon:export",
+            "Write UNITS of a language's dev and test splits in DiscoPhon's layout.",
         ),
         "units": (
             "zerochain.cli.export:export_units",

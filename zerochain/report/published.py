@@ -1,4 +1,4 @@
-"""Published results (evaluation/zerospeech2019/*.csv), and a system's rank among them.
+"""Published results (evaluation/*/*.csv), and a system's rank among those of ZeroSpeech.
 
 The challenges of 2019 and 2020 compared systems by two numbers, the ABX error across speakers and
 the bit rate. A system is ranked by ABX among all, by ABX among those with as few bits, and it is on
@@ -87,6 +87,49 @@ def tjandra2019() -> list[PaperRow]:
             bitrate=float(row["bitrate"]),
         )
         for row in _rows(resource("evaluation/zerospeech2019") / "tjandra2019.csv")
+    ]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline of DiscoPhon: means over its test languages or over those for development.
+
+    Everything in per cent, but PNMI; many-to-one, on the test splits.
+    """
+
+    model: str
+    layer: int
+    adapted_on: str
+    """How much speech of each language it was adapted on: "none", "10min", "1h", "10h"."""
+    languages: str
+    """"test" or "dev"."""
+    pnmi: float
+    per: float
+    r_value: float
+    f1: float
+    abx_identical: float
+    """Triphones, by identity of units; the mean of within and across speakers."""
+    abx_continuous: float
+    """The same of the network's vectors, by angle."""
+
+
+def discophon_baselines(languages: str = "test") -> list[Baseline]:
+    """The published baselines, of the layers that their authors chose."""
+    return [
+        Baseline(
+            model=row["model"],
+            layer=int(row["layer"]),
+            adapted_on=row["adapted_on"],
+            languages=row["languages"],
+            pnmi=float(row["pnmi"]) / 100,
+            per=float(row["per"]),
+            r_value=float(row["r_value"]),
+            f1=float(row["f1"]),
+            abx_identical=float(row["abx_identical"]),
+            abx_continuous=float(row["abx_continuous"]),
+        )
+        for row in _rows(resource("evaluation/discophon") / "published.csv")
+        if row["languages"] == languages
     ]
 
 

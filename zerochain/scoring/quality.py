@@ -200,9 +200,16 @@ def _frames_of(
     }
 
 
-def discovery_scores(found: Discovery, assignment: Assignment, common: Common) -> list[Score]:
-    """The scores of DiscoPhon's protocol; what belongs to units mapped to phones says so."""
-    protocol, quality, errors = f"discophon {assignment}", found.quality, found.errors
+def discovery_scores(
+    found: Discovery, assignment: Assignment, common: Common, where: str = ""
+) -> list[Score]:
+    """The scores of DiscoPhon's protocol; what belongs to units mapped to phones says so.
+
+    Args:
+        where: the language and split, which become part of the protocol.
+    """
+    protocol = f"discophon {assignment}" + (f", {where}" if where else "")
+    quality, errors = found.quality, found.errors
     counts = {
         "frame_ms": discophon.FRAME_MS,
         "n_phones": quality.n_phones,
