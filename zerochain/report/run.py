@@ -7,7 +7,7 @@ read here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,19 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import read_features_header
 from zerochain.formats.identity import file_id
 from zerochain.formats.inside import resolved
-from zerochain.formats.kinds import find
+from zerochain.formats.kinds import Findings, find
 from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.synthesis import Synthesis, read_synthesis
 from zerochain.formats.training_log import TrainingLog, read_training_log
 from zerochain.formats.units import UnitFile, read_units
+from zerochain.report.nearby import corpora_near, last_page
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of a run, by kind; give them explicitly, or let `run_files` find them."""
+    """The files of one or several runs, by kind; `run_files` finds them in the runs' folders."""
 
     corpora: tuple[Path, ...] = ()
     features: tuple[Path, ...] = ()
@@ -43,12 +44,16 @@ class RunFiles:
     pairs: tuple[Path, ...] = ()
     attentions: tuple[Path, ...] = ()
     abx_cells: tuple[Path, ...] = ()
-    root: Path | None = None
-    """Paths are shown relative to it."""
+    roots: tuple[Path, ...] = ()
+    """The runs' folders. Paths are shown relative to the only one, or to what several share."""
+    present: tuple[Path, ...] = ()
+    """The score files that the present configuration made; none: whatever is there counts."""
     passed_over: tuple[tuple[Path, str], ...] = ()
     """Files that were not used, and the reason."""
 
 
+_CORPORA = ("corpus", "recordings")
+"""Inputs of scores that are corpora."""
 _KINDS: Mapping[str, str] = {
     "corpus": "corpora",
     "features": "features",
@@ -63,35 +68,50 @@ _KINDS: Mapping[str, str] = {
 }
 
 
-def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
-    """The files of a run: everything of a known kind in its folder.
+def run_files(*roots: Path, corpora: Iterable[Path] = (), present: Iterable[Path] = ()) -> RunFiles:
+    """The files of runs: everything of a known kind in their folders.
 
     Args:
-        root: the run's folder.
+        roots: the runs' folders.
         corpora: corpora in other folders.
+        present: the score files that the present configuration of a pipeline made: other outputs
+            in their run's folder, of former settings, are listed but not shown. None: as the
+            pipeline recorded it in the last page of each folder.
 
     Raises:
         InputError: no such folder, or nothing in it that a report could show.
     """
-    findings = find(root)
     by_kind: dict[str, list[Path]] = {"corpora": list(corpora)}
-    passed_over = list(findings.passed_over)
+    passed_over: list[tuple[Path, str]] = []
     inside = {resolved(path) for path in by_kind["corpora"]}
-    for path, kind in findings.found:
-        if kind.name not in _KINDS:
-            passed_over.append((path, f"{kind.name}: not part of a report"))
-        elif resolved(path) not in inside:
-            by_kind.setdefault(_KINDS[kind.name], []).append(path)
-    if not {"scores", "units", "syntheses", "trainings"} & by_kind.keys():
-        raise InputError(
-            "holds no scores, units, resynthesised speech or training log",
-            path=root,
-            cause="it is not the folder of a run, or nothing was run yet"
-            + (f"; not used: {listed([str(p) for p, _ in passed_over])}" if passed_over else ""),
-            remedy="give the folder that holds units.parquet and scores.jsonl",
-        )
+    for root in roots:
+        findings = find(root)
+        passed_over += findings.passed_over
+        _check_run(root, findings)
+        for path, kind in findings.found:
+            if kind.name not in _KINDS:
+                passed_over.append((path, f"{kind.name}: not part of a report"))
+            elif resolved(path) not in inside:
+                inside.add(resolved(path))
+                by_kind.setdefault(_KINDS[kind.name], []).append(path)
+    made = [*present] or [path for root in roots for path in last_page(root).present_in(root)]
     found = {name: tuple(paths) for name, paths in by_kind.items()}
-    return RunFiles(root=root, passed_over=tuple(passed_over), **found)
+    return RunFiles(roots=roots, present=tuple(made), passed_over=tuple(passed_over), **found)
+
+
+def _check_run(root: Path, findings: Findings) -> None:
+    """Refuse a folder in which there is nothing to show."""
+    if {"scores", "units", "synthesis", "training"} & {kind.name for _, kind in findings.found}:
+        return
+    unused = [str(path) for path, _ in findings.passed_over]
+    unused += [str(path) for path, kind in findings.found if kind.name not in _KINDS]
+    raise InputError(
+        "holds no scores, units, resynthesised speech or training log",
+        path=root,
+        cause="it is not the folder of a run, or nothing was run yet"
+        + (f"; not used: {listed(unused)}" if unused else ""),
+        remedy="give the folder that holds units.parquet and scores.jsonl",
+    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,8 @@ class Source:
     path: Path
     id: str
     what: str
+    value: Any = None
+    """What was read."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +149,27 @@ class Run:
     """Attention maps of translators."""
     abx_cells: list[AbxCells] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    former: list[Source] = field(default_factory=list)
+    """Outputs of former settings, which are listed but not shown."""
 
     def shown(self, path: Path) -> str:
-        """A path as the report shows it: relative to the run where it lies inside."""
-        root = self.files.root
-        return str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
+        """A path as the report shows it: relative to the run where it lies inside.
+
+        With several runs it begins with the name of its run.
+        """
+        for root in self.files.roots:
+            if path.is_relative_to(root):
+                inside = path.relative_to(root)
+                return str(inside if len(self.files.roots) == 1 else run_name(root) / inside)
+        return str(path)
+
+    @property
+    def needed_corpora(self) -> set[str]:
+        """Ids of the corpora that units, scores and synthesised speech are of."""
+        ids = {units.corpus_id for units in self.units.values()}
+        ids |= {synthesis.corpus_id for synthesis in self.syntheses}
+        ids |= {score.inputs[k] for score in self.scores for k in _CORPORA if k in score.inputs}
+        return ids - {""}
 
     def corpus_of(self, unit_file: UnitFile) -> Corpus | None:
         """The corpus that units were encoded from, if the run knows it."""
@@ -143,63 +181,174 @@ class Run:
         return read_phones(path) if path.is_file() else None
 
 
-def read_run(files: RunFiles) -> Run:
+def run_name(root: Path) -> Path:
+    """What a run is called beside others: its folder."""
+    return Path(root.absolute().name)
+
+
+def read_run(files: RunFiles, page: Path | None = None) -> Run:
     """Read everything but recordings and frames.
+
+    A corpus that is in none of the folders is looked for where `nearby.corpora_near` does. The
+    systems of several runs have the names of their runs before their own.
+
+    Args:
+        page: a folder in which there may be an earlier page of the run.
 
     Raises:
         InputError: one of the files is damaged.
     """
-    run = Run(files, {}, {}, {}, [], [], {})
-    run.sources.extend(_read(run))
+    sources = list(_read(files))
+    kept, former = _sorted_out(sources, files)
+    run = Run(files, {}, {}, {}, [], [], {}, former=former)
+    for source in kept:
+        _add(run, source)
+    for path, corpus in corpora_near(files.roots, page, run.needed_corpora - run.corpora.keys()):
+        _add(run, Source("corpus", path, corpus.id, corpus.name, corpus))
     return run
 
 
-def _read(run: Run) -> Iterator[Source]:
-    files = run.files
+def _add(run: Run, source: Source) -> None:
+    value = source.value
+    match source.kind:
+        case "corpus":
+            run.corpora[source.id] = value
+        case "features":
+            run.features[source.id] = value.model_dump()
+        case "model":
+            run.models[source.id] = value
+            if fit := read_fit(source.path):
+                run.fits[source.id] = fit
+        case "units":
+            run.units[source.id] = value
+        case "resynthesis":
+            run.syntheses.append(value)
+        case "scores":
+            run.scores.extend(value)
+        case "training log":
+            run.trainings[source.path] = value
+        case "pairs":
+            run.pairs.append(value)
+        case "attention":
+            run.attentions.append(value)
+        case "ABX cells":
+            run.abx_cells.append(value)
+    run.sources.append(source)
+
+
+def _read(files: RunFiles) -> Iterator[Source]:
     for path in files.corpora:
         corpus = read_corpus(path)
-        run.corpora[corpus.id] = corpus
-        yield Source("corpus", path, corpus.id, corpus.name)
+        yield Source("corpus", path, corpus.id, corpus.name, corpus)
     for path in files.features:
         header, identity = read_features_header(path)
-        run.features[identity] = header.model_dump()
-        yield Source("features", path, identity, header.extractor)
+        yield Source("features", path, identity, header.extractor, header)
     for path in files.bundles:
         bundle = read_bundle(path)
-        run.models[bundle.id] = bundle
-        if fit := read_fit(path):
-            run.fits[bundle.id] = fit
-        yield Source("model", path, bundle.id, bundle.model)
+        yield Source("model", path, bundle.id, bundle.model, bundle)
     for path in files.units:
         unit_file = read_units(path)
-        run.units[unit_file.id] = unit_file
-        yield Source("units", path, unit_file.id, unit_file.method)
+        yield Source("units", path, unit_file.id, unit_file.method, unit_file)
     for path in files.syntheses:
         synthesis = read_synthesis(path)
-        run.syntheses.append(synthesis)
         n_wavs = counted(len(synthesis.ids), "wav")
         what = f"{synthesis.method}, voice {synthesis.voice}, {n_wavs}"
-        yield Source("resynthesis", path, synthesis.id, what)
+        yield Source("resynthesis", path, synthesis.id, what, synthesis)
     for path in files.scores:
-        scores = read_scores(path)
-        run.scores.extend(scores)
-        yield Source("scores", path, file_id(path), counted(len(scores), "score"))
+        scores = [replace(s, system=_named(s.system, path, files)) for s in read_scores(path)]
+        yield Source("scores", path, file_id(path), counted(len(scores), "score"), scores)
     for path in files.trainings:
         log = read_training_log(path)
-        run.trainings[path] = log
         n_rows = counted(len(log["step"]), "row")
-        yield Source("training log", path, file_id(path / "log.csv"), n_rows)
+        yield Source("training log", path, file_id(path / "log.csv"), n_rows, log)
     for path in files.pairs:
         pairs = read_pairs(path)
-        run.pairs.append(pairs)
-        yield Source("pairs", path, file_id(path), counted(len(pairs.pairs), "pair"))
+        yield Source("pairs", path, file_id(path), counted(len(pairs.pairs), "pair"), pairs)
     for path in files.attentions:
         attention = read_attention(path)
-        run.attentions.append(attention)
         identity = file_id(path / ATTENTION_MARKER)
-        yield Source("attention", path, identity, counted(len(attention.ids), "map"))
+        n_maps = counted(len(attention.ids), "map")
+        yield Source("attention", path, identity, n_maps, attention)
     for path in files.abx_cells:
-        cells = read_cells(path)
-        run.abx_cells.append(cells)
-        n_cells = counted(cells.table.num_rows, "cell")
-        yield Source("ABX cells", path, cells.id, f"{n_cells}, {cells.system}")
+        read = read_cells(path)
+        cells = replace(read, system=_named(read.system, path, files))
+        what = f"{counted(cells.table.num_rows, 'cell')}, {cells.system}"
+        yield Source("ABX cells", path, cells.id, what, cells)
+
+
+def _named(system: str, path: Path, files: RunFiles) -> str:
+    """A system's name; with its run's before it where there are several runs."""
+    root = next((root for root in files.roots if path.is_relative_to(root)), None)
+    return system if root is None or len(files.roots) < 2 else f"{run_name(root)}: {system}"
+
+
+def _sorted_out(sources: list[Source], files: RunFiles) -> tuple[list[Source], list[Source]]:
+    """What the present configuration made, by the ids in its score files; and the rest."""
+    present = {resolved(path) for path in files.present}
+    within = [root for root in files.roots if any(p.is_relative_to(root) for p in files.present)]
+    is_present = _Present(
+        [s for s in sources if s.kind == "scores" and resolved(s.path) in present]
+    )
+    is_present.follow(sources)
+    kept: list[Source] = []
+    former: list[Source] = []
+    for source in sources:
+        is_inside = any(source.path.is_relative_to(root) for root in within)
+        (former if is_inside and source not in is_present else kept).append(source)
+    return kept, former
+
+
+class _Present:
+    """What belongs to some score files: their inputs, and what these were made with."""
+
+    def __init__(self, scores: list[Source]) -> None:
+        self._scores = {source.path for source in scores}
+        self._named = {i for s in scores for score in s.value for i in score.inputs.values()}
+        self._models = set(self._named)
+        self._trained: dict[Path, str] = {}
+        self._units: set[str] = set()
+        self._judges_speech = False
+
+    def follow(self, sources: list[Source]) -> None:
+        """Find out what is meant, from all that is there."""
+        self._trained = {s.path: s.id for s in sources if s.kind == "model"}
+        self._models |= {
+            s.value.model_id for s in sources if s.kind == "units" and s.id in self._named
+        }
+        inverters = {s.value.inverter_id for s in sources if s.kind == "resynthesis"}
+        self._judges_speech = bool(inverters & self._named)
+        self._units = {s.id for s in sources if s.kind == "units" and s in self}
+        for source in sources:
+            if source.kind == "resynthesis" and source in self:
+                self._models.add(source.value.inverter_id)
+            elif source.kind == "attention" and source in self:
+                self._models.add(source.value.translator_id)
+
+    def __contains__(self, source: Source) -> bool:
+        value, belongs = source.value, True
+        match source.kind:
+            case "scores":
+                belongs = source.path in self._scores
+            case "units":
+                belongs = source.id in self._named or value.model_id in self._models
+            case "model":
+                belongs = source.id in self._models
+            case "resynthesis":  # by the units only where no speech is scored
+                made_from = {value.units_id} & (self._named | self._units)
+                judged = {value.inverter_id} & self._named
+                belongs = bool(judged if self._judges_speech else made_from)
+            case "attention":
+                belongs = value.units_id in self._named
+            case "training log":
+                belongs = self._trained.get(bundle_of(source.path)) in {None, *self._models}
+            case "ABX cells":
+                belongs = not self._named.isdisjoint(value.inputs.values())
+        return belongs
+
+
+def bundle_of(training: Path) -> Path:
+    """The bundle that a training's folder, or that of one of its parts, is of."""
+    for folder in (training, *training.parents):
+        if folder.suffix == ".training":
+            return folder.with_suffix("")
+    return training
