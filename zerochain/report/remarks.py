@@ -41,7 +41,8 @@ class Cost:
 
 def unconverged(bundle: Bundle) -> list[str]:
     """The parts of a model that ran out of training steps; "" is the model itself."""
-    return list(dict.fromkeys(PARTS.get(part, "") for part in _ran_out(bundle.config)))
+    parts = dict.fromkeys(PARTS.get(part, "") for part in _ran_out(bundle.config))
+    return sorted(parts, key=lambda part: part != "")
 
 
 def has_converged(bundle: Bundle) -> bool:
@@ -116,11 +117,12 @@ class Remarks:
     def of(self, row: Row, family: Family) -> list[str]:
         """What a reader has to know of a row."""
         found: list[str] = []
-        for what, identity in self.models(row, family).items():
+        models = self.models(row, family)
+        for what, identity in models.items():
             bundle = self._run.models.get(identity)
             remarks = [] if bundle is None else of_model(bundle)
-            several = family == "recognition" and what == "translator"
-            found += [f"{remark} (translator)" if several else remark for remark in remarks]
+            of = f" ({what})" if len(models) > 1 else ""
+            found += [f"{remark}{of}" for remark in remarks]
         found += of_usage(cell.score for cell in row.cells.values())
         made = row.input("units")
         if family in {"translation", "recognition"} and made:
