@@ -79,6 +79,14 @@ def beside(name):
     return str(Path(workflow.basedir) / name)
 
 
+def present_scores(wildcards, input):
+    """The options that name the score files of these settings to 'zerochain report'.
+
+    A run's folder may also hold those of former settings, which the page does not show as rivals.
+    """
+    return [f"--scores={path}" for path in input if str(path).endswith(".jsonl")]
+
+
 # Options of commands.
 
 

@@ -10,10 +10,11 @@ from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.text_files import write_csv
-from zerochain.report.score_tables import Cell, Column, ScoreTable, score_table
+from zerochain.report.score_tables import Cell, Column, Group, score_table
 from zerochain.report.sweep import markdown_table
 
-NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher is better; the best is bold.
+NOTE = """95 % intervals in brackets. ↓ lower is better, ↑ higher is better. Bold is better than
+every other system by more than the interval of the difference; a bit rate alone is never the best.
 Chance is the score of uninformative units. table.csv has the number of samples behind each score.
 
 """
@@ -29,7 +30,11 @@ def main(scores: tuple[Path, ...], out: Path) -> None:
         datasets.setdefault(path.parts[-2], []).extend(read_scores(path))
     rows = [plain(name, score) for name, there in datasets.items() for score in there]
     write_csv(out / "table.csv", list(rows[0]), [list(row.values()) for row in rows])
-    parts = [f"## {name}\n\n{markdown(score_table(there, {}))}" for name, there in datasets.items()]
+    parts = [
+        f"## {title(name, group)}\n\n{markdown(group)}"
+        for name, there in datasets.items()
+        for group in score_table(there, {}).groups
+    ]
     with atomic_file(out / "table.md") as temporary:
         temporary.write_text(NOTE + "\n".join(parts), encoding="utf-8")
 
@@ -52,7 +57,12 @@ def plain(dataset: str, score: Score) -> dict[str, object]:
     }
 
 
-def markdown(table: ScoreTable) -> str:
+def title(dataset: str, group: Group) -> str:
+    """A dataset and its split."""
+    return ", ".join(part for part in (dataset, group.test.conditions) if part)
+
+
+def markdown(table: Group) -> str:
     """One row per metric and one column per system: there are many more metrics."""
     heads = ["", "", *(row.system for row in table.rows)]
     rows = [
@@ -76,6 +86,8 @@ def text(cell: Cell | None) -> str:
     """A score with its interval and chance."""
     if cell is None:
         return ""
+    if cell.shortfall:
+        return f"too little data ({cell.shortfall})"
     value = f"**{cell.value}**" if cell.best else cell.value
     interval = f" [{cell.interval}]" if cell.interval else ""
     chance = f" (chance {cell.chance})" if cell.chance else ""

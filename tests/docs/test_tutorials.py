@@ -154,7 +154,7 @@ def test_translation(demo: Path, here: Path) -> None:
     lines = ["source\ttarget", *(f"{name}\t{name}" for name in names)]
     (here / "pairs.tsv").write_text("\n".join(lines), encoding="utf-8")
     printed = play("tutorials/translation.md")
-    assert printed.count("distinct_output_ratio") == 2
+    assert printed.count("│ distinct_output_ratio") == 2
     assert soundfile.info(here / "p1.es.wav").duration > 0
 
 

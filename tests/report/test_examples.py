@@ -55,7 +55,7 @@ def spoken(
 def heard(root: Path, *syntheses: Synthesis, speaker: str | None = "béa") -> list[Player]:
     corpus = write_corpus(root / "corpus", CORPUS)
     own = [replace(s, corpus_id=s.corpus_id or corpus.id) for s in syntheses]
-    run = Run(RunFiles(root=root), {}, {}, {}, own, [], {})
+    run = Run(RunFiles(roots=(root,)), {}, {}, {}, own, [], {})
     return players(run, corpus, replace(corpus.utterances[0], speaker=speaker), WAVE)
 
 

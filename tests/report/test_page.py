@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 import json
 import re
@@ -49,7 +50,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & {*self.open}:
             self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -59,7 +60,7 @@ class Page(HTMLParser):
 def made(folder: Path, root: Path, corpus: Corpus | None, **options: object) -> Page:
     corpora = [corpus.folder] if corpus and corpus.folder else []
     options = {"published": None, "n_examples": 1, **options}
-    path = write_report(folder / "report", run_files(root, corpora), **options)  # type: ignore[arg-type]
+    path = write_report(folder / "report", run_files(root, corpora=corpora), **options)  # type: ignore[arg-type]
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -157,7 +158,7 @@ def test_the_original_that_plays_is_the_recording(whole: tuple[Page, Corpus, Pat
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
-    assert not page.all("script")
+    assert page.all("script") == [{}]
     assert not page.all("link")
     assert not page.all("iframe")
     for tag, attributes in page.elements:
@@ -169,6 +170,16 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
             assert not name.startswith("on")
     policy = next(a for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in str(policy["content"])
+
+
+def test_the_only_script_is_the_one_that_comes_with_zerochain(
+    whole: tuple[Page, Corpus, Path],
+) -> None:
+    text = (whole[2] / "index.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert not re.search(r"innerHTML|eval|fetch|XMLHttp|WebSocket|import\b", script)
 
 
 def test_styles_load_nothing(whole: tuple[Page, Corpus, Path]) -> None:
@@ -213,7 +224,7 @@ def test_hostile_names_are_only_text(tmp_path: Path, make_corpus: Callable[..., 
     append_scores(tmp_path / "run" / "s.jsonl", [score])
     add_training(tmp_path / "run", "<b>&")
     page = made(tmp_path, tmp_path / "run", corpus, title=bad)
-    assert not page.all("script")
+    assert page.all("script") == [{}]
     assert all(str(a["src"]).startswith("data:image/png") for a in page.all("img"))
     assert bad in page.text
 
@@ -268,7 +279,7 @@ def test_features_are_a_reference_in_table_and_plot(tmp_path: Path, corpus: Corp
     root = make_run(tmp_path / "run", corpus)
     inputs = {"features": "f" * 64, "corpus": corpus.id}
     options = {"distance": "angular"}
-    score = Score("abx_across_%", 11.75, None, 9, "triphone", "mfcc-39", inputs, options)
+    score = Score("abx_across_%", 11.75, None, 900, "triphone", "mfcc-39", inputs, options)
     append_scores(root / "scores" / "z.jsonl", [score])
     page = made(tmp_path, root, corpus)
     assert "mfcc-39 (features)" in page.text
@@ -277,7 +288,7 @@ def test_features_are_a_reference_in_table_and_plot(tmp_path: Path, corpus: Corp
 
 def test_a_score_given_twice_is_said(tmp_path: Path, corpus: Corpus) -> None:
     unit_file = add_system(tmp_path / "run", corpus, "km")
-    again = Score("perplexity", 7.5, None, 1, "steps", "km", {"units": unit_file.id})
+    again = Score("perplexity", 7.5, None, 99, "steps", "km", {"units": unit_file.id})
     append_scores(tmp_path / "run" / "scores" / "6.jsonl", [again])
     page = made(tmp_path, tmp_path / "run", corpus)
     assert "perplexity of km: 8.00" in page.text
@@ -442,3 +453,59 @@ def test_units_of_silence_alone_have_no_map(corpus: Corpus, tmp_path: Path) -> N
     write_corpus(corpus.home, replace(corpus, folder=None), silent)
     page = made(tmp_path, root, corpus)
     assert "phones" not in {str(a.get("id")) for a in page.all("h2")}
+
+
+def test_a_page_is_never_replaced_by_a_poorer_one(tmp_path: Path, corpus: Corpus) -> None:
+    root = make_run(tmp_path / "run", corpus)
+    made(tmp_path, root, corpus)
+    assert made(tmp_path, root, None).all("audio")  # finds the corpus of the page before
+    before = (tmp_path / "report" / "index.html").read_bytes()
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    corpus.home.rename(tmp_path / "far" / "away" / "corpus")
+    with pytest.raises(InputError, match="has more than the new one would") as caught:
+        made(tmp_path, root, None)
+    assert "corpora=FOLDER" in str(caught.value)
+    assert (tmp_path / "report" / "index.html").read_bytes() == before
+    (tmp_path / "report" / "index.html").unlink()
+    assert "Not found: 1 corpus" in made(tmp_path, root, None).text
+
+
+def test_tables_can_be_taken_away(page: Page) -> None:
+    links = [a for a in page.all("a") if a.get("download")]
+    kinds = {str(a["download"]).rpartition(".")[2] for a in links}
+    assert kinds == {"csv", "tex"}
+    csv = next(a for a in links if a["download"] == "units-1.csv")
+    text = base64.b64decode(str(csv["href"]).partition("base64,")[2]).decode()
+    assert "abx_across_% triphone, angular" in text
+    assert "474.25" in text
+    tex = next(a for a in links if a["download"] == "units-1.tex")
+    text = base64.b64decode(str(tex["href"]).partition("base64,")[2]).decode()
+    assert r"\begin{tabular}{l" in text
+    assert text.count(r"\\") == 3  # a head and two systems
+
+
+def test_the_plot_counts_every_unit_unless_asked_otherwise(tmp_path: Path, corpus: Corpus) -> None:
+    units = add_system(tmp_path / "run", corpus, "km", abx=20.0, bitrate=400.0)
+    segments = Score(
+        "segment_bitrate_bit/s", 150, (140, 160), 99, "m", "km",
+        {"units": units.id, "corpus": corpus.id},
+    )  # fmt: skip
+    append_scores(tmp_path / "run" / "scores" / "6.jsonl", [segments])
+    usual = made(tmp_path, tmp_path / "run", corpus, published="english", n_examples=0)
+    assert "bit rate, every unit), with 95 %" in usual.text
+    assert any("km 20.0 % at 400 bit/s" in str(a.get("aria-label")) for a in usual.all("svg"))
+    other = made(
+        tmp_path, tmp_path / "run", corpus, published="english", n_examples=0, rate="segments"
+    )
+    assert any("km 20.0 % at 150 bit/s" in str(a.get("aria-label")) for a in other.all("svg"))
+    assert "unlike that of this run" in other.text
+
+
+def test_too_little_data_is_greyed_and_not_drawn(tmp_path: Path, corpus: Corpus) -> None:
+    add_system(tmp_path / "run", corpus, "km")
+    path = tmp_path / "run" / "scores" / "6.jsonl"
+    path.write_text(path.read_text().replace('"n": 1234', '"n": 6').replace('"n":1234', '"n":6'))
+    page = made(tmp_path, tmp_path / "run", corpus, n_examples=0)
+    assert "too little data" in page.text
+    assert "6 triples" in page.text
+    assert "tradeoff" not in {str(a.get("id")) for a in page.all("h2")}

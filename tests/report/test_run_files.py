@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import add_system, make_run
+from runs import add_synthesis, add_system, add_training, make_run
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.kinds import KINDS
@@ -23,7 +23,7 @@ def names(paths: tuple[Path, ...], root: Path) -> list[str]:
 def test_finds_everything_by_kind(tmp_path: Path, corpus: Corpus) -> None:
     root = make_run(tmp_path / "run", corpus)
     assert corpus.folder is not None
-    files = run_files(root, [corpus.folder])
+    files = run_files(root, corpora=[corpus.folder])
     assert files.corpora == (corpus.folder,)
     assert names(files.units, root) == ["units/km16-1t.parquet", "units/km8-4t.parquet"]
     assert names(files.scores, root) == ["scores/6.jsonl", "scores/resynthesis.jsonl"]
@@ -42,7 +42,8 @@ def test_every_kind_has_a_place_in_a_report_or_is_known_to_have_none() -> None:
     assert {kind.name: kind for kind in KINDS if kind.name != "phones"} == {
         name: part.kind for name, part in _PARTS.items()
     }
-    fields = {name for name in RunFiles.__dataclass_fields__ if name not in {"root", "passed_over"}}
+    meta = {"roots", "present", "passed_over"}
+    fields = {name for name in RunFiles.__dataclass_fields__ if name not in meta}
     assert {part.field for part in _PARTS.values()} == fields
 
 
@@ -51,7 +52,7 @@ def test_a_corpus_inside_the_run_is_listed_once(tmp_path: Path, make_corpus: Cal
     corpus = make_corpus(3, name="run/corpus")
     add_system(tmp_path / "run", corpus, "km")
     assert len(run_files(tmp_path / "run").corpora) == 1
-    assert len(run_files(tmp_path / "run", [corpus.folder]).corpora) == 1
+    assert len(run_files(tmp_path / "run", corpora=[corpus.folder]).corpora) == 1
 
 
 def test_what_has_no_place_in_a_report_is_listed(tmp_path: Path, corpus: Corpus) -> None:
@@ -79,3 +80,62 @@ def test_a_damaged_file_of_ours_is_refused(tmp_path: Path, corpus: Corpus) -> No
     (root / "models" / "km8-4t" / "weights.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="can't be read"):
         read_run(run_files(root))
+
+
+def test_a_corpus_beside_the_run_or_in_its_settings_is_found(
+    tmp_path: Path, corpus: Corpus, make_corpus: Callable[..., Corpus]
+) -> None:
+    root = make_run(tmp_path / "deep" / "runs" / "run", corpus)
+    assert read_run(run_files(root)).corpora == {}
+    (root / "config.yaml").write_text(f"corpora:\n  mine: {corpus.folder}\nother: [1, null]\n")
+    assert {*read_run(run_files(root)).corpora} == {corpus.id}
+    (root / "config.yaml").write_text("corpus: [")
+    assert read_run(run_files(root)).corpora == {}
+    (tmp_path / "deep" / "corpora").mkdir()
+    make_corpus(6, name="deep/corpora/other")  # of other recordings: not what is wanted
+    beside = make_corpus(6, name="deep/corpora/tiny")
+    units = add_system(root, beside, "km9", n_units=9)
+    assert units.corpus_id == beside.id
+    assert beside.id in read_run(run_files(root)).corpora
+
+
+def test_outputs_of_former_settings_are_listed_and_not_shown(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    root = tmp_path / "run"
+    spoken = add_system(root, corpus, "now")
+    now = next((root / "scores").iterdir()).rename(root / "scores" / "now.jsonl")
+    add_system(root, corpus, "former", n_units=8)
+    former = next(p for p in (root / "scores").iterdir() if p != now)
+    former.rename(root / "scores" / "former.jsonl")
+    add_synthesis(root, spoken, "code2spec", "ana")
+    spoken_scores = (root / "scores" / "resynthesis.jsonl").rename(root / "scores" / "c2s.jsonl")
+    add_synthesis(root, spoken, "unit-means", "ana")
+    for name in ("inverters/code2spec", "inverters/unit-means"):
+        add_training(root, f"{name}.training")
+    run = read_run(run_files(root, corpora=[corpus.home], present=[now, spoken_scores]))
+    assert {score.system for score in run.scores} == {"now", "code2spec"}
+    assert [units.n_units for units in run.units.values()] == [16]
+    assert [synthesis.method for synthesis in run.syntheses] == ["code2spec"]
+    assert [path.name for path in run.trainings] == ["code2spec.training"]
+    assert {run.shown(source.path) for source in run.former} == {
+        "units/former.parquet",
+        "models/former",
+        "inverters/unit-means",
+        "inverters/unit-means.training",
+        "wavs/unit-means",
+        "scores/former.jsonl",
+        "scores/resynthesis.jsonl",
+    }
+    assert read_run(run_files(root)).former == []
+
+
+def test_systems_of_several_runs_are_named_after_them(tmp_path: Path, corpus: Corpus) -> None:
+    for name in ("one", "two"):
+        add_system(tmp_path / name, corpus, "km", n_units=8 if name == "one" else 16)
+    run = read_run(run_files(tmp_path / "one", tmp_path / "two"))
+    assert {score.system for score in run.scores} == {"one: km", "two: km"}
+    assert {run.shown(source.path) for source in run.sources} >= {
+        "one/units/km.parquet",
+        "two/units/km.parquet",
+    }

@@ -8,7 +8,8 @@ from zerochain.report.score_tables import group_of, number, score_table
 
 
 def score(metric: str, value: float, system: str = "a", **changes: object) -> Score:
-    defaults = {"interval": None, "n": 1, "protocol": "p", "inputs": {"units": system}}
+    near = (value - 0.001, value + 0.001)
+    defaults = {"interval": near, "n": 100, "protocol": "p", "inputs": {"units": system}}
     return Score(metric=metric, value=value, system=system, **{**defaults, **changes})  # type: ignore[arg-type]
 
 
@@ -57,9 +58,115 @@ def test_the_best_of_each_column_is_marked() -> None:
     assert best == {("a", names.ABX_ACROSS), ("b", names.PNMI)}  # alone in a column is not best
 
 
-def test_a_tie_has_two_best() -> None:
-    table = score_table([score("pnmi", 1, "a"), score("pnmi", 1, "b")], {})
-    assert [cell.best for row in table.rows for cell in row.cells.values()] == [True, True]
+def bests(scores: list[Score], **options: object) -> list[str]:
+    table = score_table(scores, {}, **options)  # type: ignore[arg-type]
+    return [row.system for row in table.rows for cell in row.cells.values() if cell.best]
+
+
+@pytest.mark.parametrize(
+    ("half", "other", "best"),
+    [
+        (0.1, 0.65, ["b"]),  # beyond √2 · 0.1
+        (0.1, 0.63, []),  # within
+        (0.0, 0.5, []),  # a tie
+        (None, 0.9, []),  # without an interval nobody knows
+    ],
+)
+def test_the_best_is_beyond_the_interval_of_the_difference(half, other, best) -> None:
+    def interval(value: float) -> tuple[float, float] | None:
+        return None if half is None else (value - half, value + half)
+
+    both = {"a": 0.5, "b": other}
+    scores = [score("pnmi", v, name, interval=interval(v)) for name, v in both.items()]
+    assert bests(scores) == best
+
+
+def test_the_best_is_beyond_every_other_one() -> None:
+    scores = [
+        score("pnmi", v, n, interval=(v - 0.1, v + 0.1))
+        for n, v in zip("abc", (1, 5, 5.1), strict=True)
+    ]
+    assert bests(scores) == []
+
+
+def test_a_paired_interval_decides_where_it_is_known() -> None:
+    scores = [score("pnmi", v, n, interval=(0, 1)) for n, v in (("a", 0.5), ("b", 0.6))]
+    assert bests(scores) == []
+    assert bests(scores, difference=lambda first, second: (0.05, 0.15)) == ["b"]
+    assert bests(scores, difference=lambda first, second: (-0.05, 0.15)) == []
+
+
+def test_no_bit_rate_is_best_alone() -> None:
+    for metric in ("bitrate", "segment_bitrate", "timed_segment_bitrate"):
+        scores = [score(f"{metric}_bit/s", value, name) for name, value in (("a", 9), ("b", 90))]
+        assert bests(scores) == []
+
+
+def test_too_little_data_is_never_best() -> None:
+    scores = [score("abx_across_%", 0, "a", n=6), *(score("abx_across_%", 20, n) for n in "bc")]
+    assert bests(scores) == []
+    scores[1] = score("abx_across_%", 10, "b")
+    assert bests(scores) == ["b"]
+    (cell,) = score_table(scores, {}).rows[0].cells.values()
+    assert cell.shortfall == "6 triples"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"split": "dev"}},
+        {"options": {"split": "test", "voice": "béa"}},
+        {"inputs": {"units": "b", "corpus": "other"}},
+    ],
+)
+def test_other_test_sets_have_tables_of_their_own(changes) -> None:
+    usual = {"inputs": {"corpus": "c"}, "options": {"split": "test", "voice": "ana"}}
+    one = score("pnmi", 0.9, "a", **{**usual, "inputs": {"units": "a", "corpus": "c"}})
+    other = score("pnmi", 0.1, "b", **{**usual, "inputs": {"units": "b", "corpus": "c"}, **changes})
+    table = score_table([one, other], {})
+    assert [len(group.rows) for group in table.groups] == [1, 1]
+    assert not any(cell.best for row in table.rows for cell in row.cells.values())
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_utterances": 20}, {"n_of": "utterances"}, {"n_utterances": 10, "n_pairs": 3}]
+)
+def test_other_numbers_of_utterances_or_pairs_have_columns_of_their_own(options) -> None:
+    usual = {"n_utterances": 10, "n_pairs": 5}
+    scores = [score("pnmi", 0.9, "a", options=usual), score("pnmi", 0.1, "b", options=options)]
+    (group,) = score_table(scores, {}).groups
+    assert len(group.columns) == 2
+    assert any(column.shown for column in group.columns)
+    assert not any(cell.best for row in group.rows for cell in row.cells.values())
+
+
+def test_what_a_score_does_not_say_is_no_other_test_set() -> None:
+    """Usage has no split, older scores no number of utterances, real speech no voice."""
+    inputs = {"units": "a", "corpus": "c"}
+    scores = [
+        score("pnmi", 0.9, "a", inputs=inputs, options={"split": "test", "n_utterances": 9}),
+        score("pnmi", 0.1, "b", inputs={**inputs, "units": "b"}, options={"split": "test"}),
+        score("perplexity", 9, "a", inputs={"units": "a"}),
+        score("cer_%", 9, "x", inputs=inputs, options={"split": "test", "voice": "v"}),
+        score(
+            "cer_%", 1, "real", inputs={"corpus": "c", "recordings": "c"}, options={"split": "test"}
+        ),
+    ]
+    (group,) = score_table(scores[:3], {}).groups
+    assert [len(row.cells) for row in group.rows] == [2, 1]
+    assert [row.cells[group.columns[1]].best for row in group.rows] == [True, False]
+    (group,) = score_table(scores[3:], {}).groups
+    assert group.test.voice == "v"
+
+
+def test_scores_of_former_units_are_no_rivals() -> None:
+    gone, there = (
+        score("pnmi", v, "km", inputs={"units": u}) for u, v in (("old", 0.9), ("u", 0.5))
+    )
+    table = score_table([there, gone], {}, present={"u"})
+    assert [cell.value for row in table.rows for cell in row.cells.values()] == ["0.500"]
+    assert table.replaced == ["PNMI (homogeneity) of km: 0.900, of a former output"]
+    assert len(score_table([there, gone], {}).rows) == 2
 
 
 def test_protocols_and_distances_are_never_compared() -> None:

@@ -16,7 +16,7 @@ from zerochain.metrics.abx_plan import PHONE, ZS2019
 from zerochain.metrics.items import Item, write_items
 from zerochain.metrics.names import ABX
 from zerochain.scoring.abx import score_abx
-from zerochain.scoring.abx_tables import compare_abx
+from zerochain.scoring.abx_tables import compare_abx, difference_interval
 
 LINE = "abacabcbd" * 3
 SPEAKERS = ("ana", "béa", "çem")
@@ -101,6 +101,8 @@ def test_two_systems_on_the_same_cells(corpus, tmp_path):
         assert one.difference == pytest.approx(good[0] - bad[0])
         assert one.interval[0] <= one.difference <= one.interval[1] < 0
         assert one.left_out == (0, 0)
+    cells = [read_cells(tmp_path / name) for name in ("t-good", "t-bad")]
+    assert [difference_interval(*cells, one.mode) for one in found] == [f.interval for f in found]
     back, _ = compare_abx(tmp_path / "t-bad", tmp_path / "t-good")
     assert back[0].interval == pytest.approx([-end for end in found[0].interval[::-1]])
     alone, _ = compare_abx(tmp_path / "t-bad", tmp_path / "t-bad")
@@ -128,6 +130,8 @@ def test_what_does_not_compare_is_refused(corpus, tmp_path):
         compare_abx(tmp_path / "t", tmp_path / "phone")
     with pytest.raises(InputError, match="no mode in common"):
         compare_abx(tmp_path / "t", tmp_path / "within")
+    first, *rest = (read_cells(tmp_path / name) for name in ("t", "phone", "within"))
+    assert [difference_interval(first, other, "across") for other in rest] == [None, None]
     with pytest.raises(InputError, match="no such file"):
         compare_abx(tmp_path / "t", tmp_path / "good")
     cells = read_cells(tmp_path / "t")

@@ -348,4 +348,4 @@ def encode(
     click.echo(f"{out}: {len(made.units)} utterances, {n_units} {are}")
     if made.durations is not None or segmentation.bitrate is not None:
         seconds = {u.id: u.duration for u in read_corpus(corpus).utterances}
-        click.echo(f"{made.method}: {segment_rates(made, seconds)}")
+        click.echo(f"{made.method}: {segment_rates(made, seconds, segmentation.bitrate)}")

@@ -6,22 +6,33 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FOLDER, Command, out_option
+from zerochain.cli.common import FILE, FOLDER, Command, out_option
+from zerochain.report.drawings import RATES, Rate
 from zerochain.report.page import write_report
 from zerochain.report.run import run_files
 
 
 @click.command(
     cls=Command,
-    example="zerochain report runs/mine --corpus corpora/mine --out runs/mine/report",
+    example="zerochain report runs/mine --corpus corpora/mine --out runs/mine/report\n"
+    "zerochain report runs/kmeans runs/vqvae --out both",
 )
-@click.argument("run", type=FOLDER)
+@click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
 @click.option(
     "--corpus",
     "corpora",
     type=FOLDER,
     multiple=True,
-    help="A corpus outside RUN; can be given several times.",
+    help="A corpus outside RUN; can be given several times. Those that a run's config.yaml or last "
+    "page names, or that lie beside it, are found without.",
+)
+@click.option(
+    "--scores",
+    "present",
+    type=FILE,
+    multiple=True,
+    help="Show only these scores.jsonl in RUN and what they are of: other outputs, of former "
+    "settings, are listed alone. Pipelines give it, and their pages remember it.",
 )
 @click.option(
     "--title", default="Units, scores and resynthesis", show_default=True, help="The heading."
@@ -34,6 +45,14 @@ from zerochain.report.run import run_files
     help="The language of the published ZeroSpeech results in the plot.",
 )
 @click.option(
+    "--rate",
+    type=click.Choice(list(RATES)),
+    default="units",
+    show_default=True,
+    help="The bit rate on the plot's x axis. units: every unit counts, as in the published "
+    "results; segments: repeats merged, without durations; timed: segments with their durations.",
+)
+@click.option(
     "--examples",
     type=click.IntRange(min=0),
     default=4,
@@ -42,19 +61,28 @@ from zerochain.report.run import run_files
 )
 @out_option("index.html, tradeoff.svg and tradeoff.png")
 def report(
-    run: Path, corpora: tuple[Path, ...], title: str, published: str, examples: int, out: Path
+    runs: tuple[Path, ...],
+    corpora: tuple[Path, ...],
+    present: tuple[Path, ...],
+    title: str,
+    published: str,
+    rate: Rate,
+    examples: int,
+    out: Path,
 ) -> None:
-    """Show everything in the folder RUN on one HTML page that needs no network.
+    """Show everything in the folder RUN, or in several, on one HTML page that needs no network.
 
     Corpora, models, units, scores, resynthesised speech and training logs are recognised by their
-    headers, whatever their names; the page lists the files that it used and those it didn't.
+    headers, whatever their names; the page lists the files that it used and those it didn't. A page
+    is never replaced by one of the same runs that shows less.
     """
-    files = run_files(run, corpora)
+    files = run_files(*runs, corpora=corpora, present=present)
     page = write_report(
         out,
         files,
         title=title,
         published=None if published == "none" else published,
+        rate=rate,
         n_examples=examples,
     )
     for path, why in files.passed_over:

@@ -36,7 +36,8 @@ class SegmentationOptions(Config):
     """Penalty per segment, as a multiple of the mean distortion: units become segments with
     durations."""
     bitrate: float | None = Field(None, gt=0)
-    """Choose the penalty so that segments have this bit rate, in bit/s, on the given speech."""
+    """Choose the penalty so that segments have this bit rate, in bit/s, on the given speech. Their
+    durations are not counted and cost extra; the command says how much."""
     min_duration: int | None = Field(None, ge=1)
     """Minimum duration of a segment, in steps."""
     max_duration: int | None = Field(None, ge=1)
@@ -159,17 +160,33 @@ def penalty_for_bitrate(
     return min(found, key=lambda price: found[price])
 
 
-def segment_rates(unit_file: UnitFile, durations_s: Mapping[str, float]) -> str:
-    """Bits per second of a unit file's segments and their mean length, in one line for people."""
+def segment_rates(
+    unit_file: UnitFile, durations_s: Mapping[str, float], target: float | None = None
+) -> str:
+    """Bits per second of a unit file's segments and their mean length, for people.
+
+    Args:
+        target: the bit rate that was asked for, in bit/s, of which a second line says what it
+            means with durations; None: none was.
+    """
     segments = [unit_file.segments(name) for name in unit_file.ids]
     units = np.concatenate([s[0] for s in segments])
     lasts = np.concatenate([s[1] for s in segments]).astype(np.int64)
     seconds = sum(durations_s[name] for name in unit_file.ids)
     timed = lasts * unit_file.n_units + units
     without = "without a penalty " if unit_file.durations is None else ""
-    return (
-        f"{without}{_bits(units) / seconds:.1f} bit/s of segments, {_bits(timed) / seconds:.1f} "
+    alone, whole = _bits(units) / seconds, _bits(timed) / seconds
+    rates = (
+        f"{without}{alone:.1f} bit/s of segments, {whole:.1f} "
         f"with their durations, {lasts.mean() * unit_file.step_ms:.0f} ms per segment"
+    )
+    if target is None:
+        return rates
+    more = f", {whole / alone:.2f} times as much" if alone > 0 else ""
+    return (
+        f"{rates}\nthe {target:g} bit/s asked for are of segments without durations "
+        f"('segment_bitrate'): sent with their durations they take {whole:.0f} bit/s{more} "
+        "('timed_segment_bitrate')"
     )
 
 

@@ -115,7 +115,9 @@ def discover(
             _choose_penalty(model, given, durations_s, segmentation.bitrate, out)
             _save(model, out, fit)
         sample = given.restrict(speech_sample(given, model.n_units))
-        return Discovered(model, segment_rates(model.encode(sample), durations_s))
+        return Discovered(
+            model, segment_rates(model.encode(sample), durations_s, segmentation.bitrate)
+        )
 
 
 def topline_of(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,19 @@ from zerochain.report import figures, style
 from zerochain.report.figures import Point
 from zerochain.report.published import published_systems
 from zerochain.report.run import Run
-from zerochain.report.score_tables import Column, Row, ScoreTable
+from zerochain.report.score_tables import Column, Group, Row, ScoreTable
 from zerochain.scoring.abx_tables import PairError, phone_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Rate = Literal["units", "segments", "timed"]
+RATES: Mapping[Rate, Metric] = {
+    "units": names.BITRATE,
+    "segments": names.SEGMENT_BITRATE,
+    "timed": names.TIMED_SEGMENT_BITRATE,
+}
+"""What a symbol is → the bit rate on the x axis."""
 _PARTS = {"f0": "F0 units", "prosody": "durations and pitch"}
 """Parts of an inverter that are trained in sub-folders of its training."""
 _WIDE, _NARROW, _FILE = (980, 560), (350, 430), (1000, 600)
@@ -50,33 +57,42 @@ class Drawing:
 
     svg: str
     caption: str = ""
+    remark: str = ""
+    """What a reader has to know first: that training did not converge."""
 
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """The plot of ABX error against bit rate on one corpus, for wide and for narrow screens."""
+    """The plot of ABX error against bit rate on a test set, for wide and for narrow screens."""
 
     wide: str
     narrow: str
-    corpus: str
-    """Its id."""
+    group: Group
+    """The test set."""
     rate: str
     protocol: str
     published: str | None
+    counts_every_unit: bool
+    """Whether the rate is that of the published systems."""
+    without: tuple[str, ...]
+    """Systems that are not drawn: their scores rest on too little data."""
 
 
-def tradeoffs(table: ScoreTable | None, published: str | None, folder: Path) -> list[Tradeoff]:
-    """A plot for each corpus that has systems with an ABX error and a bit rate above 0.
+def tradeoffs(
+    table: ScoreTable | None, published: str | None, folder: Path, rate: Rate = "units"
+) -> list[Tradeoff]:
+    """A plot for each test set that has systems with an ABX error and a bit rate above 0.
 
-    The rate is that of segments where systems have it. The plots are also written into `folder` as
-    tradeoff.svg and tradeoff.png; those of further corpora as tradeoff-2.svg, …
+    The plots are also written into `folder` as tradeoff.svg and tradeoff.png; those of further
+    test sets as tradeoff-2.svg, …
+
+    Args:
+        rate: what a symbol is; where no system has that rate, whichever there is.
     """
-    rows = table.rows if table else []
     drawn: list[Tradeoff] = []
-    for corpus in dict.fromkeys(row.corpus for row in rows):
+    for group in table.groups if table else []:
         name = f"tradeoff-{len(drawn) + 1}" if drawn else "tradeoff"
-        there = [row for row in rows if row.corpus == corpus]
-        plot = _tradeoff(there, published, folder / name)
+        plot = _tradeoff(group, published, folder / name, rate)
         drawn += [plot] if plot else []
     return drawn
 
@@ -102,7 +118,7 @@ def training_name(path: str) -> str:
     return (f"{whole}: {_PARTS.get(part, part)}" if part else whole) if marker else path
 
 
-def training(name: str, log: TrainingLog) -> Drawing:
+def training(name: str, log: TrainingLog, remark: str = "") -> Drawing:
     """The curves of one training."""
     last = ", ".join(
         f"{key.replace('_', ' ')} {values[-1]:.4g}" for key, values in log.items() if "loss" in key
@@ -112,7 +128,8 @@ def training(name: str, log: TrainingLog) -> Drawing:
     caption = f"{steps}{seconds}; at the end {last or 'no loss was logged'}"
     shown = training_name(name)
     figure = figures.training(log, shown)
-    return Drawing(style.inline_svg(figure, f"{shown}: {caption}", f"training-{name}"), caption)
+    svg = style.inline_svg(figure, f"{shown}: {caption}", f"training-{name}")
+    return Drawing(svg, caption, remark)
 
 
 def abx_maps(run: Run) -> Iterator[Drawing]:
@@ -154,22 +171,26 @@ def write_figure(figure: Figure, path: Path) -> None:
         file.write_bytes(style.to_bytes(figure, kind, style.PAPER))
 
 
-def _tradeoff(rows: Sequence[Row], published: str | None, path: Path) -> Tradeoff | None:
+def _tradeoff(group: Group, published: str | None, path: Path, which: Rate) -> Tradeoff | None:
+    rows = group.rows
     abx = _fullest(rows, names.ABX_ACROSS)
-    rate = _fullest(rows, names.SEGMENT_BITRATE) or _fullest(rows, names.BITRATE)
+    known = (_fullest(rows, one) for one in (RATES[which], *RATES.values()))
+    rate = next((column for column in known if column is not None), None)
     if abx is None or rate is None:
         return None
+    both = [row for row in rows if abx in row.cells and rate in row.cells]
+    short = [row for row in both if row.cells[abx].shortfall or row.cells[rate].shortfall]
     points = [
         _point(row, abx, rate)
-        for row in rows
-        if abx in row.cells and rate in row.cells and row.cells[rate].score.value > 0
+        for row in both
+        if row not in short and row.cells[rate].score.value > 0
     ]
     if not points:
         return None
     references = [
         (row.system, row.cells[abx].score.value)
         for row in rows
-        if abx in row.cells and row.is_reference
+        if abx in row.cells and row.is_reference and not row.cells[abx].shortfall
     ]
     others = published_systems(published) if published else []
     draw = partial(figures.tradeoff, points, references, others, rate=rate.metric.label)
@@ -180,10 +201,12 @@ def _tradeoff(rows: Sequence[Row], published: str | None, path: Path) -> Tradeof
     return Tradeoff(
         wide=style.inline_svg(draw(_WIDE), alt, f"{path.name}-wide"),
         narrow=style.inline_svg(draw(_NARROW, name_published=False), alt, f"{path.name}-narrow"),
-        corpus=rows[0].corpus,
+        group=group,
         rate=rate.metric.label,
         protocol=abx.conditions,
         published=published,
+        counts_every_unit=rate.metric == names.BITRATE,
+        without=tuple(row.system for row in short),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Collection, Iterator, Sequence
 from colorsys import hsv_to_rgb
 from dataclasses import dataclass, replace
@@ -71,12 +72,19 @@ class Example:
     corpus: str
     clipped: bool
     svg: str
+    seconds: float
+    """What the picture shows."""
+    left: float
+    right: float
+    """Where its time axis begins and ends, as parts of its width."""
+    tiers: str
+    """JSON: label and segments (begin and end in s, text) of each tier of the picture."""
     players: list[Player]
 
     @property
     def size(self) -> int:
         """Bytes in the page."""
-        return len(self.svg) + sum(player.size for player in self.players)
+        return len(self.svg) + len(self.tiers) + sum(player.size for player in self.players)
 
 
 def examples(
@@ -290,7 +298,7 @@ def shade(level: NDArray[np.floating], n: int) -> NDArray[np.uint8]:
 
 
 def _tiers(run: Run, table: ScoreTable | None, named: Sequence[Named]) -> list[Named]:
-    """The system with the best ABX error, then the resynthesised one if it is another."""
+    """The system with the lowest ABX error, then the resynthesised one if it is another."""
     known = [(name, units) for name, units in named if run.corpus_of(units)]
     unscored = [
         (units.method, units)
@@ -299,12 +307,13 @@ def _tiers(run: Run, table: ScoreTable | None, named: Sequence[Named]) -> list[N
     ]
     spoken_ids = {synthesis.units_id for synthesis in run.syntheses}
     spoken = [one for one in known + unscored if one[1].id in spoken_ids][:1] or known[:1]
-    best_ids = [
-        row.unit_file.id
-        for row in (table.rows if table else [])
+    errors = [
+        (cell.score.value, row.unit_file.id)
+        for row in (table.groups[0].rows if table else [])
         for column, cell in row.cells.items()
-        if row.unit_file and cell.best and column.metric == names.ABX_ACROSS
+        if row.unit_file and column.metric == names.ABX_ACROSS and not cell.shortfall
     ]
+    best_ids = [identity for _, identity in sorted(errors)]
     best = [
         one
         for one in known
@@ -322,13 +331,35 @@ def _example(run: Run, corpus: Corpus, utterance: Utterance, tiers: list[Named])
     there = [(name, units) for name, units in tiers if utterance.id in units.units]
     figure = picture(wave, gold, there, utterance.id)
     alt = f"Spectrogram of {utterance.id} under the units of {' and '.join(n for n, _ in there)}"
+    svg = style.inline_svg(figure, alt, f"example-{utterance.id}")
+    time_axis = figure.axes[-1].get_position()  # final once the figure is drawn
     return Example(
         utterance=utterance,
         corpus=corpus.name,
         clipped=utterance.duration > LONGEST_S,
-        svg=style.inline_svg(figure, alt, f"example-{utterance.id}"),
+        svg=svg,
+        seconds=len(wave) / audio.SAMPLE_RATE,
+        left=round(time_axis.x0, 5),
+        right=round(time_axis.x1, 5),
+        tiers=_tiers_text(gold, there, utterance.id, len(wave) / audio.SAMPLE_RATE),
         players=players(run, corpus, utterance, wave),
     )
+
+
+def _tiers_text(
+    phones: Sequence[Phone], tiers: Sequence[Named], name: str, duration_s: float
+) -> str:
+    """The tiers of a picture as JSON, for what the page says of a selection."""
+    shown = [["phones", [[p.onset, p.offset, p.phone] for p in phones]]] if phones else []
+    for label, unit_file in tiers:
+        units, times = segmented(unit_file, name)
+        segments = [
+            [round(float(begin), 4), round(float(end), 4), str(unit)]
+            for begin, end, unit in zip(times[:-1], times[1:], units, strict=True)
+            if begin < duration_s
+        ]
+        shown.append([label, segments])
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def _n_speakers(utterances: Sequence[Utterance]) -> int:

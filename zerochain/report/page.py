@@ -7,28 +7,40 @@ named at the top instead of leaving empty sections.
 
 from __future__ import annotations
 
+import base64
 import datetime
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import zerochain
-from zerochain.errors import counted
+from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.basis import ENOUGH
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.headers import write_json
 from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
+from zerochain.metrics import names
 from zerochain.metrics.names import Family
 from zerochain.report import drawings, style
+from zerochain.report.drawings import Rate
 from zerochain.report.examples import examples
-from zerochain.report.run import Run, RunFiles, read_run
-from zerochain.report.score_tables import ScoreTable, group_of, named_units, score_table
-from zerochain.report.sweep import has_converged
+from zerochain.report.exports import as_csv, as_latex, caption, data_uri
+from zerochain.report.nearby import MARKER, PAGE, PageRecord, page_in, write_page_record
+from zerochain.report.remarks import Remarks, of_model
+from zerochain.report.run import Run, RunFiles, bundle_of, read_run
+from zerochain.report.score_tables import (
+    Difference,
+    Group,
+    ScoreTable,
+    group_of,
+    named_units,
+    score_table,
+)
 from zerochain.report.translations import translations
+from zerochain.scoring.abx_tables import difference_interval
 
-MARKER = "report.json"
-PAGE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 _ABSENT = {
     "units": "scores of units ('zerochain score abx', 'zerochain score bitrate')",
@@ -40,7 +52,12 @@ _ABSENT = {
     "trainings": "a training log",
 }
 """Parts that a run may lack → what the page calls them."""
+_ALWAYS_WITHOUT = {names.DISTINCT_OUTPUTS.key, names.REAL_TIME_FACTOR.key}
 _OF_TRANSLATION = {"players", "usage", "trainings"}
+
+
+_NEED_EXAMPLES = {"examples", "players", "translated"}
+"""Parts that n_examples=0 leaves out."""
 
 
 def write_report(
@@ -49,31 +66,72 @@ def write_report(
     *,
     title: str = "Units, scores and resynthesis",
     published: str | None = "english",
+    rate: Rate = "units",
     n_examples: int = 4,
 ) -> Path:
     """Write `out`/index.html, and its main figure as tradeoff.svg and tradeoff.png.
 
     Args:
-        files: the run's files; `run_files` finds them in its folder.
+        files: the files of one or several runs; `run_files` finds them in their folders.
         published: the language whose published systems the main figure shows as well, "english" or
             "surprise" of ZeroSpeech 2019; None for none.
+        rate: the bit rate on the main figure's x axis: that of "units", every one counted, as the
+            published ones are; of "segments" without durations; or "timed", segments with them.
         n_examples: the number of test utterances to show.
 
     Returns:
         The path of the page.
 
     Raises:
-        InputError: a damaged input, a package of the extra `report` is missing, or `out` is a
-            folder that zerochain did not make.
+        InputError: a damaged input, a package of the extra `report` is missing, `out` is a
+            folder that zerochain did not make, or holds a page of the same runs with parts that
+            the new page would lack.
     """
     style.require_report_extra()
-    run = read_run(files)
+    earlier = page_in(out) if (out / PAGE).is_file() else PageRecord.nothing()
+    run = read_run(files, out)
     with atomic_folder(out, MARKER) as folder, style.figure_style():
-        context = _context(run, title, published, n_examples, folder)
+        context, parts = _context(run, title, published, rate, n_examples, folder)
+        record = {
+            "title": title,
+            "inputs": [
+                {"kind": s.kind, "path": str(s.path.absolute()), "id": s.id} for s in run.sources
+            ],
+            "runs": [str(root.absolute()) for root in files.roots],
+            "present": _present(files),
+            "parts": parts,
+        }
+        _check_as_rich(out, earlier, record, n_examples)
         (folder / PAGE).write_text(_render(context), encoding="utf-8")
-        inputs = [{"kind": s.kind, "path": str(s.path), "id": s.id} for s in run.sources]
-        write_json(folder / MARKER, "report", {"title": title, "inputs": inputs})
+        write_page_record(folder, **record)
     return out / PAGE
+
+
+def _present(files: RunFiles) -> list[str]:
+    """The present score files of the only run, relative to it."""
+    if len(files.roots) != 1:
+        return []
+    inside = [path for path in files.present if path.is_relative_to(files.roots[0])]
+    return [str(path.relative_to(files.roots[0])) for path in inside]
+
+
+def _check_as_rich(
+    out: Path, earlier: PageRecord, record: Mapping[str, Any], n_examples: int
+) -> None:
+    """Refuse to replace a page of the same runs by one that shows less."""
+    if earlier.runs != record["runs"]:
+        return
+    off = _NEED_EXAMPLES if n_examples == 0 else set()
+    lost = [part for part in earlier.parts if part not in {*record["parts"], *off}]
+    if lost:
+        what = [_ABSENT.get(part, part.replace("_", " ")) for part in lost]
+        raise InputError(
+            f"holds a page of this run that has more than the new one would: {listed(what)}",
+            path=out / PAGE,
+            cause="a corpus has moved, or files of the run were deleted since",
+            remedy="give the corpus (corpora=FOLDER) or another out=; to give up the richer page, "
+            "delete it first",
+        )
 
 
 def _render(context: Mapping[str, Any]) -> str:
@@ -93,12 +151,19 @@ def _render(context: Mapping[str, Any]) -> str:
 
 
 def _context(
-    run: Run, title: str, published: str | None, n_examples: int, folder: Path
-) -> dict[str, Any]:
+    run: Run, title: str, published: str | None, rate: Rate, n_examples: int, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """What the template shows, and the names of the parts that are there."""
     grouped: dict[Family, list[Score]] = {}
     for score in run.scores:
         grouped.setdefault(group_of(score), []).append(score)
-    tables = {group: score_table(scores, run.units) for group, scores in grouped.items()}
+    voices = {(s.inverter_id, s.units_id): s.voice for s in run.syntheses}
+    present = {*run.units, *run.models, *run.features}
+    difference = _differences(run)
+    tables = {
+        group: score_table(scores, run.units, voices=voices, present=present, difference=difference)
+        for group, scores in grouped.items()
+    }
     units_table = tables.get("units")
     named = named_units(units_table, run.units)
     shown, problems = examples(run, units_table, named, n_examples)
@@ -109,28 +174,45 @@ def _context(
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
         "unaligned": tables.get("unaligned"),
-        "tradeoff": drawings.tradeoffs(units_table, published, folder),
+        "tradeoff": drawings.tradeoffs(units_table, published, folder, rate),
         "resynthesis": tables.get("resynthesis"),
         "conversion": tables.get("conversion"),
         "translation": tables.get("translation"),
         "recognition": tables.get("recognition"),
         "translated": translated,
-        "players": run.syntheses,
+        "players": run.syntheses if shown or translated else [],
         "usage": [drawings.usage(name, units) for name, units in named],
         "examples": shown,
-        "trainings": [drawings.training(run.shown(p), log) for p, log in run.trainings.items()],
+        "trainings": [
+            drawings.training(run.shown(p), log, _of_training(run, p))
+            for p, log in run.trainings.items()
+        ],
     }
-    return {
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    corpus_names = {identity: corpus.name for identity, corpus in run.corpora.items()}
+
+    def named_group(group: Group) -> str:
+        corpus = group.test.corpus
+        return caption(group, corpus_names.get(corpus, short(corpus)) if corpus else "")
+
+    context = {
         **parts,
         "title": title,
         "css": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        "script": script,
+        "script_hash": f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}",
         "run": run,
-        "unconverged": {i for i, model in run.models.items() if not has_converged(model)},
-        "corpus_names": {identity: corpus.name for identity, corpus in run.corpora.items()},
+        "remarks": Remarks(run),
+        "caption": named_group,
+        "csv": lambda group: data_uri("text/csv", as_csv(group, named_group(group))),
+        "latex": lambda group: data_uri("application/x-tex", as_latex(group, named_group(group))),
+        "reasons": _without_interval,
+        "rates": _rates(units_table),
+        "enough": ENOUGH,
         "corpora": [_facts(corpus) for corpus in run.corpora.values()],
         "summary": _summary(run, units_table),
         "absent": _absent(parts),
-        "problems": [*problems, *more_problems],
+        "problems": [*_lost_corpora(run), *problems, *more_problems],
         "version": zerochain.__version__,
         "versions": sorted({score.version for score in run.scores} - {zerochain.__version__}),
         "devices": sorted(
@@ -139,6 +221,72 @@ def _context(
         ),
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
     }
+    return context, [name for name, part in parts.items() if part]
+
+
+def _differences(run: Run) -> Difference:
+    """The interval of the difference of two ABX errors, where the run has the cells of both."""
+    cells = {
+        _of_cells(one.system, one.protocol, one.distance, one.inputs): one for one in run.abx_cells
+    }
+    modes = {one.key: mode for mode, one in names.ABX.items()}
+
+    def difference(first: Score, second: Score) -> tuple[float, float] | None:
+        both = [
+            cells.get(_of_cells(s.system, s.protocol, s.options.get("distance"), s.inputs))
+            for s in (first, second)
+        ]
+        mode = modes.get(first.metric)
+        if mode is None or both[0] is None or both[1] is None:
+            return None
+        return difference_interval(both[0], both[1], mode)
+
+    return difference
+
+
+def _of_cells(system: str, protocol: str, distance: object, inputs: Mapping[str, str]) -> object:
+    return system, protocol, str(distance), tuple(sorted(inputs.items()))
+
+
+def _of_training(run: Run, folder: Path) -> str:
+    """What the model of a training says against it."""
+    bundles = {s.path: run.models[s.id] for s in run.sources if s.kind == "model"}
+    bundle = bundles.get(bundle_of(folder))
+    return "" if bundle is None else "; ".join(of_model(bundle))
+
+
+def _rates(table: ScoreTable | None) -> list[names.Metric]:
+    """The bit rates of a table, whose names are easily confused."""
+    there = {column.metric for column in table.columns} if table else set()
+    return [rate for rate in names.BITRATES if rate in there]
+
+
+def _without_interval(table: ScoreTable) -> list[str]:
+    """Why scores have no interval, each reason once: "distinct outputs: a count …"."""
+    reasons = {
+        f"{cell.score.system}, {column.metric.label}: {cell.over}"
+        if cell.score.metric not in _ALWAYS_WITHOUT
+        else f"{column.metric.label}: {cell.over}"
+        for row in table.rows
+        for column, cell in row.cells.items()
+        if cell.score.interval is None and not cell.shortfall
+    }
+    by_reason: dict[str, list[str]] = {}
+    for reason in sorted(reasons):
+        what, _, why = reason.rpartition(": ")
+        by_reason.setdefault(why, []).append(what)
+    return [f"{listed(what, 4)}: {why}" for why, what in by_reason.items()]
+
+
+def _lost_corpora(run: Run) -> list[str]:
+    """What is not shown because a corpus was not found."""
+    lost = sorted({u.corpus_id for u in run.units.values()} - run.corpora.keys() - {""})
+    if not lost:
+        return []
+    return [
+        f"Not found: {counted(len(lost), 'corpus', 'corpora')} that units are of "
+        f"({listed([short(one) for one in lost])}). Give --corpus to see and hear utterances."
+    ]
 
 
 def _absent(parts: Mapping[str, Any]) -> list[str]:

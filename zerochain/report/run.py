@@ -6,8 +6,8 @@ read here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,22 @@ from zerochain.formats.attention import Attention
 from zerochain.formats.bundle import Bundle, Fit, read_fit
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.description import FileKind
-from zerochain.formats.features import FeaturesHeader, read_features_header
+from zerochain.formats.features import read_features_header
 from zerochain.formats.identity import file_id
 from zerochain.formats.inside import resolved
-from zerochain.formats.kinds import find
+from zerochain.formats.kinds import Findings, find
 from zerochain.formats.pairs import Pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis
 from zerochain.formats.training_log import TrainingLog
 from zerochain.formats.units import UnitFile
+from zerochain.report.nearby import corpora_near, last_page
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of a run, by kind; give them explicitly, or let `run_files` find them."""
+    """The files of one or several runs, by kind; `run_files` finds them in the runs' folders."""
 
     corpora: tuple[Path, ...] = ()
     features: tuple[Path, ...] = ()
@@ -55,42 +56,62 @@ class RunFiles:
     pairs: tuple[Path, ...] = ()
     attentions: tuple[Path, ...] = ()
     abx_cells: tuple[Path, ...] = ()
-    root: Path | None = None
-    """Paths are shown relative to it."""
+    roots: tuple[Path, ...] = ()
+    """The runs' folders. Paths are shown relative to the only one, or to what several share."""
+    present: tuple[Path, ...] = ()
+    """The score files that the present configuration made; none: whatever is there counts."""
     passed_over: tuple[tuple[Path, str], ...] = ()
     """Files that were not used, and the reason."""
 
 
-def run_files(root: Path, corpora: Iterable[Path] = ()) -> RunFiles:
-    """The files of a run: everything of a known kind in its folder.
+_CORPORA = ("corpus", "recordings")
+"""Inputs of scores that are corpora."""
+
+
+def run_files(*roots: Path, corpora: Iterable[Path] = (), present: Iterable[Path] = ()) -> RunFiles:
+    """The files of runs: everything of a known kind in their folders.
 
     Args:
-        root: the run's folder.
+        roots: the runs' folders.
         corpora: corpora in other folders.
+        present: the score files that the present configuration of a pipeline made: other outputs
+            in their run's folder, of former settings, are listed but not shown. None: as the
+            pipeline recorded it in the last page of each folder.
 
     Raises:
         InputError: no such folder, or nothing in it that a report could show.
     """
-    findings = find(root)
     by_kind: dict[str, list[Path]] = {"corpora": list(corpora)}
-    passed_over = list(findings.passed_over)
+    passed_over: list[tuple[Path, str]] = []
     inside = {resolved(path) for path in by_kind["corpora"]}
-    for path, kind in findings.found:
-        part = _PARTS.get(kind.name)
-        if part is None:
-            passed_over.append((path, f"{kind.name}: not part of a report"))
-        elif resolved(path) not in inside:
-            by_kind.setdefault(part.field, []).append(path)
-    if not {"scores", "units", "syntheses", "trainings"} & by_kind.keys():
-        raise InputError(
-            "holds no scores, units, resynthesised speech or training log",
-            path=root,
-            cause="it is not the folder of a run, or nothing was run yet"
-            + (f"; not used: {listed([str(p) for p, _ in passed_over])}" if passed_over else ""),
-            remedy="give the folder that holds units.parquet and scores.jsonl",
-        )
+    for root in roots:
+        findings = find(root)
+        passed_over += findings.passed_over
+        _check_run(root, findings)
+        for path, kind in findings.found:
+            if kind.name not in _PARTS:
+                passed_over.append((path, f"{kind.name}: not part of a report"))
+            elif resolved(path) not in inside:
+                inside.add(resolved(path))
+                by_kind.setdefault(_PARTS[kind.name].field, []).append(path)
+    made = [*present] or [path for root in roots for path in last_page(root).present_in(root)]
     found = {name: tuple(paths) for name, paths in by_kind.items()}
-    return RunFiles(root=root, passed_over=tuple(passed_over), **found)
+    return RunFiles(roots=roots, present=tuple(made), passed_over=tuple(passed_over), **found)
+
+
+def _check_run(root: Path, findings: Findings) -> None:
+    """Refuse a folder in which there is nothing to show."""
+    if {"scores", "units", "synthesis", "training"} & {kind.name for _, kind in findings.found}:
+        return
+    unused = [str(path) for path, _ in findings.passed_over]
+    unused += [str(path) for path, kind in findings.found if kind.name not in _PARTS]
+    raise InputError(
+        "holds no scores, units, resynthesised speech or training log",
+        path=root,
+        cause="it is not the folder of a run, or nothing was run yet"
+        + (f"; not used: {listed(unused)}" if unused else ""),
+        remedy="give the folder that holds units.parquet and scores.jsonl",
+    )
 
 
 @dataclass(frozen=True)
@@ -101,6 +122,8 @@ class Source:
     path: Path
     id: str
     what: str
+    value: Any = None
+    """What was read."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +149,27 @@ class Run:
     """Attention maps of translators."""
     abx_cells: list[AbxCells] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    former: list[Source] = field(default_factory=list)
+    """Outputs of former settings, which are listed but not shown."""
 
     def shown(self, path: Path) -> str:
-        """A path as the report shows it: relative to the run where it lies inside."""
-        root = self.files.root
-        return str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
+        """A path as the report shows it: relative to the run where it lies inside.
+
+        With several runs it begins with the name of its run.
+        """
+        for root in self.files.roots:
+            if path.is_relative_to(root):
+                inside = path.relative_to(root)
+                return str(inside if len(self.files.roots) == 1 else run_name(root) / inside)
+        return str(path)
+
+    @property
+    def needed_corpora(self) -> set[str]:
+        """Ids of the corpora that units, scores and synthesised speech are of."""
+        ids = {units.corpus_id for units in self.units.values()}
+        ids |= {synthesis.corpus_id for synthesis in self.syntheses}
+        ids |= {score.inputs[k] for score in self.scores for k in _CORPORA if k in score.inputs}
+        return ids - {""}
 
     def corpus_of(self, unit_file: UnitFile) -> Corpus | None:
         """The corpus that units were encoded from, if the run knows it."""
@@ -142,72 +181,156 @@ class Run:
         return read_phones(path) if path.is_file() else None
 
 
-def read_run(files: RunFiles) -> Run:
+def run_name(root: Path) -> Path:
+    """What a run is called beside others: its folder."""
+    return Path(root.absolute().name)
+
+
+def read_run(files: RunFiles, page: Path | None = None) -> Run:
     """Read everything but recordings and frames.
+
+    A corpus that is in none of the folders is looked for where `nearby.corpora_near` does. The
+    systems of several runs have the names of their runs before their own.
+
+    Args:
+        page: a folder in which there may be an earlier page of the run.
 
     Raises:
         InputError: one of the files is damaged.
     """
-    run = Run(files, {}, {}, {}, [], [], {})
-    for part in _PARTS.values():
-        for path in getattr(files, part.field):
-            identity, what = part.add(run, path, (part.read or part.kind.read)(path))
-            run.sources.append(Source(part.name or part.kind.name, path, identity, what))
+    sources = list(_read(files))
+    kept, former = _sorted_out(sources, files)
+    run = Run(files, {}, {}, {}, [], [], {}, former=former)
+    for source in kept:
+        _add(run, source)
+    for path, near in corpora_near(files.roots, page, run.needed_corpora - run.corpora.keys()):
+        _add(run, Source("corpus", path, near.id, near.name, near))
     return run
 
 
-def _add_corpus(run: Run, _: Path, content: Corpus) -> Known:
-    run.corpora[content.id] = content
-    return content.id, content.name
+def _add(run: Run, source: Source) -> None:
+    next(part for part in _PARTS.values() if part.called == source.kind).add(run, source)
+    run.sources.append(source)
 
 
-def _add_features(run: Run, _: Path, content: tuple[FeaturesHeader, str]) -> Known:
-    header, identity = content
-    run.features[identity] = header.model_dump()
-    return identity, header.extractor
+def _read(files: RunFiles) -> Iterator[Source]:
+    for part in _PARTS.values():
+        for path in getattr(files, part.field):
+            value = part.of_run((part.read or part.kind.read)(path), path, files)
+            yield Source(part.called, path, *part.known(path, value), value)
 
 
-def _add_model(run: Run, path: Path, content: Bundle) -> Known:
-    run.models[content.id] = content
-    if fit := read_fit(path):
-        run.fits[content.id] = fit
-    return content.id, content.model
+def _named(system: str, path: Path, files: RunFiles) -> str:
+    """A system's name; with its run's before it where there are several runs."""
+    root = next((root for root in files.roots if path.is_relative_to(root)), None)
+    return system if root is None or len(files.roots) < 2 else f"{run_name(root)}: {system}"
 
 
-def _add_units(run: Run, _: Path, content: UnitFile) -> Known:
-    run.units[content.id] = content
-    return content.id, content.method
+def _sorted_out(sources: list[Source], files: RunFiles) -> tuple[list[Source], list[Source]]:
+    """What the present configuration made, by the ids in its score files; and the rest."""
+    present = {resolved(path) for path in files.present}
+    within = [root for root in files.roots if any(p.is_relative_to(root) for p in files.present)]
+    is_present = _Present(
+        [s for s in sources if s.kind == "scores" and resolved(s.path) in present]
+    )
+    is_present.follow(sources)
+    kept: list[Source] = []
+    former: list[Source] = []
+    for source in sources:
+        is_inside = any(source.path.is_relative_to(root) for root in within)
+        (former if is_inside and source not in is_present else kept).append(source)
+    return kept, former
 
 
-def _add_synthesis(run: Run, _: Path, content: Synthesis) -> Known:
-    run.syntheses.append(content)
-    n_wavs = counted(len(content.ids), "wav")
-    return content.id, f"{content.method}, voice {content.voice}, {n_wavs}"
+class _Present:
+    """What belongs to some score files: their inputs, and what these were made with."""
+
+    def __init__(self, scores: list[Source]) -> None:
+        self._scores = {source.path for source in scores}
+        self._named = {i for s in scores for score in s.value for i in score.inputs.values()}
+        self._models = set(self._named)
+        self._trained: dict[Path, str] = {}
+        self._units: set[str] = set()
+        self._judges_speech = False
+
+    def follow(self, sources: list[Source]) -> None:
+        """Find out what is meant, from all that is there."""
+        self._trained = {s.path: s.id for s in sources if s.kind == "model"}
+        self._models |= {
+            s.value.model_id for s in sources if s.kind == "units" and s.id in self._named
+        }
+        inverters = {s.value.inverter_id for s in sources if s.kind == "resynthesis"}
+        self._judges_speech = bool(inverters & self._named)
+        self._units = {s.id for s in sources if s.kind == "units" and s in self}
+        for source in sources:
+            if source.kind == "resynthesis" and source in self:
+                self._models.add(source.value.inverter_id)
+            elif source.kind == "attention" and source in self:
+                self._models.add(source.value.translator_id)
+
+    def __contains__(self, source: Source) -> bool:
+        value, belongs = source.value, True
+        match source.kind:
+            case "scores":
+                belongs = source.path in self._scores
+            case "units":
+                belongs = source.id in self._named or value.model_id in self._models
+            case "model":
+                belongs = source.id in self._models
+            case "resynthesis":  # by the units only where no speech is scored
+                made_from = {value.units_id} & (self._named | self._units)
+                judged = {value.inverter_id} & self._named
+                belongs = bool(judged if self._judges_speech else made_from)
+            case "attention":
+                belongs = value.units_id in self._named
+            case "training log":
+                belongs = self._trained.get(bundle_of(source.path)) in {None, *self._models}
+            case "ABX cells":
+                belongs = not self._named.isdisjoint(value.inputs.values())
+        return belongs
 
 
-def _add_scores(run: Run, path: Path, content: list[Score]) -> Known:
-    run.scores.extend(content)
-    return file_id(path), counted(len(content), "score")
+def bundle_of(training: Path) -> Path:
+    """The bundle that a training's folder, or that of one of its parts, is of."""
+    for folder in (training, *training.parents):
+        if folder.suffix == ".training":
+            return folder.with_suffix("")
+    return training
 
 
-def _add_training(run: Run, path: Path, content: TrainingLog) -> Known:
-    run.trainings[path] = content
-    return file_id(path / training_log.MARKER), counted(len(content["step"]), "row")
+def _add_corpus(run: Run, source: Source) -> None:
+    run.corpora[source.id] = source.value
 
 
-def _add_pairs(run: Run, path: Path, content: Pairs) -> Known:
-    run.pairs.append(content)
-    return file_id(path), counted(len(content.pairs), "pair")
+def _add_features(run: Run, source: Source) -> None:
+    run.features[source.id] = source.value[0].model_dump()
 
 
-def _add_attention(run: Run, path: Path, content: Attention) -> Known:
-    run.attentions.append(content)
-    return file_id(path / attention.MARKER), counted(len(content.ids), "map")
+def _add_model(run: Run, source: Source) -> None:
+    run.models[source.id] = source.value
+    if fit := read_fit(source.path):
+        run.fits[source.id] = fit
 
 
-def _add_cells(run: Run, _: Path, content: AbxCells) -> Known:
-    run.abx_cells.append(content)
-    return content.id, f"{counted(content.table.num_rows, 'cell')}, {content.system}"
+def _add_units(run: Run, source: Source) -> None:
+    run.units[source.id] = source.value
+
+
+def _add_training(run: Run, source: Source) -> None:
+    run.trainings[source.path] = source.value
+
+
+def _synthesis(_: Path, synthesis: Synthesis) -> Known:
+    n_wavs = counted(len(synthesis.ids), "wav")
+    return synthesis.id, f"{synthesis.method}, voice {synthesis.voice}, {n_wavs}"
+
+
+def _named_scores(scores: list[Score], path: Path, files: RunFiles) -> list[Score]:
+    return [replace(score, system=_named(score.system, path, files)) for score in scores]
+
+
+def _named_cells(cells: AbxCells, path: Path, files: RunFiles) -> AbxCells:
+    return replace(cells, system=_named(cells.system, path, files))
 
 
 Known = tuple[str, str]
@@ -221,27 +344,79 @@ class _Part:
     kind: FileKind[Any]
     field: str
     """Of `RunFiles`."""
-    add: Callable[[Run, Path, Any], Known]
+    known: Callable[[Path, Any], Known]
+    add: Callable[[Run, Source], None]
     """Adds what was read to the run."""
     name: str = ""
     """What the page calls it; "" is the kind's own name."""
     read: Callable[[Path], Any] | None = None
     """Reads less than the kind does."""
+    of_run: Callable[[Any, Path, RunFiles], Any] = lambda value, path, files: value
+    """Names the run in what was read, where there are several runs."""
+
+    @property
+    def called(self) -> str:
+        """The name of the kind on the page."""
+        return self.name or self.kind.name
 
 
 _PARTS: Mapping[str, _Part] = {
     part.kind.name: part
     for part in (
-        _Part(corpus.FILE_KIND, "corpora", _add_corpus),
-        _Part(features.FILE_KIND, "features", _add_features, read=read_features_header),
-        _Part(kinds.BUNDLE, "bundles", _add_model, "model"),
-        _Part(units.FILE_KIND, "units", _add_units),
-        _Part(synthesis.FILE_KIND, "syntheses", _add_synthesis, "resynthesis"),
-        _Part(scores.FILE_KIND, "scores", _add_scores),
-        _Part(training_log.FILE_KIND, "trainings", _add_training, "training log"),
-        _Part(pairs.FILE_KIND, "pairs", _add_pairs),
-        _Part(attention.FILE_KIND, "attentions", _add_attention),
-        _Part(abx_cells.FILE_KIND, "abx_cells", _add_cells, "ABX cells"),
+        _Part(corpus.FILE_KIND, "corpora", lambda _, c: (c.id, c.name), _add_corpus),
+        _Part(
+            features.FILE_KIND,
+            "features",
+            lambda _, found: (found[1], found[0].extractor),
+            _add_features,
+            read=read_features_header,
+        ),
+        _Part(kinds.BUNDLE, "bundles", lambda _, b: (b.id, b.model), _add_model, "model"),
+        _Part(units.FILE_KIND, "units", lambda _, u: (u.id, u.method), _add_units),
+        _Part(
+            synthesis.FILE_KIND,
+            "syntheses",
+            _synthesis,
+            lambda run, source: run.syntheses.append(source.value),
+            "resynthesis",
+        ),
+        _Part(
+            scores.FILE_KIND,
+            "scores",
+            lambda path, found: (file_id(path), counted(len(found), "score")),
+            lambda run, source: run.scores.extend(source.value),
+            of_run=_named_scores,
+        ),
+        _Part(
+            training_log.FILE_KIND,
+            "trainings",
+            lambda path, log: (
+                file_id(path / training_log.MARKER),
+                counted(len(log["step"]), "row"),
+            ),
+            _add_training,
+            "training log",
+        ),
+        _Part(
+            pairs.FILE_KIND,
+            "pairs",
+            lambda path, found: (file_id(path), counted(len(found.pairs), "pair")),
+            lambda run, source: run.pairs.append(source.value),
+        ),
+        _Part(
+            attention.FILE_KIND,
+            "attentions",
+            lambda path, maps: (file_id(path / attention.MARKER), counted(len(maps.ids), "map")),
+            lambda run, source: run.attentions.append(source.value),
+        ),
+        _Part(
+            abx_cells.FILE_KIND,
+            "abx_cells",
+            lambda _, cells: (cells.id, f"{counted(cells.table.num_rows, 'cell')}, {cells.system}"),
+            lambda run, source: run.abx_cells.append(source.value),
+            "ABX cells",
+            of_run=_named_cells,
+        ),
     )
 }
 """Kinds, by their names, in the order in which the page lists their files. Gold phones aren't among

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from zerochain.formats.bundle import Bundle, Fit, read_bundle, read_fit
+from zerochain.formats.bundle import Fit, read_bundle, read_fit
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.text_files import csv_text
 from zerochain.metrics import names
 from zerochain.metrics.names import Metric, metric
 from zerochain.report.figures import Point, front
 from zerochain.report.published import PaperRow, tjandra2019
+from zerochain.report.remarks import has_converged
 from zerochain.report.score_tables import number
 
 _RATES = {
@@ -154,18 +155,6 @@ def of_model(
         fit=read_fit(model),
         converged=has_converged(bundle),
     )
-
-
-def has_converged(bundle: Bundle) -> bool:
-    """Whether no part of a model ran out of training steps, as its bundle records."""
-    return not _ran_out(bundle.config)
-
-
-def _ran_out(config: Any) -> bool:
-    """Whether "converged" is false anywhere in a configuration."""
-    if not isinstance(config, Mapping):
-        return False
-    return config.get("converged") is False or any(map(_ran_out, config.values()))
 
 
 def protocols(systems: Sequence[System]) -> list[str]:

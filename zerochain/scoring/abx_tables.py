@@ -144,6 +144,20 @@ def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Compa
     return found, [cells.system for cells in both]
 
 
+def difference_interval(
+    first: AbxCells, second: AbxCells, mode: str, *, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the difference of two ABX errors (%), first minus second, on equal cells.
+
+    None where it can't be estimated, or the cells are of other tokens or another protocol.
+    """
+    try:
+        _check_comparable(first, second, Path())
+        return _compare(mode, first, second, seed).interval
+    except InputError:
+        return None
+
+
 def _as_rows(mode: str, result: AbxResult) -> pa.Table:
     """The cells of a result, with all columns of a cells file."""
     there = {name: result.cells[name].cast(pa.string()) for name in result.cells.column_names[:-2]}

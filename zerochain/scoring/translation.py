@@ -312,18 +312,39 @@ def _warnings(parallel: Parallel, scores: list[Score], found: Retrieval) -> list
             f"only {counted(n_outputs, 'different output')} for {n_meanings} different references: "
             "the translator hardly uses its input"
         )
-    value = {score.metric: score.value for score in scores}
-    if names.shuffled(names.UNIT_CHRF).key not in value:
+    if names.shuffled(names.UNIT_CHRF).key not in {score.metric for score in scores}:
         notes.append("too few different references: nothing is scored with shuffled sources")
-    for metric, name in {names.UNIT_BLEU: "BLEU", names.UNIT_CHRF: "chrF"}.items():
+    elif (as_high := _as_high_when_shuffled(scores)) is not None:
+        name = {names.UNIT_BLEU: "BLEU", names.UNIT_CHRF: "chrF"}[as_high]
+        notes.append(f"{name} with shuffled sources is as high: the translator ignores its input")
+    return notes
+
+
+def ignores_its_input(scores: Sequence[Score]) -> bool:
+    """Whether a translator's scores show that it ignores its input.
+
+    They do where BLEU, or chrF if BLEU is 0, is as high with shuffled sources, or where less than
+    half as many outputs as references are different.
+    """
+    if _as_high_when_shuffled(scores) is not None:
+        return True
+    distinct = next((s for s in scores if s.metric == names.DISTINCT_OUTPUTS.key), None)
+    of_references = None if distinct is None else distinct.options.get("of_references")
+    return (
+        distinct is not None
+        and isinstance(of_references, int | float)
+        and 2 * distinct.value < of_references
+    )
+
+
+def _as_high_when_shuffled(scores: Sequence[Score]) -> Metric | None:
+    """The metric that is as high with shuffled sources: BLEU, or chrF if BLEU is 0; or None."""
+    value = {score.metric: score.value for score in scores}
+    for metric in (names.UNIT_BLEU, names.UNIT_CHRF):
         own, other = value.get(metric.key), value.get(names.shuffled(metric).key)
         if own is not None and other is not None and max(own, other) > 0:  # 0 and 0 prove nothing
-            if other >= own:
-                notes.append(
-                    f"{name} with shuffled sources is as high: the translator ignores its input"
-                )
-            break
-    return notes
+            return metric if other >= own else None
+    return None
 
 
 def _check_same_model(made: UnitFile, spoken: UnitFile) -> None:
