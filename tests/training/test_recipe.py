@@ -1,6 +1,6 @@
 import pytest
-from pydantic import ValidationError
 
+from zerochain.errors import InputError
 from zerochain.training.recipe import Recipe
 
 
@@ -38,5 +38,5 @@ def test_the_fields_are_those_that_bundles_record() -> None:
     ],
 )
 def test_what_is_out_of_range_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(InputError):
         Recipe(**wrong)

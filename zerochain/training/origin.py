@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from zerochain.errors import InputError, listed
 from zerochain.training.checkpoint import damaged, fingerprint
 from zerochain.training.recipe import Recipe
@@ -116,7 +114,7 @@ def _recipe_of(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """All fields except `max_steps`; those that an older version didn't have get defaults."""
     try:
         return Recipe(**state["recipe"]).model_dump(exclude={_MAX_STEPS})
-    except (TypeError, ValidationError) as error:
+    except (TypeError, InputError) as error:
         raise damaged(path, f"its recipe: {str(error).partition(chr(10))[0]}") from error
 
 
