@@ -5,6 +5,7 @@ Errors of the library name arguments of functions; `Command` reports them with t
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -26,6 +27,12 @@ _MORE = "close other programs, use fewer --jobs or shorter recordings, or a larg
 _ARGUMENT = re.compile(
     r"""(?<![\w/.-])(?P<name>[a-z_]\w*)=(?P<value>'[^'\n]*'|"[^"\n]*"|-?\w+(?:\.\w+)*)?"""
 )
+_QUOTES = "'\""
+SETTINGS = "ZEROCHAIN_SETTINGS"
+"""The environment variable by which a pipeline says what its settings stand for: "voice=voice
+split=train_split" are options, and the settings that they come from."""
+OPTIONS = "ZEROCHAIN_OPTIONS"
+"""The same for the one setting that holds all other options of a step."""
 DERIVED = "__zerochain_derived__"
 """The attribute of a command's function that lists its options derived from configs."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,11 +97,25 @@ class Command(click.Command):
 
     def in_options(self, error: InputError) -> InputError:
         """The same error with the names of options instead of arguments."""
+        names, options = dict(pair.split("=") for pair in _exported(SETTINGS)), self.options
+        settings = {
+            name: names[flag]
+            for name, option in options.items()
+            if (flag := max(option.opts, key=len).lstrip("-")) in names
+        }
         found, *rest = (
-            text and as_options(text, self.options)
+            text and as_options(text, options, settings)
             for text in (error.found, error.cause, error.remedy)
         )
-        return InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
+        told = InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
+        if setting := os.environ.get(OPTIONS):
+            also = f"the options of this step are in --set {setting}='…'"
+            told.remedy = f"{told.remedy}; {also}" if told.remedy else also
+        return told
+
+
+def _exported(variable: str) -> list[str]:
+    return os.environ.get(variable, "").split()
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -146,16 +167,27 @@ def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
     return texts if option.multiple else texts[0]
 
 
-def as_options(text: str, options: Mapping[str, click.Option]) -> str:
+def as_options(
+    text: str, options: Mapping[str, click.Option], settings: Mapping[str, str] | None = None
+) -> str:
     """A message of the library, with the command's options instead of arguments.
 
     The library writes an argument as in Python, `name=value`: "precision='fp16' needs a GPU"
     becomes "--precision fp16 needs a GPU", "restart=True" becomes "--restart" and "ema=False"
     "--no-ema". Names that are not arguments of the command stay as they are.
+
+    Args:
+        settings: argument → the setting of a pipeline that gives it: "voice='ana'" becomes
+            "--set voice=ana".
     """
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"] or ""
+        plain = value.strip(_QUOTES)
+        if settings and name in settings:
+            return "--set " + (
+                shlex.quote(f"{settings[name]}={plain}") if plain else f"{settings[name]}=…"
+            )
         known = options.get(name) or options.get(name.removeprefix("n_"))
         if known is None:
             return match[0]
@@ -165,7 +197,6 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
             return flag if value == "True" else off
         if value == "None":
             return f"no {flag}"
-        plain = value.strip(chr(39) + chr(34))
         return f"{flag} {shlex.quote(plain)}" if plain else flag
 
     return _ARGUMENT.sub(option, text)
