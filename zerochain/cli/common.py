@@ -236,7 +236,28 @@ class PathType(click.Path):
         return super().convert(value, param, ctx)
 
 
+class TablePath(PathType):
+    """A path of a Parquet table to write: another suffix would promise another format."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, if it ends in .parquet or has no suffix."""
+        path = super().convert(value, param, ctx)
+        check_table(path)
+        return path
+
+
+def check_table(path: Path) -> None:
+    """Raise click.BadParameter unless a Parquet table can be called so."""
+    if path.suffix not in {"", ".parquet"}:
+        raise click.BadParameter(
+            f"{str(path)!r} ends in {path.suffix}, but Parquet is written: end it in .parquet; "
+            "'zerochain export units' writes JSONL and text",
+            param_hint="--out",
+        )
+
+
 FOLDER = PathType(files=False)
+TABLE = TablePath(folders=False)
 FILE = PathType(folders=False)
 PATH = PathType()
 

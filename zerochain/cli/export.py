@@ -10,6 +10,7 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
+    TABLE,
     Command,
     corpus_option,
     ids_option,
@@ -155,7 +156,7 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
 @ids_option
 @click.option("--suffix", default="", help="What all names end with but no id does: .wav")
 @click.option("--system", help="How they were made.  [default: the file's name]")
-@out_option("the units.parquet", FILE)
+@out_option("the units.parquet", TABLE)
 def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> None:
     """Import units from a FILE of another program, one unit per step; names stay as they are."""
     made = importing.import_units(file, out, kind, folders=ids == "path", **options)
