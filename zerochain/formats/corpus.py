@@ -32,6 +32,9 @@ from zerochain.formats.tables import read_table, write_table
 
 KIND = "corpus"
 MARKER = "corpus.json"
+SAME_RECORDINGS = "same_recordings_as"
+"""The key of a corpus's record that lists ids of corpora with the same utterances, of which it only
+has other splits: features of these are features of it."""
 MOVED, _MOVED_KIND = "moved.json", "moved recordings"
 _TOLERANCE_S = 0.05
 _SCHEMA = pa.schema(
@@ -155,6 +158,10 @@ class Corpus:
         """The sound file of an utterance."""
         root = Path(self.audio_root)
         return (root if root.is_absolute() else self.home / root) / utterance.audio
+
+    def has_recordings_of(self, corpus_id: str) -> bool:
+        """Whether the corpus with this id has the same utterances, but for their splits."""
+        return corpus_id in self.record.get(SAME_RECORDINGS, [])
 
     def check_recordings(self) -> None:
         """Check that the folder of recordings is there.
