@@ -34,7 +34,8 @@ from zerochain.scoring.abx import export_items
     cls=Command,
     example="zerochain export items corpora/mine --protocol triphone --split test --out test.item",
 )
-@click.argument("corpus", type=FOLDER)
+@click.argument("corpus", type=FOLDER, required=False)
+@click.option("--corpus", "also_corpus", type=FOLDER, help="The corpus, as other exports take it.")
 @click.option(
     "--protocol",
     type=click.Choice(["triphone", "phone"]),
@@ -47,13 +48,23 @@ from zerochain.scoring.abx import export_items
 @ids_option
 @out_option("the .item file")
 def items(
-    corpus: Path, protocol: str, split: str | None, silence: str | None, ids: str, out: Path
+    corpus: Path | None,
+    also_corpus: Path | None,
+    protocol: str,
+    split: str | None,
+    silence: str | None,
+    ids: str,
+    out: Path,
 ) -> None:
     """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file.
 
     fastabx and DiscoPhon know a recording by its name without folders: give --ids name here and
     to 'export units' where ids have some, and call the file .item.
     """
+    if (corpus is None) == (also_corpus is None):
+        raise click.UsageError("give the corpus once, as CORPUS or as --corpus")
+    corpus = corpus or also_corpus
+    assert corpus is not None
     silences = chosen(silence)
     n_items, excluded = export_items(
         corpus,
