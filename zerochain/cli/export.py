@@ -82,15 +82,29 @@ def items(
 
 @click.command(
     cls=Command,
-    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/",
+    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/\n"
+    "zerochain export textgrid km.parquet vq.parquet --corpus corpora/mine --keep mine/ --out tg/",
 )
-@click.argument("units", type=FILE)
+@click.argument("units", type=FILE, nargs=-1, required=True)
 @corpus_option
 @split_option
+@click.option(
+    "--keep",
+    type=FOLDER,
+    help="A folder of your own <id>.TextGrid, whose other tiers are kept, before the new ones.",
+)
 @out_option("<id>.TextGrid", FOLDER)
-def textgrid(units: Path, corpus: Path, split: str | None, out: Path) -> None:
-    """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged."""
-    n_files, n_aligned = export_textgrids(units, corpus, out, split=split)
+def textgrid(
+    units: tuple[Path, ...], corpus: Path, split: str | None, keep: Path | None, out: Path
+) -> None:
+    """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.
+
+    Several unit files get a tier each, named after the files.
+    """
+    tiers = {"units": units[0]} if len(units) == 1 else {path.stem: path for path in units}
+    if len(tiers) < len(units):
+        raise click.UsageError("two unit files have the same name, and tiers are named after them")
+    n_files, n_aligned = export_textgrids(tiers, corpus, out, split=split, keep=keep)
     click.echo(f"{out}: {counted(n_files, 'TextGrid')}, {n_aligned} with gold phones")
 
 
