@@ -10,6 +10,9 @@ Settings enter params through `given`, since Snakemake looks for wildcards in pl
 options are --name=value: a separate value could be empty, which Snakemake leaves out, or begin
 with a dash.
 
+Settings are checked while this is read, before any step runs: `check("voice", …)`
+stops with an error that names the setting, and `options_of_steps` has the errors of steps do so too.
+
 Whatever a step depends on is among its inputs or params: a change of it runs the step again.
 
 A step that trains continues from the checkpoint in <output>.training, which Snakemake does not
@@ -19,19 +22,22 @@ command through variables of the environment, so that neither is among what runs
 """
 
 import hashlib
+import json
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
+from zerochain.cli.common import OPTIONS, SETTINGS
 from zerochain.errors import InputError
 from zerochain.formats.corpus import MARKER, read_corpus
 
 PY = [sys.executable, "-P"]  # without the modules that may lie in the folder of the run
 Z = [*PY, "-m", "zerochain"]
 
-shell.prefix("set -euo pipefail; export ZEROCHAIN_RESTART_CHANGED=1; ")
+PREFIX = "set -euo pipefail; export ZEROCHAIN_RESTART_CHANGED=1; "
+shell.prefix(PREFIX)
 _RESTARTED = "ZEROCHAIN_RUN_RESTART"
 if _RESTARTED in os.environ:
     workflow.register_envvars(_RESTARTED)  # for jobs on other machines; the directive's function
@@ -47,8 +53,40 @@ class Anew(dict):
 ANEW = Anew()
 
 
+REFUSED = 3
+"""The exit code of a pipeline whose settings were refused: nothing has run."""
+
+
 def refuse(problem):
-    sys.exit(f"Error: {problem}")
+    print(f"Error: {problem}", file=sys.stderr)
+    refusal = SystemExit(f"Error: {problem}")
+    refusal.code = REFUSED
+    raise refusal
+
+
+ASKED = os.environ.pop("ZEROCHAIN_CHECKS", None)  # not for jobs, which have no such pipe
+if ASKED is not None:
+    REQUESTS, REPLIES = (os.fdopen(int(n), mode) for n, mode in zip(ASKED.split(","), "wr"))
+
+
+def check(name, *arguments):
+    """One of zerochain.cli.checks, made by the 'zerochain run' that reads this."""
+    if ASKED is None:
+        return
+    print(json.dumps([name, *arguments]), file=REQUESTS, flush=True)
+    if REPLIES.readline() != "\n":
+        sys.exit(REFUSED)
+
+
+def corpus_in(setting, folder):
+    """An argument of a check: the corpus that a setting names."""
+    return {"corpus": folder, "setting": setting}
+
+
+def options_of_steps(**settings):
+    """Name settings in the errors of steps: option of a command, with _ for -, → its setting."""
+    pairs = " ".join(f"{option.replace('_', '-')}={name}" for option, name in settings.items())
+    shell.prefix(f"{PREFIX}export {SETTINGS}={shlex.quote(pairs)}; ")
 
 
 # Values of params.
@@ -123,6 +161,11 @@ def inverter(setting, text):
     return command
 
 
+def names_voices(command):
+    """Whether an inverter's command says which voices it has, rather than the setting `voice`."""
+    return any(re.match("--(all-voices$|voice(=|$))", word) for word in command)
+
+
 def protocols(names):
     """The option of each protocol of ABX; there has to be one."""
     if not names:
@@ -172,12 +215,13 @@ def require_corpus(folder):
         refuse(f"{folder}: not a corpus (it has no {MARKER}); see zerochain import --help")
 
 
-def utterances(folder, split=None, setting=None):
+def utterances(folder, split=None, setting="split"):
     """The utterances of one split of a corpus, or of all; there has to be one."""
+    check("split", setting, corpus_in(setting, folder), split)
     try:
         return read_corpus(Path(folder)).select(split=split).utterances
     except InputError as error:
-        refuse(error if setting is None else f"{setting}: {error}")
+        refuse(f"{setting}: {error}")
 
 
 # Names, which become file names and wildcards, and numbers.

@@ -94,7 +94,10 @@ def value(scores: list[Score], metric: str, protocol: str) -> float:
         ({"datasets": "{}"}, "nothing to do: give a corpus"),
         ({"datasets": "{x: {fit: mine}}"}, "datasets.x is {'fit': 'mine'}: it needs"),
         ({"datasets": "{x: {test: other}}"}, "corpora have no other; there are mine"),
-        ({"datasets": "{x: {test: mine, test_split: dev}}"}, "datasets.x: "),
+        (
+            {"datasets": "{x: {test: mine, test_split: dev}}"},
+            "datasets.x.test_split is 'dev', and ",
+        ),
         ({"systems": "{a: null}"}, "there has to be one"),
         ({"submission": "c"}, "a submission of 'c' needs that system"),
     ],
@@ -104,5 +107,5 @@ def test_settings_that_cannot_be(
 ) -> None:
     if "systems" in values:
         values = {**values, "systems": "{a: null, b: null}"}
-    run("run", "evaluate", "--out", "r", *given(**values), code=1)
-    assert said in capfd.readouterr().err
+    error = run("run", "evaluate", "--out", "r", *given(**values), code=1).stderr
+    assert said in error + capfd.readouterr().err

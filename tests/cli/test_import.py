@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from conftest import voice
 from zerochain.cli import main
+from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.pairs import read_pairs
 
@@ -143,3 +144,59 @@ def test_pairs(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:
     assert "2 pairs" in result.output
     assert read_pairs(tmp_path / "p.parquet", left, right).pairs == (("u0", "u1"), ("u2", "u2"))
     assert run("import", "pairs", tmp_path / "p.tsv", *options).exit_code == 1
+
+
+def test_an_import_over_a_corpus_says_so(recordings: Path, tmp_path: Path) -> None:
+    command = ("import", "folder", recordings, "--out", tmp_path / "corpus")
+    assert "was there" not in run(*command).output
+    again = run(*command)
+    assert "the same corpus as was there before" in again.stdout
+    assert "replaced" not in again.stderr
+    other = run(*command, "--name", "other")
+    assert "replaced the corpus 'corpus' of" in other.stderr
+
+
+def test_recordings_that_moved(recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    run("import", "folder", recordings, "--out", out)
+    before = read_corpus(out)
+    (tmp_path / "disk").mkdir()
+    there = recordings.rename(tmp_path / "disk" / "new")
+    with pytest.raises(InputError, match=r"not there any more(.|\n)*zerochain corpus move"):
+        next(before.waves())
+    wrong = run("corpus", "move", out, tmp_path / "disk").stderr
+    assert f"lacks {len({u.audio for u in before.utterances})} recording" in wrong
+    assert str(there) in run("corpus", "move", out, there).stdout
+    moved = read_corpus(out)
+    assert moved.id == before.id
+    assert len(list(moved.waves())) == len(before.utterances)
+    first = moved.audio_path(moved.utterances[0])
+    soundfile.write(first, np.zeros(100), 16_000, format="WAV")
+    assert "shorter than at the import" in run("corpus", "move", out, there).stderr
+
+
+def test_one_recording_has_no_test_fraction(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    soundfile.write(folder / "long.wav", voice(np.random.default_rng(0), 1.0, 120), 16_000)
+    command = ("import", "folder", folder, "--out", tmp_path / "c")
+    error = run(*command, "--test-fraction", 0.1).stderr
+    assert "--test-fraction 0.1 can't divide a single utterance, 'long'" in error
+    assert "columns file, start and end" in error
+    soundfile.write(folder / "long2.wav", voice(np.random.default_rng(1), 1.0, 120), 16_000)
+    said = run(*command, "--test-fraction", 0.001).stderr
+    assert "--test-fraction 0.001 leaves no utterance in split 'test'" in said
+
+
+def test_a_corpus_without_splits_is_told_how_to_get_them(recordings: Path, tmp_path: Path) -> None:
+    run("import", "folder", recordings, "--out", tmp_path / "c")
+    error = run(
+        *("discover", "kmeans", tmp_path / "c", "--split", "train", "--out", tmp_path / "m")
+    ).stderr
+    assert "has no splits, so no split 'train'" in error
+    assert "import it again with --test-fraction 0.1" in error
+
+
+def test_unit_files_are_parquet(tmp_path: Path) -> None:
+    error = run("encode", tmp_path, tmp_path, "--out", "units.csv").stderr
+    assert "'units.csv' ends in .csv, but Parquet is written" in " ".join(error.split())

@@ -151,3 +151,25 @@ def test_what_it_is_not(tmp_path: Path) -> None:
     assert "corpus.json" in refused(tmp_path).stderr
     (tmp_path / "u.parquet").write_bytes(b"PAR1")
     assert "not a readable Parquet file" in refused(tmp_path / "u.parquet").stderr
+
+
+def test_what_is_no_file_of_ours(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:
+    corpus = make_corpus()
+    sound = shown(corpus.audio_path(corpus.utterances[0]))
+    assert "16000 Hz" in sound
+    run = tmp_path / "run"
+    write_corpus(run / "corpora" / "mine", corpus)
+    (run / "config.yaml").write_text("title: Ünits\nsystems: {a: {units: 8}}\n", encoding="utf-8")
+    (run / "report").mkdir()
+    (run / "report" / "index.html").write_text("<title>a &lt; b</title>", encoding="utf-8")
+    text = shown(run)
+    assert re.search(r"systems\.a\.units +8", text)
+    assert re.search(r"corpora/mine +corpus", text)
+    assert "report/index.html" in text
+    assert "Ünits" in shown(run / "config.yaml")
+    assert "page 'a < b'" in shown(run / "report" / "index.html")
+    assert re.search(r"mine +corpus", shown(run / "corpora"))
+    whole = CliRunner().invoke(main, ["show", "--id", str(corpus.folder)]).stdout
+    assert whole.strip() == corpus.id
+    refused = CliRunner().invoke(main, ["show", "--id", str(run)])
+    assert refused.exit_code == 1

@@ -152,7 +152,7 @@ def test_every_setting_of_the_sweeps_is_understood() -> None:
         ({"corpora": "{mine: empty}"}, "empty: not a corpus (it has no corpus.json)"),
         (
             {"datasets": "{d: {fit: mine, fit_split: trian, test: mine, test_split: test}}"},
-            "dataset d: corpus 'tones' has no utterance of split 'trian'",
+            "datasets.d.fit_split is 'trian', and corpus 'tones' has no such split",
         ),
         ({"datasets": "{d: {test: mine}}"}, "datasets.d is {'test': 'mine'}: it needs fit"),
         ({"datasets": "{d: mine}"}, "datasets.d is mine: it needs fit"),
@@ -165,6 +165,6 @@ def test_sweeps_that_make_no_sense(
     values: dict[str, object], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty").mkdir()
-    run(*sweep_of(phone_corpus(Path("tones")).folder, **values), code=1)
-    assert said in capfd.readouterr().err
+    error = run(*sweep_of(phone_corpus(Path("tones")).folder, **values), code=1).stderr
+    assert said in error + capfd.readouterr().err
     assert not Path("r/features").exists()

@@ -1,14 +1,15 @@
 """Tables of pairs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from zerochain.corpora.parallel import import_pairs
+from zerochain.corpora.parallel import Held, import_pairs, write_parallel
 from zerochain.errors import InputError
-from zerochain.formats.corpus import Corpus
-from zerochain.formats.pairs import read_pairs
+from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
+from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 
 Make = Callable[..., Corpus]
 
@@ -50,3 +51,48 @@ def test_bad_tables_are_refused(make_corpus: Make, tmp_path: Path, text: str, sa
     with pytest.raises(InputError, match=said):
         import_pairs(tmp_path / "p.tsv", source, target, tmp_path / "p.parquet")
     assert not (tmp_path / "p.parquet").exists()
+
+
+def test_pairs_by_paths_and_columns_of_other_names(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    sides = []
+    for name in ("left", "right"):
+        corpus = make_corpus(name=name, n_utterances=3)
+        inner = tuple(
+            replace(u, id=f"{part}/{name[0]}{u.id}")
+            for u, part in zip(corpus.utterances, "aab", strict=True)
+        )
+        sides.append(write_corpus(tmp_path / name, replace(corpus, utterances=inner)))
+    table = tmp_path / "pairs.tsv"
+    first = [
+        ["number", "en", "es"],
+        ["1", "rec/en/a/lu0.flac", "ru1"],  # folders above the imported one; the last part alone
+        ["2", "./a/lu1.wav", "b/ru2"],
+    ]
+    table.write_text("".join("\t".join(row) + "\n" for row in first))
+    made = import_pairs(table, sides[0], sides[1], tmp_path / "p.parquet")
+    assert made.pairs == (("a/lu0", "a/ru1"), ("a/lu1", "b/ru2"))
+    table.write_text("number\ten\tes\n1\tx\ty\n2\ta/lu1\tz\n")
+    with pytest.raises(InputError, match=r"no column 'source'(.|\n)*en \(1 of 2\)"):
+        import_pairs(table, sides[0], sides[1], tmp_path / "p.parquet")
+
+
+def test_features_stay_valid_with_other_splits(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    source, target = make_corpus(name="s"), make_corpus(name="t")
+    write_pairs(
+        tmp_path / "p.parquet",
+        Pairs(tuple((u, u) for u in source.ids), source.id, target.id),
+    )
+    pairs = read_pairs(tmp_path / "p.parquet")
+    made = []
+    for fold in (0, 1):
+        write_parallel(tmp_path / "p", source, target, pairs, Held(None, 3, fold))
+        made.append(read_corpus(tmp_path / "p" / "source"))
+    assert made[0].id != made[1].id
+    for corpus in made:
+        assert corpus.has_recordings_of(source.id)
+        assert not corpus.has_recordings_of(target.id)
+    assert made[1].has_recordings_of(made[0].id)

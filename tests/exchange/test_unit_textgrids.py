@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
-from zerochain.exchange.textgrid import export_textgrids, phones_of, read_textgrid, textgrid_text
+from zerochain.exchange.textgrid import (
+    Interval,
+    Tier,
+    export_textgrids,
+    phones_of,
+    read_textgrid,
+    textgrid_text,
+)
 from zerochain.formats.corpus import write_corpus
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile, write_units
@@ -53,6 +60,29 @@ def test_a_split_and_what_doesn_t_join(made, tmp_path):
     with pytest.raises(InputError, match="missing in the corpus tiny: u0"):
         export_textgrids(tmp_path / "u.parquet", tmp_path / "other", tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_several_systems_beside_the_tiers_of_the_user(made, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    length = made.utterances[0].duration
+    mine = (
+        Tier("words", (Interval("", 0.1, 0.5, "hey"),)),
+        Tier("clicks", (), has_points=True, points=(Interval("", 0.2, 0.2, "!"),)),
+        Tier("phones", (Interval("", 0.0, 0.1, "old"),)),
+    )
+    (theirs / "u0.TextGrid").write_text(textgrid_text(length, {}, mine), encoding="utf-8")
+    systems = {"a": tmp_path / "u.parquet", "b": tmp_path / "u.parquet"}
+    assert export_textgrids(systems, made.folder, tmp_path / "tg", keep=theirs) == (3, 1)
+    grid = read_textgrid(tmp_path / "tg" / "u0.TextGrid")
+    assert [tier.name for tier in grid.tiers] == ["words", "clicks", "a", "b", "phones"]
+    assert [(p.onset, p.label) for p in grid.tiers[1].points] == [(0.2, "!")]
+    assert [i[1:] for i in grid.tiers[0].intervals] == [(0.1, 0.5, "hey")]
+    assert grid.tiers[2].intervals != ()
+    assert grid.tiers[4].intervals[0].label == 'say "a"'
+    (theirs / "u1.TextGrid").write_text(textgrid_text(length + 9, {}, mine), encoding="utf-8")
+    with pytest.raises(InputError, match="of a whole recording"):
+        export_textgrids(systems, made.folder, tmp_path / "tg", keep=theirs)
 
 
 segments = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=6)

@@ -50,7 +50,7 @@ IMPORT = LazyGroup(
 )
 CORPUS = LazyGroup(
     "corpus",
-    help="Synthesise, split or change a corpus.",
+    help="Synthesise, split, change or move a corpus.",
     commands={
         "demo": (
             "zerochain.cli.corpus:demo",
@@ -65,6 +65,11 @@ CORPUS = LazyGroup(
             "zerochain.cli.corpus:change",
             "Change the recordings of a CORPUS, not what is said, to see whether units stay the "
             "same.",
+        ),
+        "move": (
+            "zerochain.cli.corpus:move",
+            "Find the recordings of a CORPUS again, in the folder RECORDINGS that they were moved "
+            "to.",
         ),
     },
 )

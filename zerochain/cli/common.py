@@ -5,6 +5,7 @@ Errors of the library name arguments of functions; `Command` reports them with t
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -30,6 +31,12 @@ _ARGUMENT = re.compile(
 )
 _OF_FOLDERS = "folders=False", "ids", "--ids name"
 """What functions call the choice of `ids_option`: the argument, the option's name, the option."""
+_QUOTES = "'\""
+SETTINGS = "ZEROCHAIN_SETTINGS"
+"""The environment variable by which a pipeline says what its settings stand for: "voice=voice
+split=train_split" are options, and the settings that they come from."""
+OPTIONS = "ZEROCHAIN_OPTIONS"
+"""The same for the one setting that holds all other options of a step."""
 DERIVED = "__zerochain_derived__"
 """The attribute of a command's function that lists its options derived from configs."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,11 +118,25 @@ class Command(click.Command):
 
     def in_options(self, error: InputError) -> InputError:
         """The same error with the names of options instead of arguments."""
+        names, options = dict(pair.split("=") for pair in _exported(SETTINGS)), self.options
+        settings = {
+            name: names[flag]
+            for name, option in options.items()
+            if (flag := max(option.opts, key=len).lstrip("-")) in names
+        }
         found, *rest = (
-            text and as_options(text, self.options)
+            text and as_options(text, options, settings)
             for text in (error.found, error.cause, error.remedy)
         )
-        return InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
+        told = InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
+        if setting := os.environ.get(OPTIONS):
+            also = f"the options of this step are in --set {setting}='…'"
+            told.remedy = f"{told.remedy}; {also}" if told.remedy else also
+        return told
+
+
+def _exported(variable: str) -> list[str]:
+    return os.environ.get(variable, "").split()
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -188,12 +209,18 @@ def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
     return texts if option.multiple else texts[0]
 
 
-def as_options(text: str, options: Mapping[str, click.Option]) -> str:
+def as_options(
+    text: str, options: Mapping[str, click.Option], settings: Mapping[str, str] | None = None
+) -> str:
     """A message of the library, with the command's options instead of arguments.
 
     The library writes an argument as in Python, `name=value`: "precision='fp16' needs a GPU"
     becomes "--precision fp16 needs a GPU", "restart=True" becomes "--restart" and "ema=False"
     "--no-ema". Names that are not arguments of the command stay as they are.
+
+    Args:
+        settings: argument → the setting of a pipeline that gives it: "voice='ana'" becomes
+            "--set voice=ana".
     """
 
     def option(match: re.Match[str]) -> str:
@@ -201,6 +228,11 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
         argument, choice, flag = _OF_FOLDERS
         if match.group() == argument and choice in options:
             return flag
+        plain = value.strip(_QUOTES)
+        if settings and name in settings:
+            return "--set " + (
+                shlex.quote(f"{settings[name]}={plain}") if plain else f"{settings[name]}=…"
+            )
         known = options.get(name) or options.get(name.removeprefix("n_"))
         if known is None:
             return match[0]
@@ -210,7 +242,6 @@ def as_options(text: str, options: Mapping[str, click.Option]) -> str:
             return flag if value == "True" else off
         if value == "None":
             return f"no {flag}"
-        plain = value.strip(chr(39) + chr(34))
         return f"{flag} {shlex.quote(plain)}" if plain else flag
 
     return _ARGUMENT.sub(option, text)
@@ -250,7 +281,28 @@ class PathType(click.Path):
         return super().convert(value, param, ctx)
 
 
+class TablePath(PathType):
+    """A path of a Parquet table to write: another suffix would promise another format."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, if it ends in .parquet or has no suffix."""
+        path = super().convert(value, param, ctx)
+        check_table(path)
+        return path
+
+
+def check_table(path: Path) -> None:
+    """Raise click.BadParameter unless a Parquet table can be called so."""
+    if path.suffix not in {"", ".parquet"}:
+        raise click.BadParameter(
+            f"{str(path)!r} ends in {path.suffix}, but Parquet is written: end it in .parquet; "
+            "'zerochain export units' writes JSONL and text",
+            param_hint="--out",
+        )
+
+
 FOLDER = PathType(files=False)
+TABLE = TablePath(folders=False)
 FILE = PathType(folders=False)
 PATH = PathType()
 

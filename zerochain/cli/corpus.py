@@ -1,4 +1,4 @@
-"""`zerochain corpus`: corpora that zerochain makes itself."""
+"""`zerochain corpus`: corpora that zerochain makes itself, and recordings that moved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zerochain.corpora.changes import Change, Kind, change_corpus
 from zerochain.corpora.demo import VOICES, make_demo
 from zerochain.corpora.parallel import Held, write_parallel
 from zerochain.errors import counted
-from zerochain.formats.corpus import read_corpus
+from zerochain.formats.corpus import move_recordings, read_corpus
 from zerochain.formats.pairs import PAIRS_FILE, read_pairs
 
 
@@ -85,6 +85,22 @@ def parallel(
     train = made.of_split(read_corpus(out / "source"), "train")
     n, n_train = len(made.pairs), len(train.pairs)
     click.echo(f"{out}: {counted(n, 'pair')}, {n_train} to train on")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain corpus move corpora/mine /media/disk/recordings",
+)
+@click.argument("corpus", type=FOLDER)
+@click.argument("recordings", type=FOLDER)
+def move(corpus: Path, recordings: Path) -> None:
+    """Find the recordings of a CORPUS again, in the folder RECORDINGS that they were moved to.
+
+    They have the same paths inside RECORDINGS as in the folder that was imported. Features, units
+    and models of the corpus stay valid: its id doesn't change.
+    """
+    moved = move_recordings(corpus, recordings)
+    click.echo(f"{corpus}: {counted(len(moved.utterances), 'utterance')} in {moved.audio_root}")
 
 
 @click.command(

@@ -13,6 +13,7 @@ from zerochain.cli.common import (
     FOLDER,
     PATH,
     Command,
+    check_table,
     device_option,
     jobs_option,
     out_option,
@@ -342,6 +343,7 @@ def encode(
         return
     if out.is_dir():
         raise click.BadParameter(f"{out} is a directory", param_hint="--out")
+    check_table(out)
     made = encode_corpus(model, corpus, out, segmentation=segmentation, notice=click.echo, **common)
     n_units = sum(len(units) for units in made.units.values())
     are = f"units of {made.step_ms:g} ms" if made.durations is None else "segments"

@@ -10,6 +10,7 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
+    TABLE,
     Command,
     as_options,
     corpus_option,
@@ -34,7 +35,8 @@ from zerochain.scoring.abx import export_items
     cls=Command,
     example="zerochain export items corpora/mine --protocol triphone --split test --out test.item",
 )
-@click.argument("corpus", type=FOLDER)
+@click.argument("corpus", type=FOLDER, required=False)
+@click.option("--corpus", "also_corpus", type=FOLDER, help="The corpus, as other exports take it.")
 @click.option(
     "--protocol",
     type=click.Choice(["triphone", "phone"]),
@@ -47,13 +49,23 @@ from zerochain.scoring.abx import export_items
 @ids_option
 @out_option("the .item file")
 def items(
-    corpus: Path, protocol: str, split: str | None, silence: str | None, ids: str, out: Path
+    corpus: Path | None,
+    also_corpus: Path | None,
+    protocol: str,
+    split: str | None,
+    silence: str | None,
+    ids: str,
+    out: Path,
 ) -> None:
     """Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file.
 
     fastabx and DiscoPhon know a recording by its name without folders: give --ids name here and
     to 'export units' where ids have some, and call the file .item.
     """
+    if (corpus is None) == (also_corpus is None):
+        raise click.UsageError("give the corpus once, as CORPUS or as --corpus")
+    corpus = corpus or also_corpus
+    assert corpus is not None
     silences = chosen(silence)
     n_items, excluded = export_items(
         corpus,
@@ -71,15 +83,29 @@ def items(
 
 @click.command(
     cls=Command,
-    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/",
+    example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/\n"
+    "zerochain export textgrid km.parquet vq.parquet --corpus corpora/mine --keep mine/ --out tg/",
 )
-@click.argument("units", type=FILE)
+@click.argument("units", type=FILE, nargs=-1, required=True)
 @corpus_option
 @split_option
+@click.option(
+    "--keep",
+    type=FOLDER,
+    help="A folder of your own <id>.TextGrid, whose other tiers are kept, before the new ones.",
+)
 @out_option("<id>.TextGrid", FOLDER)
-def textgrid(units: Path, corpus: Path, split: str | None, out: Path) -> None:
-    """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged."""
-    n_files, n_aligned = export_textgrids(units, corpus, out, split=split)
+def textgrid(
+    units: tuple[Path, ...], corpus: Path, split: str | None, keep: Path | None, out: Path
+) -> None:
+    """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.
+
+    Several unit files get a tier each, named after the files.
+    """
+    tiers = {"units": units[0]} if len(units) == 1 else {path.stem: path for path in units}
+    if len(tiers) < len(units):
+        raise click.UsageError("two unit files have the same name, and tiers are named after them")
+    n_files, n_aligned = export_textgrids(tiers, corpus, out, split=split, keep=keep)
     click.echo(f"{out}: {counted(n_files, 'TextGrid')}, {n_aligned} with gold phones")
 
 
@@ -157,7 +183,7 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
 @ids_option
 @click.option("--suffix", default="", help="What all names end with but no id does: .wav")
 @click.option("--system", help="How they were made.  [default: the file's name]")
-@out_option("the units.parquet", FILE)
+@out_option("the units.parquet", TABLE)
 def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> None:
     """Import units from a FILE of another program, one unit per step; names stay as they are."""
     made = importing.import_units(file, out, kind, folders=ids == "path", **options)

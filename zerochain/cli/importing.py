@@ -14,6 +14,7 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     PATH,
+    TABLE,
     Command,
     as_options,
     jobs_option,
@@ -23,7 +24,7 @@ from zerochain.cli.printing import print_facts
 from zerochain.corpora.build import CorpusWarning, findings
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.parallel import import_pairs
-from zerochain.errors import counted, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.kaldi import import_kaldi
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
@@ -105,7 +106,7 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     An utterance's id is its path in the folder without the suffix. Every file is decoded, and
     all unusable ones are listed.
     """
-    report(lambda: import_folder(recordings, out, **options))
+    report(out, lambda: import_folder(recordings, out, **options))
 
 
 @click.command(
@@ -124,7 +125,7 @@ def kaldi(data: Path, out: Path, **options: Any) -> None:
     ffmpeg, flac, …) the file and the channel are taken; nothing is run. Channels are those of
     segments' fifth column (from 0) and reco2file_and_channel.
     """
-    report(lambda: import_kaldi(data, out, **options))
+    report(out, lambda: import_kaldi(data, out, **options))
 
 
 @click.command(
@@ -135,7 +136,7 @@ def kaldi(data: Path, out: Path, **options: Any) -> None:
 @click.argument("table", type=FILE)
 @click.option("--source", type=FOLDER, required=True, help="The corpus translated from.")
 @click.option("--target", type=FOLDER, required=True, help="The corpus translated into.")
-@out_option("the pairs")
+@out_option("the pairs", TABLE)
 @click.option(
     "--source-column",
     default="source",
@@ -163,12 +164,30 @@ def pairs(
     click.echo(f"{out}: {counted(len(made.pairs), 'pair')}")
 
 
-def report(make: Callable[[], Corpus]) -> None:
-    """Run an import and print a summary."""
+def report(out: Path, make: Callable[[], Corpus]) -> None:
+    """Run an import and print a summary, and what became of a corpus that was there."""
+    before = _corpus_at(out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CorpusWarning)  # the summary says the same
         corpus = make()
     summarise(corpus)
+    if before is not None and before.id == corpus.id:
+        click.echo(f"{out}: the same corpus as was there before")
+    elif before is not None:
+        n_before = counted(len(before.utterances), "utterance")
+        click.echo(
+            f"Warning: {out}: replaced the corpus {before.name!r} of {n_before} that was there; "
+            "features and units that were made of it belong to no corpus now",
+            err=True,
+        )
+
+
+def _corpus_at(folder: Path) -> Corpus | None:
+    """The corpus in a folder; None if there is none that can be read."""
+    try:
+        return read_corpus(folder)
+    except (InputError, OSError):
+        return None
 
 
 def summarise(corpus: Corpus) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from zerochain.cli.common import FILE, FOLDER, Command, device_option, out_option, seed_option
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    TABLE,
+    Command,
+    device_option,
+    out_option,
+    seed_option,
+)
 from zerochain.cli.options import options_of, running_options
 from zerochain.cli.printing import print_table
 from zerochain.cli.translate import echo_training
@@ -122,7 +130,7 @@ def _print_gains(gains: Sequence[Gain], target: Path) -> None:
 @click.command(cls=Command, name="apply", example=_APPLY)
 @click.argument("folder", metavar="NORMALISER", type=FOLDER)
 @click.argument("units", type=FILE)
-@out_option("the unit file; its units have no durations", FILE)
+@out_option("the unit file; its units have no durations", TABLE)
 @device_option
 def apply(folder: Path, units: Path, out: Path, device: str) -> None:
     """Map UNITS of any voices to those of the NORMALISER's one voice."""

@@ -10,8 +10,10 @@ import fcntl
 import getpass
 import importlib.util
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +22,9 @@ from typing import Any
 import click
 import yaml
 
+from zerochain.cli.checks import answer
 from zerochain.cli.common import Command, is_unicode, out_option
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained, scratch
 from zerochain.formats.text_files import parse_yaml, read_yaml
 from zerochain.machine import cores as all_cores
@@ -31,6 +34,10 @@ SETTINGS = "config.yaml"
 FOLDERS = {"corpus", "corpora", "copies", "source", "target"}  # settings that name folders
 FILES = {"pairs"}  # and those that name files, unless they are numbers
 NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
+REFUSED = 3
+"""Snakemake's exit code where pipelines/common.smk refuses a setting."""
+CHECKS = "ZEROCHAIN_CHECKS"
+"""The environment variable that has the two ends of pipes over which checks are asked for."""
 RESTARTED = "ZEROCHAIN_RUN_RESTART"
 PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--summary"}
 """Options of Snakemake with which it runs nothing."""
@@ -74,6 +81,12 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
     help="Train this step (a rule of the Snakefile) anew rather than from its checkpoint. May be "
     "given several times.",
 )
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Only check the settings, which every run does first, and list the steps; write nothing.",
+)
 def run(
     pipeline: str,
     snakemake_options: tuple[str, ...],
@@ -82,15 +95,17 @@ def run(
     configfiles: tuple[str, ...],
     cores: int | None,
     restarted: tuple[str, ...],
+    only_check: bool,
 ) -> None:
     """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, or a folder with a
     Snakefile) into a folder.
 
-    What is already made and still up to date is kept. A training that was interrupted, or is asked
-    for more steps, continues; one whose other settings or inputs changed starts anew. Options
-    after -- go to Snakemake.
+    Settings are checked before any step runs: whether voices, splits, columns and tools are there,
+    and options exist. What is already made and still up to date is kept. A training that was
+    interrupted, or is asked for more steps, continues; one whose other settings or inputs changed
+    starts anew. Options after -- go to Snakemake.
     """
-    run_pipeline(
+    steps = run_pipeline(
         pipeline,
         out,
         settings,
@@ -98,7 +113,15 @@ def run(
         snakemake_options,
         configfiles=configfiles,
         restarted=restarted,
+        only_check=only_check,
     )
+    if only_check:
+        what = ", ".join(f"{name} {n}" if n > 1 else name for name, n in steps.items())
+        n_steps = counted(sum(steps.values()), "step")
+        click.echo(
+            f"{pipeline}: the settings are fine; {n_steps} to run" + f": {what}" * bool(what)
+        )
+        return
     page = out / "report" / "index.html"
     click.echo(f"Done: {page.absolute() if page.exists() else out.absolute()}")
 
@@ -112,18 +135,24 @@ def run_pipeline(
     *,
     configfiles: tuple[str, ...] = (),
     restarted: tuple[str, ...] = (),
-) -> None:
+    only_check: bool = False,
+) -> dict[str, int]:
     """Write the run's frozen config.yaml and let Snakemake make what it asks for.
 
-    Where Snakemake is only asked for its plan, the run's config.yaml is left as it is.
+    Where Snakemake is only asked for its plan, or refuses a setting, the run's config.yaml is left
+    as it is.
 
     Args:
+        only_check: check the settings, and run and write nothing.
         restarted: steps whose trainings start anew; pipelines/common.smk takes them from the
             environment.
 
+    Returns:
+        With `only_check`, the steps that a run would take: rule → number of times.
+
     Raises:
         InputError: no such pipeline, setting or folder, Snakemake is missing, another run is at
-            work in the folder, or a step failed.
+            work in the folder, a setting is refused, or a step failed.
     """
     recipe = find_recipe(pipeline)
     if importlib.util.find_spec("snakemake") is None:
@@ -145,26 +174,78 @@ def run_pipeline(
     check_texts(config)
     out = out.absolute()
     environment = _environment()
-    with _alone(out) as lock, scratch() as planning:
-        frozen = planning / SETTINGS if PLANS & set(extra) else out / SETTINGS
+    with _alone(out, write=not only_check) as lock, scratch() as planning:
+        kept = only_check or bool(PLANS & set(extra))
+        frozen = planning / SETTINGS if kept else out / SETTINGS
+        before = frozen.read_bytes() if frozen.is_file() else None
         with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")
         snakefile = recipe / "Snakefile"
+        there = out if lock is not None else planning
         command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
-        command += ["--configfile", str(frozen), "--directory", str(out), "--nolock"]
+        command += ["--configfile", str(frozen), "--directory", str(there), "--nolock"]
         command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
+        if only_check:
+            command.append("--dry-run")
         if restarted:
             environment[RESTARTED] = " ".join(restarted)
             command += ["--forcerun", *restarted]
-        result = subprocess.run(command, check=False, env=environment, pass_fds=[lock])
-    if result.returncode:
+        code, plan, error = _snakemake(
+            command, environment, [] if lock is None else [lock], captured=only_check
+        )
+        if code == REFUSED:
+            if before is not None:
+                frozen.write_bytes(before)
+            else:
+                frozen.unlink(missing_ok=True)
+    if error is not None:
+        raise error
+    if code == REFUSED:
+        raise InputError(f"pipeline {pipeline!r} can't use the setting above; nothing was run")
+    if code:
         raise InputError(
-            f"pipeline {pipeline!r} failed (exit code {result.returncode})",
+            f"pipeline {pipeline!r} failed (exit code {code})",
             path=out,
             cause="the first error above names the step and the reason",
             remedy="fix it and give the same command again: finished steps are kept",
         )
+    return _planned(plan)
+
+
+def _snakemake(
+    command: list[str], environment: dict[str, str], locks: list[int], *, captured: bool
+) -> tuple[int, str, InputError | None]:
+    """Run Snakemake, and make the checks that the Snakefile asks for.
+
+    Returns:
+        Its exit code, what it printed if that is captured, and the error of a check.
+    """
+    requests, asking = os.pipe()
+    reading, replies = os.pipe()
+    with (
+        tempfile.TemporaryFile("w+") as printed,  # a pipe could fill up while checks are made
+        subprocess.Popen(
+            command,
+            env={**environment, CHECKS: f"{asking},{reading}"},
+            pass_fds=[*locks, asking, reading],
+            stdout=printed if captured else None,
+        ) as process,
+    ):
+        os.close(asking)
+        os.close(reading)
+        with os.fdopen(requests) as asked, os.fdopen(replies, "w") as told:
+            error = answer(asked, told)
+        code = process.wait()
+        printed.seek(0)
+        return code, printed.read(), error
+
+
+def _planned(plan: str) -> dict[str, int]:
+    """The rules of Snakemake's plan, and how often each runs."""
+    lines = re.findall(r"^(\w+) +(\d+)$", plan, flags=re.MULTILINE)
+    gathering = {"all", "total"}
+    return {name: int(n) for name, n in lines if name not in gathering}
 
 
 def _environment() -> dict[str, str]:
@@ -179,8 +260,15 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[int]:
-    """Lock the folder for one run; unlike Snakemake's own, the lock ends with a killed run."""
+def _alone(out: Path, *, write: bool) -> Iterator[int | None]:
+    """Lock the folder for one run; unlike Snakemake's own, the lock ends with a killed run.
+
+    Args:
+        write: make the folder; otherwise there is no lock where there is no folder.
+    """
+    if not write and not out.is_dir():
+        yield None
+        return
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
     handle = os.open(out, os.O_RDONLY)

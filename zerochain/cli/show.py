@@ -6,6 +6,7 @@ rate), which `formats` doesn't.
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,24 +15,124 @@ from typing import Any
 
 import click
 
+from zerochain import audio
 from zerochain.cli.common import PATH, Command
 from zerochain.cli.printing import equal_error_rate_text, plain, print_facts, print_table
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats import phones
 from zerochain.formats.bundle import SAMPLE, Bundle
 from zerochain.formats.corpus import MARKER, Corpus
-from zerochain.formats.description import Description
+from zerochain.formats.description import Description, FileKind, Table, flat
 from zerochain.formats.identity import short
-from zerochain.formats.kinds import kind_of
+from zerochain.formats.kinds import FOLDER_MARKERS, find, kind_of
+from zerochain.formats.text_files import read_text, read_yaml
 from zerochain.inversion.methods import METHODS
 from zerochain.training.outcome import ending
 
+CONFIG, PAGE = "config.yaml", "index.html"
+"""Files of a run and of a report."""
+_MOST = 100
 
-@click.command(cls=Command, example="zerochain show units.parquet\nzerochain show corpora/mine")
+
+@click.command(
+    cls=Command,
+    example="zerochain show units.parquet\nzerochain show corpora/mine\nzerochain show runs/demo\n"
+    "zerochain show models/km256 --id",
+)
 @click.argument("path", metavar="FILE", type=PATH)
-def show(path: Path) -> None:
-    """Print what FILE is and holds: any file or folder that zerochain writes."""
-    print_file(path)
+@click.option("--id", "only_id", is_flag=True, help="Print the whole id alone.")
+def show(path: Path, only_id: bool) -> None:
+    """Print what FILE is and holds: any file or folder that zerochain writes.
+
+    Runs, reports, other folders with such files, sound files and configurations are shown too.
+    """
+    if only_id:
+        click.echo(id_of(path))
+        return
+    other = _other(path)
+    if other is None:
+        print_file(path)
+    else:
+        print_description(other)
+
+
+def id_of(path: Path) -> str:
+    """The id by which other files know a file or folder.
+
+    Raises:
+        InputError: it is of unknown kind, damaged, or of a kind without an id.
+    """
+    kind = kind_of(path)
+    found = getattr(kind.read(_place(kind, path)), "id", "")
+    if not found:
+        raise InputError(
+            f"is of kind {kind.name!r}, which has no id",
+            path=path,
+            remedy="give a corpus, a model, features or units",
+        )
+    return str(found)
+
+
+def _place(kind: FileKind[Any], path: Path) -> Path:
+    """The folder that a marker stands for, or the path itself."""
+    return path.parent if kind.is_folder and not path.is_dir() else path
+
+
+def _other(path: Path) -> Description | None:
+    """What a path holds that isn't a kind of our own: a run, a page, a sound file, a setting."""
+    suffix = path.suffix.lower()
+    if path.is_dir() and not any((path / marker).is_file() for marker in FOLDER_MARKERS):
+        return _folder(path)
+    if not path.is_file():
+        return None
+    if suffix in audio.SUFFIXES:
+        header = audio.info(path)
+        return Description(
+            "sound file",
+            {
+                "seconds": f"{header.duration_s:.2f}",
+                "sample rate": f"{header.sample_rate} Hz",
+                "channels": str(header.n_channels),
+                "note": header.note,
+            },
+            (),
+        )
+    if suffix in {".yaml", ".yml"}:
+        return Description("settings", {}, (_settings(path),))
+    if suffix == ".html":
+        page = read_text(path)
+        title = page.partition("<title>")[2].partition("</title>")[0]
+        return Description(f"page {html.unescape(title)!r}", {"open": path.resolve().as_uri()}, ())
+    return None
+
+
+def _settings(path: Path) -> Table:
+    values = read_yaml(path)
+    rows = flat(values) if isinstance(values, dict) else [("", str(values))]
+    return Table("settings", ["name", "value"], [list(row) for row in rows], None)
+
+
+def _folder(path: Path) -> Description | None:
+    """A run, or another folder: what is in it of known kinds; None if that is nothing."""
+    findings = find(path)
+    sounds = [f for f in sorted(path.rglob("*")) if f.suffix.lower() in audio.SUFFIXES]
+    is_run = (path / CONFIG).is_file()
+    page = next((p for p in (path / PAGE, path / "report" / PAGE) if p.is_file()), None)
+    if not (findings.found or sounds or is_run or page):
+        return None
+    rows = [[str(p.relative_to(path)), kind.name] for p, kind in findings.found]
+    damaged = [[str(p.relative_to(path)), why] for p, why in findings.passed_over]
+    tables = [
+        Table("files", ["path", "kind"], rows, _MOST),
+        Table("can't be read", ["path", "why"], damaged, _MOST),
+    ]
+    if is_run:
+        tables.insert(0, _settings(path / CONFIG))
+    facts = {
+        "page": str(page) if page else "",
+        "sound files": str(len(sounds)) if sounds and not findings.found else "",
+    }
+    return Description("run" if is_run else "folder", facts, tuple(tables))
 
 
 def print_file(path: Path) -> None:
@@ -41,7 +142,7 @@ def print_file(path: Path) -> None:
         InputError: it is of unknown kind, or damaged.
     """
     kind = kind_of(path)
-    place = path.parent if kind.is_folder and not path.is_dir() else path
+    place = _place(kind, path)
     content = kind.read(place)
     description = kind.describe(content)
     if isinstance(content, Bundle):

@@ -13,6 +13,7 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     PATH,
+    TABLE,
     Command,
     channel_option,
     device_option,
@@ -241,7 +242,7 @@ def pretrain(
     "--scores", type=FILE, help="A scores.jsonl to which the real-time factor is appended."
 )
 @click.option("--system", help="Name of the system there.")
-@out_option("the unit file; its units have no durations", FILE)
+@out_option("the unit file; its units have no durations", TABLE)
 @seed_option
 @device_option
 def decode(
@@ -409,7 +410,7 @@ split_option = click.option(
     help="Translate the utterances of --split without a pair: pseudo pairs for 'translate train "
     "--pseudo'.",
 )
-@out_option("the units", FILE)
+@out_option("the units", TABLE)
 @jobs_option
 def nearest(normalisation: str, out: Path, **options: Any) -> None:
     """The units in TARGETS of the training source whose FEATURES are nearest, by DTW."""
@@ -431,7 +432,7 @@ def nearest(normalisation: str, out: Path, **options: Any) -> None:
 @corpus_option
 @train_split_option
 @split_option
-@out_option("the units", FILE)
+@out_option("the units", TABLE)
 def frequent(out: Path, **options: Any) -> None:
     """The same units for all sources: the most frequent of TARGETS, or the most central of them."""
     click.echo(f"the units of {frequent_baseline(out=out, **options)} for all sources → {out}")

@@ -105,6 +105,7 @@ def import_folder(
     utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
     utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
     utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
+    notes = _empty_splits(utterances, test_fraction)
     utterances = expand_channels(utterances, recordings, channel)
     why = "a recording's channels have the same names as another recording"
     utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
@@ -126,7 +127,12 @@ def import_folder(
         language=language,
         licence=licence,
         source=source,
-        record={**plan.record, "left_out": len(left_out), "options": options},
+        record={
+            **plan.record,
+            "left_out": len(left_out),
+            "options": options,
+            **({"notes": notes} if notes else {}),
+        },
     )
     return build_corpus(
         out,
@@ -182,7 +188,27 @@ def _split_by_hash(
             "the table has a column 'split' and test_fraction= is given as well",
             remedy="leave out one of them",
         )
+    if len(utterances) == 1:
+        raise InputError(
+            f"test_fraction={test_fraction} can't divide a single utterance, {utterances[0].id!r}",
+            cause="one long recording without a table is one utterance",
+            remedy="cut it: give a table= with a row per utterance and the columns file, start and "
+            "end; or leave test_fraction= out",
+        )
     return tuple(replace(u, split=hashed_split(u.id, test_fraction)) for u in utterances)
+
+
+def _empty_splits(utterances: Sequence[Utterance], test_fraction: float | None) -> list[str]:
+    """A note where a test fraction left one of the splits without an utterance."""
+    splits = {u.split for u in utterances}
+    if test_fraction is None or len(splits) == 2:
+        return []
+    empty = ({"train", "test"} - splits).pop()
+    return [
+        f"test_fraction={test_fraction} leaves no utterance in split {empty!r}: each is drawn by "
+        f"itself, and {counted(len(utterances), 'utterance')} are too few; give another fraction "
+        "or a column 'split'"
+    ]
 
 
 def _check_options(recordings: Path, split_from: str | None, test_fraction: float | None) -> None:

@@ -10,21 +10,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import scipy
 
 import zerochain
+from zerochain import audio
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.corpus import MARKER as CORPUS_MARKER
+from zerochain.formats.corpus import (
+    SAME_RECORDINGS,
+    Corpus,
+    Utterance,
+    fill_corpus,
+    read_corpus,
+)
 from zerochain.formats.headers import write_json
-from zerochain.formats.identity import check_same_ids, composed, short, utterance_id
+from zerochain.formats.identity import check_same_ids, composed, short
 from zerochain.formats.inside import resolved
 from zerochain.formats.pairs import PAIRS_FILE, Pairs, read_pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, read_phones
-from zerochain.formats.text_files import read_rows
+from zerochain.formats.text_files import Row, read_rows
 from zerochain.metrics.text import plain
 
 MARKER, KIND = "parallel.json", "parallel"
@@ -43,23 +51,39 @@ def import_pairs(
     source_column: str = "source",
     target_column: str = "target",
 ) -> Pairs:
-    """Write the pairs of a TSV or CSV whose two columns hold utterance ids.
+    """Write the pairs of a TSV or CSV whose two columns name utterances.
+
+    They are named by their ids, or by paths that lead to their recordings: with a suffix, or with
+    folders above the one that was imported. Where a column isn't there, the one whose values are
+    all utterances of the corpus is taken.
 
     Raises:
-        InputError: a missing column, an empty value, a pair listed twice, or ids that a corpus
-            lacks (listed).
+        InputError: no such column and none or several like it, an empty value, a pair listed twice,
+            or ids that a corpus lacks (listed).
     """
     columns = composed(source_column), composed(target_column)
-    _, rows = read_rows(table, required=columns)
-    empty = [str(row.line) for row in rows if any(name not in row.values for name in columns)]
+    names, rows = read_rows(table, required=())
+    sides = tuple(
+        _Side(
+            corpus, [n for n in names if n != other or n == column], rows, table, column, argument
+        )
+        for corpus, column, other, argument in (
+            (source, *columns, "source_column"),
+            (target, *columns[::-1], "target_column"),
+        )
+    )
+    empty = [str(row.line) for row in rows if any(one.column not in row.values for one in sides)]
     if empty:
         raise InputError(
-            f"lines {listed(empty)} lack a {source_column!r} or a {target_column!r}",
+            f"lines {listed(empty)} lack a {sides[0].column!r} or a {sides[1].column!r}",
             path=table,
             remedy="list only utterances that have a counterpart",
         )
-    ids = [tuple(utterance_id(row.values[name]) for name in columns) for row in rows]
-    pairs = tuple((a, b) for a, b in ids)
+    found = [
+        tuple(one.named.get(row.values[one.column], row.values[one.column]) for one in sides)
+        for row in rows
+    ]
+    pairs = tuple((a, b) for a, b in found)
     lacking = [
         f"{name} in corpus {corpus.name}"
         for side, corpus in enumerate((source, target))
@@ -81,6 +105,82 @@ def import_pairs(
         )
     write_pairs(out, Pairs(pairs, source.id, target.id))
     return read_pairs(out)
+
+
+class _Side:
+    """The column of a table of pairs that names the utterances of one corpus.
+
+    Attributes:
+        column: the one that was asked for or, where there is no such column, the one whose values
+            all name utterances of the corpus.
+        named: value → id.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        columns: Sequence[str],
+        rows: Sequence[Row],
+        table: Path,
+        column: str,
+        argument: str,
+    ) -> None:
+        endings = _Endings(corpus.ids)
+        wanted = [column] if column in columns else columns
+        values = {c: [row.values[c] for row in rows if c in row.values] for c in wanted}
+        ids = {c: [endings.id_of(value) for value in values[c]] for c in wanted}
+        full = [c for c in wanted if ids[c] and None not in ids[c]]
+        if column not in columns and len({tuple(map(str, ids[c])) for c in full}) != 1:
+            counts = [
+                f"{c} ({sum(name is not None for name in ids[c])} of {len(rows)})" for c in wanted
+            ]
+            raise InputError(
+                f"has no column {column!r}; utterances of corpus {corpus.name!r} are named in "
+                f"{listed(counts)}",
+                path=table,
+                cause="the columns have other names",
+                remedy=f"name the column with {argument}=",
+            )
+        self.column = column if column in columns else full[0]
+        self.named = {
+            value: name
+            for value, name in zip(values[self.column], ids[self.column], strict=True)
+            if name is not None
+        }
+
+
+class _Endings:
+    """Finds the id that a table means: the id itself, or a path that leads to the recording.
+
+    The path may have the sound file's suffix, begin with folders above the one that was imported,
+    or lack the first folders of the id where only one id ends so.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = set(ids)
+        self._by_ending: dict[str, set[str]] = {}
+        for name in ids:
+            parts = name.split("/")
+            for i in range(1, len(parts)):
+                self._by_ending.setdefault("/".join(parts[i:]), set()).add(name)
+
+    def id_of(self, value: str) -> str | None:
+        """The id; None if there is none, or several are possible."""
+        path = composed(value.replace("\\", "/")).removeprefix("./")
+        forms = [path]
+        if (suffix := PurePosixPath(path).suffix.lower()) in audio.SUFFIXES:
+            forms.append(path[: -len(suffix)])
+        for form in forms:
+            if form in self._ids:
+                return form
+        for form in forms:
+            parts = form.split("/")
+            for i in range(1, len(parts)):
+                if (rest := "/".join(parts[i:])) in self._ids:
+                    return rest
+            if len(possible := self._by_ending.get(form, set())) == 1:
+                return next(iter(possible))
+        return None
 
 
 @dataclass(frozen=True)
@@ -142,7 +242,10 @@ def write_parallel(
     with atomic_folder(out, MARKER) as folder:
         sides = [
             _written(
-                folder / name, corpus, {u.id: split[group[i, u.id]] for u in corpus.utterances}
+                folder / name,
+                corpus,
+                {u.id: split[group[i, u.id]] for u in corpus.utterances},
+                _same_recordings(corpus, out / name),
             )
             for i, (name, corpus) in enumerate(((SOURCE, source), (TARGET, target)))
         ]
@@ -170,14 +273,34 @@ def _source_to_target(pairs: Pairs, source: Corpus, target: Corpus) -> Pairs:
     return pairs
 
 
-def _written(folder: Path, corpus: Corpus, splits: Mapping[str, str]) -> Corpus:
+def _same_recordings(corpus: Corpus, before: Path) -> list[str]:
+    """Ids of the corpora whose features are those of this one with other splits.
+
+    That is the corpus itself and, where this folder held it with other splits before, that one.
+    """
+    known = [corpus.id, *corpus.record.get(SAME_RECORDINGS, [])]
+    if (before / CORPUS_MARKER).is_file():
+        earlier = read_corpus(before)
+        if earlier.has_recordings_of(corpus.id):
+            known += [earlier.id, *earlier.record[SAME_RECORDINGS]]
+    return list(dict.fromkeys(known))
+
+
+def _written(
+    folder: Path, corpus: Corpus, splits: Mapping[str, str], same_recordings: list[str]
+) -> Corpus:
     audio_root = str(resolved(corpus.home / corpus.audio_root))
     utterances = tuple(replace(u, split=splits[u.id]) for u in corpus.utterances)
     phones = corpus.home / PHONES_FILE
     folder.mkdir()
     fill_corpus(
         folder,
-        replace(corpus, utterances=utterances, audio_root=audio_root),
+        replace(
+            corpus,
+            utterances=utterances,
+            audio_root=audio_root,
+            record={**corpus.record, SAME_RECORDINGS: same_recordings},
+        ),
         read_phones(phones) if phones.is_file() else None,
     )
     return read_corpus(folder)

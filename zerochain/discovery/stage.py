@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -477,6 +478,8 @@ def features_of(
             yield given
         return
     given = read_features(features)
+    if corpus.has_recordings_of(given.corpus_id):
+        given = replace(given, corpus_id=corpus.id)
     if given.corpus_id != corpus.id:
         raise InputError(
             f"the features are of corpus {given.corpus_id[:12]}, not of {corpus.name} "

@@ -59,6 +59,8 @@ class Tier:
     intervals: tuple[Interval, ...]
     """The labelled ones; an empty label is a gap."""
     has_points: bool = False
+    points: tuple[Interval, ...] = ()
+    """Of a point tier, each as an interval without duration."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,37 @@ Segment = tuple[float, float, str]
 """From, to (seconds), label."""
 
 
-def textgrid_text(duration_s: float, tiers: Mapping[str, Sequence[Segment]]) -> str:
+def textgrid_text(
+    duration_s: float, tiers: Mapping[str, Sequence[Segment]], kept: Sequence[Tier] = ()
+) -> str:
     """A TextGrid in Praat's long text format.
 
     Args:
         duration_s: of the recording; segments beyond it are cut off.
         tiers: name → segments in order of time; gaps between them get an empty label.
+        kept: tiers of another TextGrid of this recording, which come first; those with a name among
+            `tiers` are replaced by these.
     """
+    others = [tier for tier in kept if tier.name not in tiers]
+    given = [
+        *(
+            (tier.name, [(i.onset, i.offset, i.label) for i in tier.intervals], tier.points, tier)
+            for tier in others
+        ),
+        *((name, segments, (), None) for name, segments in tiers.items()),
+    ]
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
-    lines += ["xmin = 0", f"xmax = {duration_s:.6f}", "tiers? <exists>", f"size = {len(tiers)}"]
+    lines += ["xmin = 0", f"xmax = {duration_s:.6f}", "tiers? <exists>", f"size = {len(given)}"]
     lines.append("item []:")
-    for number, (name, segments) in enumerate(tiers.items(), 1):
+    for number, (name, segments, points, tier) in enumerate(given, 1):
+        if tier is not None and tier.has_points:
+            lines += [f"    item [{number}]:", '        class = "TextTier"']
+            lines += [f"        name = {_quoted(name)}", "        xmin = 0"]
+            lines += [f"        xmax = {duration_s:.6f}", f"        points: size = {len(points)}"]
+            for i, point in enumerate(points, 1):
+                lines += [f"        points [{i}]:", f"            number = {point.onset:.6f}"]
+                lines.append(f"            mark = {_quoted(point.label)}")
+            continue
         filled = _filled(segments, duration_s)
         lines += [f"    item [{number}]:", '        class = "IntervalTier"']
         lines += [f"        name = {_quoted(name)}", "        xmin = 0"]
@@ -182,7 +204,7 @@ class _Reader:
             items.append(Interval(f"tier {number}, interval {i}", onset, offset, self.string()))
         self.place = f"tier {number} {name!r}, which declares {n_items}"
         if kind == "TextTier":
-            return Tier(name, (), has_points=True)
+            return Tier(name, (), has_points=True, points=tuple(items))
         return Tier(name, tuple(item for item in items if item.label))
 
     def end(self, tiers: Sequence[Tier]) -> None:
@@ -379,41 +401,81 @@ MARKER = "textgrids.json"
 
 
 def export_textgrids(
-    units: Path, corpus: Path, out: Path, *, split: str | None = None
+    units: Path | Mapping[str, Path],
+    corpus: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    keep: Path | None = None,
 ) -> tuple[int, int]:
-    """Write `out`/<id>.TextGrid for every utterance, with tiers "units" and "phones".
+    """Write `out`/<id>.TextGrid for every utterance, with tiers of units and "phones".
 
     Repeated units are merged. An utterance without gold phones has no tier "phones".
 
     Args:
-        split: only this split, all of which needs units; None: all utterances with units.
+        units: a unit file, whose tier is "units"; or tier → unit file, of several systems.
+        split: only this split, all of which needs units; None: all utterances with units of every
+            system.
+        keep: a folder of TextGrids of the utterances, <id>.TextGrid, whose tiers come first; those
+            that have the name of a tier that is written are replaced.
 
     Returns:
         How many were written, and how many of them have phones.
 
     Raises:
         InputError: units that the corpus lacks or that are longer or shorter than its recordings,
-            a split without units, or `out` is a folder that zerochain didn't make.
+            a split without units, TextGrids of other lengths than their utterances, or `out` is a
+            folder that zerochain didn't make.
     """
-    unit_file, whole = read_units(units), read_corpus(corpus)
-    check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
+    paths = {"units": units} if isinstance(units, Path) else units
+    whole = read_corpus(corpus)
     durations = {u.id: u.duration for u in whole.utterances}
-    unit_file.check_durations(durations, f"corpus {whole.name}")
-    names = unit_file.ids if split is None else whole.select(split=split).ids
-    check_same_ids(names, unit_file.ids, f"split {split!r}", "unit file")
+    systems = {tier: read_units(path) for tier, path in paths.items()}
+    for unit_file in systems.values():
+        check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
+        unit_file.check_durations(durations, f"corpus {whole.name}")
+    if split is None:
+        shared = set.intersection(*(set(one.ids) for one in systems.values()))
+        names = [name for name in next(iter(systems.values())).ids if name in shared]
+    else:
+        names = whole.select(split=split).ids
+        for unit_file in systems.values():
+            check_same_ids(names, unit_file.ids, f"split {split!r}", "unit file")
     path = whole.home / PHONES_FILE
     phones = read_phones(path) if path.is_file() else Phones({})
     with atomic_folder(out, MARKER) as temporary:
         for name in track(names, "Writing TextGrids"):
-            tiers = {"units": _unit_segments(unit_file, name)}
+            tiers = {tier: _unit_segments(one, name) for tier, one in systems.items()}
             if name in phones.by_id:
                 tiers["phones"] = [(p.onset, p.offset, p.phone) for p in phones.by_id[name]]
+            kept = () if keep is None else _kept(keep / f"{name}.TextGrid", durations[name])
             file = temporary / f"{name}.TextGrid"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(textgrid_text(durations[name], tiers), encoding="utf-8")
-        inputs = {"units": unit_file.id, "corpus": whole.id}
+            file.write_text(textgrid_text(durations[name], tiers, kept), encoding="utf-8")
+        inputs = {
+            "units": {tier: unit_file.id for tier, unit_file in systems.items()},
+            "corpus": whole.id,
+        }
         write_json(temporary / MARKER, "textgrids", inputs)
     return len(names), sum(name in phones.by_id for name in names)
+
+
+_SAME_S = 0.1
+
+
+def _kept(path: Path, duration_s: float) -> tuple[Tier, ...]:
+    """The tiers of a user's TextGrid of one utterance; none where there is no such file."""
+    if not path.is_file():
+        return ()
+    grid = read_textgrid(path)
+    if abs(grid.end_s - grid.start_s - duration_s) > _SAME_S or grid.start_s != 0:
+        raise InputError(
+            f"lasts {grid.end_s - grid.start_s:.2f} s, and its utterance {duration_s:.2f} s",
+            path=path,
+            cause="it is of a whole recording, of which the utterance is a part",
+            remedy="give TextGrids of the utterances, or leave keep= out",
+        )
+    return grid.tiers
 
 
 def _unit_segments(unit_file: UnitFile, name: str) -> list[Segment]:

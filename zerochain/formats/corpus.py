@@ -1,7 +1,9 @@
 """A corpus: recordings, cut into utterances, with what is known of each.
 
 On disk: `corpus.json` (name, language, licence, source, where the audio lies, what the import
-skipped) and `utterances.parquet`; beside them, for evaluation alone, `phones.parquet`.
+skipped) and `utterances.parquet`; beside them, for evaluation alone, `phones.parquet`. Where the
+recordings were moved, `moved.json` says where they are now. It isn't part of the corpus's id, so
+that features and units of it stay valid.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ from zerochain.formats.tables import read_table, write_table
 
 KIND = "corpus"
 MARKER = "corpus.json"
+SAME_RECORDINGS = "same_recordings_as"
+"""The key of a corpus's record that lists ids of corpora with the same utterances, of which it only
+has other splits: features of these are features of it."""
+MOVED, _MOVED_KIND = "moved.json", "moved recordings"
+_TOLERANCE_S = 0.05
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -54,6 +61,10 @@ class _Header(Header):
     licence: str = ""
     source: str = ""
     record: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Moved(Header):
+    audio_root: str
 
 
 class _TableHeader(Header):
@@ -148,12 +159,33 @@ class Corpus:
         root = Path(self.audio_root)
         return (root if root.is_absolute() else self.home / root) / utterance.audio
 
+    def has_recordings_of(self, corpus_id: str) -> bool:
+        """Whether the corpus with this id has the same utterances, but for their splits."""
+        return corpus_id in self.record.get(SAME_RECORDINGS, [])
+
+    def check_recordings(self) -> None:
+        """Check that the folder of recordings is there.
+
+        Raises:
+            InputError: it isn't.
+        """
+        root = self.home / self.audio_root  # which is the latter where that is absolute
+        if not root.is_dir():
+            raise InputError(
+                f"the recordings of corpus {self.name!r} are not there any more",
+                path=root,
+                cause="the folder was moved, or its disk is not connected",
+                remedy=f"connect it, or give the new folder: zerochain corpus move {self.home} "
+                "RECORDINGS",
+            )
+
     def wave(self, utterance: Utterance) -> Waveform:
         """An utterance's samples, mono at 16 kHz.
 
         Raises:
-            InputError: as `audio.read`.
+            InputError: as `audio.read` and `check_recordings`.
         """
+        self.check_recordings()
         return audio.read(self.audio_path(utterance), **utterance.part._asdict())
 
     def waves(self, utterances: Sequence[Utterance] | None = None) -> Iterator[Waveform]:
@@ -163,8 +195,9 @@ class Corpus:
         each where the file is compressed.
 
         Raises:
-            InputError: as `audio.read`.
+            InputError: as `audio.read` and `check_recordings`.
         """
+        self.check_recordings()
         chosen = self.utterances if utterances is None else utterances
         for path, group in groupby(chosen, key=self.audio_path):
             yield from audio.read_parts(path, [u.part for u in group])
@@ -182,15 +215,24 @@ class Corpus:
             and (speaker is None or same_name(u.speaker, speaker))
         )
         if not kept:
-            splits = sorted({str(u.split) for u in self.utterances})
+            splits = sorted({str(u.split) for u in self.utterances if u.split is not None})
+            if split is not None and not splits:
+                raise InputError(
+                    f"corpus {self.name!r} has no splits, so no split {split!r}",
+                    path=self.folder,
+                    cause="it was imported without --test-fraction, --split-from or a column "
+                    "'split'",
+                    remedy="leave split= out to take all utterances, or import it again with "
+                    "--test-fraction 0.1",
+                )
             wanted = " and ".join(
                 f"{key} {value!r}"
                 for key, value in (("split", split), ("speaker", speaker))
                 if value is not None
             )
             raise InputError(
-                f"corpus {self.name!r} has no utterance of {wanted}; splits: {listed(splits)}; "
-                f"speakers: {listed(self.speakers)}",
+                f"corpus {self.name!r} has no utterance of {wanted}; splits: "
+                f"{listed(splits) or 'none'}; speakers: {listed(self.speakers)}",
                 remedy="choose one of those",
             )
         return self.restrict([u.id for u in kept])
@@ -256,7 +298,7 @@ def _read(folder: Path) -> Corpus:
     corpus = Corpus(
         name=folder.name if header.name is None else header.name,
         utterances=utterances,
-        audio_root=header.audio_root,
+        audio_root=_moved_to(folder) or header.audio_root,
         language=header.language,
         licence=header.licence,
         source=header.source,
@@ -266,6 +308,54 @@ def _read(folder: Path) -> Corpus:
     )
     _ = corpus.id  # of what was read, not of what may lie there later
     return corpus
+
+
+def _moved_to(folder: Path) -> str | None:
+    """Where the recordings are now; None where they never moved."""
+    if not (folder / MOVED).is_file():
+        return None
+    return read_header(folder / MOVED, _MOVED_KIND, _Moved).audio_root
+
+
+def move_recordings(folder: Path, recordings: Path) -> Corpus:
+    """Record that the recordings of a corpus are in another folder; its id stays the same.
+
+    Args:
+        recordings: has the same files at the same paths as the corpus's audio root had.
+
+    Raises:
+        InputError: recordings that are not there (listed), or that end before an utterance does.
+    """
+    corpus = read_corpus(folder)
+    moved = replace(corpus, audio_root=str(recordings.absolute()))
+    missing = sorted({u.audio for u in corpus.utterances if not moved.audio_path(u).is_file()})
+    if missing:
+        raise InputError(
+            f"lacks {counted(len(missing), 'recording')} of corpus {corpus.name!r}: "
+            f"{listed(missing, 5)}",
+            path=recordings,
+            cause="it is the folder above or below the one that was imported, or only a part of it",
+            remedy=f"give the folder that holds {corpus.utterances[0].audio!r}",
+        )
+    ends: dict[str, float] = {}
+    for u in corpus.utterances:
+        end = (u.start or 0.0) + u.duration
+        ends[u.audio] = max(end, ends.get(u.audio, 0.0))
+    short_ones = [
+        name
+        for name, end in ends.items()
+        if audio.info(Path(moved.audio_root) / name).duration_s < end - _TOLERANCE_S
+    ]
+    if short_ones:
+        raise InputError(
+            f"{counted(len(short_ones), 'recording')} shorter than at the import: "
+            f"{listed(short_ones, 5)}",
+            path=recordings,
+            cause="they are other recordings with the same names",
+            remedy="give the folder of the recordings that were imported, or import these",
+        )
+    write_json(folder / MOVED, _MOVED_KIND, {"audio_root": moved.audio_root}, editable=True)
+    return read_corpus(folder)
 
 
 def _check(utterances: tuple[Utterance, ...], path: Path) -> None:

@@ -71,6 +71,7 @@ KINDS: tuple[FileKind[Any], ...] = (
     scores.FILE_KIND,
 )
 _FOLDERS = {kind.marker: kind for kind in KINDS if kind.is_folder}
+FOLDER_MARKERS = tuple(_FOLDERS)
 _FILES = {kind.name: kind for kind in KINDS if not kind.is_folder}
 _COULD_BE = (
     f"give a folder with one of {', '.join(_FOLDERS)}, or a file such as "
@@ -93,7 +94,7 @@ def kind_of(path: Path) -> FileKind[Any]:
         raise InputError("no such file or folder", path=path, remedy="check the path")
     if path.name in _FOLDERS:
         return _checked(path, _FOLDERS[path.name])
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" or (not path.suffix and _is_parquet(path)):
         found = str(table_header(path).get("kind"))
         if found in _FILES:
             return _FILES[found]
@@ -153,6 +154,11 @@ def _checked(marker: Path, kind: FileKind[Any]) -> FileKind[Any]:
     if kind is not training_log.FILE_KIND:  # whose marker is a CSV without a header of ours
         read_header(marker, kind.name, Header)
     return kind
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
 
 
 def _holds_scores(path: Path) -> bool:
