@@ -80,7 +80,8 @@ def check(name, *arguments):
 
 def corpus_in(setting, folder):
     """An argument of a check: the corpus that a setting names."""
-    return {"corpus": folder, "setting": setting}
+    # Absolute: `zerochain run`, which checks it, works in another folder than the run's.
+    return {"corpus": str(Path(folder).absolute()), "setting": setting}
 
 
 def options_of_steps(**settings):
