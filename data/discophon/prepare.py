@@ -62,7 +62,7 @@ def prepare(data: Path, out: Path, *, language: str, train: str, skip_bad: bool)
 @click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
 def main(data: Path, out: Path, language: str, train: str, skip_bad: bool) -> None:
     """Make a zerochain corpus of one language of DiscoPhon's DATA."""
-    report(lambda: prepare(data, out, language=language, train=train, skip_bad=skip_bad))
+    report(out, lambda: prepare(data, out, language=language, train=train, skip_bad=skip_bad))
 
 
 if __name__ == "__main__":

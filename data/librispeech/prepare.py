@@ -98,7 +98,7 @@ def main(
 ) -> None:
     """Make a zerochain corpus of a COPY of LibriSpeech."""
     options = {"subsets": subsets, "alignments": alignments, "skip_bad": skip_bad}
-    report(lambda: prepare(copy, out, **options))
+    report(out, lambda: prepare(copy, out, **options))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def main(
 ) -> None:
     """Make a zerochain corpus of a COPY of the Mboshi-French parallel corpus."""
     options = {"test_fraction": test_fraction, "alignments": alignments, "skip_bad": skip_bad}
-    report(lambda: prepare(copy, out, **options))
+    report(out, lambda: prepare(copy, out, **options))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def sentence(recording: Path) -> str | None:
 )
 def main(copy: Path, out: Path, skip_bad: bool, skip_noise: bool) -> None:
     """Make a zerochain corpus, with hand-labelled phones, of a COPY of TIMIT."""
-    report(lambda: prepare(copy, out, skip_bad=skip_bad, skip_noise=skip_noise))
+    report(out, lambda: prepare(copy, out, skip_bad=skip_bad, skip_noise=skip_noise))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def part_of(file: str) -> str | None:
 @click.option("--skip-bad", is_flag=True, help="Leave out, and list, unusable files.")
 def main(copy: Path, out: Path, language: str, skip_bad: bool) -> None:
     """Make a zerochain corpus of one language of a COPY of the ZeroSpeech 2019 data."""
-    report(lambda: prepare(copy, out, language=language, skip_bad=skip_bad))
+    report(out, lambda: prepare(copy, out, language=language, skip_bad=skip_bad))
 
 
 if __name__ == "__main__":

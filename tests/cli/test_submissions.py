@@ -23,7 +23,16 @@ ABOUT = ("--author", "Ana", "--affiliation", "Une École", "--description", "a t
 @pytest.fixture
 def units(make_corpus: Callable[..., Corpus], tmp_path: Path) -> tuple[Path, Path]:
     """A corpus with gold phones and its units."""
-    corpus = make_corpus(4)
+    return units_of(make_corpus(4), tmp_path)
+
+
+@pytest.fixture
+def scored_units(make_corpus: Callable[..., Corpus], tmp_path: Path) -> tuple[Path, Path]:
+    """The same of enough utterances for a score."""
+    return units_of(make_corpus(6), tmp_path)
+
+
+def units_of(corpus: Corpus, tmp_path: Path) -> tuple[Path, Path]:
     line = [Phone(0.1 * i, 0.1 * i + 0.1, p) for i, p in enumerate("abacabac")]
     write_corpus(corpus.folder, corpus, Phones(dict.fromkeys(corpus.ids, line)))
     steps = {u.id: (np.arange(int(u.duration * 50)) // 5 % 4) for u in corpus.utterances}
@@ -32,8 +41,10 @@ def units(make_corpus: Callable[..., Corpus], tmp_path: Path) -> tuple[Path, Pat
     return corpus.folder, tmp_path / "u.parquet"
 
 
-def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_path: Path) -> None:
-    corpus, unit_file = units
+def test_a_submission_out_checked_in_and_scored(
+    scored_units: tuple[Path, Path], tmp_path: Path
+) -> None:
+    corpus, unit_file = scored_units
     out = tmp_path / "submission"
     result = run("export", "zerospeech2019", "--english", unit_file, *ABOUT, "--out", out)
     assert "not complete yet:\n  2019/surprise: is missing" in result.output
@@ -57,7 +68,7 @@ def test_a_submission_out_checked_in_and_scored(units: tuple[Path, Path], tmp_pa
     theirs = ("--language", "english", "--system", "theirs", "--out", tmp_path / "in")
     corpus_step = ("--step-ms", 20, "--corpus", corpus)
     result = run("import", "zerospeech2019", out, *theirs, *corpus_step)
-    assert "3 utterances, " in result.output
+    assert "5 utterances, " in result.output
     assert "lines of 4 numbers, 4 of them distinct; a line lasts 20 ms" in result.output
     assert "the corpus has 1 more utterance" in result.output
     assert "features --distance angular --protocol zs2019" in result.output

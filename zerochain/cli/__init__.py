@@ -346,7 +346,8 @@ CHECK = LazyGroup(
         "score": SCORE,
         "report": (
             "zerochain.cli.report:report",
-            "Show everything in the folder RUN on one HTML page that needs no network.",
+            "Show everything in the folder RUN, or in several, on one HTML page that needs no "
+            "network.",
         ),
         "show": (
             "zerochain.cli.show:show",
