@@ -19,6 +19,10 @@ A step that trains continues from the checkpoint in <output>.training, which Sna
 touch: interrupted, or with more steps than before. Where other settings or its inputs changed, it
 starts anew, and so it does where 'zerochain run --restart STEP' names it (ANEW). Both reach the
 command through variables of the environment, so that neither is among what runs a step again.
+
+Every rule says how many threads it takes at most, and what it needs of a cluster (`needs`). The
+threads are a number of its own and not a share of `workflow.cores`, which on a cluster would be
+those of the machine that submits jobs. On one machine Snakemake limits them to --cores.
 """
 
 import hashlib
@@ -76,6 +80,23 @@ def check(name, *arguments):
     print(json.dumps([name, *arguments]), file=REQUESTS, flush=True)
     if REPLIES.readline() != "\n":
         sys.exit(REFUSED)
+
+
+def needs(*, memory_gb, hours, device=None):
+    """The resources of a rule, which a cluster's scheduler reserves for each of its jobs.
+
+    They leave room for some tens of hours of speech. Where Snakemake tries a job again
+    (--retries), it gets that much more each time, and a training continues.
+
+    Args:
+        device: the setting for the option --device of the rule's command, if that has one; "cuda"
+            takes a GPU. "auto" does not, as a cluster without any would refuse such a job.
+    """
+    resources = {
+        "mem_mb": lambda wildcards, attempt: 1000 * memory_gb * attempt,
+        "runtime": lambda wildcards, attempt: 60 * hours * attempt,  # in minutes
+    }
+    return {**resources, "gpu": 1} if device == "cuda" else resources
 
 
 def corpus_in(setting, folder):

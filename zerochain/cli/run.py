@@ -24,10 +24,10 @@ import yaml
 
 from zerochain.cli.checks import answer
 from zerochain.cli.common import Command, is_unicode, out_option
+from zerochain.cli.profiles import cores_options, profile_options
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained, scratch
 from zerochain.formats.text_files import parse_yaml, read_yaml
-from zerochain.machine import cores as all_cores
 from zerochain.machine import home_for_caches, resource, users_environment
 
 SETTINGS = "config.yaml"
@@ -51,7 +51,7 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
         "zerochain run chain --out runs/mine --set corpus=corpora/mine --set voice=ana\n"
         "zerochain run tradeoff --out runs/tradeoff --set copies.mboshi=/data/mboshi\n"
         "zerochain run s2st --out runs/s2st --set source=en --set target=es --set pairs=pairs.tsv\n"
-        "zerochain run demo --out runs/demo -- --executor slurm --jobs 50"
+        "zerochain run demo --out runs/demo --profile slurm"
     ),
 )
 @click.argument("pipeline")
@@ -72,7 +72,19 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
     help="YAML that overrides the pipeline's config.yaml, before --set: a file, or the name of "
     "one beside the Snakefile. May be given several times.",
 )
-@click.option("--cores", type=click.IntRange(min=1), help="Cores.  [default: all]")
+@click.option(
+    "--cores",
+    type=click.IntRange(min=1),
+    help="Cores that steps take together.  [default: all; on a cluster, what their jobs ask for]",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME|FOLDER",
+    help="Run steps on a cluster: slurm, or a profile of Snakemake's of your own. May be given "
+    "several times.",
+)
 @click.option(
     "--restart",
     "restarted",
@@ -94,6 +106,7 @@ def run(
     settings: tuple[str, ...],
     configfiles: tuple[str, ...],
     cores: int | None,
+    profiles: tuple[str, ...],
     restarted: tuple[str, ...],
     only_check: bool,
 ) -> None:
@@ -109,9 +122,10 @@ def run(
         pipeline,
         out,
         settings,
-        cores or all_cores(),
+        cores,
         snakemake_options,
         configfiles=configfiles,
+        profiles=profiles,
         restarted=restarted,
         only_check=only_check,
     )
@@ -130,10 +144,11 @@ def run_pipeline(
     pipeline: str,
     out: Path,
     settings: tuple[str, ...],
-    cores: int,
+    cores: int | None,
     extra: tuple[str, ...] = (),
     *,
     configfiles: tuple[str, ...] = (),
+    profiles: tuple[str, ...] = (),
     restarted: tuple[str, ...] = (),
     only_check: bool = False,
 ) -> dict[str, int]:
@@ -143,6 +158,9 @@ def run_pipeline(
     as it is.
 
     Args:
+        cores: None is all of this machine, or on a cluster no limit but that of its profile.
+        extra: further options of Snakemake.
+        profiles: "slurm", or profiles as Snakemake takes them.
         only_check: check the settings, and run and write nothing.
         restarted: steps whose trainings start anew; pipelines/common.smk takes them from the
             environment.
@@ -151,8 +169,8 @@ def run_pipeline(
         With `only_check`, the steps that a run would take: rule → number of times.
 
     Raises:
-        InputError: no such pipeline, setting or folder, Snakemake is missing, another run is at
-            work in the folder, a setting is refused, or a step failed.
+        InputError: no such pipeline, setting or folder, Snakemake or what a profile needs is
+            missing, another run is at work in the folder, a setting is refused, or a step failed.
     """
     recipe = find_recipe(pipeline)
     if importlib.util.find_spec("snakemake") is None:
@@ -172,11 +190,13 @@ def run_pipeline(
     for setting in settings:
         change(config, setting)
     check_texts(config)
+    plans = only_check or bool(PLANS & set(extra))
+    where = cores_options(cores, profiles, extra, submits=not plans)
+    where += profile_options(profiles, submits=not plans)
     out = out.absolute()
     environment = _environment()
     with _alone(out, write=not only_check) as lock, scratch() as planning:
-        kept = only_check or bool(PLANS & set(extra))
-        frozen = planning / SETTINGS if kept else out / SETTINGS
+        frozen = planning / SETTINGS if plans else out / SETTINGS
         before = frozen.read_bytes() if frozen.is_file() else None
         with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
@@ -185,7 +205,7 @@ def run_pipeline(
         there = out if lock is not None else planning
         command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--configfile", str(frozen), "--directory", str(there), "--nolock"]
-        command += ["--cores", str(cores), "--quiet", "rules", "host", "--rerun-incomplete", *extra]
+        command += ["--quiet", "rules", "host", "--rerun-incomplete", *where, *extra]
         if only_check:
             command.append("--dry-run")
         if restarted:
