@@ -415,6 +415,8 @@ def test_two_processes_train_one_model_and_one_writes_it(tmp_path: Path) -> None
     one, two = ((tmp_path / f"{main}.txt").read_text() for main in (True, False))
     assert one == two
     assert "computed_on='CPU, 1 thread, 2 processes', extended_at=(20,)" in one
+    together = f"examples per step in each of 2 processes, {2 * RECIPE.batch_size} together"
+    assert done.stderr.count(together) == 3  # of the trainings, and in one process alone
     assert (tmp_path / "written-by-True").exists()
     assert not (tmp_path / "written-by-False").exists()
     assert read_fit(tmp_path / "model")

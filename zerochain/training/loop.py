@@ -113,6 +113,12 @@ def train(
             display.tell(f"{resumed} ({checkpoint})")
         if choice.reason:
             display.tell(choice.reason)
+        if accelerator.num_processes > 1:
+            display.tell(
+                f"takes {counted(recipe.batch_size, 'example')} per step in each of "
+                f"{accelerator.num_processes} processes, "
+                f"{recipe.batch_size * accelerator.num_processes} together"
+            )
         record = {**origin.record(), "form": choice.form.value}
         steps = range(run.step + 1, recipe.max_steps + 1)
         for step in track(() if run.stopped else steps, display.label, total=len(steps)):

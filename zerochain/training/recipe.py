@@ -38,7 +38,7 @@ class Recipe(Config):
     max_steps: int = Field(3000, ge=1)
     """Maximum number of training steps. A finished training continues if this is raised."""
     batch_size: int = Field(16, ge=1)
-    """Examples per step and process."""
+    """Examples per step; under torchrun, in each of its processes."""
     learning_rate: float = Field(1e-3, gt=0)
     """Peak learning rate of the main network's optimiser."""
     annealing: Literal["none", "cosine", "plateau"] = "none"
