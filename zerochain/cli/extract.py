@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from zerochain.cli.common import FOLDER, Command, checked, device_option, jobs_option, out_option
 from zerochain.discovery.stage import adapt as adapt_features
 from zerochain.discovery.stage import fuse_posteriors
+from zerochain.errors import counted
 from zerochain.features.extraction import Options
 from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
@@ -154,7 +155,7 @@ def extract(
             jobs=jobs,
             unfit={**given, "tone_weight": tone_weight, "layer": layer},
         )
-        click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+        _print_made(out, made)
         return
     if pool_speakers:
         raise click.BadParameter("--pool-speakers only applies to --adapt and --posteriors")
@@ -166,7 +167,12 @@ def extract(
     made = extract_features(
         read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
     )
-    click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+    _print_made(out, made)
+
+
+def _print_made(out: Path, made: Features) -> None:
+    frames = counted(len(made.frames), "frame")
+    click.echo(f"{out}: {counted(len(made), 'utterance')}, {frames} of {made.dim}")
 
 
 def _by_models(

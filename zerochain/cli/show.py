@@ -17,8 +17,8 @@ import click
 
 from zerochain import audio
 from zerochain.cli.common import PATH, Command
-from zerochain.cli.printing import equal_error_rate_text, plain, print_facts, print_table
-from zerochain.errors import InputError, counted, listed
+from zerochain.cli.printing import equal_error_rate_text, print_facts, print_table
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.formats import phones
 from zerochain.formats.bundle import SAMPLE, Bundle
 from zerochain.formats.corpus import MARKER, Corpus
@@ -174,7 +174,7 @@ def _print_more(corpus: Corpus, folder: Path) -> None:
             remedy="import the recordings again, or take the record out",
         ) from error
     for line in lines:
-        click.echo(f"noticed by the import: {plain(line)}")
+        click.echo(f"noticed by the import: {printable(line, lines=True)}")
     path = folder / phones.PHONES_FILE
     if path.is_file():
         print_description(phones.FILE_KIND.describe(phones.FILE_KIND.read(path)))
