@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from zerochain.cli.common import FOLDER, Command, checked, device_option, jobs_option, out_option
+from zerochain.cli.common import (
+    FOLDER,
+    Command,
+    checked,
+    device_option,
+    jobs_option,
+    out_option,
+    split_option,
+)
 from zerochain.discovery.stage import adapt as adapt_features
 from zerochain.discovery.stage import fuse_posteriors
 from zerochain.errors import counted
@@ -107,6 +115,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     "fused, side by side with equal weights.",
 )
 @pool_option
+@split_option
 @layer_option
 @click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
 @click.option("--step-ms", type=float, help="From frame to frame, in ms.  [default: 10; f0: 5]")
@@ -130,6 +139,7 @@ def extract(
     adapt: Path | None,
     posteriors: tuple[Path, ...],
     pool_speakers: bool,
+    split: str | None,
     out: Path,
     device: str,
     jobs: int | None,
@@ -151,6 +161,7 @@ def extract(
             adapt,
             posteriors,
             pool_speakers=pool_speakers,
+            split=split,
             device=resolve_device(device),
             jobs=jobs,
             unfit={**given, "tone_weight": tone_weight, "layer": layer},
@@ -164,9 +175,8 @@ def extract(
         if not isinstance(options, ToneOptions):
             raise click.BadParameter(f"--tone-weight only applies to --features {TONE}")
         options = checked(ToneOptions, spectral=options.spectral, weight=tone_weight)
-    made = extract_features(
-        read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
-    )
+    part = read_corpus(corpus).select(split=split)
+    made = extract_features(part, options, out, device=resolve_device(device), jobs=jobs)
     _print_made(out, made)
 
 
