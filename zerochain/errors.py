@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import unicodedata
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -39,11 +40,12 @@ class InputError(ValueError):
         return rebuild, (self.found,)
 
     def __str__(self) -> str:
-        text = self.found if self.path is None else f"{self.path}: {self.found}"
+        found = printable(self.found, lines=True)
+        text = found if self.path is None else f"{printable(str(self.path))}: {found}"
         if self.cause:
-            text += f"\n  likely cause: {self.cause}"
+            text += f"\n  likely cause: {printable(self.cause, lines=True)}"
         if self.remedy:
-            text += f"\n  fix: {self.remedy}"
+            text += f"\n  fix: {printable(self.remedy, lines=True)}"
         return text
 
 
@@ -51,9 +53,33 @@ class ModelMismatchError(InputError):
     """Units of one unit model were given to a stage that was trained on another's."""
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Text with escapes for what isn't text or moves the cursor: `caf\udce9.wav`, `a\x1b[2J`.
+
+    Names and texts come from files of others: printed as they are, their control characters would
+    steer the terminal, and their line breaks and overrides of the writing direction imitate other
+    output. Joiners, which some scripts are written with, stay.
+
+    Args:
+        lines: keep line breaks, of a text that is made of lines.
+    """
+    if text.isprintable():
+        return text
+    kept = {*_JOINERS, "\n"} if lines else _JOINERS
+    return "".join(
+        c
+        if c.isprintable() or c in kept or unicodedata.category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+_JOINERS = {"\N{ZERO WIDTH NON-JOINER}", "\N{ZERO WIDTH JOINER}"}
+
+
 def listed(names: list[str], limit: int = 10) -> str:
     """The first names of a list, and how many more there are: 'a, b, c and 4 more'."""
-    shown = ", ".join(names[:limit])
+    shown = ", ".join(map(printable, names[:limit]))
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 

@@ -62,6 +62,14 @@ def test_everything_is_scored(capfd: pytest.CaptureFixture[str]) -> None:
         value(ours, "bitrate_bit/s", "zs2019")
     )
     run("check", "zerospeech2019", "r/submission")
+    about = ("--system", "b", "--author", "Ana", "--affiliation", "none")
+    made = run("export", "submission", "r", *about, "--out", "s").output
+    assert "english: 4 utterances of units/english/b.parquet, vectors of models/english/b\n" in made
+    assert "s: written, follows all rules" in made
+    vectors = sorted(Path("r/submission/2019").rglob("test/*.txt"))
+    assert len(vectors) == 8
+    for path in vectors:
+        assert Path("s", path.relative_to("r/submission")).read_bytes() == path.read_bytes()
 
     with Path("r/table.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

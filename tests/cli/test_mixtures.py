@@ -82,6 +82,11 @@ def test_posteriors_of_a_split_from_a_features_folder(spoken: Path) -> None:
     assert test.ids == ["u2", "u5"]
     for name in test.ids:
         np.testing.assert_allclose(test[name], every[name], atol=1e-4)
+    run("extract", spoken, "--posteriors", "m", "--features", "f", "--split", "test", "--out", "p")
+    part = read_features(Path("p"))
+    assert part.corpus_id == every.corpus_id
+    assert part.ids == test.ids
+    assert all((part[name] == test[name]).all() for name in test.ids)
 
 
 def test_k_means_has_no_posteriors(spoken: Path, tmp_path: Path) -> None:

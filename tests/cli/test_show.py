@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from runs import add_synthesis, add_system
 from zerochain import audio
 from zerochain.cli import main
 from zerochain.formats.bundle import write_bundle
@@ -75,7 +76,33 @@ def test_a_file_can_not_steer_the_terminal(
 ) -> None:
     corpus = make_corpus(1, speakers=("\x1b[2Jgone\x07",))
     write_corpus(tmp_path / "c", replace(corpus, name="x\x1b]0;title"))
-    assert "\ufffd[2Jgone\ufffd" in shown(tmp_path / "c")
+    text = shown(tmp_path / "c")
+    assert r"\x1b[2Jgone\x07" in text
+    assert r"x\x1b]0;title" in text
+
+
+def test_what_a_file_was_made_from_is_named_by_its_path(
+    make_corpus: Callable[..., Corpus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "runs" / "r"
+    root.mkdir(parents=True)
+    corpus = make_corpus(2, name="runs/mine")
+    units = add_system(root, corpus, "english/a")
+    add_synthesis(root, units, "code2spec", "a")
+    (root / "config.yaml").write_text("title: x\n")
+    monkeypatch.chdir(tmp_path)
+
+    text = shown(root / "units" / "english" / "a.parquet")
+    assert re.search(f"unit model +runs/r/models/english/a .{units.model_id[:12]}.", text)
+    assert re.search(f"corpus +runs/mine .{corpus.id[:12]}.", text)
+    assert re.search(f" id +{units.id[:12]}", text)
+    assert re.search("trained on corpus +runs/mine ", shown(root / "models" / "english" / "a"))
+    assert re.search("inverter +runs/r/inverters/code2spec ", shown(root / "wavs" / "code2spec"))
+
+    weights = root / "models" / "english" / "a" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")  # another model now lies there
+    text = shown(root / "units" / "english" / "a.parquet")
+    assert re.search(f"unit model +{units.model_id[:12]}", text)
 
 
 @pytest.mark.parametrize("durations", [None, {"a": np.arange(1, 31)}])

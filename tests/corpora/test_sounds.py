@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from zerochain.corpora.folder import import_folder
-from zerochain.corpora.sounds import conversion, printable, sound_files
-from zerochain.errors import InputError
+from zerochain.corpora.sounds import conversion, sound_files
+from zerochain.errors import InputError, printable
 
 Touch = Callable[[str], Path]
 

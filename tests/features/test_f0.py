@@ -231,6 +231,12 @@ def test_a_corpus_s_f0_is_extracted(make_corpus: Callable[..., Corpus], tmp_path
     for utterance in corpus.utterances:
         wave = audio.read(corpus.audio_path(utterance))
         np.testing.assert_array_equal(made[utterance.id][:, 0], track_f0(wave))
+    part = ["extract", str(folder), "--features", "f0", "--split", "test", "--out", f"{out}-test"]
+    result = CliRunner().invoke(main, part)
+    assert ": 1 utterance, " in result.output
+    test = read_features(Path(f"{out}-test"))
+    assert test.ids == corpus.select(split="test").ids
+    assert test.corpus_id == made.corpus_id
 
 
 def test_options_of_spectra_are_not_for_f0(

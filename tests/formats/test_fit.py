@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from zerochain.errors import InputError
-from zerochain.formats.bundle import Fit, bundle_id, read_fit, write_bundle, write_fit
+from zerochain.formats.bundle import (
+    Fit,
+    bundle_id,
+    each_once,
+    read_fit,
+    write_bundle,
+    write_fit,
+)
 
 
 @pytest.fixture
@@ -29,3 +36,17 @@ def test_other_types_are_refused(bundle: Path, name: str, value: object) -> None
     (bundle / "fit.json").write_text(json.dumps({**header, name: value}))
     with pytest.raises(InputError, match=f"is invalid: '{name}' is"):
         read_fit(bundle)
+
+
+@pytest.mark.parametrize(
+    ("devices", "once"),
+    [
+        ({"CPU, 2 threads", "CPU, 2 threads, bf16", ""}, ["CPU, 2 threads, bf16"]),
+        ({"CPU, 2 threads", "CPU, 20 threads"}, ["CPU, 2 threads", "CPU, 20 threads"]),
+        ({"cuda", "NVIDIA H100"}, ["NVIDIA H100"]),
+        ({"cuda", "CPU, 2 threads"}, ["CPU, 2 threads", "cuda"]),
+        ({"cuda"}, ["cuda"]),
+    ],
+)
+def test_a_device_is_named_once(devices: set[str], once: list[str]) -> None:
+    assert each_once(devices) == once

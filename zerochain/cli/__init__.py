@@ -289,6 +289,10 @@ EXPORT = LazyGroup(
             "zerochain.cli.export:textgrid",
             "Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.",
         ),
+        "submission": (
+            "zerochain.cli.run_submissions:from_run",
+            "Make a submission to ZeroSpeech from a RUN's units, check it and pack it.",
+        ),
         "zerospeech2019": (
             "zerochain.cli.submissions:export_2019",
             "Write a submission to ZeroSpeech 2019 (layout of 2020) and check it.",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from zerochain.errors import InputError, refusal
+from zerochain.errors import InputError, printable, refusal
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -108,7 +108,7 @@ class Command(click.Command):
         def formatted(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> str:
             if category.__module__.partition(".")[0] != __package__.partition(".")[0]:
                 return as_python(message, category, *args, **kwargs)
-            return f"Warning: {as_options(str(message), self.options)}\n"
+            return f"Warning: {printable(as_options(str(message), self.options), lines=True)}\n"
 
         warnings.formatwarning = formatted
         try:

@@ -21,7 +21,7 @@ from zerochain.cli.common import (
 from zerochain.cli.printing import print_table
 from zerochain.cli.score import out_option as scores_option
 from zerochain.cli.score import system_option
-from zerochain.errors import InputError, counted, listed
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.discophon import EVALUATED, LANGUAGES, write_units_part
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, ids_by_name
@@ -126,7 +126,7 @@ def score(units: Path, out: Path, assignment: Assignment, **options: Any) -> Non
             title = f"Published, means of 6 {name} languages, test"
             print_table(title, HEADER, map(_published, _shown(discophon_baselines(part))))
     for note in made.notes:
-        click.echo(note)
+        click.echo(printable(note, lines=True))
     click.echo(f"appended to {out}")
 
 

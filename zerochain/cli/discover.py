@@ -34,6 +34,7 @@ from zerochain.discovery.model import UnitModel
 from zerochain.discovery.penalty import SegmentationOptions, segment_rates
 from zerochain.discovery.stage import discover, encode_frames, topline_of
 from zerochain.discovery.stage import encode as encode_corpus
+from zerochain.errors import counted, printable
 from zerochain.formats.corpus import read_corpus
 from zerochain.metrics.silences import chosen
 from zerochain.training.device import is_main_process, resolve_device
@@ -137,7 +138,7 @@ def fitted(model: UnitModel, running: Running, *, out: Path, **speech: Any) -> N
     if rates:
         click.echo(rates)
     for line in model.findings:
-        click.echo(f"Warning: {line}", err=True)
+        click.echo(f"Warning: {printable(line, lines=True)}", err=True)
 
 
 @click.command(
@@ -339,15 +340,19 @@ def encode(
             notice=click.echo,
             **common,
         )
-        click.echo(f"{out}: {len(what)} utterances, {len(what.frames)} × {what.dim}")
+        click.echo(f"{out}: {counted(len(what), 'utterance')}, {len(what.frames):,} × {what.dim}")
         return
     if out.is_dir():
         raise click.BadParameter(f"{out} is a directory", param_hint="--out")
     check_table(out)
     made = encode_corpus(model, corpus, out, segmentation=segmentation, notice=click.echo, **common)
     n_units = sum(len(units) for units in made.units.values())
-    are = f"units of {made.step_ms:g} ms" if made.durations is None else "segments"
-    click.echo(f"{out}: {len(made.units)} utterances, {n_units} {are}")
+    said = (
+        f"{counted(n_units, 'unit')} of {made.step_ms:g} ms"
+        if made.durations is None
+        else counted(n_units, "segment")
+    )
+    click.echo(f"{out}: {counted(len(made.units), 'utterance')}, {said}")
     if made.durations is not None or segmentation.bitrate is not None:
         seconds = {u.id: u.duration for u in read_corpus(corpus).utterances}
         click.echo(f"{made.method}: {segment_rates(made, seconds, segmentation.bitrate)}")

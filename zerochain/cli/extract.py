@@ -9,9 +9,18 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from zerochain.cli.common import FOLDER, Command, checked, device_option, jobs_option, out_option
+from zerochain.cli.common import (
+    FOLDER,
+    Command,
+    checked,
+    device_option,
+    jobs_option,
+    out_option,
+    split_option,
+)
 from zerochain.discovery.stage import adapt as adapt_features
 from zerochain.discovery.stage import fuse_posteriors
+from zerochain.errors import counted
 from zerochain.features.extraction import Options
 from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
@@ -106,6 +115,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     "fused, side by side with equal weights.",
 )
 @pool_option
+@split_option
 @layer_option
 @click.option("--n-mels", type=click.IntRange(min=1), help="Mel bands.  [default: 80]")
 @click.option("--step-ms", type=float, help="From frame to frame, in ms.  [default: 10; f0: 5]")
@@ -129,6 +139,7 @@ def extract(
     adapt: Path | None,
     posteriors: tuple[Path, ...],
     pool_speakers: bool,
+    split: str | None,
     out: Path,
     device: str,
     jobs: int | None,
@@ -150,11 +161,12 @@ def extract(
             adapt,
             posteriors,
             pool_speakers=pool_speakers,
+            split=split,
             device=resolve_device(device),
             jobs=jobs,
             unfit={**given, "tone_weight": tone_weight, "layer": layer},
         )
-        click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+        _print_made(out, made)
         return
     if pool_speakers:
         raise click.BadParameter("--pool-speakers only applies to --adapt and --posteriors")
@@ -163,10 +175,14 @@ def extract(
         if not isinstance(options, ToneOptions):
             raise click.BadParameter(f"--tone-weight only applies to --features {TONE}")
         options = checked(ToneOptions, spectral=options.spectral, weight=tone_weight)
-    made = extract_features(
-        read_corpus(corpus), options, out, device=resolve_device(device), jobs=jobs
-    )
-    click.echo(f"{out}: {len(made)} utterances, {len(made.frames)} frames of {made.dim}")
+    part = read_corpus(corpus).select(split=split)
+    made = extract_features(part, options, out, device=resolve_device(device), jobs=jobs)
+    _print_made(out, made)
+
+
+def _print_made(out: Path, made: Features) -> None:
+    frames = counted(len(made.frames), "frame")
+    click.echo(f"{out}: {counted(len(made), 'utterance')}, {frames} of {made.dim}")
 
 
 def _by_models(

@@ -24,7 +24,7 @@ from zerochain.cli.printing import print_facts
 from zerochain.corpora.build import CorpusWarning, findings
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.parallel import import_pairs
-from zerochain.errors import InputError, counted, listed
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.kaldi import import_kaldi
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
@@ -194,7 +194,7 @@ def summarise(corpus: Corpus) -> None:
     """Print what a corpus holds, and on the error stream what deserves a look."""
     print_facts(f"{corpus.folder}: corpus {corpus.name!r}", _facts(corpus))
     for line in noticed(corpus):
-        click.echo(f"Warning: {line}", err=True)
+        click.echo(f"Warning: {printable(line, lines=True)}", err=True)
 
 
 def noticed(corpus: Corpus) -> list[str]:

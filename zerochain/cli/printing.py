@@ -1,7 +1,7 @@
 """The output of commands: facts, tables, the summary of a training.
 
 Text is printed literally: names in files are not markup, and their control characters, which could
-control a terminal, are replaced.
+steer a terminal, are escaped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from zerochain.errors import counted
+from zerochain.errors import counted, printable
 from zerochain.training.outcome import ending
 
 _PIPE_WIDTH = 160
@@ -30,13 +30,13 @@ def console() -> Console:
 def print_facts(what: str, facts: Mapping[str, str]) -> None:
     """Print a heading, then one fact per line, without empty ones."""
     out = console()
-    out.print(plain(what), style="bold")
+    out.print(printable(what), style="bold")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value:
-            table.add_row(plain(name), plain(value))
+            table.add_row(printable(name), printable(value))
     if table.row_count:
         out.print(table)
 
@@ -51,9 +51,9 @@ def print_table(
     out = console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="italic")
     for name in header:
-        table.add_column(plain(name), overflow="fold")
+        table.add_column(printable(name), overflow="fold")
     for row in rows[:most]:
-        table.add_row(*(plain(cell) for cell in row))
+        table.add_row(*(printable(cell) for cell in row))
     out.print(table)
     if most is not None and len(rows) > most:
         out.print(f"  … and {counted(len(rows) - most, 'more row')}")
@@ -89,8 +89,3 @@ def equal_error_rate_text(held: str, verification: Mapping[str, Any] | None) -> 
 def left_out_text(excluded: Mapping[str, int]) -> str:
     """How much was left out, and why; empty where nothing was."""
     return ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
-
-
-def plain(text: str) -> str:
-    """The text with control characters replaced, so that no file can control the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

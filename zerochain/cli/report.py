@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zerochain.cli.common import FILE, FOLDER, Command, out_option
+from zerochain.errors import printable
 from zerochain.report.drawings import RATES, Rate
 from zerochain.report.page import write_report
 from zerochain.report.run import run_files
@@ -86,5 +87,5 @@ def report(
         n_examples=examples,
     )
     for path, why in files.passed_over:
-        click.echo(f"not used: {path}: {why}", err=True)
+        click.echo(f"not used: {printable(f'{path}: {why}')}", err=True)
     click.echo(f"{page}: {page.stat().st_size / 1e6:.1f} MB")

@@ -25,6 +25,7 @@ import yaml
 from zerochain.cli.checks import answer
 from zerochain.cli.common import Command, is_unicode, out_option
 from zerochain.cli.profiles import cores_options, profile_options
+from zerochain.cli.run_times import estimate
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained, scratch
 from zerochain.formats.text_files import parse_yaml, read_yaml
@@ -97,7 +98,8 @@ PLANS = {"-n", "-np", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegr
     "--check",
     "only_check",
     is_flag=True,
-    help="Only check the settings, which every run does first, and list the steps; write nothing.",
+    help="Only check the settings, which every run does first, list the steps, and estimate their "
+    "time by earlier runs; write nothing.",
 )
 def run(
     pipeline: str,
@@ -135,6 +137,8 @@ def run(
         click.echo(
             f"{pipeline}: the settings are fine; {n_steps} to run" + f": {what}" * bool(what)
         )
+        for line in estimate(steps, out):
+            click.echo(line)
         return
     page = out / "report" / "index.html"
     click.echo(f"Done: {page.absolute() if page.exists() else out.absolute()}")

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from zerochain.cli.common import FILE, Command, as_options
-from zerochain.cli.printing import console, plain
-from zerochain.errors import InputError
+from zerochain.cli.printing import console
+from zerochain.errors import InputError, printable
 from zerochain.formats.basis import ENOUGH, interval_of, meanings, no_interval, shortfall
 from zerochain.formats.scores import Score, append_scores, read_scores
 from zerochain.metrics.names import ABX_ACROSS, BITRATE
@@ -42,10 +42,8 @@ def save_scores(scored: Scored, out: Path, beside: str | None = None) -> None:
     published = text_beside(out, beside, scored.scores)
     append_scores(out, scored.scores)
     click.echo(captured.get(), nl=False)
-    for line in _basis(scored):
-        click.echo(line)
-    for note in scored.notes:
-        click.echo(note)
+    for line in [*_basis(scored), *scored.notes]:
+        click.echo(printable(line, lines=True))
     click.echo(f"appended to {out}")
     click.echo(published, nl=False)
 
@@ -70,7 +68,7 @@ def _basis(scored: Scored) -> list[str]:
 
 def _table(scores: list[Score]) -> Table:
     protocols = "; ".join(dict.fromkeys(one.protocol for one in scores))
-    table = Table(title=plain(f"{scores[0].system} ({protocols})"), title_justify="left")
+    table = Table(title=printable(f"{scores[0].system} ({protocols})"), title_justify="left")
     with_chance = any("chance" in one.options for one in scores)
     for column in ("metric", "value", "95 % interval", "n", *["chance"] * with_chance):
         table.add_column(column, no_wrap=column != "n")  # the column that is narrowed first

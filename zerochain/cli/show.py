@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,8 @@ import click
 
 from zerochain import audio
 from zerochain.cli.common import PATH, Command
-from zerochain.cli.printing import equal_error_rate_text, plain, print_facts, print_table
-from zerochain.errors import InputError, counted, listed
+from zerochain.cli.printing import equal_error_rate_text, print_facts, print_table
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.formats import phones
 from zerochain.formats.bundle import SAMPLE, Bundle
 from zerochain.formats.corpus import MARKER, Corpus
@@ -27,11 +28,14 @@ from zerochain.formats.identity import short
 from zerochain.formats.kinds import FOLDER_MARKERS, find, kind_of
 from zerochain.formats.text_files import read_text, read_yaml
 from zerochain.inversion.methods import METHODS
+from zerochain.report.nearby import made_from
 from zerochain.training.outcome import ending
 
 CONFIG, PAGE = "config.yaml", "index.html"
 """Files of a run and of a report."""
 _MOST = 100
+_ID = re.compile("[0-9a-f]{12}")
+"""How `identity.short` writes an id."""
 
 
 @click.command(
@@ -148,9 +152,23 @@ def print_file(path: Path) -> None:
     if isinstance(content, Bundle):
         facts = {**model_facts(content, place), **description.facts}
         description = replace(description, facts=facts)
-    print_description(description)
+    print_description(replace(description, facts=_with_paths(description.facts, place)))
     if isinstance(content, Corpus):
         _print_more(content, place)
+
+
+def _with_paths(facts: Mapping[str, str], place: Path) -> dict[str, str]:
+    """The facts, with paths before the ids of what the file was made from, where it lies near."""
+    sources = {name: text for name, text in facts.items() if name != "id" and _ID.fullmatch(text)}
+    paths = made_from(place, set(sources.values()))
+    known = {name: f"{shown(paths[i])} ({i})" for name, i in sources.items() if i in paths}
+    return {**facts, **known}
+
+
+def shown(path: Path) -> str:
+    """A path as a user in the current folder would write it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def print_description(description: Description) -> None:
@@ -174,7 +192,7 @@ def _print_more(corpus: Corpus, folder: Path) -> None:
             remedy="import the recordings again, or take the record out",
         ) from error
     for line in lines:
-        click.echo(f"noticed by the import: {plain(line)}")
+        click.echo(f"noticed by the import: {printable(line, lines=True)}")
     path = folder / phones.PHONES_FILE
     if path.is_file():
         print_description(phones.FILE_KIND.describe(phones.FILE_KIND.read(path)))

@@ -22,8 +22,8 @@ import joblib
 import zerochain
 from zerochain import audio
 from zerochain.corpora.measuring import Job, Measured, measure_file
-from zerochain.corpora.sounds import Bad, check_path, conversion, printable
-from zerochain.errors import InputError, counted, listed
+from zerochain.corpora.sounds import Bad, check_path, conversion
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
 from zerochain.formats.identity import composed

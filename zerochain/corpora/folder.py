@@ -26,12 +26,11 @@ from zerochain.corpora.sounds import (
     check_path,
     conversion,
     expand_channels,
-    printable,
     sound_files,
     suffix,
     suffixed,
 )
-from zerochain.errors import InputError, counted, listed
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments
 from zerochain.formats.corpus import Corpus, Utterance

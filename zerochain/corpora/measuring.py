@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from zerochain import audio
-from zerochain.corpora.sounds import Bad, printable
-from zerochain.errors import InputError
+from zerochain.corpora.sounds import Bad
+from zerochain.errors import InputError, printable
 from zerochain.formats.corpus import Utterance
 
 _SILENT = 1e-3

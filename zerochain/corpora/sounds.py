@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from zerochain import audio
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, listed, printable
 from zerochain.formats.corpus import Utterance
 
 
@@ -33,11 +33,6 @@ class Bad(NamedTuple):
     reason: str
     id: str = ""
     """Of the utterance that is lost; empty where the file belongs to no known utterance."""
-
-
-def printable(name: str) -> str:
-    r"""A file's name with escapes for what isn't text or moves the cursor: `caf\udce9.wav`."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def check_path(folder: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from zerochain.config import Config
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions, check_enough, sample_frames
 from zerochain.discovery.model import Frames, UnitModel, in_order, one_thread, squared_distances
+from zerochain.errors import counted
 from zerochain.formats.features import Features
 from zerochain.progress import track
 from zerochain.training.run import Running
@@ -110,7 +111,8 @@ class KMeansUnits(UnitModel):
     @property
     def summary(self) -> str:
         """How the fit went, in one line for people."""
-        return f"{self.n_frames} frames, {self.n_iterations} iterations, inertia {self.inertia:.4g}"
+        frames, iterations = (self.n_frames, "frame"), (self.n_iterations, "iteration")
+        return f"{counted(*frames)}, {counted(*iterations)}, inertia {self.inertia:.4g}"
 
     def _settings(self) -> Mapping[str, Any]:
         return {name: getattr(self, name) for name in _Settings.model_fields}

@@ -260,10 +260,10 @@ class MixtureUnits(UnitModel):
         """How the fit went, in one line for people."""
         o = self.outcome
         return (
-            f"{o.n_frames} frames, {o.n_iterations} iterations, log-likelihood "
-            f"{o.log_likelihood:.4g} nats per frame, {o.n_used} of {self.n_units} components used "
-            f"(weight > {USED_WEIGHT:g}), {o.n_owning} are the most probable of a frame"
-            + self._moved
+            f"{counted(o.n_frames, 'frame')}, {counted(o.n_iterations, 'iteration')}, "
+            f"log-likelihood {o.log_likelihood:.4g} nats per frame, "
+            f"{o.n_used} of {self.n_units} components used (weight > {USED_WEIGHT:g}), "
+            f"{o.n_owning} are the most probable of a frame" + self._moved
         )
 
     @property

@@ -289,6 +289,7 @@ def adapt(
     out: Path,
     *,
     features: Path | None = None,
+    split: str | None = None,
     pool_speakers: bool = False,
     device: str = "cpu",
     jobs: int | None = None,
@@ -298,7 +299,7 @@ def adapt(
 
     Args:
         model: a mixture that was fitted with `adapt`.
-        features, pool_speakers, notice: as for `encode`.
+        features, split, pool_speakers, notice: as for `encode`.
 
     Raises:
         InputError: the model adapts nothing.
@@ -306,7 +307,7 @@ def adapt(
     fitted = load_unit_model(model, device)
     fitted.pool_speakers = pool_speakers
     options = AdaptedOptions.of(fitted, model)
-    part = read_corpus(corpus)
+    part = read_corpus(corpus).select(split=split)
     check_replaceable(out, FEATURES_MARKER)
     needed = features or needed_options(fitted, model)
     with features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given:
@@ -320,6 +321,7 @@ def fuse_posteriors(
     out: Path,
     *,
     features: Path | None = None,
+    split: str | None = None,
     pool_speakers: bool = False,
     device: str = "cpu",
     jobs: int | None = None,
@@ -331,7 +333,7 @@ def fuse_posteriors(
     1. A KL divergence between such frames is the mean of the models' divergences.
 
     Args:
-        features, pool_speakers, notice: as for `encode`.
+        features, split, pool_speakers, notice: as for `encode`.
 
     Raises:
         InputError: a model has no posteriors, or their units are of different lengths.
@@ -348,7 +350,7 @@ def fuse_posteriors(
             cause="the models have different strides, or features of different steps",
             remedy="fuse models with the same stride",
         )
-    part = read_corpus(corpus)
+    part = read_corpus(corpus).select(split=split)
     check_replaceable(out, FEATURES_MARKER)
     with ExitStack() as stack:
         given: list[Features] = []

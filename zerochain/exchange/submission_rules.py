@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError, counted
+from zerochain.errors import InputError, counted, printable
 from zerochain.exchange.feature_files import scan_vectors
 from zerochain.formats.inside import is_inside
 from zerochain.formats.text_files import check_size
@@ -44,7 +44,7 @@ class Violation:
 
     def __str__(self) -> str:
         where = self.path if self.line is None else f"{self.path}:{self.line}"
-        return f"{where}: {self.found}"
+        return printable(f"{where}: {self.found}")
 
 
 Dims = dict[int, str]

@@ -7,6 +7,7 @@ one-hot. Layouts and rules are in `zerospeech`; submissions of others are import
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ import yaml
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange import zerospeech
 from zerochain.exchange.feature_files import vector_text
-from zerochain.formats.atomic import atomic_folder
+from zerochain.formats.atomic import atomic_file, atomic_folder
 from zerochain.formats.features import read_features
 from zerochain.formats.identity import ids_by_name
+from zerochain.formats.inside import files_inside
 from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.progress import track
 
@@ -182,6 +184,23 @@ def export_abxls(
             for name, one in track(files.items(), f"writing {subset}", len(files)):
                 array = np.array([line.split() for line in texts(one)], np.float64)
                 np.save(folder / subset / f"{name}.npy", array, allow_pickle=False)
+
+
+def zip_submission(submission: Path, archive: Path) -> None:
+    """Pack a submission's folder as a ZIP archive, its metadata at the top, atomically.
+
+    The same files make the same bytes: entries are sorted, and have no times.
+
+    Raises:
+        InputError: a link leads out of the folder, or the archive can't be written.
+    """
+    with atomic_file(archive) as temporary, zipfile.ZipFile(temporary, "w") as packed:
+        for path in sorted(files_inside(submission)):
+            entry = zipfile.ZipInfo(path.relative_to(submission).as_posix())
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16  # a regular file that everybody may read
+            with path.open("rb") as content, packed.open(entry, "w", force_zip64=True) as stream:
+                shutil.copyfileobj(content, stream)
 
 
 def _frame_shift_s(parts: Mapping[str, Part]) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -452,6 +452,21 @@ class Fit:
     """Of wall time, of all runs if it was interrupted."""
     device: str
     """In a few words for people: "CPU, 2 threads", "NVIDIA H100"."""
+
+
+def each_once(devices: Iterable[str]) -> list[str]:
+    """Devices without those of which another says more, sorted: "CPU, 2 threads, bf16".
+
+    Parts of a model can be computed on one device in several forms, and a configuration may name a
+    GPU "cuda" that `Fit` names in full.
+    """
+    known = {device for device in devices if device}
+    full = {device for device in known if device != "cuda" or all(map(_is_cpu, known - {device}))}
+    return sorted(d for d in full if not any(other.startswith(f"{d}, ") for other in full))
+
+
+def _is_cpu(device: str) -> bool:
+    return device.startswith("CPU")
 
 
 def timeless(report: Mapping[str, Any]) -> dict[str, Any]:

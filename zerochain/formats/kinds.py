@@ -35,7 +35,7 @@ _MOST_ROWS = 30
 
 def _describe_bundle(model: bundle.Bundle) -> Description:
     options = sorted(flat(model.config))
-    devices = {text for name, text in options if name.endswith("computed_on")} - {""}
+    devices = {text for name, text in options if name.endswith("computed_on")}
     tensors = [
         [name, " × ".join(map(str, tensor.shape)) or "1", str(tensor.dtype)]
         for name, tensor in sorted(model.tensors.items())
@@ -45,7 +45,7 @@ def _describe_bundle(model: bundle.Bundle) -> Description:
     return Description(
         f"model of kind {model.model!r}",
         {
-            "computed on": "; ".join(sorted(devices)),
+            "computed on": "; ".join(bundle.each_once(devices)),
             **{f"trained on {name}": short(one) for name, one in model.trained_on.items()},
             "id": short(model.id),
         },

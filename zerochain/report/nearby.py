@@ -1,4 +1,5 @@
-"""What lies near a run: its last page, and corpora that are outside its folder.
+"""What lies near a run or a file: a run's last page, corpora that are outside its folder, and what
+a file was made from.
 
 A page's report.json records its inputs. A new page in the same place finds the same corpora again,
 and has to show at least as much: one that lost the recordings would replace what nobody asked to
@@ -7,7 +8,7 @@ lose.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +16,14 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field
 
 from zerochain.errors import InputError
+from zerochain.formats.bundle import MARKER as BUNDLE_MARKER
+from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import MARKER as FEATURES_MARKER
+from zerochain.formats.features import read_features_header
 from zerochain.formats.headers import Header, read_header, write_json
+from zerochain.formats.identity import file_id
 from zerochain.formats.text_files import read_yaml
 
 KIND, MARKER, PAGE = "report", "report.json", "index.html"
@@ -26,6 +32,8 @@ PAGE_FOLDER = "report"
 _SETTINGS = "config.yaml"
 _LEVELS, _MOST = 2, 60
 """Folders above a run that are looked into, and the most corpora that are read there."""
+_DEEPEST = 5
+"""How many folders down from its run a file is looked for at most: units/<dataset>/<system>/."""
 
 
 class PageRecord(Header):
@@ -98,6 +106,78 @@ def corpora_near(
         if not wanted:
             break
     return found
+
+
+def made_from(path: Path, ids: Collection[str]) -> dict[str, Path]:
+    """Where what a file was made from lies: id, or the beginning of one → path.
+
+    Files record ids alone, so that they can be moved. Looked into are the pages of the run that
+    the file belongs to, its folder and those beside it, or three folders above a file of no run.
+    A path is only given for what has the id now.
+    """
+    wanted, found = set(ids), dict[str, Path]()
+    seen = {path.absolute()}
+    for place in _sources(path.absolute(), wanted):
+        if not wanted or len(seen) > _MOST:
+            break
+        if place in seen:
+            continue
+        seen.add(place)
+        identity = _id_of(place)
+        for one in [one for one in wanted if identity.startswith(one)]:
+            wanted.remove(one)
+            found[one] = place
+    return found
+
+
+def _sources(path: Path, wanted: Collection[str]) -> Iterator[Path]:
+    above = _above(path)
+    for folder in above:
+        for one in [*last_page(folder).inputs, *page_in(folder).inputs]:
+            if one.get("path") and one.get("id", "").startswith(tuple(wanted)):
+                yield folder / one["path"]
+    for folder in above:
+        levels = 3 if (folder / _SETTINGS).is_file() else 2  # in a run models/<dataset>/<system>
+        for pattern in ["/".join("*" * n) for n in range(1, levels + 1)]:
+            for marker in _IDS:
+                yield from (found.parent for found in _matching(folder, f"{pattern}/{marker}"))
+    for folder in above:
+        for pattern in ("*.parquet", "*/*.parquet"):
+            yield from _matching(folder, pattern)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """What fits a pattern; nothing where a folder vanishes meanwhile or can't be read."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
+def _above(path: Path) -> list[Path]:
+    """The folders above a file: to the one beside its run or, outside of any run, three."""
+    folders = [folder for folder in path.parents if folder.parent != folder]
+    runs = [i for i, one in enumerate(folders[:_DEEPEST]) if (one / _SETTINGS).is_file()]
+    return folders[: runs[0] + 2 if runs else _LEVELS + 1]
+
+
+_IDS: dict[str, Callable[[Path], str]] = {
+    BUNDLE_MARKER: bundle_id,
+    CORPUS_MARKER: lambda folder: file_id(folder / CORPUS_MARKER, folder / "utterances.parquet"),
+    FEATURES_MARKER: lambda folder: read_features_header(folder)[1],
+}
+"""Marker of a folder → its id, with as little reading as there can be."""
+
+
+def _id_of(path: Path) -> str:
+    """The id of what lies in a place; "" for what has none, or can't be read."""
+    try:
+        for marker, identified in _IDS.items():
+            if (path / marker).is_file():
+                return identified(path)
+        return file_id(path) if path.is_file() else ""
+    except (InputError, OSError):
+        return ""
 
 
 def _places(root: Path, page: Path | None) -> Iterator[Path]:

@@ -18,6 +18,7 @@ import zerochain
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.basis import ENOUGH
+from zerochain.formats.bundle import each_once
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
@@ -215,7 +216,7 @@ def _context(
         "problems": [*_lost_corpora(run), *problems, *more_problems],
         "version": zerochain.__version__,
         "versions": sorted({score.version for score in run.scores} - {zerochain.__version__}),
-        "devices": sorted(
+        "devices": each_once(
             {d for model in run.models.values() for d in _devices(model.config)}
             | {fit.device for fit in run.fits.values()}
         ),

@@ -154,7 +154,7 @@ def score_quality(
         part, _, _ = _aligned_part(others, whole, phones, map_split)
         learned = align_frames(part, phones, silences=silences, shift_ms=shift_ms)
         # Part of the protocol's name: scores of older files compare only if it stays as it is.
-        learned_on = f"split {map_split}" if map_split else f"{len(part.units)} utterances"
+        learned_on = f"split {map_split}" if map_split else counted(len(part.units), "utterance")
     mapping = many_to_one(learned)
     quality = unit_quality(aligned, seed=seed)
     if quality.completeness is None:

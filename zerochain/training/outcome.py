@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from zerochain.errors import counted
 from zerochain.training.device import described
 from zerochain.training.precision import Form
 
@@ -53,7 +54,7 @@ class Outcome:
         steps = ", ".join(map(str, self.extended_at))
         extended = f", extended at step {steps}" if steps else ""
         return (
-            f"{self.n_parameters:,} parameters, {self.steps} steps{extended} "
+            f"{self.n_parameters:,} parameters, {counted(self.steps, 'step')}{extended} "
             f"({ending(self.converged)}), "
             f"validation loss {self.best_valid_loss:.4f} at step {self.best_step}{where}"
         )
