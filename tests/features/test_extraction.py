@@ -71,7 +71,9 @@ def test_long_recordings_are_shared_among_processes(
     corpus = segments(tmp_path)
     monkeypatch.setattr("zerochain.features.extraction._FILE_S", 1.0)
     monkeypatch.setattr("zerochain.features.extraction._SHARD_S", 1.0)
-    assert [len(shard) for shard in _shards(corpus)] == [2] * 6
+    shards = _shards(corpus)
+    assert [len(shard) for shard in shards] == [2] * 6
+    assert [i for shard in shards for i in shard] == list(range(len(corpus.utterances)))
 
 
 def test_features_are_of_the_recordings(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:

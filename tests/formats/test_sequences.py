@@ -4,16 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.formats.arrays import LIST, Sequences
+from zerochain.formats.arrays import LIST, Appended, Sequences
 
 numbers = st.dictionaries(st.text(), st.lists(st.integers(-(2**31), 2**31 - 1)), min_size=1)
 
 
-@given(numbers, st.randoms(use_true_random=False), st.booleans())
-def test_they_are_the_mapping_that_they_were_made_of(made, random, from_column):
+@given(
+    numbers, st.randoms(use_true_random=False), st.sampled_from(["dict", "column", "one by one"])
+)
+def test_they_are_the_mapping_that_they_were_made_of(made, random, source):
     arrays = {name: np.array(line, np.int32) for name, line in made.items()}
     one = Sequences.of(arrays)
-    if from_column:  # a slice, in two chunks
+    if source == "one by one":
+        appended = Appended()
+        for name, array in arrays.items():
+            appended.add(name, array)
+        one = appended.sequences
+    if source == "column":  # a slice, in two chunks
         column = pa.chunked_array([pa.array([[7], *made.values()], LIST)]).slice(1)
         half = len(made) // 2
         parts = pa.chunked_array([*column.slice(0, half).chunks, *column.slice(half).chunks])

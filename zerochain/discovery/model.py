@@ -34,6 +34,7 @@ from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.segmentation import Segmentation, Segments, segment
 from zerochain.errors import InputError
 from zerochain.features.normalisation import NormalisationKind
+from zerochain.formats.arrays import Appended
 from zerochain.formats.bundle import Bundle, pack, packed_id, write_bundle
 from zerochain.formats.features import Features
 from zerochain.formats.units import UnitFile
@@ -141,21 +142,22 @@ class UnitModel(ABC):
             InputError: the model is not fitted, or the features are not of its kind.
         """
         segmentation = self.segmentation if segmentation is None else segmentation
-        units: dict[str, NDArray[np.int32]] = {}
-        durations: dict[str, NDArray[np.int32]] = {}
+        units, durations = Appended(), Appended()
         for name, costs in self.costs(features):
             if segmentation.makes_segments:
-                units[name], durations[name] = self._segments(costs, segmentation)
+                segments, lasting = self._segments(costs, segmentation)
+                units.add(name, segments)
+                durations.add(name, lasting)
             else:
-                units[name] = costs.argmin(axis=1).astype(np.int32)
+                units.add(name, costs.argmin(axis=1).astype(np.int32))
         return UnitFile(
-            units=units,
+            units=units.sequences,
             n_units=self.n_units,
             step_ms=self.step_ms,
             model_id=self.id,
             method=self._method(segmentation),
             speakers=dict(features.speakers),
-            durations=durations or None,
+            durations=durations.sequences if durations else None,
             corpus_id=features.corpus_id,
         )
 

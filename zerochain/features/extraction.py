@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
@@ -29,7 +29,7 @@ from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 from zerochain.features.ssl import SslExtractor, SslOptions
 from zerochain.features.tone import ToneExtractor, ToneOptions
 from zerochain.formats.atomic import scratch
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.features import Features, read_features, write_features
 from zerochain.machine import cores
 from zerochain.progress import track
@@ -67,13 +67,15 @@ def extract(
         InputError: a recording can't be read or has changed since the import, or the disk is
             full; `out` is left as it was.
     """
-    shards = _shards(corpus)
+    shards, root = _shards(corpus), corpus.home / corpus.audio_root
     jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
+    # Paths and times of one shard after the other: those of a large corpus take more than its ids.
+    parts = (_segments(corpus.utterances[s.start : s.stop], root) for s in shards)
     if device == "cpu" and not isinstance(options, SslOptions):
         parallel = Parallel(n_jobs=jobs, return_as="generator")
-        results = parallel(delayed(_extract_shard)(shard, options) for shard in shards)
+        results = parallel(delayed(_extract_shard)(part, options) for part in parts)
     else:
-        results = map(_extractor(options, device), _read_ahead(shards, jobs))
+        results = map(_extractor(options, device), _read_ahead(parts, jobs))
     writer = write_features(
         out,
         extractor=options.kind,
@@ -166,17 +168,21 @@ def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Optio
             )
 
 
-def _shards(corpus: Corpus) -> list[list[Segment]]:
-    shards: list[list[Segment]] = []
+def _shards(corpus: Corpus) -> list[range]:
+    """The utterances of each shard, by their places in the corpus."""
+    begins: list[int] = []
     seconds, recording = math.inf, None
-    for u in corpus.utterances:
-        path = corpus.audio_path(u)
-        if seconds >= (_FILE_S if path == recording else _SHARD_S):
-            shards.append([])
+    for place, u in enumerate(corpus.utterances):
+        if seconds >= (_FILE_S if u.audio == recording else _SHARD_S):
+            begins.append(place)
             seconds = 0.0
-        shards[-1].append((path, u.part, u.duration))
-        seconds, recording = seconds + u.duration, path
-    return shards
+        seconds, recording = seconds + u.duration, u.audio
+    ends = [*begins[1:], len(corpus.utterances)]
+    return [range(*places) for places in zip(begins, ends, strict=True)]
+
+
+def _segments(utterances: Sequence[Utterance], root: Path) -> list[Segment]:
+    return [(root / u.audio, u.part, u.duration) for u in utterances]
 
 
 def _extractor(
@@ -193,7 +199,7 @@ def _extractor(
             return SslExtractor(options, device)
 
 
-def _read_ahead(shards: Sequence[list[Segment]], n_threads: int) -> Iterator[list[audio.Waveform]]:
+def _read_ahead(shards: Iterable[list[Segment]], n_threads: int) -> Iterator[list[audio.Waveform]]:
     """Waves of each shard; threads read as many shards ahead as there are threads."""
     ahead: deque[Future[list[audio.Waveform]]] = deque()
     with ThreadPoolExecutor(n_threads) as pool:

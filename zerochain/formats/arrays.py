@@ -14,6 +14,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,3 +188,31 @@ class Sequences(Mapping[str, NDArray[np.int32]]):
         values = self.end_to_end()
         begins = np.cumsum(self.lengths) - self.lengths
         return np.minimum.reduceat(values, begins), np.maximum.reduceat(values, begins)
+
+
+class Appended:
+    """Collects utterances' integers as they are made, end to end.
+
+    An array for each utterance would stay between the large blocks that the next one is computed
+    in, and keep the allocator from giving those back.
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._values, self._lengths = array("i"), array("q")
+
+    def add(self, name: str, numbers: NDArray[np.int32]) -> None:
+        """Append the integers of one utterance (N,)."""
+        self._ids.append(name)
+        self._values.frombytes(np.asarray(numbers, np.int32).tobytes())
+        self._lengths.append(len(numbers))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def sequences(self) -> Sequences:
+        """The integers of all utterances; nothing can be added while it is in use."""
+        lengths = np.array(self._lengths, np.int64)
+        values = np.frombuffer(self._values, np.int32) if self._values else np.zeros(0, np.int32)
+        return Sequences(self._ids, values, np.cumsum(lengths) - lengths, lengths)

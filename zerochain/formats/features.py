@@ -185,11 +185,12 @@ class FeaturesWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._rows: list[dict[str, Any]] = []
+        self._ids: list[str] = []
+        self._speakers: list[str | None] = []
+        self._lengths: list[int] = []
         self._digest = hashlib.sha256()
         self._stream: BinaryIO = (folder / _FRAMES).open("wb")
         self._dim: int | None = None
-        self._n_frames = 0
         self._stream.write(_npy_header(0, 0))
 
     def add(self, name: str, frames: NDArray[np.float32], speaker: str | None = None) -> None:
@@ -200,22 +201,23 @@ class FeaturesWriter:
         data = frames.tobytes()
         self._stream.write(data)
         self._digest.update(data)
-        self._rows.append(
-            {"id": name, "speaker": speaker, "offset": self._n_frames, "n_frames": len(frames)}
-        )
-        self._n_frames += len(frames)
+        self._ids.append(name)
+        self._speakers.append(speaker)
+        self._lengths.append(len(frames))
 
     def close(
         self, extractor: str, options: Mapping[str, Any], step_ms: float, corpus: str
     ) -> None:
         """Write the index and the header; `corpus` is the corpus's id."""
-        if not self._rows:
+        if not self._ids:
             raise InputError("there are no features", remedy="give at least one utterance")
         self._stream.seek(0)
-        self._stream.write(_npy_header(self._n_frames, self._dim or 0))
+        lengths = np.array(self._lengths, np.int64)
+        self._stream.write(_npy_header(int(lengths.sum()), self._dim or 0))
         self._stream.close()
-        check_ids([row["id"] for row in self._rows], self._folder)
-        table = pa.Table.from_pylist(self._rows, schema=_SCHEMA)
+        check_ids(self._ids, self._folder)
+        columns = [self._ids, self._speakers, np.cumsum(lengths) - lengths, lengths]
+        table = pa.table(dict(zip(_SCHEMA.names, columns, strict=True)), schema=_SCHEMA)
         write_table(self._folder / _INDEX, KIND, table, {})
         header = {
             "extractor": extractor,
