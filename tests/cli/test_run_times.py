@@ -35,14 +35,17 @@ def test_the_folder_itself_goes_before_the_latest_run_beside_it(tmp_path: Path) 
     record(tmp_path / "old", "x", "extract", 1, 3600)
     os.utime(record(tmp_path / "old", "y", "discover", 2, 1), (1, 1))
     record(tmp_path / "new", "x", "extract", 1, 600)
-    lines = estimate({"discover": 2, "extract": 1, "report": 1}, out)
+    record(tmp_path / "other pipeline", "x", "report", 1, 60)
+    for run, setting in (("old", "corpus"), ("new", "corpus"), ("other pipeline", "source")):
+        (tmp_path / run / "config.yaml").write_text(f"{setting}: x\n")
+    lines = estimate({"discover": 2, "extract": 1, "report": 1}, out, {"corpus"})
     assert lines[0].startswith("time: about 14 min for 3 steps")  # 2 × 120 s and 600 s
     assert "took in mine, new;" in lines[0]
     assert lines[1:] == ["time: not known of report, which no run there has taken yet"]
 
 
 def test_nothing_is_claimed_without_an_earlier_run(tmp_path: Path) -> None:
-    assert estimate({}, tmp_path / "r") == []
-    (line,) = estimate({"discover": 1}, tmp_path / "r")
+    assert estimate({}, tmp_path / "r", {"corpus"}) == []
+    (line,) = estimate({"discover": 1}, tmp_path / "r", {"corpus"})
     assert line.startswith("time: not known")
-    assert len(estimate({"discover": 1}, tmp_path / "nowhere" / "r")) == 1
+    assert len(estimate({"discover": 1}, tmp_path / "nowhere" / "r", {"corpus"})) == 1

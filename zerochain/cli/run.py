@@ -137,7 +137,8 @@ def run(
         click.echo(
             f"{pipeline}: the settings are fine; {n_steps} to run" + f": {what}" * bool(what)
         )
-        for line in estimate(steps, out):
+        known = read_yaml(find_recipe(pipeline) / SETTINGS) or {}
+        for line in estimate(steps, out, set(known)):
             click.echo(line)
         return
     page = out / "report" / "index.html"
@@ -234,7 +235,7 @@ def run_pipeline(
             cause="the first error above names the step and the reason",
             remedy="fix it and give the same command again: finished steps are kept",
         )
-    return _planned(plan)
+    return _planned(plan, recipe.name)
 
 
 def _snakemake(
@@ -265,10 +266,10 @@ def _snakemake(
         return code, printed.read(), error
 
 
-def _planned(plan: str) -> dict[str, int]:
-    """The rules of Snakemake's plan, and how often each runs."""
+def _planned(plan: str, pipeline: str) -> dict[str, int]:
+    """The rules of Snakemake's plan, and how often each runs; without the one for the page."""
     lines = re.findall(r"^(\w+) +(\d+)$", plan, flags=re.MULTILINE)
-    gathering = {"all", "total"}
+    gathering = {"all", "total", pipeline}
     return {name: int(n) for name, n in lines if name not in gathering}
 
 

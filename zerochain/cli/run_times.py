@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
-from zerochain.errors import counted, listed
+from zerochain.errors import InputError, counted, listed
+from zerochain.formats.text_files import read_yaml
 from zerochain.training.log import duration
 
 _RECORDS = Path(".snakemake", "metadata")
@@ -41,7 +42,7 @@ def seconds_of(run: Path) -> dict[str, list[float]]:
     return by_rule
 
 
-def estimate(steps: Mapping[str, int], out: Path) -> list[str]:
+def estimate(steps: Mapping[str, int], out: Path, settings: Collection[str]) -> list[str]:
     """How long steps will take, in lines for people.
 
     A step takes the median of what it took in the folder `out` or else in the latest run beside it
@@ -49,12 +50,14 @@ def estimate(steps: Mapping[str, int], out: Path) -> list[str]:
 
     Args:
         steps: rule → how often it runs.
+        settings: the names of the pipeline's settings; other pipelines have other ones, and other
+            steps of the same names.
     """
     if not steps:
         return []
     known: dict[str, float] = {}
     used: list[str] = []
-    for run in _runs(out.absolute()):
+    for run in _runs(out.absolute(), settings):
         fresh = {
             rule: median(took)
             for rule, took in seconds_of(run).items()
@@ -65,7 +68,10 @@ def estimate(steps: Mapping[str, int], out: Path) -> list[str]:
             used.append(run.name)
     unknown = [rule for rule in steps if rule not in known]
     if not known:
-        return [f"time: not known, as no run in {out.absolute().parent} has taken these steps yet"]
+        return [
+            "time: not known, as no run of this pipeline has taken these steps yet in "
+            f"{out.absolute().parent}"
+        ]
     total = sum(known[rule] * n for rule, n in steps.items() if rule in known)
     n_known = sum(n for rule, n in steps.items() if rule in known)
     lines = [
@@ -78,14 +84,26 @@ def estimate(steps: Mapping[str, int], out: Path) -> list[str]:
     return lines
 
 
-def _runs(out: Path) -> Iterator[Path]:
+def _runs(out: Path, settings: Collection[str]) -> Iterator[Path]:
     """The folder itself, then the runs beside it, the latest first."""
     if (out / _RECORDS).is_dir():
         yield out
     if not out.parent.is_dir():
         return
     beside = [path for path in out.parent.iterdir() if (path / _RECORDS).is_dir() and path != out]
-    yield from sorted(beside, key=_made, reverse=True)[:_MOST]
+    for run in sorted(beside, key=_made, reverse=True)[:_MOST]:
+        if _settings(run) == set(settings):
+            yield run
+
+
+def _settings(run: Path) -> set[str]:
+    """The names of a run's settings; none where they can't be read."""
+    path = run / "config.yaml"
+    try:
+        values = read_yaml(path) if path.is_file() else None
+    except InputError:
+        return set()
+    return set(values) if isinstance(values, dict) else set()
 
 
 def _made(run: Path) -> float:
