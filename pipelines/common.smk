@@ -85,7 +85,7 @@ def check(name, *arguments):
 def needs(*, memory_gb, hours, device=None):
     """The resources of a rule, which a cluster's scheduler reserves for each of its jobs.
 
-    They leave room for some tens of hours of speech. Where Snakemake tries a job again
+    They are estimates for tens of hours of speech. Where Snakemake tries a job again
     (--retries), it gets that much more each time, and a training continues.
 
     Args:

@@ -75,7 +75,7 @@ munged --foreground --force --key-file="$settings/munge.key" --socket="$settings
     --seed-file="$settings/munged.seed" 2>"$settings/munged.err" &
 daemons+=($!)
 until [ -S "$settings/munge.socket" ]; do alive; done
-slurmctld -D 2>"$settings/slurmctld.err" &
+slurmctld -D -c 2>"$settings/slurmctld.err" &
 daemons+=($!)
 slurmd -D -N "$host" 2>"$settings/slurmd.err" &
 daemons+=($!)

@@ -129,7 +129,7 @@ def test_a_plan_shows_what_jobs_ask_for(
     (tmp_path / "mine" / "config.yaml").write_text("jobs: 3\n")
     corpus = make_corpus(6)
     given = {"corpus": corpus.folder, "abx": "false", "voice": corpus.speakers[0], "device": "cuda"}
-    plan = ("--profile", "mine", *settings(given), "--", "--dry-run", "--quiet", "host")
+    plan = ("--profile", "mine", *settings(given), "--", "--dry-run")
     run("run", "chain", "--out", "r", *plan)
     jobs = re.findall(
         r"^rule (\w+):\n(?:    .*\n)*?(?:    threads: (\d+)\n)?    resources: (.*)",

@@ -35,14 +35,14 @@ def cores_options(
         options: other options of Snakemake.
         submits: whether steps are run, rather than planned alone.
     """
-    if cores is None and not _elsewhere(profiles, options):
+    if cores is None and not elsewhere(profiles, options):
         cores = all_cores()
     if cores is None and not submits:
         cores = _NO_LIMIT  # where none are given, Snakemake plans with a single one
     return [] if cores is None else ["--cores", str(cores)]
 
 
-def _elsewhere(profiles: Sequence[str], options: Sequence[str]) -> bool:
+def elsewhere(profiles: Sequence[str], options: Sequence[str]) -> bool:
     """Whether a profile or an executor says where jobs run."""
     if profiles:
         return True

@@ -24,7 +24,7 @@ import yaml
 
 from zerochain.cli.checks import answer
 from zerochain.cli.common import Command, is_unicode, out_option
-from zerochain.cli.profiles import cores_options, profile_options
+from zerochain.cli.profiles import cores_options, elsewhere, profile_options
 from zerochain.cli.run_times import estimate
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_file, explained, scratch
@@ -210,7 +210,9 @@ def run_pipeline(
         there = out if lock is not None else planning
         command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--configfile", str(frozen), "--directory", str(there), "--nolock"]
-        command += ["--quiet", "rules", "host", "--rerun-incomplete", *where, *extra]
+        # Quiet about rules, Snakemake hides why a job failed; steps on this machine say it here.
+        quiet = ["host"] if elsewhere(profiles, extra) else ["rules", "host"]
+        command += ["--quiet", *quiet, "--rerun-incomplete", *where, *extra]
         if only_check:
             command.append("--dry-run")
         if restarted:
