@@ -2,7 +2,7 @@
 # torch 2.13.0 on a CPU: the gradient of a GRU over a packed sequence (pack_padded_sequence) writes
 # a number of values that grows with the square of the length. Autograd takes the gradient of each
 # step's slice as a tensor of zeros as long as the whole input. The same GRU over the padded batch
-# writes a number that grows with the length. With utterances of some seconds, at 50 steps a second,
+# writes a number that grows with the length. With utterances of some seconds, at 50 steps per second,
 # packing, which is meant to save work on padding, costs more than the padding.
 #
 # Counted, not timed: values filled with zeros in the backward pass, by torch's profiler.
