@@ -105,9 +105,9 @@ def test_errors_of_steps_name_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert train.in_options(error).found == "--voice ana and --width 3"
     monkeypatch.setenv(SETTINGS, "voice=voice split=train_split")
     monkeypatch.setenv(OPTIONS, "inverters.mine")
-    told = train.in_options(error)
-    assert told.found == "--set voice=ana and --width 3"
-    assert told.remedy == (
+    renamed = train.in_options(error)
+    assert renamed.found == "--set voice=ana and --width 3"
+    assert renamed.remedy == (
         "choose with --set voice=…, not --set 'train_split=a b'; the options of this step are in "
         "--set inverters.mine='…'"
     )

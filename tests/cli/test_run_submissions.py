@@ -91,10 +91,10 @@ def test_parts_that_the_run_calls_otherwise(corpus: Corpus, tmp_path: Path) -> N
     assert "no unit files are of dataset 'km'" in export("--part", "english=km", code=1)
     assert "were spoken in no folder" in export(*trained, "--wavs", "spoken", code=1)
 
-    told = export(*trained, "--one-hot", "--challenge", "2021")
-    assert "dev-clean: 3 utterances of units/km16.parquet, one-hot\n" in told
-    assert "not complete yet" in told  # three subsets are missing
-    assert "whether utterances are missing, since its corpus was not found" in told
-    assert "not checked: the lexical, syntactic and semantic parts" in told
+    printed = export(*trained, "--one-hot", "--challenge", "2021")
+    assert "dev-clean: 3 utterances of units/km16.parquet, one-hot\n" in printed
+    assert "not complete yet" in printed  # three subsets are missing
+    assert "whether utterances are missing, since its corpus was not found" in printed
+    assert "not checked: the lexical, syntactic and semantic parts" in printed
     vectors = np.loadtxt(subset_folder(tmp_path / "s", "dev-clean") / "u1.txt")
     assert (vectors.sum(axis=1) == 1).all()

@@ -128,11 +128,11 @@ class Command(click.Command):
             text and as_options(text, options, settings)
             for text in (error.found, error.cause, error.remedy)
         )
-        told = InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
+        renamed = InputError(str(found), path=error.path, cause=rest[0], remedy=rest[1])
         if setting := os.environ.get(OPTIONS):
             also = f"the options of this step are in --set {setting}='…'"
-            told.remedy = f"{told.remedy}; {also}" if told.remedy else also
-        return told
+            renamed.remedy = f"{renamed.remedy}; {also}" if renamed.remedy else also
+        return renamed
 
 
 def _exported(variable: str) -> list[str]:

@@ -56,7 +56,7 @@ def export(units: Path, corpus: Path, language: str, ids: str, out: Path) -> Non
 
     One language at a time; files of other languages in the folder stay. Every utterance of the
     splits needs units. DiscoPhon takes 256 units many-to-one, or the number of phonemes and one
-    one-to-one, and a unit every 20 ms unless it is told otherwise.
+    one-to-one, and by default a unit every 20 ms.
     """
     unit_file, whole = read_units(units), read_corpus(corpus)
     check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")

@@ -28,7 +28,7 @@ _WHOLE = 10_000  # characters: a line of help is not cut
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """What is imported meanwhile is kept until the process ends, and Python is told so.
+    """What is imported meanwhile stays until the process ends; the garbage collector skips it.
 
     Classes and functions by the ten thousand make the garbage collector look through all of them
     again and again while they are created, and once more when the process ends, and none of them

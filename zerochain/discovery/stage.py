@@ -218,7 +218,7 @@ def encode(
         segmentation: what is to differ from the model's; a bit rate is that of this speech.
         split: encode this split alone.
         pool_speakers: as the attribute of `UnitModel`.
-        notice: is told on how much speech unknown speakers were measured.
+        notice: called with the speech on which unknown speakers were measured, in words.
     """
     fitted = load_unit_model(model, device)
     fitted.pool_speakers = pool_speakers

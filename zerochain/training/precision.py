@@ -54,8 +54,10 @@ class Form(StrEnum):
 
 
 MARGIN = 1.25
-"""A form has to be faster than float32 by this factor. Where it pays it does so by 1.5 to 4, and
-minima of interleaved repeats vary by a twentieth: the choice doesn't change from run to run."""
+"""A form has to be faster than float32 by this factor. Where it pays it does so by 1.5 to 4; on a
+quiet machine, minima of interleaved repeats vary by a twentieth. On a busy one, or near this
+margin, the choice may differ from run to run: a checkpoint keeps it, and `precision="no"` or
+"bf16" leaves no choice."""
 _FEWEST_WEIGHTS = 256 * 256  # of its largest layer; below that, calls cost more than sums
 _PROBE_FLOP = 2e8  # of one layer forwards and backwards: some milliseconds
 _REPEATS = 4
