@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from commands import leftovers, run
 from edits import took
 from zerochain.cli import main
-from zerochain.discovery.self_training import FrameTask
+from zerochain.discovery.classifier import FrameTask
 from zerochain.formats.bundle import bundle_id, read_bundle, read_fit
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.training_log import read_training_log

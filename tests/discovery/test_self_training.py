@@ -11,17 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zerochain.discovery import self_training
+from zerochain.discovery import classifier, self_training
+from zerochain.discovery.classifier import NO_LABEL, FrameClassifier, FrameTask, class_means
 from zerochain.discovery.front_end import FrontEnd, FrontEndOptions
 from zerochain.discovery.neural import prepared
 from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.self_training import (
-    NO_LABEL,
-    FrameClassifier,
-    FrameTask,
     SelfTrainedUnits,
     SelfTrainingConfig,
-    class_means,
     first_teacher,
     labels_of,
 )
@@ -361,9 +358,9 @@ def test_unknown_speakers_are_augmented_as_loudly_as_known_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
-    original = self_training.augmentation_of
+    original = classifier.augmentation_of
     monkeypatch.setattr(
-        self_training, "augmentation_of", lambda *a: made.append(original(*a)) or made[-1]
+        classifier, "augmentation_of", lambda *a: made.append(original(*a)) or made[-1]
     )
     first = []  # of each fit: that of training; the later one is of other voices
     for speaker in ("ana", None):

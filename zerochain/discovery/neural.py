@@ -14,7 +14,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ from zerochain.errors import InputError, counted
 from zerochain.formats.bundle import within
 from zerochain.formats.features import Features
 from zerochain.formats.weights import weights_of, with_weights
-from zerochain.modules.encoder import mask_of
+from zerochain.modules.convnext import ConvNextEncoder
+from zerochain.modules.encoder import Encoder, EncoderConfig, Tail, mask_of
 from zerochain.modules.vqvae import CollapseWarning, Quantizer
 from zerochain.training.crops import Crops, bounds_of, like_lengths, padded
 from zerochain.training.outcome import Outcome
@@ -93,6 +94,47 @@ class Speech:
     def dim(self) -> int:
         """Dimensions of a prepared frame."""
         return int(self.train.arrays["x"].shape[1])
+
+
+class EncoderFields(Protocol):
+    """The fields of a config that say what its encoder is built from."""
+
+    @property
+    def encoder(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def n_blocks(self) -> int: ...
+    @property
+    def kernel(self) -> int: ...
+    @property
+    def tail(self) -> Tail: ...
+    @property
+    def instance_norm(self) -> bool: ...
+
+
+def encoder_of(config: EncoderFields, n_in: int, dim: int, stride: int) -> nn.Module:
+    """A ConvNeXt or residual convolutions: features of `n_in` dimensions → latents of `dim`."""
+    if config.encoder == "convnext":
+        return ConvNextEncoder(
+            n_in,
+            dim,
+            width=config.width,
+            n_blocks=config.n_blocks,
+            kernel=config.kernel,
+            stride=stride,
+        )
+    return Encoder(
+        EncoderConfig(
+            n_in=n_in,
+            width=config.width,
+            n_blocks=config.n_blocks,
+            dim=dim,
+            stride=stride,
+            tail=config.tail,
+            instance_norm=config.instance_norm,
+        )
+    )
 
 
 class NeuralUnits(UnitModel):

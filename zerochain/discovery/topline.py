@@ -18,14 +18,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from zerochain.config import Config
+from zerochain.discovery.classifier import NO_LABEL, ClassifierConfig, ClassifierUnits, Run
 from zerochain.discovery.front_end import FrontEndOptions
 from zerochain.discovery.neural import Speech
-from zerochain.discovery.self_training import (
-    NO_LABEL,
-    ClassifierUnits,
-    Run,
-    SelfTrainingConfig,
-)
 from zerochain.errors import InputError, counted, listed
 from zerochain.features.augmentation import AugmentationOptions
 from zerochain.formats.features import Features
@@ -68,9 +63,9 @@ class ToplineConfig(Config):
         return self
 
     @property
-    def classifier(self) -> SelfTrainingConfig:
-        """The same network in the terms of self-training."""
-        return SelfTrainingConfig(encoder="convnext", units="classes", **self.model_dump())
+    def classifier(self) -> ClassifierConfig:
+        """The same in the terms of all frame classifiers."""
+        return ClassifierConfig(encoder="convnext", **self.model_dump())
 
 
 RECIPE = Recipe(
@@ -127,7 +122,7 @@ class ToplineUnits(ClassifierUnits):
         self._gold = gold
 
     @property
-    def classifier(self) -> SelfTrainingConfig:
+    def classifier(self) -> ClassifierConfig:
         """The network."""
         return self.config.classifier
 

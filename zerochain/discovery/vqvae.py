@@ -27,12 +27,18 @@ from torch import Tensor, nn
 from zerochain.config import Config
 from zerochain.discovery.front_end import FrontEndOptions, augmentation_of
 from zerochain.discovery.mixtures import GMMUnits, MixtureConfig
-from zerochain.discovery.neural import CollapseWatch, NeuralUnits, Speech, start_codebook
+from zerochain.discovery.neural import (
+    CollapseWatch,
+    NeuralUnits,
+    Speech,
+    encoder_of,
+    start_codebook,
+)
 from zerochain.discovery.teacher import COMPONENTS, SHARES, soft_cross_entropy, soft_targets
 from zerochain.errors import counted
 from zerochain.features.augmentation import WARPED, Augmentation, AugmentationOptions
-from zerochain.modules.convnext import ConvNextDecoder, ConvNextEncoder
-from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, Tail, check_tail, mask_of
+from zerochain.modules.convnext import ConvNextDecoder
+from zerochain.modules.encoder import Decoder, Tail, check_tail, mask_of
 from zerochain.modules.vqvae import (
     ConditionalVqvae,
     PublishedDecoder,
@@ -159,26 +165,7 @@ class VQVAEConfig(Config):
         """An encoder of features of `n_in` dimensions."""
         if self.encoder == "published":
             return PublishedEncoder(n_in, self.codebook_dim, stride, self.width)
-        if self.encoder == "convnext":
-            return ConvNextEncoder(
-                n_in,
-                self.codebook_dim,
-                width=self.width,
-                n_blocks=self.n_blocks,
-                kernel=self.kernel,
-                stride=stride,
-            )
-        return Encoder(
-            EncoderConfig(
-                n_in=n_in,
-                width=self.width,
-                n_blocks=self.n_blocks,
-                dim=self.codebook_dim,
-                stride=stride,
-                tail=self.tail,
-                instance_norm=self.instance_norm,
-            )
-        )
+        return encoder_of(self, n_in, self.codebook_dim, stride)
 
     def network_of(
         self,
