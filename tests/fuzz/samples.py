@@ -423,6 +423,23 @@ item []:
             xmax = 1
             text = "é"
 """
+_EAF = """<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT AUTHOR="" DATE="2020-01-01T00:00:00+01:00" FORMAT="3.0" VERSION="3.0">
+<HEADER><MEDIA_DESCRIPTOR MEDIA_URL="file:///a.wav" MIME_TYPE="audio/x-wav"/></HEADER>
+<TIME_ORDER><TIME_SLOT TIME_SLOT_ID="ts1" TIME_VALUE="0"/><TIME_SLOT TIME_SLOT_ID="ts2"/>
+<TIME_SLOT TIME_SLOT_ID="ts3" TIME_VALUE="900"/></TIME_ORDER>
+<TIER LINGUISTIC_TYPE_REF="u" PARTICIPANT="ana" TIER_ID="t">
+<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a1" TIME_SLOT_REF1="ts1" TIME_SLOT_REF2="ts2">
+<ANNOTATION_VALUE>héllo</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>
+<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a2" TIME_SLOT_REF1="ts2" TIME_SLOT_REF2="ts3">
+<ANNOTATION_VALUE/></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+<TIER LINGUISTIC_TYPE_REF="w" PARENT_REF="t" TIER_ID="w">
+<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a3" ANNOTATION_REF="a1">
+<ANNOTATION_VALUE>&lt;x</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>
+<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="u" TIME_ALIGNABLE="true"/>
+<LINGUISTIC_TYPE CONSTRAINTS="Symbolic_Subdivision" LINGUISTIC_TYPE_ID="w"/>
+</ANNOTATION_DOCUMENT>
+"""
 _CTM = "a 1 0.0 0.5 a 0.9\na 1 0.5 0.25 ŋ 0.8\n"
 _PHN = "0 8000 h#\n8000 16000 ae\n"
 _FAIRSEQ = "u1|12 12 33\nu2|1\n"
@@ -435,6 +452,12 @@ _YAML = "n_units: 64\nstride: 2\nfeatures: mfcc\nseed: 3\nlist: &l [1, 2]\nmore:
 def _aligned(folder: Path, name: str, text: str) -> None:
     _recordings(folder)
     _text(folder, name, text)
+
+
+def _elan(folder: Path) -> Any:
+    from zerochain.exchange.elan import read_elan
+
+    return read_elan(folder / "a.eaf").tiers
 
 
 def _alignments(folder: Path, name: str) -> Any:
@@ -657,6 +680,7 @@ _FOREIGN = [
             (".phn", ".phn", _PHN),
         )
     ),
+    _reader("ELAN", partial(_text, name="a.eaf", text=_EAF), _elan, ".eaf"),
     *(
         _reader(
             f"units, {kind}",

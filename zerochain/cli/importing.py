@@ -41,7 +41,9 @@ def corpus_options(function: F) -> F:
         click.option("--language", default="", help="Its language, for the report."),
         click.option("--licence", default="", help="Its licence, for the report."),
         click.option("--source", default="", help="Where it comes from, for the report."),
-        click.option("--alignments", type=PATH, help="Gold phones: .phn, .TextGrid or .ctm files."),
+        click.option(
+            "--alignments", type=PATH, help="Gold phones: .phn, .TextGrid, .eaf or .ctm files."
+        ),
         click.option(
             "--channel",
             metavar="CHANNEL",
@@ -51,8 +53,9 @@ def corpus_options(function: F) -> F:
         ),
         click.option(
             "--tier",
-            help="The TextGrids' tier of phones: a name, a pattern such as '* - phones', or '#2' "
-            "for the second.  [default: phones, phone, … or a name that ends like these]",
+            help="The tier of phones in TextGrids and ELAN files: a name, a pattern such as "
+            "'* - phones', '#2' for the second, or in ELAN 'type:NAME' (linguistic type) or "
+            "'participant:NAME'.  [default: phones, phone, … or a name that ends like these]",
         ),
         click.option(
             "--alignment-times",
@@ -76,7 +79,9 @@ def corpus_options(function: F) -> F:
     cls=Command,
     example="zerochain import folder recordings/ --out corpora/mine --speaker-from folder:1\n"
     "zerochain import folder recordings/ --out corpora/mine --table utterances.tsv "
-    "--test-fraction 0.1",
+    "--test-fraction 0.1\n"
+    "zerochain import folder recordings/ --out corpora/mine --segments-from elan/ "
+    "--segment-tier type:utterance",
 )
 @click.argument("recordings", type=FOLDER)
 @corpus_options
@@ -86,6 +91,19 @@ def corpus_options(function: F) -> F:
     help="TSV or CSV with a column 'file' and any of id, speaker, start, end, channel, split and "
     "text.",
 )
+@click.option(
+    "--segments-from",
+    type=PATH,
+    help="ELAN files (.eaf) or TextGrids, a folder or one of them: each annotation is an utterance "
+    "with its text, and with its tier's participant as the speaker.",
+)
+@click.option(
+    "--segment-tier",
+    metavar="TIER",
+    help="Whose annotations: a name, a pattern, '#2', 'type:NAME' (linguistic type) or "
+    "'participant:NAME'.  [default: the tiers without a parent, if they are of one type]",
+)
+@click.option("--text-tier", metavar="TIER", help="The tier with their texts.  [default: the same]")
 @click.option(
     "--speaker-from",
     metavar="PATTERN",

@@ -133,6 +133,7 @@ def findings(corpus: Corpus) -> list[str]:
     ]
     counts = {
         "unlisted": ("recording", "in the folder but not in the table"),
+        "unannotated": ("recording", "without a file of annotations"),
         "hidden": ("hidden file", "passed over"),
         "without_alignment": ("utterance", "without an alignment"),
     }

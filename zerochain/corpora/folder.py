@@ -1,8 +1,8 @@
-"""Import a folder of recordings, all of it or what a table lists.
+"""Import a folder of recordings, all of it or what a table lists or annotations mark.
 
-First the utterances are planned (`plan_folder`, `plan_table`): ids from paths, labels from names,
-channels, splits. Whatever is unusable is kept with its reason, so that all of it is reported
-together. Then `build_corpus` decodes the recordings and writes the corpus.
+First the utterances are planned (`plan_folder`, `plan_table`, `plan_segments`): ids from paths,
+labels from names, channels, splits. Whatever is unusable is kept with its reason, so that all of it
+is reported together. Then `build_corpus` decodes the recordings and writes the corpus.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from zerochain.corpora.annotated import annotated
 from zerochain.corpora.build import UNKNOWN, build_corpus
 from zerochain.corpora.sounds import (
     UNREAD,
@@ -26,9 +27,10 @@ from zerochain.corpora.sounds import (
     check_path,
     conversion,
     expand_channels,
+    part_id,
     sound_files,
+    stem,
     suffix,
-    suffixed,
 )
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.alignment_times import Clock
@@ -51,6 +53,9 @@ def import_folder(
     licence: str = "",
     source: str = "",
     table: Path | None = None,
+    segments_from: Path | None = None,
+    segment_tier: str | None = None,
+    text_tier: str | None = None,
     speaker_from: str | None = None,
     split_from: str | None = None,
     test_fraction: float | None = None,
@@ -76,6 +81,12 @@ def import_folder(
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
             seconds (checked against the recording), channel (left, right, A, B or a number
             counted from 1); only its recordings are imported.
+        segments_from: ELAN files or TextGrids (a folder, or one of them) whose annotations are the
+            utterances, with their texts and speakers, instead of a table; see
+            `zerochain.corpora.annotated.annotated`.
+        segment_tier: whose annotations: a name, a pattern, "#2", "type:utterance" (ELAN's
+            linguistic type) or "participant:ana".
+        text_tier: the tier with their texts, where it is another.
         speaker_from, split_from: see `zerochain.corpora.folder.labels_from`.
         test_fraction: the share of utterances in split "test", chosen by a hash of the id.
         alignments: gold phones, see `zerochain.exchange.alignments.read_alignments`.
@@ -94,7 +105,17 @@ def import_folder(
         InputError: unusable files (all listed), impossible options, or a table that can't be read.
     """
     _check_options(recordings, split_from, test_fraction)
-    if table:
+    _check_segments(table, segments_from, segment_tier or text_tier)
+    if segments_from:
+        plan = plan_segments(
+            recordings,
+            segments_from,
+            tier=segment_tier,
+            text_tier=text_tier,
+            with_speakers=speaker_from is None,
+            skip_bad=skip_bad,
+        )
+    elif table:
         plan = plan_table(recordings, table, skip_bad=skip_bad)
     else:
         plan = plan_folder(recordings, skip_bad=skip_bad)
@@ -104,12 +125,14 @@ def import_folder(
     utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
     utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
     utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
-    notes = _empty_splits(utterances, test_fraction)
+    notes = [*plan.record.get("notes", []), *_empty_splits(utterances, test_fraction)]
     utterances = expand_channels(utterances, recordings, channel)
     why = "a recording's channels have the same names as another recording"
     utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
     recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
     options = {
+        "segment_tier": segment_tier,
+        "text_tier": text_tier,
         "speaker_from": speaker_from,
         "split_from": split_from,
         "test_fraction": test_fraction,
@@ -224,6 +247,19 @@ def _check_options(recordings: Path, split_from: str | None, test_fraction: floa
         )
 
 
+def _check_segments(table: Path | None, segments: Path | None, tier: str | None) -> None:
+    if table is not None and segments is not None:
+        raise InputError(
+            "table= and segments_from= are both given, and each says what the utterances are",
+            remedy="leave out one of them",
+        )
+    if segments is None and tier is not None:
+        raise InputError(
+            f"tier {tier!r} is chosen, but no annotations are given",
+            remedy="give segments_from= as well; gold phones are chosen with tier=",
+        )
+
+
 @dataclass(frozen=True)
 class Plan:
     """The utterances to import, what is already known to be unusable, and what to record."""
@@ -292,9 +328,43 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
     return Plan(kept, (*bad, *clashes), frozenset(map(stem, unlisted)), record)
 
 
-def stem(file: str) -> str:
-    """A path without its suffix: the id of a whole recording."""
-    return PurePosixPath(file).with_suffix("").as_posix()
+def plan_segments(
+    recordings: Path,
+    segments: Path,
+    *,
+    tier: str | None = None,
+    text_tier: str | None = None,
+    with_speakers: bool = True,
+    skip_bad: bool = False,
+) -> Plan:
+    """The utterances that annotations mark; arguments as `zerochain.corpora.annotated.annotated`.
+
+    Args:
+        skip_bad: annotations of the same times and speaker are unusable instead of an error.
+
+    Raises:
+        InputError: no annotations, several files of them for one recording, or equal annotations.
+    """
+    sounds = sound_files(recordings)
+    found = annotated(
+        recordings,
+        sounds.files,
+        segments,
+        tier=tier,
+        text_tier=text_tier,
+        with_speakers=with_speakers,
+    )
+    why = "an annotation is there twice, on tiers of one speaker"
+    kept, clashes = with_own_ids(found.utterances, segments, why, skip_bad=skip_bad)
+    unlisted = sorted(set(sounds.files) - found.used)
+    record = {
+        **sounds.record,
+        "segments": str(segments),
+        "unannotated": len(unlisted),
+        "notes": found.notes,
+    }
+    bad = (*sounds.bad, *found.bad, *clashes)
+    return Plan(kept, bad, frozenset(map(stem, unlisted)), record)
 
 
 def with_own_ids(
@@ -372,7 +442,7 @@ def _planned(row: Row, names: _Names) -> Utterance | Bad:
         if end is not None and end <= (start or 0.0):
             raise InputError(f"ends at {end} s, before it starts")
         return Utterance(
-            id=utterance_id(get("id") or _part_id(file, start, end, channel)),
+            id=utterance_id(get("id") or part_id(file, start, end, channel)),
             audio=names.find(file),
             duration=UNKNOWN if claimed is None else claimed,
             speaker=_label(row, "speaker"),
@@ -404,15 +474,6 @@ def _label(row: Row, column: str) -> str | None:
     if text is not None and not text.isprintable():
         raise InputError(f"{column} {text!r} holds control characters")
     return text
-
-
-def _part_id(file: str, start: float | None, end: float | None, channel: int | None) -> str:
-    """The file's path without its suffix; with the segment's milliseconds and the channel."""
-    name = stem(file)
-    if start is not None or end is not None:
-        last = "end" if end is None else f"{round(end * 1000):08d}"
-        name = f"{name}_{round((start or 0.0) * 1000):08d}-{last}"
-    return suffixed(name, channel)
 
 
 def _odd(name: str) -> str:

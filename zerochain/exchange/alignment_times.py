@@ -229,6 +229,8 @@ class Notes:
     """Files."""
     other_length: list[str] = field(default_factory=list)
     """TextGrids with the lengths that they give for their recordings."""
+    elan_beside: list[str] = field(default_factory=list)
+    """ELAN files that lie beside another alignment of the same name."""
     tiers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """A remark on the choice of a tier → files."""
 
@@ -259,6 +261,11 @@ class Notes:
                 "TextGrid",
                 "longer or shorter than the recording, as if of another: "
                 f"{listed(self.other_length, 3)}",
+            ),
+            (
+                len(self.elan_beside),
+                "ELAN file",
+                f"beside another alignment of that name left out: {listed(self.elan_beside, 3)}",
             ),
         ]
         found = [f"{counted(n, one)} {what}" for n, one, what in counts if n]

@@ -3,21 +3,21 @@
 A file, or an id in a CTM, may bear an utterance's id or the name of the recording that utterances
 are cut from; folders before the name count only where they have to (`Names`). `read_alignments`
 then reads one alignment after the other, keeps undecided times for the end, and collects what makes
-a file unusable instead of stopping at it. Formats: `alignment_files`, `textgrid`; whose clock the
-times are on: `alignment_times`.
+a file unusable instead of stopping at it. Formats: `alignment_files`, `textgrid`, `elan`; whose
+clock the times are on: `alignment_times`.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from zerochain.audio import SUFFIXES
 from zerochain.corpora.build import Alignment, Span
-from zerochain.corpora.sounds import Bad, search
+from zerochain.corpora.sounds import Bad, search, stem
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
 from zerochain.exchange.alignment_times import (
@@ -30,6 +30,8 @@ from zerochain.exchange.alignment_times import (
     overlapping,
     phones_in,
 )
+from zerochain.exchange.elan import SUFFIX as ELAN_SUFFIX
+from zerochain.exchange.elan import ElanFile, read_elan
 from zerochain.exchange.textgrid import Interval, TextGrid, phones_of, read_textgrid
 from zerochain.formats.identity import utterance_id
 from zerochain.formats.phones import Phone, Phones
@@ -124,6 +126,10 @@ class Names:
             )
         return {name: self._target(found) for name, found in fitting.items() if found}
 
+    def knows(self, name: str) -> bool:
+        """Whether `resolve` would find something for a name."""
+        return self._exact(name) is not None or bool(self._ending(name))
+
     def _exact(self, name: str) -> str | None:
         forms = (name, _last(name), _without_suffix(name), _without_suffix(_last(name)))
         return next((one for one in forms if one in self._known), None)
@@ -172,7 +178,7 @@ def _n_alike(one: str, other: str) -> int:
     return n
 
 
-ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm"})
+ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm", ELAN_SUFFIX})
 _CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
 """A CTM's names for the channels of a recording, in lower case."""
 
@@ -185,6 +191,15 @@ class Source:
     name: str
     channels: Mapping[str, list[Interval]] | None = None
     """Of a CTM, by channel."""
+    elan: ElanFile | None = None
+
+    def named_for(self, names: Names) -> Source:
+        """Of an ELAN file that has another name than its recording, with the recording's."""
+        if self.elan is None or names.knows(self.name):
+            return self
+        media = (stem(name) for one in self.elan.media for name in one.names)
+        known = next((name for name in media if names.knows(name)), self.name)
+        return replace(self, name=known)
 
 
 def read_alignments(
@@ -209,10 +224,10 @@ def read_alignments(
     utterance are cut off there; anything worse makes the file unusable.
 
     Args:
-        path: a folder with .phn, .phones, .TextGrid or .ctm files, or one such file.
+        path: a folder with .phn, .phones, .TextGrid, .eaf or .ctm files, or one such file.
         spans: the utterances by id.
         spare: ids of recordings that are not utterances but may well have an alignment.
-        tier: the TextGrids' tier; see `zerochain.exchange.textgrid.phones_of`.
+        tier: of TextGrids and ELAN files; see `zerochain.exchange.textgrid.phones_of`.
         times: whose clock the alignments of cut utterances are on, where that is undecided.
         strip_word_positions: remove Kaldi's endings, AA1_B → AA1.
         recordings: names of their recordings, by the utterances' ids, where those are not the
@@ -229,13 +244,13 @@ def read_alignments(
         raise InputError(
             "holds no alignment",
             path=path,
-            remedy="alignments are .phn, .phones, .TextGrid or .ctm files",
+            remedy="alignments are .phn, .phones, .TextGrid, .eaf or .ctm files",
         )
     # A CTM is often of a whole corpus, of which the recordings are a part.
     from_ctm = {source.name for source in sources if source.channels is not None}
-    targets = Names(spans, spare, recordings or {}).resolve(
-        [source.name for source in sources], path, optional=from_ctm
-    )
+    names = Names(spans, spare, recordings or {})
+    sources = [source.named_for(names) for source in sources]
+    targets = names.resolve([source.name for source in sources], path, optional=from_ctm)
     reading = _Reading(tier, times, notes, bad)
     for source in sources:
         target = targets.get(source.name)
@@ -257,7 +272,7 @@ class _Content:
     """What an alignment holds, before its utterance is known."""
 
     source: Source
-    held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
+    held: TextGrid | ElanFile | Mapping[str, list[Interval]] | list[Interval]
     tier: str | None
     notes: Notes
 
@@ -269,7 +284,7 @@ class _Content:
 
     def of(self, span: Span) -> tuple[list[Interval], bool]:
         """The labels for an utterance, and whether they are its own channel's or speaker's."""
-        if isinstance(self.held, TextGrid):
+        if isinstance(self.held, TextGrid | ElanFile):
             intervals, note, is_own = phones_of(self.held, self.tier, span.utterance.speaker)
             if note and str(self.source.path) not in self.notes.tiers[note][-1:]:
                 self.notes.tiers[note].append(str(self.source.path))
@@ -352,9 +367,11 @@ class _Reading:
             )
 
     def _read(self, source: Source, target: Target) -> _Content:
-        held: TextGrid | Mapping[str, list[Interval]] | list[Interval]
+        held: TextGrid | ElanFile | Mapping[str, list[Interval]] | list[Interval]
         if source.channels is not None:
             held = source.channels
+        elif source.elan is not None:
+            held = source.elan.on_recording(source.name)
         elif source.path.suffix.lower() == ".textgrid":
             held = read_textgrid(source.path)
         else:
@@ -456,22 +473,39 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
             if file.suffix.lower() == ".ctm":
                 ctm = read_ctm(file)
                 yield from (Source(file, name, channels) for name, channels in ctm.items())
-            else:
-                yield Source(file, utterance_id(file.relative_to(root).with_suffix("").as_posix()))
+                continue
+            name = utterance_id(file.relative_to(root).with_suffix("").as_posix())
+            yield Source(file, name, elan=read_elan(file) if _is_elan(file.name) else None)
         except InputError as error:
             if len(files) == 1:
                 raise
             bad.append(_bad(file, error))
+        except OSError as error:
+            bad.append(_bad(file, _unreadable(error)))
 
 
 def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
-    """Files of alignments; a link to another file may well be another utterance's alignment."""
+    """Files of alignments; a link to another file may well be another utterance's alignment.
+
+    An ELAN file beside another alignment of its name is left out: the other was made from it, or
+    for this purpose.
+    """
     found = search(folder, ALIGNMENT_SUFFIXES)
     bad += found.bad
     hidden = [file for file in found.hidden if PurePosixPath(file).name.startswith(".")]
     notes.hidden += sum(map(_is_alignment, hidden))
     files = [file for file in (*found.files, *found.links) if _is_alignment(file)]
+    stems = Counter(PurePosixPath(file).with_suffix("") for file in files)
+    beside = [
+        file for file in files if _is_elan(file) and stems[PurePosixPath(file).with_suffix("")] > 1
+    ]
+    notes.elan_beside += beside
+    files = sorted(set(files) - set(beside))
     return sorted(folder / file for file in files if (folder / file).is_file())
+
+
+def _is_elan(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() == ELAN_SUFFIX
 
 
 def _is_alignment(file: str) -> bool:

@@ -2,7 +2,8 @@
 
 Aligners name tiers differently: MFA "phones" or, with several speakers in a file, "ana - phones";
 WebMAUS "MAU"; DoReCo "ph@ana". A name in the same case is tried first, then in any case, then a
-pattern as for file names ("* - phones"), then a place in the file ("#2").
+pattern as for file names ("* - phones"), then a place in the file ("#2"). ELAN's tiers (`elan`)
+are chosen in the same way, and by their linguistic type ("type:phone") or participant as well.
 
 Nothing is dropped or repaired in silence: a tier that holds less than it declares, a number where a
 label belongs, or anything left at the end makes the file unreadable.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -61,6 +62,14 @@ class Tier:
     has_points: bool = False
     points: tuple[Interval, ...] = ()
     """Of a point tier, each as an interval without duration."""
+    kind: str = ""
+    """ELAN's linguistic type; "" of a TextGrid's, which have none."""
+    speaker: str = ""
+    """ELAN's participant."""
+    parent: str = ""
+    """The name of the tier above, in ELAN."""
+    unlabelled: tuple[Interval, ...] = ()
+    """ELAN's annotations without a text, which are annotations all the same."""
 
 
 @dataclass(frozen=True)
@@ -285,22 +294,31 @@ class Chosen(NamedTuple):
     """Whether it is named after the speaker, among others that are not."""
 
 
-def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = None) -> Chosen:
+class Tiered(Protocol):
+    """What has tiers: a TextGrid, an ELAN file."""
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """In the file's order."""
+
+
+def phones_of(grid: Tiered, tier: str | None = None, speaker: str | None = None) -> Chosen:
     """The labelled intervals of the tier of phones; an empty label is a gap.
 
     Where several tiers match, empty ones don't count; the one named after the speaker is
     taken, or else they are joined if no two phones are at the same time, without their silences.
 
     Args:
-        tier: a name, in any case, or a pattern such as "* - phones", or "#2" for the second tier;
-            None: one whose name is, or ends in, phones, phone, phonemes or phoneme.
+        tier: a name, in any case, or a pattern such as "* - phones", or "#2" for the second tier,
+            or of ELAN's tiers "type:phone" or "participant:ana"; None: one whose name is, or ends
+            in, phones, phone, phonemes or phoneme.
         speaker: of the utterance.
 
     Raises:
         InputError: no such tier (its tiers are listed, and the most similar is suggested), or
             several tiers hold phones at the same time.
     """
-    found = _matching(grid, tier)
+    found = matching(grid, tier)
     full = [one for one in found if one.tier.intervals]
     if not full:
         return Chosen([])
@@ -320,13 +338,18 @@ def phones_of(grid: TextGrid, tier: str | None = None, speaker: str | None = Non
     if tier is None and exact:  # "phones" next to "phonemes", which are the canonical ones
         others = [str(one) for one in full if one is not exact[0]]
         return Chosen(list(exact[0].tier.intervals), f"{exact[0]} was taken, {listed(others)} not")
-    own = [one for one in full if speaker and _names(one.tier.name, speaker)]
+    own = [one for one in full if speaker and _is_of(one.tier, speaker)]
     if len(own) == 1:
         return Chosen(list(own[0].tier.intervals), _OWN, is_own=True)
     return _joined(full)
 
 
-def _matching(grid: TextGrid, wanted: str | None) -> list[Numbered]:
+def matching(grid: Tiered, wanted: str | None) -> list[Numbered]:
+    """The interval tiers that `phones_of` chooses from, empty ones only where all are.
+
+    Raises:
+        InputError: no such tier; its tiers are listed, and the most similar is suggested.
+    """
     numbered = [Numbered(i, tier) for i, tier in enumerate(grid.tiers, 1)]
     tiers = [one for one in numbered if not one.tier.has_points]
     by_rule = [[one for one in tiers if rule(one)] for rule in _rules(wanted)]
@@ -335,11 +358,13 @@ def _matching(grid: TextGrid, wanted: str | None) -> list[Numbered]:
         return next((f for f in by_rule if any(one.tier.intervals for one in f)), by_rule[0])
     named = "named phones" if wanted is None else repr(wanted)
     names = list(dict.fromkeys(one.tier.name for one in tiers))
+    kinds = sorted({one.tier.kind for one in tiers} - {""})
+    of_types = f", of the linguistic types {listed(list(map(repr, kinds)))}" if kinds else ""
     points = [one for one in numbered if one.tier.has_points]
     points = [one for one in points if any(rule(one) for rule in _rules(wanted))]
     raise InputError(
         f"has no interval tier {named}; its interval tiers are "
-        f"{listed([repr(name) for name in names]) or 'none'}",
+        f"{listed([repr(name) for name in names]) or 'none'}{of_types}",
         cause=f"{points[0]} is a point tier: its labels have no duration" if points else None,
         remedy=_offer(wanted, names),
     )
@@ -359,6 +384,22 @@ def _rules(wanted: str | None) -> list[Callable[[Numbered], bool]]:
         lambda one: fnmatchcase(one.tier.name, name),
         lambda one: fnmatchcase(one.tier.name.casefold(), name.casefold()),
         lambda one: name == f"#{one.number}",
+        *_rules_of(name, "type:", lambda tier: tier.kind),
+        *_rules_of(name, "participant:", lambda tier: tier.speaker),
+    ]
+
+
+def _rules_of(
+    name: str, prefix: str, text_of: Callable[[Tier], str]
+) -> list[Callable[[Numbered], bool]]:
+    """The rules of "type:phone": as it is written, in any case, as a pattern."""
+    if not name.startswith(prefix):
+        return []
+    wanted = name.removeprefix(prefix).strip()
+    return [
+        lambda one: text_of(one.tier) == wanted,
+        lambda one: text_of(one.tier).casefold() == wanted.casefold(),
+        lambda one: fnmatchcase(text_of(one.tier).casefold(), wanted.casefold()),
     ]
 
 
@@ -374,10 +415,12 @@ def _offer(wanted: str | None, names: Sequence[str]) -> str:
     return f"name the one that holds the phones: tier={likely!r}?"
 
 
-def _names(tier: str, speaker: str) -> bool:
-    """Whether a tier is named after a speaker: "ana - phones", "ph@ana"."""
+def _is_of(tier: Tier, speaker: str) -> bool:
+    """Whether a tier is a speaker's, as ELAN notes it or named after them: "ana - phones"."""
+    if tier.speaker:
+        return tier.speaker.casefold() == speaker.casefold().strip()
     kind = "|".join(TIERS)
-    rest = re.sub(rf"^(?:ph@|(?:{kind})\b)|(?:{kind})$", "", tier.casefold())
+    rest = re.sub(rf"^(?:ph@|(?:{kind})\b)|(?:{kind})$", "", tier.name.casefold())
     return rest.strip(" -_:/.()@") == speaker.casefold().strip()
 
 

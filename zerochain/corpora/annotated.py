@@ -1,0 +1,364 @@
+"""Utterances from annotations: where TextGrids and ELAN files say that somebody speaks.
+
+Every annotation on the chosen tiers is an utterance: its times, its text, and as its speaker the
+tier's participant. An ELAN file is linked with its recording, by a path of the machine that wrote
+it and by one relative to the file; recordings move, so the name counts, and only recordings in the
+folder that is imported are looked at. A file without such a link is named like its recording.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from zerochain import audio
+from zerochain.corpora.build import UNKNOWN
+from zerochain.corpora.sounds import Bad, part_id, search, stem
+from zerochain.errors import InputError, counted, listed
+from zerochain.exchange.elan import SUFFIX, ElanFile, Media, read_elan
+from zerochain.exchange.textgrid import Interval, Tier, Tiered, matching, read_textgrid
+from zerochain.formats.corpus import Utterance
+from zerochain.formats.identity import composed, utterance_id
+
+SUFFIXES = frozenset({SUFFIX, ".textgrid"})
+OVERLAP_S = 0.015
+"""Neighbours on a tier may overlap by as much, from rounding; the later one is cut."""
+OVERSHOOT_S = 0.5
+"""How far an annotation may reach beyond its recording; it is cut there."""
+
+
+@dataclass
+class Annotated:
+    """The utterances that annotations make of recordings, and what is wrong or worth a look."""
+
+    utterances: list[Utterance] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    """The recordings with annotations."""
+
+
+def annotated(
+    recordings: Path,
+    files: Sequence[str],
+    segments: Path,
+    *,
+    tier: str | None = None,
+    text_tier: str | None = None,
+    with_speakers: bool = True,
+) -> Annotated:
+    """The utterances that TextGrids and ELAN files mark in recordings.
+
+    Annotations of different tiers may overlap, those of one tier by 15 ms at most. Annotations
+    without length are left out, those without a text are utterances in ELAN, where they are common,
+    and gaps in TextGrids. What reaches up to half a second beyond its recording is cut there.
+
+    Args:
+        recordings: their folder.
+        files: the recordings, relative to it.
+        segments: a folder of .eaf and .TextGrid files, or one of them.
+        tier: whose annotations are utterances, as `phones_of` takes it; several match where each
+            speaker has one. None: the tiers without a parent, if there is one or all of them are of
+            one linguistic type.
+        text_tier: the text is what this tier has in the meantime, rather than the annotation's.
+        with_speakers: a speaker is the tier's participant, or where there is none and several tiers
+            match, the tier's name.
+
+    Raises:
+        InputError: no such file or folder, or none in it.
+    """
+    paths = _files(segments)
+    known = _Recordings(recordings, files)
+    found, counts = Annotated(), _Counts()
+    by_recording: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        name = path.relative_to(segments).as_posix() if segments.is_dir() else path.name
+        try:
+            held = read_elan(path) if path.suffix.lower() == SUFFIX else read_textgrid(path)
+            media = held.media if isinstance(held, ElanFile) else ()
+            file = known.of(name, path, media)
+            if isinstance(held, ElanFile):
+                held = held.on_recording(stem(file))
+            turns = list(_turns(held, tier, text_tier, counts))
+        except InputError as error:
+            found.bad.append(_bad(path, error))
+            continue
+        except OSError as error:
+            found.bad.append(Bad(str(path), f"can't be read ({error.strerror})"))
+            continue
+        by_recording[file].append(path)
+        found.used.add(file)
+        counts.empty += [] if turns else [str(path)]
+        _add(found, file, recordings / file, turns, with_speakers, counts)
+    _refuse_twice(by_recording, segments)
+    found.notes += counts.lines()
+    return found
+
+
+@dataclass
+class _Counts:
+    """What is left out or changed on the way."""
+
+    without_length: int = 0
+    overlaps: int = 0
+    cut: int = 0
+    empty: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        counts = [
+            (self.without_length, "annotation", "without length left out"),
+            (self.overlaps, "overlap", "of up to 15 ms on a tier taken for rounding"),
+            (self.cut, "annotation", "cut at the end of their recording"),
+            (
+                len(self.empty),
+                "file",
+                f"without an annotation on its tiers: {listed(self.empty, 3)}",
+            ),
+        ]
+        return [f"{counted(n, one)} {what}" for n, one, what in counts if n]
+
+
+class _Turn(NamedTuple):
+    interval: Interval
+    text: str
+    tier: Tier
+    is_one_of_several: bool
+    """Whether other tiers of its file have been chosen too."""
+
+
+def _files(segments: Path) -> list[Path]:
+    if not segments.exists():
+        raise InputError("no such file or folder", path=segments, remedy="check the path")
+    if segments.is_dir():
+        found = search(segments, SUFFIXES)
+        paths = [segments / file for file in (*found.files, *found.links)]
+    else:
+        paths = [segments]
+    paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(
+            "holds no annotations" if segments.is_dir() else "is not a file of annotations",
+            path=segments,
+            remedy="annotations are .eaf or .TextGrid files",
+        )
+    return paths
+
+
+def _bad(path: Path, error: InputError) -> Bad:
+    more = {"likely cause": error.cause, "fix": error.remedy}
+    return Bad(str(path), "; ".join([error.found, *(f"{k}: {v}" for k, v in more.items() if v)]))
+
+
+def _refuse_twice(by_recording: dict[str, list[Path]], segments: Path) -> None:
+    twice = {file: paths for file, paths in by_recording.items() if len(paths) > 1}
+    if twice:
+        file, paths = next(iter(twice.items()))
+        raise InputError(
+            f"several files of annotations for {counted(len(twice), 'recording')}: "
+            f"{listed(list(map(str, paths)))} are of {file}",
+            path=segments,
+            cause="the folder holds copies, or TextGrids beside the ELAN files they were made from",
+            remedy="keep one file for every recording",
+        )
+
+
+class _Recordings:
+    """The recordings of a folder, to be found by what a file of annotations is linked with."""
+
+    def __init__(self, root: Path, files: Iterable[str]) -> None:
+        self._root = os.path.normpath(root.absolute())
+        self._by_path = {composed(file): file for file in files}
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for path, file in self._by_path.items():
+            name = PurePosixPath(path).name
+            self._by_name[name].append(file)
+            self._by_stem[stem(name)].append(file)
+
+    def of(self, name: str, path: Path, media: Sequence[Media]) -> str:
+        """The recording that a file of annotations is of.
+
+        Where its links lead, if that is in the folder; then by the names of its media, with the
+        same suffix or another, as sound taken from a film has; then by the file's own name.
+
+        Args:
+            name: of the file, below the folder of annotations.
+
+        Raises:
+            InputError: none, or several of that name in different folders.
+        """
+        for place in (place for one in media for place in _places(one, path)):
+            inside = composed(os.path.relpath(place, self._root)).replace(os.sep, "/")
+            if inside in self._by_path:
+                return self._by_path[inside]
+        names = [one for each in media for one in each.names]
+        own = composed(stem(name))
+        ways = [self._by_name.get(one, []) for one in names]
+        ways += [self._by_stem.get(stem(one), []) for one in names]
+        ways += [[file for file in self._by_path.values() if composed(stem(file)) == own]]
+        ways += [self._by_stem.get(PurePosixPath(own).name, [])]
+        fitting = next((way for way in ways if way), [])
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise InputError(
+                f"several recordings may be its own: {listed(fitting)}",
+                cause="recordings in different folders share a name",
+                remedy="rename them, or place it like its recording",
+            )
+        raise InputError(
+            f"its recording is not in {self._root}: {listed(names or [own])}",
+            cause="the recording was moved or renamed, or is in another folder",
+            remedy="give the folder that holds it, or name the file of annotations like it",
+        )
+
+
+def _places(media: Media, path: Path) -> Iterator[str]:
+    """The paths that a file's links may mean."""
+    if media.relative_url:
+        for form in (media.relative_url, unquote(media.relative_url)):
+            yield os.path.normpath(path.parent.absolute() / form)
+    for form in (media.url.removeprefix("file://"), unquote(urlsplit(media.url).path)):
+        if form.startswith("/"):
+            yield os.path.normpath(form)
+
+
+def _turns(
+    held: Tiered, wanted: str | None, text_tier: str | None, counts: _Counts
+) -> Iterator[_Turn]:
+    """The annotations of the chosen tiers, with their texts."""
+    tiers = _chosen(held, wanted)
+    texts = None if text_tier is None else [one.tier for one in matching(held, text_tier)]
+    for tier in tiers:
+        own = None if texts is None else _Labels(_of_speaker(texts, tier))
+        for one in _apart(tier, counts):
+            text = one.label if own is None else own.within(one.onset, one.offset)
+            yield _Turn(one, text, tier, len(tiers) > 1)
+
+
+def _chosen(held: Tiered, wanted: str | None) -> list[Tier]:
+    if wanted is not None:
+        return [one.tier for one in matching(held, wanted)]
+    full = [one for one in held.tiers if one.intervals or one.unlabelled]
+    roots = [one for one in full if not one.parent]
+    if not roots:
+        raise InputError("has no annotation", remedy="leave it out of the folder")
+    kinds = {one.kind for one in roots}
+    if len(roots) == 1 or (len(kinds) == 1 and roots[0].kind):
+        return roots
+    shown = [f"{one.name!r}" + (f" (type {one.kind!r})" if one.kind else "") for one in roots]
+    likely = f"'type:{roots[0].kind}'" if roots[0].kind else repr(roots[0].name)
+    raise InputError(
+        f"has {counted(len(roots), 'tier')} that may mark the utterances: {listed(shown)}",
+        cause="one tier is of what was said, others of notes, gestures or phones",
+        remedy=f"choose by name, pattern, linguistic type or participant: segment_tier={likely}",
+    )
+
+
+def _of_speaker(texts: Sequence[Tier], tier: Tier) -> list[Tier]:
+    """Of tiers of texts those below a tier, or else its speaker's, or else all."""
+    below = [one for one in texts if one.parent and one.parent == tier.name]
+    same = [one for one in texts if one.speaker and one.speaker == tier.speaker]
+    return below or same or list(texts)
+
+
+class _Labels:
+    """Labels to be found by time."""
+
+    def __init__(self, tiers: Sequence[Tier]) -> None:
+        found = [((i.onset + i.offset) / 2, i.label) for tier in tiers for i in tier.intervals]
+        found.sort(key=lambda one: one[0])
+        self._middles, self._labels = [m for m, _ in found], [label for _, label in found]
+
+    def within(self, onset: float, offset: float) -> str:
+        """Those with their middle in a stretch, with blanks between them."""
+        first, last = bisect_left(self._middles, onset), bisect_right(self._middles, offset)
+        return " ".join(self._labels[first:last])
+
+
+def _apart(tier: Tier, counts: _Counts) -> Iterator[Interval]:
+    """A tier's annotations in the order of time, none within another.
+
+    Raises:
+        InputError: two overlap by more than rounding explains.
+    """
+    before: Interval | None = None
+    every = sorted((*tier.intervals, *tier.unlabelled), key=lambda one: (one.onset, one.offset))
+    for given in every:
+        one = given
+        if one.offset <= one.onset:
+            counts.without_length += 1
+            continue
+        if before is not None and one.onset < before.offset:
+            if before.offset - one.onset > OVERLAP_S or one.offset <= before.offset:
+                raise InputError(
+                    f"{one.place}: begins at {one.onset:g} s, before {before.place} ends at "
+                    f"{before.offset:g} s",
+                    cause="speakers who overlap share a tier, or an annotation is there twice",
+                    remedy="give each speaker a tier, or remove one of the annotations",
+                )
+            counts.overlaps += 1
+            one = one._replace(onset=before.offset)
+        yield one
+        before = one
+
+
+def _add(
+    found: Annotated,
+    file: str,
+    path: Path,
+    turns: Sequence[_Turn],
+    with_speakers: bool,
+    counts: _Counts,
+) -> None:
+    """Add the utterances of one recording."""
+    lasting = _duration(path)
+    for turn in turns:
+        one, tier = turn.interval, turn.tier
+        start, end = one.onset, one.offset
+        speaker = tier.speaker or (tier.name if turn.is_one_of_several else None)
+        name = part_id(file, start, end, None)
+        if turn.is_one_of_several:
+            name += "_" + re.sub(r"[/\\\s]+", "_", speaker or "")
+        if lasting is not None and end > lasting:
+            if start < 0 or start >= lasting or end > lasting + OVERSHOOT_S:
+                why = f"{one.place}: ends at {end:g} s, and the recording at {lasting:.3f} s"
+                found.bad.append(Bad(file, why, name))
+                continue
+            counts.cut += end - lasting > 1e-3
+            end = lasting
+        if start < 0:
+            why = f"{one.place}: begins {-start:g} s before the recording (TIME_ORIGIN)"
+            found.bad.append(Bad(file, why, name))
+            continue
+        try:
+            identity = utterance_id(name)
+        except InputError as error:
+            found.bad.append(Bad(file, f"{one.place}: {error.found}", name))
+            continue
+        found.utterances.append(
+            Utterance(
+                id=identity,
+                audio=file,
+                duration=UNKNOWN,
+                speaker=speaker if with_speakers else None,
+                start=start,
+                end=end,
+                text=turn.text or None,
+            )
+        )
+
+
+def _duration(path: Path) -> float | None:
+    """How long a recording lasts (s); None of one that can't be read, which is reported later."""
+    try:
+        return audio.info(path).duration_s
+    except (InputError, OSError):
+        return None
