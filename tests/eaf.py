@@ -1,5 +1,7 @@
-"""ELAN files for tests: one with a bit of everything, and short ones made of tiers."""
+"""ELAN files for tests: one with a bit of everything, short ones made of tiers, damaged ones."""
 
+import random
+import re
 from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
@@ -163,3 +165,38 @@ def eaf(
         + "\n".join(body)
         + f"\n{kinds}</ANNOTATION_DOCUMENT>\n"
     )
+
+
+def mutated(rng: random.Random, text: str) -> bytes:
+    """A text with one or two changes: of characters, attributes, lines, whole annotations."""
+    for _ in range(rng.choice([1, 1, 2])):
+        at, other = rng.randrange(len(text)), rng.randrange(len(text))
+        lines = text.splitlines(keepends=True)
+        quoted = re.split(r"(\"[^\"]*\")", text)
+        whole = re.split(r"(<ANNOTATION>.*?</ANNOTATION>)", text, flags=re.DOTALL)
+        match rng.randrange(9):
+            case 0:
+                text = text[:at] + rng.choice("<>\"'&;/ a1\x00\x1bé") + text[at + 1 :]
+            case 1:
+                text = text[:at] + text[at + rng.randint(1, 40) :]
+            case 2:
+                text = text[:at] + text[other : other + rng.randint(1, 200)] + text[at:]
+            case 3:
+                i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
+                lines[i], lines[j] = lines[j], lines[i]
+                text = "".join(lines)
+            case 4:
+                text = text[:at]
+            case 5 | 6:  # a value takes another's place, or one of its digits changes
+                i, j = (1 + 2 * rng.randrange(len(quoted) // 2) for _ in range(2))
+                new = re.sub(r"\d", str(rng.randrange(10)), quoted[i], count=1)
+                quoted[i] = rng.choice([quoted[j], new])
+                text = "".join(quoted)
+            case 7 | 8:  # an annotation goes, or comes again with another id
+                i = 1 + 2 * rng.randrange(len(whole) // 2)
+                again = re.sub(r'(ANNOTATION_ID="\w+)', r"\1b", whole[i])
+                whole[i] = rng.choice(["", again, whole[i] + again])
+                text = "".join(whole)
+        if len(text) < 10 or "<ANNOTATION>" not in text:
+            break
+    return text.encode()

@@ -285,6 +285,11 @@ EXPORT = LazyGroup(
             "zerochain.cli.export:items",
             "Write the ABX items of a CORPUS with gold phones as a ZeroSpeech .item file.",
         ),
+        "elan": (
+            "zerochain.cli.export:elan",
+            "Write units and labelled stretches (FILES) as tiers of ELAN files, one file per "
+            "recording.",
+        ),
         "textgrid": (
             "zerochain.cli.export:textgrid",
             "Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.",

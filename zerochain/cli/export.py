@@ -10,6 +10,7 @@ import click
 from zerochain.cli.common import (
     FILE,
     FOLDER,
+    PATH,
     TABLE,
     Command,
     as_options,
@@ -20,11 +21,14 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.printing import left_out_text
-from zerochain.errors import counted
+from zerochain.errors import counted, listed
 from zerochain.exchange import feature_files, importing
+from zerochain.exchange.elan_export import export_elan
 from zerochain.exchange.textgrid import export_textgrids
 from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
 from zerochain.formats.identity import ids_by_name
+from zerochain.formats.spans import KIND as SPANS
+from zerochain.formats.tables import table_header
 from zerochain.formats.units import read_units
 from zerochain.metrics.abx_plan import PROTOCOLS
 from zerochain.metrics.silences import chosen
@@ -107,6 +111,66 @@ def textgrid(
         raise click.UsageError("two unit files have the same name, and tiers are named after them")
     n_files, n_aligned = export_textgrids(tiers, corpus, out, split=split, keep=keep)
     click.echo(f"{out}: {counted(n_files, 'TextGrid')}, {n_aligned} with gold phones")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain export elan units.parquet --corpus corpora/mine --keep elan/ "
+    "--out more/\n"
+    "zerochain export elan km.parquet hits.csv --corpus corpora/mine --segments --out elan/",
+)
+@click.argument("files", type=FILE, nargs=-1)
+@corpus_option
+@split_option
+@click.option("--segments", is_flag=True, help="A tier of the utterances, with their texts.")
+@click.option(
+    "--keep",
+    type=PATH,
+    help="Your own .eaf files, a folder or one of them: their recordings get copies with the new "
+    "tiers, in which everything else stays as it is.",
+)
+@out_option("<recording>.eaf", FOLDER)
+def elan(
+    files: tuple[Path, ...],
+    corpus: Path,
+    split: str | None,
+    segments: bool,
+    keep: Path | None,
+    out: Path,
+) -> None:
+    """Write units and labelled stretches (FILES) as tiers of ELAN files, one file per recording.
+
+    FILES are files of units and tables of spans (hits, clusters, words: Parquet or CSV); each gets
+    a tier, or one for each speaker, named after it, with a linguistic type of its own. Repeated
+    units are merged.
+    """
+    if not (files or segments):
+        raise click.UsageError("give FILES, or --segments")
+    spans = {path.stem: path for path in files if _holds_spans(path)}
+    others = [path for path in files if not _holds_spans(path)]
+    units = {"units": others[0]} if len(others) == 1 else {path.stem: path for path in others}
+    names = {*spans, *units}
+    if len(names) < len(files) or (segments and "utterances" in names):
+        raise click.UsageError("two tiers would have the same name: they are named after FILES")
+    made = export_elan(
+        out, corpus, units=units, spans=spans, segments=segments, split=split, keep=keep
+    )
+    copies = f", {counted(made.n_copies, 'of them a copy', 'of them copies')}" if keep else ""
+    click.echo(
+        f"{out}: {counted(len(made.files), 'ELAN file')}{copies}, with "
+        f"{counted(made.n_annotations, 'annotation')}"
+    )
+    if made.left_out:
+        click.echo(f"left out, without anything to add: {listed(made.left_out)}")
+    if made.n_outside:
+        click.echo(
+            f"left out: {counted(made.n_outside, 'annotation')} before the time at which the ELAN "
+            "file begins (TIME_ORIGIN)"
+        )
+
+
+def _holds_spans(path: Path) -> bool:
+    return path.suffix.lower() != ".parquet" or table_header(path).get("kind") == SPANS
 
 
 kind_option = click.option(

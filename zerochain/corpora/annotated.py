@@ -75,7 +75,7 @@ def annotated(
         InputError: no such file or folder, or none in it.
     """
     paths = _files(segments)
-    known = _Recordings(recordings, files)
+    known = Recordings(recordings, files)
     found, counts = Annotated(), _Counts()
     by_recording: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
@@ -169,7 +169,7 @@ def _refuse_twice(by_recording: dict[str, list[Path]], segments: Path) -> None:
         )
 
 
-class _Recordings:
+class Recordings:
     """The recordings of a folder, to be found by what a file of annotations is linked with."""
 
     def __init__(self, root: Path, files: Iterable[str]) -> None:

@@ -68,19 +68,21 @@ class ElanFile:
         Args:
             name: of the recording, with folders or without; of unknown ones the first media counts.
         """
+        later = self.origin_ms(name) / 1000
+        return replace(self, tiers=tuple(_later(tier, later) for tier in self.tiers))
+
+    def origin_ms(self, name: str) -> int:
+        """The time of a recording at which the file's own begins; `name` as for `on_recording`."""
         last = name.rpartition("/")[2]
         named = (one for one in self.media if any(_stem(n) == last for n in one.names))
         media = next(named, self.media[0] if self.media else None)
-        if media is None or media.origin_ms == 0:
-            return self
-        later = media.origin_ms / 1000
-        return replace(self, tiers=tuple(_later(tier, later) for tier in self.tiers))
+        return 0 if media is None else media.origin_ms
 
 
 def _later(tier: Tier, seconds: float) -> Tier:
     def moved(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
         return tuple(
-            one._replace(onset=one.onset + seconds, offset=one.offset + seconds)
+            one._replace(onset=round(one.onset + seconds, 3), offset=round(one.offset + seconds, 3))
             for one in intervals
         )
 

@@ -74,6 +74,8 @@ class Element:
     """Behind the end tag."""
     inner_end: int = -1
     """Before the end tag; -1 of an element that is a single tag."""
+    inner_begin: int = -1
+    """Behind the start tag."""
     value: str = ""
     parts: tuple[Element, ...] = ()
 
@@ -213,7 +215,7 @@ class _Parser:
         tag = _TAG.match(self._text, begin)
         assert tag is not None  # expat has read it
         single = tag[0].endswith(b"/>")
-        element = Element(name, attributes, line, begin, tag.end())
+        element = Element(name, attributes, line, begin, tag.end(), inner_begin=tag.end())
         self._open.append(_Open(element, single, [], []))
 
     def _end(self, name: str) -> None:
