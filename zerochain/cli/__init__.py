@@ -347,6 +347,10 @@ CHECK = LazyGroup(
         "translate": TRANSLATE,
         "recognise": RECOGNISE,
         "speakers": SPEAKERS,
+        "find": (
+            "zerochain.cli.find:find",
+            "Find where a QUERY is said again in recordings: query by example, without any text.",
+        ),
         "score": SCORE,
         "report": (
             "zerochain.cli.report:report",
