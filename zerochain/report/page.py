@@ -176,6 +176,7 @@ def _context(
         "phones": tables.get("phones"),
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
+        "terms": tables.get("terms"),
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder, rate),
         "resynthesis": tables.get("resynthesis"),
