@@ -21,6 +21,7 @@ from zerochain.formats.kinds import BUNDLE, KINDS, find, kind_of
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones, write_phones
 from zerochain.formats.scores import Score, append_scores
+from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.synthesis import read_synthesis, write_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import UnitFile, write_units
@@ -45,6 +46,7 @@ def one_of_each(tmp_path: Path) -> Path:
     write_units(root / "units" / "km.parquet", UnitFile(units, 2, 10.0, "m", "kmeans"))
     write_phones(root / "phones.parquet", Phones({"a": [Phone(0, 1, "a")]}))
     write_pairs(root / "pairs.parquet", Pairs((("a", "b"),), "", ""))
+    write_spans(root / "hits.parquet", Spans((LabelledSpan("a", 0.0, 1.0, "x"),), "hits"))
     write_bundle(root / "models" / "km", "kmeans", {}, {}, {})
     append_scores(root / "scores.jsonl", [Score("m", 1, None, 1, "p", "s", {})])
     cell = ["across", "a", "b", "s", "t", "", "", 0.5, 4]
@@ -64,6 +66,7 @@ def one_of_each(tmp_path: Path) -> Path:
 EXPECTED = {
     "abx_cells.parquet": "abx-cells",
     "feats": "features",
+    "hits.parquet": "spans",
     "models/km": "bundle",
     "pairs.parquet": "pairs",
     "phones.parquet": "phones",

@@ -68,6 +68,20 @@ def _read_pairs(folder: Path) -> Any:
     return read_pairs(folder / "pairs.parquet")
 
 
+def _spans(folder: Path) -> None:
+    from zerochain.formats.spans import LabelledSpan, Spans, write_spans
+
+    rows = (LabelledSpan("a/b", 0.5, 1.25, "ŋa", 0.5, "ana"), LabelledSpan("c", 0.0, 0.1, ""))
+    write_spans(folder / "spans.parquet", Spans(rows, "hits", "find", "c" * 64))
+    write_spans(folder / "spans.csv", Spans(rows))
+
+
+def _read_spans(folder: Path, name: str) -> Any:
+    from zerochain.formats.spans import read_spans
+
+    return read_spans(folder / name)
+
+
 def _cells(folder: Path) -> None:
     import pyarrow as pa
 
@@ -583,6 +597,8 @@ _FILES = [
     _reader("segments", partial(_units, durations=True), _read_units, _PARQUET, exact=True),
     _reader("phones", _phones, _read_phones, _PARQUET, exact=True),
     _reader("pairs", _pairs, _read_pairs, _PARQUET, exact=True),
+    _reader("spans", _spans, partial(_read_spans, name="spans.parquet"), _PARQUET, exact=True),
+    _reader("spans as text", _spans, partial(_read_spans, name="spans.csv"), ".csv"),
     _reader("abx cells", _cells, _read_cells, _PARQUET, exact=True),
     _reader("corpus", _corpus, _read_corpus, ".json", _PARQUET),
     _reader("features", _features, _read_features, ".json", ".npy", _PARQUET, exact=True),

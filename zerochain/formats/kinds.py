@@ -20,6 +20,7 @@ from zerochain.formats import (
     pairs,
     phones,
     scores,
+    spans,
     synthesis,
     training_log,
     units,
@@ -67,6 +68,7 @@ KINDS: tuple[FileKind[Any], ...] = (
     phones.FILE_KIND,
     pairs.FILE_KIND,
     units.FILE_KIND,
+    spans.FILE_KIND,
     abx_cells.FILE_KIND,
     scores.FILE_KIND,
 )
