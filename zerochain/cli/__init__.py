@@ -267,6 +267,10 @@ SCORE = LazyGroup(
             "Compare translated UNITS with the units of the targets' recordings; repeats are "
             "merged.",
         ),
+        "terms": (
+            "zerochain.cli.terms:score",
+            "Compare discovered TERMS or a lexicon with gold words, as ZeroSpeech does (TDE).",
+        ),
         "discophon": (
             "zerochain.cli.discophon:score",
             "Score all languages and splits in a folder of UNITS as DiscoPhon does.",

@@ -80,22 +80,22 @@ class Rates:
 
 @dataclass(frozen=True)
 class Terms:
-    """All scores of discovered terms; everything is in %."""
+    """All scores of discovered terms, in %; without gold words, those that take words are None."""
 
     ned: Value
     weighted_ned: Value
     """Mean over spans: each cluster's mean over its pairs counts as often as it has spans; a span
     that is alone in its cluster counts as 0."""
-    inverse_ned: Value
+    inverse_ned: Value | None
     """Mean over the tokens of words that occur twice or more: the edit distance of the sequences
     of labels that two tokens of one word were given, by the longer. A token has the labels of all
     spans that share at least half of their own or of its time; tokens without one differ from any
     other by 100 %."""
     coverage: Value
     grouping: Rates
-    token: Rates
-    type: Rates
-    boundary: Rates
+    token: Rates | None
+    type: Rates | None
+    boundary: Rates | None
     n_spans: int
     """Different spans."""
     n_outside: int
@@ -117,7 +117,7 @@ class _Span(NamedTuple):
 def score_clusters(
     clusters: Clusters,
     phones: Gold,
-    words: Gold,
+    words: Gold | None,
     *,
     silences: Collection[str] = SILENCES,
     seed: int = 0,
@@ -129,7 +129,8 @@ def score_clusters(
 
     Args:
         phones: of all utterances that count, silences included.
-        words: of the same utterances; their times should be those of phones.
+        words: of the same utterances; their times should be those of phones. None leaves out what
+            takes words.
         silences: labels that are no phones; words with such a label are left out.
 
     Raises:
@@ -138,12 +139,9 @@ def score_clusters(
     """
     clusters = {label: [_rounded(one) for one in line] for label, line in clusters.items()}
     distinct = sorted({one for line in clusters.values() for one in line})
-    _check(distinct, phones, words)
+    _check(distinct, phones, phones if words is None else words)
     gold = {name: _Timeline(line) for name, line in phones.items()}
-    spoken_words = {
-        name: _Timeline(word for word in words.get(name, ()) if word.phone not in silences)
-        for name in phones
-    }
+    spoken = None if words is None else _spoken(words, phones, silences)
     spans = {one: _Span(one, _covered(gold[one.id], one)) for one in distinct}
     spans = {one: span for one, span in spans.items() if span.phones}
     kept = [[spans[one] for one in line if one in spans] for line in clusters.values()]
@@ -151,16 +149,20 @@ def score_clusters(
         [tuple(p for p in span.labels if p not in silences) for span in line] for line in kept
     ]
     ned, weighted_ned = _ned(transcripts, seed)
-    token, types = _tokens_and_types(spans.values(), gold, spoken_words, seed)
+    token = types = boundary = inverse_ned = None
+    if spoken is not None:
+        token, types = _tokens_and_types(spans.values(), gold, spoken, seed)
+        boundary = _boundaries(spans.values(), spoken, seed)
+        inverse_ned = _inverse_ned(clusters, spoken, seed)
     return Terms(
         ned=ned,
         weighted_ned=weighted_ned,
-        inverse_ned=_inverse_ned(clusters, spoken_words, seed),
+        inverse_ned=inverse_ned,
         coverage=_coverage(spans.values(), gold, silences, seed),
         grouping=_grouping(kept, spans.values()),
         token=token,
         type=types,
-        boundary=_boundaries(spans.values(), spoken_words, seed),
+        boundary=boundary,
         n_spans=len(spans),
         n_outside=len(distinct) - len(spans),
     )
@@ -195,6 +197,14 @@ def _check(distinct: Sequence[Found], phones: Gold, words: Gold) -> None:
                 cause="the columns of start and end were swapped",
                 remedy="fix the times",
             )
+
+
+def _spoken(words: Gold, phones: Gold, silences: Collection[str]) -> dict[str, _Timeline]:
+    """The words of all utterances that have phones."""
+    return {
+        name: _Timeline(word for word in words.get(name, ()) if word.phone not in silences)
+        for name in phones
+    }
 
 
 def _rounded(one: Found) -> Found:
