@@ -275,6 +275,10 @@ SCORE = LazyGroup(
             "zerochain.cli.discophon:score",
             "Score all languages and splits in a folder of UNITS as DiscoPhon does.",
         ),
+        "find": (
+            "zerochain.cli.find:score",
+            "Compare HITS of 'zerochain find' with what is said: MAP, precision at 10, MTWV.",
+        ),
         "beside": (
             "zerochain.cli.score:beside",
             "Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.",

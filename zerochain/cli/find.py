@@ -1,4 +1,4 @@
-"""`zerochain find`: query by example."""
+"""`zerochain find`, query by example, and `zerochain score find`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import click
 
@@ -16,6 +16,7 @@ from zerochain.cli.common import (
     FOLDER,
     PATH,
     Command,
+    corpus_option,
     device_option,
     out_option,
     seed_option,
@@ -23,6 +24,8 @@ from zerochain.cli.common import (
 )
 from zerochain.cli.options import options_of
 from zerochain.cli.printing import print_table
+from zerochain.cli.score import out_option as scores_out_option
+from zerochain.cli.score import save_scores, system_option
 from zerochain.discovery.adapted import KIND as ADAPTED
 from zerochain.discovery.adapted import AdaptedOptions
 from zerochain.discovery.model import UnitModel
@@ -48,6 +51,7 @@ from zerochain.formats.kinds import kind_of
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.report.hits import write_hits_page
+from zerochain.scoring.find import score_find
 from zerochain.search.find import FindConfig, Found, Place, Query, query_at
 from zerochain.search.find import find as find_all
 from zerochain.search.queries import Example, examples
@@ -156,6 +160,50 @@ def find(
         if textgrids is not None:
             export_spans(_spans(found, recordings), recordings.durations_s(), textgrids)
     _print(found, recordings, out)
+
+
+@click.command(
+    "find",
+    cls=Command,
+    example="zerochain find words.csv latents/ --most 9999 --min-score -99 --out hits.parquet\n"
+    "zerochain score find hits.parquet --queries words.csv --corpus corpora/mine --out s.jsonl",
+)
+@click.argument("hits", type=FILE)
+@click.option(
+    "--queries",
+    type=FILE,
+    required=True,
+    help="The table that was searched for; its labels are words.",
+)
+@corpus_option
+@split_option
+@click.option(
+    "--words",
+    type=FILE,
+    help="Gold words, a table of spans: compare places with these.  [default: compare utterances "
+    "with their texts]",
+)
+@click.option(
+    "--beta",
+    type=click.FloatRange(min=0),
+    help="Weight of false alarms in MTWV.  [default: 12.49 of QUESST 2014 for utterances, 66.66 of "
+    "SWS 2013 for places]",
+)
+@system_option
+@scores_out_option
+@seed_option
+def score(hits: Path, corpus: Path, out: Path, **options: Any) -> None:
+    """Compare HITS of 'zerochain find' with what is said: MAP, precision at 10, MTWV.
+
+    \b
+    mean_average_precision  of each query's ranking of utterances (with --words: of places)
+    precision@10            how many of the first ten are right
+    mtwv                    maximum term-weighted value: one threshold for all queries
+
+    Utterances that an example was cut from are left out, and queries that nobody says again. What
+    was not returned counts as missed, so search with --most and --min-score that return all.
+    """
+    save_scores(score_find(hits, corpus, **options), out)
 
 
 class _Searched(NamedTuple):

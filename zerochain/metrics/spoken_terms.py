@@ -24,7 +24,7 @@ from zerochain.metrics.bootstrap import REPLICATES
 
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-QUESST_BETA = 12.49
+QUESST_BETA, SWS_BETA = 12.49, 66.66
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,7 @@ def _context(
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
         "terms": tables.get("terms"),
+        "search": tables.get("search"),
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder, rate),
         "resynthesis": tables.get("resynthesis"),

@@ -1,9 +1,11 @@
 """What is searched: frames of features, means of a few of them, or units, compared with a query.
 
 Each source gives the frames of any part of an utterance, and the local distances (T, n) between
-them and a query's. Posteriors are compared by −log of their inner product, the probability that
-both are of the same unit (Hazen, Shen and White 2009); other frames by the angle's cosine; units by
-a table of distances between all of them. MFCCs and log-mels are normalised first.
+them and a query's: 1 − cosine of features, the squared Hellinger distance 1 − Σ √(p q) of
+posteriors, and a table of distances between all units. MFCCs and log-mels are normalised first.
+
+Hellinger's distance is bounded, so that one frame in which two posteriors disagree does not decide
+about a whole word, as it does with −log Σ p q or a KL divergence.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ class FrameSource(Source):
         self._has_posteriors = features.extractor == POSTERIORS
         self.ids, self.speakers = features.ids, features.speakers
         self.step_ms, self.corpus_id = features.step_ms, features.corpus_id
-        how = "log inner product" if self._has_posteriors else "cosine"
+        how = "Hellinger distance" if self._has_posteriors else "cosine"
         kind = normalisation.kind
         self.words = f"{features.extractor} by {how}" + (f", {kind}-norm" if kind != "none" else "")
 
@@ -103,17 +105,12 @@ class FrameSource(Source):
         """Normalised frames in the form in which they are compared."""
         if not self._has_posteriors:
             return _unit_length(frames)
-        # Denormal numbers make a matrix product slower by an order of magnitude.
-        return np.multiply(frames, frames >= _LEAST_PROBABILITY, dtype=np.float32)
+        # Without the tiny ones, whose products are denormal numbers and ten times as slow.
+        return np.sqrt(frames, where=frames > _LEAST_PROBABILITY, out=np.zeros_like(frames))
 
     def local(self, frames: NDArray[Any], query: NDArray[Any]) -> Floats:
         products: Floats = frames @ np.ascontiguousarray(query.T)
-        if not self._has_posteriors:
-            np.subtract(np.float32(1), products, out=products)
-            return products
-        np.maximum(products, np.float32(_LEAST_PROBABILITY), out=products)
-        np.log(products, out=products)
-        np.negative(products, out=products)
+        np.subtract(np.float32(1), products, out=products)
         return products
 
     def normalised(self, name: str, begin: int = 0, end: int | None = None) -> Floats:
