@@ -1,0 +1,161 @@
+"""Search for words by one example each, with several systems and with plain DTW of MFCCs.
+
+    python evaluation/find/measure.py corpora/mboshi features/mboshi latents posteriors \\
+        --words gold-words.parquet --out runs/find-mboshi
+
+The first features are MFCCs, which librosa.sequence.dtw aligns as well. Of every word (or, without
+--words, of every run of phones) that is said in enough utterances, one example drawn at random is
+the query; utterances that it was cut from are left out. Every utterance is returned, so average
+precision is exact. Nothing is chosen by the result. Prints a table, appends to scores.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from zerochain.features.normalisation import default_normalisation, normalised
+from zerochain.formats.corpus import read_corpus
+from zerochain.formats.features import read_features
+from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.formats.scores import read_scores
+from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
+from zerochain.metrics.silences import SILENCES
+
+RUN = 8
+"""Phones per term, where there are no words: about half a second."""
+EVERYTHING = ("--most", 100_000, "--min-score", -1000, "--candidates", 4000)
+
+
+def runs_of_phones(corpus):
+    """All runs of phones as terms, without silences in them."""
+    spoken = read_phones(corpus.home / PHONES_FILE).by_id
+    rows = []
+    for name, phones in spoken.items():
+        for i in range(len(phones) - RUN + 1):
+            run = phones[i : i + RUN]
+            if not any(p.phone in SILENCES for p in run):
+                label = " ".join(p.phone for p in run)
+                rows.append(LabelledSpan(name, run[0].onset, run[-1].offset, label))
+    return rows
+
+
+def chosen(words, least, letters, every):
+    """One example, drawn at random, of each label said in at least `least` utterances."""
+    by_label = defaultdict(list)
+    for row in words:
+        if len(row.label) >= letters:
+            by_label[row.label].append(row)
+    rng, queries = np.random.default_rng(0), []
+    often = [k for k, rows in by_label.items() if len({r.recording for r in rows}) >= least]
+    for label in sorted(often)[::every]:
+        rows = by_label[label]
+        queries.append(rows[rng.integers(len(rows))])
+    return queries
+
+
+def plain_dtw(folder, queries, out):
+    """librosa's subsequence DTW of MFCCs, normalised as ours: the best end in every utterance."""
+    import librosa
+
+    features = read_features(folder)
+    features = normalised(features, default_normalisation(features))
+    step_s, rows = features.step_ms / 1000, []
+    for query in queries:
+        begin = round(query.start_s / step_s)
+        end = max(round(query.end_s / step_s), begin + 1)
+        frames = np.asarray(features[query.recording][begin:end]).T
+        for name in features.ids:
+            cost = (
+                librosa.sequence.dtw(
+                    frames,
+                    np.asarray(features[name]).T,
+                    subseq=True,
+                    backtrack=False,
+                    metric="cosine",
+                )[-1]
+                / frames.shape[1]
+            )
+            last = int(np.argmin(cost))
+            end_s = (last + 1) * step_s
+            start_s = max(0.0, end_s - (query.end_s - query.start_s))
+            rows.append(LabelledSpan(name, start_s, end_s, query.label, -float(cost[last])))
+    write_spans(out, Spans(tuple(rows), "hits", "MFCC-39, plain DTW (librosa)"))
+
+
+def command(*words):
+    """Run zerochain; what it refuses ends the measurement."""
+    done = subprocess.run([sys.executable, "-m", "zerochain", *map(str, words)], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def cpu_s():
+    """CPU seconds of this process and of those that it ran."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
+
+
+def main():
+    """Search with each system, score the hits, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("sources", type=Path, nargs="+", help="MFCCs, other features, unit files.")
+    parser.add_argument("--words", type=Path, help="Gold words (data/mboshi/words.py).")
+    parser.add_argument("--least", type=int, default=3, help="Utterances that a word is said in.")
+    parser.add_argument("--letters", type=int, default=5, help="Of a word, at least.")
+    parser.add_argument("--every", type=int, default=1, help="Take every n-th word.")
+    parser.add_argument("--no-peer", action="store_true", help="Without plain DTW.")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    out, corpus = arguments.out, read_corpus(arguments.corpus)
+    out.mkdir(parents=True, exist_ok=True)
+    words = arguments.words
+    if words is None:
+        words = out / "runs.parquet"
+        write_spans(words, Spans(tuple(runs_of_phones(corpus)), "words"))
+    queries = chosen(read_spans(words).rows, arguments.least, arguments.letters, arguments.every)
+    write_spans(out / "queries.parquet", Spans(tuple(queries), "queries"))
+    common = ("--queries", out / "queries.parquet", "--corpus", arguments.corpus)
+    beside = () if all(u.text for u in corpus.utterances) else ("--words", words)
+    systems = [] if arguments.no_peer else ["plain DTW"]
+    seconds = {}
+    for source in [*systems, *arguments.sources]:
+        begun = cpu_s()
+        if source == "plain DTW":
+            hits = out / "plain-dtw.parquet"
+            plain_dtw(arguments.sources[0], queries, hits)
+        else:
+            hits = out / f"{source.stem}-hits.parquet"
+            more = ("--model", source.with_suffix("")) if source.suffix == ".parquet" else ()
+            command("find", out / "queries.parquet", source, *more, *EVERYTHING, "--out", hits)
+        seconds[str(source)] = (cpu_s() - begun) / len(queries)
+        name = str(source) if source == "plain DTW" else source.stem
+        command("score", "find", hits, *common, *beside, "--system", name,
+                "--out", out / "scores.jsonl")  # fmt: skip
+    table(out, seconds, len(queries))
+
+
+def table(out, seconds, n):
+    """Print the scores of this run as a Markdown table."""
+    scores = {}
+    for score in read_scores(out / "scores.jsonl"):
+        scores.setdefault(score.system, {})[score.metric] = score
+    click.echo(
+        f"| system ({n} queries) | MAP | P@10 | MTWV | CPU s per query |\n|---|---|---|---|--:|"
+    )
+    for source, spent in seconds.items():
+        row = scores[Path(source).stem]
+        cells = [f"{s.value:.3f} ({s.interval[0]:.3f}–{s.interval[1]:.3f})" for s in row.values()]
+        click.echo(f"| {Path(source).stem} | {' | '.join(cells)} | {spent:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
