@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def examples(
         raise InputError(
             f"the query {text!r} ends before it starts", remedy="write START-END in seconds"
         )
-    place = _place(LabelledSpan(where, start_s, end_s, ""), ids, corpus)
+    place = _place(LabelledSpan(where, start_s, end_s, ""), set(ids), corpus)
     if place is not None:
         return [Example(label or text.rpartition("/")[2], place, name=text)]
     if Path(where).is_file():
@@ -105,9 +105,9 @@ def _of_table(
             cause=f"there are {listed(close)}" if there else None,
             remedy="choose one of its labels, exactly as they are written",
         )
-    found, lost = [], []
+    found, lost, known = [], [], set(ids)
     for row in chosen:
-        place = _place(row, ids, corpus)
+        place = _place(row, known, corpus)
         name = f"{row.recording}:{row.start_s:.2f}-{row.end_s:.2f}"
         if place is None:
             lost.append(row.recording)
@@ -123,14 +123,13 @@ def _of_table(
     return found
 
 
-def _place(row: LabelledSpan, ids: Sequence[str], corpus: Corpus | None) -> Place | None:
+def _place(row: LabelledSpan, known: Set[str], corpus: Corpus | None) -> Place | None:
     """Where a span is among the utterances that are searched; None where it isn't."""
     name = composed(row.recording)
-    if name in set(ids):
+    if name in known:
         return Place(name, row.start_s, row.end_s)
     if corpus is None:
         return None
-    known = set(ids)
     for u in corpus.utterances:
         begin_s = u.start or 0.0
         if (
