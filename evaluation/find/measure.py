@@ -6,13 +6,12 @@
 The first features are MFCCs, which librosa.sequence.dtw aligns as well. Of every word (or, without
 --words, of every run of phones) that is said in enough utterances, one example drawn at random is
 the query; utterances that it was cut from are left out. Every utterance is returned, so average
-precision is exact. Nothing is chosen by the result. Prints a table, appends to scores.jsonl.
+precision is exact. Systems that scores.jsonl has already are kept. Prints the table of all.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 from collections import defaultdict
@@ -29,6 +28,7 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 from zerochain.metrics.silences import SILENCES
 
+PEER = "plain-dtw"
 RUN = 8
 """Phones per term, where there are no words: about half a second."""
 EVERYTHING = ("--most", 100_000, "--min-score", -1000, "--candidates", 4000)
@@ -97,12 +97,6 @@ def command(*words):
         sys.exit(done.returncode)
 
 
-def cpu_s():
-    """CPU seconds of this process and of those that it ran."""
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in spent)
-
-
 def main():
     """Search with each system, score the hits, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -125,36 +119,32 @@ def main():
     write_spans(out / "queries.parquet", Spans(tuple(queries), "queries"))
     common = ("--queries", out / "queries.parquet", "--corpus", arguments.corpus)
     beside = () if all(u.text for u in corpus.utterances) else ("--words", words)
-    systems = [] if arguments.no_peer else ["plain DTW"]
-    seconds = {}
-    for source in [*systems, *arguments.sources]:
-        begun = cpu_s()
-        if source == "plain DTW":
-            hits = out / "plain-dtw.parquet"
+    there = out / "scores.jsonl"
+    done = {score.system for score in read_scores(there)} if there.exists() else set()
+    systems = {} if arguments.no_peer else {PEER: None}
+    systems |= {source.stem: source for source in arguments.sources}
+    for name, source in systems.items():
+        if name in done:
+            continue
+        hits = out / f"{name}-hits.parquet"
+        if source is None:
             plain_dtw(arguments.sources[0], queries, hits)
         else:
-            hits = out / f"{source.stem}-hits.parquet"
             more = ("--model", source.with_suffix("")) if source.suffix == ".parquet" else ()
             command("find", out / "queries.parquet", source, *more, *EVERYTHING, "--out", hits)
-        seconds[str(source)] = (cpu_s() - begun) / len(queries)
-        name = str(source) if source == "plain DTW" else source.stem
-        command("score", "find", hits, *common, *beside, "--system", name,
-                "--out", out / "scores.jsonl")  # fmt: skip
-    table(out, seconds, len(queries))
+        command("score", "find", hits, *common, *beside, "--system", name, "--out", there)
+    table(there, len(queries))
 
 
-def table(out, seconds, n):
-    """Print the scores of this run as a Markdown table."""
+def table(path, n):
+    """Print the scores as a Markdown table."""
     scores = {}
-    for score in read_scores(out / "scores.jsonl"):
+    for score in read_scores(path):
         scores.setdefault(score.system, {})[score.metric] = score
-    click.echo(
-        f"| system ({n} queries) | MAP | P@10 | MTWV | CPU s per query |\n|---|---|---|---|--:|"
-    )
-    for source, spent in seconds.items():
-        row = scores[Path(source).stem]
+    click.echo(f"| system ({n} queries) | MAP | P@10 | MTWV |\n|---|---|---|---|")
+    for system, row in scores.items():
         cells = [f"{s.value:.3f} ({s.interval[0]:.3f}–{s.interval[1]:.3f})" for s in row.values()]
-        click.echo(f"| {Path(source).stem} | {' | '.join(cells)} | {spent:.2f} |")
+        click.echo(f"| {system} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -191,20 +191,27 @@ def find(
             remedy="encode the same utterances",
         )
     notes = _warnings(queries, source)
-    least = min((len(q.coarse) for q in queries if q.coarse is not None), default=0)
-    if coarse is not None and least < _FEWEST_COARSE:
-        coarse = None
-        notes.append("searched without a first pass: it has too few steps for so short a query")
-    first = source if coarse is None else coarse
+    in_two = [i for i, q in enumerate(queries) if coarse is not None and _has_steps(q)]
+    in_one = sorted(set(range(len(queries))) - set(in_two))
+    if coarse is not None and in_one:
+        notes.append(
+            f"searched without a first pass, whose steps are too long for so short a query: "
+            f"{listed([queries[i].name for i in in_one])}"
+        )
     per_query = max(config.candidates, 5 * config.most)
-    found = _first_pass(queries, first, source.ids, per_query, is_exact=coarse is None)
+    found: dict[int, list[_Candidate]] = {}
+    for group, first in ((in_two, coarse), (in_one, source)):
+        if group and first is not None:
+            shapes = [queries[i].coarse if first is coarse else queries[i].frames for i in group]
+            results = _first_pass(shapes, first, source.ids, per_query)
+            found |= dict(zip(group, results, strict=True))
     random = np.random.default_rng(config.seed)
     hits: list[Hit] = []
     for i in track(range(len(queries)), "Aligning"):
         query = queries[i]
         places = found[i]
-        if coarse is not None:
-            places = _second_pass(query, source, first.step_ms, places)
+        if coarse is not None and i in in_two:
+            places = _second_pass(query, source, coarse.step_ms, places)
         mean, deviation = _background(query, source, config.windows, random)
         own = [one.own for one in queries if one.own and one.label == query.label]
         for name, begin, end, cost in places:
@@ -265,21 +272,20 @@ def _shortest_path(n: int) -> int:
     return n // 2 + 1
 
 
+def _has_steps(query: Query) -> bool:
+    """Whether the first pass has enough steps of a query to be of use."""
+    return query.coarse is not None and len(query.coarse) >= _FEWEST_COARSE
+
+
 def _first_pass(
-    queries: Sequence[Query],
-    source: Source,
-    ids: Sequence[str],
-    per_query: int,
-    *,
-    is_exact: bool,
+    shapes: Sequence[NDArray[Any] | None], source: Source, ids: Sequence[str], per_query: int
 ) -> list[list[_Candidate]]:
     """The cheapest alignments of each query, none within half a query of a cheaper one."""
-    shapes = [query.frames if is_exact else query.coarse for query in queries]
     examples = [shape for shape in shapes if shape is not None]
-    assert len(examples) == len(queries)
+    assert len(examples) == len(shapes)
     overlap = LONGEST_PATH * max(map(len, examples))
-    best: list[list[_Candidate]] = [[] for _ in queries]
-    limits = np.full(len(queries), FAR, np.float32)
+    best: list[list[_Candidate]] = [[] for _ in examples]
+    limits = np.full(len(examples), FAR, np.float32)
 
     def search(block: _Block) -> list[list[_Candidate]]:
         frames, bounds = _loaded(block, source)
