@@ -113,6 +113,23 @@ def test_a_place_is_found_elsewhere_with_a_page_and_textgrids(made: Path, tmp_pa
     assert interval.onset == pytest.approx(next(r.start_s for r in rows if r.recording == "u0"))
 
 
+def test_a_pause_is_no_query(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "audio"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for name, level in (("quiet", 0.01), ("silent", 0.0)):
+        wave = np.concatenate([tone([400.0, 900.0], 1.0, rng), level * tone([400.0], 1.0, rng)])
+        soundfile.write(root / f"{name}.wav", wave, RATE, subtype="PCM_16")
+    names = ("quiet", "silent")
+    utterances = tuple(Utterance(name, f"{name}.wav", 2.0, "s0") for name in names)
+    corpus = Corpus("pauses", utterances, audio_root=str(root))
+    write_corpus(tmp_path / "corpus", corpus)
+    search = tmp_path / "corpus", *ALL, "--out", tmp_path / "hits.csv"
+    result = run("find", "quiet:1.2-1.8", *search)
+    assert "is it a pause?" in result.stderr
+    assert "is silent" in run("find", "silent:1.2-1.8", *search, code=1).stderr
+
+
 def test_rows_of_a_table_are_queries(made: Path, tmp_path: Path) -> None:
     table = tmp_path / "words.csv"
     places = [LabelledSpan("u0", 1.2, 1.8, "ka"), LabelledSpan("u2.wav", 1.2, 1.8, "ka")]

@@ -54,7 +54,7 @@ from zerochain.report.hits import write_hits_page
 from zerochain.scoring.find import score_find
 from zerochain.search.find import FindConfig, Found, Place, Query, query_at
 from zerochain.search.find import find as find_all
-from zerochain.search.queries import Example, examples
+from zerochain.search.queries import Example, examples, pause_notes
 from zerochain.search.sources import (
     FrameSource,
     PooledSource,
@@ -150,9 +150,11 @@ def find(
         if page is not None and searched.corpus is None:
             raise click.UsageError("--page needs the --corpus, whose recordings it plays")
         given = examples(query, searched.ids, searched.corpus, word=word, label=label)
+        notes = [] if searched.corpus is None else pause_notes(given, searched.corpus)
         recordings, coarse = searched.sources(config, index, model)
         queries = [searched.query(one, recordings, coarse) for one in given]
         found = find_all(queries, recordings, coarse, config)
+        found = replace(found, notes=[*notes, *found.notes])
         write_spans(out, _spans(found, recordings))
         if page is not None:
             assert searched.corpus is not None

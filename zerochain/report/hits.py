@@ -81,14 +81,14 @@ def write_hits_page(
 
 def _group(label: str, hits: Sequence[Hit], examples: Sequence[Example], corpus: Corpus) -> _Group:
     sounds: list[Sound] = [
-        (f"query {example.name}", "", _sound(corpus, example))
+        ("query", example.name, _sound(corpus, example))
         for example in examples
         if example.label == label
     ]
     mine = [hit for hit in hits if hit.label == label]
     for hit in mine:
         utterance = corpus.by_id[hit.place.id]
-        what = f"{hit.score:.1f}{' (the query itself)' if hit.is_own else ''}"
+        what = f"{hit.score:.1f}{', the query itself' if hit.is_own else ''}"
         where = f"{hit.place.id}, {hit.place.start_s:.2f}–{hit.place.end_s:.2f} s"
         by = f"{where}, {utterance.speaker or 'unknown speaker'}"
         sounds.append((what, by, _cut(corpus, hit.place)))

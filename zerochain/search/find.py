@@ -56,9 +56,9 @@ class FindConfig(Config):
     """Lowest score of a hit, in standard deviations above random windows."""
     first_pass_ms: float = Field(40.0, ge=0)
     """Step of the first pass over features, in ms; 0 searches all frames at full resolution."""
-    candidates: int = Field(400, ge=1)
+    candidates: int = Field(200, ge=1)
     """Places that the first pass keeps for the second, at least 5 per hit."""
-    windows: int = Field(300, ge=_FEWEST_WINDOWS)
+    windows: int = Field(200, ge=_FEWEST_WINDOWS)
     """Random windows per query that scores are measured against."""
     keep_own: bool = False
     """Keep hits at the places that the queries were cut from."""

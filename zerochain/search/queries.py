@@ -28,6 +28,7 @@ TABLES = (".csv", ".tsv", ".txt", ".parquet")
 """Suffixes of tables of annotations."""
 _SPAN = re.compile(r"(?P<where>.+):(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)", re.DOTALL)
 _QUIET = 1e-3
+_PAUSE = 0.1  # 20 dB below the loudest moment
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,25 @@ def check_audible(name: str, wave: audio.Waveform) -> None:
             cause="another channel has the speech, or the times are wrong",
             remedy="listen to it, and choose a part in which somebody speaks",
         )
+
+
+def pause_notes(examples: Sequence[Example], corpus: Corpus) -> list[str]:
+    """Notes on queries that are far quieter than the utterances that they were cut from.
+
+    Raises:
+        InputError: one is silent, or a recording can't be read.
+    """
+    notes = []
+    for example in examples:
+        if example.place is None:
+            continue
+        wave = corpus.wave(corpus.by_id[example.place.id])
+        begin, end = (round(t * audio.SAMPLE_RATE) for t in example.place[1:])
+        check_audible(example.name, wave[begin:end])
+        loudest = np.abs(wave).max()
+        if np.abs(wave[begin:end]).max() < _PAUSE * loudest:
+            notes.append(f"{example.name} is far quieter than its utterance: is it a pause?")
+    return notes
 
 
 def _unknown(name: str, ids: Sequence[str]) -> InputError:
