@@ -26,7 +26,10 @@ from zerochain.formats.features import read_features
 from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
+from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.silences import SILENCES
+from zerochain.metrics.spoken_terms import average_precision
+from zerochain.scoring.find import place_rankings, utterance_rankings
 
 PEER = "plain-dtw"
 RUN = 8
@@ -97,6 +100,20 @@ def command(*words):
         sys.exit(done.returncode)
 
 
+def precisions(hits, queries, corpus, words):
+    """The average precision of each query."""
+    found, examples = ({}, {})
+    for rows, into in ((read_spans(hits).rows, found), (queries, examples)):
+        for row in rows:
+            into.setdefault(row.label, []).append(row)
+    ranked = (
+        utterance_rankings(found, examples, corpus)
+        if words is None
+        else place_rankings(found, examples, corpus, words)
+    )
+    return np.array([average_precision(ranked[label]) for label in sorted(ranked)])
+
+
 def main():
     """Search with each system, score the hits, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -133,18 +150,29 @@ def main():
             more = ("--model", source.with_suffix("")) if source.suffix == ".parquet" else ()
             command("find", out / "queries.parquet", source, *more, *EVERYTHING, "--out", hits)
         command("score", "find", hits, *common, *beside, "--system", name, "--out", there)
-    table(there, len(queries))
+    values = {
+        name: precisions(
+            out / f"{name}-hits.parquet", queries, corpus, beside[1] if beside else None
+        )
+        for name in systems
+    }
+    table(there, len(queries), values)
 
 
-def table(path, n):
-    """Print the scores as a Markdown table."""
+def table(path, n, values):
+    """Print the scores as a Markdown table, with the gain in MAP over plain DTW, by query."""
     scores = {}
     for score in read_scores(path):
         scores.setdefault(score.system, {})[score.metric] = score
-    click.echo(f"| system ({n} queries) | MAP | P@10 | MTWV |\n|---|---|---|---|")
+    click.echo(f"| system ({n} queries) | MAP | P@10 | MTWV | gain in MAP |\n|---|---|---|---|---|")
     for system, row in scores.items():
         cells = [f"{s.value:.3f} ({s.interval[0]:.3f}–{s.interval[1]:.3f})" for s in row.values()]
-        click.echo(f"| {system} | {' | '.join(cells)} |")
+        gain = "–"
+        if PEER in values and system in values and system != PEER:
+            differences = values[system] - values[PEER]
+            low, high = bootstrap_mean(differences)
+            gain = f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+        click.echo(f"| {system} | {' | '.join(cells)} | {gain} |")
 
 
 if __name__ == "__main__":

@@ -74,10 +74,10 @@ def score_find(
         by_label[row.label].append(row)
     of_query = {label: [row for row in examples.rows if row.label == label] for label in labels}
     if words is None:
-        ranked = _of_utterances(by_label, of_query, searched)
+        ranked = utterance_rankings(by_label, of_query, searched)
         protocol, beta = "utterances", QUESST_BETA if beta is None else beta
     else:
-        ranked = _of_places(by_label, of_query, searched, words)
+        ranked = place_rankings(by_label, of_query, searched, words)
         protocol, beta = "places", SWS_BETA if beta is None else beta
     silent = [label for label in labels if label not in ranked]
     if not ranked:
@@ -136,12 +136,18 @@ def score_find(
     return Scored(scores, notes)
 
 
-def _of_utterances(
+def utterance_rankings(
     hits: Mapping[str, Sequence[LabelledSpan]],
     queries: Mapping[str, Sequence[LabelledSpan]],
     corpus: Corpus,
 ) -> dict[str, Ranked]:
-    """Every utterance is a trial, with its best hit's score."""
+    """What each query found, by label; every utterance is a trial, with its best hit's score.
+
+    Queries that nobody says again are left out.
+
+    Raises:
+        InputError: an utterance without a text.
+    """
     silent = [u.id for u in corpus.utterances if not u.text]
     if silent:
         raise InputError(
@@ -169,15 +175,19 @@ def _of_utterances(
     return ranked
 
 
-def _of_places(
+def place_rankings(
     hits: Mapping[str, Sequence[LabelledSpan]],
     queries: Mapping[str, Sequence[LabelledSpan]],
     corpus: Corpus,
     words: Path,
 ) -> dict[str, Ranked]:
-    """Every second of speech is a trial, and every hit is one of them (NIST 2006).
+    """What each query found; every second of speech is a trial, and every hit one of them.
 
     A hit is right if it overlaps a word that no better hit has, by half of the shorter of the two.
+    The number of trials is that of the NIST evaluation of 2006.
+
+    Raises:
+        InputError: `words` has none of what was searched.
     """
     known = set(corpus.ids)
     spoken = by_recording(row for row in read_spans(words).rows if row.recording in known)
