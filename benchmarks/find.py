@@ -2,8 +2,8 @@
 
 MFCC-39 of a features folder (--features), or smooth random ones, are repeated until they last
 --hours, as utterances on the disk; units of 40 ms are the nearest of 256 of their frames. Each
-system opens the files and searches for one query of half a second, then for ten more: "first" has
-the reading of the files, "further" is the cost per query beyond that. librosa aligns the query with
+system opens the files and searches for one query of half a second, which is what the first columns
+have, then for that one and ten more at once: "further" is what each of the ten costs. librosa aligns the query with
 every utterance of the last --peer-minutes, and its time is multiplied up. CPU seconds count, wall
 seconds depend on what else the machine does. Recall is the share of the ten best hits of one exact
 pass over all frames that two passes find.
@@ -72,24 +72,29 @@ def pooled(array):
     return array[: len(array) // POOL * POOL].reshape(-1, POOL, array.shape[1]).mean(axis=1)
 
 
-def zerochain(system, folder, n_queries):
-    """The places of the ten best hits of each query."""
+def opened(system, folder):
+    """What is searched, and the first pass's view of it."""
     from zerochain.formats.features import read_features
     from zerochain.formats.units import read_units
-    from zerochain.search.find import FindConfig, Place, find, query_at
     from zerochain.search.sources import FrameSource, PooledSource, UnitSource, unit_distances
 
-    coarse = None
+    units = None
     if system in {"index", "units"}:
         table = unit_distances(np.load(folder / "codebook.npy"), N_UNITS)
-        coarse = UnitSource(read_units(folder / "units.parquet"), table)
+        units = UnitSource(read_units(folder / "units.parquet"), table)
     if system == "units":
-        source, coarse = coarse, None
-    else:
-        source = FrameSource(read_features(folder / "features", verified=system != "index"))
-        coarse = PooledSource(source, POOL) if system == "frames" else coarse
-    names = [n for n in source.ids if source.n_frames(n) * source.step_ms > 1500][::7][:n_queries]
-    places = [Place(name, 0.4, 0.4 + QUERY_S) for name in names]
+        return units, None
+    frames = FrameSource(read_features(folder / "features", verified=system != "index"))
+    return frames, PooledSource(frames, POOL) if system == "frames" else units
+
+
+def search(sources, n_queries):
+    """The places of the ten best hits of each query."""
+    from zerochain.search.find import FindConfig, Place, find, query_at
+
+    source, coarse = sources
+    names = [n for n in source.ids if source.n_frames(n) * source.step_ms > 1500]
+    places = [Place(name, 0.4, 0.4 + QUERY_S) for name in names[::7][:n_queries]]
     queries = [query_at(source, coarse, place, label=place.id) for place in places]
     found = find(queries, source, coarse, FindConfig(min_score=-99.0, most=10))
     return {
@@ -114,7 +119,7 @@ def librosa(folder, minutes):
     return n_frames / 6000
 
 
-def worker(system, folder, n_queries, minutes):
+def worker(system, folder, minutes):
     small = folder / "small"  # compiles the kernels, or loads them
     if system == "librosa":
         librosa(small, 0.01)
@@ -122,10 +127,16 @@ def worker(system, folder, n_queries, minutes):
             done = librosa(folder, minutes)
         print(json.dumps([spent.wall_s, spent.cpu_s, spent.peak_mb, done]))
         return
-    zerochain(system, small, 1)
-    with cost() as spent:
-        found = zerochain(system, folder, n_queries)
-    print(json.dumps([spent.wall_s, spent.cpu_s, spent.peak_mb, found]))
+    search(opened(system, small), 1)
+    with cost() as first:
+        sources = opened(system, folder)
+        search(sources, 1)
+    with cost() as one:
+        search(sources, 1)
+    with cost() as all_of:
+        found = search(sources, 1 + N_MORE)
+    further = (all_of.cpu_s - one.cpu_s) / N_MORE
+    print(json.dumps([first.wall_s, first.cpu_s, further, all_of.peak_mb, found]))
 
 
 def recall(found, exact):
@@ -148,10 +159,10 @@ def main():
     parser.add_argument("--peer-minutes", type=float, default=6.0)
     parser.add_argument("--worker", choices=SYSTEMS)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--queries", type=int, default=1)
+    parser.add_argument("--only", choices=SYSTEMS[1:], nargs="+", default=SYSTEMS[1:])
     arguments = parser.parse_args()
     if arguments.worker:
-        worker(arguments.worker, arguments.folder, arguments.queries, arguments.peer_minutes)
+        worker(arguments.worker, arguments.folder, arguments.peer_minutes)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -163,11 +174,10 @@ def main():
 def measure(folder, arguments):
     words = ("--folder", folder, "--peer-minutes", arguments.peer_minutes)
 
-    def run(system, n):
-        more = ("--worker", system, "--queries", n)
-        return apart(__file__, *words, *more, environment=ONE_THREAD)
+    def run(system):
+        return apart(__file__, *words, "--worker", system, environment=ONE_THREAD)
 
-    wall, cpu, peak, minutes = run("librosa", 1)
+    wall, cpu, peak, minutes = run("librosa")
     by = arguments.hours * 60 / minutes
     print(
         f"One query of {QUERY_S} s in {arguments.hours:g} h; librosa: {minutes:.1f} min × {by:.0f}"
@@ -177,12 +187,11 @@ def measure(folder, arguments):
     )
     print(f"{WORDS['librosa']:>32} {wall * by:>8.1f} {cpu * by:>8.1f} {cpu * by:>8.1f} {1:>7}")
     exact = None
-    for system in SYSTEMS[1:]:
-        first_wall, first, peak, _ = run(system, 1)
-        _, all_cpu, _, found = run(system, 1 + N_MORE)
-        exact = found if exact is None else exact
-        further = (all_cpu - first) / N_MORE
-        share = f"{recall(found, exact):>7.2f}" if system != "units" else ""
+    for system in arguments.only:
+        first_wall, first, further, peak, found = run(system)
+        exact = found if system == "exact" else exact
+        has_recall = exact is not None and system != "units"
+        share = f"{recall(found, exact):>7.2f}" if has_recall else ""
         print(
             f"{WORDS[system]:>32} {first_wall:>8.1f} {first:>8.1f} {further:>8.2f} "
             f"{cpu * by / further:>7.0f} {peak:>6.0f} {share}"
