@@ -3,10 +3,10 @@
 MFCC-39 of a features folder (--features), or smooth random ones, are repeated until they last
 --hours, as utterances on the disk; units of 40 ms are the nearest of 256 of their frames. Each
 system opens the files and searches for one query of half a second, which is what the first columns
-have, then for that one and ten more at once: "further" is what each of the ten costs. librosa aligns the query with
-every utterance of the last --peer-minutes, and its time is multiplied up. CPU seconds count, wall
-seconds depend on what else the machine does. Recall is the share of the ten best hits of one exact
-pass over all frames that two passes find.
+have, then for that one and ten more at once: "further" is what each of the ten costs. librosa
+aligns the query with every utterance of the last --peer-minutes, and its time is multiplied up. CPU
+seconds count, wall seconds depend on what else the machine does. Recall is the share of the ten
+best hits of one exact pass over all frames that two passes find.
 
     python benchmarks/find.py [--hours 10] [--features FOLDER]
 """
