@@ -18,13 +18,13 @@ LAYERS = [
     {"features"},
     {"corpora", "exchange"},
     {"listeners"},
-    {"discovery", "inversion", "translation"},
+    {"discovery", "inversion", "translation", "search"},
     {"scoring"},
     {"report", "recordings"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-STAGES = {"discovery", "inversion", "translation"}
+STAGES = {"discovery", "inversion", "translation", "search"}
 HEAVY = {"torch", "accelerate", "sklearn", "librosa", "matplotlib", "numba"}
 SLOW = HEAVY | {"numpy", "pyarrow", "soundfile", "scipy", "pydantic", "yaml", "rich"}
 

@@ -14,11 +14,12 @@ from click.testing import CliRunner, Result
 from conftest import voice
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import Phone, read_phones
+from zerochain.formats.spans import read_spans
 from zerochain.machine import resource
 
 
-def run(name: str, *arguments: object) -> Result:
-    command = runpy.run_path(str(resource(f"data/{name}/prepare.py")))["main"]
+def run(name: str, *arguments: object, script: str = "prepare.py") -> Result:
+    command = runpy.run_path(str(resource(f"data/{name}/{script}")))["main"]
     return CliRunner().invoke(command, [str(a) for a in arguments])
 
 
@@ -54,6 +55,35 @@ def test_mboshi_as_published(tmp_path: Path) -> None:
     assert corpus.audio_path(corpus.by_id["abiayi_1"]) == root / "train" / "abiayi_1.wav"
     phones = read_phones(tmp_path / "out" / "phones.parquet").by_id
     assert phones == {"abiayi_1": [Phone(0, 0.5, "A")]}
+
+
+def test_mboshis_words_from_letters(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    texts = {"a_1": "Wa áyεi, ngá.", "a_2": "wa sá", "a_3": "wa"}
+    phones = {  # a pause inside a word; a letter too many; another word; no phones
+        "a_1": "W A Á SIL Y Ε I N G A",
+        "a_2": "W A T I SIL",
+    }
+    for name in texts:
+        record(copy / f"{name}.wav")
+    for name, line in phones.items():
+        rows = (f"{i / 20} {(i + 1) / 20} {p}\n" for i, p in enumerate(line.split()))
+        (copy / f"{name}.phn").write_text("".join(rows), encoding="utf-8")
+    table = "".join(f"{name}.wav\ta\t{text}\n" for name, text in texts.items())
+    (copy / "utterances.tsv").write_text("file\tspeaker\ttext\n" + table, encoding="utf-8")
+    made("mboshi", tmp_path / "out", copy)
+    words = tmp_path / "words.parquet"
+    result = run("mboshi", tmp_path / "out", "--out", words, script="words.py")
+    assert result.exit_code == 0, result.output
+    assert [tuple(row)[:4] for row in read_spans(words).rows] == [
+        ("a_1", 0.0, 0.1, "wa"),
+        ("a_1", 0.1, 0.35, "áyεi"),
+        ("a_1", 0.35, 0.5, "ngá"),
+        ("a_2", 0.0, 0.1, "wa"),
+    ]
+    assert "4 of 5 words placed; 2 letters with another phone or none" in result.output
+    assert "not placed: sá (a_2)" in result.output
+    assert "1 utterance without a text or phones" in result.output
 
 
 def test_mboshi_flat(tmp_path: Path) -> None:

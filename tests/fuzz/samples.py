@@ -446,6 +446,8 @@ _FAIRSEQ = "u1|12 12 33\nu2|1\n"
 _JSONL = '{"file": "u1", "units": [12, 12, 33]}\n{"file": "u2", "units": [1]}\n'
 _ITEM = "#file onset offset #phone prev-phone next-phone speaker\nu1 0.1 0.2 a b c ana\n"
 _TABLE = "id,file,speaker,start,end,text\nu1,a.wav,ana,0,0.5,héllo\nu2,a.wav,bo,0.5,1,x\n"
+_CLASSES = "Class 1\na 0.1 0.2\nb 0.1 0.3\n\nClass 2 ü\na 0.5 0.75\n\n"
+_GOLD = "a 0.0 0.5 k\na 0.5 0.75 ŋ\nb 0 1 SIL\n"
 _YAML = "n_units: 64\nstride: 2\nfeatures: mfcc\nseed: 3\nlist: &l [1, 2]\nmore: *l\n"
 
 
@@ -473,6 +475,18 @@ def _unit_text(folder: Path, kind: str) -> Any:
     from zerochain.exchange.unit_text import read_unit_text
 
     return read_unit_text(folder / "units.txt", kind)  # type: ignore[arg-type]
+
+
+def _classes(folder: Path) -> Any:
+    from zerochain.exchange.term_classes import read_classes
+
+    return read_classes(folder / "x.classes")
+
+
+def _gold(folder: Path) -> Any:
+    from zerochain.exchange.term_classes import read_gold
+
+    return read_gold(folder / "x.wrd").by_id
 
 
 def _items(folder: Path) -> Any:
@@ -691,6 +705,8 @@ _FOREIGN = [
         for kind, text in (("jsonl", _JSONL), ("fairseq", _FAIRSEQ))
     ),
     _reader("items", partial(_text, name="x.item", text=_ITEM), _items, ".item"),
+    _reader("classes", partial(_text, name="x.classes", text=_CLASSES), _classes, ".classes"),
+    _reader("gold words", partial(_text, name="x.wrd", text=_GOLD), _gold, ".wrd"),
     _reader("vectors", partial(_text, name="v.txt", text="0.5 1\n-1e-3 2\n"), _vectors, ".txt"),
     _reader("npy", _npy, _read_npy, ".npy"),
     _reader("yaml", partial(_text, name="config.yaml", text=_YAML), _read_yaml, ".yaml"),

@@ -267,9 +267,17 @@ SCORE = LazyGroup(
             "Compare translated UNITS with the units of the targets' recordings; repeats are "
             "merged.",
         ),
+        "terms": (
+            "zerochain.cli.terms:score",
+            "Compare discovered TERMS or a lexicon with gold words, as ZeroSpeech does (TDE).",
+        ),
         "discophon": (
             "zerochain.cli.discophon:score",
             "Score all languages and splits in a folder of UNITS as DiscoPhon does.",
+        ),
+        "find": (
+            "zerochain.cli.find:score",
+            "Compare HITS of 'zerochain find' with what is said: MAP, precision at 10, MTWV.",
         ),
         "beside": (
             "zerochain.cli.score:beside",
@@ -352,6 +360,10 @@ CHECK = LazyGroup(
         "translate": TRANSLATE,
         "recognise": RECOGNISE,
         "speakers": SPEAKERS,
+        "find": (
+            "zerochain.cli.find:find",
+            "Find where a QUERY is said again in recordings: query by example, without any text.",
+        ),
         "score": SCORE,
         "report": (
             "zerochain.cli.report:report",

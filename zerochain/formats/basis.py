@@ -37,6 +37,8 @@ _ABX = {one.key for one in names.METRICS if one.name.startswith("abx_")}
 _SAME_INPUTS = {
     "items": "items",
     "phones": "phones",
+    "words": "words",
+    "queries": "queries",
     "pairs": "pairs",
     "references": "references",
     "speaker_encoder": "speaker encoder",
@@ -53,6 +55,11 @@ _SAME_OPTIONS = {
 _NOT_RESAMPLED = {
     names.DISTINCT_OUTPUTS.key: "a count of different outputs, not resampled",
     names.REAL_TIME_FACTOR.key: "a time, measured once",
+    **{
+        one.key: "its tokens are spread over utterances, which can't be resampled alone"
+        for kind in ("grouping", "type")
+        for one in names.TERM_RATES[kind]
+    },
 }
 
 

@@ -16,7 +16,16 @@ from typing import Literal
 
 Direction = Literal["lower", "higher", ""]
 Family = Literal[
-    "units", "phones", "unaligned", "resynthesis", "conversion", "translation", "recognition", ""
+    "units",
+    "phones",
+    "terms",
+    "search",
+    "unaligned",
+    "resynthesis",
+    "conversion",
+    "translation",
+    "recognition",
+    "",
 ]
 """The table of the report that a metric belongs to; "" for metrics of other programs."""
 
@@ -229,6 +238,83 @@ OVER_SEGMENTATION = Metric("over_segmentation", "over-segmentation", "phones", "
 R_VALUE = Metric("r_value", "R-value", "phones", "%", "higher")
 BOUNDARIES = (BOUNDARY_PRECISION, BOUNDARY_RECALL, BOUNDARY_F1, OVER_SEGMENTATION, R_VALUE)
 
+# Discovered terms and gold words.
+
+NED = Metric(
+    "ned",
+    "NED",
+    "terms",
+    "%",
+    "lower",
+    0,
+    100,
+    meaning="counts pairs, so that large clusters outweigh small ones; low where few terms are "
+    "found, so read it beside coverage",
+)
+WEIGHTED_NED = Metric(
+    "weighted_ned",
+    "NED weighted by spans",
+    "terms",
+    "%",
+    "lower",
+    0,
+    100,
+    meaning="a cluster counts by its spans, not by its pairs; a span alone in its cluster counts "
+    "as 0",
+)
+INVERSE_NED = Metric(
+    "inverse_ned",
+    "inverse NED",
+    "terms",
+    "%",
+    "lower",
+    0,
+    100,
+    meaning="how differently the tokens of one gold word are labelled; high where words are "
+    "spread over clusters or not found",
+)
+COVERAGE = Metric("coverage", "coverage of the phones", "terms", "%", "higher", 0, 100)
+TERM_RATES: Mapping[str, tuple[Metric, Metric, Metric]] = {
+    kind: (
+        Metric(f"{kind}_precision", f"{words} precision", "terms", "%", "higher", 0, 100),
+        Metric(f"{kind}_recall", f"{words} recall", "terms", "%", "higher", 0, 100),
+        Metric(f"{kind}_f1", f"{words} F1", "terms", "%", "higher", 0, 100),
+    )
+    for kind, words in {
+        "grouping": "grouping",
+        "token": "token",
+        "type": "type",
+        "word_boundary": "word boundary",
+    }.items()
+}
+"""What is compared → its precision, recall and F1."""
+
+# Hits of a search.
+
+SEARCH_MAP = Metric(
+    "mean_average_precision", "mean average precision", "search", "", "higher", 0, 1
+)
+SEARCH_PRECISION = Metric(
+    "precision@10",
+    "precision at 10",
+    "search",
+    "",
+    "higher",
+    0,
+    1,
+    meaning="a word that is said fewer than ten times can't reach 1",
+)
+SEARCH_MTWV = Metric(
+    "mtwv",
+    "MTWV",
+    "search",
+    "",
+    "higher",
+    0,
+    1,
+    meaning="one threshold for all queries: 1 is perfect, 0 is to return nothing",
+)
+
 # Without an alignment.
 
 PROBE_HISTOGRAMS = Metric(
@@ -304,6 +390,14 @@ METRICS: tuple[Metric, ...] = (
     PHONE_ERROR_RATE,
     *BOUNDARIES,
     *map(mapped, BOUNDARIES),
+    NED,
+    WEIGHTED_NED,
+    INVERSE_NED,
+    COVERAGE,
+    *(one for rates in TERM_RATES.values() for one in rates),
+    SEARCH_MAP,
+    SEARCH_PRECISION,
+    SEARCH_MTWV,
     PROBE_HISTOGRAMS,
     PROBE_VECTORS,
     SENTENCE_DISTANCE,

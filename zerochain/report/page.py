@@ -103,7 +103,7 @@ def write_report(
             "parts": parts,
         }
         _check_as_rich(out, earlier, record, n_examples)
-        (folder / PAGE).write_text(_render(context), encoding="utf-8")
+        (folder / PAGE).write_text(render("page.html.j2", context), encoding="utf-8")
         write_page_record(folder, **record)
     return out / PAGE
 
@@ -135,7 +135,8 @@ def _check_as_rich(
         )
 
 
-def _render(context: Mapping[str, Any]) -> str:
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A page from one of the templates, whose style sheet is added."""
     # Late: it is optional (the extra `report`).
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -148,7 +149,8 @@ def _render(context: Mapping[str, Any]) -> str:
     )
     environment.filters["short"] = short
     environment.filters["counted"] = counted
-    return environment.get_template("page.html.j2").render(context)
+    css = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render({**context, "css": css})
 
 
 def _context(
@@ -174,6 +176,8 @@ def _context(
         "phones": tables.get("phones"),
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
+        "terms": tables.get("terms"),
+        "search": tables.get("search"),
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder, rate),
         "resynthesis": tables.get("resynthesis"),
@@ -199,7 +203,6 @@ def _context(
     context = {
         **parts,
         "title": title,
-        "css": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "script": script,
         "script_hash": f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}",
         "run": run,

@@ -1,0 +1,72 @@
+"""Words of a language that nobody has transcribed: `lexicon`, `terms`, and `score terms`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    Command,
+    ids_option,
+    seed_option,
+    shift_option,
+    silence_option,
+    split_option,
+)
+from zerochain.cli.score import out_option as scores_out_option
+from zerochain.cli.score import save_scores, system_option
+from zerochain.metrics.silences import chosen
+from zerochain.scoring.terms import score_terms
+
+
+@click.command(
+    "terms",
+    cls=Command,
+    example="zerochain score terms words.parquet --corpus corpora/mine --words gold-words.parquet "
+    "--split test --out scores.jsonl\n"
+    "zerochain score terms mandarin.classes --phones mandarin.phn --words mandarin.wrd "
+    "--out scores.jsonl",
+)
+@click.argument("terms", type=FILE)
+@click.option("--corpus", type=FOLDER, help="The corpus, with gold phones.")
+@click.option(
+    "--phones",
+    type=FILE,
+    help="Gold phones without a corpus: lines 'name onset offset phone', in seconds.",
+)
+@click.option(
+    "--words",
+    type=FILE,
+    help="Gold words: a table of spans, or lines 'name onset offset word'.  [default: only the "
+    "scores that take phones alone]",
+)
+@split_option
+@ids_option
+@silence_option
+@shift_option
+@system_option
+@scores_out_option
+@seed_option
+def score(silence: str | None, ids: str, out: Path, **options: Any) -> None:
+    """Compare discovered TERMS or a lexicon with gold words, as ZeroSpeech does (TDE).
+
+    TERMS is a table of spans (.parquet or .csv: recording, start_s, end_s, label) or a file of
+    classes as in the challenge.
+
+    \b
+    ned              edit distance between the phones of pairs in one cluster
+    weighted_ned     the same, where clusters count by spans rather than by pairs
+    inverse_ned      edit distance between the labels of one word's tokens
+    coverage         share of the phones that are in any span
+    grouping_…       tokens in pairs of one cluster with the same phones
+    token_…, type_…  spans, and kinds of spans, with exactly the phones of a word
+    word_boundary_…  where words begin and end
+
+    All but weighted_ned and inverse_ned equal zerospeech-tde 2.0.3.
+    """
+    scored = score_terms(silences=chosen(silence), folders=ids == "path", **options)
+    save_scores(scored, out)

@@ -1,0 +1,199 @@
+"""Discovered terms or a lexicon compared with gold phones and words: `zerochain score terms`.
+
+The phones are a corpus's, or a file of ZeroSpeech's; the words a table of spans, or such a file.
+All utterances of the split with gold phones count, those without a discovered span included.
+Without words there are NED, its weighted form, coverage and grouping, which take phones alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from zerochain.errors import InputError, counted, listed
+from zerochain.exchange.term_classes import read_gold, read_terms
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.identity import check_same_ids, file_id, ids_by_name
+from zerochain.formats.phones import PHONES_FILE, Phone
+from zerochain.formats.scores import Score
+from zerochain.formats.spans import LabelledSpan, Spans, by_recording, read_spans
+from zerochain.metrics import names
+from zerochain.metrics.names import Metric
+from zerochain.metrics.silences import SILENCES, recorded
+from zerochain.metrics.tde import Found, Terms, Value, score_clusters
+from zerochain.scoring.common import Common, Scored, exclusion_notes, gold_phones
+
+PROTOCOL = "tde"
+_TABLES = {".parquet", ".csv", ".tsv"}
+
+
+def score_terms(
+    terms: Path,
+    *,
+    corpus: Path | None = None,
+    phones: Path | None = None,
+    words: Path | None = None,
+    split: str | None = None,
+    folders: bool = True,
+    silences: Collection[str] = SILENCES,
+    shift_ms: float = 0.0,
+    system: str | None = None,
+    seed: int = 0,
+) -> Scored:
+    """Score clusters of spans by ZeroSpeech's term discovery evaluation.
+
+    Args:
+        terms: a table of spans, or ZeroSpeech's file of classes.
+        corpus: with gold phones; or `phones`, a file with lines "name onset offset phone".
+        words: gold words, a table of spans or a file with lines "name onset offset word"; None
+            leaves out the scores that take words.
+        split: of the corpus; spans of other splits are left out.
+        folders: whether names are whole ids; otherwise they are the last part of the corpus's ids.
+        silences: labels that are neither phones nor words.
+        shift_ms: added to the times of phones and words: automatic alignments can be late.
+
+    Raises:
+        InputError: neither a corpus nor phones, or both; ids that don't join; no span or no gold
+            phones in what is scored; or as `score_clusters`.
+    """
+    if (corpus is None) == (phones is None):
+        raise InputError("give either corpus= or phones=, where the gold phones are")
+    if corpus is None and (split is not None or not folders):
+        raise InputError("split= and folders=False only apply to corpus=")
+    found = read_terms(terms)
+    inputs = {"terms": file_id(terms)}
+    if corpus is not None:
+        whole = read_corpus(corpus)
+        gold = gold_phones(whole).by_id
+        inputs |= {"corpus": whole.id, "phones": file_id(whole.home / PHONES_FILE)}
+        scored, exclusions = _of_split(_joined(found.rows, whole, folders), whole, gold, split)
+        wanted = whole.ids if split is None else whole.select(split=split).ids
+        gold = {name: gold[name] for name in wanted if name in gold}
+    else:
+        assert phones is not None
+        gold = read_gold(phones).by_id
+        inputs["phones"] = file_id(phones)
+        scored, exclusions = found.rows, {}
+    spoken: Mapping[str, Sequence[Phone]] | None = None
+    if words is not None:
+        spoken = _words(words, whole if corpus is not None else None, folders)
+        inputs["words"] = file_id(words)
+    clusters: dict[str, list[Found]] = {}
+    for row in scored:
+        clusters.setdefault(row.label, []).append(Found(*row[:3]))
+    result = score_clusters(
+        clusters,
+        _shifted(gold, shift_ms),
+        None if spoken is None else _shifted(spoken, shift_ms),
+        silences=silences,
+        seed=seed,
+    )
+    if result.n_outside:
+        exclusions["spans_that_cover_no_phone"] = result.n_outside
+    common = Common(
+        system or found.system or terms.stem,
+        inputs,
+        {
+            "split": split,
+            "silences": recorded(silences),
+            "shift_ms": shift_ms,
+            "n_utterances": len(gold),
+            "n_clusters": len(clusters),
+            "n_spans": result.n_spans,
+            "exclusions": exclusions,
+            "seed": seed,
+        },
+    )
+    return _scored(common, result, has_words=words is not None)
+
+
+def _joined(rows: Sequence[LabelledSpan], corpus: Corpus, folders: bool) -> Sequence[LabelledSpan]:
+    """The spans with the corpus's ids."""
+    if not folders:
+        ids = ids_by_name(corpus.ids, f"corpus {corpus.name}")
+        rows = [row._replace(recording=ids.get(row.recording, row.recording)) for row in rows]
+    check_same_ids({r.recording for r in rows}, corpus.ids, "spans", f"corpus {corpus.name}")
+    return rows
+
+
+def _of_split(
+    rows: Sequence[LabelledSpan],
+    corpus: Corpus,
+    gold: Mapping[str, object],
+    split: str | None,
+) -> tuple[Sequence[LabelledSpan], dict[str, int]]:
+    """The spans of a split's utterances with gold phones, and how many have none."""
+    if split is not None:
+        inside = set(corpus.select(split=split).ids)
+        rows = [row for row in rows if row.recording in inside]
+        if not rows:
+            raise InputError(
+                f"no span is of split {split!r}",
+                cause="the terms were discovered in another split",
+                remedy="score the split that they were discovered in",
+            )
+    aligned = [row for row in rows if row.recording in gold]
+    if rows and not aligned:
+        raise InputError(
+            f"none of {counted(len({r.recording for r in rows}), 'utterance')} with spans has "
+            f"gold phones: {listed(sorted({row.recording for row in rows}))}",
+            path=corpus.home / PHONES_FILE,
+            remedy="score another split",
+        )
+    left_out = len(rows) - len(aligned)
+    return aligned, {"spans_without_alignment": left_out} if left_out else {}
+
+
+def _words(path: Path, corpus: Corpus | None, folders: bool) -> dict[str, list[Phone]]:
+    if path.suffix.lower() not in _TABLES:
+        gold = read_gold(path)
+        rows = [LabelledSpan(name, *one) for name, line in gold.by_id.items() for one in line]
+        spans = Spans(tuple(rows))
+    else:
+        spans = read_spans(path)
+    joined = spans.rows if corpus is None else _joined(spans.rows, corpus, folders)
+    return {
+        name: [Phone(row.start_s, row.end_s, row.label) for row in line]
+        for name, line in by_recording(joined).items()
+    }
+
+
+def _shifted(gold: Mapping[str, Sequence[Phone]], shift_ms: float) -> dict[str, list[Phone]]:
+    by_s = shift_ms / 1000
+    return {
+        name: [Phone(on + by_s, off + by_s, text) for on, off, text in line]
+        for name, line in gold.items()
+    }
+
+
+def _scored(common: Common, result: Terms, *, has_words: bool) -> Scored:
+    values: list[tuple[Metric, Value | None, str]] = [
+        (names.NED, result.ned, "pairs"),
+        (names.WEIGHTED_NED, result.weighted_ned, "spans"),
+        (names.INVERSE_NED, result.inverse_ned, "tokens"),
+        (names.COVERAGE, result.coverage, "phones"),
+    ]
+    for kind, rates, n_of in (
+        ("grouping", result.grouping, "tokens"),
+        ("token", result.token, "tokens"),
+        ("type", result.type, "types"),
+        ("word_boundary", result.boundary, "boundaries"),
+    ):
+        metrics = names.TERM_RATES[kind]
+        parts = (rates.precision, rates.recall, rates.f1) if rates else (None, None, None)
+        values += [(metric, one, n_of) for metric, one in zip(metrics, parts, strict=True)]
+    scores: list[Score] = []
+    undefined: list[str] = []
+    for metric, one, n_of in values:
+        if one is None:
+            continue
+        if one.value is None:
+            undefined.append(metric.key)
+            continue
+        scores.append(common.score(metric, one.value, one.interval, one.n, PROTOCOL, n_of=n_of))
+    notes = exclusion_notes(scores)
+    if undefined:
+        notes.append(f"undefined, as there is nothing to count: {', '.join(undefined)}")
+    if not has_words:
+        notes.append("without gold words: no inverse NED, token, type and word boundary scores")
+    return Scored(scores, notes)
