@@ -351,6 +351,10 @@ CHECK = LazyGroup(
         "translate": TRANSLATE,
         "recognise": RECOGNISE,
         "speakers": SPEAKERS,
+        "lexicon": (
+            "zerochain.cli.terms:lexicon",
+            "Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).",
+        ),
         "score": SCORE,
         "report": (
             "zerochain.cli.report:report",

@@ -17,10 +17,54 @@ from zerochain.cli.common import (
     silence_option,
     split_option,
 )
+from zerochain.cli.options import options_of
 from zerochain.cli.score import out_option as scores_out_option
 from zerochain.cli.score import save_scores, system_option
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.terms import score_terms
+from zerochain.search.lexicon import LexiconConfig
+from zerochain.search.stage import make_lexicon
+
+corpus_option = click.option(
+    "--corpus",
+    type=FOLDER,
+    help="Their recordings: leaves out pauses, and prefers words that begin with a syllable.",
+)
+spans_out = click.option(
+    "--out",
+    type=FILE,
+    required=True,
+    help="The spans: a table (.parquet or .csv), or .classes for ZeroSpeech's format.",
+)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain lexicon units.parquet --corpus corpora/mine --out words.parquet\n"
+    "zerochain lexicon units.parquet --corpus corpora/mine --random-like words.parquet "
+    "--out random.parquet",
+)
+@click.argument("units", type=FILE)
+@corpus_option
+@split_option
+@options_of(LexiconConfig)
+@click.option(
+    "--random-like",
+    type=FILE,
+    help="The baseline: as many words as in this lexicon of the same units, with boundaries drawn "
+    "at random.",
+)
+@spans_out
+@seed_option
+def lexicon(out: Path, **options: Any) -> None:
+    """Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).
+
+    What is said again is cheaper than what is new: a unigram Dirichlet process over strings of
+    units, with a prior on durations. Units with durations (encode --penalty) are best. A word's
+    label is its units, so that equal labels are one word.
+    """
+    found = make_lexicon(out=out, **options)
+    click.echo(f"{out}: {found}")
 
 
 @click.command(
