@@ -32,7 +32,7 @@ def language(n, seed=0):
         line = [WORDS[w] for w in rng.integers(len(WORDS), size=rng.integers(3, 7))]
         units[f"u{i}"] = np.repeat(np.concatenate(line), 8).astype(np.int32)
         edges[f"u{i}"] = np.cumsum([0, *map(len, line)]).tolist()
-    return UnitFile(units, 10, 10.0, "m", "made up"), edges
+    return UnitFile(units, 10, 10.0, "m", "invented"), edges
 
 
 def test_an_artificial_languages_words_are_found():

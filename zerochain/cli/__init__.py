@@ -275,6 +275,10 @@ SCORE = LazyGroup(
             "zerochain.cli.discophon:score",
             "Score all languages and splits in a folder of UNITS as DiscoPhon does.",
         ),
+        "find": (
+            "zerochain.cli.find:score",
+            "Compare HITS of 'zerochain find' with what is said: MAP, precision at 10, MTWV.",
+        ),
         "beside": (
             "zerochain.cli.score:beside",
             "Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.",
@@ -354,6 +358,14 @@ CHECK = LazyGroup(
         "lexicon": (
             "zerochain.cli.terms:lexicon",
             "Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).",
+        ),
+        "terms": (
+            "zerochain.cli.terms:terms",
+            "Find what is said again in UNITS, without a query: clusters of words and phrases.",
+        ),
+        "find": (
+            "zerochain.cli.find:find",
+            "Find where a QUERY is said again in recordings: query by example, without any text.",
         ),
         "score": SCORE,
         "report": (

@@ -20,10 +20,13 @@ from zerochain.cli.common import (
 from zerochain.cli.options import options_of
 from zerochain.cli.score import out_option as scores_out_option
 from zerochain.cli.score import save_scores, system_option
+from zerochain.errors import counted
 from zerochain.metrics.silences import chosen
+from zerochain.report.listening import write_terms_page
 from zerochain.scoring.terms import score_terms
 from zerochain.search.lexicon import LexiconConfig
-from zerochain.search.stage import make_lexicon
+from zerochain.search.stage import make_lexicon, make_terms
+from zerochain.search.terms import TermsConfig
 
 corpus_option = click.option(
     "--corpus",
@@ -65,6 +68,42 @@ def lexicon(out: Path, **options: Any) -> None:
     """
     found = make_lexicon(out=out, **options)
     click.echo(f"{out}: {found}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain terms units.parquet --corpus corpora/mine --model models/km50 "
+    "--out terms.parquet --page terms.html\n"
+    "zerochain terms units.parquet --corpus corpora/mine --out terms.classes",
+)
+@click.argument("units", type=FILE)
+@corpus_option
+@click.option(
+    "--model",
+    type=FOLDER,
+    help="The units' model: units with similar code vectors then agree in part.",
+)
+@split_option
+@options_of(TermsConfig)
+@spans_out
+@click.option(
+    "--page",
+    type=FILE,
+    help="An HTML page to listen through the clusters and to name them; needs --corpus.",
+)
+def terms(out: Path, page: Path | None, **options: Any) -> None:
+    """Find what is said again in UNITS, without a query: clusters of words and phrases.
+
+    Stretches that share a few units are aligned, places that match are clustered. Units with
+    durations (encode --penalty) are best. The page plays each cluster, and saves the names that
+    you give to clusters as a CSV.
+    """
+    if page is not None and options["corpus"] is None:
+        raise click.UsageError("--page needs --corpus, for the sound")
+    click.echo(f"{out}: {make_terms(out=out, **options)}")
+    if page is not None:
+        n_shown = write_terms_page(page, out, options["corpus"])
+        click.echo(f"{page}: {counted(n_shown, 'cluster')}")
 
 
 @click.command(

@@ -29,6 +29,7 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.spans import Spans, by_recording
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.silences import SILENCES
 from zerochain.progress import track
@@ -458,6 +459,39 @@ def export_textgrids(
         }
         write_json(temporary / MARKER, "textgrids", inputs)
     return len(names), sum(name in phones.by_id for name in names)
+
+
+def export_spans(spans: Spans, durations_s: Mapping[str, float], out: Path) -> int:
+    """Write `out`/<id>.TextGrid for every recording that has spans, a tier per label.
+
+    A span that overlaps an earlier one of its label is in another tier, "LABEL (2)".
+
+    Args:
+        durations_s: of the recordings.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        InputError: spans of a recording whose duration is unknown, or `out` is a folder that
+            zerochain didn't make.
+    """
+    found = by_recording(spans.rows)
+    check_same_ids(list(found), durations_s, "spans", "recordings")
+    with atomic_folder(out, MARKER) as temporary:
+        for name, rows in found.items():
+            tiers: dict[str, list[Segment]] = {}
+            for row in rows:
+                tier, number = row.label, 1
+                while tier in tiers and tiers[tier][-1][1] > row.start_s:
+                    number += 1
+                    tier = f"{row.label} ({number})"
+                tiers.setdefault(tier, []).append((row.start_s, row.end_s, row.label))
+            file = temporary / f"{name}.TextGrid"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textgrid_text(durations_s[name], tiers), encoding="utf-8")
+        write_json(temporary / MARKER, "textgrids", {"spans": spans.system})
+    return len(found)
 
 
 _SAME_S = 0.1

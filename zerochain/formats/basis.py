@@ -38,6 +38,7 @@ _SAME_INPUTS = {
     "items": "items",
     "phones": "phones",
     "words": "words",
+    "queries": "queries",
     "pairs": "pairs",
     "references": "references",
     "speaker_encoder": "speaker encoder",

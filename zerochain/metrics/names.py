@@ -19,6 +19,7 @@ Family = Literal[
     "units",
     "phones",
     "terms",
+    "search",
     "unaligned",
     "resynthesis",
     "conversion",
@@ -288,6 +289,32 @@ TERM_RATES: Mapping[str, tuple[Metric, Metric, Metric]] = {
 }
 """What is compared → its precision, recall and F1."""
 
+# Hits of a search.
+
+SEARCH_MAP = Metric(
+    "mean_average_precision", "mean average precision", "search", "", "higher", 0, 1
+)
+SEARCH_PRECISION = Metric(
+    "precision@10",
+    "precision at 10",
+    "search",
+    "",
+    "higher",
+    0,
+    1,
+    meaning="a word that is said fewer than ten times can't reach 1",
+)
+SEARCH_MTWV = Metric(
+    "mtwv",
+    "MTWV",
+    "search",
+    "",
+    "higher",
+    0,
+    1,
+    meaning="one threshold for all queries: 1 is perfect, 0 is to return nothing",
+)
+
 # Without an alignment.
 
 PROBE_HISTOGRAMS = Metric(
@@ -368,6 +395,9 @@ METRICS: tuple[Metric, ...] = (
     INVERSE_NED,
     COVERAGE,
     *(one for rates in TERM_RATES.values() for one in rates),
+    SEARCH_MAP,
+    SEARCH_PRECISION,
+    SEARCH_MTWV,
     PROBE_HISTOGRAMS,
     PROBE_VECTORS,
     SENTENCE_DISTANCE,

@@ -42,7 +42,7 @@ from zerochain.report.score_tables import (
 from zerochain.report.translations import translations
 from zerochain.scoring.abx_tables import difference_interval
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _ABSENT = {
     "units": "scores of units ('zerochain score abx', 'zerochain score bitrate')",
     "tradeoff": "a system with both an ABX error across speakers and a bit rate",
@@ -103,7 +103,7 @@ def write_report(
             "parts": parts,
         }
         _check_as_rich(out, earlier, record, n_examples)
-        (folder / PAGE).write_text(_render(context), encoding="utf-8")
+        (folder / PAGE).write_text(render("page.html.j2", context), encoding="utf-8")
         write_page_record(folder, **record)
     return out / PAGE
 
@@ -135,12 +135,13 @@ def _check_as_rich(
         )
 
 
-def _render(context: Mapping[str, Any]) -> str:
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A page from one of the templates, whose style sheet is added."""
     # Late: it is optional (the extra `report`).
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -148,7 +149,8 @@ def _render(context: Mapping[str, Any]) -> str:
     )
     environment.filters["short"] = short
     environment.filters["counted"] = counted
-    return environment.get_template("page.html.j2").render(context)
+    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render({**context, "css": css})
 
 
 def _context(
@@ -175,6 +177,7 @@ def _context(
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
         "terms": tables.get("terms"),
+        "search": tables.get("search"),
         "unaligned": tables.get("unaligned"),
         "tradeoff": drawings.tradeoffs(units_table, published, folder, rate),
         "resynthesis": tables.get("resynthesis"),
@@ -190,7 +193,7 @@ def _context(
             for p, log in run.trainings.items()
         ],
     }
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     corpus_names = {identity: corpus.name for identity, corpus in run.corpora.items()}
 
     def named_group(group: Group) -> str:
@@ -200,7 +203,6 @@ def _context(
     context = {
         **parts,
         "title": title,
-        "css": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "script": script,
         "script_hash": f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}",
         "run": run,

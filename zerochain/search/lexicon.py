@@ -163,7 +163,7 @@ def substrings(units: Ints, bounds: Longs, longest: int) -> tuple[Ints, Ints]:
         bounds: where each stretch begins, and the last one ends.
 
     Returns:
-        The number of the substring of k + 1 units that ends with unit i, -1 where it would begin
+        In column k the number of the substring of unit i and k before it, -1 where that begins
         before its stretch, (N, longest); and the length of each numbered substring, (V,).
     """
     n = len(units)

@@ -9,9 +9,10 @@ from zerochain.errors import InputError, counted
 from zerochain.exchange.term_classes import write_classes
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
-from zerochain.formats.units import UnitFile, read_units
+from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.search.lexicon import LexiconConfig, random_words, segment_words, spans_of
 from zerochain.search.stretches import stretches_of
+from zerochain.search.terms import TermsConfig, find_terms, unit_similarity
 
 
 def make_lexicon(
@@ -53,6 +54,46 @@ def make_lexicon(
     return (
         f"{counted(len(rows), 'word')} of {speech.seconds / len(rows):.3f} s, of "
         f"{counted(len(kinds), 'kind')}, {n_once:,} of which occur once{left_out}"
+    )
+
+
+def make_terms(
+    units: Path,
+    out: Path,
+    config: TermsConfig,
+    *,
+    corpus: Path | None = None,
+    model: Path | None = None,
+    split: str | None = None,
+) -> str:
+    """Find what is said again in a unit file, and write the clusters.
+
+    Args:
+        out: a table of spans, or .classes.
+        corpus: the recordings, to leave out pauses.
+        model: the units' model, so that units with similar vectors agree in part.
+
+    Returns:
+        What was found, in a line.
+
+    Raises:
+        InputError: as `stretches_of` and `find_terms`, or `split` without a corpus.
+        ModelMismatchError: the units are of another model.
+    """
+    unit_file, recordings = _inputs(units, corpus, split)
+    codebook = None
+    if model is not None:
+        codebook = codebook_of(unit_file, model, without="units agree or not")
+    similarity = unit_similarity(unit_file.n_units, codebook)
+    speech = stretches_of(unit_file, recordings)
+    found = find_terms(speech, config, unit_file.speakers, similarity)
+    write_terms(out, found.rows, "terms", f"terms, {unit_file.method}", unit_file.corpus_id)
+    seconds = sum(row.end_s - row.start_s for row in found.rows)
+    return (
+        f"{counted(found.n_clusters, 'cluster')} of {counted(len(found.rows), 'span')}, "
+        f"{seconds:.0f} s of {speech.seconds:.0f} s of speech; "
+        f"{counted(found.n_matches, 'match', 'matches')} of {found.threshold:.1f} units or more "
+        f"in {counted(found.n_compared, 'pair')} of stretches"
     )
 
 

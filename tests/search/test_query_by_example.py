@@ -1,0 +1,226 @@
+"""Where something is said again, on recordings whose words are known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zerochain.errors import InputError, ModelMismatchError
+from zerochain.formats.features import Features
+from zerochain.formats.spans import LabelledSpan, Spans, write_spans
+from zerochain.formats.units import UnitFile
+from zerochain.search.find import FindConfig, Hit, Place, find, query_at
+from zerochain.search.queries import check_audible, examples
+from zerochain.search.sources import (
+    FrameSource,
+    PooledSource,
+    Source,
+    UnitSource,
+    unit_distances,
+)
+
+WORD_FRAMES, DIM = 40, 12
+EVERYTHING = FindConfig(min_score=-100.0, most=1000)
+
+
+def recordings(extractor: str = "latents", n: int = 12) -> tuple[Features, list[Place]]:
+    """Utterances of noise; a word is said in every third, at another speed each time."""
+    rng = np.random.default_rng(0)
+    steady = rng.normal(size=(WORD_FRAMES // 8, DIM))
+    word = np.repeat(steady, 8, axis=0)
+    arrays, places = {}, []
+    for i in range(n):
+        around = [np.repeat(rng.normal(size=(20, DIM)), 8, axis=0) for _ in range(2)]
+        speed = (1.0, 0.8, 1.3)[i // 3 % 3]
+        said = word[(np.arange(round(WORD_FRAMES / speed)) * speed).astype(int)]
+        middle = said if i % 3 == 0 else np.empty((0, DIM))
+        if i % 3 == 0:
+            places.append(Place(f"s/u{i}", 1.6, 1.6 + len(said) / 100))
+        frames = np.concatenate([around[0], middle, around[1]])
+        frames = frames + 0.2 * rng.normal(size=frames.shape)
+        if extractor == "posteriors":
+            frames = np.exp(3 * frames) / np.exp(3 * frames).sum(axis=1, keepdims=True)
+        arrays[f"s/u{i}"] = frames.astype(np.float32)
+    speakers = {name: "a" if int(name[3:]) % 2 else "b" for name in arrays}
+    return Features.from_arrays(arrays, extractor=extractor, speakers=speakers), places
+
+
+def overlaps(hit: Hit, place: Place) -> bool:
+    shared = min(hit.place.end_s, place.end_s) - max(hit.place.start_s, place.start_s)
+    return hit.place.id == place.id and shared > 0.8 * (place.end_s - place.start_s)
+
+
+def units_of(features: Features) -> UnitFile:
+    units = {name: features[name].argmax(axis=1).astype(np.int32) for name in features.ids}
+    return UnitFile(units, DIM, 10.0, "m" * 64, "test", dict(features.speakers))
+
+
+def sources(kind: str) -> tuple[Source, Source | None, list[Place]]:
+    features, places = recordings(kind if kind in {"mfcc", "posteriors"} else "latents")
+    frames = FrameSource(features)
+    if kind == "units":
+        return UnitSource(units_of(features), unit_distances(np.eye(DIM), DIM)), None, places
+    if kind == "index":
+        units = UnitSource(units_of(features), unit_distances(None, DIM))
+        return frames, units, places
+    return frames, PooledSource(frames, 4), places
+
+
+@pytest.mark.parametrize("kind", ["latents", "mfcc", "posteriors", "units", "index"])
+def test_a_word_is_found_wherever_it_is_said(kind: str) -> None:
+    source, coarse, places = sources(kind)
+    query = query_at(source, coarse, places[0], label="word")
+    hits = find([query], source, coarse, EVERYTHING).hits
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    first = hits[: len(places) - 1]  # all of them before anything else, the query itself left out
+    assert {place.id for place in places[1:]} == {hit.place.id for hit in first}
+    assert all(any(overlaps(hit, place) for place in places[1:]) for hit in first)
+    assert hits[2].score > hits[3].score + 0.5
+    assert not any(hit.is_own or overlaps(hit, places[0]) for hit in hits)
+
+
+def test_the_query_itself_is_flagged_where_it_is_kept() -> None:
+    source, coarse, places = sources("latents")
+    query = query_at(source, coarse, places[0], label="word")
+    config = EVERYTHING.model_copy(update={"keep_own": True})
+    first, *others = find([query], source, coarse, config).hits
+    assert first.is_own
+    assert first.cost == pytest.approx(0, abs=1e-5)
+    assert overlaps(first, places[0])
+    assert not any(hit.is_own for hit in others)
+
+
+def test_two_passes_find_what_one_finds() -> None:
+    source, coarse, places = sources("latents")
+    query = query_at(source, coarse, places[0], label="word")
+    both = find([query], source, coarse, EVERYTHING).hits
+    one = find([query], source, None, EVERYTHING).hits
+    assert [hit.place for hit in both[:3]] == [hit.place for hit in one[:3]]
+    assert [hit.score for hit in both[:3]] == [hit.score for hit in one[:3]]
+
+
+def test_a_long_recording_is_searched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, coarse, places = sources("latents")
+    query = query_at(source, coarse, places[0], label="word")
+    whole = find([query], source, None, EVERYTHING).hits
+    monkeypatch.setattr("zerochain.search.find._BLOCK_FRAMES", 50)
+    pieces = find([query], source, None, EVERYTHING).hits
+    assert [hit.place for hit in pieces[:3]] == [hit.place for hit in whole[:3]]
+
+
+def test_examples_of_one_word_are_merged_and_others_are_not() -> None:
+    source, coarse, places = sources("latents")
+    both = [query_at(source, coarse, place, label="word") for place in places[:2]]
+    hits = find(both, source, coarse, EVERYTHING).hits
+    assert {hit.place.id for hit in hits[:2]} == {place.id for place in places[2:]}
+    assert len({(hit.place.id, round(hit.place.start_s, 1)) for hit in hits}) == len(hits)
+    other = replace(both[1], label="other")
+    apart = find([both[0], other], source, coarse, EVERYTHING).hits
+    assert [hit.label for hit in apart] == sorted((hit.label for hit in apart), reverse=True)
+
+
+def test_scores_do_not_depend_on_the_scale_of_costs() -> None:
+    _, _, places = sources("units")
+    table = unit_distances(None, DIM)
+    features, _ = recordings()
+    scores = []
+    for factor in (1.0, 7.0):
+        scaled = UnitSource(units_of(features), np.asarray(table * factor, np.float32))
+        query = query_at(scaled, None, places[0], label="word")
+        scores.append([hit.score for hit in find([query], scaled, None, EVERYTHING).hits])
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
+
+
+def test_a_query_from_elsewhere_is_normalised_like_the_recordings() -> None:
+    features, places = recordings("mfcc")
+    source = FrameSource(features)
+    clip = features.restrict([places[0].id])
+    made = source.like(replace(clip, corpus_id=""))
+    query = query_at(made, None, places[0], label="word", own=False)
+    hits = find([query], source, None, EVERYTHING).hits
+    assert {hit.place.id for hit in hits[:4]} == {place.id for place in places}
+    with pytest.raises(InputError, match="the query is latents of 12 numbers"):
+        source.like(replace(clip, extractor="latents"))
+
+
+def test_no_hit_is_no_error() -> None:
+    source, coarse, places = sources("latents")
+    query = query_at(source, coarse, places[0], label="word")
+    found = find([query], source, coarse, FindConfig(min_score=50.0))
+    assert found.hits == []
+    assert "no hit with a score of min_score=50" in found.notes[-1]
+
+
+def test_bad_queries() -> None:
+    source, coarse, places = sources("latents")
+    place = places[0]
+    with pytest.raises(InputError, match="lasts 50 ms, shorter than 100 ms"):
+        query_at(source, coarse, place._replace(end_s=place.start_s + 0.05), label="x")
+    with pytest.raises(InputError, match="no query from 90 to 91 s: 's/u0' lasts"):
+        query_at(source, coarse, Place("s/u0", 90, 91), label="x")
+    with pytest.raises(InputError, match="no utterance 'u99'"):
+        query_at(source, coarse, Place("u99", 0, 1), label="x")
+    short = Features.from_arrays({"only": np.random.default_rng(0).random((40, DIM), np.float32)})
+    query = query_at(source, coarse, Place("s/u0", 0, 3), label="x")
+    with pytest.raises(InputError, match="can't be said in any of them"):
+        find([query], FrameSource(short), None)
+    with pytest.raises(InputError, match=r"to measure the scores of .* against"):
+        find([query_at(source, None, Place("s/u0", 0, 0.7), label="x")], FrameSource(short), None)
+    with pytest.raises(InputError, match="there is no query"):
+        find([], source, coarse)
+    with pytest.raises(InputError, match="is silent"):
+        check_audible("clip", np.zeros(16_000, np.float32))
+
+
+def test_short_and_constant_queries_are_noted() -> None:
+    source, coarse, places = sources("latents")
+    name, start_s, _ = places[0]
+    query = query_at(source, coarse, Place(name, start_s, start_s + 0.15), label="x")
+    notes = find([query], source, coarse).notes
+    assert any("shorter than 300 ms" in note for note in notes)
+    assert any("without a first pass" in note for note in notes)
+    still = Features.from_arrays({"hum": np.ones((90, DIM), np.float32)}, extractor="latents")
+    hum = query_at(FrameSource(still), None, Place("hum", 0, 0.5), label="hum", own=False)
+    assert any("silence or a hum" in note for note in find([hum], source, None).notes)
+
+
+def test_units_of_other_models_and_other_utterances_are_refused() -> None:
+    features, places = recordings()
+    units = units_of(features)
+    source = UnitSource(units, unit_distances(None, DIM))
+    with pytest.raises(ModelMismatchError):
+        source.like(replace(units, model_id="n" * 64))
+    part = UnitSource(units.restrict(features.ids[1:]), unit_distances(None, DIM))
+    frames = FrameSource(features)
+    query = query_at(frames, None, places[0], label="x")
+    with pytest.raises(InputError, match="the first pass lacks 1 utterance: s/u0"):
+        find([query], frames, part)
+
+
+def rows(path: Path, *rows: tuple[str, float, float, str]) -> Path:
+    write_spans(path, Spans(tuple(LabelledSpan(*row) for row in rows)))
+    return path
+
+
+def test_queries_as_they_are_written(tmp_path: Path) -> None:
+    ids: Sequence[str] = ["s/u0", "s/u1"]
+    [span] = examples("s/u1:0.20-0.85", ids)
+    assert (span.label, span.place) == ("u1:0.20-0.85", Place("s/u1", 0.2, 0.85))
+    table = rows(tmp_path / "q.csv", ("s/u0", 0, 1, "a"), ("s/u1", 1, 2, "b"), ("s/u0", 2, 3, "b"))
+    assert [one.label for one in examples(str(table), ids)] == ["a", "b", "b"]
+    assert [one.place.id for one in examples(str(table), ids, word="b") if one.place] == [
+        "s/u1",
+        "s/u0",
+    ]
+    with pytest.raises(InputError, match="no row with the label 'c'"):
+        examples(str(table), ids, word="c")
+    with pytest.raises(InputError, match="1 row of recordings that are not searched: s/u1"):
+        examples(str(table), ids[:1])
+    with pytest.raises(InputError, match="ends before it starts"):
+        examples("s/u1:0.9-0.2", ids)
+    with pytest.raises(InputError, match="similar ids are s/u1"):
+        examples("s/u11:0.1-0.2", ids)
+    with pytest.raises(InputError, match="only applies to a table"):
+        examples("s/u1:0.20-0.85", ids, word="a")
