@@ -359,6 +359,10 @@ CHECK = LazyGroup(
             "zerochain.cli.terms:lexicon",
             "Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).",
         ),
+        "units": (
+            "zerochain.cli.terms:units",
+            "Make a page to listen to each unit of UNITS: examples, synthesis, phones, durations.",
+        ),
         "terms": (
             "zerochain.cli.terms:terms",
             "Find what is said again in UNITS, without a query: clusters of words and phrases.",

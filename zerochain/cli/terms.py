@@ -23,6 +23,7 @@ from zerochain.cli.score import save_scores, system_option
 from zerochain.errors import counted
 from zerochain.metrics.silences import chosen
 from zerochain.report.listening import write_terms_page
+from zerochain.report.unit_sounds import PER_UNIT, write_units_page
 from zerochain.scoring.terms import score_terms
 from zerochain.search.lexicon import LexiconConfig
 from zerochain.search.stage import make_lexicon, make_terms
@@ -104,6 +105,37 @@ def terms(out: Path, page: Path | None, **options: Any) -> None:
     if page is not None:
         n_shown = write_terms_page(page, out, options["corpus"])
         click.echo(f"{page}: {counted(n_shown, 'cluster')}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain units units.parquet --corpus corpora/mine --out units.html\n"
+    "zerochain units units.parquet --corpus corpora/mine --features latents/ "
+    "--inverter inverters/x --out units.html",
+)
+@click.argument("units", type=FILE)
+@click.option("--corpus", type=FOLDER, required=True, help="Their recordings, and gold phones.")
+@click.option(
+    "--features",
+    type=FOLDER,
+    help="Features of the corpus, such as the model's latents (encode --latents): the best "
+    "examples are nearest to the unit's mean.  [default: examples of typical length]",
+)
+@click.option("--inverter", type=FOLDER, help="Speaks each unit.")
+@click.option("--voice", help="The inverter's voice.  [default: its first]")
+@click.option(
+    "--examples",
+    "per_unit",
+    type=click.IntRange(1, 20),
+    default=PER_UNIT,
+    show_default=True,
+    help="Examples in a row.",
+)
+@shift_option
+@click.option("--out", type=FILE, required=True, help="Where to write the page.")
+def units(out: Path, **options: Any) -> None:
+    """Make a page to listen to each unit of UNITS: examples, synthesis, phones, durations."""
+    click.echo(f"{out}: {counted(write_units_page(out, **options), 'unit')}")
 
 
 @click.command(

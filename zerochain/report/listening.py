@@ -1,4 +1,4 @@
-"""Pages to listen to what was discovered: the clusters of terms, and the units of a model.
+"""The page to listen to clusters of terms, and what it shares with that of units (`unit_sounds`).
 
 Each page is one file without a network, of at most `MOST_BYTES` of sound. The page of terms has a
 field for each cluster's name, and saves all spans with these names as a CSV that other commands
@@ -84,7 +84,7 @@ def write_terms_page(
         if groups and size > MOST_BYTES:
             break
         groups.append(group)
-    notes = _left_out(len(clusters) - len(groups), "cluster", "All are in the table.")
+    notes = left_out(len(clusters) - len(groups), "cluster", "All are in the table.")
     can_save = len(spans.rows) <= MOST_ROWS
     if not can_save:
         notes.append(f"Names can't be saved: more than {counted(MOST_ROWS, 'span')}.")
@@ -100,11 +100,12 @@ def write_terms_page(
         "rows": [_row(row) for row in spans.rows] if can_save else [],
         "file": f"{terms.stem}-named.csv",
     }
-    _write(out, context)
+    write_page(out, context)
     return len(groups)
 
 
-def _write(out: Path, context: dict[str, Any]) -> None:
+def write_page(out: Path, context: dict[str, Any]) -> None:
+    """Write a page from the template listening.html.j2, atomically."""
     script = (TEMPLATES / "listening.js").read_text(encoding="utf-8")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     text = render(
@@ -120,7 +121,8 @@ def _write(out: Path, context: dict[str, Any]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _left_out(n: int, what: str, where: str) -> list[str]:
+def left_out(n: int, what: str, where: str) -> list[str]:
+    """A note on groups that the page had no room for, if any."""
     more = f"{counted(n, what)} not shown: more would make the page too large. {where}"
     return [more] if n else []
 
