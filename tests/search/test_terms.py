@@ -162,7 +162,7 @@ def test_the_command_and_its_page(make_corpus, tmp_path):
     held = re.search(r'id="rows">(.*?)</script>', text, re.DOTALL)[1]
     assert len(json.loads(held)) == len(rows)
     assert text.count("<audio") == sum(
-        min(6, sum(row.label == label for row in rows)) for label in {r.label for r in rows}
+        min(4, sum(row.label == label for row in rows)) for label in {r.label for r in rows}
     )
     without = CliRunner().invoke(main, ["terms", "u.parquet", "--out", "t.csv", "--page", "p.html"])
     assert without.exit_code == 2

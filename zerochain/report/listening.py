@@ -23,12 +23,14 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.spans import LabelledSpan
 from zerochain.progress import track
 from zerochain.report import style
-from zerochain.report.examples import LONGEST_S, MOST_BYTES, Player, Sound, played
+from zerochain.report.examples import LONGEST_S, Player, Sound, played
 from zerochain.report.page import TEMPLATES, render
 
 _AROUND_S = 0.1
 """Played before and behind a span: its ends are estimates."""
-PER_CLUSTER = 6
+MOST_BYTES = 20_000_000
+"""Of all sounds on a page that is opened from a disk, to look through hundreds of clusters."""
+PER_CLUSTER = 4
 MOST_ROWS = 50_000
 """Spans whose names a page can save: their table is part of it."""
 

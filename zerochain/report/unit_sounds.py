@@ -26,8 +26,8 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.quality import align_frames
 from zerochain.progress import track
 from zerochain.report import style
-from zerochain.report.examples import MOST_BYTES, Sound, played
-from zerochain.report.listening import Group, left_out, write_page
+from zerochain.report.examples import Sound, played
+from zerochain.report.listening import MOST_BYTES, Group, left_out, write_page
 
 PER_UNIT = 4
 _GAP_S = 0.12
