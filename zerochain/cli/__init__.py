@@ -360,6 +360,18 @@ CHECK = LazyGroup(
         "translate": TRANSLATE,
         "recognise": RECOGNISE,
         "speakers": SPEAKERS,
+        "lexicon": (
+            "zerochain.cli.terms:lexicon",
+            "Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).",
+        ),
+        "units": (
+            "zerochain.cli.terms:units",
+            "Make a page to listen to each unit of UNITS: examples, synthesis, phones, durations.",
+        ),
+        "terms": (
+            "zerochain.cli.terms:terms",
+            "Find what is said again in UNITS, without a query: clusters of words and phrases.",
+        ),
         "find": (
             "zerochain.cli.find:find",
             "Find where a QUERY is said again in recordings: query by example, without any text.",

@@ -17,10 +17,125 @@ from zerochain.cli.common import (
     silence_option,
     split_option,
 )
+from zerochain.cli.options import options_of
 from zerochain.cli.score import out_option as scores_out_option
 from zerochain.cli.score import save_scores, system_option
+from zerochain.errors import counted
 from zerochain.metrics.silences import chosen
+from zerochain.report.listening import write_terms_page
+from zerochain.report.unit_sounds import PER_UNIT, write_units_page
 from zerochain.scoring.terms import score_terms
+from zerochain.search.lexicon import LexiconConfig
+from zerochain.search.stage import make_lexicon, make_terms
+from zerochain.search.terms import TermsConfig
+
+corpus_option = click.option(
+    "--corpus",
+    type=FOLDER,
+    help="Their recordings: leaves out pauses, and prefers words that begin with a syllable.",
+)
+spans_out = click.option(
+    "--out",
+    type=FILE,
+    required=True,
+    help="The spans: a table (.parquet or .csv), or .classes for ZeroSpeech's format.",
+)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain lexicon units.parquet --corpus corpora/mine --out words.parquet\n"
+    "zerochain lexicon units.parquet --corpus corpora/mine --random-like words.parquet "
+    "--out random.parquet",
+)
+@click.argument("units", type=FILE)
+@corpus_option
+@split_option
+@options_of(LexiconConfig)
+@click.option(
+    "--random-like",
+    type=FILE,
+    help="The baseline: as many words as in this lexicon of the same units, with boundaries drawn "
+    "at random.",
+)
+@spans_out
+@seed_option
+def lexicon(out: Path, **options: Any) -> None:
+    """Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).
+
+    What is said again is cheaper than what is new: a unigram Dirichlet process over strings of
+    units, with a prior on durations. Units with durations (encode --penalty) are best. A word's
+    label is its units, so that equal labels are one word.
+    """
+    found = make_lexicon(out=out, **options)
+    click.echo(f"{out}: {found}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain terms units.parquet --corpus corpora/mine --model models/km50 "
+    "--out terms.parquet --page terms.html\n"
+    "zerochain terms units.parquet --corpus corpora/mine --out terms.classes",
+)
+@click.argument("units", type=FILE)
+@corpus_option
+@click.option(
+    "--model",
+    type=FOLDER,
+    help="The units' model: units with similar code vectors then agree in part.",
+)
+@split_option
+@options_of(TermsConfig)
+@spans_out
+@click.option(
+    "--page",
+    type=FILE,
+    help="An HTML page to listen through the clusters and to name them; needs --corpus.",
+)
+def terms(out: Path, page: Path | None, **options: Any) -> None:
+    """Find what is said again in UNITS, without a query: clusters of words and phrases.
+
+    Stretches that share a few units are aligned, places that match are clustered. Units with
+    durations (encode --penalty) are best. The page plays each cluster, and saves the names that
+    you give to clusters as a CSV.
+    """
+    if page is not None and options["corpus"] is None:
+        raise click.UsageError("--page needs --corpus, for the sound")
+    click.echo(f"{out}: {make_terms(out=out, **options)}")
+    if page is not None:
+        n_shown = write_terms_page(page, out, options["corpus"])
+        click.echo(f"{page}: {counted(n_shown, 'cluster')}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain units units.parquet --corpus corpora/mine --out units.html\n"
+    "zerochain units units.parquet --corpus corpora/mine --features latents/ "
+    "--inverter inverters/x --out units.html",
+)
+@click.argument("units", type=FILE)
+@click.option("--corpus", type=FOLDER, required=True, help="Their recordings, and gold phones.")
+@click.option(
+    "--features",
+    type=FOLDER,
+    help="Features of the corpus, such as the model's latents (encode --latents): the best "
+    "examples are nearest to the unit's mean.  [default: examples of typical length]",
+)
+@click.option("--inverter", type=FOLDER, help="Speaks each unit.")
+@click.option("--voice", help="The inverter's voice.  [default: its first]")
+@click.option(
+    "--examples",
+    "per_unit",
+    type=click.IntRange(1, 20),
+    default=PER_UNIT,
+    show_default=True,
+    help="Examples in a row.",
+)
+@shift_option
+@click.option("--out", type=FILE, required=True, help="Where to write the page.")
+def units(out: Path, **options: Any) -> None:
+    """Make a page to listen to each unit of UNITS: examples, synthesis, phones, durations."""
+    click.echo(f"{out}: {counted(write_units_page(out, **options), 'unit')}")
 
 
 @click.command(

@@ -42,7 +42,7 @@ from zerochain.report.score_tables import (
 from zerochain.report.translations import translations
 from zerochain.scoring.abx_tables import difference_interval
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _ABSENT = {
     "units": "scores of units ('zerochain score abx', 'zerochain score bitrate')",
     "tradeoff": "a system with both an ABX error across speakers and a bit rate",
@@ -141,7 +141,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -149,7 +149,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     )
     environment.filters["short"] = short
     environment.filters["counted"] = counted
-    css = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     return environment.get_template(template).render({**context, "css": css})
 
 
@@ -193,7 +193,7 @@ def _context(
             for p, log in run.trainings.items()
         ],
     }
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     corpus_names = {identity: corpus.name for identity, corpus in run.corpora.items()}
 
     def named_group(group: Group) -> str:

@@ -1,0 +1,178 @@
+"""Spoken terms: planted repetitions, alignment against a plain loop, clusters, the page."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from zerochain.cli import main
+from zerochain.errors import InputError
+from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
+from zerochain.formats.units import UnitFile, write_units
+from zerochain.report.listening import write_terms_page
+from zerochain.search.stretches import stretches_of
+from zerochain.search.terms import (
+    Match,
+    TermsConfig,
+    _align,
+    cluster,
+    find_terms,
+    least_score,
+    shared_strings,
+    unit_similarity,
+)
+
+N_UNITS, STEP_S = 40, 0.05
+WORD = [7, 3, 21, 9, 30, 14, 2, 25]
+
+
+def planted(n, seed=0):
+    """Random units; the same word in the first three utterances, once with another unit in it."""
+    rng = np.random.default_rng(seed)
+    units, places = {}, {}
+    for i in range(n):
+        line = rng.integers(N_UNITS, size=30)
+        line[1:][np.diff(line) == 0] += 1  # no repeats: they would merge
+        line %= N_UNITS
+        if i < 3:
+            at = 5 + 4 * i
+            line[at : at + len(WORD)] = WORD
+            if i == 2:
+                line[at + 4] = 31
+            line[at - 1], line[at + len(WORD)] = 38 - i, 33 - i
+            places[f"u{i}"] = (at * STEP_S, (at + len(WORD)) * STEP_S)
+        units[f"u{i}"] = line.astype(np.int32)
+    return UnitFile(units, N_UNITS, 1000 * STEP_S, "m", "random"), places
+
+
+def test_a_planted_word_is_the_only_cluster():
+    unit_file, places = planted(12)
+    speech = stretches_of(unit_file)
+    found = find_terms(speech, TermsConfig(), {"u0": "ana"}, unit_similarity(N_UNITS))
+    assert (found.n_clusters, {row.label for row in found.rows}) == (1, {"term 1"})
+    assert {row.recording for row in found.rows} == set(places)
+    for row in found.rows:
+        assert (row.start_s, row.end_s) == pytest.approx(places[row.recording])
+    assert {row.speaker for row in found.rows} == {"ana", None}
+    assert max(row.score for row in found.rows) == 1
+
+
+def slow_alignment(a, b, similarity, gap):
+    """The best score of a local alignment, by the textbook's recurrence."""
+    table = np.zeros((len(a) + 1, len(b) + 1))
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            table[i, j] = max(
+                0,
+                table[i - 1, j - 1] + similarity[a[i - 1], b[j - 1]],
+                table[i - 1, j] - gap,
+                table[i, j - 1] - gap,
+            )
+    return table.max()
+
+
+def test_alignment_equals_the_plain_recurrence():
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(1, 15, size=12)
+    bounds = np.append(0, np.cumsum(lengths))
+    units = rng.integers(5, size=bounds[-1]).astype(np.int32)
+    similarity = unit_similarity(5, rng.normal(size=(5, 3)).astype(np.float32))
+    pairs = np.array([(i, j) for i in range(12) for j in range(i + 1, 12)])
+    scores, places = _align(units, bounds, pairs, similarity, 0.4)
+    for (i, j), score, (a0, a1, b0, b1) in zip(pairs, scores, places, strict=True):
+        a, b = units[bounds[i] : bounds[i + 1]], units[bounds[j] : bounds[j + 1]]
+        assert score == pytest.approx(slow_alignment(a, b, similarity, 0.4))
+        # What is reported as the place of the match has its score on its own.
+        assert slow_alignment(a[a0:a1], b[b0:b1], similarity, 0.4) == pytest.approx(score)
+
+
+def test_similar_units_agree_in_part():
+    codebook = np.array([[0, 0], [0.1, 0], [9, 0], [0, 9]], np.float32)
+    soft, hard = unit_similarity(4, codebook), unit_similarity(4)
+    assert np.array_equal(soft, soft.T)
+    assert np.diag(soft).tolist() == np.diag(hard).tolist() == [1] * 4
+    assert 0.9 < soft[0, 1] < 1
+    assert -1 <= soft.min() <= soft[0, 2] < 0
+    assert hard[0, 1] == -1
+    assert unit_similarity(1, np.zeros((1, 2), np.float32)).tolist() == [[1]]
+
+
+def test_the_index_finds_pairs_that_share_a_string():
+    lines = [[1, 2, 3, 4], [9, 2, 3, 4], [1, 2, 9, 9], [2, 3], [4, 3, 2, 1]]
+    units = np.concatenate(lines).astype(np.int32)
+    bounds = np.append(0, np.cumsum([len(line) for line in lines]))
+    assert shared_strings(units, bounds, 3, 100).tolist() == [[0, 1]]
+    assert shared_strings(units, bounds, 2, 100).tolist() == [[0, 1], [0, 2], [0, 3], [1, 3]]
+    assert len(shared_strings(units, bounds, 5, 100)) == 0
+    assert shared_strings(units, bounds, 2, 2).tolist() == [[0, 1], [0, 2]]  # "1 2", "3 4"
+
+
+def test_the_least_score_rises_with_the_amount_of_speech():
+    units = np.resize(np.arange(N_UNITS, dtype=np.int32), 4000)
+    hard = unit_similarity(N_UNITS)
+    less, more = (least_score(units[:n], hard, 1.0) for n in (400, 4000))
+    rate = 2 * np.log(10) / (more - less)
+    assert rate == pytest.approx(np.log(N_UNITS - 1))  # p e^λ + (1 - p) e^-λ = 1
+    with pytest.raises(InputError, match="agree by chance"):
+        least_score(np.zeros(9, np.int32), hard, 1.0)
+
+
+def test_clusters_are_stars():
+    """b is like a and like c, which are not alike: b's cluster takes both, and nothing chains."""
+    times = [np.arange(5) / 10] * 5
+    matches = [Match(i, 0, 4, i + 1, 0, 4, 4.0 - i / 10) for i in range(4)]
+    clusters = cluster(matches, times)
+    assert [sorted(stretch for stretch, *_ in members) for members in clusters] == [
+        [0, 1, 2],
+        [3, 4],
+    ]
+    assert max(score for *_, score in clusters[0]) == 1
+
+
+def test_nothing_said_again_is_an_error():
+    unit_file, _ = planted(12)
+    alone = unit_file.restrict([f"u{i}" for i in range(3, 12)])
+    with pytest.raises(InputError, match="nothing is said again"):
+        find_terms(stretches_of(alone), TermsConfig(), {}, unit_similarity(N_UNITS))
+    one = unit_file.restrict(["u0"])
+    with pytest.raises(InputError, match="nothing is said again"):
+        find_terms(stretches_of(one), TermsConfig(), {}, unit_similarity(N_UNITS))
+
+
+def test_the_command_and_its_page(make_corpus, tmp_path):
+    pytest.importorskip("jinja2")
+    corpus = make_corpus(6, speakers=("ana", "bo<b>"))
+    line = planted(6)[0].units["u0"]
+    units = {}
+    for u in corpus.utterances:
+        n = int(u.duration / STEP_S)
+        units[u.id] = np.resize(line, n).astype(np.int32)
+    write_units(tmp_path / "u.parquet", UnitFile(units, N_UNITS, 1000 * STEP_S, "m", "random"))
+    out, page = tmp_path / "t.csv", tmp_path / "t.html"
+    arguments = ["--corpus", corpus.folder, "--out", out, "--page", page, "--min-ms", 100]
+    words = ["terms", tmp_path / "u.parquet", *arguments, "--accidents", 100]
+    result = CliRunner().invoke(main, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    rows = read_spans(out).rows
+    text = page.read_text(encoding="utf-8")
+    assert "term 1" in text
+    assert "bo<b>" not in text
+    held = re.search(r'id="rows">(.*?)</script>', text, re.DOTALL)[1]
+    assert len(json.loads(held)) == len(rows)
+    assert text.count("<audio") == sum(
+        min(4, sum(row.label == label for row in rows)) for label in {r.label for r in rows}
+    )
+    without = CliRunner().invoke(main, ["terms", "u.parquet", "--out", "t.csv", "--page", "p.html"])
+    assert without.exit_code == 2
+    assert "--page needs --corpus" in without.output
+
+
+def test_a_page_of_another_corpus_is_refused(make_corpus, tmp_path):
+    pytest.importorskip("jinja2")
+    corpus = make_corpus(2)
+    write_spans(tmp_path / "t.csv", Spans((LabelledSpan("elsewhere", 0, 1, "x"),)))
+    with pytest.raises(InputError, match="'elsewhere'"):
+        write_terms_page(tmp_path / "t.html", tmp_path / "t.csv", corpus.folder)
+    assert not (tmp_path / "t.html").exists()

@@ -1,0 +1,282 @@
+"""The page to listen to the units of a model: what each sounds like, and what is known of it.
+
+Every unit has its best examples (nearest to the unit's mean in features, if some are given; of
+typical duration otherwise), examples in its most frequent context, its synthesis by an inverter,
+the phones it goes with, and how long it lasts. Examples are played in a row with short gaps. The
+most frequent units come first, as many as fit on a page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerochain import audio
+from zerochain.errors import InputError, counted
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import Features, read_features
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.metrics.quality import align_frames
+from zerochain.progress import track
+from zerochain.report import style
+from zerochain.report.examples import Sound, played
+from zerochain.report.listening import MOST_BYTES, Group, left_out, write_page
+
+PER_UNIT = 4
+_GAP_S = 0.12
+_LONGEST_S = 0.4
+_AROUND_S = 0.02
+_SPOKEN_MS = 300
+_PHONES = 3
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """All segments of a unit file, (S,) each."""
+
+    names: list[str]
+    utterance: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    before: NDArray[np.int64]
+    """The unit before it in its utterance; -1 at the start."""
+    after: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, unit_file: UnitFile) -> _Segments:
+        """Repeats are merged."""
+        parts: list[list[NDArray[np.int64] | NDArray[np.float64]]] = []
+        for i, name in enumerate(unit_file.ids):
+            units, lengths = unit_file.segments(name)
+            ends = np.cumsum(lengths) * unit_file.step_ms / 1000
+            padded = np.concatenate([[-1], units, [-1]]).astype(np.int64)
+            starts = np.append(0, ends[:-1])
+            where = np.full(len(units), i, np.int64)
+            parts.append([where, padded[1:-1], starts, ends, padded[:-2], padded[2:]])
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return cls(unit_file.ids, *columns)
+
+
+def write_units_page(
+    out: Path,
+    units: Path,
+    corpus: Path,
+    *,
+    features: Path | None = None,
+    inverter: Path | None = None,
+    voice: str | None = None,
+    shift_ms: float = 0.0,
+    per_unit: int = PER_UNIT,
+) -> int:
+    """Write the page of a unit file's units; the number of units shown.
+
+    Args:
+        features: of the corpus, such as the model's latents: their means say which examples are
+            the best.
+        inverter: speaks each unit for 300 ms; in `voice`, or its first one.
+        shift_ms: added to the times of gold phones, if the corpus has some.
+        per_unit: examples in a row.
+
+    Raises:
+        InputError: the packages of the extra `report` are missing, ids or lengths that are not the
+            corpus's, or a recording that can't be read.
+        ModelMismatchError: the inverter speaks units of another model.
+    """
+    style.require_report_extra()
+    unit_file, recordings = read_units(units), read_corpus(corpus)
+    where = f"corpus {recordings.name}"
+    check_same_ids(unit_file.ids, recordings.ids, "unit file", where)
+    unit_file.check_durations({u.id: u.duration for u in recordings.utterances}, where)
+    segments = _Segments.of(unit_file)
+    distance = None
+    if features is not None:
+        distance = _distances(segments, unit_file.n_units, read_features(features))
+    speak = _speaker(inverter, unit_file, voice)
+    phones = _phones(unit_file, recordings, shift_ms)
+    counts = np.bincount(segments.unit, minlength=unit_file.n_units)
+    order = [int(u) for u in np.argsort(-counts, kind="stable") if counts[u]]
+    groups: list[Group] = []
+    size = 0
+    for unit in track(order, "Cutting sounds"):
+        chosen = np.flatnonzero(segments.unit == unit)
+        facts = _facts(chosen, segments, recordings, phones.get(unit, ""))
+        sounds = _sounds(chosen, segments, recordings, distance, per_unit)
+        if speak is not None:
+            sounds.append(("synthesis", f"{_SPOKEN_MS} ms", speak(unit)))
+        group = Group(f"Unit {unit}", facts, played(sounds))
+        size += group.size
+        if groups and size > MOST_BYTES:
+            break
+        groups.append(group)
+    notes = left_out(len(order) - len(groups), "unit", "They are the least frequent ones.")
+    unused = unit_file.n_units - len(order)
+    if unused:
+        notes.append(f"{counted(unused, 'unit')} of {unit_file.n_units} never used.")
+    write_page(
+        out,
+        {
+            "eyebrow": "zerochain units",
+            "title": "What units sound like",
+            "summary": f"{counted(len(order), 'unit')} in {counted(len(segments.unit), 'segment')} "
+            f"of {counted(len(segments.names), 'utterance')} of corpus {recordings.name}.",
+            "system": unit_file.method,
+            "groups": groups,
+            "notes": notes,
+            "about": f"Up to {per_unit} examples are played in a row.",
+            "rows": [],
+            "file": "",
+        },
+    )
+    return len(groups)
+
+
+def _facts(
+    chosen: NDArray[np.int64], segments: _Segments, corpus: Corpus, phones: str
+) -> list[str]:
+    ms = 1000 * (segments.end_s - segments.start_s)[chosen]
+    low, middle, high = np.percentile(ms, [10, 50, 90])
+    voices = {
+        corpus.by_id[segments.names[i]].speaker for i in np.unique(segments.utterance[chosen])
+    }
+    facts = [
+        f"{counted(len(chosen), 'segment')}, {100 * len(chosen) / len(segments.unit):.1f} %",
+        f"{middle:.0f} ms ({low:.0f} to {high:.0f} for 80 %)",
+        counted(len(voices), "speaker"),
+    ]
+    return [*facts, f"phones: {phones}"] if phones else facts
+
+
+def _phones(unit_file: UnitFile, corpus: Corpus, shift_ms: float) -> dict[int, str]:
+    """The phones that each unit goes with, by time; none where the corpus has no alignments."""
+    path = corpus.home / PHONES_FILE
+    if not path.is_file():
+        return {}
+    gold = read_phones(path)
+    aligned_ids = [name for name in unit_file.ids if name in gold.by_id]
+    if not aligned_ids:
+        return {}
+    try:
+        aligned = align_frames(
+            unit_file.restrict(aligned_ids),
+            Phones({name: gold.by_id[name] for name in aligned_ids}),
+            shift_ms=shift_ms,
+        )
+    except InputError:  # no frame is in a phone
+        return {}
+    found = {}
+    for unit, column in enumerate(aligned.table.T):
+        total = column.sum()
+        top = [int(p) for p in np.argsort(-column, kind="stable")[:_PHONES] if column[p]]
+        names = [*aligned.names, "silence"]
+        found[unit] = ", ".join(f"{names[p]} {100 * column[p] / total:.0f} %" for p in top)
+    return found
+
+
+def _distances(segments: _Segments, n_units: int, features: Features) -> NDArray[np.float64]:
+    """How far the mean of each segment's frames is from the mean of all of its unit, (S,).
+
+    Raises:
+        InputError: utterances without features.
+    """
+    check_same_ids(segments.names, features.ids, "units", "features")
+    means = np.zeros((len(segments.unit), features.dim))
+    bounds = np.searchsorted(segments.utterance, np.arange(len(segments.names) + 1))
+    for i, name in enumerate(segments.names):
+        frames = np.asarray(features[name], np.float64)
+        inside = slice(bounds[i], bounds[i + 1])
+        sums = np.vstack([np.zeros(frames.shape[1]), np.cumsum(frames, axis=0)])
+        scale = 1000 / features.step_ms
+        begin = np.clip(np.rint(segments.start_s[inside] * scale).astype(int), 0, len(frames) - 1)
+        end = np.clip(np.rint(segments.end_s[inside] * scale).astype(int), begin + 1, len(frames))
+        means[inside] = (sums[end] - sums[begin]) / (end - begin)[:, None]
+    counts = np.bincount(segments.unit, minlength=n_units)
+    totals = np.zeros((n_units, features.dim))
+    np.add.at(totals, segments.unit, means)
+    centres = totals / np.maximum(counts, 1)[:, None]
+    return np.asarray(np.linalg.norm(means - centres[segments.unit], axis=1))
+
+
+def _sounds(
+    chosen: NDArray[np.int64],
+    segments: _Segments,
+    corpus: Corpus,
+    distance: NDArray[np.float64] | None,
+    n: int,
+) -> list[Sound]:
+    lasting = (segments.end_s - segments.start_s)[chosen]
+    typical = np.abs(lasting - np.median(lasting))
+    contexts = Counter(
+        zip(segments.before[chosen].tolist(), segments.after[chosen].tolist(), strict=True)
+    )
+    (before, after), n_there = contexts.most_common(1)[0]
+    there = (segments.before[chosen] == before) & (segments.after[chosen] == after)
+    rank = typical if distance is None else distance[chosen]
+    best = _of_many_speakers(chosen[np.argsort(rank, kind="stable")], segments, corpus, n)
+    usual = _of_many_speakers(
+        chosen[there][np.argsort(rank[there], kind="stable")], segments, corpus, n
+    )
+    sides = [str(u) if u >= 0 else "the edge" for u in (before, after)]
+    what = "typical length" if distance is None else "best"
+    return [
+        (what, counted(len(best), "example"), _in_a_row(best, segments, corpus)),
+        (
+            "most frequent context",
+            f"between {sides[0]} and {sides[1]}, {100 * n_there / len(chosen):.0f} %",
+            _in_a_row(usual, segments, corpus),
+        ),
+    ]
+
+
+def _of_many_speakers(
+    ranked: NDArray[np.int64], segments: _Segments, corpus: Corpus, n: int
+) -> list[int]:
+    """The first of each speaker, then the second ones; speakers in the order of their first."""
+    seen: Counter[str | None] = Counter()
+    order = []
+    for place, i in enumerate(ranked[: 50 * n].tolist()):
+        speaker = corpus.by_id[segments.names[segments.utterance[i]]].speaker
+        seen[speaker] += 1
+        order.append((seen[speaker], place, i))
+    return [i for *_, i in sorted(order)[:n]]
+
+
+def _in_a_row(chosen: Sequence[int], segments: _Segments, corpus: Corpus) -> audio.Waveform:
+    gap = np.zeros(round(_GAP_S * audio.SAMPLE_RATE), np.float32)
+    parts = []
+    for i in chosen:
+        utterance = corpus.by_id[segments.names[segments.utterance[i]]]
+        begin_s = min(max(0.0, segments.start_s[i] - _AROUND_S), max(0, utterance.duration - 0.02))
+        end_s = min(utterance.duration, segments.end_s[i] + _AROUND_S, begin_s + _LONGEST_S)
+        first_s = utterance.start or 0.0
+        span = replace(utterance, start=first_s + begin_s, end=first_s + end_s)
+        parts += [corpus.wave(span), gap]
+    return np.concatenate(parts[:-1]).astype(np.float32)
+
+
+def _speaker(
+    inverter: Path | None, unit_file: UnitFile, voice: str | None
+) -> Callable[[int], audio.Waveform] | None:
+    """What speaks a unit, alone."""
+    if inverter is None:
+        if voice is not None:
+            raise InputError("voice= only applies to inverter=", remedy="give the inverter too")
+        return None
+    from zerochain.inversion.speaking import load_inverter  # with torch
+
+    model = load_inverter(inverter)
+    unit_file.check_model(model.unit_model, "inverter")
+    chosen = voice if voice is not None else model.voices[0]
+    n_steps = max(1, round(_SPOKEN_MS / model.step_ms))
+
+    def speak(unit: int) -> audio.Waveform:
+        return model.synthesize(np.full(n_steps, unit, np.int32), chosen)
+
+    return speak
