@@ -62,6 +62,19 @@ def _pairs(folder: Path) -> None:
     write_pairs(folder / "pairs.parquet", Pairs((("a", "b"), ("c", "d")), "1" * 64, "2" * 64))
 
 
+def _transcripts(folder: Path) -> None:
+    from zerochain.formats.transcripts import Transcripts, write_transcripts
+
+    made = Transcripts({"a": "one two", "b": ""}, {"a": 0.5, "b": 0.0}, "1" * 64, "2" * 64)
+    write_transcripts(folder / "transcripts.parquet", made)
+
+
+def _read_transcripts(folder: Path) -> Any:
+    from zerochain.formats.transcripts import read_transcripts
+
+    return read_transcripts(folder / "transcripts.parquet")
+
+
 def _read_pairs(folder: Path) -> Any:
     from zerochain.formats.pairs import read_pairs
 
@@ -582,6 +595,7 @@ _FILES = [
     _reader("units", partial(_units, durations=False), _read_units, _PARQUET, exact=True),
     _reader("segments", partial(_units, durations=True), _read_units, _PARQUET, exact=True),
     _reader("phones", _phones, _read_phones, _PARQUET, exact=True),
+    _reader("transcripts", _transcripts, _read_transcripts, _PARQUET, exact=True),
     _reader("pairs", _pairs, _read_pairs, _PARQUET, exact=True),
     _reader("abx cells", _cells, _read_cells, _PARQUET, exact=True),
     _reader("corpus", _corpus, _read_corpus, ".json", _PARQUET),

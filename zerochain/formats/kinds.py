@@ -22,6 +22,7 @@ from zerochain.formats import (
     scores,
     synthesis,
     training_log,
+    transcripts,
     units,
 )
 from zerochain.formats.description import Description, FileKind, Table, flat
@@ -67,6 +68,7 @@ KINDS: tuple[FileKind[Any], ...] = (
     phones.FILE_KIND,
     pairs.FILE_KIND,
     units.FILE_KIND,
+    transcripts.FILE_KIND,
     abx_cells.FILE_KIND,
     scores.FILE_KIND,
 )
