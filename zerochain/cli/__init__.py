@@ -385,8 +385,8 @@ CHECK = LazyGroup(
         "check": CHECK,
         "run": (
             "zerochain.cli.run:run",
-            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, or a folder with a Snakefile) "
-            "into a folder.",
+            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, or a folder with "
+            "a Snakefile) into a folder.",
         ),
     },
 )
