@@ -47,6 +47,7 @@ from zerochain.training.crops import like_lengths, padded
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Row, Update
+from zerochain.translation.decoding import beam_search, greedy
 
 RECIPE = Recipe(
     max_steps=1500,
@@ -162,6 +163,7 @@ def _parts(frames: Frames) -> list[Frames]:
 def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) -> list[Path]:
     """The symbols of a batch of frames in dB (B, T, D), by greedy or beam search.
 
+    The published recogniser decodes by attention alone, and CTC only tells where the symbols are.
     The network has to be in evaluation mode.
     """
     with torch.no_grad():
@@ -169,6 +171,16 @@ def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) 
         scores, steps = network.ctc(encoded, lengths)
         logs = scores.float().log_softmax(dim=2).cpu().numpy()
         rows = [one[:n] for one, n in zip(logs, steps.tolist(), strict=True)]
+        if network.config.architecture == "published":
+            found = (
+                greedy(network, encoded, steps, merged=False)
+                if beam == 1
+                else beam_search(network, encoded, steps, beam, merged=False)
+            )
+            return [
+                forced(row, one.units.astype(np.int64))
+                for row, one in zip(rows, found, strict=True)
+            ]
         if beam == 1:
             return [best_path(row) for row in rows]
         return [
@@ -245,7 +257,8 @@ def mean(losses: Tensor, weights: Tensor) -> Tensor:
 def validated(network: JointRecogniser, valid: Pairs, device: str) -> Row:
     """The loss per symbol and the error rate in % of held-out pairs, by CTC's best path."""
     n = network.config.n_symbols
-    total, outputs = 0.0, {}
+    total = 0.0
+    outputs: dict[int, list[int]] = {}
     for rows in valid.speech.groups():
         batch = {k: v.to(device) for k, v in valid.batch(rows).items()}
         x = normalised(batch["x"], batch["lengths"])

@@ -1,15 +1,14 @@
-"""A corpus whose letters are tones, and chains of it that were trained a little."""
+"""A corpus whose letters are tones, and settings of small chains."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.modules.joint_recogniser import RecogniserSizes
 from zerochain.modules.synthesiser import SynthesiserSizes
-from zerochain.speechchain.chain import ChainConfig, Recipes, Sources, train_chain
+from zerochain.speechchain.chain import Recipes
 from zerochain.training.recipe import Recipe
 
 RATE = 16_000
@@ -59,23 +58,3 @@ def texts_of(n: int) -> list[str | None]:
     rng = np.random.default_rng(1)
     words = ["".join(rng.choice(list(LETTERS), rng.integers(1, 4))) for _ in range(2 * n)]
     return [f"{a} {b}" for a, b in zip(words[::2], words[1::2], strict=True)]
-
-
-@pytest.fixture(scope="session")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return toned(tmp_path_factory.mktemp("toned"), texts_of(60))
-
-
-@pytest.fixture(scope="session")
-def paired(tones: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A chain that was trained on half of the corpus's training texts."""
-    out = tmp_path_factory.mktemp("chains") / "paired"
-    train_chain(
-        Sources(tones.home, "train"),
-        out,
-        config=ChainConfig(method="paired", paired=0.5),
-        asr=ASR,
-        tts=TTS,
-        recipes=RECIPES,
-    )
-    return out
