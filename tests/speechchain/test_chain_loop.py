@@ -143,6 +143,14 @@ def test_true_symbols_reconstruct_as_in_training() -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_speech_may_be_transcribed_with_a_beam() -> None:
+    made = task(generation="beam")
+    batch = {k: v for k, v in made.batch(1, 0).items() if not k.startswith("text")}
+    with torch.no_grad():
+        losses = made.networks["chain"](made._losses, batch)
+    assert all(bool(torch.isfinite(value)) for value in losses.values())
+
+
 def test_what_failed_weighs_nothing() -> None:
     made = task(min_confidence=0.3)
     none = np.zeros(0, np.int64)

@@ -21,7 +21,10 @@ from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.transcripts import read_transcripts
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.listeners.recogniser import SPEECH
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.joint_recogniser import JointConfig, JointRecogniser
+from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
+from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain.chain import (
     ChainConfig,
@@ -35,7 +38,7 @@ from zerochain.speechchain.chain import (
 from zerochain.speechchain.loop import LoopTask
 from zerochain.speechchain.recogniser import ChainRecogniser, RecogniserTask
 from zerochain.speechchain.stage import speak, synthesize, transcribe
-from zerochain.speechchain.synthesiser import waveform
+from zerochain.speechchain.synthesiser import ChainSynthesiser, waveform
 
 TINY = Recipes(FEW, FEW, FEW)
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")
@@ -327,6 +330,33 @@ def test_a_chain_of_one_voice_takes_none(tones: Corpus, paired: Path, tmp_path: 
         speak(paired, "ab", tmp_path / "a.wav", like=recording)
     with pytest.raises(InputError, match="no speaker encoder"):
         speak(paired, "ab", tmp_path / "a.wav", like=recording, speakers=tmp_path)
+
+
+def test_a_chain_of_many_voices_speaks_like_one_recording(tones: Corpus, tmp_path: Path) -> None:
+    encoders = [SpeakerEncoder(SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=4)))]
+    encoders.append(SpeakerEncoder(SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=4))))
+    first, _ = (e.save(tmp_path / f"speakers{i}") for i, e in enumerate(encoders))
+    sizes = {"width": 8, "n_encoder_blocks": 0, "n_decoder_blocks": 1}
+    config = SynthesiserConfig(**sizes, n_symbols=2, n_vector=4)
+    moments = np.zeros(80, np.float32) - 30, np.ones(80, np.float32)
+    made = SpeechChain(
+        ChainRecogniser(JointRecogniser(JointConfig(width=8, n_layers=1, n_symbols=2)), ("a", "b")),
+        ChainSynthesiser(Synthesiser(config), *moments, ("a", "b"), speaker_encoder_id=first),
+    )
+    made.save(tmp_path / "c")
+    like = [tones.audio_path(u) for u in tones.utterances[:2]]
+    given = {"like": like[0], "speakers": tmp_path / "speakers0"}
+    one = speak(tmp_path / "c", "abba", tmp_path / "a.wav", **given)
+    other = speak(tmp_path / "c", "abba", tmp_path / "b.wav", **{**given, "like": like[1]})
+    assert one.shape != other.shape or not np.array_equal(one, other)
+    for wrong, found in (
+        ({}, "needs its speaker encoder"),
+        ({"speakers": tmp_path / "speakers0"}, "none is given"),
+        ({**given, "speakers": tmp_path / "speakers1"}, "was trained with"),
+    ):
+        with pytest.raises(InputError, match=found):
+            speak(tmp_path / "c", "abba", tmp_path / "x.wav", **wrong)
+    assert not (tmp_path / "x.wav").exists()
 
 
 def test_a_corpus_is_spoken_and_understood(tones: Corpus, paired: Path, tmp_path: Path) -> None:
