@@ -42,9 +42,9 @@ class RecogniserSizes(Config):
     """The recogniser: convolutions or a conformer with a Transformer decoder, or the published
     LSTMs with MLP attention."""
     width: int = Field(
-        128, ge=4, le=65_536, multiple_of=4, json_schema_extra={"option": "--asr-width"}
+        128, ge=8, le=65_536, multiple_of=8, json_schema_extra={"option": "--asr-width"}
     )
-    """Channels per layer of the recogniser; per direction for LSTMs."""
+    """Channels per layer of the recogniser, a multiple of 8; per direction for LSTMs."""
     n_layers: int = Field(5, ge=1, le=256, json_schema_extra=NO_OPTION)
     """Layers of the encoder."""
     n_decoder_layers: int = Field(1, ge=1, le=256, json_schema_extra=NO_OPTION)
