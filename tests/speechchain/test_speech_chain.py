@@ -114,6 +114,8 @@ def test_all_texts_are_the_bound(
     n_train = sum(u.split == "train" for u in tones.utterances)
     assert n_train - 5 < report.n_pairs < n_train
     assert (report.n_texts, report.n_speech) == (0, 0)
+    with pytest.raises(InputError, match="other pairs of this corpus"):
+        trained(Sources(tones.home, "train", start=tmp_path / "all"), tmp_path / "x")
     with pytest.raises(InputError, match="trains on pairs from the beginning"):
         trained(Sources(tones.home, "train", start=paired), tmp_path / "x", method="paired")
 

@@ -207,8 +207,9 @@ def train_chain(
         encoder = SpeakerEncoder.load(sources.speakers, running.device)
     with read_material(sources, config, encoder, running.device) as (material, trained_on):
         if start is not None:
-            _check_start(start, material, encoder, sources)
+            _check_start(start, material, encoder, sources, trained_on["corpus"])
             trained_on["start"] = start.id
+        pairs = _pairs_id(material)
         inputs = {"sources": trained_on, "material": _digest(material)}
         made = _trained(training, material, start, encoder, inputs)
         valid = aligned(made.chain.recogniser, material.valid)
@@ -244,6 +245,7 @@ def train_chain(
     record = {
         "config": config.model_dump(),
         "loss": training.loss.model_dump(),
+        "pairs": pairs,
         "recipes": {name: one.model_dump() for name, one in vars(recipes).items()},
         "text": NORMALISATION if not material.symbols.are_units else "units",
         **timeless(asdict(report)),
@@ -478,8 +480,17 @@ def _digest(material: Material) -> str:
     )
 
 
+def _pairs_id(material: Material) -> str:
+    """SHA-256 of the pairs alone, those held out included."""
+    return _digest(replace(material, texts=[], speech=material.speech.take([])))
+
+
 def _check_start(
-    start: SpeechChain, material: Material, encoder: SpeakerEncoder | None, sources: Sources
+    start: SpeechChain,
+    material: Material,
+    encoder: SpeakerEncoder | None,
+    sources: Sources,
+    corpus_id: str,
 ) -> None:
     if start.recogniser.spelling.names != material.symbols.names:
         missing = set(material.symbols.names) ^ set(start.recogniser.symbols)
@@ -488,6 +499,14 @@ def _check_start(
             path=sources.start,
             cause="it was trained on other pairs",
             remedy="leave start= out, or give the chain of these pairs",
+        )
+    of_corpus = start.trained_on.get("corpus") == corpus_id
+    if of_corpus and start.training.get("pairs") != _pairs_id(material):
+        raise InputError(
+            "was trained on other pairs of this corpus, perhaps on what is held out here",
+            path=sources.start,
+            cause="paired=, split= or method= was another one",
+            remedy="train the start with the same settings and method='paired'",
         )
     given = "" if encoder is None else encoder.id
     if start.synthesiser.speaker_encoder_id != given:
@@ -554,7 +573,7 @@ def _on_pairs(
     # The parts don't depend on what isn't paired: another loop continues with the same ones.
     own = {
         "corpus": inputs["sources"]["corpus"],
-        "pairs": _digest(replace(material, texts=[], speech=material.speech.take([]))),
+        "pairs": _pairs_id(material),
     }
     recogniser, first = train_recogniser(
         material, training.asr, training.recipes.asr, training.running.part("recogniser"), own
