@@ -19,6 +19,7 @@ LAYERS = [
     {"corpora", "exchange"},
     {"listeners"},
     {"discovery", "inversion", "translation", "search"},
+    {"speechchain"},
     {"scoring"},
     {"report", "recordings"},
     {"cli", "__main__"},

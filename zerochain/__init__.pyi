@@ -68,6 +68,8 @@ from .scoring.speech import score_speakers as score_speakers
 from .scoring.translation import score_translation as score_translation
 from .scoring.units import score_bitrate as score_bitrate
 from .scoring.units import score_usage as score_usage
+from .speechchain.chain import SpeechChain as SpeechChain
+from .speechchain.chain import train_chain as train_chain
 from .translation.stage import train_translator as train_translator
 from .translation.translator import Translator as Translator
 

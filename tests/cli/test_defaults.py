@@ -22,6 +22,7 @@ from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.training.recipe import Recipe
 
 TRAINABLE = {
+    "chain train",
     "discover vqvae",
     "discover vqcpc",
     "discover selftrain",

@@ -209,10 +209,21 @@ def demonstrated(folder: str) -> dict[str, Any]:
     }
 
 
+def spoken_chain(folder: str) -> dict[str, Any]:
+    return {
+        "corpus": folder,
+        "methods": {name_marker("methods"): options("methods.one")},
+        "options": options("options"),
+        "bound": options("bound"),
+        "speakers": options("speakers"),
+    }
+
+
 RUNS = {  # a pipeline, its settings, and those of them that the run has no use for
     "chain": ("chain", chain, set()),
     "demo": ("demo", lambda corpus: {**chain(corpus), "corpus": "corpora/es"}, set()),
     "evaluate": ("evaluate", evaluate, {"corpora", "sentences"}),  # a name of ours, and a switch
+    "speechchain": ("speechchain", spoken_chain, {"pairs"}),
     "tradeoff": ("tradeoff", tradeoff, set()),
     "s2st": ("s2st", s2st, {"sentences", "topline", "recogniser"}),
     "s2st-demo": ("s2st", demonstrated, set()),

@@ -62,6 +62,20 @@ def _pairs(folder: Path) -> None:
     write_pairs(folder / "pairs.parquet", Pairs((("a", "b"), ("c", "d")), "1" * 64, "2" * 64))
 
 
+def _transcripts(folder: Path) -> None:
+    from zerochain.formats.transcripts import Transcripts, write_transcripts
+
+    made = Transcripts({"a": "one two", "b": ""}, {"a": 0.5, "b": 0.0}, "1" * 64, "2" * 64)
+    write_transcripts(folder / "transcripts.parquet", made)
+
+
+def _read_transcripts(folder: Path) -> Any:
+    from zerochain.formats.transcripts import read_transcripts
+
+    made = read_transcripts(folder / "transcripts.parquet")
+    return made.texts, made.confidence, made.model_id, made.corpus_id
+
+
 def _read_pairs(folder: Path) -> Any:
     from zerochain.formats.pairs import read_pairs
 
@@ -359,6 +373,32 @@ def _recogniser(folder: Path) -> None:
     Recogniser(network, "ab ", training={"cer": 12.0}).save(folder / "m")
 
 
+def _chain(folder: Path) -> None:
+    from zerochain.modules.joint_recogniser import JointConfig, JointRecogniser
+    from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
+    from zerochain.speechchain.chain import SpeechChain
+    from zerochain.speechchain.recogniser import ChainRecogniser
+    from zerochain.speechchain.synthesiser import ChainSynthesiser
+
+    symbols = ("a", "b")
+    sizes = {"width": 4, "n_encoder_blocks": 0, "n_decoder_blocks": 0}
+    recogniser = JointRecogniser(JointConfig(width=8, n_layers=1, n_symbols=2))
+    synthesiser = Synthesiser(SynthesiserConfig(**sizes, n_symbols=2))
+    ones = np.ones(80, np.float32)
+    SpeechChain(
+        ChainRecogniser(recogniser, symbols), ChainSynthesiser(synthesiser, ones, ones, symbols)
+    ).save(folder / "m")
+
+
+def _read_chain(folder: Path) -> Any:
+    from zerochain.speechchain.chain import SpeechChain
+
+    model = SpeechChain.load(folder / "m")
+    networks = model.recogniser.network, model.synthesiser.network
+    weights = [dict(network.state_dict()) for network in networks]
+    return [model.recogniser.symbols, model.synthesiser.mean, *weights]
+
+
 def _read_recogniser(folder: Path) -> Any:
     from zerochain.listeners.recogniser import Recogniser
 
@@ -633,6 +673,7 @@ _FILES = [
     _reader("units", partial(_units, durations=False), _read_units, _PARQUET, exact=True),
     _reader("segments", partial(_units, durations=True), _read_units, _PARQUET, exact=True),
     _reader("phones", _phones, _read_phones, _PARQUET, exact=True),
+    _reader("transcripts", _transcripts, _read_transcripts, _PARQUET, exact=True),
     _reader("pairs", _pairs, _read_pairs, _PARQUET, exact=True),
     _reader("spans", _spans, partial(_read_spans, name="spans.parquet"), _PARQUET, exact=True),
     _reader("spans as text", _spans, partial(_read_spans, name="spans.csv"), ".csv"),
@@ -675,6 +716,7 @@ _NETWORKS += [
     for a in ("conformer", "rnn", "ctc")
 ]
 _NETWORKS += [
+    _reader("speech-chain", _chain, _read_chain, *_BUNDLE, exact=True),
     _reader("recogniser", _recogniser, _read_recogniser, *_BUNDLE, exact=True),
     _reader("speaker encoder", _speakers, _read_speakers, *_BUNDLE, exact=True),
     _reader("f0 quantizer", _f0, _read_f0, *_BUNDLE, exact=True),

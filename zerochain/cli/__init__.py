@@ -214,6 +214,29 @@ SPEAKERS = LazyGroup(
         ),
     },
 )
+CHAIN = LazyGroup(
+    "chain",
+    help="The speech chain: a recogniser and a synthesiser that teach each other.",
+    commands={
+        "train": (
+            "zerochain.cli.chain:train",
+            "Train a recogniser and a synthesiser on pairs, then let them teach each other.",
+        ),
+        "transcribe": (
+            "zerochain.cli.chain:transcribe",
+            "Transcribe the recordings of a CORPUS with a CHAIN, and compare with its texts, if "
+            "any.",
+        ),
+        "speak": (
+            "zerochain.cli.chain:speak",
+            "Speak a TEXT with a CHAIN, into the WAV called OUT.",
+        ),
+        "synthesize": (
+            "zerochain.cli.chain:synthesize",
+            "Speak each text of a corpus with a CHAIN, in the voice of its own recording.",
+        ),
+    },
+)
 SCORE = LazyGroup(
     "score",
     help="Score units, features and synthesised speech; scores are appended to a file.",
@@ -360,6 +383,7 @@ CHECK = LazyGroup(
         "translate": TRANSLATE,
         "recognise": RECOGNISE,
         "speakers": SPEAKERS,
+        "chain": CHAIN,
         "lexicon": (
             "zerochain.cli.terms:lexicon",
             "Divide all speech of UNITS into words, without knowing any (a Bayesian segmenter).",
@@ -390,8 +414,8 @@ CHECK = LazyGroup(
         "check": CHECK,
         "run": (
             "zerochain.cli.run:run",
-            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, or a folder with a Snakefile) "
-            "into a folder.",
+            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, or a folder with "
+            "a Snakefile) into a folder.",
         ),
     },
 )

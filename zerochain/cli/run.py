@@ -112,7 +112,7 @@ def run(
     restarted: tuple[str, ...],
     only_check: bool,
 ) -> None:
-    """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, or a folder with a
+    """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, or a folder with a
     Snakefile) into a folder.
 
     Settings are checked before any step runs: whether voices, splits, columns and tools are there,

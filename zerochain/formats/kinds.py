@@ -23,6 +23,7 @@ from zerochain.formats import (
     spans,
     synthesis,
     training_log,
+    transcripts,
     units,
 )
 from zerochain.formats.description import Description, FileKind, Table, flat
@@ -69,6 +70,7 @@ KINDS: tuple[FileKind[Any], ...] = (
     pairs.FILE_KIND,
     units.FILE_KIND,
     spans.FILE_KIND,
+    transcripts.FILE_KIND,
     abx_cells.FILE_KIND,
     scores.FILE_KIND,
 )

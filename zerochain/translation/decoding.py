@@ -4,6 +4,7 @@ Greedy search, beam search and top-k sampling go token by token until the end to
 steps at once. Three rules hold whatever the network predicts: no unit repeats the one before it,
 since repeats were merged in training; there is at least one unit; and there are no more than a
 limit, as a network may never predict the end. An utterance's result does not depend on the batch.
+With `merged=False`, for characters, the first two rules don't hold.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zerochain.modules.joint_recogniser import Encoded, JointRecogniser
 from zerochain.modules.unit_translator import (
     EncoderOutput,
     UnitTranslator,
@@ -45,14 +47,21 @@ def length_limits(lengths: Tensor, max_length_ratio: float) -> Tensor:
     return (lengths * max_length_ratio).ceil().long() + 10
 
 
-def greedy(network: UnitTranslator, encoded: EncoderOutput, limits: Tensor) -> list[Hypothesis]:
+def greedy(
+    network: UnitTranslator | JointRecogniser,
+    encoded: EncoderOutput | Encoded,
+    limits: Tensor,
+    *,
+    merged: bool = True,
+) -> list[Hypothesis]:
     """The likeliest unit each time.
 
     Args:
         encoded: of a batch.
         limits: the most units of each (B,).
+        merged: no unit repeats the one before it, and there is at least one.
     """
-    return _one_by_one(network, encoded, limits, lambda scores, _: scores.argmax(dim=1))
+    return _one_by_one(network, encoded, limits, lambda scores, _: scores.argmax(dim=1), merged)
 
 
 def sample(
@@ -82,7 +91,11 @@ def sample(
 
 
 def _one_by_one(
-    network: UnitTranslator, encoded: EncoderOutput, limits: Tensor, choose: Choose
+    network: UnitTranslator | JointRecogniser,
+    encoded: EncoderOutput | Encoded,
+    limits: Tensor,
+    choose: Choose,
+    merged: bool = True,
 ) -> list[Hypothesis]:
     n_units, n_rows = network.config.n_units, len(encoded.memory)
     end, state = end_of(n_units), network.decoder.begin(encoded.memory, encoded.lengths)
@@ -92,7 +105,7 @@ def _one_by_one(
     for n in range(int(limits.max()) + 1):
         scores, state = network.decoder.step(tokens, state)
         scores = scores.float().log_softmax(dim=1)
-        tokens = choose(_allowed(scores, tokens, n), n)
+        tokens = choose(_allowed(scores, tokens, n) if merged else scores, n)
         tokens = tokens.masked_fill(finished | (limits <= n), end)
         total += scores.gather(1, tokens[:, None])[:, 0].masked_fill(finished, 0.0)
         finished = finished | (tokens == end)
@@ -110,12 +123,20 @@ def _one_by_one(
 
 
 def beam_search(
-    network: UnitTranslator, encoded: EncoderOutput, limits: Tensor, width: int
+    network: UnitTranslator | JointRecogniser,
+    encoded: EncoderOutput | Encoded,
+    limits: Tensor,
+    width: int,
+    *,
+    merged: bool = True,
 ) -> list[Hypothesis]:
     """The best hypothesis of a beam search that keeps the `width` likeliest at each step.
 
     Scores are divided by lengths, the end included (Tjandra et al. 2020). An utterance is finished
     once `width` hypotheses that reached their end have been among its `width` likeliest.
+
+    Args:
+        merged: no unit repeats the one before it, and there is at least one.
     """
     n_units, n_rows = network.config.n_units, len(encoded.memory)
     end, device = end_of(n_units), encoded.memory.device
@@ -129,7 +150,8 @@ def beam_search(
     found: list[list[Hypothesis]] = [[] for _ in range(n_rows)]
     for n in range(int(limits.max()) + 1):
         scores, state = network.decoder.step(tokens.flatten(), state)
-        scores = _allowed(scores.float().log_softmax(dim=1), tokens.flatten(), n)
+        scores = scores.float().log_softmax(dim=1)
+        scores = _allowed(scores, tokens.flatten(), n) if merged else scores
         scores = scores.view(n_rows, width, -1)
         over = (limits <= n)[:, None]
         scores[..., :end] = scores[..., :end].masked_fill(over[..., None], -torch.inf)

@@ -1,0 +1,322 @@
+"""`zerochain chain`: a recogniser and a synthesiser that teach each other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from zerochain.audio import SAMPLE_RATE
+from zerochain.cli.common import (
+    FILE,
+    FOLDER,
+    TABLE,
+    Command,
+    corpus_option,
+    device_option,
+    out_option,
+    seed_option,
+    split_option,
+)
+from zerochain.cli.options import options_of, recipe_options, running_options
+from zerochain.cli.printing import left_out_text, print_facts, training_text
+from zerochain.cli.score import save_scores, system_option
+from zerochain.errors import counted
+from zerochain.formats.identity import short
+from zerochain.metrics import names
+from zerochain.metrics.translation import Estimate
+from zerochain.modules.joint_recogniser import RecogniserSizes
+from zerochain.modules.synthesiser import SynthesiserSizes
+from zerochain.scoring.common import Common, Scored
+from zerochain.speechchain import recogniser as listening
+from zerochain.speechchain import synthesiser as speaking
+from zerochain.speechchain.chain import ChainConfig, ChainTraining, Recipes, Sources, train_chain
+from zerochain.speechchain.loop import RECIPE
+from zerochain.speechchain.recogniser import BEAM
+from zerochain.speechchain.stage import Recognition
+from zerochain.speechchain.stage import speak as speak_text
+from zerochain.speechchain.stage import synthesize as speak_corpus
+from zerochain.speechchain.stage import transcribe as transcribe_corpus
+from zerochain.speechchain.synthesiser import SynthesisLoss
+from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.recipe import Recipe
+from zerochain.training.run import Running
+
+
+@click.command(
+    cls=Command,
+    example="zerochain chain train corpora/en --split train --paired 0.3 --speakers speakers "
+    "--out chains/en\n"
+    "zerochain chain train corpora/mine --texts sentences.txt --speech corpora/radio --out chain",
+)
+@click.argument("corpus", type=FOLDER)
+@split_option
+@click.option("--units", type=FILE, help="Units of the CORPUS, which take the place of its texts.")
+@click.option("--texts", type=FILE, help="Texts without speech: a file with one per line.")
+@click.option("--speech", type=FOLDER, help="A corpus of speech without texts.")
+@click.option(
+    "--speakers",
+    type=FOLDER,
+    help="A speaker encoder, for many voices.  [default: all speech is taken for one voice]",
+)
+@click.option(
+    "--start", type=FOLDER, help="A chain of the same pairs (--method paired) to start from."
+)
+@options_of(ChainConfig, RECIPE)
+@options_of(RecogniserSizes, into="asr")
+@options_of(SynthesiserSizes, into="tts")
+@options_of(SynthesisLoss, into="loss")
+@recipe_options(
+    listening.RECIPE,
+    only=["max_steps", "batch_size", "validate_every"],
+    prefix="asr",
+    into="asr_recipe",
+    part="the recogniser on pairs",
+)
+@recipe_options(
+    speaking.RECIPE,
+    only=["max_steps", "batch_size", "validate_every"],
+    prefix="tts",
+    into="tts_recipe",
+    part="the synthesiser on pairs",
+)
+@out_option("the chain; <out>.training gets the checkpoints and logs")
+@running_options
+def train(
+    corpus: Path,
+    split: str | None,
+    units: Path | None,
+    texts: Path | None,
+    speech: Path | None,
+    speakers: Path | None,
+    start: Path | None,
+    config: ChainConfig,
+    recipe: Recipe,
+    asr: RecogniserSizes,
+    tts: SynthesiserSizes,
+    loss: SynthesisLoss,
+    asr_recipe: Recipe,
+    tts_recipe: Recipe,
+    out: Path,
+    running: Running,
+) -> None:
+    """Train a recogniser and a synthesiser on pairs, then let them teach each other.
+
+    Utterances of CORPUS with a text are pairs; those without, and --speech, are speech alone;
+    --texts are texts alone. The pairs train both models, as does --method paired. Then, in the
+    loop, the synthesiser speaks texts from which the recogniser learns, and the recogniser
+    transcribes speech that the synthesiser learns to speak. If it is interrupted, the same command
+    continues it.
+    """
+    report = train_chain(
+        Sources(corpus, split, units, texts, speech, speakers, start),
+        out,
+        config=config,
+        asr=asr,
+        tts=tts,
+        loss=loss,
+        recipes=Recipes(asr_recipe, tts_recipe, recipe),
+        running=running,
+    )
+    if is_main_process():
+        print_facts(f"speech chain {out}", _facts(report))
+
+
+def _facts(report: ChainTraining) -> dict[str, str]:
+    shares = {"texts": report.texts_kept, "transcripts": report.speech_kept}
+    before = "" if report.start_cer is None else f", {report.start_cer:.1f} % before the loop"
+    return {
+        "trained on": f"{counted(report.n_pairs, 'pair')} ({report.minutes:.1f} min), "
+        f"{counted(report.n_texts, 'text')} and {counted(report.n_speech, 'recording')} alone",
+        "training": training_text(asdict(report)),
+        "held-out pairs": f"CER {report.valid_cer:.1f} % without a beam{before}; error of frames "
+        f"{report.valid_mel_db:.1f} dB",
+        "kept": "the models before the loop, whose CER was lower" if report.kept_start else "",
+        "used by the loop": ", ".join(
+            f"{100 * share:.0f} % of the {name}" for name, share in shares.items() if share
+        ),
+        "left out": left_out_text(report.excluded),
+    }
+
+
+_speakers_option = click.option(
+    "--speakers", type=FOLDER, help="The speaker encoder that the chain was trained with."
+)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain chain transcribe chains/en corpora/en --split test --out texts.parquet",
+)
+@click.argument("chain", type=FOLDER)
+@click.argument("corpus", type=FOLDER)
+@split_option
+@click.option("--units", type=FILE, help="The true units of CORPUS, for a chain of units.")
+@click.option(
+    "--wavs",
+    type=FOLDER,
+    help="A folder of <id>.wav in place of the recordings, of synthesised speech for instance.",
+)
+@click.option(
+    "--beam",
+    type=click.IntRange(1, 100),
+    default=BEAM,
+    show_default=True,
+    help="Width of the beam search; 1 is CTC's best path.",
+)
+@out_option("the transcripts", TABLE)
+@click.option("--scores", type=FILE, help="A scores.jsonl to which the error rates are appended.")
+@system_option
+@device_option
+def transcribe(
+    chain: Path,
+    corpus: Path,
+    split: str | None,
+    units: Path | None,
+    wavs: Path | None,
+    beam: int,
+    out: Path,
+    scores: Path | None,
+    system: str | None,
+    device: str,
+) -> None:
+    """Transcribe the recordings of a CORPUS with a CHAIN, and compare with its texts, if any.
+
+    The error rates have 95 % intervals over recordings. Texts are compared in lower case and
+    without punctuation.
+    """
+    result = transcribe_corpus(
+        chain,
+        corpus,
+        out,
+        split=split,
+        units=units,
+        wavs=wavs,
+        beam=beam,
+        device=resolve_device(device),
+    )
+    n = len(result.transcripts.texts)
+    print_facts(
+        f"transcripts {out}",
+        {
+            "recordings": f"{n:,}, {counted(result.n_empty, 'transcript')} empty",
+            "CER" if result.wer is not None else "unit error rate": _estimate(result.cer),
+            "WER": _estimate(result.wer),
+            "unknown": ""
+            if not result.n_unknown
+            else f"{counted(result.n_unknown, 'text')} with characters that the chain doesn't know",
+        },
+    )
+    if scores is not None:
+        save_scores(_scored(result, system or f"speech chain {chain.name}", split, beam), scores)
+
+
+def _estimate(one: Estimate | None) -> str:
+    if one is None:
+        return ""
+    interval = "" if one.interval is None else " ({:.1f} … {:.1f})".format(*one.interval)
+    return f"{one.value:.1f} %{interval} on {counted(one.n, 'recording')}"
+
+
+def _scored(result: Recognition, system: str, split: str | None, beam: int) -> Scored:
+    """The error rates as lines of scores.jsonl."""
+    made = result.transcripts
+    common = Common(
+        system,
+        {"chain": made.model_id, "corpus": made.corpus_id},
+        {"n_of": "utterances", "split": split, "beam": beam, "n_unrecognised": result.n_empty},
+    )
+    protocol = f"speech chain {short(made.model_id)}"
+    metric = names.UNIT_ERROR_RATE if result.wer is None else names.CER
+    return Scored(
+        [
+            common.score(metric, one.value, one.interval, one.n, protocol)
+            for metric, one in ((metric, result.cer), (names.WER, result.wer))
+            if one is not None
+        ]
+    )
+
+
+@click.command(
+    cls=Command,
+    example='zerochain chain speak chains/en "where is the station" station.wav '
+    "--like me.wav --speakers speakers",
+)
+@click.argument("chain", type=FOLDER)
+@click.argument("text")
+@click.argument("out", type=FILE)
+@click.option("--like", type=FILE, help="A recording of the voice; requires --speakers.")
+@_speakers_option
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 10),
+    default=1.0,
+    show_default=True,
+    help="Above 1 is faster.",
+)
+@seed_option
+@device_option
+def speak(
+    chain: Path,
+    text: str,
+    out: Path,
+    like: Path | None,
+    speakers: Path | None,
+    rate: float,
+    seed: int,
+    device: str,
+) -> None:
+    """Speak a TEXT with a CHAIN, into the WAV called OUT.
+
+    The voice is that of any recording (--like), heard once. For a chain of units TEXT is their
+    numbers, separated by spaces.
+    """
+    wave = speak_text(
+        chain,
+        text,
+        out,
+        like=like,
+        speakers=speakers,
+        rate=rate,
+        seed=seed,
+        device=resolve_device(device),
+    )
+    click.echo(f"{out}: {len(wave) / SAMPLE_RATE:.2f} s")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain chain synthesize chains/en --corpus corpora/en --split test "
+    "--speakers speakers --out wavs/chain",
+)
+@click.argument("chain", type=FOLDER)
+@corpus_option
+@split_option
+@_speakers_option
+@out_option("<id>.wav of each utterance")
+@seed_option
+@device_option
+def synthesize(
+    chain: Path,
+    corpus: Path,
+    split: str | None,
+    speakers: Path | None,
+    out: Path,
+    seed: int,
+    device: str,
+) -> None:
+    """Speak each text of a corpus with a CHAIN, in the voice of its own recording.
+
+    Score the result with 'zerochain score recognition' and 'zerochain score quality'.
+    """
+    ids = speak_corpus(
+        chain,
+        corpus,
+        out,
+        split=split,
+        speakers=speakers,
+        seed=seed,
+        device=resolve_device(device),
+    )
+    click.echo(f"{out}: {counted(len(ids), 'utterance')}")

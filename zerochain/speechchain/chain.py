@@ -1,0 +1,683 @@
+"""The speech chain as a model, and its training from files.
+
+`train_chain` reads what is paired and what is not, and trains by one of four methods: `chain`, the
+loop of `loop.py` from models trained on the pairs; `propagation`, on the pairs and on transcripts
+of speech alone by a recogniser trained on the pairs (label propagation; Zhu and Ghahramani 2002);
+`paired`, on the pairs alone; and `all`, with every text of the corpus, the bound.
+
+From top to bottom: the model and config, the stage, what it reads, the four methods.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from zerochain.errors import InputError, ModelMismatchError, counted, listed
+from zerochain.features.extraction import extracted
+from zerochain.features.normalisation import Moments
+from zerochain.formats.bundle import Bundled, timeless
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import Features
+from zerochain.formats.identity import file_id
+from zerochain.formats.text_files import lines_of, read_text
+from zerochain.formats.units import UnitFile, read_units
+from zerochain.listeners.recogniser import SPEECH
+from zerochain.listeners.speaker_encoder import SpeakerEncoder
+from zerochain.metrics.text import NORMALISATION, plain
+from zerochain.modules.joint_recogniser import RecogniserSizes
+from zerochain.modules.synthesiser import SynthesiserSizes
+from zerochain.speechchain import recogniser as listening
+from zerochain.speechchain import synthesiser as speaking
+from zerochain.speechchain.ctc import durations
+from zerochain.speechchain.data import (
+    Ints,
+    Material,
+    Pairs,
+    Rates,
+    Speech,
+    Symbols,
+    divided,
+    fits,
+    n_steps,
+)
+from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTask
+from zerochain.speechchain.recogniser import BEAM, ChainRecogniser, train_recogniser, validated
+from zerochain.speechchain.synthesiser import (
+    Aligned,
+    ChainSynthesiser,
+    SynthesisLoss,
+    aligned,
+    losses_of,
+    train_synthesiser,
+)
+from zerochain.training.checkpoint import fingerprint
+from zerochain.training.outcome import Outcome
+from zerochain.training.recipe import Recipe
+from zerochain.training.run import Fitted, Running, finish, fit, weights_id
+from zerochain.training.task import Row
+
+Method = Literal["chain", "propagation", "paired", "all"]
+_SHORTEST_FRAMES = 10
+_FEW_KEPT = 0.5  # of what is generated: below that, most of the loop's work is lost
+
+
+class ChainWarning(UserWarning):
+    """The loop does little, or harm."""
+
+
+class ChainConfig(LoopConfig):
+    """How a speech chain is trained."""
+
+    method: Method = "chain"
+    """The speech chain; label propagation; the pairs alone; or all texts of the corpus, the
+    bound."""
+    paired: float | None = Field(
+        None, gt=0, lt=1, json_schema_extra={"default": "all texts of the corpus"}
+    )
+    """For experiments: the fraction of the texts that stay paired. Of the others, half lose their
+    recordings and half of the recordings their texts."""
+    longest_s: float = Field(20.0, gt=0, json_schema_extra={"option": "--longest"})
+    """Seconds; longer utterances are left out of training."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a chain learns from.
+
+    Attributes:
+        corpus: its utterances with a text are pairs, the others speech alone.
+        split: of it.
+        units: of the corpus, which take the place of the texts.
+        texts: a file of texts alone, one per line.
+        speech: a corpus whose recordings are speech alone, whether or not it has texts.
+        speakers: a speaker encoder's bundle, for many voices.
+        start: a chain that was trained on the pairs, to start from.
+    """
+
+    corpus: Path
+    split: str | None = None
+    units: Path | None = None
+    texts: Path | None = None
+    speech: Path | None = None
+    speakers: Path | None = None
+    start: Path | None = None
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Of the recogniser and the synthesiser on pairs, and of the loop after them."""
+
+    asr: Recipe = listening.RECIPE
+    tts: Recipe = speaking.RECIPE
+    loop: Recipe = RECIPE
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechChain(Bundled):
+    """A recogniser and a synthesiser of the same symbols."""
+
+    MODEL = "speech-chain"
+    WHAT = "speech chain"
+
+    recogniser: ChainRecogniser
+    synthesiser: ChainSynthesiser
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        self.recogniser.check()
+        self.synthesiser.check()
+        if self.recogniser.spelling.names != self.synthesiser.spelling.names:
+            raise ValueError("its recogniser and its synthesiser have different symbols")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainTraining(Outcome):
+    """How the training of a chain went; steps and loss are of its last part."""
+
+    method: Method
+    n_pairs: int
+    """In training."""
+    n_texts: int
+    n_speech: int
+    """Texts and recordings alone."""
+    minutes: float
+    """Of paired speech in training."""
+    excluded: Mapping[str, int]
+    seconds: float
+    valid_cer: float
+    """In %, of the held-out pairs, by CTC's best path."""
+    valid_mel_db: float
+    """Root mean squared error of the held-out pairs' frames, in dB."""
+    start_cer: float | None
+    """`valid_cer` before the loop, or before label propagation."""
+    kept_start: bool
+    """Whether the recogniser was better before, so that the models before are kept."""
+    texts_kept: float | None
+    """Share of what was generated that the loop used, at its last validation; None without."""
+    speech_kept: float | None
+
+
+def train_chain(
+    sources: Sources,
+    out: Path,
+    *,
+    config: ChainConfig | None = None,
+    asr: RecogniserSizes | None = None,
+    tts: SynthesiserSizes | None = None,
+    loss: SynthesisLoss | None = None,
+    recipes: Recipes | None = None,
+    running: Running | None = None,
+) -> ChainTraining:
+    """Train a speech chain, or one of its baselines, and save it as the bundle `out`.
+
+    Checkpoints and logs are in `<out>.training`, in a folder for each part. If training was
+    interrupted, the same call continues it, with the same result.
+
+    Raises:
+        InputError: fewer than two pairs, nothing beside them for the chain, a start of other
+            symbols or another speaker encoder, or divergence.
+    """
+    config, recipes = config or ChainConfig(), recipes or Recipes()
+    running = (running or Running()).beside(out)
+    running.discard()
+    training = _Training(
+        config,
+        asr or RecogniserSizes(),
+        tts or SynthesiserSizes(),
+        loss or SynthesisLoss(),
+        recipes,
+        running,
+    )
+    start = None if sources.start is None else SpeechChain.load(sources.start, running.device)
+    encoder = None
+    if sources.speakers is not None:
+        encoder = SpeakerEncoder.load(sources.speakers, running.device)
+    with read_material(sources, config, encoder, running.device) as (material, trained_on):
+        if start is not None:
+            _check_start(start, material, encoder, sources, trained_on["corpus"])
+            trained_on["start"] = start.id
+        pairs = _pairs_id(material)
+        inputs = {"sources": trained_on, "material": _digest(material)}
+        made = _trained(training, material, start, encoder, inputs)
+        valid = aligned(made.chain.recogniser, material.valid)
+        cer = validated(made.chain.recogniser.network, material.valid, running.device)
+        mel = speaking.validated(
+            made.chain.synthesiser.network,
+            losses_of(
+                training.loss,
+                Moments(made.chain.synthesiser.mean, made.chain.synthesiser.deviation),
+                None,
+                running.device,
+            ),
+            valid,
+            running.device,
+        )
+    last = made.fitted[-1].history[-1]
+    report = ChainTraining(
+        **asdict(made.fitted[-1].outcome),
+        method=config.method,
+        n_pairs=len(material.train),
+        n_texts=len(material.texts),
+        n_speech=len(material.speech),
+        minutes=material.train.speech.minutes,
+        excluded={**material.excluded, **({"unaligned": made.n_failed} if made.n_failed else {})},
+        seconds=sum(fitted.seconds for fitted in made.fitted),
+        valid_cer=cer["valid_cer_%"],
+        valid_mel_db=mel["valid_mel_dB"],
+        start_cer=made.start_cer,
+        kept_start=made.kept_start,
+        texts_kept=last.get("texts_kept"),
+        speech_kept=last.get("speech_kept"),
+    )
+    record = {
+        "config": config.model_dump(),
+        "loss": training.loss.model_dump(),
+        "pairs": pairs,
+        "recipes": {name: one.model_dump() for name, one in vars(recipes).items()},
+        "text": NORMALISATION if not material.symbols.are_units else "units",
+        **timeless(asdict(report)),
+    }
+    chain = replace(made.chain, training=record, trained_on=trained_on)
+    finish(made.fitted[-1], out, lambda: chain.save(out), seconds=report.seconds)
+    return report
+
+
+@dataclass(frozen=True)
+class _Training:
+    """All settings of a training."""
+
+    config: ChainConfig
+    asr: RecogniserSizes
+    tts: SynthesiserSizes
+    loss: SynthesisLoss
+    recipes: Recipes
+    running: Running
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A chain, and how its training went."""
+
+    chain: SpeechChain
+    fitted: list[Fitted]
+    n_failed: int
+    """Pairs that couldn't be aligned."""
+    start_cer: float | None = None
+    kept_start: bool = False
+
+
+# What it reads.
+
+
+@contextmanager
+def read_material(
+    sources: Sources, config: ChainConfig, encoder: SpeakerEncoder | None, device: str
+) -> Iterator[tuple[Material, dict[str, str]]]:
+    """Pairs, texts and speech, and the ids of the files they come from.
+
+    Raises:
+        InputError: as `train_chain`.
+    """
+    whole = read_corpus(sources.corpus)
+    part = whole if sources.split is None else whole.select(split=sources.split)
+    unit_file = None if sources.units is None else read_units(sources.units)
+    trained_on = {"corpus": whole.id}
+    excluded: Counter[str] = Counter()
+    texts = _texts(part, unit_file)
+    roles = _roles(texts, config.paired)
+    if config.method == "all":
+        shown = dict.fromkeys(texts, "pair")
+    else:
+        shown = {name: roles.get(name, "speech") for name in part.ids}
+    symbols = _symbols([texts[n] for n, role in shown.items() if role == "pair"], unit_file)
+    if unit_file is not None:
+        trained_on["units"] = unit_file.id
+    alone = [texts[name] for name, role in shown.items() if role == "text"]
+    if sources.texts is not None and config.method == "chain":
+        alone += lines_of(read_text(sources.texts))
+        trained_on["texts"] = file_id(sources.texts)
+    if config.method != "chain":
+        alone = []
+    read = [symbols.read(text) for text in alone]
+    excluded["texts_with_unknown_symbols"] = sum(text is None for text in read)
+    known = [text for text in read if text is not None and len(text)]
+    excluded["empty_texts"] = len(read) - len(known) - excluded["texts_with_unknown_symbols"]
+    with ExitStack() as stack:
+        audible = part.restrict([n for n, role in shown.items() if role != "text"])
+        features = stack.enter_context(extracted(audible, SPEECH, device=device))
+        usable = _usable(features, config, excluded)
+        pairs = _pairs(features, usable, shown, texts, symbols, encoder, excluded)
+        names = [name for name in usable if shown[name] == "speech"]
+        speech = _speech(features, names, encoder)
+        if sources.speech is not None and config.method in {"chain", "propagation"}:
+            other = read_corpus(sources.speech)
+            trained_on["speech"] = other.id
+            more = stack.enter_context(extracted(other, SPEECH, device=device))
+            speech = _both(speech, _speech(more, _usable(more, config, excluded), encoder))
+        if config.method in {"paired", "all"}:
+            speech = speech.take([])
+        if encoder is not None:
+            trained_on["speaker encoder"] = encoder.id
+        train, valid = _divided(pairs, roles)
+        if config.method == "chain" and not known and not len(speech):
+            raise InputError(
+                "there is neither speech without texts nor texts without speech",
+                path=sources.corpus,
+                cause="every utterance has its text",
+                remedy="give texts= or speech=, hide some for an experiment with paired=0.3, or "
+                "train on the pairs alone with method='paired'",
+            )
+        if config.method == "propagation" and not len(speech):
+            raise InputError(
+                "there is no speech without texts to propagate labels to",
+                path=sources.corpus,
+                cause="every utterance has its text",
+                remedy="give speech=, hide some texts with paired=0.3, or use method='paired'",
+            )
+        left = {name: n for name, n in excluded.items() if n}
+        yield Material(symbols, train, valid, known, speech, left), trained_on
+
+
+def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
+    """The texts of the utterances that have one, normalised."""
+    if unit_file is not None:
+        there = [name for name in corpus.ids if name in unit_file.units]
+        if not there:
+            raise InputError(
+                f"holds units of none of the utterances of corpus {corpus.name!r}",
+                path=corpus.folder,
+                cause="they are of another corpus or split",
+                remedy="encode this corpus",
+            )
+        return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
+    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
+    known = {name: text for name, text in texts.items() if text}
+    if not known:
+        raise InputError(
+            f"corpus {corpus.name!r} has no transcripts, so there is no pair to begin with",
+            path=corpus.folder,
+            cause="it was imported without a table, or its column 'text' is empty",
+            remedy="import it again with a table that has a column 'text', or give units=",
+        )
+    return known
+
+
+def _roles(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
+    """Utterance → "pair", or for experiments "text" or "speech"; equal texts have one role."""
+    if paired is None:
+        return dict.fromkeys(texts, "pair")
+    distinct = sorted(set(texts.values()), key=lambda t: hashlib.sha256(t.encode()).digest())
+    n_pairs = max(2, round(paired * len(distinct)))
+    n_texts = (len(distinct) - n_pairs + 1) // 2
+    of = {
+        text: "pair" if i < n_pairs else "text" if i < n_pairs + n_texts else "speech"
+        for i, text in enumerate(distinct)
+    }
+    return {name: of[text] for name, text in texts.items()}
+
+
+def _symbols(texts: Sequence[str], unit_file: UnitFile | None) -> Symbols:
+    if unit_file is not None:
+        return Symbols(tuple(map(str, range(unit_file.n_units))), unit_file.model_id)
+    return Symbols(tuple(sorted(set("".join(texts)))))
+
+
+def _usable(features: Features, config: ChainConfig, excluded: Counter[str]) -> list[str]:
+    """The utterances that can be learned from; the others are counted."""
+    longest = config.longest_s * 1000 / features.step_ms
+    kept = []
+    for name in features.ids:
+        frames = features[name]
+        if len(frames) > longest:
+            excluded["too_long"] += 1
+        elif len(frames) < _SHORTEST_FRAMES:
+            excluded["too_short"] += 1
+        elif np.ptp(frames) == 0:
+            excluded["silent"] += 1
+        else:
+            kept.append(name)
+    return kept
+
+
+def _pairs(
+    features: Features,
+    usable: Sequence[str],
+    shown: Mapping[str, str],
+    texts: Mapping[str, str],
+    symbols: Symbols,
+    encoder: SpeakerEncoder | None,
+    excluded: Counter[str],
+) -> Pairs:
+    names, kept = [], []
+    for name in usable:
+        if shown[name] != "pair":
+            continue
+        text = symbols.read(texts[name])
+        if text is None or not fits(text, features[name]):
+            excluded["too_short_for_their_texts"] += 1
+            continue
+        names.append(name)
+        kept.append(text)
+    if not kept:
+        raise InputError(
+            "no pair of speech and text can be used",
+            cause=f"left out: {dict(excluded)}",
+            remedy="give recordings with the texts that are spoken in them",
+        )
+    return Pairs.of(_speech(features, names, encoder), kept)
+
+
+def _speech(features: Features, names: Sequence[str], encoder: SpeakerEncoder | None) -> Speech:
+    frames = [features[name] for name in names]
+    voices: NDArray[np.float32] = np.zeros((len(names), 0), np.float32)
+    if encoder is not None:
+        voices = np.zeros((len(names), encoder.dim), np.float32)
+        if names:
+            voices = encoder.embed_frames(frames)
+    return Speech(tuple(names), frames, voices)
+
+
+def _both(one: Speech, other: Speech) -> Speech:
+    voices = np.concatenate([one.voices, other.voices])
+    return Speech(one.names + other.names, one.frames + other.frames, voices)
+
+
+def _divided(pairs: Pairs, roles: Mapping[str, str]) -> tuple[Pairs, Pairs]:
+    """Pairs to train on and held-out ones, which are the same for all methods."""
+    own = [i for i, name in enumerate(pairs.speech.names) if roles[name] == "pair"]
+    train, valid = divided(pairs.take(own))
+    others = pairs.take([i for i, name in enumerate(pairs.speech.names) if roles[name] != "pair"])
+    return train.joined(others), valid
+
+
+def _digest(material: Material) -> str:
+    """SHA-256 of what is paired with what, and of what is alone."""
+
+    def lists(texts: Sequence[Ints]) -> list[list[int]]:
+        return [text.tolist() for text in texts]
+
+    return fingerprint(
+        {
+            "symbols": material.symbols.names,
+            "train": [material.train.speech.names, lists(material.train.texts)],
+            "valid": [material.valid.speech.names, lists(material.valid.texts)],
+            "texts": lists(material.texts),
+            "speech": material.speech.names,
+        }
+    )
+
+
+def _pairs_id(material: Material) -> str:
+    """SHA-256 of the pairs alone, those held out included."""
+    return _digest(replace(material, texts=[], speech=material.speech.take([])))
+
+
+def _check_start(
+    start: SpeechChain,
+    material: Material,
+    encoder: SpeakerEncoder | None,
+    sources: Sources,
+    corpus_id: str,
+) -> None:
+    if start.recogniser.spelling.names != material.symbols.names:
+        missing = set(material.symbols.names) ^ set(start.recogniser.symbols)
+        raise InputError(
+            f"has other symbols than the pairs here: {listed(sorted(map(repr, missing)))}",
+            path=sources.start,
+            cause="it was trained on other pairs",
+            remedy="leave start= out, or give the chain of these pairs",
+        )
+    of_corpus = start.trained_on.get("corpus") == corpus_id
+    if of_corpus and start.training.get("pairs") != _pairs_id(material):
+        raise InputError(
+            "was trained on other pairs of this corpus, perhaps on what is held out here",
+            path=sources.start,
+            cause="paired=, split= or method= was another one",
+            remedy="train the start with the same settings and method='paired'",
+        )
+    given = "" if encoder is None else encoder.id
+    if start.synthesiser.speaker_encoder_id != given:
+        raise ModelMismatchError(
+            "the chain to start from was trained with another speaker encoder",
+            cause="the encoder was trained again, or is left out here",
+            remedy="give the same speakers= as for the start",
+        )
+
+
+# The methods.
+
+
+def _trained(
+    training: _Training,
+    material: Material,
+    start: SpeechChain | None,
+    encoder: SpeakerEncoder | None,
+    inputs: Mapping[str, Any],
+) -> _Made:
+    method, fitted = training.config.method, []
+    n_failed = 0
+    if start is None:
+        before = _on_pairs(training, material, encoder, inputs)
+        start, fitted, n_failed = before.chain, before.fitted, before.n_failed
+    if method in {"paired", "all"}:
+        if not fitted:
+            raise InputError(
+                f"method={method!r} trains on pairs from the beginning",
+                remedy="leave start= out",
+            )
+        return _Made(start, fitted, n_failed)
+    if method == "propagation":
+        learned, n_failed = _propagated(training.config, material, start)
+        material = replace(material, texts=[], speech=material.speech.take([]))
+    else:
+        learned = aligned(start.recogniser, material.train)
+        n_failed = learned.n_failed
+    after, looped = _looped(training, material, learned, start, encoder, inputs)
+    cer = _cer(start, material, training), _cer(after, material, training)
+    kept_start = cer[1] > cer[0]
+    if kept_start:
+        warnings.warn(
+            f"the {method} ended with a character error rate of {cer[1]:.1f} % on held-out pairs, "
+            f"and {cer[0]:.1f} % before it: the models before it are kept",
+            ChainWarning,
+            stacklevel=2,
+        )
+    return _Made(start if kept_start else after, [*fitted, looped], n_failed, cer[0], kept_start)
+
+
+def _cer(chain: SpeechChain, material: Material, training: _Training) -> float:
+    row = validated(chain.recogniser.network, material.valid, training.running.device)
+    return row["valid_cer_%"]
+
+
+def _on_pairs(
+    training: _Training,
+    material: Material,
+    encoder: SpeakerEncoder | None,
+    inputs: Mapping[str, Any],
+) -> _Made:
+    """A recogniser of the pairs, then a synthesiser of the pairs as it aligns them."""
+    # The parts don't depend on what isn't paired: another loop continues with the same ones.
+    own = {
+        "corpus": inputs["sources"]["corpus"],
+        "pairs": _pairs_id(material),
+    }
+    recogniser, first = train_recogniser(
+        material, training.asr, training.recipes.asr, training.running.part("recogniser"), own
+    )
+    voices = None if encoder is None else (encoder.network, encoder.id)
+    synthesiser, second, n_failed = train_synthesiser(
+        material,
+        recogniser,
+        training.tts,
+        training.loss,
+        voices,
+        training.recipes.tts,
+        training.running.part("synthesiser"),
+        own,
+        follows={"recogniser": weights_id(recogniser.network)},
+    )
+    return _Made(SpeechChain(recogniser, synthesiser), [first, second], n_failed)
+
+
+def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> tuple[Aligned, int]:
+    """The pairs, and speech alone with transcripts by beam search, as aligned pairs."""
+    true = aligned(start.recogniser, material.train)
+    rates, speech = Rates.of(material.train), material.speech
+    paths = start.recogniser.transcribe(speech.frames, BEAM)
+    rows, texts, lasting, weights = [], [], [], []
+    for i, (path, frames) in enumerate(zip(paths, speech.frames, strict=True)):
+        sure, n = float(np.exp(path.score)), n_steps(len(frames))
+        if rates.allow(len(path.symbols), n) and sure >= config.min_confidence:
+            rows.append(i)
+            texts.append(path.symbols)
+            lasting.append(durations(path.steps, n))
+            weights.append(sure)
+    if not rows:
+        warnings.warn(
+            f"none of {counted(len(speech), 'transcript')} can be trusted: labels are not "
+            "propagated",
+            ChainWarning,
+            stacklevel=2,
+        )
+    pseudo = Pairs(speech.take(rows), texts, np.array(weights, np.float32))
+    both = Aligned(true.pairs.joined(pseudo), true.durations + lasting, true.n_failed)
+    return both, true.n_failed
+
+
+def _looped(
+    training: _Training,
+    material: Material,
+    learned: Aligned,
+    start: SpeechChain,
+    encoder: SpeakerEncoder | None,
+    inputs: Mapping[str, Any],
+) -> tuple[SpeechChain, Fitted]:
+    """A chain after the loop, or after training on propagated labels."""
+    device, recipe = training.running.device, training.recipes.loop
+    torch.manual_seed(recipe.seed)
+    network = ChainNetwork(
+        copy.deepcopy(start.recogniser.network), copy.deepcopy(start.synthesiser.network)
+    ).requires_grad_(requires_grad=True)
+    moments = Moments(start.synthesiser.mean, start.synthesiser.deviation)
+    losses = losses_of(training.loss, moments, None if encoder is None else encoder.network, device)
+    valid = aligned(start.recogniser, material.valid)
+    task = LoopTask(network, losses, material, learned, valid, training.config, recipe, device)
+    chosen = {
+        "config": training.config.model_dump(exclude={"paired", "longest_s"}),
+        "loss": training.loss.model_dump(),
+    }
+    fitted = fit(
+        task,
+        recipe,
+        training.running.part("loop"),
+        inputs={**inputs, **chosen},
+        follows={
+            "recogniser": weights_id(start.recogniser.network),
+            "synthesiser": weights_id(start.synthesiser.network),
+        },
+        watch=_watch(),
+    )
+    network.to(device)
+    return (
+        SpeechChain(
+            replace(start.recogniser, network=network.recogniser, id=""),
+            replace(start.synthesiser, network=network.synthesiser, id=""),
+        ),
+        fitted,
+    )
+
+
+def _watch() -> Any:
+    """Warns once if the loop can't use most of what it generates."""
+    warned: set[str] = set()
+
+    def watch(history: list[Row]) -> None:
+        for name, what, why in (
+            ("texts_kept", "texts that are spoken", "the synthesiser runs on or stops early"),
+            ("speech_kept", "transcripts", "they are empty, unsure, or too long or short"),
+        ):
+            share = history[-1].get(name, 1.0)
+            if share < _FEW_KEPT and name not in warned:
+                warned.add(name)
+                warnings.warn(
+                    f"only {100 * share:.0f} % of the {what} are used by the loop, as {why}: more "
+                    "pairs would help, or texts and speech that are more like them",
+                    ChainWarning,
+                    stacklevel=2,
+                )
+
+    return watch

@@ -1,0 +1,256 @@
+"""What a speech chain learns from: pairs, texts alone, and speech alone.
+
+A text is a sequence of symbols, which are its characters or discovered units. The pairs are split
+by their texts, so that what decides when to stop, the held-out pairs, shares none with training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zerochain.errors import InputError, counted
+from zerochain.metrics.text import plain
+from zerochain.speechchain.ctc import steps_needed
+from zerochain.training.crops import like_lengths, padded
+from zerochain.training.recipe import validation_ids
+from zerochain.training.task import Batch
+
+Frames = NDArray[np.float32]
+"""Log-mel frames in dB, (T, D)."""
+Ints = NDArray[np.int64]
+FRAMES_PER_STEP = 2
+_POOL = 8  # a batch is drawn from this many times its size, for similar lengths
+_VALID = 0.1
+_BATCH_FRAMES = 16_384
+_SLACK = 1.5  # of the rates of nearly all pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Symbols:
+    """The symbols of texts: characters, or units by their numbers.
+
+    Attributes:
+        names: each symbol as it is written.
+        unit_model: id of the unit model; "" for characters.
+    """
+
+    names: tuple[str, ...]
+    unit_model: str = ""
+
+    @cached_property
+    def _place(self) -> Mapping[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    @property
+    def are_units(self) -> bool:
+        return bool(self.unit_model)
+
+    def read(self, text: str) -> Ints | None:
+        """The symbols of a text, or None if some are unknown.
+
+        Characters are normalised by `metrics.text.plain`; units are separated by spaces.
+        """
+        parts: Sequence[str] = text.split() if self.are_units else plain(text)
+        if any(part not in self._place for part in parts):
+            return None
+        return np.array([self._place[part] for part in parts], np.int64)
+
+    def unknown(self, text: str) -> list[str]:
+        """The symbols of a text that are not among these, each once."""
+        parts = text.split() if self.are_units else plain(text)
+        return sorted({part for part in parts if part not in self._place})
+
+    def write(self, symbols: Ints) -> str:
+        """The text of symbols; for characters with single spaces."""
+        parts = [self.names[i] for i in symbols]
+        return " ".join(parts) if self.are_units else " ".join("".join(parts).split())
+
+
+class Rates(NamedTuple):
+    """The fewest and the most symbols per step of 20 ms that are plausible."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Self:
+        """From nearly all pairs, with some slack."""
+        rates = [
+            len(text) / n_steps(len(frames))
+            for text, frames in zip(pairs.texts, pairs.speech.frames, strict=True)
+        ]
+        low, high = np.quantile(rates, [0.01, 0.99])
+        return cls(float(low / _SLACK), float(high * _SLACK))
+
+    def allow(self, n_symbols: int, steps: int) -> bool:
+        """Whether a text and its speech fit each other."""
+        return n_symbols > 0 and self.low <= n_symbols / max(steps, 1) <= self.high
+
+
+def n_steps(n_frames: int) -> int:
+    """Steps of two frames."""
+    return -(-n_frames // FRAMES_PER_STEP)
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Utterances: names, frames of each, and the vector of each one's voice (n, E)."""
+
+    names: tuple[str, ...]
+    frames: list[Frames]
+    voices: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def order(self) -> Ints:
+        """Rows from the shortest to the longest utterance."""
+        return np.argsort([len(x) for x in self.frames], kind="stable")
+
+    @property
+    def minutes(self) -> float:
+        return sum(map(len, self.frames)) / 6000
+
+    def take(self, rows: Sequence[int]) -> Speech:
+        """These utterances."""
+        return Speech(
+            tuple(self.names[i] for i in rows), [self.frames[i] for i in rows], self.voices[rows]
+        )
+
+    def random(self, n: int, rng: np.random.Generator) -> list[int]:
+        """Rows of similar length, to keep padding low."""
+        return _near(self.order, n, rng)
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """ "x" (B, T, D) in dB, "lengths" (B,) and "z" (B, E)."""
+        x, lengths = padded([self.frames[i] for i in rows])
+        return {"x": x, "lengths": lengths, "z": torch.from_numpy(self.voices[rows])}
+
+    def groups(self) -> Iterator[list[int]]:
+        """All rows once, in groups of similar length."""
+        return like_lengths([len(x) for x in self.frames], _BATCH_FRAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Speech with its texts; pseudo pairs weigh less than 1, by the confidence in them."""
+
+    speech: Speech
+    texts: list[Ints]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @classmethod
+    def of(cls, speech: Speech, texts: Sequence[Ints]) -> Self:
+        """True pairs."""
+        return cls(speech, list(texts), np.ones(len(texts), np.float32))
+
+    def take(self, rows: Sequence[int]) -> Pairs:
+        """These pairs."""
+        return Pairs(self.speech.take(rows), [self.texts[i] for i in rows], self.weights[rows])
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """A batch of speech, with "symbols" (B, U), "counts" and "weights" (B,)."""
+        return {
+            **self.speech.batch(rows),
+            **text_batch([self.texts[i] for i in rows]),
+            "weights": torch.from_numpy(self.weights[rows]),
+        }
+
+    def joined(self, other: Pairs) -> Pairs:
+        """Both sets of pairs."""
+        mine, others = self.speech, other.speech
+        speech = Speech(
+            mine.names + others.names,
+            mine.frames + others.frames,
+            np.concatenate([mine.voices, others.voices]),
+        )
+        weights = np.concatenate([self.weights, other.weights])
+        return Pairs(speech, self.texts + other.texts, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that a chain learns from.
+
+    Attributes:
+        valid: held-out pairs, which decide when to stop.
+        texts: without speech.
+        speech: without texts.
+        excluded: reason → how many utterances or texts were left out.
+    """
+
+    symbols: Symbols
+    train: Pairs
+    valid: Pairs
+    texts: list[Ints]
+    speech: Speech
+    excluded: Mapping[str, int]
+
+    @cached_property
+    def rates(self) -> Rates:
+        """Of the pairs in training."""
+        return Rates.of(self.train)
+
+    def with_pairs(self, train: Pairs) -> Material:
+        """The same with other pairs to train on."""
+        return replace(self, train=train)
+
+
+def text_batch(texts: Sequence[Ints]) -> Batch:
+    """ "symbols" (B, U), 0 after the end of each, and "counts" (B,)."""
+    counts = torch.tensor([len(text) for text in texts])
+    symbols = torch.zeros(len(texts), max(1, int(counts.max())), dtype=torch.long)
+    for row, text in enumerate(texts):
+        symbols[row, : len(text)] = torch.from_numpy(text)
+    return {"symbols": symbols, "counts": counts}
+
+
+def random_texts(texts: Sequence[Ints], n: int, rng: np.random.Generator) -> list[int]:
+    """Rows of texts, of similar length."""
+    return _near(np.argsort([len(t) for t in texts], kind="stable"), n, rng)
+
+
+def divided(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """Pairs to train on, and held-out ones of other texts.
+
+    Raises:
+        InputError: fewer than two different texts.
+    """
+    keys = [" ".join(map(str, text)) for text in pairs.texts]
+    distinct = sorted(set(keys))
+    if len(distinct) < 2:
+        raise InputError(
+            f"{counted(len(pairs), 'pair')} of speech and text, with "
+            f"{counted(len(distinct), 'different text')}",
+            cause="training needs one and validation another",
+            remedy="give more recordings with their texts",
+        )
+    held = validation_ids(distinct, _VALID)
+    rows = (
+        [i for i, key in enumerate(keys) if key not in held],
+        [i for i, key in enumerate(keys) if key in held],
+    )
+    return pairs.take(rows[0]), pairs.take(rows[1])
+
+
+def fits(text: Ints, frames: Frames) -> bool:
+    """Whether CTC has enough steps for a text."""
+    return n_steps(len(frames)) >= steps_needed(text)
+
+
+def _near(order: Ints, n: int, rng: np.random.Generator) -> list[int]:
+    """`n` random rows that are near each other in an order."""
+    size = min(len(order), _POOL * n)
+    start = int(np.clip(rng.integers(len(order)) - size // 2, 0, len(order) - size))
+    return [int(order[start + i]) for i in rng.choice(size, min(n, size), replace=False)]

@@ -1,0 +1,330 @@
+"""The loop: a recogniser and a synthesiser that teach each other (Tjandra et al. 2020, Alg. 1).
+
+One step takes pairs, texts without speech and speech without texts, and minimises
+
+    α (ASR + TTS on the pairs) + β (ASR on texts that the TTS spoke + TTS on speech that the ASR
+    transcribed)
+
+Generated speech is in the voice of a random recording, transcribed speech is spoken in its own.
+What one generates is the other's input alone, unless there is feedback (section V): then the error
+of the frames goes back into the recogniser as well, through its symbols, whose argmax counts as the
+identity in the gradient (straight-through; Bengio et al. 2013), or through samples of them by
+Gumbel-softmax (Jang et al. 2017).
+
+Generation can fail. Empty transcripts, and texts too long or too short for their speech, are kept
+out of the losses and counted in log.csv; a transcript weighs as much as the recogniser trusts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import gumbel_softmax, one_hot
+
+from zerochain.config import Config
+from zerochain.modules.encoder import mask_of
+from zerochain.modules.joint_recogniser import JointRecogniser, normalised
+from zerochain.modules.synthesiser import Synthesiser
+from zerochain.modules.unit_translator import teacher_forcing
+from zerochain.speechchain.ctc import Path, durations
+from zerochain.speechchain.data import Material, random_texts, text_batch
+from zerochain.speechchain.recogniser import (
+    augmentation,
+    decode,
+    mean,
+    recognition,
+    recognition_losses,
+)
+from zerochain.speechchain.recogniser import validated as recogniser_validated
+from zerochain.speechchain.synthesiser import (
+    Aligned,
+    SynthesisLosses,
+    edged,
+    synthesis,
+)
+from zerochain.speechchain.synthesiser import validated as synthesiser_validated
+from zerochain.training.recipe import Recipe
+from zerochain.training.task import Batch, Row, Update
+
+RECIPE = Recipe(
+    max_steps=1500,
+    batch_size=8,
+    learning_rate=5e-4,
+    annealing="cosine",
+    ema_decay=0.99,
+    validate_every=100,
+    patience=8,
+)
+"""The batch size is that of pairs, of texts and of speech, each."""
+Feedback = Literal["none", "argmax", "gumbel"]
+
+
+class LoopConfig(Config):
+    """Weights and form of the loop."""
+
+    alpha: float = Field(0.5, ge=0)
+    """Weight of the losses on pairs; published: 0.25 or 0.5."""
+    beta: float = Field(1.0, ge=0)
+    """Weight of the losses on texts and speech without a pair."""
+    generation: Literal["greedy", "beam"] = "greedy"
+    """How speech is transcribed in the loop: CTC's best path, or a beam search of width 5."""
+    min_confidence: float = Field(0.3, ge=0, le=1)
+    """Transcripts whose symbols have a lower mean probability are kept out of the loop."""
+    feedback: Feedback = "none"
+    """Whether the error of reconstructed frames trains the recogniser too, through the argmax of
+    its symbols or through Gumbel-softmax samples of them."""
+    feedback_from: Literal["pairs", "speech"] = "pairs"
+    """Whether feedback is through the symbols that the decoder predicts for pairs, with teacher
+    forcing, or through its own transcripts of speech alone."""
+    feedback_weight: float = Field(1.0, ge=0)
+    """Weight of the feedback's loss."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the softmax of the symbols in feedback; published: 0.25 to 2."""
+
+
+class ChainNetwork(nn.Module):
+    """A recogniser and a synthesiser, which are averaged and kept together.
+
+    Its forward pass calls a function of it: what processes share of gradients has to pass through
+    `forward`.
+    """
+
+    def __init__(self, recogniser: JointRecogniser, synthesiser: Synthesiser) -> None:
+        super().__init__()
+        self.recogniser, self.synthesiser = recogniser, synthesiser
+
+    def forward(
+        self, losses: Callable[[ChainNetwork, Batch], dict[str, Tensor]], batch: Batch
+    ) -> dict[str, Tensor]:
+        """`losses` of itself and a batch."""
+        return losses(self, batch)
+
+
+class Generated(NamedTuple):
+    """Frames in dB that the synthesiser spoke, and how much each counts (B,), 0 or 1."""
+
+    x: Tensor
+    lengths: Tensor
+    weights: Tensor
+
+
+class LoopTask:
+    """The loop's losses; validated on held-out pairs, with the sum of both models' losses.
+
+    Args:
+        losses: of the synthesiser.
+        train, valid: aligned pairs.
+    """
+
+    def __init__(
+        self,
+        network: ChainNetwork,
+        losses: SynthesisLosses,
+        material: Material,
+        train: Aligned,
+        valid: Aligned,
+        config: LoopConfig,
+        recipe: Recipe,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"chain": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "chain": torch.optim.AdamW(network.parameters(), recipe.learning_rate)
+        }
+        self._synthesis, self._material, self._config = losses, material, config
+        self._train, self._valid = train, valid
+        self._recipe, self._device = recipe, device
+        self._n = network.recogniser.config.n_symbols
+        self._augment = augmentation(device)
+        self._voices = np.concatenate([material.train.speech.voices, material.speech.voices])
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Pairs, "text …" with voices, "speech …", and a seed; each of similar lengths."""
+        rng = np.random.default_rng((self._recipe.seed, step, process))
+        n, material = self._recipe.batch_size, self._material
+        rows = self._train.pairs.speech.random(n, rng)
+        batch = self._train.batch(rows)
+        if material.texts and self._config.beta:
+            chosen = random_texts(material.texts, n, rng)
+            batch |= _named("text", text_batch([material.texts[i] for i in chosen]))
+            voices = self._voices[rng.integers(len(self._voices), size=len(chosen))]
+            batch["text z"] = torch.from_numpy(voices)
+        if len(material.speech) and self._config.beta:
+            batch |= _named("speech", material.speech.batch(material.speech.random(n, rng)))
+        return {**batch, "seed": torch.tensor(int(rng.integers(2**62)))}
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step of Algorithm 1."""
+        losses: dict[str, Tensor] = networks["chain"](self._losses, batch)
+        update("chain", losses["train_loss"])
+        return losses
+
+    def validate(self, network: nn.Module) -> Row:
+        """Both models' losses on held-out pairs, their sum, and the recogniser's error rate."""
+        assert isinstance(network, ChainNetwork)
+        row = recogniser_validated(network.recogniser, self._valid.pairs, self._device)
+        row |= synthesiser_validated(
+            network.synthesiser, self._synthesis, self._valid, self._device
+        )
+        return {"valid_loss": row["asr_loss"] + row["tts_loss"], **row}
+
+    def _losses(self, network: ChainNetwork, batch: Batch) -> dict[str, Tensor]:
+        generator = torch.Generator(batch["x"].device).manual_seed(int(batch["seed"]))
+        config = self._config
+        asr, tts, rows = self._on_pairs(network, batch, generator)
+        total = config.alpha * (asr + tts)
+        row = {"paired_asr": asr, "paired_tts": tts}
+        if "text symbols" in batch:
+            asr, kept = self._on_texts(network, batch, generator)
+            total = total + config.beta * asr
+            row |= {"text_asr": asr, "texts_kept": kept}
+        if "speech x" in batch:
+            tts, kept, feedback = self._on_speech(network, batch)
+            total = total + config.beta * tts
+            row |= {"speech_tts": tts, "speech_kept": kept}
+            rows = feedback if config.feedback_from == "speech" else rows
+        if config.feedback != "none" and rows is not None:
+            total = total + config.feedback_weight * rows
+            row["feedback"] = rows
+        return {"train_loss": total, **row}
+
+    def _on_pairs(
+        self, network: ChainNetwork, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The recogniser's and the synthesiser's loss, and that of feedback through the pairs."""
+        symbols, counts, weights = batch["symbols"], batch["counts"], batch["weights"]
+        x = self._augment(normalised(batch["x"], batch["lengths"]), batch["lengths"], generator)
+        tokens, _ = teacher_forcing(symbols, counts, self._n)
+        scores = network.recogniser(x, batch["lengths"], tokens)
+        asr = recognition_losses(scores, symbols, counts, self._n)
+        tts, _ = synthesis(network.synthesiser, self._synthesis, batch, self._n)
+        feedback = None
+        if self._config.feedback != "none" and self._config.feedback_from == "pairs":
+            # The symbols' own probabilities: the end, the last one, isn't spoken.
+            chosen = self._chosen(scores.next[:, :-1, : self._n])
+            feedback = mean(self._reconstructed(network, chosen, counts, batch), weights)
+        return mean(asr, weights), mean(tts, weights), feedback
+
+    def _on_texts(
+        self, network: ChainNetwork, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The recogniser's loss on texts that the synthesiser speaks, and the share it spoke."""
+        symbols, counts = batch["text symbols"], batch["text counts"]
+        with _generating(network):
+            spoken = self._spoken(network.synthesiser, symbols, counts, batch["text z"])
+        x = self._augment(normalised(spoken.x, spoken.lengths), spoken.lengths, generator)
+        losses = recognition(network.recogniser, x, spoken.lengths, symbols, counts, self._n)
+        return mean(losses, spoken.weights), spoken.weights.mean()
+
+    def _spoken(
+        self, synthesiser: Synthesiser, symbols: Tensor, counts: Tensor, z: Tensor
+    ) -> Generated:
+        longer, n = edged(symbols, counts, self._n)
+        frames, steps = synthesiser.generate(longer, n, z)
+        rates = self._material.rates
+        kept = [
+            rates.allow(int(count), int(step))
+            for count, step in zip(counts.tolist(), steps.tolist(), strict=True)
+        ]
+        x = self._synthesis.in_db(frames.float())
+        return Generated(x, 2 * steps, torch.tensor(kept, device=x.device).float())
+
+    def _on_speech(
+        self, network: ChainNetwork, batch: Batch
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The synthesiser's loss on speech as transcribed, the share kept, and feedback's loss."""
+        x, lengths = batch["speech x"], batch["speech lengths"]
+        with _generating(network):
+            beam = 5 if self._config.generation == "beam" else 1
+            paths = decode(network.recogniser, x, lengths, beam)
+        pairs = {**_pseudo(paths, lengths), "x": x, "lengths": lengths, "z": batch["speech z"]}
+        pairs = {name: value.to(x.device) for name, value in pairs.items()}
+        weights = torch.tensor(self._trusted(paths, lengths), device=x.device)
+        kept = (weights > 0).float().mean()
+        losses, _ = synthesis(network.synthesiser, self._synthesis, pairs, self._n)
+        tts = mean(losses, weights)
+        if self._config.feedback == "none" or self._config.feedback_from == "pairs":
+            return tts, kept, None
+        encoded = network.recogniser.encode(normalised(x, lengths), lengths)
+        scores, _ = network.recogniser.ctc(encoded, lengths)
+        at = pairs["steps"][..., None].expand(-1, -1, self._n)
+        chosen = self._chosen(scores[..., : self._n].gather(1, at))
+        feedback = self._reconstructed(network, chosen, pairs["counts"], pairs)
+        return tts, kept, mean(feedback, weights)
+
+    def _trusted(self, paths: list[Path], lengths: Tensor) -> list[float]:
+        """The weight of each transcript: its confidence, or 0 where it has failed."""
+        weights = []
+        for path, length in zip(paths, lengths.tolist(), strict=True):
+            sure = float(np.exp(path.score))
+            fits = self._material.rates.allow(len(path.symbols), -(-length // 2))
+            weights.append(sure if fits and sure >= self._config.min_confidence else 0.0)
+        return weights
+
+    def _chosen(self, scores: Tensor) -> Tensor:
+        """Scores (B, U, K) → one symbol each, one-hot, whose gradient is the softmax's."""
+        if self._config.feedback == "gumbel":
+            found: Tensor = gumbel_softmax(scores.float(), self._config.temperature, hard=True)
+            return found
+        soft = (scores.float() / self._config.temperature).softmax(dim=2)
+        return one_hot(soft.argmax(dim=2), self._n).to(soft) + soft - soft.detach()
+
+    def _reconstructed(
+        self, network: ChainNetwork, chosen: Tensor, counts: Tensor, batch: Batch
+    ) -> Tensor:
+        """The error (B,) of frames spoken from symbols (B, U, K) that were predicted."""
+        silence = one_hot(torch.tensor(self._n, device=chosen.device), self._n + 1).to(chosen)
+        within = mask_of(counts, chosen.shape[1])[..., None]
+        padded = torch.cat([chosen, torch.zeros_like(chosen[..., :1])], dim=2)
+        padded = padded * within + silence * (1 - within)
+        edge = silence.expand(len(chosen), 1, -1)
+        symbols = torch.cat([edge, padded, edge], dim=1)
+        made = network.synthesiser(symbols, counts + 2, batch["z"], batch["durations"])
+        _, error = self._synthesis(made, batch, batch["durations"], counts + 2)
+        return error
+
+
+def _pseudo(paths: list[Path], lengths: Tensor) -> Batch:
+    """A batch of transcripts, with their durations, and the "steps" of their symbols (B, U)."""
+    batch = text_batch([path.symbols for path in paths])
+    lasting = [
+        durations(path.steps, -(-length // 2))
+        for path, length in zip(paths, lengths.tolist(), strict=True)
+    ]
+    return {
+        **batch,
+        "durations": _wide(lasting, batch["symbols"].shape[1] + 2),
+        "steps": _wide([path.steps for path in paths], batch["symbols"].shape[1]),
+    }
+
+
+def _wide(rows: list[Any], width: int) -> Tensor:
+    """Rows of integers, each of at most `width`, padded with 0: (B, width)."""
+    wide = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        wide[i, : len(row)] = torch.from_numpy(np.asarray(row))
+    return wide
+
+
+def _named(prefix: str, batch: Batch) -> Batch:
+    return {f"{prefix} {name}": value for name, value in batch.items()}
+
+
+@contextmanager
+def _generating(network: nn.Module) -> Iterator[None]:
+    """Without gradients or dropout, as a model generates."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(training)

@@ -1,0 +1,420 @@
+"""The chain's speaker: symbols and a voice → log-mel frames → a waveform.
+
+Trained on pairs whose durations the recogniser's CTC alignment gives. The loss is that of Tjandra
+et al. (2020), γ1 · squared error of the frames + γ2 · durations + γ3 · (1 - cosine of the voices),
+with two differences: durations take the place of the probability that speech ends, and the squared
+error is the mean over bands, not their sum, so that it is about as large as a recogniser's loss.
+The voice is a speaker encoder's vector of one recording (one-shot); without a speaker encoder there
+is one voice.
+
+A waveform comes from the mel spectrogram's nearest linear one and a phase that suits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from zerochain.audio import Waveform
+from zerochain.config import Config
+from zerochain.errors import InputError, counted
+from zerochain.features.normalisation import Moments
+from zerochain.features.spectral import SpectralOptions
+from zerochain.formats.bundle import Bundled
+from zerochain.inversion.phase import SpectrogramOptions, reconstruct
+from zerochain.inversion.voices import check_vector
+from zerochain.listeners.recogniser import SPEECH
+from zerochain.modules.encoder import mask_of
+from zerochain.modules.joint_recogniser import normalised
+from zerochain.modules.mel import mel_filters
+from zerochain.modules.speaker_encoder import SpeakerNet
+from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig, SynthesiserSizes
+from zerochain.speechchain.ctc import durations, forced
+from zerochain.speechchain.data import Frames, Ints, Material, Pairs, Symbols, text_batch
+from zerochain.speechchain.recogniser import ChainRecogniser, mean
+from zerochain.training.crops import padded
+from zerochain.training.recipe import Recipe
+from zerochain.training.run import Fitted, Running, fit
+from zerochain.training.task import Batch, Row, Update
+
+RECIPE = Recipe(
+    max_steps=1500,
+    batch_size=16,
+    learning_rate=2e-3,
+    annealing="cosine",
+    ema_decay=0.99,
+    validate_every=100,
+    patience=8,
+)
+_WORST_ALIGNED = float(np.log(0.05))
+"""The mean log-probability of an alignment's symbols below which it has failed."""
+_N_PROJECTIONS = 30
+
+
+class SynthesisLoss(Config):
+    """Weights of the parts of a synthesiser's loss; as published where nothing else is said."""
+
+    frames_weight: float = Field(1.0, ge=0)
+    """Weight γ1 of the squared error of the frames."""
+    durations_weight: float = Field(0.1, ge=0)
+    """Weight γ2 of the squared error of the durations' logarithms, in place of the published end of
+    speech."""
+    voice_weight: float = Field(0.25, ge=0)
+    """Weight γ3 of 1 - the cosine between the voices of the frames and of the recording."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChainSynthesiser(Bundled):
+    """Symbols → speech in a voice.
+
+    Attributes:
+        network: symbols → normalised frames.
+        mean, deviation: (D,) of the frames in dB.
+        symbols: the names of the symbols that it speaks.
+        unit_model: id of the unit model whose units they are; "" for characters.
+        speaker_encoder_id: of the bundle whose vectors are its voices; "" for one voice.
+        features: the settings of the frames.
+    """
+
+    MODEL = "chain-synthesiser"
+    WHAT = "synthesiser of a speech chain"
+
+    network: Synthesiser
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    symbols: tuple[str, ...]
+    unit_model: str = ""
+    speaker_encoder_id: str = ""
+    features: SpectralOptions = SPEECH
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    def check(self) -> None:
+        config = self.network.config
+        fits = config.n_symbols == len(self.symbols) and config.n_out == self.features.dim
+        if (
+            not fits
+            or self.mean.shape != (config.n_out,)
+            or self.mean.shape != self.deviation.shape
+        ):
+            raise ValueError("its network doesn't fit its features or symbols")
+        if bool(config.n_vector) != bool(self.speaker_encoder_id):
+            raise ValueError("voices need a speaker encoder, and one voice needs none")
+
+    @property
+    def spelling(self) -> Symbols:
+        """Between texts and symbols."""
+        return Symbols(self.symbols, self.unit_model)
+
+    @property
+    def device(self) -> torch.device:
+        """The network's device."""
+        return next(self.network.parameters()).device
+
+    def frames(
+        self, texts: Sequence[Ints], voices: NDArray[np.float32], rate: float = 1.0
+    ) -> list[Frames]:
+        """Log-mel frames in dB (T, D) of each text.
+
+        Args:
+            voices: (n, E).
+            rate: above 1 is faster.
+
+        Raises:
+            InputError: an empty text, or vectors of another size.
+        """
+        if any(len(text) == 0 for text in texts):
+            raise InputError("a text without a symbol can't be spoken")
+        if self.network.config.n_vector:
+            for z in voices:
+                check_vector(z, self.network.config.n_vector)
+        batch = text_batch(texts)
+        z = torch.from_numpy(np.asarray(voices, np.float32)).to(self.device)
+        with torch.inference_mode():
+            symbols, counts = edged(
+                batch["symbols"].to(self.device),
+                batch["counts"].to(self.device),
+                self.network.config.n_symbols,
+            )
+            x, steps = self.network.generate(symbols, counts, z, rate)
+        x = x.float().cpu() * torch.from_numpy(self.deviation) + torch.from_numpy(self.mean)
+        return [one[: 2 * int(n)].numpy() for one, n in zip(x, steps.tolist(), strict=True)]
+
+    def speak(
+        self, text: Ints, voice: NDArray[np.float32], rate: float = 1.0, seed: int = 0
+    ) -> Waveform:
+        """The waveform of a text, mono at 16 kHz.
+
+        Raises:
+            InputError: as `frames`.
+        """
+        return waveform(self.frames([text], voice[None], rate)[0], self.features, seed)
+
+
+def waveform(frames: Frames, options: SpectralOptions = SPEECH, seed: int = 0) -> Waveform:
+    """A waveform of log-mel frames in dB (T, D).
+
+    The magnitudes whose mel energies are nearest, none negative, by multiplicative updates (Lee and
+    Seung 2001), and a phase by `zerochain.inversion.phase`.
+    """
+    filters = torch.from_numpy(mel_filters(options.n_fft, options.n_mels))
+    energy = torch.from_numpy(10 ** (frames.astype(np.float32) / 10))
+    power = energy @ torch.from_numpy(_inverse(options.n_fft, options.n_mels))
+    power = power.clamp(min=1e-10)
+    target = energy @ filters.T
+    for _ in range(_N_PROJECTIONS):
+        power = power * target / ((power @ filters) @ filters.T).clamp(min=1e-12)
+    spectrogram = SpectrogramOptions(
+        n_fft=options.n_fft, n_window=options.n_fft, hop=options.hop, scale="linear"
+    )
+    return reconstruct(power.sqrt(), spectrogram, n_iterations=60, seed=seed)
+
+
+@lru_cache
+def _inverse(n_fft: int, n_mels: int) -> NDArray[np.float32]:
+    """The filters' pseudo-inverse (n_mels, n_bins), from which the updates start."""
+    return np.linalg.pinv(mel_filters(n_fft, n_mels).astype(np.float64)).astype(np.float32)
+
+
+def edged(symbols: Tensor, counts: Tensor, n_symbols: int) -> tuple[Tensor, Tensor]:
+    """Symbols (B, U) with silences, `n_symbols`, at both ends, and their numbers: (B, U + 2)."""
+    silence = symbols.new_full((len(symbols), 1), n_symbols)
+    longer = torch.cat([silence, symbols, silence], dim=1)
+    places = torch.arange(longer.shape[1], device=symbols.device)
+    return longer.masked_fill(places > counts[:, None], n_symbols), counts + 2
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Pairs with the durations of their symbols, silences at both ends; and how many failed."""
+
+    pairs: Pairs
+    durations: list[Ints]
+    n_failed: int
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """A batch of pairs, with "durations" (B, U + 2), 0 after the end of each."""
+        return {
+            **self.pairs.batch(rows),
+            "durations": text_batch([self.durations[i] for i in rows])["symbols"],
+        }
+
+
+def aligned(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned:
+    """Pairs whose texts CTC finds in their speech.
+
+    Raises:
+        InputError: it finds none.
+    """
+    kept, lasts = [], {}
+    for rows in pairs.speech.groups():
+        logs = ctc_logs(recogniser, [pairs.speech.frames[i] for i in rows])
+        for i, row in zip(rows, logs, strict=True):
+            path = forced(row, pairs.texts[i])
+            if path.score >= _WORST_ALIGNED:
+                kept.append(i)
+                lasts[i] = durations(path.steps, len(row))
+    if not kept:
+        raise InputError(
+            f"none of {counted(len(pairs), 'pair')} can be aligned",
+            cause="the recogniser learned nothing: too few pairs, too few steps, or texts of other "
+            "recordings",
+            remedy="give more pairs, or train it for longer",
+        )
+    kept.sort()
+    return Aligned(pairs.take(kept), [lasts[i] for i in kept], len(pairs) - len(kept))
+
+
+def ctc_logs(
+    recogniser: ChainRecogniser, utterances: Sequence[Frames]
+) -> list[NDArray[np.float32]]:
+    """CTC's log-probabilities (steps, K + 1) of each utterance, all in one batch."""
+    x, lengths = (t.to(recogniser.device) for t in padded(utterances))
+    with torch.inference_mode():
+        encoded = recogniser.network.encode(normalised(x, lengths), lengths)
+        scores, steps = recogniser.network.ctc(encoded, lengths)
+        logs = scores.float().log_softmax(dim=2).cpu().numpy()
+    return [row[:n] for row, n in zip(logs, steps.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class SynthesisLosses:
+    """The losses of a synthesiser, on one device.
+
+    Attributes:
+        mean, deviation: (D,) of the frames in dB.
+        voices: the speaker encoder's network, which isn't trained; None for one voice.
+    """
+
+    weights: SynthesisLoss
+    mean: Tensor
+    deviation: Tensor
+    voices: SpeakerNet | None
+
+    def __call__(
+        self,
+        made: tuple[Tensor, Tensor],
+        batch: Batch,
+        durations: Tensor,
+        counts: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Each utterance's loss (B,), and of it the mean squared error of the frames (B,).
+
+        Args:
+            made: frames (B, T', D) and logarithms of durations (B, U) that were predicted.
+            batch: with the frames "x" in dB, "lengths" and "z".
+            durations: (B, U); counts: (B,), of the symbols with their silences.
+        """
+        frames, logs = made
+        x, lengths = batch["x"], batch["lengths"]
+        frames = frames.float()[:, : x.shape[1]]
+        real = mask_of(lengths, x.shape[1])[..., None]
+        errors = (frames - (x - self.mean) / self.deviation).square() * real
+        error = errors.mean(dim=2).sum(dim=1) / lengths
+        wanted = durations.clamp(min=1).float().log()
+        known = mask_of(counts, durations.shape[1])
+        lasting = ((logs.float() - wanted).square() * known).sum(dim=1) / counts
+        total = self.weights.frames_weight * error + self.weights.durations_weight * lasting
+        if self.voices is not None and self.weights.voice_weight > 0:
+            found = self.voices(self.in_db(frames) * real, lengths).float()
+            cosine = cosine_similarity(found, batch["z"], dim=1)
+            total = total + self.weights.voice_weight * (1 - cosine)
+        return total, error
+
+    def in_db(self, frames: Tensor) -> Tensor:
+        """Normalised frames in dB."""
+        return frames * self.deviation + self.mean
+
+
+def losses_of(
+    weights: SynthesisLoss, moments: Moments, voices: SpeakerNet | None, device: str
+) -> SynthesisLosses:
+    """The losses for frames with these moments."""
+    if voices is not None:
+        voices = voices.to(device).eval().requires_grad_(requires_grad=False)
+    mean, deviation = (torch.from_numpy(v).to(device) for v in (moments.mean, moments.deviation))
+    return SynthesisLosses(weights, mean, deviation, voices)
+
+
+def synthesis(
+    network: nn.Module, losses: SynthesisLosses, batch: Batch, n_symbols: int
+) -> tuple[Tensor, Tensor]:
+    """The losses (B,) of pairs with durations, and of them the error of the frames (B,)."""
+    symbols, counts = edged(batch["symbols"], batch["counts"], n_symbols)
+    made = network(symbols, counts, batch["z"], batch["durations"])
+    return losses(made, batch, batch["durations"], counts)
+
+
+@torch.no_grad()
+def validated(network: Synthesiser, losses: SynthesisLosses, valid: Aligned, device: str) -> Row:
+    """The loss of held-out pairs, and the root mean squared error of their frames in dB."""
+    total, squares = 0.0, 0.0
+    for rows in valid.pairs.speech.groups():
+        batch = {k: v.to(device) for k, v in valid.batch(rows).items()}
+        found, _ = synthesis(network, losses, batch, network.config.n_symbols)
+        symbols, counts = edged(batch["symbols"], batch["counts"], network.config.n_symbols)
+        frames, _ = network(symbols, counts, batch["z"], batch["durations"])
+        x = batch["x"]
+        real = mask_of(batch["lengths"], x.shape[1])[..., None]
+        wrong = (losses.in_db(frames[:, : x.shape[1]]) - x).square() * real
+        squares += float((wrong.mean(dim=2).sum(dim=1) / batch["lengths"]).sum())
+        total += float(found.sum())
+    n = len(valid.pairs)
+    return {"tts_loss": total / n, "valid_mel_dB": float(np.sqrt(squares / n))}
+
+
+class SynthesiserTask:
+    """Frames and durations of aligned pairs; validated on held-out ones."""
+
+    def __init__(
+        self,
+        network: Synthesiser,
+        losses: SynthesisLosses,
+        train: Aligned,
+        valid: Aligned,
+        recipe: Recipe,
+        device: str,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"synthesiser": network}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "synthesiser": torch.optim.AdamW(
+                network.parameters(), recipe.learning_rate, weight_decay=0.01
+            )
+        }
+        self._losses, self._train, self._valid = losses, train, valid
+        self._recipe, self._device, self._n = recipe, device, network.config.n_symbols
+
+    def batch(self, step: int, process: int) -> Batch:
+        """Random pairs of similar length."""
+        rng = np.random.default_rng((self._recipe.seed, step, process))
+        return self._train.batch(self._train.pairs.speech.random(self._recipe.batch_size, rng))
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, update: Update
+    ) -> Mapping[str, Tensor]:
+        """One step."""
+        losses, _ = synthesis(networks["synthesiser"], self._losses, batch, self._n)
+        loss = mean(losses, batch["weights"])
+        update("synthesiser", loss)
+        return {"train_loss": loss}
+
+    def validate(self, network: nn.Module) -> Row:
+        """The loss of held-out pairs, and the error of their frames."""
+        assert isinstance(network, Synthesiser)
+        row = validated(network, self._losses, self._valid, self._device)
+        return {"valid_loss": row["tts_loss"], "valid_mel_dB": row["valid_mel_dB"]}
+
+
+def train_synthesiser(
+    material: Material,
+    recogniser: ChainRecogniser,
+    sizes: SynthesiserSizes,
+    weights: SynthesisLoss,
+    voices: tuple[SpeakerNet, str] | None,
+    recipe: Recipe,
+    running: Running,
+    inputs: Mapping[str, Any],
+    follows: Mapping[str, Any] | None = None,
+) -> tuple[ChainSynthesiser, Fitted, int]:
+    """A synthesiser trained on a material's pairs, as a recogniser aligns them.
+
+    Args:
+        voices: a speaker encoder's network and the id of its bundle.
+
+    Returns:
+        It, how its training went, and for how many pairs the alignment failed.
+    """
+    train, valid = aligned(recogniser, material.train), aligned(recogniser, material.valid)
+    moments = Moments.of(train.pairs.speech.frames)
+    config = SynthesiserConfig(
+        **sizes.model_dump(),
+        n_symbols=len(material.symbols.names),
+        n_vector=material.train.speech.voices.shape[1],
+        n_out=SPEECH.dim,
+    )
+    torch.manual_seed(recipe.seed)
+    network = Synthesiser(config)
+    losses = losses_of(weights, moments, voices[0] if voices else None, running.device)
+    task = SynthesiserTask(network, losses, train, valid, recipe, running.device)
+    chosen = {"network": config.model_dump(), "loss": weights.model_dump()}
+    fitted = fit(task, recipe, running, inputs={**inputs, **chosen}, follows=follows)
+    made = ChainSynthesiser(
+        network.to(running.device),
+        moments.mean,
+        moments.deviation,
+        material.symbols.names,
+        material.symbols.unit_model,
+        voices[1] if voices else "",
+    )
+    return made, fitted, train.n_failed + valid.n_failed
