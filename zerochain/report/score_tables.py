@@ -328,8 +328,9 @@ def _latest(entries: list[_Entry], present: Collection[str]) -> tuple[list[_Entr
             replaced.append(f"{name}: {number(score.value)}, of a former output")
             continue
         for earlier in [e for e in kept if e.is_same(entry)]:
-            replaced.append(f"{name}: {number(earlier.score.value)}")
             kept.remove(earlier)
+            if earlier.score != score:  # real speech is scored again beside each system
+                replaced.append(f"{name}: {number(earlier.score.value)}")
         kept.append(entry)
     return kept, replaced
 
