@@ -1,11 +1,12 @@
 """Judges from outside: published models, trained on other speech than the user's.
 
 A judge that the project trains knows the corpus, and may share its faults; these come with weights
-of their own, in wheels (`pip install 'zerochain[quality]'`), and know nothing of the corpus: DNSMOS (Reddy et al. 2021, 2022) predicts how listeners would rate speech, PocketSphinx
-(Huggins-Daines et al. 2006) recognises English, and Resemblyzer's encoder (Wan et al. 2018)
-compares voices. The price is that they were trained on other languages and recordings, mostly
-English: compare systems by them, beside the scores of the recordings themselves, and do not read
-their values as those of listeners.
+of their own, in wheels (`pip install 'zerochain[quality]'`), and know nothing of the corpus: DNSMOS
+(Reddy et al. 2021, 2022) predicts how listeners would rate speech, PocketSphinx (Huggins-Daines et
+al. 2006) recognises English, and Resemblyzer's encoder (Wan et al. 2018) compares voices. The price
+is that they were trained on other languages and recordings, mostly English: compare systems by
+them, beside the scores of the recordings themselves, and do not read their values as those of
+listeners.
 
 All take mono speech at 16 kHz; samples beyond full scale are clipped, as in a 16-bit file.
 """
@@ -195,7 +196,7 @@ class Resemblyzer(Outside):
 
 
 def inaudible(wave: Waveform) -> str:
-    """Why nothing is to be heard in a recording, in a word; "" if there is something."""
+    """Why nothing is audible in a recording, in a word; "" if there is something."""
     if not np.isfinite(wave).all():
         return "NaN"
     return "" if len(wave) and wave.any() else "silent"
