@@ -402,7 +402,7 @@ def _mark_best(group: Group, difference: Difference) -> None:
             continue
         best = (min if direction == "lower" else max)(cells, key=lambda cell: cell.score.value)
         best.best = all(
-            _is_beyond(best.score, other.score, difference) for other in cells if other is not best
+            is_beyond(best.score, other.score, difference) for other in cells if other is not best
         )
 
 
@@ -413,7 +413,7 @@ def _ranked(group: Group, column: Column) -> Iterator[Cell]:
             yield row.cells[column]
 
 
-def _is_beyond(first: Score, second: Score, difference: Difference) -> bool:
+def is_beyond(first: Score, second: Score, difference: Difference) -> bool:
     """Whether two scores differ by more than the 95 % interval of their difference.
 
     Without a better interval it is that of independent scores: half widths add up as squares. On
