@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,5 +84,5 @@ def _score(
     mean = mean_score(values, seed=seed)
     if mean is None:
         return None
-    options = {"exclusions": mean.exclusions, "windows": _RULE}
+    options: dict[str, Any] = {"exclusions": mean.exclusions, "windows": _RULE}
     return common.score(metric, mean.value, mean.interval, mean.n, protocol, **options)
