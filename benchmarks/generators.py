@@ -127,6 +127,7 @@ DISCRIMINATORS = (
     "MultiPeriodDiscriminator",
     "MultiScaleDiscriminator",
     "MultiResolutionDiscriminator",
+    "MultiResolutionPatchDiscriminator",
 )
 
 

@@ -150,10 +150,10 @@ def test_nan_ends_in_an_error(losses: WaveformConfig, tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize("adversary", ["multi-resolution", "multi-period"])
+@pytest.mark.parametrize("adversary", ["patches", "multi-resolution", "multi-period"])
 @pytest.mark.parametrize("generator", [source_filter, hifigan])
 def test_each_network_learns_from_its_own_loss(adversary: Any, generator: Any) -> None:
-    losses = WaveformConfig(adversary=adversary, adversary_width=0.03)
+    losses = WaveformConfig(adversary=adversary, adversary_width=0.03, adversary_from=0)
     made = task(losses, generator=generator())
     before = {
         name: [p.detach().clone() for p in network.parameters()]
@@ -209,6 +209,13 @@ def test_an_adversary_that_would_never_begin_is_refused() -> None:
         later.check_begins(6)
     later.check_begins(7)
     WaveformConfig(adversary_from=6).check_begins(6)
+
+
+def test_patches_begin_in_the_last_fifth_and_the_others_at_once() -> None:
+    patches = WaveformConfig(adversary="patches")
+    assert patches.steps_before(4000) == 3200
+    assert patches.model_copy(update={"adversary_from": 7}).steps_before(4000) == 7
+    assert AGAINST.steps_before(4000) == 0
 
 
 def test_unit_means_are_means() -> None:

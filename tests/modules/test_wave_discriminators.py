@@ -5,13 +5,19 @@ from zerochain.modules.discriminators import (
     Discriminators,
     MultiPeriodDiscriminator,
     MultiResolutionDiscriminator,
+    MultiResolutionPatchDiscriminator,
     MultiScaleDiscriminator,
     discriminator_loss,
     feature_matching_loss,
     generator_loss,
 )
 
-ALL = (MultiPeriodDiscriminator, MultiScaleDiscriminator, MultiResolutionDiscriminator)
+ALL = (
+    MultiPeriodDiscriminator,
+    MultiScaleDiscriminator,
+    MultiResolutionDiscriminator,
+    MultiResolutionPatchDiscriminator,
+)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -22,8 +28,9 @@ def test_one_judgement_a_part_of_every_wave(kind: type, width: float) -> None:
     for score, features in judgements:
         assert len(score) == 2
         assert score.isfinite().all()
-        assert len(features) >= 6
-        assert features[-1] is score
+        is_patches = kind is MultiResolutionPatchDiscriminator
+        assert len(features) >= (4 if is_patches else 6)
+        assert (features[-1] is score) != is_patches
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -54,7 +61,7 @@ def test_each_batch_row_is_judged_alone() -> None:
     several = Discriminators(*(kind(width=1 / 16) for kind in ALL)).eval()
     waves = torch.randn(3, 2500)
     together = several(waves)
-    assert len(together) == 5 + 3 + 3
+    assert len(together) == 5 + 3 + 3 + 3
     for judgement, alone in zip(together, several(waves[1:2]), strict=True):
         torch.testing.assert_close(judgement.score[1:2], alone.score, atol=1e-4, rtol=1e-3)
 

@@ -1,5 +1,6 @@
 """Translations on the page: what is played beside what, and which units are right."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.report.page import write_report
 from zerochain.report.run import read_run, run_files
-from zerochain.report.translations import matched, translations
+from zerochain.report.translations import _sentences, _Sides, matched, translations
 
 MODEL = "m" * 64
 
@@ -113,3 +114,33 @@ def test_matched_units() -> None:
     assert matched([1, 2, 3], [1, 2, 3]) == [("1 2 3", True)]
     assert matched([7], [1, 2]) == [("7", False)]
     assert matched([1, 9, 3], [1, 2, 2, 3]) == [("1", True), ("9", False), ("3", True)]
+
+
+@pytest.mark.parametrize("has_texts", [True, False])
+def test_sentences_rather_than_single_words(world: Path, has_texts: bool) -> None:
+    run = read_run(run_files(world))
+    (pairs,) = run.pairs
+    target = run.corpora[pairs.target_corpus]
+    sides = _Sides(
+        target,
+        replace(
+            target,
+            utterances=tuple(
+                replace(u, text=(f"{'a b c' if u.id == 'u4' else 'a'}" if has_texts else None))
+                for u in target.utterances
+            ),
+        ),
+        {u.id: u.id for u in target.utterances},
+        UnitFile(
+            {u.id: np.arange(9 if u.id == "u4" else 2, dtype=np.int32) for u in target.utterances},
+            30,
+            20.0,
+            MODEL,
+            "kmeans",
+        ),
+        {},
+    )
+    ids = target.ids
+    assert "u4" in _sentences(sides, ids, 1)
+    assert has_texts == (list(_sentences(sides, ids, 1)) == ["u4"])
+    assert list(_sentences(sides, ids, len(ids) + 1)) == ids

@@ -16,7 +16,9 @@ from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.listeners.outside import Sphinx
 from zerochain.listeners.recogniser import Recogniser
+from zerochain.metrics.text import plain
 from zerochain.metrics.translation import bleu, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.scoring.recognition import parsed, score_recognition, transcribe_by
@@ -138,9 +140,25 @@ def test_without_text_nothing_is_scored(
         score_recognition(tmp_path / "wavs", tmp_path / "de2", command=reader(tmp_path, TEXTS))
 
 
+def test_a_judge_from_outside(
+    spoken: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sphinx, "missing", classmethod(lambda cls: ""))
+    monkeypatch.setattr(Sphinx, "label", "PocketSphinx, trained on US English")
+    monkeypatch.setattr(Sphinx, "transcribe", lambda self, wave: "das haus" * bool(wave.any()))
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "de", judge="pocketsphinx")
+    expected = error_rate(["das haus"] * 3, [[plain(text)] for text in TEXTS.values()]).value
+    assert values(scored.scores)["cer_%"] == expected
+    assert scored.scores[0].protocol == "recogniser PocketSphinx, trained on US English"
+    assert any("trained on other speech" in note for note in scored.notes)
+    monkeypatch.setattr(Sphinx, "missing", classmethod(lambda cls: "pocketsphinx"))
+    with pytest.raises(InputError, match=r"pocketsphinx, which is not(.|\n)*zerochain\[quality\]"):
+        score_recognition(tmp_path / "wavs", tmp_path / "de", judge="pocketsphinx")
+
+
 def test_exactly_one_recogniser(spoken: Corpus, tmp_path: Path) -> None:
     for options in ({}, {"command": "x {wav}", "recogniser": tmp_path / "r"}):
-        with pytest.raises(InputError, match="by a recogniser or by a command"):
+        with pytest.raises(InputError, match="by a recogniser, by a command, or by a judge"):
             score_recognition(tmp_path / "wavs", tmp_path / "de", **options)
 
 

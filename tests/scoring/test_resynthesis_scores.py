@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from conftest import voice
 from directions import assert_better
@@ -11,10 +13,12 @@ from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.listeners.outside import Dnsmos, Opinion
 from zerochain.metrics.names import METRICS, SOURCE_F0_CORRELATION, SOURCE_VOICING_ERROR, metric
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance
 from zerochain.report.score_tables import group_of
-from zerochain.scoring.speech import METHODS, Against, measure, score_resyntheses
+from zerochain.scoring.speech import METHODS, Against, measure
+from zerochain.scoring.speech import score_resyntheses as score_with_a_judge
 
 VOICE = ("ana", "béa")
 
@@ -39,6 +43,9 @@ def spoken(corpus: Corpus, folder: Path, change: Callable[[np.ndarray], np.ndarr
         )
     )
     return folder
+
+
+score_resyntheses = partial(score_with_a_judge, judge="none")
 
 
 def by_metric(scores: list[Score]) -> dict[str, Score]:
@@ -167,3 +174,38 @@ def test_the_report_knows_every_measure() -> None:
         assert one.direction
         score = Score(one.key, 1.0, None, 1, "p", "s", {"corpus": "c"})
         assert group_of(score) in ("resynthesis", "conversion")
+
+
+def test_opinions_of_wavs_stand_beside_those_of_recordings(
+    make_corpus: Callable[..., Corpus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stereo recording as well; what is silent is counted, not judged."""
+    corpus = make_corpus(n_utterances=6)
+    wavs = spoken(corpus, tmp_path / "wavs", lambda w: w / 2)
+    first, second, third = corpus.select(speaker="ana").utterances
+    both = np.stack([audio.read(corpus.audio_path(second))] * 2, axis=1)
+    soundfile.write(corpus.audio_path(second), both, 16_000, subtype="FLOAT")
+    audio.write(wavs / f"{third.id}.wav", np.zeros_like(audio.read(wavs / f"{third.id}.wav")))
+    monkeypatch.setattr(Dnsmos, "missing", classmethod(lambda cls: ""))
+    monkeypatch.setattr(Dnsmos, "label", "DNSMOS, trained on other speech")
+    loudness = lambda self, w: Opinion(*(float(k * np.abs(w).max()) for k in range(1, 5)))  # noqa: E731
+    monkeypatch.setattr(Dnsmos, "__call__", loudness)
+    scored = score_with_a_judge(wavs, corpus.home)
+    opinions = [score for score in scored.scores if score.metric.startswith("dnsmos")]
+    loud = [float(np.abs(audio.read(corpus.audio_path(u))).max()) for u in (first, second, third)]
+    expected = [k * np.mean(loud[:2]) / 2 for k in range(1, 5)]
+    expected += [k * np.mean(loud) for k in range(1, 5)]
+    assert [score.value for score in opinions] == pytest.approx(expected, rel=1e-3)
+    assert [score.n for score in opinions] == [2] * 4 + [3] * 4
+    assert [score.system for score in opinions] == ["km8 → code2spec"] * 4 + ["real speech"] * 4
+    assert opinions[0].options["exclusions"] == {"silent": 1}
+    assert opinions[0].protocol == "DNSMOS, trained on other speech"
+    assert opinions[4].inputs == {"corpus": corpus.id, "recordings": corpus.id}
+    monkeypatch.setattr("zerochain.scoring.opinions.MOST", 1)
+    drawn = score_with_a_judge(wavs, corpus.home, seed=1)
+    assert "DNSMOS: 1 of 3 utterances, drawn at random" in drawn.notes
+    monkeypatch.setattr(Dnsmos, "missing", classmethod(lambda cls: "speechmos"))
+    missing = score_with_a_judge(wavs, corpus.home, against="source")
+    assert not any(score.metric.startswith("dnsmos") for score in missing.scores)
+    note = next(note for note in missing.notes if "speechmos" in note)
+    assert note.startswith("left out: dnsmos_overall_converted, dnsmos_signal_converted, ")

@@ -11,6 +11,7 @@ from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
+from zerochain.listeners.outside import Resemblyzer
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.scoring.common import Scored
@@ -185,3 +186,34 @@ def test_unknown_and_missing_utterances(setting: Setting) -> None:
 def test_an_encoder_of_another_corpus_is_said(setting: Setting) -> None:
     replace(setting.encoder, trained_on={"corpus": "another"}).save(setting.encoder_path)
     assert any("trained on another corpus" in note for note in setting.score().notes)
+
+
+def test_an_encoder_from_outside_has_scores_of_its_own(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Resemblyzer, "missing", classmethod(lambda cls: ""))
+    monkeypatch.setattr(Resemblyzer, "label", "Resemblyzer, trained on English")
+    monkeypatch.setattr(Resemblyzer, "embed", lambda self, wave: setting.encoder.embed(wave))
+    both = setting.score(judge="resemblyzer").scores
+    alone = score_speakers(setting.wavs, setting.corpus.home, judge="resemblyzer").scores
+    assert len(both) == 2 * len(alone)
+    for own, outside, same in zip(both, both[len(alone) :], alone, strict=False):
+        assert own.value == outside.value == same.value
+        assert outside.protocol == same.protocol == "encoder Resemblyzer, trained on English"
+        assert "speaker_encoder" not in outside.inputs
+    monkeypatch.setattr(Resemblyzer, "embed", lambda self, wave: None)
+    with pytest.raises(InputError, match="no_speech_detected"):
+        score_speakers(setting.wavs, setting.corpus.home, judge="resemblyzer")
+
+
+def test_without_the_outside_encoder_s_package(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Resemblyzer, "missing", classmethod(lambda cls: "resemblyzer"))
+    scored = setting.score(judge="resemblyzer")
+    assert {score.protocol for score in scored.scores} == {f"encoder {setting.encoder.id[:12]}"}
+    assert any("left out" in note and "--no-deps resemblyzer" in note for note in scored.notes)
+    with pytest.raises(InputError, match="Resemblyzer needs the package"):
+        score_speakers(setting.wavs, setting.corpus.home, judge="resemblyzer")
+    with pytest.raises(InputError, match="give encoder= or judge="):
+        score_speakers(setting.wavs, setting.corpus.home)

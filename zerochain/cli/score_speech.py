@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -18,6 +18,7 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.score import out_option, save_scores, system_option
+from zerochain.listeners.outside import RecognitionJudge, SpeakerJudge
 from zerochain.scoring.recognition import score_recognition
 from zerochain.scoring.speech import score_resyntheses, score_speakers
 from zerochain.scoring.translation import score_translation
@@ -52,6 +53,14 @@ reference_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     help="The most that lengths may differ by.  [default: one unit, or 80]",
 )
+@click.option(
+    "--judge",
+    type=click.Choice(["dnsmos", "none"]),
+    default="dnsmos",
+    show_default=True,
+    help="Predicts how listeners would rate the WAVS and the recordings; takes the packages of "
+    "pip install 'zerochain[quality]'.",
+)
 @system_option
 @out_option
 @seed_option
@@ -68,11 +77,16 @@ def resynthesis(out: Path, **options: Any) -> None:
     log_f0_rmse                cents (1200 per octave), frames voiced in both
     voicing_decision_error     % of frames voiced in only one of both
     f0_frame_error             % of frames with wrong voicing or F0 more than 20 % off
+    dnsmos_…                   predicted opinions of listeners, 1 … 5, by ITU-T P.835 (overall,
+                               signal, background) and P.808; those of the recordings are a row
+                               of their own, "real speech". Trained on other speech. Shorter
+                               recordings are repeated to its window of 9.01 s; of more than 100
+                               utterances, 100 are drawn
 
-    These are meaningful only for the original speaker's own voice, so only the utterances of the
-    voice of the WAVS are scored. For other speakers' utterances, converted into the voice,
-    --against source measures how much of the intonation is kept: the correlation of log F0 and
-    the voicing error, frame by frame, against the recording of the source speaker.
+    All but the last are meaningful only for the original speaker's own voice, so only the
+    utterances of the voice of the WAVS are scored. For other speakers' utterances, converted into
+    the voice, --against source measures how much of the intonation is kept: the correlation of log
+    F0 and the voicing error, frame by frame, against the recording of the source speaker.
     """
     save_scores(score_resyntheses(**options), out)
 
@@ -87,8 +101,13 @@ def resynthesis(out: Path, **options: Any) -> None:
 @click.option(
     "--encoder",
     type=FOLDER,
-    required=True,
     help="A speaker encoder ('zerochain speakers train') that no inverter was conditioned on.",
+)
+@click.option(
+    "--judge",
+    type=click.Choice(get_args(SpeakerJudge)),
+    help="An encoder from outside, trained on English, instead of --encoder or beside it: pip "
+    "install --no-deps resemblyzer webrtcvad-wheels.",
 )
 @split_option
 @click.option("--voice", help="The target voice.  [default: from synthesis.json of the WAVS]")
@@ -125,6 +144,12 @@ def speakers(out: Path, device: str, **options: Any) -> None:
     "--command",
     help="A program instead, with {wav} for the recording; it writes the text to its "
     'standard output: --command "prog --text-only {wav}". No shell is involved.',
+)
+@click.option(
+    "--judge",
+    type=click.Choice(get_args(RecognitionJudge)),
+    help="For English: a recogniser from outside, trained on other speech (pip install "
+    "'zerochain[quality]').",
 )
 @click.option(
     "--timeout-s",

@@ -37,6 +37,7 @@ from zerochain.modules.discriminators import (
     MelLoss,
     MultiPeriodDiscriminator,
     MultiResolutionDiscriminator,
+    MultiResolutionPatchDiscriminator,
     MultiScaleDiscriminator,
     discriminator_loss,
     feature_matching_loss,
@@ -83,14 +84,16 @@ class WaveformConfig(Config):
         None, ge=1, json_schema_extra={"default": "256; of hifigan the published 512"}
     )
     """Channels per layer; for hifigan, of the first one."""
-    adversary: Literal["none", "multi-resolution", "multi-period"] = "none"
-    """Discriminators; multi-period (and multi-scale) is the published one, for GPUs.
+    adversary: Literal["none", "patches", "multi-resolution", "multi-period"] = "none"
+    """Discriminators; patches (of spectra) are for CPUs, multi-period is the published one.
 
-    Five periods and three scales. With an adversary, all steps are taken, and the last weights are
-    kept."""
+    The published one has five periods and three scales, for GPUs. With an adversary, all steps are
+    taken, and the last weights are kept."""
     adversary_width: float = Field(1.0, gt=0, le=1)
     """Factor of the discriminators' numbers of channels."""
-    adversary_from: int = Field(0, ge=0)
+    adversary_from: int | None = Field(
+        None, ge=0, json_schema_extra={"default": "0; of patches, four fifths of the steps"}
+    )
     """Number of steps before training with the adversary begins."""
     mel_weight: float = Field(45.0, gt=0, json_schema_extra={"option": None})
     """Of the log-mel distance."""
@@ -102,11 +105,18 @@ class WaveformConfig(Config):
         """What a generator is trained on, as bundles record it."""
         return self.model_dump(exclude={"width"})
 
+    def steps_before(self, max_steps: int) -> int:
+        """Number of steps before training with the adversary begins."""
+        if self.adversary_from is None:
+            return max_steps * 4 // 5 if self.adversary == "patches" else 0
+        return self.adversary_from
+
     def check_begins(self, max_steps: int) -> None:
         """Raise InputError if the adversary would begin after the last step."""
-        if self.adversary != "none" and self.adversary_from >= max_steps:
+        begin = self.steps_before(max_steps)
+        if self.adversary != "none" and begin >= max_steps:
             raise InputError(
-                f"the adversary would begin at step {self.adversary_from + 1}, and training ends "
+                f"the adversary would begin at step {begin + 1}, and training ends "
                 f"at step {max_steps}",
                 remedy="lower adversary_from=, or use adversary='none'",
             )
@@ -117,6 +127,8 @@ class WaveformConfig(Config):
         match self.adversary:
             case "none":
                 return None
+            case "patches":
+                return Discriminators(MultiResolutionPatchDiscriminator(width=width))
             case "multi-resolution":
                 return Discriminators(MultiResolutionDiscriminator(width=width))
             case "multi-period":
@@ -488,7 +500,7 @@ class GeneratorTask:
         seed = (self._recipe.seed, step, process)
         batch = self._learned.random(self._recipe.batch_size, self._n_frames, seed)
         start = Start.random(len(batch["voices"]), int(np.random.default_rng(seed).integers(2**31)))
-        begun = torch.tensor(step > self._config.adversary_from)
+        begun = torch.tensor(step > self._config.steps_before(self._recipe.max_steps))
         return {**batch, "phase": start.phase, "noise": start.noise, "adversary": begun}
 
     def training_step(

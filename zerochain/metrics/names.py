@@ -165,6 +165,26 @@ SOURCE_VOICING_ERROR = replace(
     label="voicing error against the source",
     family="conversion",
 )
+_DNSMOS = Metric(
+    "dnsmos_overall",
+    "DNSMOS overall",
+    "resynthesis",
+    "",
+    "higher",
+    meaning="the opinion of listeners, 1 to 5, as a network predicts it that was trained on other "
+    "speech: to be read beside its opinion of the recordings",
+)
+DNSMOS = (
+    _DNSMOS,
+    replace(_DNSMOS, name="dnsmos_signal", label="DNSMOS signal"),
+    replace(_DNSMOS, name="dnsmos_background", label="DNSMOS background"),
+    replace(_DNSMOS, name="dnsmos_p808", label="DNSMOS P.808"),
+)
+"""Overall, signal and background by ITU-T P.835; the last by P.808."""
+DNSMOS_CONVERTED = tuple(
+    replace(one, name=f"{one.name}_converted", label=f"{one.label}, converted", family="conversion")
+    for one in DNSMOS
+)
 SPEAKER_SIMILARITY = Metric(
     "speaker_similarity", "speaker similarity", "resynthesis", "", "higher", -1, 1
 )
@@ -364,8 +384,10 @@ METRICS: tuple[Metric, ...] = (
     LOG_F0_RMSE,
     VOICING_ERROR,
     F0_FRAME_ERROR,
+    *DNSMOS,
     SOURCE_F0_CORRELATION,
     SOURCE_VOICING_ERROR,
+    *DNSMOS_CONVERTED,
     SPEAKER_SIMILARITY,
     SIMILARITY_CONVERTED,
     SIMILARITY_TO_SOURCE,

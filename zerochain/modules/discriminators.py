@@ -276,6 +276,38 @@ class MultiResolutionDiscriminator(nn.Module):
         return judgements
 
 
+_PATCH_RESOLUTIONS = ((512, 128, 512), (1024, 256, 1024), (2048, 512, 2048))
+_FLOOR = 1e-2  # of magnitudes: quieter than speech, whose differences below it are inaudible
+
+
+class MultiResolutionPatchDiscriminator(nn.Module):
+    """Patches of the log magnitudes of several short-time transforms: for CPUs.
+
+    The same evidence as that of `MultiResolutionDiscriminator`, at a tenth of the operations:
+    a quarter as many frames, and convolutions whose first strides are 4 along frequency and 2 along
+    time. At width 1 it has 230,000 parameters.
+    """
+
+    def __init__(
+        self,
+        resolutions: Sequence[tuple[int, int, int]] = _PATCH_RESOLUTIONS,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.resolutions = tuple(resolutions)
+        self.parts = nn.ModuleList(
+            PatchDiscriminator(n_fft // 2 + 1, _scaled(16, width))
+            for n_fft, _, _ in self.resolutions
+        )
+
+    def forward(self, waves: Tensor) -> list[Judgement]:
+        judgements = []
+        for resolution, part in zip(self.resolutions, self.parts, strict=True):
+            spectrum = magnitude(waves, *resolution).clamp(min=_FLOOR).log().transpose(1, 2)
+            judgements += part(spectrum / -math.log(_FLOOR))
+        return judgements
+
+
 class Layers(nn.Module):
     """Convolutions with LeakyReLU between them; the last one's output is the score."""
 

@@ -40,6 +40,7 @@ from zerochain.report.score_tables import (
     score_table,
 )
 from zerochain.report.translations import translations
+from zerochain.report.verdict import verdicts
 from zerochain.scoring.abx_tables import difference_interval
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -215,6 +216,7 @@ def _context(
         "enough": ENOUGH,
         "corpora": [_facts(corpus) for corpus in run.corpora.values()],
         "summary": _summary(run, units_table),
+        "verdicts": verdicts(tables.get("translation"), difference),
         "absent": _absent(parts),
         "problems": [*_lost_corpora(run), *problems, *more_problems],
         "version": zerochain.__version__,

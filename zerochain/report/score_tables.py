@@ -328,8 +328,9 @@ def _latest(entries: list[_Entry], present: Collection[str]) -> tuple[list[_Entr
             replaced.append(f"{name}: {number(score.value)}, of a former output")
             continue
         for earlier in [e for e in kept if e.is_same(entry)]:
-            replaced.append(f"{name}: {number(earlier.score.value)}")
             kept.remove(earlier)
+            if earlier.score != score:  # real speech is scored again beside each system
+                replaced.append(f"{name}: {number(earlier.score.value)}")
         kept.append(entry)
     return kept, replaced
 
@@ -401,7 +402,7 @@ def _mark_best(group: Group, difference: Difference) -> None:
             continue
         best = (min if direction == "lower" else max)(cells, key=lambda cell: cell.score.value)
         best.best = all(
-            _is_beyond(best.score, other.score, difference) for other in cells if other is not best
+            is_beyond(best.score, other.score, difference) for other in cells if other is not best
         )
 
 
@@ -412,7 +413,7 @@ def _ranked(group: Group, column: Column) -> Iterator[Cell]:
             yield row.cells[column]
 
 
-def _is_beyond(first: Score, second: Score, difference: Difference) -> bool:
+def is_beyond(first: Score, second: Score, difference: Difference) -> bool:
     """Whether two scores differ by more than the 95 % interval of their difference.
 
     Without a better interval it is that of independent scores: half widths add up as squares. On

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NUMBERED = 45  # units: an attention map has no room for the numbers of more
+_SENTENCE = 3  # words
 _BRIGHT = 0.5  # the weight of the brightest colour, on all maps: diffuse attention is dark
 
 
@@ -80,7 +82,7 @@ def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
     if sides is None:
         return [], []
     ids = [i for i in sides.references if all(i in units.units for units in sides.systems.values())]
-    chosen = choose(sides.source, ids, n)
+    chosen = choose(sides.source, _sentences(sides, ids, n), n)
     made: list[Translated] = []
     try:
         for source in track(chosen, "Drawing translations"):
@@ -92,6 +94,21 @@ def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
     except InputError as error:
         return made, [f"a translation could not be shown: {error}"]
     return made, []
+
+
+def _sentences(sides: _Sides, ids: Sequence[str], n: int) -> Sequence[str]:
+    """Those of some sources that are sentences, if there are n: a word or two show little.
+
+    By their targets' texts, three words or more; without texts, those of more segments than most.
+    """
+    texts = {i: sides.target.by_id[sides.references[i]].text for i in ids}
+    if all(texts.values()):
+        some = [i for i in ids if len(str(texts[i]).split()) >= _SENTENCE]
+    else:
+        sizes = {i: len(sides.spoken.segments(sides.references[i])[0]) for i in ids}
+        usual = median(sizes.values()) if sizes else 0
+        some = [i for i in ids if sizes[i] >= usual]
+    return some if len(some) >= n else ids
 
 
 def _sides(run: Run) -> _Sides | None:

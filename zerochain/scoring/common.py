@@ -23,6 +23,8 @@ from zerochain.formats.units import UnitFile
 from zerochain.metrics.names import Metric
 
 Interval = tuple[float, float] | None
+REAL_SPEECH = "real speech"
+"""The system of scores of a corpus's own recordings."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import FOR_REFERENCE
+from zerochain.listeners.outside import RecognitionJudge, Sphinx
 from zerochain.listeners.recogniser import Recogniser
 from zerochain.machine import users_environment
 from zerochain.metrics import names
@@ -33,7 +34,14 @@ from zerochain.metrics.names import Metric
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import UNDEFINED_BLEU, Estimate, bleu, error_rate
 from zerochain.progress import track
-from zerochain.scoring.common import Common, Scored, Wavs, scored_pairs, transcripts
+from zerochain.scoring.common import (
+    REAL_SPEECH,
+    Common,
+    Scored,
+    Wavs,
+    scored_pairs,
+    transcripts,
+)
 
 PLACE = "{wav}"
 """Stands for the recording in a command."""
@@ -48,6 +56,7 @@ def score_recognition(
     *,
     recogniser: Path | None = None,
     command: str | None = None,
+    judge: RecognitionJudge | None = None,
     timeout_s: float = 60.0,
     pairs: Path | None = None,
     split: str | None = None,
@@ -64,8 +73,9 @@ def score_recognition(
     Args:
         wavs: folder of <id>.wav; or a corpus, whose recordings are then recognised.
         corpus: the transcripts, in the language that is spoken.
-        recogniser, command: one of them: a bundle, or a program and its arguments with "{wav}" in
-            place of the recording, which writes the text to its standard output.
+        recogniser, command, judge: one of them: a bundle; a program and its arguments with
+            "{wav}" in place of the recording, which writes the text to its standard output; or
+            "pocketsphinx", for English, which was trained on other speech.
         timeout_s: the most time that the program may take for one recording.
         pairs: for translated speech: the wavs have the ids of sources, and their texts are those
             of the sources' targets in the corpus. Of several targets BLEU counts the n-grams of
@@ -74,28 +84,28 @@ def score_recognition(
         for_reference: a topline or a ceiling: never the best. Real speech always is for reference.
 
     Raises:
-        InputError: ids or texts missing on either side, a recording that can't be read, or a
-            program that fails.
+        InputError: ids or texts missing on either side, a recording that can't be read, a
+            program that fails, or pocketsphinx isn't installed.
     """
-    if (recogniser is None) == (command is None):
+    if sum(one is not None for one in (recogniser, command, judge)) != 1:
         raise InputError(
-            "speech is recognised either by a recogniser or by a command",
-            remedy="give one of recogniser= and command=",
+            "speech is recognised by a recogniser, by a command, or by a judge from outside",
+            remedy="give one of recogniser=, command= and judge=",
         )
     spoken, whole = _Speech.of(wavs), read_corpus(corpus)
     references, inputs = _references(spoken, whole, pairs, split)
-    judge: _Judge = (
-        _Bundle(Recogniser.load(recogniser, device), whole, split)
-        if recogniser is not None
-        else _Program(parsed(str(command)), timeout_s)
-    )
+    listener: _Judge
+    if recogniser is not None:
+        listener = _Bundle(Recogniser.load(recogniser, device), whole, split)
+    else:
+        listener = _Sphinx() if judge else _Program(parsed(str(command)), timeout_s)
     ids = list(references)
-    texts = [plain(text) for text in judge.texts(spoken, ids)]
+    texts = [plain(text) for text in listener.texts(spoken, ids)]
     transcript = _plain_texts(whole, references)
     wanted = [[transcript[target] for target in references[name]] for name in ids]
     common = Common(
         system or spoken.system,
-        {**inputs, **spoken.inputs, **judge.inputs},
+        {**inputs, **spoken.inputs, **listener.inputs},
         {
             "n_of": "utterances",
             "split": split,
@@ -104,7 +114,7 @@ def score_recognition(
             "n_unrecognised": sum(not text for text in texts),
             "seed": seed,
             **({FOR_REFERENCE: True} if for_reference else {}),
-            **judge.options,
+            **listener.options,
         },
     )
     scores = [
@@ -113,17 +123,17 @@ def score_recognition(
             one.value,
             one.interval,
             one.n,
-            judge.protocol,
+            listener.protocol,
             signature=one.signature or None,
         )
-        for metric, one in {**_measured(texts, wanted, seed), **judge.own_errors}.items()
+        for metric, one in {**_measured(texts, wanted, seed), **listener.own_errors}.items()
         if one.is_defined
     ]
     left = len(spoken.ids) - len(ids)
     notes = [f"not scored: {counted(left, 'wav')} of other splits or pairs"] if left else []
     if names.ASR_BLEU.key not in {score.metric for score in scores}:
         notes.append(f"{names.ASR_BLEU.key}: left out, {UNDEFINED_BLEU}")
-    return Scored(scores, [*notes, *judge.notes])
+    return Scored(scores, [*notes, *listener.notes])
 
 
 def _measured(
@@ -186,7 +196,7 @@ class _Speech:
         """A folder of wavs of any origin, or a corpus."""
         if (folder / CORPUS_MARKER).exists():
             corpus = read_corpus(folder)
-            return cls(folder, corpus.ids, "real speech", {"recordings": corpus.id}, corpus)
+            return cls(folder, corpus.ids, REAL_SPEECH, {"recordings": corpus.id}, corpus)
         wavs = Wavs.of(folder)
         ids = wavs.ids if wavs.synthesis is None else list(wavs.synthesis.ids)
         if not ids:
@@ -276,6 +286,25 @@ class _Program:
                     wav = Path(folder) / "recording.wav"
                     audio.write(wav, next(waves))
                 yield transcribe_by(self.words, wav.absolute(), self.timeout_s)
+
+
+class _Sphinx:
+    """PocketSphinx, for English."""
+
+    def __init__(self) -> None:
+        self.judge = Sphinx()
+        self.protocol = f"recogniser {self.judge.label}"
+        self.inputs: dict[str, str] = {}
+        self.options: dict[str, Any] = {}
+        self.own_errors: dict[Metric, Estimate] = {}
+        self.notes = [
+            f"{self.judge.NAME} was trained on other speech, {self.judge.TRAINED_ON}: score the "
+            "corpus's recordings as well to know its error on them"
+        ]
+
+    def texts(self, spoken: _Speech, ids: Sequence[str]) -> Iterator[str]:
+        for wave in track(spoken.waves(ids), "Recognising", len(ids)):
+            yield self.judge.transcribe(wave)
 
 
 def parsed(command: str) -> list[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -31,6 +31,7 @@ from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis
+from zerochain.listeners.outside import Resemblyzer, SpeakerJudge
 from zerochain.listeners.speaker_encoder import SpeakerEncoder, Vectors, mean_voice, unusable
 from zerochain.machine import cores
 from zerochain.metrics import names
@@ -53,6 +54,7 @@ from zerochain.metrics.resynthesis import (
 )
 from zerochain.progress import track
 from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
+from zerochain.scoring.opinions import opinion_scores
 
 Against = Literal["voice", "source"]
 """The voice's own recordings of the same utterances, or those of the speakers converted from."""
@@ -125,6 +127,7 @@ def score_resyntheses(
     voice: str | None = None,
     against: Against = "voice",
     max_difference_ms: float | None = None,
+    judge: Literal["dnsmos", "none"] = "dnsmos",
     system: str | None = None,
     seed: int = 0,
     jobs: int | None = None,
@@ -141,6 +144,8 @@ def score_resyntheses(
             correlation of F0, which does not depend on a speaker's mean and range.
         max_difference_ms: the most that lengths may differ by; None takes the step of the units
             that were synthesised (synthesis.json in the folder), else 80 ms.
+        judge: who rates the speech without comparing it, and the recordings in the same way;
+            where its package is missing, a note says so and its scores are left out.
         jobs: processes; None takes the cores, as far as there is work for them.
 
     Raises:
@@ -183,6 +188,10 @@ def score_resyntheses(
             cause="the recordings are silent",
             remedy="score other recordings",
         )
+    if judge == "dnsmos":
+        named = names.DNSMOS if against == "voice" else names.DNSMOS_CONVERTED
+        opinions, more = opinion_scores(whole, part, wavs, common, named, seed)
+        scores, notes = scores + opinions, notes + more
     return Scored(scores, [*notes, *exclusion_notes(scores)])
 
 
@@ -260,8 +269,9 @@ _MOST_RECORDINGS = 200  # of one speaker, drawn at random
 def score_speakers(
     wavs: Path,
     corpus: Path,
-    encoder: Path,
+    encoder: Path | None = None,
     *,
+    judge: SpeakerJudge | None = None,
     split: str | None = None,
     voice: str | None = None,
     system: str | None = None,
@@ -274,20 +284,71 @@ def score_speakers(
     separately.
 
     Args:
+        encoder, judge: one of them or both: a bundle, and "resemblyzer", which was trained on other
+            speech. Beside an encoder, a note says where the judge's package is missing.
         split: only the wavs and the recordings of this split; mean voices are of all splits.
         voice: the target voice; None takes it from synthesis.json in the folder.
 
     Raises:
         InputError: the encoder conditioned the wavs' inverter, no such voice, ids that the corpus
-            lacks, or no wav with enough speech.
+            lacks, no wav with enough speech, or the judge alone, whose package is missing.
     """
+    if encoder is None and judge is None:
+        raise InputError(
+            "voices are compared by a speaker encoder or by a judge from outside",
+            remedy="give encoder= or judge=, or both",
+        )
     made, whole = Wavs.of(wavs), read_corpus(corpus)
-    judge = SpeakerEncoder.load(encoder, device)
-    _check_independent(judge, made.synthesis, encoder)
+    own = None if encoder is None else SpeakerEncoder.load(encoder, device)
+    if own is not None and encoder is not None:
+        _check_independent(own, made.synthesis, encoder)
     target = made.voice(voice)
     whole.select(speaker=target)  # raises where there is no such voice
     part = whole if split is None else whole.select(split=split)
     spoken, notes = _spoken(made, whole, part)
+    inputs = {"corpus": whole.id, **made.inputs}
+    options = {"n_of": "utterances", "voice": target, "split": split, "seed": seed}
+    common = Common(system or made.system, inputs, options)
+    scores: list[Score] = []
+    if own is not None:
+        by = replace(common, inputs={**inputs, "speaker_encoder": own.id})
+        scores += _similarities(
+            own, f"encoder {short(own.id)}", wavs, spoken, target, whole, part, by
+        )
+        if made.synthesis is None:
+            notes.append(
+                "what the wavs' inverter was conditioned on is unknown: if it was this encoder, "
+                "the scores mean nothing"
+            )
+        if own.trained_on.get("corpus") != whole.id:
+            notes.append("the speaker encoder was trained on another corpus than this one")
+    if judge is not None:
+        if own is not None and Resemblyzer.missing():
+            notes.append(Resemblyzer.left_out("similarity by an outside encoder"))
+        else:
+            outside = Resemblyzer()
+            protocol = f"encoder {outside.label}"
+            scores += _similarities(outside, protocol, wavs, spoken, target, whole, part, common)
+    if names.SIMILARITY_RECORDINGS.key not in {score.metric for score in scores}:
+        notes.append(
+            f"{names.SIMILARITY_RECORDINGS.key} is undefined and left out: it takes two recordings "
+            f"of {target!r}"
+        )
+    return Scored(scores, [*notes, *exclusion_notes(scores)])
+
+
+def _similarities(
+    judge: SpeakerEncoder | Resemblyzer,
+    protocol: str,
+    wavs: Path,
+    spoken: Mapping[str, str | None],
+    target: str,
+    whole: Corpus,
+    part: Corpus,
+    common: Common,
+) -> list[Score]:
+    """All similarities by one judge."""
+    seed = common.options["seed"]
     voices = _Voices(judge, whole, seed)
     found = _of_wavs(wavs, spoken, target, voices)
     if not (found[names.SPEAKER_SIMILARITY].values or found[names.SIMILARITY_CONVERTED].values):
@@ -299,27 +360,11 @@ def score_speakers(
             remedy="synthesise longer utterances, or utterances of other speakers",
         )
     found |= _of_recordings(part, target, voices)
-    if not found[names.SIMILARITY_RECORDINGS].values:
-        notes.append(
-            f"{names.SIMILARITY_RECORDINGS.key} is undefined and left out: it takes two recordings "
-            f"of {target!r}"
-        )
-    if made.synthesis is None:
-        notes.append(
-            "what the wavs' inverter was conditioned on is unknown: if it was this encoder, the "
-            "scores mean nothing"
-        )
-    if judge.trained_on.get("corpus") != whole.id:
-        notes.append("the speaker encoder was trained on another corpus than this one")
-    inputs = {"corpus": whole.id, "speaker_encoder": judge.id, **made.inputs}
-    options = {"n_of": "utterances", "voice": target, "split": split, "seed": seed}
-    common, protocol = Common(system or made.system, inputs, options), f"encoder {short(judge.id)}"
-    scores = [
+    return [
         similarities.score(metric, protocol, common, seed)
         for metric, similarities in found.items()
         if similarities.values
     ]
-    return Scored(scores, [*notes, *exclusion_notes(scores)])
 
 
 @dataclass(eq=False)
@@ -346,7 +391,7 @@ class _Similarities:
 class _Voices:
     """The embeddings of a corpus's recordings, by speaker, each computed once."""
 
-    def __init__(self, judge: SpeakerEncoder, corpus: Corpus, seed: int) -> None:
+    def __init__(self, judge: SpeakerEncoder | Resemblyzer, corpus: Corpus, seed: int) -> None:
         self._judge, self._corpus, self._seed = judge, corpus, seed
         self._known: dict[str, dict[str, Vectors]] = {}
 
@@ -356,7 +401,10 @@ class _Voices:
         if why is not None:
             excluded[why] += 1
             return None
-        return self._judge.embed(wave)
+        vector = self._judge.embed(wave)
+        if vector is None:
+            excluded["no_speech_detected"] += 1
+        return vector
 
     def recordings(self, utterances: tuple[Utterance, ...]) -> Iterator[tuple[Utterance, Any]]:
         """Utterances and their embeddings or None; of too many, some are drawn at random."""

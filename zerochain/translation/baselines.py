@@ -40,6 +40,10 @@ STEP_MS = 40.0
 """Frames are averaged to steps of this length: DTW of shorter ones takes far longer."""
 
 
+NEAREST, FREQUENT = "nearest training source", "the most frequent target"
+"""How the methods of baselines begin, after "translated: "."""
+
+
 def nearest_baseline(
     features: Path,
     targets: Path,
@@ -87,7 +91,7 @@ def nearest_baseline(
         jobs=jobs,
     )
     chosen = {query: examples.targets[source] for query, source in found.items()}
-    examples.write(out, chosen, f"nearest training source by DTW, {whole.extractor}")
+    examples.write(out, chosen, f"{NEAREST} by DTW, {whole.extractor}")
     return found
 
 
@@ -107,7 +111,7 @@ def frequent_baseline(
     examples = _examples(targets, pairs, corpus, train_split, split)
     names = list(examples.targets.values())
     name = names[most_frequent([examples.units.segments(n)[0].tolist() for n in names])]
-    examples.write(out, dict.fromkeys(examples.queries, name), "the most frequent target")
+    examples.write(out, dict.fromkeys(examples.queries, name), FREQUENT)
     return name
 
 
