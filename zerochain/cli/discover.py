@@ -74,8 +74,8 @@ def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
             "--features",
             default="mfcc",
             show_default=True,
-            metavar="mfcc|log-mel|mfcc+tone|FOLDER",
-            help="The features to discover units in: mfcc, log-mel or mfcc+tone (for tone "
+            metavar="mfcc|log-mel|mfcc+tone|tone|FOLDER",
+            help="The features to discover units in: mfcc, log-mel, mfcc+tone or tone (for tone "
             "languages), which are extracted, a "
             "features folder, or the folder of a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
         ),
