@@ -73,6 +73,35 @@ def test_discover_and_encode(
     run("show", "m")
 
 
+def test_posteriors_of_other_models_are_learned(corpus: Corpus) -> None:
+    run("extract", corpus.folder, "--out", "frames")
+    run("discover", "gmm", corpus.folder, "--features", "frames", "--units", 4, "--out", "gmm")
+    models = ("--posteriors", "gmm", "--posteriors", "gmm")
+    run("extract", corpus.folder, "--features", "frames", *models, "--out", "fused")
+    quick = ("--features", "frames", "--width", 8, "--blocks", 1, "--steps", 2)
+    quick += ("--validate-every", 1, "--segment-frames", 16, "--batch-size", 2)
+    command = ["discover", "selftrain", corpus.folder, *quick, "--unit-source", "classes"]
+    run(*command, "--units", 8, "--soft-targets", "fused", "--out", "m")
+    assert len(read_bundle(Path("m")).tensors["head.weight"]) == 8
+    wrong = CliRunner().invoke(
+        main, [str(a) for a in (*command, "--soft-targets", "frames", "--out", "wrong")]
+    )
+    assert wrong.exit_code == 1
+    assert "frames: holds 'mfcc', not posteriors" in wrong.stderr
+    run(
+        "discover",
+        "vqvae",
+        corpus.folder,
+        *quick,
+        "--units",
+        4,
+        "--soft-targets",
+        "fused",
+        "--out",
+        "v",
+    )
+
+
 def test_interrupted_in_its_second_round(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["discover", "selftrain", corpus.folder, *QUICK]
     run(*command, "--out", "whole")

@@ -43,5 +43,9 @@ def test_the_weight_of_tone(
     one, two = (read_features(Path(name)) for name in ("one", "two"))
     assert one.dim == two.dim == 40
     assert two.frames[:, -1] == pytest.approx(2 * one.frames[:, -1], abs=1e-5)
-    error = run("extract", corpus.folder, "--tone-weight", 2, "--out", "x", code=2).stderr
-    assert "--tone-weight only applies to --features mfcc+tone" in error
+    for others in ("mfcc", "tone"):
+        options = ("--features", others, "--tone-weight", 2, "--out", "x")
+        error = run("extract", corpus.folder, *options, code=2).stderr
+        assert "--tone-weight only applies to --features mfcc+tone" in error
+    run("discover", "kmeans", corpus.folder, "--features", "tone", "--units", 4, "--out", "m")
+    run("encode", "m", corpus.folder, "--out", "u.parquet")

@@ -64,6 +64,28 @@ def test_slope_of_a_ramp_is_its_slope():
     np.testing.assert_allclose(slope[40:160], inner, atol=0.02)
 
 
+def test_alone_frames_are_angles_of_the_height(waves):
+    f0, high = steps(pause=(17, 77, 130))
+    alone = ToneOptions(kind="tone", vowels=False)
+    frames = tone_stream(f0, alone)
+    angles = np.arctan2(frames[:, 1], frames[:, 0])
+    expected = np.pi / 2 * np.tanh(1.5 * tone_height(f0, alone))
+    np.testing.assert_allclose(angles, expected, atol=1e-5)
+    middle = np.arange(300) % 20 // 5 % 3 != 0
+    assert angles[high & middle].min() > 0.5
+    assert angles[~high & middle].max() < -0.5
+
+    features = extracted_from(waves, ToneOptions(kind="tone"))
+    assert (features.dim, features.extractor) == (2, "tone")
+    beside = extracted_from(waves, ToneOptions())
+    for name in features.ids:
+        assert len(features[name]) == len(beside[name])
+        np.testing.assert_allclose(np.linalg.norm(features[name], axis=1), 1, atol=1e-6)
+    assert options_of("tone", features.options, None) == ToneOptions(kind="tone")
+    model = KMeansUnits(2).fit(features)
+    np.testing.assert_array_equal(next(model.latents(features))[1], features[features.ids[0]])
+
+
 @pytest.mark.parametrize("options", [LOCAL, LINE, ALL])
 @pytest.mark.parametrize("voiced", [0, 1, 2, 3, 5, 300])
 def test_constant_or_hardly_voiced_is_neither_high_nor_low(options, voiced):

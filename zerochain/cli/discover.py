@@ -32,7 +32,7 @@ from zerochain.discovery.kmeans import KMeansConfig, KMeansUnits
 from zerochain.discovery.mixtures import DPGMMConfig, DPGMMUnits, GMMUnits, MixtureConfig
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.penalty import SegmentationOptions, segment_rates
-from zerochain.discovery.stage import discover, encode_frames, topline_of
+from zerochain.discovery.stage import discover, encode_frames, targets_of, topline_of
 from zerochain.discovery.stage import encode as encode_corpus
 from zerochain.errors import counted, printable
 from zerochain.formats.corpus import read_corpus
@@ -74,8 +74,8 @@ def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
             "--features",
             default="mfcc",
             show_default=True,
-            metavar="mfcc|log-mel|mfcc+tone|FOLDER",
-            help="The features to discover units in: mfcc, log-mel or mfcc+tone (for tone "
+            metavar="mfcc|log-mel|mfcc+tone|tone|FOLDER",
+            help="The features to discover units in: mfcc, log-mel, mfcc+tone or tone (for tone "
             "languages), which are extracted, a "
             "features folder, or the folder of a HuBERT, WavLM or wav2vec 2.0 checkpoint.",
         ),
@@ -95,6 +95,14 @@ def discovery_options(method: type[UnitModel]) -> Callable[[F], F]:
     return decorate
 
 
+targets_option = click.option(
+    "--soft-targets",
+    type=FOLDER,
+    help="Posteriors of the corpus that are learned instead of the teacher's, such as those of "
+    "several models ('zerochain extract --posteriors MODEL --posteriors MODEL').",
+)
+
+
 def discovered(
     method: Callable[..., UnitModel],
     running: Running,
@@ -109,9 +117,12 @@ def discovered(
     segmentation: SegmentationOptions,
     split: str | None,
     jobs: int | None,
+    soft_targets: Path | None = None,
     **settings: Any,
 ) -> None:
     """Fit a model, save it, and print how the fit went."""
+    if soft_targets is not None:
+        settings["soft_targets"] = targets_of(corpus, soft_targets, split=split)
     model = method(units, stride, options=options, device=running.device, **settings)
     fitted(
         model,
@@ -186,6 +197,7 @@ def dpgmm(device: str, **values: Any) -> None:
     example="zerochain discover vqvae corpora/mine --units 256 --out models/vq256",
 )
 @discovery_options(vq.VQVAEUnits)
+@targets_option
 @options_of(vq.VQVAEConfig, vq.RECIPE)
 @running_options
 def vqvae(**values: Any) -> None:
@@ -220,6 +232,7 @@ def vqcpc(**values: Any) -> None:
     example="zerochain discover selftrain corpora/mine --units 256 --bitrate 150 --out models/self",
 )
 @discovery_options(self_training.SelfTrainedUnits)
+@targets_option
 @options_of(self_training.SelfTrainingConfig, self_training.RECIPE)
 @running_options
 def selftrain(**values: Any) -> None:

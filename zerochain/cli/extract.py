@@ -26,15 +26,15 @@ from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.ssl import SslOptions, is_checkpoint
+from zerochain.features.tone import ALONE, ToneOptions
 from zerochain.features.tone import KIND as TONE
-from zerochain.features.tone import ToneOptions
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features
 from zerochain.training.device import resolve_device
 
 F = TypeVar("F", bound=Callable[..., Any])
 SPECTRAL = ("mfcc", "log-mel")
-EXTRACTED = (*SPECTRAL, TONE)
+EXTRACTED = (*SPECTRAL, TONE, ALONE)
 
 
 def layer_option(function: F) -> F:
@@ -66,8 +66,8 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     folder = None if features in EXTRACTED else Path(features)
     if layer is not None and (folder is None or not is_checkpoint(folder)):
         raise click.BadParameter(f"--layer only applies to a checkpoint, which {features} is not")
-    if features == TONE:
-        return checked(ToneOptions, spectral=checked(SpectralOptions, **given))
+    if features in {TONE, ALONE}:
+        return checked(ToneOptions, kind=features, spectral=checked(SpectralOptions, **given))
     if folder is None:
         return checked(SpectralOptions, kind=features, **given)
     if given:
@@ -85,6 +85,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     example="zerochain extract corpora/mine --features mfcc --out feats/\n"
     "zerochain extract corpora/mine --features f0 --out f0/\n"
     "zerochain extract corpora/mine --features mfcc+tone --tone-weight 2 --out feats/\n"
+    "zerochain extract corpora/mine --features tone --out tone/\n"
     "zerochain extract corpora/mine --features hubert-base/ --layer 6 --out feats/\n"
     "zerochain extract corpora/mine --adapt models/fmllr --out adapted/\n"
     "zerochain extract corpora/mine --posteriors models/gmm256 --posteriors models/fmllr "
@@ -95,7 +96,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     "--features",
     default="mfcc",
     show_default=True,
-    metavar="mfcc|log-mel|f0|mfcc+tone|CHECKPOINT",
+    metavar="mfcc|log-mel|f0|mfcc+tone|tone|CHECKPOINT",
     help="What to extract; CHECKPOINT is the folder of a HuBERT, WavLM or wav2vec 2.0 model. With "
     "--adapt or --posteriors: a features folder of the corpus, which the models can use.",
 )
@@ -147,8 +148,8 @@ def extract(
     """Extract MFCC-39, log-mel-80 or F0 of a CORPUS, or a checkpoint's features, into a folder.
 
     F0 is in Hz, 0 where speech is unvoiced. mfcc+tone adds the height of F0 relative to the speech
-    around it, for tone languages. Other stages extract what they need by themselves; a
-    folder saves doing it twice.
+    around it, for tone languages; tone is a stream of that height alone. Other stages extract what
+    they need by themselves; a folder saves doing it twice.
 
     --adapt gives the features that a speaker-adaptive unit model clusters, --posteriors the
     probabilities of its units.
@@ -172,7 +173,7 @@ def extract(
         raise click.BadParameter("--pool-speakers only applies to --adapt and --posteriors")
     options = _options(features, layer, **given)
     if tone_weight is not None:
-        if not isinstance(options, ToneOptions):
+        if not isinstance(options, ToneOptions) or options.kind != TONE:
             raise click.BadParameter(f"--tone-weight only applies to --features {TONE}")
         options = checked(ToneOptions, spectral=options.spectral, weight=tone_weight)
     part = read_corpus(corpus).select(split=split)

@@ -31,15 +31,13 @@ from zerochain.discovery.model import UnitModel
 from zerochain.discovery.neural import Speech
 from zerochain.discovery.segmentation import Segmentation
 from zerochain.discovery.survival import surviving_bits
-from zerochain.discovery.teacher import COMPONENTS, SHARES, soft_targets
+from zerochain.discovery.teacher import COMPONENTS, SHARES, SoftTargets, given_targets, soft_targets
 from zerochain.errors import InputError
 from zerochain.features.augmentation import Augmentation
 from zerochain.formats.features import Features
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
-
-_MOST_TARGETS = 32_767  # that soft targets can number
 
 
 class SelfTrainingConfig(ClassifierConfig):
@@ -95,6 +93,9 @@ class SelfTrainedUnits(ClassifierUnits):
         options: how the classifier's features are prepared.
         config: the classifier, its teachers and the rounds.
         recipe: how long and how each round is trained, the first one's seed among it.
+        soft_targets: posteriors of the same speech, which the first round learns in place of the
+            first teacher's; a model that is loaded needs none. The first teacher is still the
+            reference for what survives a change of voice.
 
     Attributes:
         agreement: part of training steps, as augmented, at which the classifier agreed with its
@@ -121,15 +122,18 @@ class SelfTrainedUnits(ClassifierUnits):
         options: FrontEndOptions | None = None,
         config: SelfTrainingConfig | None = None,
         recipe: Recipe = RECIPE,
+        soft_targets: Features | None = None,
         device: str = "cpu",
     ) -> None:
         super().__init__(n_units, stride, options, config, recipe, device)
-        if self.config.units == "classes" and self.config.n_targets not in {None, n_units}:
+        n_targets = self.config.n_targets if soft_targets is None else soft_targets.dim
+        if self.config.units == "classes" and n_targets not in {None, n_units}:
             raise InputError(
-                f"n_targets={self.config.n_targets} and n_units={n_units} differ",
+                f"there are {n_targets} targets and n_units={n_units}",
                 cause="with units='classes' the teacher's classes become the units",
-                remedy="leave n_targets out, or use units='kmeans'",
+                remedy=f"use n_units={n_targets}, or units='kmeans'",
             )
+        self._targets = soft_targets
         self.has_posteriors = self.config.units == "classes"
 
     @property
@@ -142,7 +146,7 @@ class SelfTrainedUnits(ClassifierUnits):
         features, seed = speech.features, self.recipe.seed
         augmentation = self._augmentation(features)
         first = first_teacher(self.n_units, features, self.options, self.config, seed, self.device)
-        teacher: UnitModel = first
+        teacher: UnitModel | Features = first if self._targets is None else self._targets
         self.surviving = [surviving_bits(first, features, first, seed)]
         running.discard()
         for number in range(1, self.config.rounds + 1):
@@ -157,7 +161,7 @@ class SelfTrainedUnits(ClassifierUnits):
 
     def _learn_from(
         self,
-        teacher: UnitModel,
+        teacher: UnitModel | Features,
         speech: Speech,
         augmentation: Augmentation | None,
         number: int,
@@ -169,7 +173,8 @@ class SelfTrainedUnits(ClassifierUnits):
         recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + number - 1})
         labels = hashlib.sha256(first + second).hexdigest()
         run = Run(recipe, running.part(f"round-{number}"), labels, augmentation)
-        fitted = self._train_classifier(train, valid, teacher.n_units, speech, run)
+        n_classes = teacher.dim if isinstance(teacher, Features) else teacher.n_units
+        fitted = self._train_classifier(train, valid, n_classes, speech, run)
         self.agreement, self.best_round = fitted.best["agreement"], number
         if self.config.units == "kmeans":
             self.head = None
@@ -178,25 +183,23 @@ class SelfTrainedUnits(ClassifierUnits):
             self._measure_classes(speech)
 
     def _with_targets(
-        self, teacher: UnitModel, crops: Crops, features: Features
+        self, teacher: UnitModel | Features, crops: Crops, features: Features
     ) -> tuple[Crops, bytes]:
         """Speech with a teacher's targets, and their bytes: labels, and posteriors if it has any.
 
         A teacher with longer steps than a frame gives labels alone.
         """
+        if isinstance(teacher, Features):
+            targets = given_targets(teacher, features)
+            best = targets.shares.argmax(axis=1)[:, None]
+            labels = np.take_along_axis(targets.components, best, axis=1)[:, 0].astype(np.int64)
+            return _with_soft(crops.with_array("labels", labels, NO_LABEL), targets)
         soft = teacher.has_posteriors and teacher.stride == 1
         labels = labels_of(teacher, features, 0 if soft else self.config.teacher_penalty)
-        crops, digest = crops.with_array("labels", labels, NO_LABEL), labels.tobytes()
+        crops = crops.with_array("labels", labels, NO_LABEL)
         if not soft:
-            return crops, digest
-        if teacher.n_units > _MOST_TARGETS:
-            raise InputError(
-                f"{teacher.n_units:,} classes are too many for soft targets",
-                remedy=f"use at most {_MOST_TARGETS:,}, or teacher='kmeans'",
-            )
-        components, shares = soft_targets(teacher, features)
-        crops = crops.with_array(COMPONENTS, components).with_array(SHARES, shares)
-        return crops, digest + components.tobytes() + shares.tobytes()
+            return crops, labels.tobytes()
+        return _with_soft(crops, soft_targets(teacher, features))
 
     @property
     def distortion(self) -> float:
@@ -273,6 +276,13 @@ def labels_of(teacher: UnitModel, features: Features, penalty: float) -> NDArray
     # The last step of an utterance may reach beyond its end.
     cut = [labels[:n_frames] for labels, n_frames in zip(lasting, lengths, strict=True)]
     return np.concatenate(cut).astype(np.int64)
+
+
+def _with_soft(crops: Crops, targets: SoftTargets) -> tuple[Crops, bytes]:
+    """Speech that has labels with soft targets as well, and the bytes of both."""
+    digest = crops.arrays["labels"].tobytes()
+    crops = crops.with_array(COMPONENTS, targets.components).with_array(SHARES, targets.shares)
+    return crops, digest + targets.components.tobytes() + targets.shares.tobytes()
 
 
 def _is_better(before: float | None, now: float | None) -> bool:

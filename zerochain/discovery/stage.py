@@ -152,6 +152,26 @@ def topline_of(
     return ToplineUnits(phones, stride, gold=gold, **settings)
 
 
+def targets_of(corpus: Path, folder: Path, *, split: str | None = None) -> Features:
+    """The targets of a model that learns posteriors, to be fitted by `discover` on the same split.
+
+    Args:
+        folder: posteriors of the corpus, as `fuse_posteriors` writes them.
+
+    Raises:
+        InputError: not posteriors, or of another corpus.
+    """
+    part = read_corpus(corpus).select(split=split)
+    with features_of(part, folder) as targets:
+        if targets.extractor != "posteriors":
+            raise InputError(
+                f"holds {targets.extractor!r}, not posteriors",
+                path=folder,
+                remedy="make the targets by 'zerochain extract --posteriors MODEL'",
+            )
+        return targets
+
+
 def _choose_penalty(
     model: UnitModel,
     features: Features,

@@ -15,7 +15,8 @@ alone spends the codes on what is loud, not on what distinguishes phones. Networ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -34,9 +35,17 @@ from zerochain.discovery.neural import (
     encoder_of,
     start_codebook,
 )
-from zerochain.discovery.teacher import COMPONENTS, SHARES, soft_cross_entropy, soft_targets
-from zerochain.errors import counted
+from zerochain.discovery.teacher import (
+    COMPONENTS,
+    SHARES,
+    SoftTargets,
+    given_targets,
+    soft_cross_entropy,
+    soft_targets,
+)
+from zerochain.errors import InputError, counted
 from zerochain.features.augmentation import WARPED, Augmentation, AugmentationOptions
+from zerochain.formats.features import Features
 from zerochain.modules.convnext import ConvNextDecoder
 from zerochain.modules.encoder import Decoder, Tail, check_tail, mask_of
 from zerochain.modules.vqvae import (
@@ -225,6 +234,8 @@ class VQVAEUnits(NeuralUnits):
         options: how features are prepared.
         config: the network.
         recipe: how long and how it is trained, the seed among it.
+        soft_targets: posteriors of the same speech, in place of the teacher's; a model that is
+            loaded needs none.
     """
 
     name = "vqvae"
@@ -240,9 +251,15 @@ class VQVAEUnits(NeuralUnits):
         options: FrontEndOptions | None = None,
         config: VQVAEConfig | None = None,
         recipe: Recipe = RECIPE,
+        soft_targets: Features | None = None,
         device: str = "cpu",
     ) -> None:
         super().__init__(n_units, stride, options, config, recipe, device)
+        if soft_targets is not None and self.config.teacher == "none":
+            raise InputError(
+                "soft_targets= are given, and teacher='none'", remedy="leave one of them out"
+            )
+        self._targets = soft_targets
 
     def _train(self, speech: Speech, running: Running) -> None:
         seed = self.recipe.seed
@@ -274,6 +291,20 @@ class VQVAEUnits(NeuralUnits):
         """Training and validation speech with the teacher's targets, how many, and their digest."""
         if self.config.teacher == "none":
             return speech.train, speech.valid, None, {}
+        targets_of, n_targets = self._teacher(speech)
+        parts, digest = [], hashlib.sha256()
+        for crops, features in ((speech.train, speech.learned), (speech.valid, speech.kept)):
+            targets = targets_of(features)
+            parts.append(
+                crops.with_array(COMPONENTS, targets.components).with_array(SHARES, targets.shares)
+            )
+            digest.update(targets.components.tobytes() + targets.shares.tobytes())
+        return parts[0], parts[1], n_targets, {"targets": digest.hexdigest()}
+
+    def _teacher(self, speech: Speech) -> tuple[Callable[[Features], SoftTargets], int]:
+        """What gives features their targets, and how many there are."""
+        if self._targets is not None:
+            return partial(given_targets, self._targets), self._targets.dim
         n_frames = len(speech.train.arrays["x"])
         n_targets = min(self.config.n_targets, max(2, n_frames // _FRAMES_PER_TARGET))
         # Speakers' statistics are in the codes' input already; those of an utterance also take out
@@ -286,14 +317,7 @@ class VQVAEUnits(NeuralUnits):
             seed=self.recipe.seed,
             device=self.device,
         ).fit(speech.features)
-        parts, digest = [], hashlib.sha256()
-        for crops, features in ((speech.train, speech.learned), (speech.valid, speech.kept)):
-            targets = soft_targets(teacher, features)
-            parts.append(
-                crops.with_array(COMPONENTS, targets.components).with_array(SHARES, targets.shares)
-            )
-            digest.update(targets.components.tobytes() + targets.shares.tobytes())
-        return parts[0], parts[1], n_targets, {"targets": digest.hexdigest()}
+        return partial(soft_targets, teacher), n_targets
 
     def _augmentation(self, speech: Speech) -> Augmentation | None:
         options = self.config.augmentation

@@ -1,6 +1,6 @@
 """Features of a whole corpus, extracted in parallel into a features folder.
 
-MFCC, log-mel (`spectral.py`), F0 (`f0.py`), MFCC with tone (`tone.py`) or a layer of a
+MFCC, log-mel (`spectral.py`), F0 (`f0.py`), tone, alone or beside MFCCs (`tone.py`) or a layer of a
 self-supervised model (`ssl.py`): the options say which. Recordings are read in shards of
 about a minute, in the order of the corpus.
 """
@@ -146,7 +146,7 @@ def options_of(extractor: str, options: Mapping[str, Any], model: Path) -> Optio
             return SpectralOptions(**options)
         case "f0":
             return F0Options(**options)
-        case "mfcc+tone":
+        case "mfcc+tone" | "tone":
             return ToneOptions(**options)
         case "ssl":
             checkpoint = SslOptions(**options)

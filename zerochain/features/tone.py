@@ -1,4 +1,4 @@
-"""Tone: F0 as a stream of its own beside the MFCCs, relative to the speech around it.
+"""Tone: F0 relative to the speech around it, beside the MFCCs or as a stream of its own.
 
 A high tone is high for its place in the utterance: speakers differ in level, and F0 declines from
 phrase to phrase. The height of a frame is therefore its log F0 in semitones, smoothed over voiced
@@ -6,6 +6,9 @@ frames, less either a running mean of half a second, which takes away level, dec
 intonation alike, or a robust line through the utterance (Theil 1950, Sen 1968). Both come from the
 utterance alone, so unknown speakers need nothing. Unvoiced frames are interpolated. Tone counts
 most in voiced and loud frames, which are mostly vowels: elsewhere it would only be noise.
+
+Beside MFCCs, what tells tones apart blurs other phones. The stream alone, of kind "tone", leaves
+them as they are: its frames are points on half a circle, and differ by the angle between them.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 Doubles = NDArray[np.float64]
 
 KIND: Literal["mfcc+tone"] = "mfcc+tone"
+ALONE: Literal["tone"] = "tone"
 _LEAST_VOICED = 3  # frames: a contour through fewer is chance
 _LINE_POINTS = 300  # a robust line looks at all pairs of points
 _UNHEARD = 1e-3  # the weight of an interpolated frame beside a voiced one's 1
@@ -33,14 +37,16 @@ _SLOPE_FRAMES_MS = 180.0
 _VOICING_MS = 20.0
 _LOUDNESS = 3.0  # a deviation above the mean level is nearly all, one below nearly nothing
 _EQUALLY_LOUD = 1e-5
+_SATURATION = 1.5  # per semitone: two thirds of one above is high, and three are hardly higher
 
 
 class ToneOptions(BaseModel):
-    """MFCCs, and how tone is measured and weighted beside them."""
+    """How tone is measured, and how it is weighted beside MFCCs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    kind: Literal["mfcc+tone"] = KIND
+    kind: Literal["mfcc+tone", "tone"] = KIND
+    """Behind MFCCs, or alone; then no weight applies."""
     spectral: SpectralOptions = SpectralOptions()
     reference: Literal["local", "declination"] = "local"
     """What F0 is relative to: its running mean, or a robust line through the utterance."""
@@ -75,7 +81,8 @@ class ToneOptions(BaseModel):
     @property
     def dim(self) -> int:
         """Dimensions of a frame."""
-        return self.spectral.dim + n_tone(KIND, self.model_dump())
+        n = n_tone(self.kind, self.model_dump())
+        return n if self.kind == ALONE else self.spectral.dim + n
 
 
 def n_tone(extractor: str, options: Mapping[str, Any]) -> int:
@@ -83,13 +90,18 @@ def n_tone(extractor: str, options: Mapping[str, Any]) -> int:
 
     They are relative to the speaker already, and their scale is their weight.
     """
+    if extractor == ALONE:
+        return 2
     if extractor != KIND:
         return 0
     return 1 + sum(float(options[name]) > 0 for name in ("slope_weight", "voicing_weight"))
 
 
 class ToneExtractor:
-    """Turns waveforms into MFCCs with tone behind them: (T, D + 1 … 3) each, T as for MFCCs."""
+    """Turns waveforms into MFCCs with tone behind them, (T, D + 1 … 3), or tone alone, (T, 2).
+
+    T is as for MFCCs.
+    """
 
     def __init__(self, options: ToneOptions, device: str = "cpu") -> None:
         self.options = options
@@ -103,8 +115,10 @@ class ToneExtractor:
             waves: mono samples at 16 kHz, each (n ≥ 1,).
         """
         pairs = zip(self._spectra(waves), self._contours(waves), strict=True)
+        alone = self.options.kind == ALONE
         return [
-            np.concatenate([frames, self._tone(f0[:, 0], frames)], axis=1) for frames, f0 in pairs
+            tone if alone else np.concatenate([frames, tone], axis=1)
+            for frames, tone in ((x, self._tone(f0[:, 0], x)) for x, f0 in pairs)
         ]
 
     def _tone(self, f0: Contour, frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -125,7 +139,8 @@ def tone_stream(
             None takes all frames as equally loud.
 
     Returns:
-        (T, 1 … 3).
+        (T, 1 … 3) or, of kind "tone", cosine and sine of an angle between -π / 2 (low) and π / 2
+        (high): (T, 2).
 
     Raises:
         InputError: NaN, or below 0.
@@ -138,6 +153,10 @@ def tone_stream(
         )
     height = tone_height(f0, options)
     focus = _focus(f0 > 0, level, options.step_ms) if options.vowels else np.ones(len(f0))
+    if options.kind == ALONE:
+        # Between a small and a large step of F0 speakers differ more than tones do: it saturates.
+        angle = np.pi / 2 * np.tanh(_SATURATION * height) * focus
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     parts = [options.weight * height * focus]
     if options.slope_weight > 0:
         parts.append(options.slope_weight * _slope(height, options.step_ms) * focus)
