@@ -24,9 +24,9 @@ from zerochain.errors import counted
 from zerochain.features.extraction import Options
 from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
+from zerochain.features.normalisation import TONE
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.ssl import SslOptions, is_checkpoint
-from zerochain.features.tone import KIND as TONE
 from zerochain.features.tone import ToneOptions
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features

@@ -10,22 +10,24 @@ most in voiced and loud frames, which are mostly vowels: elsewhere it would only
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 import scipy  # scipy.ndimage and scipy.stats are loaded where they are used
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from zerochain.audio import Waveform
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Extractor, F0Options
+from zerochain.features.normalisation import TONE as KIND
+from zerochain.features.normalisation import n_tone
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 
 Doubles = NDArray[np.float64]
 
-KIND: Literal["mfcc+tone"] = "mfcc+tone"
 _LEAST_VOICED = 3  # frames: a contour through fewer is chance
 _LINE_POINTS = 300  # a robust line looks at all pairs of points
 _UNHEARD = 1e-3  # the weight of an interpolated frame beside a voiced one's 1
@@ -35,10 +37,8 @@ _LOUDNESS = 3.0  # a deviation above the mean level is nearly all, one below nea
 _EQUALLY_LOUD = 1e-5
 
 
-class ToneOptions(BaseModel):
+class ToneOptions(Config):
     """MFCCs, and how tone is measured and weighted beside them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["mfcc+tone"] = KIND
     spectral: SpectralOptions = SpectralOptions()
@@ -76,16 +76,6 @@ class ToneOptions(BaseModel):
     def dim(self) -> int:
         """Dimensions of a frame."""
         return self.spectral.dim + n_tone(KIND, self.model_dump())
-
-
-def n_tone(extractor: str, options: Mapping[str, Any]) -> int:
-    """How many of the last dimensions of such features are tone; normalisation leaves those alone.
-
-    They are relative to the speaker already, and their scale is their weight.
-    """
-    if extractor != KIND:
-        return 0
-    return 1 + sum(float(options[name]) > 0 for name in ("slope_weight", "voicing_weight"))
 
 
 class ToneExtractor:
