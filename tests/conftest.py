@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 
+pytest_plugins = ["warm"]
 REAL = Path(os.environ.get("ZEROCHAIN_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
 

@@ -5,7 +5,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from zerochain.config import Config
 from zerochain.errors import InputError
+from zerochain.features.f0 import F0Options
+from zerochain.features.spectral import SpectralOptions
+from zerochain.features.tone import ToneOptions
+from zerochain.modules.code2spec import Code2SpecConfig
+from zerochain.modules.encoder import EncoderConfig
+from zerochain.modules.prosody import ProsodyConfig
+from zerochain.modules.speaker_encoder import SpeakerNetConfig
 from zerochain.modules.unit_translator import TranslatorConfig
+from zerochain.modules.vqvae import F0VqvaeConfig
 
 
 class Sizes(Config):
@@ -51,6 +59,16 @@ def test_configs_in_configs_are_named_with_their_place() -> None:
         Outer.model_validate({"sizes": {"width": 8, "n_heads": 0}})
 
 
-def test_sizes_of_translators_are_configs_too() -> None:
+def test_what_python_sets_is_refused_alike() -> None:
+    """Options of features and sizes of networks, which the command line has under other names."""
     with pytest.raises(InputError, match=r"^n_heads=0 is invalid"):
         TranslatorConfig(n_heads=0)
+    with pytest.raises(InputError, match=r"^high_hz=900 is invalid"):
+        F0Options(high_hz=900)
+    with pytest.raises(InputError, match=r"^spectral\.n_mels=0 is invalid"):
+        ToneOptions(spectral={"n_mels": 0})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^n_mels 9 is too few for 13 cepstra"):
+        SpectralOptions(n_mels=9)
+    for sizes in (EncoderConfig, ProsodyConfig, SpeakerNetConfig, F0VqvaeConfig, Code2SpecConfig):
+        with pytest.raises(InputError, match=r"^width=0 is invalid"):
+            sizes(n_units=4, width=0) if "n_units" in sizes.model_fields else sizes(width=0)

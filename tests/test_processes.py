@@ -17,7 +17,8 @@ def test_workers_run_no_module_of_the_folder_they_are_in(tmp_path: Path) -> None
     phone_corpus(tmp_path / "corpus")
     for folder in (command.parent, here):
         folder.mkdir()
-    command.write_text("from zerochain.cli import main\nmain()\n")
+    worth = "from zerochain.features import extraction\nextraction._WORTH_A_PROCESS_S = 1.0\n"
+    command.write_text(f"{worth}from zerochain.cli import main\nmain()\n")
     for name in ("joblib", "multiprocessing", "numpy", "random"):
         (here / f"{name}.py").write_text("open('ran', 'w')\n")
     words = ("extract", tmp_path / "corpus", "--out", tmp_path / "features", "--jobs", "2")

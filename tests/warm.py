@@ -1,92 +1,151 @@
-"""Pipelines that don't import torch for every step: their commands run in forks of one process.
+"""Pipelines that don't start Python for every step: Snakemake and its steps are forks.
 
-A step of a pipeline is a process of its own, whose imports take ten times as long as what it does
-in a test. `warm` stands in for the interpreter that a pipeline's steps are run with: it hands
-their command lines to a process that has imported everything, which forks.
+Snakemake and each step of a pipeline are processes of their own, whose imports take ten times as
+long as what they do in a test. While the fixture `warm` lasts, a stand-in for the interpreter hands
+their command lines to a process that has imported everything, which forks. There is one for all
+tests of a session; POSIX alone.
 """
 
 import os
 import stat
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 SERVER = """
-    import json, os, socket, sys, traceback
+    import fcntl, gc, importlib, json, os, pkgutil, runpy, socket, sys, threading, traceback
     import numba, scipy.ndimage, scipy.signal, scipy.sparse.csgraph, scipy.special  # used late
-    import zerochain.inversion.speaking, zerochain.inversion.stage, zerochain.recordings
-    import zerochain.report.page, zerochain.scoring.translation, zerochain.scoring.units
-    from zerochain.cli import main
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(sys.argv[1] + ".new")
-    listening.listen()
-    os.rename(sys.argv[1] + ".new", sys.argv[1])  # who sees it finds somebody who listens
-    while True:
-        connection, _ = listening.accept()
-        if os.fork():
+    import snakemake.cli
+    import zerochain.cli, zerochain.recordings, zerochain.report.sweep
+    for command in pkgutil.iter_modules(zerochain.cli.__path__, "zerochain.cli."):
+        importlib.import_module(command.name)
+
+    HIGH = 200  # descriptors below it may be those of who asks
+
+    def main():
+        address, stand_in = sys.argv[1:]
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(address + ".new")
+        listening.listen()
+        gc.collect(), gc.freeze()  # which a fork would copy otherwise
+        assert threading.active_count() == 1  # a thread may hold a lock, which a fork never gets
+        os.rename(address + ".new", address)  # who sees it finds somebody who listens
+        while True:
+            connection, _ = listening.accept()
+            if not os.fork():
+                listening.close()
+                answer(connection, stand_in)
+                os._exit(0)
             connection.close()
-            continue
-        with connection:
-            given, handles, _, _ = socket.recv_fds(connection, 1 << 20, 2)
-            asked = json.loads(given)
-            os.dup2(handles[0], 1), os.dup2(handles[1], 2)
-            os.chdir(asked["folder"])
-            os.environ.clear(), os.environ.update(asked["environment"])
-            sys.argv, code = ["zerochain", *asked["arguments"]], 0
             try:
-                main()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            except BaseException:
-                traceback.print_exc()
-                code = 1
-            sys.stdout.flush(), sys.stderr.flush()
-            connection.sendall(bytes([code]))
-        os._exit(0)
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                pass
+
+    def answer(connection, stand_in):
+        given, handles, _, _ = socket.recv_fds(connection, 1 << 20, 50)
+        asked = json.loads(given)
+        worker = os.fork()
+        if not worker:
+            connection.close()
+            for end in [fcntl.fcntl(handle, fcntl.F_DUPFD, HIGH) for handle in handles]:
+                os.dup2(end, asked["descriptors"].pop(0))
+                os.close(end)
+            sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+            sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+            os._exit(run(asked, stand_in))
+        for handle in handles:  # who reads from a pipe waits until nobody can write
+            os.close(handle)
+        _, status = os.waitpid(worker, 0)
+        connection.sendall(bytes([min(255, abs(os.waitstatus_to_exitcode(status)))]))
+
+    def run(asked, stand_in):
+        os.chdir(asked["folder"])
+        os.environ.clear(), os.environ.update(asked["environment"])
+        sys.executable = stand_in
+        for folder in os.environ.get("PYTHONPATH", "").split(":"):  # as a start does
+            if os.path.exists(found := os.path.join(folder or ".", "sitecustomize.py")):
+                runpy.run_path(found)
+                break
+        sys.argv = asked["words"]
+        try:
+            if asked["module"] == "zerochain":
+                zerochain.cli.main()
+            elif asked["module"] == "snakemake":
+                snakemake.cli.main()
+            else:
+                runpy.run_path(asked["module"], run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush(), sys.stderr.flush()
+        return code
+
+    main()
 """
 CLIENT = """
     import json, os, socket, sys
+    descriptors = [n for n in range(64) if os.path.exists(f"/dev/fd/{n}")]
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(sys.argv[1])
-    asked = {"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ)}
-    socket.send_fds(connection, [json.dumps(asked).encode()], [1, 2])
+    module, *words = sys.argv[2:]
+    asked = {"module": module, "words": [module, *words], "folder": os.getcwd()}
+    asked |= {"environment": dict(os.environ), "descriptors": descriptors}
+    socket.send_fds(connection, [json.dumps(asked).encode()], descriptors)
     sys.exit((connection.recv(1) or b"\\x01")[0])
 """
 INTERPRETER = """\
 #!/bin/sh
-if [ "$1 $2 $3" = "-P -m zerochain" ]; then
-    shift 3
-    exec '{python}' -S -E '{folder}/client.py' '{folder}/socket' "$@"
-fi
-exec '{python}' "$@"
+case "$1 $2 $3" in
+"-P -m zerochain" | "-P -m snakemake") shift 2 ;;
+"-P "*.py*) shift ;;
+*) exec '{python}' "$@" ;;
+esac
+exec '{python}' -S -E '{folder}/client.py' '{folder}/socket' "$@"
 """
 
 
 @contextmanager
-def warm() -> Iterator[None]:
-    """While it lasts, steps of pipelines that this process starts are forks; POSIX alone."""
-    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+def stand_in(**environment: str) -> Iterator[str]:
+    """The path of a stand-in for the interpreter, whose process is started with an environment."""
+    with TemporaryDirectory() as place:
         folder = Path(place)  # short: a socket's path has to be
         (folder / "server.py").write_text(textwrap.dedent(SERVER))
         (folder / "client.py").write_text(textwrap.dedent(CLIENT))
         python = folder / "python"
         python.write_text(INTERPRETER.format(python=sys.executable, folder=folder))
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
-        (folder / "sitecustomize.py").write_text(f"import sys\nsys.executable = {str(python)!r}\n")
-        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        running = subprocess.Popen([sys.executable, folder / "server.py", folder / "socket"])
+        command = [sys.executable, "-P", folder / "server.py", folder / "socket", python]
+        running = subprocess.Popen(command, env={**os.environ, **environment})
         try:
             while not (folder / "socket").exists():
                 assert running.poll() is None
                 time.sleep(0.05)
-            yield
+            yield str(python)
         finally:
             running.kill()
             running.wait()
+
+
+@pytest.fixture(scope="session")
+def warm_interpreter() -> Iterator[str]:
+    """The stand-in that all tests share."""
+    with stand_in() as python:
+        yield python
+
+
+@pytest.fixture
+def warm(warm_interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it lasts, what pipelines start is forked."""
+    monkeypatch.setattr(sys, "executable", warm_interpreter)

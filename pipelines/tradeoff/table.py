@@ -14,6 +14,7 @@ from zerochain.report import figures, style
 from zerochain.report.drawings import write_figure
 from zerochain.report.published import published_systems, tjandra2019
 from zerochain.report.sweep import (
+    RATE,
     System,
     as_csv,
     as_markdown,
@@ -65,7 +66,7 @@ def read(path: Path) -> System:
 
 
 def plot(systems: list[System], protocol: str) -> figures.Figure:
-    """ABX against segment bit rate; features as lines, published systems in a faint colour."""
+    """ABX against bit rate; features as lines, published systems in a faint colour."""
     points = [point for system in systems if (point := system.point(protocol))]
     errors = {s.variant: s.value(ABX_ACROSS, protocol) for s in systems if is_features(s)}
     return figures.tradeoff(
@@ -74,7 +75,7 @@ def plot(systems: list[System], protocol: str) -> figures.Figure:
         published_systems("english"),
         SIZE_PX,
         paper=[row for row in tjandra2019() if row.table > 2],
-        rate="segment bit rate; published: of every unit",
+        rate=RATE.label,
         name_published=False,
     )
 

@@ -113,6 +113,7 @@ def test_errors_of_steps_name_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_check_alone_writes_nothing(make_corpus: Callable[..., Corpus]) -> None:
     corpus = make_corpus(6)
     given = settings({"corpus": corpus.folder, "abx": "false", "voice": corpus.speakers[0]})

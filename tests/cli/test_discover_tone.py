@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from commands import run
-from zerochain.features.tone import KIND
+from zerochain.features.normalisation import TONE as KIND
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.units import read_units

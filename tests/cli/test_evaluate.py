@@ -7,10 +7,10 @@ import pytest
 
 from commands import jobs, run, settings
 from tones import phone_corpus
-from warm import warm
 from zerochain.formats.scores import Score, read_scores
 from zerochain.metrics.names import METRICS, metric
 
+pytestmark = pytest.mark.usefixtures("warm")
 SYSTEMS = "{a: kmeans --units 4 --context 0, b: kmeans --units 6 --context 0 --stride 2}"
 PARTS = "fit_split: train, test: mine, test_split: test, sentences: false"
 EVERYTHING = {
@@ -43,8 +43,7 @@ def given(**values: object) -> list[str]:
 
 def test_everything_is_scored(capfd: pytest.CaptureFixture[str]) -> None:
     words = ("run", "evaluate", "--out", "r", *given(submission="b"), "--cores", 2)
-    with warm():
-        run(*words)
+    run(*words)
     assert "english: no speaker probe, which takes two speakers with 5" in capfd.readouterr().err
     scores = read_scores(Path("r/scores/english/a.jsonl"))
     found = {metric(score.metric) for score in scores}

@@ -244,6 +244,7 @@ def test_settings_are_inert_arguments(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    warm: None,
 ) -> None:
     unchecked = dict.fromkeys(checks.CHECKS, lambda *_: None)  # which would refuse most of them
     monkeypatch.setattr(checks, "CHECKS", unchecked)

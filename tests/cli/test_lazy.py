@@ -69,6 +69,22 @@ assert [(one.value, one.help) for one in offered] == [("dpgmm", group.lazy.line(
     assert ours == {"zerochain.cli.common", "zerochain.cli.lazy"}
 
 
+NO_NETWORK = ("score abx", "score bitrate", "score quality", "score compare", "score beside")
+NO_NETWORK += ("import folder", "show", "report", "export textgrid", "run")
+
+
+def test_commands_that_run_no_network_do_not_load_torch() -> None:
+    loaded = loaded_by(f"""
+from click.testing import CliRunner
+from zerochain.cli import main
+for line in {NO_NETWORK}:
+    result = CliRunner().invoke(main, [*line.split(), "--help"])
+    assert result.exit_code == 0 and "Example" in result.output, result.output
+""")
+    assert "zerochain.scoring.abx" in loaded
+    assert "torch" not in loaded
+
+
 def test_help_lists_commands_in_the_order_of_the_work() -> None:
     lines = run("discover", "--help").output.partition("Commands:\n")[2].splitlines()
     listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]

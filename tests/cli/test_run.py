@@ -17,7 +17,6 @@ import yaml
 
 from commands import jobs, run, settings
 from tones import phone_corpus
-from warm import warm
 from zerochain.cli.run import change, overlay
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
@@ -33,6 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.usefixtures("warm")
 def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
     """One test, for the run that its parts look at takes most of a minute."""
     corpus = phone_corpus(Path("my corpora/tönes"))
@@ -47,8 +47,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         "speaker_steps": 5,
     }
     chain = ("run", "chain", "--out", "my runs/ü", "--cores", 2, *settings(given))
-    with warm():
-        assert "Done: " in run(*chain).stdout
+    assert "Done: " in run(*chain).stdout
     out = Path("my runs/ü")
     assert "22 of 22 steps (100%) done" in capfd.readouterr().err
 
@@ -106,8 +105,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
 
     def retrained(options: str, *more: str) -> tuple[dict[str, Any], str]:
         changed = settings({"inverters.code2spec": f"train --prosody-steps 5 {options}"})
-        with warm():
-            run(*chain, *changed, *more, "--", "inverters/code2spec")
+        run(*chain, *changed, *more, "--", "inverters/code2spec")
         return read_bundle(out / "inverters/code2spec").config, capfd.readouterr().err
 
     longer, said = retrained("--width 8 --steps 25")
@@ -133,6 +131,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
     assert planned({})["extract"] == 1
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_failing_step_says_why(
     make_corpus: Callable[..., Corpus], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +147,7 @@ def test_a_failing_step_says_why(
     assert Path("r/config.yaml").exists()
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_chain_without_a_corpus_or_its_phones(
     make_corpus: Callable[..., Corpus], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +163,7 @@ def test_a_chain_without_a_corpus_or_its_phones(
     assert not Path("r/features").exists()
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_pipeline_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
     recipe = Path("my {recipes} %#/greet")
     recipe.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """From two folders of recordings and a pairs table to translated speech, and on to a recording."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ import soundfile
 
 from commands import jobs, leftovers, run, settings
 from conftest import voice
-from warm import warm
 from zerochain.formats.attention import read_attention
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.pairs import read_pairs
@@ -16,6 +16,7 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
 
+pytestmark = pytest.mark.usefixtures("warm")
 N = 10
 SMALL = "--width 16 --heads 2 --encoder-layers 1 --decoder-layers 1 --steps 4 --validate-every 2"
 SETTINGS = {
@@ -49,9 +50,10 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def made(given: dict[str, object]) -> Path:
+def made(given: dict[str, object], warm_interpreter: str) -> Path:
     out = Path(str(given["pairs"])).parent / "run"
-    with warm():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", warm_interpreter)
         done = run("run", "s2st", "--out", out, "--cores", 1, *settings(given))
     assert "Done: " in done.stdout
     return out

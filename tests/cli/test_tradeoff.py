@@ -10,9 +10,9 @@ import yaml
 
 from commands import jobs, run, settings
 from tones import phone_corpus, sayings
-from warm import warm
 from zerochain.formats.scores import read_scores
 
+pytestmark = pytest.mark.usefixtures("warm")
 KM = "{method: kmeans, units: [4], penalties: [0, 2]}"
 GMM = (
     "{method: gmm, units: [4], strides: [1], penalties: [], posteriors: true, "
@@ -49,8 +49,7 @@ def test_a_sweep(capfd: pytest.CaptureFixture[str]) -> None:
     few = f"systems: {{km: null, km-context: null, gmm: {GMM}, small: {KM}}}"
     Path("few.yaml").write_text(few)
     sweep = ("run", "tradeoff", "--out", "grid", "--configfile", "few.yaml", "--cores", 2)
-    with warm():
-        run(*sweep, *settings(given))
+    run(*sweep, *settings(given))
     assert "Left out, because no copy was given: english" in capfd.readouterr().err
     with Path("grid/table.csv").open(newline="", encoding="utf-8") as stream:
         rows = {row["system"]: row for row in csv.DictReader(stream)}

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from joblib import Parallel
 
 from conftest import voice
 from zerochain import audio
@@ -21,7 +22,16 @@ def test_processes_and_shards_change_nothing(
     corpus = make_corpus(n_utterances=7)
     one = extract(corpus, OPTIONS, tmp_path / "one", jobs=1)
     monkeypatch.setattr("zerochain.features.extraction._SHARD_S", 1.5)
+    asked = []
+    monkeypatch.setattr(
+        "zerochain.features.extraction.Parallel",
+        lambda n_jobs, **how: asked.append(n_jobs) or Parallel(n_jobs, **how),
+    )
+    extract(corpus, OPTIONS, tmp_path / "two", jobs=2)
+    assert asked == [1]  # it would take longer to start another
+    monkeypatch.setattr("zerochain.features.extraction._WORTH_A_PROCESS_S", 1.0)
     two = extract(corpus, OPTIONS, tmp_path / "two", jobs=2)
+    assert asked == [1, 2]
     assert one.index == two.index
     np.testing.assert_allclose(one.frames, two.frames, atol=1e-4)
     assert one.corpus_id == corpus.id
@@ -87,8 +97,9 @@ def test_features_are_of_the_recordings(make_corpus: Callable[..., Corpus], tmp_
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_vanished_recording_is_named_and_nothing_is_left(
-    make_corpus: Callable[..., Corpus], tmp_path: Path, jobs: int
+    make_corpus: Callable[..., Corpus], tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zerochain.features.extraction._WORTH_A_PROCESS_S", 1.0)
     corpus = make_corpus()
     corpus.audio_path(corpus.utterances[3]).unlink()
     with pytest.raises(InputError, match=r"u3\.wav.*no such file") as caught:

@@ -174,7 +174,7 @@ def test_choices_that_make_no_sense(prepared: Path, tmp_path: Path) -> None:
     )
     refused("no speaker dora", voices=["dora"])
     refused("3 known speakers", voices=())
-    refused("no hifigan generator has width=8", method="hifigan")
+    refused("a hifigan generator can't be made: width=8 is invalid", method="hifigan")
     refused("speaker 'ana'", split="test")  # only the last utterance, carl's
     (tmp_path / "i").mkdir()
     (tmp_path / "i" / "thesis.tex").write_text("years of work")

@@ -15,8 +15,10 @@ from zerochain.formats.bundle import Bundle, Fit, write_fit
 from zerochain.formats.scores import Score, append_scores
 from zerochain.metrics.names import ABX_ACROSS
 from zerochain.report import figures, style
+from zerochain.report.drawings import RATES
 from zerochain.report.published import tjandra2019
 from zerochain.report.sweep import (
+    RATE,
     System,
     Title,
     as_csv,
@@ -89,6 +91,16 @@ def test_each_corpus_has_its_own_front() -> None:
     ]
     marked = {s.name: s.on_front for s in with_fronts(systems, "triphone")}
     assert {name for name, on in marked.items() if on} == {"low", "good", "elsewhere"}
+
+
+def test_the_front_is_of_the_bit_rate_that_the_page_plots() -> None:
+    """Every unit counts: a system whose segments alone are few bits is beaten there."""
+    assert RATES["units"] == RATE
+    few_segments, few_units = system("few segments", 25, 50), system("few units", 24, 90)
+    every = replace(few_segments.scores[Title(RATE)], value=400.0)
+    beaten = replace(few_segments, scores={**few_segments.scores, Title(RATE): every})
+    assert [s.on_front for s in with_fronts([beaten, few_units], "triphone")] == [False, True]
+    assert beaten.point("triphone").bitrate == 400  # type: ignore[union-attr]
 
 
 def test_the_csv_is_the_scores() -> None:

@@ -391,5 +391,6 @@ def jobs_option(function: F) -> F:
         "--jobs",
         type=click.IntRange(min=1),
         default=None,
-        help="Processes or threads.  [default: as many as there is work for]",
+        help="Processes or threads at most; fewer where there is little work.  "
+        "[default: the cores]",
     )(function)

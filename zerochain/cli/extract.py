@@ -24,17 +24,17 @@ from zerochain.errors import counted
 from zerochain.features.extraction import Options
 from zerochain.features.extraction import extract as extract_features
 from zerochain.features.f0 import F0Options
+from zerochain.features.normalisation import TONE, TONE_ALONE
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.ssl import SslOptions, is_checkpoint
-from zerochain.features.tone import ALONE, ToneOptions
-from zerochain.features.tone import KIND as TONE
+from zerochain.features.tone import ToneOptions
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import Features
 from zerochain.training.device import resolve_device
 
 F = TypeVar("F", bound=Callable[..., Any])
 SPECTRAL = ("mfcc", "log-mel")
-EXTRACTED = (*SPECTRAL, TONE, ALONE)
+EXTRACTED = (*SPECTRAL, TONE, TONE_ALONE)
 
 
 def layer_option(function: F) -> F:
@@ -66,7 +66,7 @@ def feature_source(features: str, layer: int | None, **spectral: Any) -> Path | 
     folder = None if features in EXTRACTED else Path(features)
     if layer is not None and (folder is None or not is_checkpoint(folder)):
         raise click.BadParameter(f"--layer only applies to a checkpoint, which {features} is not")
-    if features in {TONE, ALONE}:
+    if features in {TONE, TONE_ALONE}:
         return checked(ToneOptions, kind=features, spectral=checked(SpectralOptions, **given))
     if folder is None:
         return checked(SpectralOptions, kind=features, **given)

@@ -22,7 +22,6 @@ from typing import Any
 import click
 import yaml
 
-from zerochain.cli.checks import answer
 from zerochain.cli.common import Command, is_unicode, out_option
 from zerochain.cli.profiles import cores_options, elsewhere, profile_options
 from zerochain.cli.run_times import estimate
@@ -262,6 +261,8 @@ def _snakemake(
         os.close(asking)
         os.close(reading)
         with os.fdopen(requests) as asked, os.fdopen(replies, "w") as told:
+            from zerochain.cli.checks import answer  # takes long; Snakemake starts meanwhile
+
             error = answer(asked, told)
         code = process.wait()
         printed.seek(0)

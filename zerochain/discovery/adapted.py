@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from zerochain.config import Config
 from zerochain.discovery.model import UnitModel
 from zerochain.errors import InputError
 from zerochain.formats.features import Features
@@ -23,10 +23,8 @@ from zerochain.progress import track
 KIND: Literal["adapted"] = "adapted"
 
 
-class AdaptedOptions(BaseModel):
+class AdaptedOptions(Config):
     """Which model adapts features."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     """Its id."""

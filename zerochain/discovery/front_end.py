@@ -30,10 +30,10 @@ from zerochain.features.normalisation import (
     Normalisation,
     NormalisationKind,
     default_normalisation,
+    n_tone,
     unknown_speakers,
 )
 from zerochain.features.projection import Projection, attenuation
-from zerochain.features.tone import n_tone
 from zerochain.features.vtln import Vtln
 from zerochain.formats.features import Features
 from zerochain.progress import track

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -218,35 +218,40 @@ def load_unit_model(folder: Path, device: str = "cpu") -> UnitModel:
         return METHODS[bundle.model].from_bundle(bundle, device)
 
 
+class Speech(TypedDict, total=False):
+    """Which speech of a corpus models read, and how: arguments of all that encodes."""
+
+    features: Path | None
+    """A features folder of the corpus; None, the default, extracts what the model needs."""
+    split: str | None
+    """Take this split alone."""
+    pool_speakers: bool
+    """As the attribute of `UnitModel`."""
+    device: str
+    """"cpu", the default, or "cuda"."""
+    jobs: int | None
+    """Processes, as for `extract`."""
+    notice: Notice | None
+    """Called with the speech on which unknown speakers were measured, in words."""
+
+
 def encode(
     model: Path,
     corpus: Path,
     out: Path,
     *,
-    features: Path | None = None,
     segmentation: SegmentationOptions = _AS_IT_IS,
-    split: str | None = None,
-    pool_speakers: bool = False,
-    device: str = "cpu",
-    jobs: int | None = None,
-    notice: Notice | None = None,
+    **speech: Unpack[Speech],
 ) -> UnitFile:
     """Encode a corpus with a unit model, and write its units to the unit file `out`.
 
     Args:
-        features: a features folder of the corpus; None extracts what the model needs.
         segmentation: what is to differ from the model's; a bit rate is that of this speech.
-        split: encode this split alone.
-        pool_speakers: as the attribute of `UnitModel`.
-        notice: called with the speech on which unknown speakers were measured, in words.
+        speech: see `Speech`.
     """
-    fitted = load_unit_model(model, device)
-    fitted.pool_speakers = pool_speakers
+    fitted, part = _model(model, speech), _part(corpus, speech)
     asked = segmentation.applied_to(fitted.segmentation)
-    part = read_corpus(corpus).select(split=split)
-    needed = features or needed_options(fitted, model)
-    with features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given:
-        _note(fitted, given, notice)
+    with _features_for(fitted, model, part, speech) as given:
         if segmentation.bitrate is not None:
             asked = with_bitrate(fitted, asked, given, _durations_s(part), segmentation.bitrate)
         units = fitted.encode(given, asked)
@@ -259,35 +264,24 @@ def encode_frames(
     model: Path,
     corpus: Path,
     out: Path,
-    *,
-    features: Path | None = None,
-    split: str | None = None,
-    pool_speakers: bool = False,
-    device: str = "cpu",
-    jobs: int | None = None,
-    notice: Notice | None = None,
+    **speech: Unpack[Speech],
 ) -> Features:
     """Write latents or posteriors of a corpus to the features folder `out`.
 
     Args:
         what: latents, the vectors that are quantised; or posteriors, the probability of every
             unit at every step.
-        features: a features folder of the corpus; None extracts what the model needs.
-        split: encode this split alone.
-        pool_speakers, notice: as for `encode`.
+        speech: see `Speech`.
 
     Raises:
         InputError: the model has no posteriors.
     """
-    fitted = load_unit_model(model, device)
-    fitted.pool_speakers = pool_speakers
     if what == "posteriors":
-        fitted.check_posteriors()
-    part = read_corpus(corpus).select(split=split)
+        return fuse_posteriors([model], corpus, out, **speech)
+    fitted, part = _model(model, speech), _part(corpus, speech)
     check_replaceable(out, FEATURES_MARKER)
-    needed = features or needed_options(fitted, model)
     with (
-        features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given,
+        _features_for(fitted, model, part, speech) as given,
         write_features(
             out,
             extractor=what,
@@ -296,56 +290,31 @@ def encode_frames(
             corpus_id=given.corpus_id,
         ) as writer,
     ):
-        _note(fitted, given, notice)
-        made = fitted.latents(given) if what == "latents" else fitted.posteriors(given)
-        for name, frames in made:
+        for name, frames in fitted.latents(given):
             writer.add(name, frames, given.speakers[name])
     return read_features(out)
 
 
-def adapt(
-    model: Path,
-    corpus: Path,
-    out: Path,
-    *,
-    features: Path | None = None,
-    split: str | None = None,
-    pool_speakers: bool = False,
-    device: str = "cpu",
-    jobs: int | None = None,
-    notice: Notice | None = None,
-) -> Features:
+def adapt(model: Path, corpus: Path, out: Path, **speech: Unpack[Speech]) -> Features:
     """Write the features of a corpus, as a unit model adapts them, to the features folder `out`.
 
     Args:
         model: a mixture that was fitted with `adapt`.
-        features, split, pool_speakers, notice: as for `encode`.
+        speech: see `Speech`.
 
     Raises:
         InputError: the model adapts nothing.
     """
-    fitted = load_unit_model(model, device)
-    fitted.pool_speakers = pool_speakers
+    fitted = _model(model, speech)
     options = AdaptedOptions.of(fitted, model)
-    part = read_corpus(corpus).select(split=split)
+    part = _part(corpus, speech)
     check_replaceable(out, FEATURES_MARKER)
-    needed = features or needed_options(fitted, model)
-    with features_of(part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs) as given:
-        _note(fitted, given, notice)
+    with _features_for(fitted, model, part, speech) as given:
         return _write_adapted(fitted, given, options, out)
 
 
 def fuse_posteriors(
-    models: Sequence[Path],
-    corpus: Path,
-    out: Path,
-    *,
-    features: Path | None = None,
-    split: str | None = None,
-    pool_speakers: bool = False,
-    device: str = "cpu",
-    jobs: int | None = None,
-    notice: Notice | None = None,
+    models: Sequence[Path], corpus: Path, out: Path, **speech: Unpack[Speech]
 ) -> Features:
     """Write the posteriors of one or several unit models, fused, to the features folder `out`.
 
@@ -353,15 +322,14 @@ def fuse_posteriors(
     1. A KL divergence between such frames is the mean of the models' divergences.
 
     Args:
-        features, split, pool_speakers, notice: as for `encode`.
+        speech: see `Speech`.
 
     Raises:
         InputError: a model has no posteriors, or their units are of different lengths.
     """
-    fitted = [load_unit_model(model, device) for model in models]
+    fitted = [_model(model, speech) for model in models]
     for one in fitted:
         one.check_posteriors()
-        one.pool_speakers = pool_speakers
     steps = {one.step_ms for one in fitted}
     if len(steps) > 1:
         raise InputError(
@@ -370,17 +338,13 @@ def fuse_posteriors(
             cause="the models have different strides, or features of different steps",
             remedy="fuse models with the same stride",
         )
-    part = read_corpus(corpus).select(split=split)
+    part = _part(corpus, speech)
     check_replaceable(out, FEATURES_MARKER)
     with ExitStack() as stack:
-        given: list[Features] = []
-        for one, model in zip(fitted, models, strict=True):
-            needed = features or needed_options(one, model)
-            source = features_of(
-                part, needed, pool_speakers=pool_speakers, device=device, jobs=jobs
-            )
-            given.append(stack.enter_context(source))
-            _note(one, given[-1], notice)
+        given = [
+            stack.enter_context(_features_for(one, model, part, speech))
+            for one, model in zip(fitted, models, strict=True)
+        ]
         ids = [one.id for one in fitted]
         writer = stack.enter_context(
             write_features(
@@ -391,13 +355,40 @@ def fuse_posteriors(
                 corpus_id=part.id,
             )
         )
-        made = [one.posteriors(part) for one, part in zip(fitted, given, strict=True)]
+        made = [one.posteriors(features) for one, features in zip(fitted, given, strict=True)]
         for parts in zip(*made, strict=True):
             name = parts[0][0]
             frames = np.concatenate([frames for _, frames in parts], axis=1)
             frames /= np.float32(len(parts))
             writer.add(name, frames, given[0].speakers[name])
     return read_features(out)
+
+
+def _model(folder: Path, speech: Speech) -> UnitModel:
+    fitted = load_unit_model(folder, speech.get("device", "cpu"))
+    fitted.pool_speakers = speech.get("pool_speakers", False)
+    return fitted
+
+
+def _part(corpus: Path, speech: Speech) -> Corpus:
+    return read_corpus(corpus).select(split=speech.get("split"))
+
+
+@contextmanager
+def _features_for(
+    model: UnitModel, folder: Path, part: Corpus, speech: Speech
+) -> Iterator[Features]:
+    """What a model from a folder reads of a part of a corpus; the notice is given."""
+    needed = speech.get("features") or needed_options(model, folder)
+    with features_of(
+        part,
+        needed,
+        pool_speakers=model.pool_speakers,
+        device=model.device,
+        jobs=speech.get("jobs"),
+    ) as given:
+        _note(model, given, speech.get("notice"))
+        yield given
 
 
 def _note(model: UnitModel, features: Features, notice: Notice | None) -> None:

@@ -106,7 +106,7 @@ class VQVAEConfig(Config):
     n_blocks: int = Field(4, ge=0, le=256)
     """Residual blocks of the encoder; not with encoder published."""
     n_decoder_blocks: int | None = Field(
-        None, ge=0, le=256, json_schema_extra={"default": "2; conv: as many as --blocks"}
+        None, ge=0, le=256, json_schema_extra={"default": "2; conv: as many as the encoder's"}
     )
     """Residual blocks of the decoder; not with encoder published."""
     kernel: int = Field(7, ge=1, le=255)

@@ -15,13 +15,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Generator, Tensor
 
+from zerochain.config import Config
 from zerochain.errors import InputError
+from zerochain.features.normalisation import TONE, n_tone
 from zerochain.features.spectral import SpectralOptions
-from zerochain.features.tone import KIND as TONE
-from zerochain.features.tone import n_tone
 from zerochain.features.vtln import warp_matrix
 from zerochain.modules.mel import cosines
 
@@ -30,10 +30,8 @@ WARPED = frozenset({"mfcc", "log-mel", TONE})
 _N_WARPS = 33  # of a grid: finer steps can't be heard
 
 
-class AugmentationOptions(BaseModel):
+class AugmentationOptions(Config):
     """How strongly features are changed; 0 leaves a change out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     warp: float = Field(0.15, ge=0, lt=1)
     """Frequencies are multiplied by up to 1 + this, or divided by it: vocal tracts differ so."""

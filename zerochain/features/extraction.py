@@ -60,22 +60,24 @@ def extract(
         options: what to extract.
         out: a features folder (formats.features), made anew.
         device: "cpu" or "cuda".
-        jobs: processes, or threads that read recordings while one network or one GPU computes;
-            None takes the cores, as far as there is work for them.
+        jobs: processes at most, or threads that read recordings while one network or one GPU
+            computes; None takes the cores. A process is started for every 15 minutes of speech:
+            with less it would take longer to start than to extract.
 
     Raises:
         InputError: a recording can't be read or has changed since the import, or the disk is
             full; `out` is left as it was.
     """
     shards, root = _shards(corpus), corpus.home / corpus.audio_root
-    jobs = jobs or max(1, min(cores(), int(corpus.duration / _WORTH_A_PROCESS_S)))
+    most = max(1, int(corpus.duration / _WORTH_A_PROCESS_S))
     # Paths and times of one shard after the other: those of a large corpus take more than its ids.
     parts = (_segments(corpus.utterances[s.start : s.stop], root) for s in shards)
     if device == "cpu" and not isinstance(options, SslOptions):
-        parallel = Parallel(n_jobs=jobs, return_as="generator")
+        parallel = Parallel(n_jobs=min(jobs or cores(), most), return_as="generator")
         results = parallel(delayed(_extract_shard)(part, options) for part in parts)
     else:
-        results = map(_extractor(options, device), _read_ahead(parts, jobs))
+        n_threads = jobs or min(cores(), most)
+        results = map(_extractor(options, device), _read_ahead(parts, n_threads))
     writer = write_features(
         out,
         extractor=options.kind,

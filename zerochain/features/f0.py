@@ -17,10 +17,11 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.kernels import compiled
 
@@ -51,15 +52,13 @@ Contour = NDArray[np.float32]
 """F0 in Hz (T,), 0 where unvoiced."""
 
 
-class F0Options(BaseModel):
+class F0Options(Config):
     """Where F0 is searched, and how often."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["f0"] = "f0"
-    low_hz: float = Field(60.0, ge=40, allow_inf_nan=False)
-    high_hz: float = Field(500.0, le=800, allow_inf_nan=False)
-    step_ms: float = Field(5.0, ge=1, allow_inf_nan=False)
+    low_hz: float = Field(60.0, ge=40)
+    high_hz: float = Field(500.0, le=800)
+    step_ms: float = Field(5.0, ge=1)
     threshold: float = Field(0.5, ge=0, le=1)
     """A correlation above which a frame tends to be voiced."""
 

@@ -8,19 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.features.tone import n_tone
 from zerochain.formats.features import Features
 
+TONE: Literal["mfcc+tone"] = "mfcc+tone"
+"""The kind of features with tone (`tone.py`) in their last dimensions."""
+TONE_ALONE: Literal["tone"] = "tone"
+"""The kind of features that are nothing else."""
 NormalisationKind = Literal["none", "corpus", "speaker", "utterance"]
 _SMALLEST_DEVIATION = 1e-5  # a constant feature is centred and left at zero
 # Of an average speaker, beside an unknown one's utterance. Of LibriSpeech and TIMIT alike, this
 # brings utterances of 0.3 to 3 s nearest to what all speech of their speaker would have given.
 _PRIOR_FRAMES = 50
+
+
+def n_tone(extractor: str, options: Mapping[str, Any]) -> int:
+    """How many of the last dimensions of such features are tone; normalisation leaves those alone.
+
+    They are relative to the speaker already, and their scale is their weight.
+    """
+    if extractor == TONE_ALONE:
+        return 2
+    if extractor != TONE:
+        return 0
+    return 1 + sum(float(options[name]) > 0 for name in ("slope_weight", "voicing_weight"))
 
 
 @dataclass(frozen=True)

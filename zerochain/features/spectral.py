@@ -14,10 +14,11 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.config import Config
 from zerochain.modules.mel import cosines, mel_filters
 
 _AMIN = 1e-10
@@ -25,14 +26,12 @@ _TOP_DB = 80.0
 _DELTA_WIDTH = 9
 
 
-class SpectralOptions(BaseModel):
+class SpectralOptions(Config):
     """How frames are computed. The defaults are librosa's at 16 kHz, 25 ms and 10 ms."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["mfcc", "log-mel"] = "mfcc"
-    window_ms: float = Field(25.0, ge=1, le=10_000, allow_inf_nan=False)
-    step_ms: float = Field(10.0, ge=1, le=10_000, allow_inf_nan=False)
+    window_ms: float = Field(25.0, ge=1, le=10_000)
+    step_ms: float = Field(10.0, ge=1, le=10_000)
     n_mels: int = Field(80, ge=1, le=1024)
     n_mfcc: int = Field(13, ge=1, le=1024)
     n_deltas: Literal[0, 1, 2] = 2

@@ -18,10 +18,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import SafetensorError
 
 from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.formats.headers import parse_json
 from zerochain.formats.identity import file_id
@@ -35,10 +36,8 @@ _HEADS = ("lm_head", "classifier", "projector", "layer_weights", "project_", "qu
 _UNUSED_WEIGHTS = {"masked_spec_embed"}  # needed in training alone, and left out by some
 
 
-class SslOptions(BaseModel):
+class SslOptions(Config):
     """Which layer of which checkpoint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ssl"] = "ssl"
     model_type: str

@@ -13,23 +13,23 @@ them as they are: its frames are points on half a circle, and differ by the angl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 import scipy  # scipy.ndimage and scipy.stats are loaded where they are used
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from zerochain.audio import Waveform
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Extractor, F0Options
+from zerochain.features.normalisation import TONE, TONE_ALONE, n_tone
 from zerochain.features.spectral import SpectralExtractor, SpectralOptions
 
 Doubles = NDArray[np.float64]
 
-KIND: Literal["mfcc+tone"] = "mfcc+tone"
-ALONE: Literal["tone"] = "tone"
 _LEAST_VOICED = 3  # frames: a contour through fewer is chance
 _LINE_POINTS = 300  # a robust line looks at all pairs of points
 _UNHEARD = 1e-3  # the weight of an interpolated frame beside a voiced one's 1
@@ -40,12 +40,10 @@ _EQUALLY_LOUD = 1e-5
 _SATURATION = 1.5  # per semitone: two thirds of one above is high, and three are hardly higher
 
 
-class ToneOptions(BaseModel):
+class ToneOptions(Config):
     """How tone is measured, and how it is weighted beside MFCCs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    kind: Literal["mfcc+tone", "tone"] = KIND
+    kind: Literal["mfcc+tone", "tone"] = TONE
     """Behind MFCCs, or alone; then no weight applies."""
     spectral: SpectralOptions = SpectralOptions()
     reference: Literal["local", "declination"] = "local"
@@ -82,19 +80,7 @@ class ToneOptions(BaseModel):
     def dim(self) -> int:
         """Dimensions of a frame."""
         n = n_tone(self.kind, self.model_dump())
-        return n if self.kind == ALONE else self.spectral.dim + n
-
-
-def n_tone(extractor: str, options: Mapping[str, Any]) -> int:
-    """How many of the last dimensions of such features are tone; normalisation leaves those alone.
-
-    They are relative to the speaker already, and their scale is their weight.
-    """
-    if extractor == ALONE:
-        return 2
-    if extractor != KIND:
-        return 0
-    return 1 + sum(float(options[name]) > 0 for name in ("slope_weight", "voicing_weight"))
+        return n if self.kind == TONE_ALONE else self.spectral.dim + n
 
 
 class ToneExtractor:
@@ -115,7 +101,7 @@ class ToneExtractor:
             waves: mono samples at 16 kHz, each (n ≥ 1,).
         """
         pairs = zip(self._spectra(waves), self._contours(waves), strict=True)
-        alone = self.options.kind == ALONE
+        alone = self.options.kind == TONE_ALONE
         return [
             tone if alone else np.concatenate([frames, tone], axis=1)
             for frames, tone in ((x, self._tone(f0[:, 0], x)) for x, f0 in pairs)
@@ -153,7 +139,7 @@ def tone_stream(
         )
     height = tone_height(f0, options)
     focus = _focus(f0 > 0, level, options.step_ms) if options.vowels else np.ones(len(f0))
-    if options.kind == ALONE:
+    if options.kind == TONE_ALONE:
         # Between a small and a large step of F0 speakers differ more than tones do: it saturates.
         angle = np.pi / 2 * np.tanh(_SATURATION * height) * focus
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from zerochain.audio import SAMPLE_RATE
 from zerochain.errors import InputError
@@ -245,7 +244,7 @@ def _spectral(features: Features) -> SpectralOptions:
     """What the features are made of."""
     try:
         spectral = SpectralOptions(**features.options)
-    except (ValidationError, TypeError):
+    except (InputError, TypeError):
         spectral = None
     if spectral is None or (spectral.kind, spectral.dim) != (features.extractor, features.dim):
         raise InputError(

@@ -26,24 +26,23 @@ from typing import Literal, Self, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from zerochain.audio import SAMPLE_RATE, Waveform
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.kernels import compiled
 
 _FLOOR = 1e-5
 
 
-class SpectrogramOptions(BaseModel):
+class SpectrogramOptions(Config):
     """A short-time Fourier transform whose frame i is centred at i · hop samples.
 
     The window is shorter than the transform: 1024 of 2048 samples gives Griffin-Lim a better
     phase than a full window, and keeps the published 1025 bins.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_fft: int = Field(2048, ge=16, le=65_536)
     n_window: int = Field(1024, ge=16, le=65_536)

@@ -97,7 +97,7 @@ class SpectralConfig(Config):
     """Settings of an inverter that predicts spectrograms; unit means only have a scale."""
 
     width: int = Field(256, ge=8, multiple_of=8)
-    """Channels per layer, a multiple of 8; published: 1024, with --plain."""
+    """Channels per layer, a multiple of 8; published: 1024, without the means."""
     scale: Literal["log", "linear"] = "log"
     """Scale of the magnitudes that it predicts."""
     correct_means: bool = Field(True, json_schema_extra={"option": "--correct-means/--plain"})

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
 from zerochain.audio import SAMPLE_RATE, Waveform
@@ -383,10 +383,9 @@ def _untrained(method: WaveformMethod, material: Material, width: int | None) ->
             hop=hop_of_frames(material.units.step_ms),
             **({} if width is None else {"width": width}),
         )
-    except ValidationError as error:
-        first = error.errors()[0]
+    except InputError as error:
         raise InputError(
-            f"no {method} generator has {first['loc'][0]}={first['input']}: {first['msg']}",
+            f"a {method} generator can't be made: {error.found}",
             remedy="leave width= out, or change it",
         ) from error
 

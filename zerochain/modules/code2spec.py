@@ -7,9 +7,10 @@ utterance.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from zerochain.config import Config
 from zerochain.modules.conditioning import VoiceEmbedding
 from zerochain.modules.encoder import MultiScaleConv1d
 
@@ -18,10 +19,8 @@ REACH = sum(max(kernels) // 2 for kernels in _SCALES)
 """Number of frames on either side that one frame's output depends on: 14."""
 
 
-class Code2SpecConfig(BaseModel):
+class Code2SpecConfig(Config):
     """Sizes of the network. The published one has width 1024: 14 million parameters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_units: int = Field(ge=1, le=2**20)
     n_bins: int = Field(1025, ge=1, le=65_536)
@@ -104,10 +103,8 @@ class Code2Spec(nn.Module):
         return vectors * (units != self.config.n_units)[..., None]
 
 
-class UnitMeansConfig(BaseModel):
+class UnitMeansConfig(Config):
     """Sizes of the table, which is for one voice."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_units: int = Field(ge=1, le=2**20)
     n_bins: int = Field(1025, ge=1, le=65_536)

@@ -8,8 +8,10 @@ The unit `n_units` stands for padding: its frames are zero, as if they lay outsi
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
+
+from zerochain.config import Config
 
 
 class VoiceEmbedding(nn.Module):
@@ -46,10 +48,8 @@ class VoiceEmbedding(nn.Module):
         return y
 
 
-class ConditioningConfig(BaseModel):
+class ConditioningConfig(Config):
     """The settings that all generators share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_units: int = Field(ge=1, le=2**20)
     n_f0_units: int = Field(0, ge=0, le=2**20)

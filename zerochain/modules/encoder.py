@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from zerochain.config import Config
 from zerochain.modules.recurrence import in_both_directions
 
 
@@ -95,10 +96,8 @@ class ResidualBlock(nn.Module):
 Tail = Literal["none", "gru", "transformer"]
 
 
-class EncoderConfig(BaseModel):
+class EncoderConfig(Config):
     """Sizes and form of an encoder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_in: int = Field(39, ge=1, le=2**20)
     width: int = Field(256, ge=1, le=65_536)

@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from zerochain.config import Config
 from zerochain.modules.conditioning import VoiceEmbedding
 from zerochain.modules.encoder import mask_of
 
 
-class ProsodyConfig(BaseModel):
+class ProsodyConfig(Config):
     """Sizes of both predictors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     n_units: int = Field(ge=1, le=2**20)
     width: int = Field(64, ge=1, le=65_536)

@@ -8,19 +8,18 @@ ECAPA-TDNN (Desplanques et al. 2020), trained to classify speakers with additive
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, normalize
 
+from zerochain.config import Config
 from zerochain.modules.encoder import ResidualBlock, TimeLayer, as_image, halved, image_mask
 
 _DB = 10.0  # scales the network's input: 1 is 10 dB
 
 
-class SpeakerNetConfig(BaseModel):
+class SpeakerNetConfig(Config):
     """Sizes of a speaker encoder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_in: int = Field(80, ge=1, le=2**20)
     width: int = Field(128, ge=1, le=65_536)

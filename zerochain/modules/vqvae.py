@@ -19,9 +19,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, distributed, nn
 
+from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.modules.encoder import Decoder, Encoder, EncoderConfig, halved, mask_of
 
@@ -355,10 +356,8 @@ STRIDE = 16
 """Frames per F0 unit: 80 ms with frames of 5 ms."""
 
 
-class F0VqvaeConfig(BaseModel):
+class F0VqvaeConfig(Config):
     """Sizes of the network; the published codebook has 20 codes of 128 dimensions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     n_units: int = Field(20, ge=1, le=2**20)
     dim: int = Field(128, ge=1, le=65_536)

@@ -28,6 +28,9 @@ _RATES = {
     names.BITRATE: "every unit, bit/s",
 }
 """Bit rates of the tables → their headings."""
+RATE = names.BITRATE
+"""The bit rate of fronts and plots: the challenges', as the page of a run has it by default and the
+published points do."""
 _ABX = (names.ABX_ACROSS, names.ABX_WITHIN)
 TOPLINE = "topline"
 """The method whose systems were trained on gold phones."""
@@ -95,9 +98,9 @@ class System:
         return None if usage is None or self.n_units is None else round(usage * self.n_units)
 
     def point(self, protocol: str) -> Point | None:
-        """The system in the plane of ABX across speakers and segment bit rate, if it has both."""
+        """The system in the plane of ABX across speakers and `RATE`, if it has both."""
         error = self.scores.get(Title(names.ABX_ACROSS, protocol))
-        rate = self.scores.get(Title(names.SEGMENT_BITRATE))
+        rate = self.scores.get(Title(RATE))
         if error is None or rate is None or rate.value <= 0:
             return None
         intervals = error.interval, rate.interval
@@ -239,8 +242,9 @@ def as_markdown(systems: Sequence[System], protocol: str) -> str:
     ways = protocols(systems) if _has_topline(systems) else []
     heads += [f"of the way from raw MFCC to the topline, {one}, %" for one in ways]
     parts = [
-        f"● is on the Pareto front of {Title(names.ABX_ACROSS, protocol).heading} and the segment "
-        "bit rate. 95 % intervals in brackets. – is undefined, or was not measured.\n"
+        f"● is on the Pareto front of {Title(names.ABX_ACROSS, protocol).heading} and the bit rate "
+        "of every unit, as the challenges count it. 95 % intervals in brackets. – is undefined, or "
+        "was not measured.\n"
     ]
     for corpus in dict.fromkeys(system.corpus for system in systems):
         rows = [

@@ -146,7 +146,8 @@ def score_resyntheses(
             that were synthesised (synthesis.json in the folder), else 80 ms.
         judge: who rates the speech without comparing it, and the recordings in the same way;
             where its package is missing, a note says so and its scores are left out.
-        jobs: processes; None takes the cores, as far as there is work for them.
+        jobs: processes at most; None takes the cores. One is started for every 10 minutes of
+            speech: with less it would take longer to start than to score.
 
     Raises:
         InputError: an id missing on either side, lengths that don't match, or no utterance that
@@ -233,7 +234,7 @@ def _measured(
 ) -> list[Values]:
     """The values of each utterance, in the order of `part`."""
     seconds = sum(u.duration for u in part)
-    jobs = jobs or max(1, min(cores(), int(seconds / _WORTH_A_PROCESS_S)))
+    n_jobs = max(1, min(jobs or cores(), int(seconds / _WORTH_A_PROCESS_S)))
     batches = [
         (path, group[i : i + _AT_ONCE])
         for path, them in groupby(part, key=corpus.audio_path)
@@ -243,7 +244,7 @@ def _measured(
     calls = (
         delayed(_compared)(path, group, wavs, against, max_difference_s) for path, group in batches
     )
-    results = Parallel(n_jobs=jobs, return_as="generator")(calls)
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
     return [one for some in track(results, "Resynthesis", total=len(batches)) for one in some]
 
 

@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
-from zerochain.training.task import Row
+
+if TYPE_CHECKING:
+    from zerochain.training.task import Row  # which imports torch
 
 _N_LINES = 50  # in a whole training, however often it validates
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 from zerochain.errors import counted
 from zerochain.training.device import described
-from zerochain.training.precision import Form
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +36,8 @@ class Outcome:
     @classmethod
     def of(cls, trained: Trained, network: nn.Module) -> Self:
         """From what `train` returned for a network."""
+        from zerochain.training.precision import Form  # with torch, which printing does without
+
         # Float32 is not named, as bundles of older versions don't name it.
         as_computed = "" if trained.form == Form.FLOAT32 else f", {trained.form}"
         return cls(

@@ -24,9 +24,10 @@ import numpy as np
 import scipy  # scipy.sparse is loaded where it is used
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from zerochain.config import Config
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
 from zerochain.features.normalisation import Moments
 from zerochain.formats.corpus import read_corpus
@@ -42,19 +43,17 @@ Array = NDArray[Any]
 _SILENT = 1e-4  # standard deviation over time, in the features' own unit: digital silence is at 0
 
 
-class SourceKind(BaseModel):
+class SourceKind(Config):
     """Which features, or units of which model, a translator takes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["features", "units"]
     name: str
     """The extractor, or the unit model's id."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Of the extractor."""
     n_in: int = Field(ge=1)
     """Dimensions of a frame, or the number of units."""
-    step_ms: float = Field(gt=0, allow_inf_nan=False)
+    step_ms: float = Field(gt=0)
 
     @classmethod
     def of(cls, given: Features | UnitFile) -> SourceKind:
