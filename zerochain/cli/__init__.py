@@ -19,6 +19,10 @@ IMPORT = LazyGroup(
             "zerochain.cli.importing:folder",
             "Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).",
         ),
+        "recordings": (
+            "zerochain.cli.importing:recordings",
+            "Import long RECORDINGS of a folder: cut them into utterances where somebody speaks.",
+        ),
         "kaldi": (
             "zerochain.cli.importing:kaldi",
             "Import a Kaldi DATA directory: wav.scp, and segments, utt2spk and text if there are "

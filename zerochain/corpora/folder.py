@@ -26,9 +26,10 @@ from zerochain.corpora.sounds import (
     check_path,
     conversion,
     expand_channels,
+    part_id,
     sound_files,
+    stem,
     suffix,
-    suffixed,
 )
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.alignment_times import Clock
@@ -40,6 +41,20 @@ from zerochain.formats.text_files import Row, read_rows
 _COLUMNS = {
     "file", "id", "speaker", "start", "end", "channel", "split", "text", "seconds", "duration",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Utterances that recordings were cut into, and what is to be said of it."""
+
+    utterances: tuple[Utterance, ...]
+    bad: list[Bad]
+    notes: list[str]
+    record: dict[str, Any]
+
+
+Cut = Callable[[tuple[Utterance, ...]], Pieces]
+"""Whole recordings, or their channels → the utterances in them."""
 
 
 def import_folder(
@@ -63,6 +78,7 @@ def import_folder(
     copy: bool = False,
     jobs: int | None = None,
     keep: Callable[[Utterance], bool] = lambda _: True,
+    cut: Cut | None = None,
 ) -> Corpus:
     """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
 
@@ -89,6 +105,7 @@ def import_folder(
         copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
         jobs: threads.
         keep: which of the planned utterances to import.
+        cut: makes several utterances of each one, as `zerochain.corpora.long_recordings` does.
 
     Raises:
         InputError: unusable files (all listed), impossible options, or a table that can't be read.
@@ -103,9 +120,18 @@ def import_folder(
     bad = list(plan.bad)
     utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
     utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
-    utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
-    notes = _empty_splits(utterances, test_fraction)
+    if cut is None:
+        utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
     utterances = expand_channels(utterances, recordings, channel)
+    record: dict[str, Any] = {}
+    notes: list[str] = []
+    if cut is not None:
+        pieces = cut(utterances)
+        utterances = _split_by_hash(pieces.utterances, test_fraction)
+        bad += pieces.bad
+        notes += pieces.notes
+        record = pieces.record
+    notes += _empty_splits(utterances, test_fraction)
     why = "a recording's channels have the same names as another recording"
     utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
     recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
@@ -130,6 +156,7 @@ def import_folder(
             **plan.record,
             "left_out": len(left_out),
             "options": options,
+            **record,
             **({"notes": notes} if notes else {}),
         },
     )
@@ -292,11 +319,6 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
     return Plan(kept, (*bad, *clashes), frozenset(map(stem, unlisted)), record)
 
 
-def stem(file: str) -> str:
-    """A path without its suffix: the id of a whole recording."""
-    return PurePosixPath(file).with_suffix("").as_posix()
-
-
 def with_own_ids(
     utterances: Iterable[Utterance], path: Path, cause: str, *, skip_bad: bool
 ) -> tuple[tuple[Utterance, ...], list[Bad]]:
@@ -372,7 +394,7 @@ def _planned(row: Row, names: _Names) -> Utterance | Bad:
         if end is not None and end <= (start or 0.0):
             raise InputError(f"ends at {end} s, before it starts")
         return Utterance(
-            id=utterance_id(get("id") or _part_id(file, start, end, channel)),
+            id=utterance_id(get("id") or part_id(file, start, end, channel)),
             audio=names.find(file),
             duration=UNKNOWN if claimed is None else claimed,
             speaker=_label(row, "speaker"),
@@ -404,15 +426,6 @@ def _label(row: Row, column: str) -> str | None:
     if text is not None and not text.isprintable():
         raise InputError(f"{column} {text!r} holds control characters")
     return text
-
-
-def _part_id(file: str, start: float | None, end: float | None, channel: int | None) -> str:
-    """The file's path without its suffix; with the segment's milliseconds and the channel."""
-    name = stem(file)
-    if start is not None or end is not None:
-        last = "end" if end is None else f"{round(end * 1000):08d}"
-        name = f"{name}_{round((start or 0.0) * 1000):08d}-{last}"
-    return suffixed(name, channel)
 
 
 def _odd(name: str) -> str:

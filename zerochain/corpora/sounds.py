@@ -104,6 +104,11 @@ def suffix(file: str) -> str:
     return PurePosixPath(file).suffix.lower()
 
 
+def stem(file: str) -> str:
+    """A path without its suffix: the id of a whole recording."""
+    return PurePosixPath(file).with_suffix("").as_posix()
+
+
 def conversion(file: str) -> str:
     """The command that converts sound in a format that isn't read."""
     return f"ffmpeg -i {shlex.quote(file)} {shlex.quote(str(Path(file).with_suffix('.wav')))}"
@@ -313,6 +318,15 @@ def expand_channels(
 def suffixed(name: str, channel: int | None) -> str:
     """An id or a speaker of one channel: `call_ch1`."""
     return name if channel is None else f"{name}_ch{channel}"
+
+
+def part_id(file: str, start: float | None, end: float | None, channel: int | None) -> str:
+    """The file's path without its suffix; with the segment's milliseconds and the channel."""
+    name = stem(file)
+    if start is not None or end is not None:
+        last = "end" if end is None else f"{round(end * 1000):08d}"
+        name = f"{name}_{round((start or 0.0) * 1000):08d}-{last}"
+    return suffixed(name, channel)
 
 
 def _chosen(choice: str) -> int | None:
