@@ -293,6 +293,11 @@ EXPORT = LazyGroup(
             "zerochain.cli.export:textgrid",
             "Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.",
         ),
+        "rttm": (
+            "zerochain.cli.export:rttm",
+            "Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses "
+            "it.",
+        ),
         "submission": (
             "zerochain.cli.run_submissions:from_run",
             "Make a submission to ZeroSpeech from a RUN's units, check it and pack it.",

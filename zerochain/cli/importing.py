@@ -123,6 +123,11 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
 @corpus_options
 @options_of(VoiceActivityConfig, into="activity")
 @click.option(
+    "--rttm",
+    type=FILE,
+    help="Take the turns in this file, with their speakers, instead of looking for speech.",
+)
+@click.option(
     "--speakers",
     type=click.Choice(["given", "cluster"]),
     default="given",
@@ -153,14 +158,25 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     type=float,
     help="Fraction of utterances for the split test; the others are train.",
 )
-def recordings(recordings: Path, out: Path, speaker_encoder: Path | None, **options: Any) -> None:
+def recordings(
+    recordings: Path,
+    out: Path,
+    activity: VoiceActivityConfig,
+    speaker_encoder: Path | None,
+    **options: Any,
+) -> None:
     """Import long RECORDINGS of a folder: cut them into utterances where somebody speaks.
 
     Recordings may be of any length and are read block by block. Nothing is copied unless --copy is
     given: utterances are times in the original files.
     """
     vectors = None if speaker_encoder is None else _encoded_by(speaker_encoder)
-    report(out, lambda: import_recordings(recordings, out, vectors=vectors, **options))
+    # With --rttm nothing is detected, which only settings that were given contradict.
+    settings = activity if activity.model_fields_set or options["rttm"] is None else None
+    report(
+        out,
+        lambda: import_recordings(recordings, out, activity=settings, vectors=vectors, **options),
+    )
 
 
 def _encoded_by(folder: Path) -> Vectors:

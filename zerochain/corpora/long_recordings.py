@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import joblib
+from threadpoolctl import threadpool_limits
 
 from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
@@ -25,6 +26,7 @@ from zerochain.corpora.measuring import why_not
 from zerochain.corpora.sounds import Bad, part_id, stem, suffixed
 from zerochain.corpora.speaker_clusters import Vectors, clustered
 from zerochain.errors import InputError, counted, listed, printable
+from zerochain.exchange.rttm import Turn, read_rttm
 from zerochain.features.voice_activity import (
     Stretch,
     VoiceActivityConfig,
@@ -32,7 +34,7 @@ from zerochain.features.voice_activity import (
     stretches,
 )
 from zerochain.formats.corpus import Corpus, Utterance
-from zerochain.formats.identity import utterance_id
+from zerochain.formats.identity import composed, ids_by_name, utterance_id
 from zerochain.machine import cores
 from zerochain.progress import track
 
@@ -48,6 +50,7 @@ def import_recordings(
     speakers: Literal["given", "cluster"] = "given",
     n_speakers: int | None = None,
     vectors: Vectors | None = None,
+    rttm: Path | None = None,
     speaker_from: str | None = None,
     channel: str | None = None,
     jobs: int | None = None,
@@ -66,6 +69,9 @@ def import_recordings(
             that are alike, see `zerochain.corpora.speaker_clusters.clustered`.
         n_speakers: how many there are, for "cluster"; by default they are counted as well.
         vectors: waveforms → voice vectors (n, E) for "cluster"; of MFCC statistics by default.
+        rttm: a file of turns, which are the utterances, with their speakers, instead of what a
+            detector finds; recordings are named by their paths without the suffix, or the last
+            part of that.
         speaker_from: see `zerochain.corpora.folder.labels_from`.
         channel: mix (the default), left, right, a number, or each: the utterances of each channel
             are found by themselves and are a speaker of their own.
@@ -85,6 +91,15 @@ def import_recordings(
             "a number of speakers, or an encoder of voices, is given, but speakers are not sought",
             remedy="give speakers='cluster' as well",
         )
+    if rttm is not None and (activity is not None or speakers == "cluster" or speaker_from):
+        raise InputError(
+            "rttm= is given, which says where utterances are and who speaks, and so are settings "
+            "that find it out",
+            remedy="leave out rttm=, or all of them",
+        )
+    if rttm is not None:
+        turns = partial(_cut_by_turns, rttm, read_rttm(rttm))
+        return import_folder(recordings, out, channel=channel, jobs=jobs, cut=turns, **options)
     cut = partial(
         _cut,
         recordings,
@@ -128,7 +143,8 @@ def _cut(
         joblib.delayed(_listen)(recordings / name, group, config) for name, group in by_file.items()
     )
     parallel = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    found = list(track(parallel(calls), "Finding speech", len(by_file)))
+    with threadpool_limits(1):  # of products so small that sharing them takes longer
+        found = list(track(parallel(calls), "Finding speech", len(by_file)))
     bad = [one for file in found for one in file.bad]
     utterances, notes, without = [], [], []
     for group, file in zip(by_file.values(), found, strict=True):
@@ -167,6 +183,45 @@ def _cut(
         "voices": "" if voices is None else voices.note,
     }
     return Pieces(tuple(utterances), bad, notes, {"voice_activity": record})
+
+
+def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...]) -> Pieces:
+    """The utterances that an RTTM file marks."""
+    by_name: dict[str, list[Utterance]] = defaultdict(list)
+    for u in whole:
+        by_name[composed(stem(u.audio))].append(u)
+    unknown = sorted({turn.recording for turn in turns} - by_name.keys())
+    last_parts = ids_by_name(by_name, "recordings") if unknown else {}
+    lost = [name for name in unknown if name not in last_parts]
+    if lost:
+        raise InputError(
+            f"names {counted(len(lost), 'recording')} that are not there: {listed(lost, 5)}",
+            path=rttm,
+            cause="it belongs to another folder of recordings",
+            remedy=f"name them as they are in this one: {listed(sorted(by_name), 5)}",
+        )
+    pieces: dict[str, Utterance] = {}
+    for turn in turns:
+        for u in by_name.get(turn.recording) or by_name[last_parts[turn.recording]]:
+            divided = u.id != utterance_id(stem(u.audio))
+            if divided and u.channel != turn.channel:
+                continue
+            one = _piece(u, Stretch(turn.start, turn.end))
+            if one.id in pieces:  # two speak at the very same time
+                one = replace(one, id=utterance_id(f"{one.id}_{turn.speaker}"))
+            if one.id in pieces:
+                raise InputError(
+                    f"{turn.recording}: the turn from {turn.start:g} to {turn.end:g} s is there "
+                    "twice",
+                    path=rttm,
+                    remedy="delete one of them",
+                )
+            pieces[one.id] = replace(one, speaker=turn.speaker or one.speaker)
+    used = {u.audio for u in pieces.values()}
+    without = sorted(printable(u.audio) for u in whole if u.audio not in used)
+    notes = [f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}"]
+    record = {"rttm": str(rttm)}
+    return Pieces(tuple(pieces.values()), [], notes if without else [], record)
 
 
 def _listen(path: Path, group: Sequence[Utterance], config: VoiceActivityConfig) -> _Found:
