@@ -1,4 +1,4 @@
-"""Voice activity: made-up voices in made-up noise, blocks, hysteresis, and bad settings."""
+"""Voice activity: synthetic voices in noise, block by block, limits, and bad settings."""
 
 import sys
 from itertools import pairwise

@@ -301,9 +301,9 @@ def _is_voiced(
         found = (np.sqrt(frames) * above) @ _CORRELATIONS
         correlation[rows] = found / np.maximum(found[:, :1], 1e-9)
     correlation = _averaged(correlation)
-    # Slow waves are similar to themselves at every short lag; a period comes after a trough.
-    after_trough = np.logical_or.accumulate(correlation < 0.1, axis=1)
-    peaks = np.where(after_trough, correlation, 0)[:, _PERIODS].max(axis=1)
+    # Slow waves are similar to themselves at every short lag; a period comes after a minimum.
+    after_minimum = np.logical_or.accumulate(correlation < 0.1, axis=1)
+    peaks = np.where(after_minimum, correlation, 0)[:, _PERIODS].max(axis=1)
     return peaks > _PERIODIC
 
 
