@@ -231,7 +231,7 @@ _HANN = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
 _FROM = round(_LOWEST_HZ / _BIN_HZ)
 
 
-def _mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+def _mel(hertz: Any) -> NDArray[np.float64]:
     return np.asarray(2595 * np.log10(1 + np.asarray(hertz) / 700))
 
 
@@ -240,7 +240,7 @@ def _band_means() -> NDArray[np.float32]:
     edges = np.linspace(_mel(_LOWEST_HZ), _mel(_HIGHEST_HZ), _BANDS + 1)
     places = np.digitize(_mel(np.arange(_N_BINS) * _BIN_HZ), edges) - 1
     inside = (places[:, None] == np.arange(_BANDS)).astype(np.float32)
-    return inside / inside.sum(axis=0)
+    return np.asarray(inside / inside.sum(axis=0), np.float32)
 
 
 _BAND_MEANS = _band_means()
@@ -252,7 +252,7 @@ def _correlations() -> NDArray[np.float32]:
     bins = np.arange(_VOICE.start, _VOICE.stop)
     of_window = np.correlate(_HANN, _HANN, "full")[_WINDOW - 1 :][: len(lags)]
     waves = np.cos(2 * np.pi * np.outer(bins, lags) / _WINDOW)
-    return (waves / (of_window / of_window[0])).astype(np.float32)
+    return np.asarray(waves / (of_window / of_window[0]), np.float32)
 
 
 _CORRELATIONS = _correlations()
@@ -264,7 +264,7 @@ def _averaged(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     total = frames[:n].copy()
     for i in range(1, 2 * _SMOOTH + 1):
         total += frames[i : i + n]
-    return total / (2 * _SMOOTH + 1)
+    return np.asarray(total / (2 * _SMOOTH + 1), np.float32)
 
 
 def _noise(around: Iterable[_Chunk]) -> NDArray[np.float32]:
@@ -275,7 +275,7 @@ def _noise(around: Iterable[_Chunk]) -> NDArray[np.float32]:
     level = sample[:, _FROM:].mean(axis=1)
     loud = np.partition(level, place_95 := int(0.95 * len(level)))[place_95]
     silence = _SILENCE * float(np.square(_HANN).sum())
-    return np.maximum(noise, max(silence, _BELOW_LOUD * loud))
+    return np.asarray(np.maximum(noise, max(silence, _BELOW_LOUD * loud)), np.float32)
 
 
 def _scored(chunk: _Chunk, noise: NDArray[np.float32]) -> tuple[Scores, NDArray[np.bool_]]:
@@ -304,7 +304,7 @@ def _is_voiced(
     # Slow waves are similar to themselves at every short lag; a period comes after a minimum.
     after_minimum = np.logical_or.accumulate(correlation < 0.1, axis=1)
     peaks = np.where(after_minimum, correlation, 0)[:, _PERIODS].max(axis=1)
-    return peaks > _PERIODIC
+    return np.asarray(peaks > _PERIODIC)
 
 
 class SileroDetector:
