@@ -7,6 +7,7 @@ import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
@@ -107,6 +108,28 @@ def test_own_recordings(demo: Path, here: Path) -> None:
     assert "abx_across_%" in printed
     assert "pnmi" in printed
     assert "ms on average" in printed
+
+
+def test_field_recordings(demo: Path, here: Path) -> None:
+    corpus = read_corpus(demo / "es")
+    turns = dict(zip(corpus.ids, corpus.waves(), strict=True))
+    ana = [turns[u.id] for u in corpus.utterances if SPEAKERS[str(u.speaker)] == "ana"]
+    beto = [turns[u.id] for u in corpus.utterances if SPEAKERS[str(u.speaker)] == "beto"]
+    both = [wave for pair in zip(ana, beto, strict=False) for wave in pair]
+    rng = np.random.default_rng(0)
+    for name, waves in (("ana/story", ana), ("beto/market", beto), ("interview", both)):
+        pause = np.zeros(12_000)
+        wave = np.concatenate([part for wave in waves for part in (pause, wave, pause)])
+        wave += 0.001 * rng.standard_normal(len(wave))
+        path = Path("field") / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, wave, 16_000)
+    printed = play("tutorials/field-recordings.md")
+    assert "of recordings, of which" in printed
+    assert "interview.wav: " in printed or "ana/story.wav: " in printed
+    found, again = (read_corpus(Path("corpora") / name) for name in ("field", "corrected"))
+    assert found.ids == again.ids
+    assert found.speakers == again.speakers == ["spk1", "spk2"]
 
 
 def test_kmeans_against_vqvae(demo: Path, here: Path) -> None:

@@ -19,6 +19,10 @@ IMPORT = LazyGroup(
             "zerochain.cli.importing:folder",
             "Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).",
         ),
+        "recordings": (
+            "zerochain.cli.importing:recordings",
+            "Import long RECORDINGS of a folder: cut them into utterances where somebody speaks.",
+        ),
         "kaldi": (
             "zerochain.cli.importing:kaldi",
             "Import a Kaldi DATA directory: wav.scp, and segments, utt2spk and text if there are "
@@ -324,6 +328,11 @@ EXPORT = LazyGroup(
         "textgrid": (
             "zerochain.cli.export:textgrid",
             "Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.",
+        ),
+        "rttm": (
+            "zerochain.cli.export:rttm",
+            "Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses "
+            "it.",
         ),
         "submission": (
             "zerochain.cli.run_submissions:from_run",

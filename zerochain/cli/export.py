@@ -24,8 +24,10 @@ from zerochain.cli.printing import left_out_text
 from zerochain.errors import counted, listed
 from zerochain.exchange import feature_files, importing
 from zerochain.exchange.elan_export import export_elan
+from zerochain.exchange.rttm import write_rttm
 from zerochain.exchange.textgrid import export_textgrids
 from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
+from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import ids_by_name
 from zerochain.formats.spans import KIND as SPANS
 from zerochain.formats.tables import table_header
@@ -83,6 +85,20 @@ def items(
     click.echo(
         f"{out}: {counted(n_items, 'item')}" + (f"; left out: {left_out}" if left_out else "")
     )
+
+
+@click.command(
+    cls=Command,
+    example="zerochain export rttm corpora/field --out field.rttm",
+)
+@click.argument("corpus", type=FOLDER)
+@split_option
+@out_option("the turns", FILE)
+def rttm(corpus: Path, split: str | None, out: Path) -> None:
+    """Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses it."""
+    chosen = read_corpus(corpus)
+    n_turns = write_rttm(out, chosen if split is None else chosen.select(split=split))
+    click.echo(f"{out}: {counted(n_turns, 'turn')}")
 
 
 @click.command(

@@ -20,12 +20,16 @@ from zerochain.cli.common import (
     jobs_option,
     out_option,
 )
+from zerochain.cli.options import options_of
 from zerochain.cli.printing import print_facts
 from zerochain.corpora.build import CorpusWarning, findings
 from zerochain.corpora.folder import import_folder
+from zerochain.corpora.long_recordings import import_recordings
 from zerochain.corpora.parallel import import_pairs
+from zerochain.corpora.speaker_clusters import Vectors
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.kaldi import import_kaldi
+from zerochain.features.voice_activity import VoiceActivityConfig
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.metrics.silences import SILENCES
@@ -125,6 +129,89 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     all unusable ones are listed.
     """
     report(out, lambda: import_folder(recordings, out, **options))
+
+
+@click.command(
+    cls=Command,
+    example="zerochain import recordings field/ --out corpora/field --speaker-from folder:1\n"
+    "zerochain import recordings interviews/ --out corpora/talk --channel each\n"
+    "zerochain import recordings field/ --out corpora/field --speakers cluster --pause 0.5",
+)
+@click.argument("recordings", type=FOLDER)
+@corpus_options
+@options_of(VoiceActivityConfig, into="activity")
+@click.option(
+    "--rttm",
+    type=FILE,
+    help="Take the turns in this file, with their speakers, instead of looking for speech.",
+)
+@click.option(
+    "--speakers",
+    type=click.Choice(["given", "cluster"]),
+    default="given",
+    show_default=True,
+    help="given: by --speaker-from or --channel each, otherwise unknown; cluster: voices that are "
+    "alike, with a remark on how sure that is.",
+)
+@click.option(
+    "--n-speakers",
+    type=click.IntRange(min=1),
+    help="How many speakers to cluster voices into.  [default: as many as look clear]",
+)
+@click.option(
+    "--speaker-encoder",
+    type=FOLDER,
+    help="Compare voices by a speaker encoder (zerochain speakers train).  [default: by the "
+    "statistics of MFCCs]",
+)
+@click.option(
+    "--speaker-from",
+    metavar="PATTERN",
+    help="name:ana (all are ana), folder:1 (the first folder's name), or a regular expression "
+    "such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path).",
+)
+@click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
+@click.option(
+    "--test-fraction",
+    type=float,
+    help="Fraction of utterances for the split test; the others are train.",
+)
+def recordings(
+    recordings: Path,
+    out: Path,
+    activity: VoiceActivityConfig,
+    speaker_encoder: Path | None,
+    **options: Any,
+) -> None:
+    """Import long RECORDINGS of a folder: cut them into utterances where somebody speaks.
+
+    Recordings may be of any length and are read block by block. Nothing is copied unless --copy is
+    given: utterances are times in the original files.
+    """
+    vectors = None if speaker_encoder is None else _encoded_by(speaker_encoder)
+    # With --rttm nothing is detected, which only settings that were given contradict.
+    settings = activity if activity.model_fields_set or options["rttm"] is None else None
+    report(
+        out,
+        lambda: import_recordings(recordings, out, activity=settings, vectors=vectors, **options),
+    )
+
+
+def _encoded_by(folder: Path) -> Vectors:
+    """Voice vectors of a speaker encoder; short utterances are repeated until it takes them."""
+    import numpy as np
+
+    from zerochain.audio import SAMPLE_RATE
+    from zerochain.listeners.speaker_encoder import SHORTEST_S, SpeakerEncoder  # torch is slow
+
+    encoder = SpeakerEncoder.load(folder)
+    shortest = round(SHORTEST_S * SAMPLE_RATE)
+    return lambda waves: np.stack(
+        [
+            encoder.embed(wave if len(wave) >= shortest else np.resize(wave, shortest))
+            for wave in waves
+        ]
+    )
 
 
 @click.command(
@@ -235,6 +322,8 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         "utterances": str(len(corpus.utterances)),
         "speakers": known,
         "minutes": f"{corpus.duration / 60:.1f}",
+        "cut from": _cut_from(corpus),
+        "voices": corpus.record.get("voice_activity", {}).get("voices", ""),
         "splits": ", ".join(splits) or "none",
         "sample rates": ", ".join(f"{rate} Hz ({counted(n, 'file')})" for rate, n in rates.items()),
         "phones": _phones(corpus),
@@ -246,6 +335,15 @@ def _facts(corpus: Corpus) -> dict[str, str]:
             for suffix, n in corpus.record.get("other_files", {}).items()
         ),
     }
+
+
+def _cut_from(corpus: Corpus) -> str:
+    """How much of long recordings the utterances are."""
+    seconds = corpus.record.get("voice_activity", {}).get("recordings_s", 0.0)
+    if not seconds:
+        return ""
+    share = f"{corpus.duration / seconds:.0%} is speech"
+    return f"{seconds / 60:.1f} min of recordings, of which {share}"
 
 
 def _skipped(entries: Sequence[Mapping[str, str]]) -> str:

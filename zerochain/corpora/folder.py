@@ -44,6 +44,20 @@ _COLUMNS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """Utterances that recordings were cut into, and what is to be said of it."""
+
+    utterances: tuple[Utterance, ...]
+    bad: list[Bad]
+    notes: list[str]
+    record: dict[str, Any]
+
+
+Cut = Callable[[tuple[Utterance, ...]], Pieces]
+"""Whole recordings, or their channels → the utterances in them."""
+
+
 def import_folder(
     recordings: Path,
     out: Path,
@@ -68,6 +82,7 @@ def import_folder(
     copy: bool = False,
     jobs: int | None = None,
     keep: Callable[[Utterance], bool] = lambda _: True,
+    cut: Cut | None = None,
 ) -> Corpus:
     """Import recordings (WAV, FLAC, OGG, MP3, …; any rate, any number of channels) as a corpus.
 
@@ -100,6 +115,7 @@ def import_folder(
         copy: convert to 16 kHz mono FLAC inside the corpus instead of referring to the files.
         jobs: threads.
         keep: which of the planned utterances to import.
+        cut: makes several utterances of each one, as `zerochain.corpora.long_recordings` does.
 
     Raises:
         InputError: unusable files (all listed), impossible options, or a table that can't be read.
@@ -124,9 +140,18 @@ def import_folder(
     bad = list(plan.bad)
     utterances = _labelled(planned, "speaker", speaker_from, skip_bad, bad)
     utterances = _labelled(utterances, "split", split_from, skip_bad, bad)
-    utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
-    notes = [*plan.record.get("notes", []), *_empty_splits(utterances, test_fraction)]
+    if cut is None:
+        utterances = _split_by_hash(utterances, test_fraction)  # channels stay in one split
     utterances = expand_channels(utterances, recordings, channel)
+    record: dict[str, Any] = {}
+    notes: list[str] = [*plan.record.get("notes", [])]
+    if cut is not None:
+        pieces = cut(utterances)
+        utterances = _split_by_hash(pieces.utterances, test_fraction)
+        bad += pieces.bad
+        notes += pieces.notes
+        record = pieces.record
+    notes += _empty_splits(utterances, test_fraction)
     why = "a recording's channels have the same names as another recording"
     utterances, clashes = with_own_ids(utterances, recordings, why, skip_bad=skip_bad)
     recorded = {stem(u.audio) for u in plan.utterances}  # their alignments may lie there as well
@@ -153,6 +178,7 @@ def import_folder(
             **plan.record,
             "left_out": len(left_out),
             "options": options,
+            **record,
             **({"notes": notes} if notes else {}),
         },
     )

@@ -1,0 +1,109 @@
+"""RTTM: turns out and in again, several channels and speakers, and lines that are no turns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from zerochain.corpora.build import CorpusWarning
+from zerochain.corpora.long_recordings import import_recordings
+from zerochain.errors import InputError
+from zerochain.exchange.rttm import Turn, read_rttm, write_rttm
+from zerochain.features.voice_activity import VoiceActivityConfig
+from zerochain.formats.corpus import Corpus, Utterance
+
+TURNS = """;; made by hand
+SPKR-INFO story 1 <NA> <NA> <NA> unknown ana <NA> <NA>
+SPEAKER story 1 0.500 1.250 <NA> <NA> ana <NA> <NA>
+SPEAKER  calls/one 2 1 0.5 <NA> <NA> béa <NA>
+
+SPEAKER story 1 0.500 1.250 <NA> <NA> béa <NA> <NA>
+"""
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    folder = tmp_path / "field"
+    (folder / "calls").mkdir(parents=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(48_000)
+    soundfile.write(folder / "story.wav", noise, 16_000)
+    soundfile.write(folder / "calls" / "one.wav", np.stack([noise, 0.9 * noise], 1), 16_000)
+    (tmp_path / "turns.rttm").write_text(TURNS, encoding="utf-8")
+    return folder
+
+
+def test_reads_turns(field: Path, tmp_path: Path) -> None:
+    assert read_rttm(tmp_path / "turns.rttm") == [
+        Turn("story", 1, 0.5, 1.75, "ana"),
+        Turn("calls/one", 2, 1.0, 1.5, "béa"),
+        Turn("story", 1, 0.5, 1.75, "béa"),
+    ]
+
+
+def test_turns_are_utterances_and_come_out_again(field: Path, tmp_path: Path) -> None:
+    corpus = import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+    assert [(u.id, u.speaker, u.start, u.end) for u in corpus.utterances] == [
+        ("story_00000500-00001750", "ana", 0.5, 1.75),
+        ("calls/one_00001000-00001500", "béa", 1.0, 1.5),
+        ("story_00000500-00001750_béa", "béa", 0.5, 1.75),
+    ]
+    assert write_rttm(tmp_path / "again.rttm", corpus) == 3
+    again = import_recordings(field, tmp_path / "again", rttm=tmp_path / "again.rttm")
+    assert set(again.utterances) == set(corpus.utterances)
+
+
+@pytest.mark.filterwarnings("ignore::zerochain.corpora.build.CorpusWarning")
+def test_turns_of_each_channel(field: Path, tmp_path: Path) -> None:
+    (tmp_path / "turns.rttm").write_text(
+        "SPEAKER one 2 1 0.5 <NA> <NA> béa <NA> <NA>\nSPEAKER one 1 2 0.5 <NA> <NA> <NA> <NA>\n"
+    )
+    corpus = import_recordings(
+        field, tmp_path / "out", rttm=tmp_path / "turns.rttm", channel="each"
+    )
+    found = [(u.channel, u.speaker, u.start) for u in corpus.utterances]
+    assert found == [(2, "béa", 1.0), (1, "calls/one_ch1", 2.0)]
+
+
+def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> None:
+    (tmp_path / "turns.rttm").write_text("SPEAKER story 1 0 1 <NA> <NA> ana\n")
+    with pytest.warns(CorpusWarning, match=r"no turn in 1 recording: calls/one\.wav"):
+        import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no turn"),
+        ("story 1 0.5 1.0 a\n", "holds no turn"),
+        ("SPEAKER story 1 0.5\n", r"turns\.rttm:1: not a turn"),
+        ("\nSPEAKER story 0 0.5 1 <NA> <NA> ana\n", r"turns\.rttm:2: not a turn"),
+        ("SPEAKER story 1 0.5 0 <NA> <NA> ana\n", "not a turn"),
+        ("SPEAKER story 1 nan 1 <NA> <NA> ana\n", "not a turn"),
+        ("SPEAKER story 1 0 inf <NA> <NA> ana\n", "not a turn"),
+        ("SPEAKER other 1 0 1 <NA> <NA> ana\n", "1 recording that are not there: other"),
+        ("SPEAKER story 1 0 1 <NA> <NA> ana\n" * 3, "is there twice"),
+        ("SPEAKER story 1 0 99 <NA> <NA> ana\n", "but it lasts 3.000 s"),
+    ],
+)
+def test_what_is_no_turn(text: str, said: str, field: Path, tmp_path: Path) -> None:
+    (tmp_path / "turns.rttm").write_text(text)
+    with pytest.raises(InputError, match=said):
+        import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+
+
+def test_settings_of_a_detector_contradict_turns(field: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rttm= is given"):
+        import_recordings(
+            field,
+            tmp_path / "out",
+            rttm=tmp_path / "turns.rttm",
+            activity=VoiceActivityConfig(threshold=5),
+        )
+
+
+def test_a_space_would_end_a_field(tmp_path: Path) -> None:
+    corpus = Corpus("spaced", (Utterance("x", "a b.wav", 1.0),))
+    with pytest.raises(InputError, match=r"'a b' has a space in its name"):
+        write_rttm(tmp_path / "bad.rttm", corpus)
+    assert not (tmp_path / "bad.rttm").exists()
