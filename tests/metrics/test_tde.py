@@ -1,6 +1,6 @@
 """Discovered terms against gold words: what zerospeech-tde 2.0.3 gave, and the measures of 2026.
 
-Recorded by tde_peers/record.py; equal to 1e-6 in %.
+Recorded by tde_peers/record_tde.py; equal to 1e-6 in %.
 """
 
 import json

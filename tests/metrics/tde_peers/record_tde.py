@@ -1,7 +1,7 @@
 """Records what zerospeech-tde 2.0.3 gives for synthetic phones, words and clusters.
 
     python3.8 -m venv peers && peers/bin/pip install zerospeech-tde==2.0.3 pandas
-    peers/bin/python tests/metrics/tde_peers/record.py
+    peers/bin/python tests/metrics/tde_peers/record_tde.py
 
 Writes scores.json beside this file. Times lie on another grid in every recording, since the
 reference counts equal phones at equal times of two recordings as one token (case "same times").
