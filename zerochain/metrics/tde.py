@@ -291,8 +291,8 @@ def _inverse_ned(clusters: Clusters, words: Mapping[str, _Timeline], seed: int) 
                 if _shared_s(one, word) >= _ENOUGH * shorter_s:
                     given[one.id, word].append((one, label))
     by_word: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for name, line in words.items():
-        for word in line.labels:
+    for name, timeline in words.items():
+        for word in timeline.labels:
             labels = tuple(label for _, label in sorted(given.get((name, word), ())))
             by_word[word.phone].append(labels)
     _, weighted = _ned([tokens for tokens in by_word.values() if len(tokens) > 1], seed)
