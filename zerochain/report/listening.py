@@ -155,7 +155,7 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
 def _chosen(rows: Sequence[LabelledSpan], corpus: Corpus, n: int) -> list[LabelledSpan]:
     """The best of each speaker, then the second best, and so on."""
     seen: dict[str | None, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, LabelledSpan]] = []
     for row in sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s)):
         speaker = corpus.by_id[row.recording].speaker
         seen[speaker] = seen.get(speaker, 0) + 1

@@ -125,7 +125,7 @@ def pauses(wave: audio.Waveform, *, min_pause_ms: float = MIN_PAUSE_MS) -> NDArr
     floor, loud = np.percentile(level, [_FLOOR, _LOUD])
     if loud - floor < _NO_RANGE_DB:
         return np.full(n_frames, loud < _SILENT_DB)
-    quiet = level < floor + _SHARE * (loud - floor)
+    quiet: NDArray[np.bool_] = level < floor + _SHARE * (loud - floor)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
     for begin, end in edges.reshape(-1, 2).tolist():
         if (end - begin) * FRAME_MS < min_pause_ms:

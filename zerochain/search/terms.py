@@ -103,7 +103,8 @@ def unit_similarity(n_units: int, codebook: Floats | None = None) -> Floats:
     mean = distance.sum() / max(1, n_units * (n_units - 1))
     similarity = 1 - 2 * distance / max(mean, 1e-12)
     np.fill_diagonal(similarity, 1)
-    return np.clip(similarity, -1, 1).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(similarity, -1, 1).astype(np.float32)
+    return clipped
 
 
 def find_terms(
