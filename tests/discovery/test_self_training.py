@@ -501,5 +501,5 @@ def test_settings_that_contradict_each_other(config: dict[str, Any], found: str)
 
 
 def test_classes_are_as_many_as_units() -> None:
-    with pytest.raises(InputError, match="n_targets=4 and n_units=6 differ"):
+    with pytest.raises(InputError, match="4 targets and n_units=6"):
         make(units="classes", n_targets=4)
