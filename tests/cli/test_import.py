@@ -48,6 +48,14 @@ def test_folder(recordings: Path, tmp_path: Path) -> None:
     assert corpus.audio_root == "audio"
 
 
+def test_options_that_another_import_has(recordings: Path, tmp_path: Path) -> None:
+    words = ["import", "recordings", recordings, "--out", tmp_path / "c", "--segments-from", "elan"]
+    refused = run(*words)
+    assert refused.exit_code == 2
+    assert "No option --segments-from here" in refused.output
+    assert "'zerochain import folder' with --segments-from" in refused.output
+
+
 def test_what_scores_take_for_silence_is_said(recordings: Path, tmp_path: Path) -> None:
     (recordings / "anna" / "a.TextGrid").unlink()
     labels = ["SIL", "a", "sp", "<p:>", "SIL", "@"]

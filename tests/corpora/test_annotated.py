@@ -60,6 +60,29 @@ def test_by_default_the_tiers_without_a_parent(imported: Import) -> None:
         imported({"My rec.eaf": eaf(tiers, types={"speech": "utt"})}, ("My rec.wav",))
     assert "--" not in str(caught.value)
     assert "segment_tier='type:utt'" in str(caught.value)
+    with pytest.raises(
+        InputError, match="name the one that marks the utterances: segment_tier='type:word'"
+    ) as c:
+        imported({"My rec.eaf": SAMPLE}, ("My rec.wav",), segment_tier="type:wrd")
+    assert "phones" not in str(c.value)
+
+
+def test_of_a_participant_the_uppermost_tiers(imported: Import) -> None:
+    text = SAMPLE.replace('TIER_ID="words"', 'PARTICIPANT="Ana" TIER_ID="words"')
+    corpus = imported({"x.eaf": text}, ("My rec.wav",), segment_tier="participant:Ana")
+    assert [(u.start, u.end) for u in corpus.utterances] == [(1.0, 2.0), (2.0, 2.5)]
+
+
+def test_what_export_wrote_marks_no_utterances(imported: Import) -> None:
+    tiers = {"speech": [(0.5, 2, "pa")], "units": [(0.5, 1, "7"), (1, 2, "3")]}
+    types = {"speech": "utt", "units": "zerochain-units"}
+    corpus = imported({"a.eaf": eaf(tiers, types=types)})
+    assert [(u.start, u.end, u.text) for u in corpus.utterances] == [(0.5, 2.0, "pa")]
+    types["speech"] = "zerochain-segments"
+    assert len(imported({"a.eaf": eaf(tiers, types=types)}).utterances) == 1
+    types["speech"] = "zerochain-hits"
+    with pytest.raises(InputError, match="has 2 tiers that may mark the utterances"):
+        imported({"a.eaf": eaf(tiers, types=types)})
 
 
 def test_phones_come_from_the_same_file(imported: Import, tmp_path: Path) -> None:
@@ -103,7 +126,9 @@ def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_p
     text = eaf({"t": [(0, 1, "")]}, ["x"]).replace(
         '"x"', '"x" RELATIVE_MEDIA_URL="../rec/two/a.wav"'
     )
-    with pytest.warns(CorpusWarning, match="2 recordings without a file of annotations"):
+    with pytest.warns(
+        CorpusWarning, match="2 recordings without a file of annotations: b.wav, one/a.wav"
+    ):
         corpus = imported({"s.eaf": text}, sounds)
     assert [u.audio for u in corpus.utterances] == ["two/a.wav"]
     with pytest.raises(InputError, match=r"several recordings may be its own: one/a\.wav, two"):

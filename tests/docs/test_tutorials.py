@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from commands import run
 from pages import DOCS, ROOT, Block, blocks
-from zerochain import Corpus, read_corpus, read_phones
+from zerochain import Corpus, read_corpus, read_phones, read_units
 from zerochain.cli import main
 
 # After two steps codebooks have collapsed, which is rightly warned of.
@@ -130,6 +130,17 @@ def test_field_recordings(demo: Path, here: Path) -> None:
     found, again = (read_corpus(Path("corpora") / name) for name in ("field", "corrected"))
     assert found.ids == again.ids
     assert found.speakers == again.speakers == ["spk1", "spk2"]
+    annotated = read_corpus(Path("corpora/annotated"))
+
+    def told(corpus: Corpus, name: str) -> dict[tuple, list[int]]:
+        units = read_units(Path(f"units/{name}.parquet"))
+        return {
+            (u.audio, u.start, u.end, u.speaker): units.steps(u.id).tolist()
+            for u in corpus.utterances
+        }
+
+    assert told(annotated, "annotated") == told(found, "field")
+    assert all((here / f"{page}.html").is_file() for page in ("hits", "terms", "units"))
 
 
 def test_kmeans_against_vqvae(demo: Path, here: Path) -> None:

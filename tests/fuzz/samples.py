@@ -487,6 +487,7 @@ _JSONL = '{"file": "u1", "units": [12, 12, 33]}\n{"file": "u2", "units": [1]}\n'
 _ITEM = "#file onset offset #phone prev-phone next-phone speaker\nu1 0.1 0.2 a b c ana\n"
 _TABLE = "id,file,speaker,start,end,text\nu1,a.wav,ana,0,0.5,héllo\nu2,a.wav,bo,0.5,1,x\n"
 _CLASSES = "Class 1\na 0.1 0.2\nb 0.1 0.3\n\nClass 2 ü\na 0.5 0.75\n\n"
+_RTTM = "SPEAKER ü 1 0.52 2.5 <NA> <NA> ana <NA> <NA>\n;; x\nSPEAKER b 2 0 1 <NA> <NA> <NA>\n"
 _GOLD = "a 0.0 0.5 k\na 0.5 0.75 ŋ\nb 0 1 SIL\n"
 _YAML = "n_units: 64\nstride: 2\nfeatures: mfcc\nseed: 3\nlist: &l [1, 2]\nmore: *l\n"
 
@@ -521,6 +522,12 @@ def _classes(folder: Path) -> Any:
     from zerochain.exchange.term_classes import read_classes
 
     return read_classes(folder / "x.classes")
+
+
+def _rttm(folder: Path) -> Any:
+    from zerochain.exchange.rttm import read_rttm
+
+    return read_rttm(folder / "x.rttm")
 
 
 def _gold(folder: Path) -> Any:
@@ -748,6 +755,7 @@ _FOREIGN = [
     ),
     _reader("items", partial(_text, name="x.item", text=_ITEM), _items, ".item"),
     _reader("classes", partial(_text, name="x.classes", text=_CLASSES), _classes, ".classes"),
+    _reader("RTTM", partial(_text, name="x.rttm", text=_RTTM), _rttm, ".rttm"),
     _reader("gold words", partial(_text, name="x.wrd", text=_GOLD), _gold, ".wrd"),
     _reader("vectors", partial(_text, name="v.txt", text="0.5 1\n-1e-3 2\n"), _vectors, ".txt"),
     _reader("npy", _npy, _read_npy, ".npy"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from zerochain.errors import InputError, ModelMismatchError
+from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.units import UnitFile
@@ -160,6 +161,8 @@ def test_bad_queries() -> None:
         query_at(source, coarse, place._replace(end_s=place.start_s + 0.05), label="x")
     with pytest.raises(InputError, match="no query from 90 to 91 s: 's/u0' lasts"):
         query_at(source, coarse, Place("s/u0", 90, 91), label="x")
+    with pytest.raises(InputError, match="from 1 to 91 s reaches beyond 's/u0', which lasts"):
+        query_at(source, coarse, Place("s/u0", 1, 91), label="x")
     with pytest.raises(InputError, match="no utterance 'u99'"):
         query_at(source, coarse, Place("u99", 0, 1), label="x")
     short = Features.from_arrays({"only": np.random.default_rng(0).random((40, DIM), np.float32)})
@@ -224,3 +227,24 @@ def test_queries_as_they_are_written(tmp_path: Path) -> None:
         examples("s/u11:0.1-0.2", ids)
     with pytest.raises(InputError, match="only applies to a table"):
         examples("s/u1:0.20-0.85", ids, word="a")
+
+
+def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
+    """Nothing is cut off in silence: a pause between utterances is said to be one."""
+    parts = [
+        Utterance("s_1", "d/s.wav", 3.0, start=1.0, end=4.0),
+        Utterance("s_2", "d/s.wav", 2.0, start=5.0, end=7.0),
+    ]
+    corpus = Corpus("c", tuple(parts))
+    for text, place in (
+        ("s.wav:5.5-6.5", ("s_2", 0.5, 1.5)),
+        ("d/s:0.9-2.0", ("s_1", 0.0, 1.0)),
+        ("d/s.wav:3.0-4.2", ("s_1", 2.0, 3.2)),
+    ):
+        [one] = examples(text, corpus.ids, corpus)
+        assert one.place is not None
+        assert one.place.id == place[0]
+        assert one.place[1:] == pytest.approx(place[1:])
+    for text in ("d/s:2-6.5", "d/s:4.2-4.8", "d/s:6-9", "d/s:20-21"):
+        with pytest.raises(InputError, match="is not within one utterance; the nearest is from"):
+            examples(text, corpus.ids, corpus)

@@ -44,9 +44,18 @@ M = TypeVar("M", bound="BaseModel")
 
 
 class Command(click.Command):
-    """A command with `--config FILE.yaml`, an example in its help and errors for bad input."""
+    """A command with `--config FILE.yaml`, an example in its help and errors for bad input.
 
-    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+    `elsewhere` has options that users look for here but another command has, and what to do.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        elsewhere: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if example:
             kwargs["epilog"] = "\b\nExample:\n" + "\n".join(f"  {e}" for e in example.splitlines())
         super().__init__(*args, **kwargs)
@@ -60,8 +69,19 @@ class Command(click.Command):
                 help="YAML file of options by name; the command line takes precedence.",
             )
         )
+        self.elsewhere = dict(elsewhere or {})
         self.derived: tuple[Derived, ...] = getattr(self.callback, DERIVED, ())
         """Its options that are derived from configs, by `options.options_of`."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As click does it; of options that another command has, say which."""
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in self.elsewhere:
+                raise
+            hint = self.elsewhere[error.option_name]
+            raise click.UsageError(f"No option {error.option_name} here: {hint}", context) from None
 
     @property
     def options(self) -> dict[str, click.Option]:

@@ -136,6 +136,11 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     example="zerochain import recordings field/ --out corpora/field --speaker-from folder:1\n"
     "zerochain import recordings interviews/ --out corpora/talk --channel each\n"
     "zerochain import recordings field/ --out corpora/field --speakers cluster --pause 0.5",
+    elsewhere=dict.fromkeys(
+        ("--segments-from", "--segment-tier", "--text-tier"),
+        "where annotations mark the utterances, nothing has to be detected. "
+        "Use 'zerochain import folder' with --segments-from.",
+    ),
 )
 @click.argument("recordings", type=FOLDER)
 @corpus_options
@@ -186,7 +191,8 @@ def recordings(
     """Import long RECORDINGS of a folder: cut them into utterances where somebody speaks.
 
     Recordings may be of any length and are read block by block. Nothing is copied unless --copy is
-    given: utterances are times in the original files.
+    given: utterances are times in the original files. Where ELAN files or TextGrids mark the
+    utterances already, use 'zerochain import folder --segments-from'.
     """
     vectors = None if speaker_encoder is None else _encoded_by(speaker_encoder)
     # With --rttm nothing is detected, which only settings that were given contradict.

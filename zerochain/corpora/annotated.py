@@ -23,6 +23,7 @@ from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.sounds import Bad, part_id, search, stem
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.elan import SUFFIX, ElanFile, Media, read_elan
+from zerochain.exchange.elan_edit import OURS, SEGMENTS
 from zerochain.exchange.textgrid import Interval, Tier, Tiered, matching, read_textgrid
 from zerochain.formats.corpus import Utterance
 from zerochain.formats.identity import composed, utterance_id
@@ -65,8 +66,9 @@ def annotated(
         files: the recordings, relative to it.
         segments: a folder of .eaf and .TextGrid files, or one of them.
         tier: whose annotations are utterances, as `phones_of` takes it; several match where each
-            speaker has one. None: the tiers without a parent, if there is one or all of them are of
-            one linguistic type.
+            speaker has one, and of tiers below each other the uppermost. None: the tiers without a
+            parent, if there is one or all of them are of one linguistic type; units and the like
+            that `export_elan` wrote don't count.
         text_tier: the text is what this tier has in the meantime, rather than the annotation's.
         with_speakers: a speaker is the tier's participant, or where there is none and several tiers
             match, the tier's name.
@@ -235,7 +237,10 @@ def _turns(
 ) -> Iterator[_Turn]:
     """The annotations of the chosen tiers, with their texts."""
     tiers = _chosen(held, wanted)
-    texts = None if text_tier is None else [one.tier for one in matching(held, text_tier)]
+    texts = None
+    if text_tier is not None:
+        found = matching(held, text_tier, argument="text_tier", holds="holds the texts")
+        texts = [one.tier for one in found]
     for tier in tiers:
         own = None if texts is None else _Labels(_of_speaker(texts, tier))
         for one in _apart(tier, counts):
@@ -245,21 +250,39 @@ def _turns(
 
 def _chosen(held: Tiered, wanted: str | None) -> list[Tier]:
     if wanted is not None:
-        return [one.tier for one in matching(held, wanted)]
+        found = matching(held, wanted, argument="segment_tier", holds="marks the utterances")
+        return _uppermost([one.tier for one in found], held)
     full = [one for one in held.tiers if one.intervals or one.unlabelled]
     roots = [one for one in full if not one.parent]
     if not roots:
         raise InputError("has no annotation", remedy="leave it out of the folder")
-    kinds = {one.kind for one in roots}
-    if len(roots) == 1 or (len(kinds) == 1 and roots[0].kind):
-        return roots
+    # Units, hits and words that `export elan` wrote are no utterances.
+    likely = [one for one in roots if one.kind == SEGMENTS or not one.kind.startswith(OURS)]
+    kinds = {one.kind for one in likely}
+    if len(likely) == 1 or (len(kinds) == 1 and likely[0].kind):
+        return likely
+    roots = likely or roots
     shown = [f"{one.name!r}" + (f" (type {one.kind!r})" if one.kind else "") for one in roots]
-    likely = f"'type:{roots[0].kind}'" if roots[0].kind else repr(roots[0].name)
+    first = f"'type:{roots[0].kind}'" if roots[0].kind else repr(roots[0].name)
     raise InputError(
         f"has {counted(len(roots), 'tier')} that may mark the utterances: {listed(shown)}",
         cause="one tier is of what was said, others of notes, gestures or phones",
-        remedy=f"choose by name, pattern, linguistic type or participant: segment_tier={likely}",
+        remedy=f"choose by name, pattern, linguistic type or participant: segment_tier={first}",
     )
+
+
+def _uppermost(tiers: list[Tier], held: Tiered) -> list[Tier]:
+    """Those that are not below another of them: of a participant, the utterances, not words."""
+    parents = {one.name: one.parent for one in held.tiers}
+    names = {one.name for one in tiers}
+
+    def above(name: str) -> Iterator[str]:
+        seen = {name}
+        while (name := parents.get(name, "")) and name not in seen:
+            seen.add(name)
+            yield name
+
+    return [one for one in tiers if not names.intersection(above(one.name))]
 
 
 def _of_speaker(texts: Sequence[Tier], tier: Tier) -> list[Tier]:

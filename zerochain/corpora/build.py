@@ -133,7 +133,11 @@ def findings(corpus: Corpus) -> list[str]:
     ]
     counts = {
         "unlisted": ("recording", "in the folder but not in the table"),
-        "unannotated": ("recording", "without a file of annotations"),
+        "unannotated": (
+            "recording",
+            "without a file of annotations"
+            + (f": {listed(files, 3)}" if (files := record.get("unannotated_files")) else ""),
+        ),
         "hidden": ("hidden file", "passed over"),
         "without_alignment": ("utterance", "without an alignment"),
     }

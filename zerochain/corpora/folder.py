@@ -387,6 +387,7 @@ def plan_segments(
         **sounds.record,
         "segments": str(segments),
         "unannotated": len(unlisted),
+        "unannotated_files": unlisted,
         "notes": found.notes,
     }
     bad = (*sounds.bad, *found.bad, *clashes)
@@ -406,9 +407,14 @@ def with_own_ids(
         by_id[u.id].append(u)
     clashes = [group for group in by_id.values() if len(group) > 1]
     if clashes and not skip_bad:
-        names = [" and ".join(printable(u.audio) for u in group) for group in clashes]
+        names = [
+            f"{printable(group[0].id)} ("
+            + " and ".join(dict.fromkeys(printable(u.audio) for u in group))
+            + ")"
+            for group in clashes
+        ]
         raise InputError(
-            f"{counted(len(clashes), 'id')} would be given twice: {listed(names)}",
+            f"{counted(len(clashes), 'id')} would be given twice: {listed(names, 5)}",
             path=path,
             cause=cause,
             remedy="rename or remove one of each, or give your own ids in a table=",

@@ -23,7 +23,7 @@ from zerochain.corpora.annotated import Recordings
 from zerochain.corpora.sounds import search, stem
 from zerochain.errors import InputError
 from zerochain.exchange.elan import SUFFIX, ElanFile, elan_of, read_elan
-from zerochain.exchange.elan_edit import OURS, NewTier, Row, with_tiers
+from zerochain.exchange.elan_edit import OURS, SEGMENTS, NewTier, Row, with_tiers
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.headers import write_json
@@ -104,7 +104,7 @@ def export_elan(
     if segments:
         for u in chosen.utterances:
             begin = u.start or 0.0
-            found.add("utterances", f"{OURS}segments", u, begin, begin + u.duration, u.text or "")
+            found.add("utterances", SEGMENTS, u, begin, begin + u.duration, u.text or "")
     for tier, path in (units or {}).items():
         _add_units(found, tier, path, whole, None if split is None else chosen.ids)
     for tier, path in (spans or {}).items():

@@ -345,8 +345,15 @@ def phones_of(grid: Tiered, tier: str | None = None, speaker: str | None = None)
     return _joined(full)
 
 
-def matching(grid: Tiered, wanted: str | None) -> list[Numbered]:
+def matching(
+    grid: Tiered, wanted: str | None, *, argument: str = "tier", holds: str = "holds the phones"
+) -> list[Numbered]:
     """The interval tiers that `phones_of` chooses from, empty ones only where all are.
+
+    Args:
+        grid: a file.
+        wanted: a tier, as `phones_of` takes it.
+        argument, holds: what errors call `wanted`, and what its tier is for.
 
     Raises:
         InputError: no such tier; its tiers are listed, and the most similar is suggested.
@@ -361,13 +368,14 @@ def matching(grid: Tiered, wanted: str | None) -> list[Numbered]:
     names = list(dict.fromkeys(one.tier.name for one in tiers))
     kinds = sorted({one.tier.kind for one in tiers} - {""})
     of_types = f", of the linguistic types {listed(list(map(repr, kinds)))}" if kinds else ""
+    alike = [f"type:{kind}" for kind in kinds] if (wanted or "").startswith("type:") else names
     points = [one for one in numbered if one.tier.has_points]
     points = [one for one in points if any(rule(one) for rule in _rules(wanted))]
     raise InputError(
         f"has no interval tier {named}; its interval tiers are "
         f"{listed([repr(name) for name in names]) or 'none'}{of_types}",
         cause=f"{points[0]} is a point tier: its labels have no duration" if points else None,
-        remedy=_offer(wanted, names),
+        remedy=f"name the one that {holds}{_offer(wanted, alike, argument)}",
     )
 
 
@@ -404,16 +412,16 @@ def _rules_of(
     ]
 
 
-def _offer(wanted: str | None, names: Sequence[str]) -> str:
+def _offer(wanted: str | None, names: Sequence[str], argument: str) -> str:
     _, dash, ending = (wanted or "").rpartition(" - ")
     if dash and any(name.endswith(dash + ending) for name in names):
-        return f"take that tier of every speaker: tier={'*' + dash + ending!r}"
+        return f", for every speaker: {argument}={'*' + dash + ending!r}"
     by_case = {name.casefold(): name for name in names}
     near = difflib.get_close_matches((wanted or "phones").casefold(), by_case, 1)
     likely = by_case[near[0]] if near else names[0] if len(names) == 1 else None
     if likely is None:
-        return "name the one that holds the phones with tier="
-    return f"name the one that holds the phones: tier={likely!r}?"
+        return f" with {argument}="
+    return f": {argument}={likely!r}?"
 
 
 def _is_of(tier: Tier, speaker: str) -> bool:

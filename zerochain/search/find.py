@@ -38,6 +38,8 @@ from zerochain.search.sources import Source
 
 SHORTEST_S = 0.1
 """A shorter query is refused: it is half a syllable."""
+BEYOND_S = 0.25
+"""How far a query may reach beyond its utterance; it is cut there."""
 SHORT_S = 0.3
 """A shorter query gets a warning."""
 _BLOCK_FRAMES = 1 << 15
@@ -129,7 +131,8 @@ def query_at(
         own: whether the searched recordings have it too.
 
     Raises:
-        InputError: no such utterance, a place beyond its end, or one shorter than `SHORTEST_S`.
+        InputError: no such utterance, a place that reaches beyond its end, or one shorter than
+            `SHORTEST_S`.
     """
     if place.id not in source.speakers:
         raise InputError(
@@ -143,6 +146,13 @@ def query_at(
             f"no query from {place.start_s:g} to {place.end_s:g} s: {place.id!r} lasts "
             f"{lasts_s:.2f} s",
             remedy="give start and end in seconds from its beginning",
+        )
+    if place.end_s > lasts_s + BEYOND_S:
+        raise InputError(
+            f"the query from {place.start_s:g} to {place.end_s:g} s reaches beyond {place.id!r}, "
+            f"which lasts {lasts_s:.2f} s",
+            cause="a pause or the end of the recording lies within the query",
+            remedy="give a shorter one; times count from the utterance's beginning",
         )
     place = place._replace(end_s=min(place.end_s, lasts_s))
     name = f"{place.id}:{place.start_s:.2f}-{place.end_s:.2f}"

@@ -13,16 +13,17 @@ import difflib
 import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from zerochain import audio
 from zerochain.errors import InputError, counted, listed
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import composed
 from zerochain.formats.spans import LabelledSpan, read_spans
-from zerochain.search.find import Place, check_duration
+from zerochain.search.find import BEYOND_S, Place, check_duration
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 """Suffixes of tables of annotations."""
@@ -131,15 +132,32 @@ def _place(row: LabelledSpan, known: Set[str], corpus: Corpus | None) -> Place |
         return Place(name, row.start_s, row.end_s)
     if corpus is None:
         return None
-    for u in corpus.utterances:
-        begin_s = u.start or 0.0
-        if (
-            u.id in known
-            and name in {u.audio, str(Path(u.audio).with_suffix("")), Path(u.audio).name}
-            and begin_s <= row.start_s < begin_s + u.duration
-        ):
-            return Place(u.id, row.start_s - begin_s, row.end_s - begin_s)
-    return None
+    cut = [
+        u
+        for u in corpus.utterances
+        if u.id in known
+        and name in {u.audio, str(Path(u.audio).with_suffix("")), Path(u.audio).name}
+    ]
+    if not cut:
+        return None
+    u = max(cut, key=partial(_shared_s, row))
+    begin_s = u.start or 0.0
+    start_s, end_s = row.start_s - begin_s, row.end_s - begin_s
+    if _shared_s(row, u) <= 0 or start_s < -BEYOND_S or end_s > u.duration + BEYOND_S:
+        near = f"{begin_s:.2f} to {begin_s + u.duration:.2f} s"
+        raise InputError(
+            f"the query from {row.start_s:g} to {row.end_s:g} s of {name!r} is not within one "
+            f"utterance; the nearest is from {near}",
+            cause="it lies in a pause, or reaches over one",
+            remedy="give a part of an utterance, or the sound file as FILE:START-END",
+        )
+    return Place(u.id, max(0.0, start_s), end_s)
+
+
+def _shared_s(row: LabelledSpan, u: Utterance) -> float:
+    """How long a span and an utterance of one recording are both; below 0, how far apart."""
+    begin_s = u.start or 0.0
+    return min(row.end_s, begin_s + u.duration) - max(row.start_s, begin_s)
 
 
 def _clip(path: Path, start_s: float | None, end_s: float | None, label: str | None) -> Example:
