@@ -50,8 +50,8 @@ def test_minutes_are_heard_in_parts(encoder: SpeakerEncoder) -> None:
 @pytest.mark.parametrize(
     ("wave", "found"),
     [
-        (noise(0.4), "under_0.5_s"),
-        (np.zeros(0, np.float32), "under_0.5_s"),
+        (noise(0.4), "under 0.5 s"),
+        (np.zeros(0, np.float32), "under 0.5 s"),
         (np.zeros(RATE, np.float32), "silent"),
         (np.full(RATE, np.nan, np.float32), "NaN"),
     ],

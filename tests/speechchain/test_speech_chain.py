@@ -31,12 +31,12 @@ from zerochain.speechchain.chain import (
     ChainTraining,
     ChainWarning,
     Recipes,
-    Sources,
     SpeechChain,
     train_chain,
 )
 from zerochain.speechchain.loop import LoopTask
 from zerochain.speechchain.recogniser import ChainRecogniser, RecogniserTask
+from zerochain.speechchain.sources import Sources
 from zerochain.speechchain.stage import speak, synthesize, transcribe
 from zerochain.speechchain.synthesiser import ChainSynthesiser, waveform
 
@@ -358,6 +358,9 @@ def test_a_chain_of_many_voices_speaks_like_one_recording(tones: Corpus, tmp_pat
     ):
         with pytest.raises(InputError, match=found):
             speak(tmp_path / "c", "abba", tmp_path / "x.wav", **wrong)
+    soundfile.write(tmp_path / "cut.wav", np.ones(800, np.float32) / 9, RATE)
+    with pytest.raises(InputError, match=r"cut\.wav: .* represent a voice: under 0\.5 s"):
+        speak(tmp_path / "c", "ab", tmp_path / "x.wav", **{**given, "like": tmp_path / "cut.wav"})
     assert not (tmp_path / "x.wav").exists()
 
 

@@ -31,9 +31,10 @@ from zerochain.modules.synthesiser import SynthesiserSizes
 from zerochain.scoring.common import Common, Scored
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
-from zerochain.speechchain.chain import ChainConfig, ChainTraining, Recipes, Sources, train_chain
+from zerochain.speechchain.chain import ChainConfig, ChainTraining, Recipes, train_chain
 from zerochain.speechchain.loop import RECIPE
 from zerochain.speechchain.recogniser import BEAM
+from zerochain.speechchain.sources import Sources
 from zerochain.speechchain.stage import Recognition
 from zerochain.speechchain.stage import speak as speak_text
 from zerochain.speechchain.stage import synthesize as speak_corpus

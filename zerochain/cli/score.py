@@ -70,9 +70,14 @@ def _table(scores: list[Score]) -> Table:
     protocols = "; ".join(dict.fromkeys(one.protocol for one in scores))
     table = Table(title=printable(f"{scores[0].system} ({protocols})"), title_justify="left")
     with_chance = any("chance" in one.options for one in scores)
+    system = scores[0].system
     for column in ("metric", "value", "95 % interval", "n", *["chance"] * with_chance):
         table.add_column(column, no_wrap=column != "n")  # the column that is narrowed first
     for one in scores:
+        if one.system != system:  # the recordings' own scores, beside those of the WAVS
+            system = one.system
+            table.add_section()
+            table.add_row(f"of {printable(system)}:", "", "", "", *[""] * with_chance)
         enough = not shortfall(one)
         interval = _interval(*one.interval) if one.interval is not None and enough else ""
         count = f"{one.n:,} {one.options['n_of']}"

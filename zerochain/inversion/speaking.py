@@ -302,7 +302,7 @@ def _voice(model: Inverter, speaking: Speaking, device: str) -> Voice:
             remedy="give the one that the inverter was trained with",
         )
     wave = audio.read(like)
-    vector = encoder.embed(wave)
+    vector = encoder.embed(wave, like)
     return Voice(f"like {like.name}", vector, F0Statistics.of([track_f0(wave, F0)]))
 
 

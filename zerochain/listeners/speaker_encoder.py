@@ -110,24 +110,22 @@ class SpeakerEncoder(Bundled):
         """E."""
         return self.network.config.dim
 
-    def embed(self, wave: Waveform) -> Vectors:
+    def embed(self, wave: Waveform, path: Path | None = None) -> Vectors:
         """The voice of one recording, mono at 16 kHz: (E,), of unit length.
+
+        Args:
+            path: its file, which the error names.
 
         Raises:
             InputError: a recording that is shorter than half a second or silent, or contains NaN.
         """
+        _check(wave, path)
         return np.asarray(self.embed_many([wave])[0])
 
     def embed_many(self, waves: Sequence[Waveform]) -> Vectors:
         """As `embed`, for n recordings: (n, E)."""
         for wave in waves:
-            why = unusable(wave)
-            if why is not None:
-                raise InputError(
-                    f"a recording can't be used to represent a voice: {why}",
-                    cause="it was cut badly, or the program that wrote it failed",
-                    remedy="give other recordings of the speaker",
-                )
+            _check(wave)
         extractor = SpectralExtractor(self.features, str(self.device))
         return self.embed_frames([extractor([wave])[0] for wave in waves])
 
@@ -181,6 +179,17 @@ def unusable(wave: Waveform) -> str | None:
     if len(wave) < SHORTEST_S * SAMPLE_RATE:
         return f"under_{SHORTEST_S}_s"
     return None if wave.any() else "silent"
+
+
+def _check(wave: Waveform, path: Path | None = None) -> None:
+    why = unusable(wave)
+    if why is not None:
+        raise InputError(
+            f"a recording can't be used to represent a voice: {why.replace('_', ' ')}",
+            path=path,
+            cause="it was cut badly, or the program that wrote it failed",
+            remedy="give other recordings of the speaker",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

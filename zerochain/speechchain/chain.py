@@ -5,56 +5,37 @@ loop of `loop.py` from models trained on the pairs; `propagation`, on the pairs 
 of speech alone by a recogniser trained on the pairs (label propagation; Zhu and Ghahramani 2002);
 `paired`, on the pairs alone; and `all`, with every text of the corpus, the bound.
 
-From top to bottom: the model and config, the stage, what it reads, the four methods.
+From top to bottom: the model and config, the stage, the four methods. What is read is in
+`sources.py`.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
-from zerochain.features.extraction import extracted
 from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import Bundled, timeless
-from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.features import Features
-from zerochain.formats.identity import file_id
-from zerochain.formats.text_files import lines_of, read_text
-from zerochain.formats.units import UnitFile, read_units
-from zerochain.listeners.recogniser import SPEECH
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.metrics.text import NORMALISATION, plain
+from zerochain.metrics.text import NORMALISATION
 from zerochain.modules.joint_recogniser import RecogniserSizes
 from zerochain.modules.synthesiser import SynthesiserSizes
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
 from zerochain.speechchain.ctc import durations
-from zerochain.speechchain.data import (
-    Ints,
-    Material,
-    Pairs,
-    Rates,
-    Speech,
-    Symbols,
-    divided,
-    fits,
-    n_steps,
-)
+from zerochain.speechchain.data import Ints, Material, Pairs, Rates, n_steps
 from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTask
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser, train_recogniser, validated
+from zerochain.speechchain.sources import Method, Sources, read_material
 from zerochain.speechchain.synthesiser import (
     Aligned,
     ChainSynthesiser,
@@ -69,8 +50,6 @@ from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, finish, fit, weights_id
 from zerochain.training.task import Row
 
-Method = Literal["chain", "propagation", "paired", "all"]
-_SHORTEST_FRAMES = 10
 _FEW_KEPT = 0.5  # of what is generated: below that, most of the loop's work is lost
 
 
@@ -91,29 +70,6 @@ class ChainConfig(LoopConfig):
     recordings and half of the recordings their texts."""
     longest_s: float = Field(20.0, gt=0, json_schema_extra={"option": "--longest"})
     """Seconds; longer utterances are left out of training."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a chain learns from.
-
-    Attributes:
-        corpus: its utterances with a text are pairs, the others speech alone.
-        split: of it.
-        units: of the corpus, which take the place of the texts.
-        texts: a file of texts alone, one per line.
-        speech: a corpus whose recordings are speech alone, whether or not it has texts.
-        speakers: a speaker encoder's bundle, for many voices.
-        start: a chain that was trained on the pairs, to start from.
-    """
-
-    corpus: Path
-    split: str | None = None
-    units: Path | None = None
-    texts: Path | None = None
-    speech: Path | None = None
-    speakers: Path | None = None
-    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +161,14 @@ def train_chain(
     encoder = None
     if sources.speakers is not None:
         encoder = SpeakerEncoder.load(sources.speakers, running.device)
-    with read_material(sources, config, encoder, running.device) as (material, trained_on):
+    with read_material(
+        sources,
+        config.method,
+        paired=config.paired,
+        longest_s=config.longest_s,
+        encoder=encoder,
+        device=running.device,
+    ) as (material, trained_on):
         if start is not None:
             _check_start(start, material, encoder, sources, trained_on["corpus"])
             trained_on["start"] = start.id
@@ -277,190 +240,6 @@ class _Made:
     """Pairs that couldn't be aligned."""
     start_cer: float | None = None
     kept_start: bool = False
-
-
-# What it reads.
-
-
-@contextmanager
-def read_material(
-    sources: Sources, config: ChainConfig, encoder: SpeakerEncoder | None, device: str
-) -> Iterator[tuple[Material, dict[str, str]]]:
-    """Pairs, texts and speech, and the ids of the files they come from.
-
-    Raises:
-        InputError: as `train_chain`.
-    """
-    whole = read_corpus(sources.corpus)
-    part = whole if sources.split is None else whole.select(split=sources.split)
-    unit_file = None if sources.units is None else read_units(sources.units)
-    trained_on = {"corpus": whole.id}
-    excluded: Counter[str] = Counter()
-    texts = _texts(part, unit_file)
-    roles = _roles(texts, config.paired)
-    if config.method == "all":
-        shown = dict.fromkeys(texts, "pair")
-    else:
-        shown = {name: roles.get(name, "speech") for name in part.ids}
-    symbols = _symbols([texts[n] for n, role in shown.items() if role == "pair"], unit_file)
-    if unit_file is not None:
-        trained_on["units"] = unit_file.id
-    alone = [texts[name] for name, role in shown.items() if role == "text"]
-    if sources.texts is not None and config.method == "chain":
-        alone += lines_of(read_text(sources.texts))
-        trained_on["texts"] = file_id(sources.texts)
-    if config.method != "chain":
-        alone = []
-    read = [symbols.read(text) for text in alone]
-    excluded["texts_with_unknown_symbols"] = sum(text is None for text in read)
-    known = [text for text in read if text is not None and len(text)]
-    excluded["empty_texts"] = len(read) - len(known) - excluded["texts_with_unknown_symbols"]
-    with ExitStack() as stack:
-        audible = part.restrict([n for n, role in shown.items() if role != "text"])
-        features = stack.enter_context(extracted(audible, SPEECH, device=device))
-        usable = _usable(features, config, excluded)
-        pairs = _pairs(features, usable, shown, texts, symbols, encoder, excluded)
-        names = [name for name in usable if shown[name] == "speech"]
-        speech = _speech(features, names, encoder)
-        if sources.speech is not None and config.method in {"chain", "propagation"}:
-            other = read_corpus(sources.speech)
-            trained_on["speech"] = other.id
-            more = stack.enter_context(extracted(other, SPEECH, device=device))
-            speech = _both(speech, _speech(more, _usable(more, config, excluded), encoder))
-        if config.method in {"paired", "all"}:
-            speech = speech.take([])
-        if encoder is not None:
-            trained_on["speaker encoder"] = encoder.id
-        train, valid = _divided(pairs, roles)
-        if config.method == "chain" and not known and not len(speech):
-            raise InputError(
-                "there is neither speech without texts nor texts without speech",
-                path=sources.corpus,
-                cause="every utterance has its text",
-                remedy="give texts= or speech=, hide some for an experiment with paired=0.3, or "
-                "train on the pairs alone with method='paired'",
-            )
-        if config.method == "propagation" and not len(speech):
-            raise InputError(
-                "there is no speech without texts to propagate labels to",
-                path=sources.corpus,
-                cause="every utterance has its text",
-                remedy="give speech=, hide some texts with paired=0.3, or use method='paired'",
-            )
-        left = {name: n for name, n in excluded.items() if n}
-        yield Material(symbols, train, valid, known, speech, left), trained_on
-
-
-def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
-    """The texts of the utterances that have one, normalised."""
-    if unit_file is not None:
-        there = [name for name in corpus.ids if name in unit_file.units]
-        if not there:
-            raise InputError(
-                f"holds units of none of the utterances of corpus {corpus.name!r}",
-                path=corpus.folder,
-                cause="they are of another corpus or split",
-                remedy="encode this corpus",
-            )
-        return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
-    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
-    known = {name: text for name, text in texts.items() if text}
-    if not known:
-        raise InputError(
-            f"corpus {corpus.name!r} has no transcripts, so there is no pair to begin with",
-            path=corpus.folder,
-            cause="it was imported without a table, or its column 'text' is empty",
-            remedy="import it again with a table that has a column 'text', or give units=",
-        )
-    return known
-
-
-def _roles(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
-    """Utterance → "pair", or for experiments "text" or "speech"; equal texts have one role."""
-    if paired is None:
-        return dict.fromkeys(texts, "pair")
-    distinct = sorted(set(texts.values()), key=lambda t: hashlib.sha256(t.encode()).digest())
-    n_pairs = max(2, round(paired * len(distinct)))
-    n_texts = (len(distinct) - n_pairs + 1) // 2
-    of = {
-        text: "pair" if i < n_pairs else "text" if i < n_pairs + n_texts else "speech"
-        for i, text in enumerate(distinct)
-    }
-    return {name: of[text] for name, text in texts.items()}
-
-
-def _symbols(texts: Sequence[str], unit_file: UnitFile | None) -> Symbols:
-    if unit_file is not None:
-        return Symbols(tuple(map(str, range(unit_file.n_units))), unit_file.model_id)
-    return Symbols(tuple(sorted(set("".join(texts)))))
-
-
-def _usable(features: Features, config: ChainConfig, excluded: Counter[str]) -> list[str]:
-    """The utterances that can be learned from; the others are counted."""
-    longest = config.longest_s * 1000 / features.step_ms
-    kept = []
-    for name in features.ids:
-        frames = features[name]
-        if len(frames) > longest:
-            excluded["too_long"] += 1
-        elif len(frames) < _SHORTEST_FRAMES:
-            excluded["too_short"] += 1
-        elif np.ptp(frames) == 0:
-            excluded["silent"] += 1
-        else:
-            kept.append(name)
-    return kept
-
-
-def _pairs(
-    features: Features,
-    usable: Sequence[str],
-    shown: Mapping[str, str],
-    texts: Mapping[str, str],
-    symbols: Symbols,
-    encoder: SpeakerEncoder | None,
-    excluded: Counter[str],
-) -> Pairs:
-    names, kept = [], []
-    for name in usable:
-        if shown[name] != "pair":
-            continue
-        text = symbols.read(texts[name])
-        if text is None or not fits(text, features[name]):
-            excluded["too_short_for_their_texts"] += 1
-            continue
-        names.append(name)
-        kept.append(text)
-    if not kept:
-        raise InputError(
-            "no pair of speech and text can be used",
-            cause=f"left out: {dict(excluded)}",
-            remedy="give recordings with the texts that are spoken in them",
-        )
-    return Pairs.of(_speech(features, names, encoder), kept)
-
-
-def _speech(features: Features, names: Sequence[str], encoder: SpeakerEncoder | None) -> Speech:
-    frames = [features[name] for name in names]
-    voices: NDArray[np.float32] = np.zeros((len(names), 0), np.float32)
-    if encoder is not None:
-        voices = np.zeros((len(names), encoder.dim), np.float32)
-        if names:
-            voices = encoder.embed_frames(frames)
-    return Speech(tuple(names), frames, voices)
-
-
-def _both(one: Speech, other: Speech) -> Speech:
-    voices = np.concatenate([one.voices, other.voices])
-    return Speech(one.names + other.names, one.frames + other.frames, voices)
-
-
-def _divided(pairs: Pairs, roles: Mapping[str, str]) -> tuple[Pairs, Pairs]:
-    """Pairs to train on and held-out ones, which are the same for all methods."""
-    own = [i for i, name in enumerate(pairs.speech.names) if roles[name] == "pair"]
-    train, valid = divided(pairs.take(own))
-    others = pairs.take([i for i, name in enumerate(pairs.speech.names) if roles[name] != "pair"])
-    return train.joined(others), valid
 
 
 def _digest(material: Material) -> str:

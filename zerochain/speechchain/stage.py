@@ -146,7 +146,8 @@ def speak(
 
     Raises:
         InputError: symbols that the chain doesn't know, an empty or far too long text, a voice
-            for a chain of one voice or none for one of several.
+            for a chain of one voice or none for one of several, or a recording of it that is
+            shorter than half a second or silent.
         ModelMismatchError: another speaker encoder.
     """
     model = SpeechChain.load(chain, device)
@@ -166,7 +167,7 @@ def speak(
     voice = (
         np.zeros(0, np.float32)
         if encoder is None or like is None
-        else encoder.embed(audio.read(like))
+        else encoder.embed(audio.read(like), like)
     )
     wave = synthesiser.speak(symbols, voice, rate, seed)
     audio.write(out, wave)
@@ -208,7 +209,9 @@ def synthesize(
     with atomic_folder(out, MARKER) as folder:
         waves = whole.waves(chosen) if encoder is not None else iter(())
         for u in track(chosen, "Speaking"):
-            voice = np.zeros(0, np.float32) if encoder is None else encoder.embed(next(waves))
+            voice = np.zeros(0, np.float32)
+            if encoder is not None:
+                voice = encoder.embed(next(waves), whole.audio_path(u))
             audio.write(folder / f"{u.id}.wav", synthesiser.speak(texts[u.id], voice, seed=seed))
         speaker_names = sorted({str(u.speaker) for u in chosen})
         write_synthesis(
