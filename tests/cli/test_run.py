@@ -155,11 +155,17 @@ def test_a_chain_without_a_corpus_or_its_phones(
     assert "give one with --set corpus=FOLDER" in capfd.readouterr().err
     run("run", "tradeoff", "--out", "r", code=1)
     assert "--set copies.mboshi=" in capfd.readouterr().err
-    given = ("run", "chain", "--out", "r", "--set", f"corpus={make_corpus(3).folder}")
+    corpus = make_corpus(3)
+    given = ("run", "chain", "--out", "r", "--set", f"corpus={corpus.folder}")
     assert "phones.parquet, which ABX needs" in run(*given, code=1).stderr
     error = run(*given, "--set", "abx=false", "--set", "train_split=trian", code=1).stderr
     assert "train_split is 'trian'" in error
     assert "it has test, train" in error
+    moved = tuple(replace(u, speaker=None) if u.split == "test" else u for u in corpus.utterances)
+    write_corpus(Path("unheard"), replace(corpus, utterances=moved))
+    unheard = settings({"corpus": Path("unheard"), "abx": "false", "voice": "ana"})
+    error = run("run", "chain", "--out", "r", *unheard, code=1).stderr
+    assert "no utterance of split 'test'" in error
     assert not Path("r/features").exists()
 
 
