@@ -28,7 +28,7 @@ NOTE = """95 % intervals over utterances in brackets. Gain: by how many points t
 that of the pairs alone. Gap: the share of the difference between the pairs alone and all texts.
 
 """
-HEAD = ["method", "CER %", "WER %", "gain", "gap closed %", "pairs", "training"]
+HEAD = ["method", "CER %", "WER %", "gain", "gap closed %", "pairs", "training, last part"]
 
 
 @click.command(cls=Command)

@@ -401,6 +401,9 @@ def test_the_commands(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None
     )  # fmt: skip
     assert "WER" in result.output
     assert [score.metric for score in read_scores(scores)] == ["cer_%", "wer_%"]
+    # Not the chain's id: chains share a column of the report.
+    ours = "recognised by each system itself, beam 5"
+    assert {score.protocol for score in read_scores(scores)} == {ours}
     assert "transcripts" in run("show", texts).output
     assert " s" in run("chain", "speak", made, "bad", tmp_path / "a.wav").output
     run(

@@ -210,7 +210,12 @@ def transcribe(
         },
     )
     if scores is not None:
-        save_scores(_scored(result, system or f"speech chain {chain.name}", split, beam), scores)
+        # Chains are compared by what each makes of the recordings; speech that was synthesised, only
+        # as one of them recognises it.
+        judge = short(result.transcripts.model_id) if wavs else "each system itself"
+        protocol = f"recognised by {judge}, beam {beam}"
+        name = system or f"speech chain {chain.name}"
+        save_scores(_scored(result, name, split, protocol), scores)
 
 
 def _estimate(one: Estimate | None) -> str:
@@ -220,15 +225,14 @@ def _estimate(one: Estimate | None) -> str:
     return f"{one.value:.1f} %{interval} on {counted(one.n, 'recording')}"
 
 
-def _scored(result: Recognition, system: str, split: str | None, beam: int) -> Scored:
+def _scored(result: Recognition, system: str, split: str | None, protocol: str) -> Scored:
     """The error rates as lines of scores.jsonl."""
     made = result.transcripts
     common = Common(
         system,
         {"chain": made.model_id, "corpus": made.corpus_id},
-        {"n_of": "utterances", "split": split, "beam": beam, "n_unrecognised": result.n_empty},
+        {"n_of": "utterances", "split": split, "n_unrecognised": result.n_empty},
     )
-    protocol = f"speech chain {short(made.model_id)}"
     metric = names.UNIT_ERROR_RATE if result.wer is None else names.CER
     return Scored(
         [
