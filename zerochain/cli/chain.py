@@ -210,8 +210,8 @@ def transcribe(
         },
     )
     if scores is not None:
-        # Chains are compared by what each makes of the recordings; speech that was synthesised, only
-        # as one of them recognises it.
+        # Chains are compared by what each makes of the recordings, synthesised speech only by what
+        # one of them makes of it.
         judge = short(result.transcripts.model_id) if wavs else "each system itself"
         protocol = f"recognised by {judge}, beam {beam}"
         name = system or f"speech chain {chain.name}"
