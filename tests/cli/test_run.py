@@ -45,6 +45,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         "inverters.code2spec": "train --width 8 --steps 20 --prosody-steps 5",
         "inverters.convnext": "train-neural --width 8 --f0-steps 5 --prosody-steps 5 --steps 10",
         "speaker_steps": 5,
+        "judge": "none",
     }
     chain = ("run", "chain", "--out", "my runs/ü", "--cores", 2, *settings(given))
     assert "Done: " in run(*chain).stdout
