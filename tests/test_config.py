@@ -1,5 +1,7 @@
 """Configs refuse what they can't hold in the words of errors about arguments."""
 
+from typing import ClassVar
+
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
@@ -57,6 +59,26 @@ def test_configs_in_configs_are_named_with_their_place() -> None:
         Outer(sizes={"width": 8, "n_heads": 0})  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         Outer.model_validate({"sizes": {"width": 8, "n_heads": 0}})
+
+
+class Kernels(Config):
+    """A config with a tuple, and presets beside it."""
+
+    presets: ClassVar = {("wide", True): {"stride": 2}}
+
+    kernels: tuple[int, ...] = (3, 7)
+    wide: bool = False
+    stride: int = 1
+
+
+@pytest.mark.parametrize("given", [Kernels(), Kernels(kernels=(5,), wide=True)])
+def test_strict_json_holds_tuples(given: Kernels) -> None:
+    """As bundles are read, where nothing passes for another type."""
+    assert Kernels.model_validate_json(given.model_dump_json(), strict=True) == given
+    with pytest.raises(ValidationError):
+        Kernels.model_validate_json('{"kernels": ["5"]}', strict=True)
+    with pytest.raises(ValidationError):
+        Kernels.model_validate_json('{"stride": [2]}', strict=True)
 
 
 def test_what_python_sets_is_refused_alike() -> None:

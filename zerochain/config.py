@@ -70,6 +70,9 @@ class Config(BaseModel):
         """Fill presets in; as defaults, they are not part of `model_fields_set`."""
         given = values
         if isinstance(values, dict):
+            # Of JSON, pydantic gives a Python validator lists, which strict reading doesn't take
+            # for a field's tuple.
+            values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
             for (field, choice), defaults in cls.presets.items():
                 if values.get(field, cls.model_fields[field].default) == choice:
                     values = {**defaults, **values}

@@ -14,7 +14,7 @@ began, so that speech synthesised in chunks is the same as speech synthesised at
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -200,11 +200,6 @@ class HiFiGANConfig(ConditioningConfig):
     """Channels of the first layer; each stage halves them."""
     kernels: tuple[int, ...] = Field((3, 7, 11), min_length=1)
     dilations: tuple[int, ...] = Field((1, 3, 5), min_length=1)
-
-    @field_validator("kernels", "dilations", mode="before")
-    @classmethod
-    def _of_json(cls, given: Any) -> Any:
-        return tuple(given) if isinstance(given, list) else given  # as in a bundle's JSON
 
     @field_validator("kernels")
     @classmethod
