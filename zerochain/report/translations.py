@@ -99,7 +99,7 @@ def translations(run: Run, n: int) -> tuple[list[Translated], list[str]]:
 def _sentences(sides: _Sides, ids: Sequence[str], n: int) -> Sequence[str]:
     """Those of some sources that are sentences, if there are n: a word or two show little.
 
-    By their targets' texts, three words or more; without texts, those of more segments than most.
+    By their targets' texts, three words or more; without texts, as many segments as the median.
     """
     texts = {i: sides.target.by_id[sides.references[i]].text for i in ids}
     if all(texts.values()):

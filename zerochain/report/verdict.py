@@ -1,8 +1,8 @@
 """The first thing to know of a translator: whether it is one, before any table.
 
-A translator with few pairs fails in two ways that a BLEU alone hides: it says much the same for
-every source (its scores are as high with shuffled sources), or it is no better than looking up the
-most similar training source, which takes no training. So the page begins with one line for each
+A translator with few pairs fails in two ways that a BLEU alone hides: its output is much the same
+for every source (its scores are as high with shuffled sources), or it is no better than looking up
+the most similar training source, which takes no training. So the page begins with one line for each
 translator that answers both, those that ignore their input first.
 """
 
@@ -43,9 +43,8 @@ def _of_group(group: Group, difference: Difference) -> Iterator[tuple[bool, str]
             continue
         scores = [cell.score for cell in row.cells.values()]
         ignores = ignores_its_input(scores)
-        parts = [_of_shuffled(scores, ignores), _of_nearest(row, nearest, group, difference)]
-        if any(parts):
-            yield ignores, f"{row.system}: {'; '.join(part for part in parts if part)}."
+        parts = _of_shuffled(scores, ignores), _of_nearest(row, nearest, group, difference)
+        yield ignores, f"{row.system}: {'; '.join(part for part in parts if part)}."
 
 
 def _of_shuffled(scores: list[Score], ignores: bool) -> str:
@@ -64,10 +63,8 @@ def _of_shuffled(scores: list[Score], ignores: bool) -> str:
 
 def _of_nearest(row: Row, nearest: Row | None, group: Group, difference: Difference) -> str:
     """Beside the nearest training source, by chrF, which few pairs leave above 0, or BLEU."""
-    if nearest is None:
-        return "not compared with the nearest training source"
-    column = _shared(row, nearest, group)
-    if column is None:
+    column = None if nearest is None else _shared(row, nearest, group)
+    if nearest is None or column is None:
         return "not compared with the nearest training source"
     own, other = row.cells[column].score, nearest.cells[column].score
     if not is_beyond(own, other, difference):
