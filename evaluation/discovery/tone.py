@@ -1,4 +1,4 @@
-"""Whether recordings carry the tones of their transcripts: what gold tone can teach a classifier.
+"""Whether recordings carry the tones of their transcripts: what a classifier learns from gold tone.
 
     zerochain extract corpora/mboshi --features f0 --step-ms 10 --out features/f0
     zerochain extract corpora/mboshi --features mfcc --out features/mboshi
@@ -9,7 +9,7 @@ takes vowels that differ in tone alone, with their gold boundaries, and prints f
 evidence the accuracy of gradient-boosted trees on the test split, trained on gold tone of the
 training split, and the ABX error across speakers of their log-odds; and the ABX error of the
 height of F0 itself, which nobody trained. Nothing discovered can use gold boundaries or tones:
-the errors say what is there to be found.
+the errors show how much there is to be found.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(
     train_split: str,
     test_split: str,
 ) -> None:
-    """Measure how well tone can be told in CORPUS, whose phones have columns `base` and `tone`."""
+    """Measure how well tone is recognised in CORPUS; the table has columns `base` and `tone`."""
     table = read_phone_table(phone_table)
     place = {name: table.columns.index(name) for name in ("base", "tone")}
     toned = {

@@ -68,7 +68,7 @@ def test_pocketsphinx_does_not_remember_earlier_recordings() -> None:
 
 
 @needs(Resemblyzer)
-def test_resemblyzer_tells_a_voice_by_a_unit_vector() -> None:
+def test_resemblyzer_gives_a_voice_as_a_unit_vector() -> None:
     judge = Resemblyzer()
     vector = judge.embed(speech(2))
     assert vector is not None

@@ -7,7 +7,7 @@ intonation alike, or a robust line through the utterance (Theil 1950, Sen 1968).
 utterance alone, so unknown speakers need nothing. Unvoiced frames are interpolated. Tone counts
 most in voiced and loud frames, which are mostly vowels: elsewhere it would only be noise.
 
-Beside MFCCs, what tells tones apart blurs other phones. The stream alone, of kind "tone", leaves
+Beside MFCCs, what separates tones blurs other phones. The stream alone, of kind "tone", leaves
 them as they are: its frames are points on half a circle, and differ by the angle between them.
 """
 
