@@ -348,12 +348,11 @@ def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
             f"{n_channels} channels it belongs to is unknown",
             remedy="name it in a column 'channel' of a table=, or leave out the texts",
         )
-    recording = PurePosixPath(utterance.audio).with_suffix("").as_posix()
     return [
         replace(
             utterance,
             id=suffixed(utterance.id, channel),
-            speaker=suffixed(utterance.speaker or recording, channel),
+            speaker=suffixed(utterance.speaker or stem(utterance.audio), channel),
             channel=channel,
         )
         for channel in range(1, n_channels + 1)

@@ -67,8 +67,7 @@ class Names:
         self._spans = spans
         self._cut_from: dict[str, list[Span]] = defaultdict(list)
         for span in spans.values():
-            path = PurePosixPath(span.utterance.audio).with_suffix("")
-            name = recordings.get(span.utterance.id) or path.as_posix()
+            name = recordings.get(span.utterance.id) or stem(span.utterance.audio)
             self._cut_from[unicodedata.normalize("NFC", name)].append(span)
         spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
         self._known = spans.keys() | self._cut_from.keys() | spare
@@ -474,7 +473,7 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
                 ctm = read_ctm(file)
                 yield from (Source(file, name, channels) for name, channels in ctm.items())
                 continue
-            name = utterance_id(file.relative_to(root).with_suffix("").as_posix())
+            name = utterance_id(stem(file.relative_to(root).as_posix()))
             yield Source(file, name, elan=read_elan(file) if _is_elan(file.name) else None)
         except InputError as error:
             if len(files) == 1:
@@ -495,10 +494,8 @@ def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
     hidden = [file for file in found.hidden if PurePosixPath(file).name.startswith(".")]
     notes.hidden += sum(map(_is_alignment, hidden))
     files = [file for file in (*found.files, *found.links) if _is_alignment(file)]
-    stems = Counter(PurePosixPath(file).with_suffix("") for file in files)
-    beside = [
-        file for file in files if _is_elan(file) and stems[PurePosixPath(file).with_suffix("")] > 1
-    ]
+    stems = Counter(map(stem, files))
+    beside = [file for file in files if _is_elan(file) and stems[stem(file)] > 1]
     notes.elan_beside += beside
     files = sorted(set(files) - set(beside))
     return sorted(folder / file for file in files if (folder / file).is_file())
