@@ -289,7 +289,10 @@ def is_unicode(text: str) -> bool:
 
 
 class PathType(click.Path):
-    """A path that is not empty: "", as from an unset variable, would be the current folder."""
+    """A path that is not empty: "", as from an unset variable, would be the current folder.
+
+    Where a folder is wanted and a file is given, the error names the file's folder.
+    """
 
     def __init__(self, *, exists: bool = False, files: bool = True, folders: bool = True) -> None:
         super().__init__(exists=exists, file_okay=files, dir_okay=folders, path_type=Path)
@@ -298,6 +301,10 @@ class PathType(click.Path):
         """The path, unless it is empty."""
         if not str(value):
             self.fail("a path cannot be empty", param, ctx)
+        if not self.file_okay and Path(value).is_file():
+            folder = str(Path(value).parent)
+            why = f"{str(value)!r} is a file, not a folder; the folder that holds it is {folder!r}"
+            self.fail(why, param, ctx)
         return super().convert(value, param, ctx)
 
 
