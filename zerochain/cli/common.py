@@ -39,6 +39,8 @@ OPTIONS = "ZEROCHAIN_OPTIONS"
 """The same for the one setting that holds all other options of a step."""
 DERIVED = "__zerochain_derived__"
 """The attribute of a command's function that lists its options derived from configs."""
+HELP = {"help_option_names": ["-h", "--help"]}
+"""What click has to know of every command: it keeps a command's option of help once it is made."""
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
@@ -58,6 +60,7 @@ class Command(click.Command):
     ) -> None:
         if example:
             kwargs["epilog"] = "\b\nExample:\n" + "\n".join(f"  {e}" for e in example.splitlines())
+        kwargs["context_settings"] = HELP | kwargs.get("context_settings", {})
         super().__init__(*args, **kwargs)
         self.params.append(
             click.Option(
