@@ -69,7 +69,7 @@ def annotated(
             speaker has one, and of tiers below each other the uppermost. None: the tiers without a
             parent, if there is one or all of them are of one linguistic type; units and the like
             that `export_elan` wrote don't count.
-        text_tier: the text is what this tier has in the meantime, rather than the annotation's.
+        text_tier: texts are what this tier has at the same time, rather than the annotations' own.
         with_speakers: a speaker is the tier's participant, or where there is none and several tiers
             match, the tier's name.
 
@@ -177,10 +177,12 @@ class Recordings:
     def __init__(self, root: Path, files: Iterable[str]) -> None:
         self._root = os.path.normpath(root.absolute())
         self._by_path = {composed(file): file for file in files}
+        self._by_whole_stem: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for path, file in self._by_path.items():
             name = PurePosixPath(path).name
+            self._by_whole_stem[stem(path)].append(file)
             self._by_name[name].append(file)
             self._by_stem[stem(name)].append(file)
 
@@ -204,8 +206,7 @@ class Recordings:
         own = composed(stem(name))
         ways = [self._by_name.get(one, []) for one in names]
         ways += [self._by_stem.get(stem(one), []) for one in names]
-        ways += [[file for file in self._by_path.values() if composed(stem(file)) == own]]
-        ways += [self._by_stem.get(PurePosixPath(own).name, [])]
+        ways += [self._by_whole_stem.get(own, []), self._by_stem.get(PurePosixPath(own).name, [])]
         fitting = next((way for way in ways if way), [])
         if len(fitting) == 1:
             return fitting[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.folder import Pieces, import_folder
 from zerochain.corpora.measuring import why_not
 from zerochain.corpora.sounds import Bad, part_id, stem, suffixed
-from zerochain.corpora.speaker_clusters import Vectors, clustered
+from zerochain.corpora.speaker_clusters import Vectors, Voices, clustered
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.rttm import Turn, read_rttm
 from zerochain.features.voice_activity import (
@@ -133,7 +133,7 @@ def _cut(
     whole: tuple[Utterance, ...],
     *,
     jobs: int,
-    cluster: Any,
+    cluster: Callable[[Path, tuple[Utterance, ...]], Voices] | None,
 ) -> Pieces:
     detector(config)  # which may not be installed
     by_file: dict[str, list[Utterance]] = defaultdict(list)
