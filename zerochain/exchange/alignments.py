@@ -31,7 +31,7 @@ from zerochain.exchange.alignment_times import (
     phones_in,
 )
 from zerochain.exchange.elan import SUFFIX as ELAN_SUFFIX
-from zerochain.exchange.elan import ElanFile, read_elan
+from zerochain.exchange.elan import ElanTiers, read_elan
 from zerochain.exchange.textgrid import Interval, TextGrid, phones_of, read_textgrid
 from zerochain.formats.identity import utterance_id
 from zerochain.formats.phones import Phone, Phones
@@ -190,7 +190,7 @@ class Source:
     name: str
     channels: Mapping[str, list[Interval]] | None = None
     """Of a CTM, by channel."""
-    elan: ElanFile | None = None
+    elan: ElanTiers | None = None
 
     def named_for(self, names: Names) -> Source:
         """Of an ELAN file that has another name than its recording, with the recording's."""
@@ -271,7 +271,7 @@ class _Content:
     """What an alignment holds, before its utterance is known."""
 
     source: Source
-    held: TextGrid | ElanFile | Mapping[str, list[Interval]] | list[Interval]
+    held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
     tier: str | None
     notes: Notes
 
@@ -283,7 +283,7 @@ class _Content:
 
     def of(self, span: Span) -> tuple[list[Interval], bool]:
         """The labels for an utterance, and whether they are its own channel's or speaker's."""
-        if isinstance(self.held, TextGrid | ElanFile):
+        if isinstance(self.held, TextGrid | ElanTiers):
             intervals, note, is_own = phones_of(self.held, self.tier, span.utterance.speaker)
             if note and str(self.source.path) not in self.notes.tiers[note][-1:]:
                 self.notes.tiers[note].append(str(self.source.path))
@@ -366,7 +366,7 @@ class _Reading:
             )
 
     def _read(self, source: Source, target: Target) -> _Content:
-        held: TextGrid | ElanFile | Mapping[str, list[Interval]] | list[Interval]
+        held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
         if source.channels is not None:
             held = source.channels
         elif source.elan is not None:
@@ -474,13 +474,19 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
                 yield from (Source(file, name, channels) for name, channels in ctm.items())
                 continue
             name = utterance_id(stem(file.relative_to(root).as_posix()))
-            yield Source(file, name, elan=read_elan(file) if _is_elan(file.name) else None)
+            yield Source(file, name, elan=_elan(file) if _is_elan(file.name) else None)
         except InputError as error:
             if len(files) == 1:
                 raise
             bad.append(_bad(file, error))
         except OSError as error:
             bad.append(_bad(file, _unreadable(error)))
+
+
+def _elan(file: Path) -> ElanTiers:
+    """An ELAN file without its text, since those of a whole corpus are held at once."""
+    held = read_elan(file)
+    return ElanTiers(held.tiers, held.media)
 
 
 def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:

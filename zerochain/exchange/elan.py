@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import unquote
 
 from zerochain.corpora.sounds import stem
@@ -55,15 +55,13 @@ class Media(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ElanFile:
-    """What a file holds; its tiers are in its order, with times in seconds."""
+class ElanTiers:
+    """A file's tiers, in its order and with times in seconds, and its media."""
 
-    path: Path
     tiers: tuple[Tier, ...]
     media: tuple[Media, ...]
-    document: Document = field(repr=False)
 
-    def on_recording(self, name: str) -> ElanFile:
+    def on_recording(self, name: str) -> Self:
         """The same with times on a recording's clock, which may begin before the file's.
 
         Args:
@@ -78,6 +76,14 @@ class ElanFile:
         named = (one for one in self.media if last in map(stem, one.names))
         media = next(named, self.media[0] if self.media else None)
         return 0 if media is None else media.origin_ms
+
+
+@dataclass(frozen=True)
+class ElanFile(ElanTiers):
+    """All that a file holds; its text and elements take ten times the memory of its tiers."""
+
+    path: Path
+    document: Document = field(repr=False)
 
 
 def _later(tier: Tier, seconds: float) -> Tier:
@@ -112,7 +118,7 @@ def elan_of(data: bytes, path: Path) -> ElanFile:
         media = tuple(_media(element) for element in document.media)
     except ValueError as error:
         raise unusable(str(error), path) from error
-    return ElanFile(path, tiers, media, document)
+    return ElanFile(tiers, media, path, document)
 
 
 def _tier(element: Element, times: _Times) -> Tier:
