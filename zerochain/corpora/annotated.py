@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
-from zerochain.corpora.sounds import Bad, part_id, search, stem
+from zerochain.corpora.sounds import Bad, part_id, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.elan import SUFFIX, ElanFile, Media, read_elan
 from zerochain.exchange.elan_edit import OURS, SEGMENTS
@@ -89,11 +89,8 @@ def annotated(
             if isinstance(held, ElanFile):
                 held = held.on_recording(stem(file))
             turns = list(_turns(held, tier, text_tier, counts))
-        except InputError as error:
-            found.bad.append(_bad(path, error))
-            continue
-        except OSError as error:
-            found.bad.append(Bad(str(path), f"can't be read ({error.strerror})"))
+        except (InputError, OSError) as error:
+            found.bad.append(unusable(path, error))
             continue
         by_recording[file].append(path)
         found.used.add(file)
@@ -151,11 +148,6 @@ def _files(segments: Path) -> list[Path]:
             remedy="annotations are .eaf or .TextGrid files",
         )
     return paths
-
-
-def _bad(path: Path, error: InputError) -> Bad:
-    more = {"likely cause": error.cause, "fix": error.remedy}
-    return Bad(str(path), "; ".join([error.found, *(f"{k}: {v}" for k, v in more.items() if v)]))
 
 
 def _refuse_twice(by_recording: dict[str, list[Path]], segments: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from zerochain.audio import SUFFIXES
 from zerochain.corpora.build import Alignment, Span
-from zerochain.corpora.sounds import Bad, search, stem
+from zerochain.corpora.sounds import Bad, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
 from zerochain.exchange.alignment_times import (
@@ -333,10 +333,8 @@ class _Reading:
             if begin.is_proven and target.utterance is not None:
                 self._proven.add(begin.clock)
             self._place(content, target, begin)
-        except InputError as error:
+        except (InputError, OSError) as error:
             self._refuse(source, error)
-        except OSError as error:
-            self._refuse(source, _unreadable(error))
 
     def settle(self) -> None:
         """Decide where times fit both clocks: as the others next to them do, or as Kaldi's do."""
@@ -447,19 +445,13 @@ class _Reading:
             place = f"{source.path} ({source.name})" if source.channels else str(source.path)
             self.notes.without_phone.append(place)
 
-    def _refuse(self, source: Source, error: InputError) -> None:
-        self.bad.append(_bad(source.path, error, source.name if source.channels else None))
+    def _refuse(self, source: Source, error: InputError | OSError) -> None:
+        self.bad.append(unusable(source.path, error, source.name if source.channels else None))
 
 
 def _near(lasting_s: float) -> float:
     """How much the lengths of a recording and its TextGrid may differ (s)."""
     return max(0.1, 0.02 * lasting_s)
-
-
-def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
-    found = error.found if name is None else f"{error.found} (in {name!r})"
-    more = {"likely cause": error.cause, "fix": error.remedy}
-    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
 
 
 def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
@@ -478,9 +470,9 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
         except InputError as error:
             if len(files) == 1:
                 raise
-            bad.append(_bad(file, error))
+            bad.append(unusable(file, error))
         except OSError as error:
-            bad.append(_bad(file, _unreadable(error)))
+            bad.append(unusable(file, error))
 
 
 def _elan(file: Path) -> ElanTiers:
@@ -536,10 +528,6 @@ def _check_end(intervals: Sequence[Interval], span: Span) -> None:
             f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
             f"{span.header.duration_s:.3f} s"
         )
-
-
-def _unreadable(error: OSError) -> InputError:
-    return InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
 
 
 def _unclear(span: Span) -> InputError:
