@@ -304,11 +304,14 @@ class PathType(click.Path):
         """The path, unless it is empty."""
         if not str(value):
             self.fail("a path cannot be empty", param, ctx)
-        if not self.file_okay and Path(value).is_file():
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            if self.file_okay or not Path(value).is_file():
+                raise
             folder = str(Path(value).parent)
             why = f"{str(value)!r} is a file, not a folder; the folder that holds it is {folder!r}"
             self.fail(why, param, ctx)
-        return super().convert(value, param, ctx)
 
 
 class TablePath(PathType):
