@@ -171,10 +171,10 @@ def import_long(hours):
             ("import recordings", ["recordings"]),
             ("… --channel each", ["recordings", "--channel", "each"]),
         ):
+            out = folder / "-".join(words)
             done = run_build(
-                ROOT, "import", words[0], folder / "long", *words[1:], "--out", folder / "out",
-                "--jobs", 1,
-            )  # fmt: skip
+                ROOT, "import", words[0], folder / "long", *words[1:], "--out", out, "--jobs", 1
+            )
             print(f"{name:<22} {done.wall_s:>8.1f} {done.cpu_s:>7.1f} {done.peak_mb:>8.0f}")
 
 

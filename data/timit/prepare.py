@@ -11,9 +11,9 @@ from zerochain import audio
 from zerochain.cli.common import FOLDER, Command, out_option
 from zerochain.cli.importing import report
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.folder import import_folder, stem
+from zerochain.corpora.folder import import_folder
 from zerochain.corpora.measuring import NOISE_S, full_scale_noise
-from zerochain.corpora.sounds import sound_files
+from zerochain.corpora.sounds import sound_files, stem
 from zerochain.errors import InputError
 from zerochain.exchange.alignments import read_alignments
 from zerochain.formats.corpus import Corpus, Utterance

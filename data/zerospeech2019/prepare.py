@@ -9,8 +9,7 @@ import click
 from zerochain.cli.common import FOLDER, Command, out_option
 from zerochain.cli.importing import report
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.folder import stem
-from zerochain.corpora.sounds import sound_files
+from zerochain.corpora.sounds import sound_files, stem
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import Corpus, Utterance
 

@@ -56,6 +56,14 @@ def test_options_that_another_import_has(recordings: Path, tmp_path: Path) -> No
     assert "'zerochain import folder' with --segments-from" in refused.output
 
 
+@pytest.mark.parametrize("kind", ["folder", "recordings"])
+def test_a_recording_instead_of_its_folder(kind: str, recordings: Path, tmp_path: Path) -> None:
+    refused = run("import", kind, recordings / "anna" / "a.wav", "--out", tmp_path / "c")
+    assert refused.exit_code == 2
+    assert "is a file, not a folder" in refused.output
+    assert f"the folder that holds it is '{recordings / 'anna'}'" in refused.output
+
+
 def test_what_scores_take_for_silence_is_said(recordings: Path, tmp_path: Path) -> None:
     (recordings / "anna" / "a.TextGrid").unlink()
     labels = ["SIL", "a", "sp", "<p:>", "SIL", "@"]

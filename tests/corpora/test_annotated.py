@@ -36,13 +36,13 @@ def imported(tmp_path: Path) -> Import:
     return make
 
 
-def told(corpus: Corpus) -> list[tuple]:
+def rows(corpus: Corpus) -> list[tuple]:
     return [(u.id, u.speaker, u.start, u.end, u.text) for u in corpus.utterances]
 
 
 def test_speakers_overlap_on_tiers_of_one_type(imported: Import) -> None:
     corpus = imported({"x.eaf": SAMPLE}, ("My rec.wav",), segment_tier="type:utterance")
-    assert told(corpus) == [
+    assert rows(corpus) == [
         ("My rec_00001000-00002000_Ana", "Ana", 1.0, 2.0, "one two three <3"),
         ("My rec_00002000-00002500_Ana", "Ana", 2.0, 2.5, None),
         ("My rec_00002500-00003500_Béa", "Béa", 2.5, 3.5, "yes"),
@@ -115,7 +115,7 @@ def test_phones_come_from_the_same_file(imported: Import, tmp_path: Path) -> Non
 def test_a_textgrid_marks_utterances_too(imported: Import) -> None:
     text = textgrid_text(4, {"words": [(0.5, 1, "a"), (1, 2, ""), (2, 3, "b")]})
     corpus = imported({"a.TextGrid": text}, speaker_from="name:ana")
-    assert told(corpus) == [
+    assert rows(corpus) == [
         ("a_00000500-00001000", "ana", 0.5, 1.0, "a"),
         ("a_00002000-00003000", "ana", 2.0, 3.0, "b"),
     ]
@@ -140,7 +140,7 @@ def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_p
 
 def test_times_begin_where_the_media_s_do(imported: Import) -> None:
     text = eaf({"t": [(0, 1, "a")]}, ["a.wav"]).replace(" MIME", ' TIME_ORIGIN="1500" MIME')
-    assert told(imported({"a.eaf": text})) == [("a_00001500-00002500", None, 1.5, 2.5, "a")]
+    assert rows(imported({"a.eaf": text})) == [("a_00001500-00002500", None, 1.5, 2.5, "a")]
 
 
 def test_what_is_wrong_with_annotations(imported: Import) -> None:

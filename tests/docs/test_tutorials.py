@@ -132,14 +132,14 @@ def test_field_recordings(demo: Path, here: Path) -> None:
     assert found.speakers == again.speakers == ["spk1", "spk2"]
     annotated = read_corpus(Path("corpora/annotated"))
 
-    def told(corpus: Corpus, name: str) -> dict[tuple, list[int]]:
+    def by_place(corpus: Corpus, name: str) -> dict[tuple, list[int]]:
         units = read_units(Path(f"units/{name}.parquet"))
         return {
             (u.audio, u.start, u.end, u.speaker): units.steps(u.id).tolist()
             for u in corpus.utterances
         }
 
-    assert told(annotated, "annotated") == told(found, "field")
+    assert by_place(annotated, "annotated") == by_place(found, "field")
     assert all((here / f"{page}.html").is_file() for page in ("hits", "terms", "units"))
 
 

@@ -2,6 +2,7 @@
 
 import random
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -287,3 +288,14 @@ def test_times_are_the_recording_s() -> None:
     assert file.media[0].names == ["My%20rec.wav", "My rec.wav"]
     assert rows(tier(file.on_recording("their/My rec"), "Béa's words")) == [(3.0, 4.0, "yes")]
     assert read(SAMPLE).on_recording("My rec").tiers == read(SAMPLE).tiers
+
+
+def test_of_several_media_the_recording_s_own_counts() -> None:
+    text = eaf({"t": [(0, 1, "a")]}, ["..wav", "film.mp4", "Béa.wav"])
+    for media, origin in (("film.mp4", 500), ("Béa.wav", 2000)):
+        text = text.replace(f'"{media}"', f'"{media}" TIME_ORIGIN="{origin}"')
+    file = read(text)
+    for name in ("Béa", unicodedata.normalize("NFD", "x/Béa")):
+        assert file.origin_ms(name) == 2000
+    assert file.origin_ms("film") == 500
+    assert file.origin_ms("another") == 0

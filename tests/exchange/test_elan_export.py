@@ -32,7 +32,7 @@ OURS = (
 )
 
 
-def told(file: ElanFile) -> list[tuple]:
+def contents(file: ElanFile) -> list[tuple]:
     return [
         (t.name, t.kind, t.speaker, [i[1:] for i in (*t.intervals, *t.unlabelled)])
         for t in file.tiers
@@ -77,15 +77,15 @@ def test_tiers_come_and_go_and_nothing_else_changes(data: bytes) -> None:
     before = elan_of(data, PATH)
     written = with_tiers(before, OURS)
     after = elan_of(written, PATH)
-    theirs = [one for one in told(before) if not one[1].startswith("zerochain")]
-    assert told(after)[: len(theirs)] == theirs
-    assert told(after)[len(theirs) :] == [
+    theirs = [one for one in contents(before) if not one[1].startswith("zerochain")]
+    assert contents(after)[: len(theirs)] == theirs
+    assert contents(after)[len(theirs) :] == [
         ("units", "zerochain-units", "", [(0, 0.04, "3"), (0.04, 1.5, "7"), (1.5, 9, "")]),
         ("hits@Ana", "zerochain-hits", "Ana", [(1.5, 2, 'a<b> & "c" d')]),
     ]
     bare = without_tiers(before)
     assert without_tiers(after) == bare
-    if told(before) == theirs:
+    if contents(before) == theirs:
         assert bare == data
     check_valid(written.decode("utf-16") if data[:2] == b"\xff\xfe" else written)
 
@@ -94,7 +94,7 @@ def test_a_time_order_without_a_slot() -> None:
     data = eaf({}).replace("<TIME_ORDER></TIME_ORDER>", "<TIME_ORDER/>").encode()
     written = with_tiers(elan_of(data, PATH), OURS)
     check_valid(written)
-    assert [name for name, *_ in told(elan_of(written, PATH))] == ["units", "hits@Ana"]
+    assert [name for name, *_ in contents(elan_of(written, PATH))] == ["units", "hits@Ana"]
 
 
 @settings(max_examples=12)
@@ -113,7 +113,7 @@ def test_any_rows_and_names(rows: list[tuple[int, int, str]], name: str) -> None
         return
     check_valid(written)
     assert without_tiers(elan_of(written, PATH)) == SAMPLE.encode()
-    assert told(elan_of(written, PATH))[: len(file.tiers)] == told(file)
+    assert contents(elan_of(written, PATH))[: len(file.tiers)] == contents(file)
 
 
 def test_damaged_files_keep_what_can_be_read() -> None:
@@ -131,7 +131,7 @@ def test_damaged_files_keep_what_can_be_read() -> None:
         except InputError as error:
             n_moving += "would move them" in str(error)
             continue
-        assert told(written)[:-2] == told(before)
+        assert contents(written)[:-2] == contents(before)
         assert without_tiers(written) == without_tiers(before)
     assert n_read > 20
     assert n_moving < n_read / 4
@@ -140,8 +140,8 @@ def test_damaged_files_keep_what_can_be_read() -> None:
 def test_an_earlier_export_is_replaced() -> None:
     once = elan_of(with_tiers(elan_of(SAMPLE.encode(), PATH), OURS), PATH)
     again = elan_of(with_tiers(once, [NewTier("units", "zerochain-units", [Row(5, 9, "1")])]), PATH)
-    assert [name for name, *_ in told(again)][-2:] == ["hits@Ana", "units"]
-    assert told(again)[-1][3] == [(0.005, 0.009, "1")]
+    assert [name for name, *_ in contents(again)][-2:] == ["hits@Ana", "units"]
+    assert contents(again)[-1][3] == [(0.005, 0.009, "1")]
     assert again.document.text.count(b'zerochain-units" TIME') == 1
     assert len(again.document.time_order.parts) == 7 + 2 + 2
 
@@ -207,14 +207,14 @@ def test_a_new_file_for_every_recording(export: Export, corpus: Corpus, tmp_path
     made = export(segments=True)
     assert (made.files, made.n_copies) == (["My rec.eaf", "more/b.eaf"], 0)
     file = read_elan(tmp_path / "out" / "My rec.eaf")
-    tiers = {name: rows for name, _, _, rows in told(file)}
+    tiers = {name: rows for name, _, _, rows in contents(file)}
     assert tiers["utterances@Ana"] == [(0.5, 1.5, "hé <3"), (2.0, 3.5, "yes")]
     assert tiers["utterances@Bo"] == [(1.2, 2.0, "")]
     assert tiers["units@Ana"][:3] == [(0.5, 0.9, "0"), (0.9, 1.3, "1"), (1.3, 1.5, "2")]
     assert tiers["hits@Ana"] == [(0.5, 1.0, "pa")]  # of an utterance, by its speaker
     assert tiers["hits"] == [(0.75, 1.25, "ta"), (1.25, 1.75, "ka")]  # of the recording
     other = read_elan(tmp_path / "out" / "more" / "b.eaf")
-    assert told(other)[-1] == ("hits", "zerochain-found", "Eva", [(0.001, 4.0, "o")])
+    assert contents(other)[-1] == ("hits", "zerochain-found", "Eva", [(0.001, 4.0, "o")])
     assert file.media[0].relative_url == "../rec/My rec.wav"
     for name in made.files:
         check_valid((tmp_path / "out" / name).read_bytes())
@@ -239,7 +239,7 @@ def test_copies_of_the_user_s_files(export: Export, tmp_path: Path) -> None:
     made = export(keep=tmp_path / "own", split=None)
     assert (made.files, made.n_copies) == (["session 1.eaf", "more/b.eaf"], 1)
     copy = read_elan(tmp_path / "out" / "session 1.eaf")
-    tiers = {name: rows for name, _, _, rows in told(copy.on_recording("My rec"))}
+    tiers = {name: rows for name, _, _, rows in contents(copy.on_recording("My rec"))}
     assert tiers["units@Ana"][:2] == [(0.6, 0.9, "0"), (0.9, 1.3, "1")]  # from its origin on
     assert without_tiers(copy) == text.encode() == own.read_bytes()
     assert export(keep=own).n_copies == 1
@@ -250,7 +250,8 @@ def test_overlapping_hits_are_on_more_tiers(export: Export, corpus: Corpus, tmp_
     write_spans(tmp_path / "found.csv", Spans(tuple(rows)))
     export(units={})
     tiers = {
-        n: [r[2] for r in rows] for n, _, _, rows in told(read_elan(tmp_path / "out/more/b.eaf"))
+        n: [r[2] for r in rows]
+        for n, _, _, rows in contents(read_elan(tmp_path / "out/more/b.eaf"))
     }
     assert tiers == {"hits": ["0.0", "1.0"], "hits 2": ["0.5"], "hits 3": ["1.2"]}
 

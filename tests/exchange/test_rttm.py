@@ -63,6 +63,9 @@ def test_turns_of_each_channel(field: Path, tmp_path: Path) -> None:
     )
     found = [(u.channel, u.speaker, u.start) for u in corpus.utterances]
     assert found == [(2, "béa", 1.0), (1, "calls/one_ch1", 2.0)]
+    (tmp_path / "turns.rttm").write_text("SPEAKER one 3 1 0.5 <NA> <NA> béa <NA> <NA>\n")
+    with pytest.raises(InputError, match="is on channel 3, and it has 2 channels"):
+        import_recordings(field, tmp_path / "x", rttm=tmp_path / "turns.rttm", channel="each")
 
 
 def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> None:

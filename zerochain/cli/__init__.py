@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import zerochain
+from zerochain.cli.common import HELP
 from zerochain.cli.lazy import LazyGroup, Program
 
 IMPORT = LazyGroup(
@@ -374,7 +375,7 @@ CHECK = LazyGroup(
 
 @click.group(
     cls=Program,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     commands={
         "import": IMPORT,
         "corpus": CORPUS,

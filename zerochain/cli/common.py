@@ -39,6 +39,8 @@ OPTIONS = "ZEROCHAIN_OPTIONS"
 """The same for the one setting that holds all other options of a step."""
 DERIVED = "__zerochain_derived__"
 """The attribute of a command's function that lists its options derived from configs."""
+HELP = {"help_option_names": ["-h", "--help"]}
+"""What click has to know of every command: it keeps a command's option of help once it is made."""
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
@@ -58,6 +60,7 @@ class Command(click.Command):
     ) -> None:
         if example:
             kwargs["epilog"] = "\b\nExample:\n" + "\n".join(f"  {e}" for e in example.splitlines())
+        kwargs["context_settings"] = HELP | kwargs.get("context_settings", {})
         super().__init__(*args, **kwargs)
         self.params.append(
             click.Option(
@@ -289,7 +292,10 @@ def is_unicode(text: str) -> bool:
 
 
 class PathType(click.Path):
-    """A path that is not empty: "", as from an unset variable, would be the current folder."""
+    """A path that is not empty: "", as from an unset variable, would be the current folder.
+
+    Where a folder is wanted and a file is given, the error names the file's folder.
+    """
 
     def __init__(self, *, exists: bool = False, files: bool = True, folders: bool = True) -> None:
         super().__init__(exists=exists, file_okay=files, dir_okay=folders, path_type=Path)
@@ -298,7 +304,14 @@ class PathType(click.Path):
         """The path, unless it is empty."""
         if not str(value):
             self.fail("a path cannot be empty", param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            if self.file_okay or not Path(value).is_file():
+                raise
+            folder = str(Path(value).parent)
+            why = f"{str(value)!r} is a file, not a folder; the folder that holds it is {folder!r}"
+            self.fail(why, param, ctx)
 
 
 class TablePath(PathType):

@@ -162,8 +162,9 @@ def elan(
     """
     if not (files or segments):
         raise click.UsageError("give FILES, or --segments")
-    spans = {path.stem: path for path in files if _holds_spans(path)}
-    others = [path for path in files if not _holds_spans(path)]
+    tables = set(filter(_holds_spans, files))
+    spans = {path.stem: path for path in files if path in tables}
+    others = [path for path in files if path not in tables]
     units = {"units": others[0]} if len(others) == 1 else {path.stem: path for path in others}
     names = {*spans, *units}
     if len(names) < len(files) or (segments and "utterances" in names):

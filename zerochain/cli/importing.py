@@ -79,6 +79,28 @@ def corpus_options(function: F) -> F:
     return function
 
 
+def label_options(function: F) -> F:
+    """Where speakers and splits come from."""
+    options = [
+        click.option(
+            "--speaker-from",
+            metavar="PATTERN",
+            help="name:ana (all are ana), folder:1 (the first folder's name), or a regular "
+            "expression such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: "
+            "its path).",
+        ),
+        click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…)."),
+        click.option(
+            "--test-fraction",
+            type=float,
+            help="Fraction of utterances for the split test; the others are train.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @click.command(
     cls=Command,
     example="zerochain import folder recordings/ --out corpora/mine --speaker-from folder:1\n"
@@ -108,18 +130,7 @@ def corpus_options(function: F) -> F:
     "'participant:NAME'.  [default: the tiers without a parent, if they are of one type]",
 )
 @click.option("--text-tier", metavar="TIER", help="The tier with their texts.  [default: the same]")
-@click.option(
-    "--speaker-from",
-    metavar="PATTERN",
-    help="name:ana (all are ana), folder:1 (the first folder's name), or a regular expression "
-    "such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path).",
-)
-@click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
-@click.option(
-    "--test-fraction",
-    type=float,
-    help="Fraction of utterances for the split test; the others are train.",
-)
+@label_options
 def folder(recordings: Path, out: Path, **options: Any) -> None:
     """Import a folder of RECORDINGS (WAV, FLAC, OGG, MP3, SPHERE, AIFF, …; any rate).
 
@@ -169,18 +180,7 @@ def folder(recordings: Path, out: Path, **options: Any) -> None:
     help="Compare voices by a speaker encoder (zerochain speakers train).  [default: by the "
     "statistics of MFCCs]",
 )
-@click.option(
-    "--speaker-from",
-    metavar="PATTERN",
-    help="name:ana (all are ana), folder:1 (the first folder's name), or a regular expression "
-    "such as '(?P<speaker>[^_]+)_' matched with the file's name (with a slash: its path).",
-)
-@click.option("--split-from", metavar="PATTERN", help="The same for splits: (?P<split>…).")
-@click.option(
-    "--test-fraction",
-    type=float,
-    help="Fraction of utterances for the split test; the others are train.",
-)
+@label_options
 def recordings(
     recordings: Path,
     out: Path,

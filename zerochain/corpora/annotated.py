@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
-from zerochain.corpora.sounds import Bad, part_id, search, stem
+from zerochain.corpora.sounds import Bad, part_id, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.elan import SUFFIX, ElanFile, Media, read_elan
 from zerochain.exchange.elan_edit import OURS, SEGMENTS
@@ -69,7 +69,7 @@ def annotated(
             speaker has one, and of tiers below each other the uppermost. None: the tiers without a
             parent, if there is one or all of them are of one linguistic type; units and the like
             that `export_elan` wrote don't count.
-        text_tier: the text is what this tier has in the meantime, rather than the annotation's.
+        text_tier: texts are what this tier has at the same time, rather than the annotations' own.
         with_speakers: a speaker is the tier's participant, or where there is none and several tiers
             match, the tier's name.
 
@@ -89,11 +89,8 @@ def annotated(
             if isinstance(held, ElanFile):
                 held = held.on_recording(stem(file))
             turns = list(_turns(held, tier, text_tier, counts))
-        except InputError as error:
-            found.bad.append(_bad(path, error))
-            continue
-        except OSError as error:
-            found.bad.append(Bad(str(path), f"can't be read ({error.strerror})"))
+        except (InputError, OSError) as error:
+            found.bad.append(unusable(path, error))
             continue
         by_recording[file].append(path)
         found.used.add(file)
@@ -153,11 +150,6 @@ def _files(segments: Path) -> list[Path]:
     return paths
 
 
-def _bad(path: Path, error: InputError) -> Bad:
-    more = {"likely cause": error.cause, "fix": error.remedy}
-    return Bad(str(path), "; ".join([error.found, *(f"{k}: {v}" for k, v in more.items() if v)]))
-
-
 def _refuse_twice(by_recording: dict[str, list[Path]], segments: Path) -> None:
     twice = {file: paths for file, paths in by_recording.items() if len(paths) > 1}
     if twice:
@@ -177,10 +169,12 @@ class Recordings:
     def __init__(self, root: Path, files: Iterable[str]) -> None:
         self._root = os.path.normpath(root.absolute())
         self._by_path = {composed(file): file for file in files}
+        self._by_whole_stem: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for path, file in self._by_path.items():
             name = PurePosixPath(path).name
+            self._by_whole_stem[stem(path)].append(file)
             self._by_name[name].append(file)
             self._by_stem[stem(name)].append(file)
 
@@ -204,8 +198,7 @@ class Recordings:
         own = composed(stem(name))
         ways = [self._by_name.get(one, []) for one in names]
         ways += [self._by_stem.get(stem(one), []) for one in names]
-        ways += [[file for file in self._by_path.values() if composed(stem(file)) == own]]
-        ways += [self._by_stem.get(PurePosixPath(own).name, [])]
+        ways += [self._by_whole_stem.get(own, []), self._by_stem.get(PurePosixPath(own).name, [])]
         fitting = next((way for way in ways if way), [])
         if len(fitting) == 1:
             return fitting[0]

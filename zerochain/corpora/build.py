@@ -14,7 +14,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
@@ -22,7 +22,7 @@ import joblib
 import zerochain
 from zerochain import audio
 from zerochain.corpora.measuring import Job, Measured, measure_file
-from zerochain.corpora.sounds import Bad, check_path, conversion
+from zerochain.corpora.sounds import Bad, check_path, conversion, stem
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.formats.atomic import atomic_folder, check_replaceable
 from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
@@ -104,7 +104,7 @@ def build_corpus(
         aligned: Alignment | None = None
         if align is not None:
             spans = {u.id: Span(replace(u, duration=m.duration), m.header) for u, m in good}
-            spare = {b.id for b in [*bad, *lost]} | {_recording(u) for u in draft.utterances}
+            spare = {b.id for b in [*bad, *lost]} | {stem(u.audio) for u in draft.utterances}
             aligned = align(spans, unlisted | spare)
         bad = sorted({*bad, *lost, *(aligned.bad if aligned else ())})
         _refuse(bad, len(utterances), root, skip_bad)
@@ -217,10 +217,6 @@ def _jobs(draft: Corpus, copies: Path | None, but: Collection[str]) -> Iterator[
         n = _AT_ONCE if path.suffix.lower() in _QUICK else len(utterances)
         for i in range(0, len(utterances), n):
             yield Job(path, tuple(utterances[i : i + n]), copies)
-
-
-def _recording(utterance: Utterance) -> str:
-    return PurePosixPath(utterance.audio).with_suffix("").as_posix()
 
 
 def _copied(utterance: Utterance) -> Utterance:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.folder import Pieces, import_folder
 from zerochain.corpora.measuring import why_not
 from zerochain.corpora.sounds import Bad, part_id, stem, suffixed
-from zerochain.corpora.speaker_clusters import Vectors, clustered
+from zerochain.corpora.speaker_clusters import Vectors, Voices, clustered
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.rttm import Turn, read_rttm
 from zerochain.features.voice_activity import (
@@ -133,7 +133,7 @@ def _cut(
     whole: tuple[Utterance, ...],
     *,
     jobs: int,
-    cluster: Any,
+    cluster: Callable[[Path, tuple[Utterance, ...]], Voices] | None,
 ) -> Pieces:
     detector(config)  # which may not be installed
     by_file: dict[str, list[Utterance]] = defaultdict(list)
@@ -202,10 +202,16 @@ def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...
         )
     pieces: dict[str, Utterance] = {}
     for turn in turns:
-        for u in by_name.get(turn.recording) or by_name[last_parts[turn.recording]]:
-            divided = u.id != utterance_id(stem(u.audio))
-            if divided and u.channel != turn.channel:
-                continue
+        parts = by_name.get(turn.recording) or by_name[last_parts[turn.recording]]
+        fitting = [u for u in parts if not _is_divided(u) or u.channel == turn.channel]
+        if not fitting:
+            raise InputError(
+                f"{turn.recording}: a turn from {turn.start:g} to {turn.end:g} s is on channel "
+                f"{turn.channel}, and it has {counted(len(parts), 'channel')}",
+                path=rttm,
+                remedy="correct its channel, or leave out channel='each'",
+            )
+        for u in fitting:
             one = _piece(u, Stretch(turn.start, turn.end))
             if one.id in pieces:  # two speak at the very same time
                 one = replace(one, id=utterance_id(f"{one.id}_{turn.speaker}"))
@@ -267,9 +273,14 @@ def _undivided(channel: Utterance) -> Utterance:
     return replace(channel, id=utterance_id(name), speaker=None if speaker == name else speaker)
 
 
+def _is_divided(recording: Utterance) -> bool:
+    """Whether it is one of the channels that a recording was divided into."""
+    return recording.id != utterance_id(stem(recording.audio))
+
+
 def _piece(recording: Utterance, stretch: Stretch) -> Utterance:
-    """An utterance; where channels are told apart, the channel is part of its id."""
-    divided = recording.id != utterance_id(stem(recording.audio))
+    """An utterance; where channels are divided, the channel is part of its id."""
+    channel = recording.channel if _is_divided(recording) else None
     start, end = round(stretch.start, 3), round(stretch.end, 3)
-    name = part_id(recording.audio, start, end, recording.channel if divided else None)
+    name = part_id(recording.audio, start, end, channel)
     return replace(recording, id=utterance_id(name), start=start, end=end, duration=UNKNOWN)

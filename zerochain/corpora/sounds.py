@@ -35,6 +35,19 @@ class Bad(NamedTuple):
     """Of the utterance that is lost; empty where the file belongs to no known utterance."""
 
 
+def unusable(path: Path, error: InputError | OSError, name: str | None = None) -> Bad:
+    """A file of annotations that can't be read or used, with the likely cause and the fix.
+
+    Args:
+        name: of the recording in it, where it is of several.
+    """
+    if isinstance(error, OSError):
+        error = InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
+    found = error.found if name is None else f"{error.found} (in {name!r})"
+    more = {"likely cause": error.cause, "fix": error.remedy}
+    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
+
+
 def check_path(folder: Path) -> None:
     """Raise InputError if no corpus could refer to a folder, since its path isn't text."""
     if any(unicodedata.category(c) in {"Cs", "Cc"} for c in str(folder)):
@@ -348,12 +361,11 @@ def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
             f"{n_channels} channels it belongs to is unknown",
             remedy="name it in a column 'channel' of a table=, or leave out the texts",
         )
-    recording = PurePosixPath(utterance.audio).with_suffix("").as_posix()
     return [
         replace(
             utterance,
             id=suffixed(utterance.id, channel),
-            speaker=suffixed(utterance.speaker or recording, channel),
+            speaker=suffixed(utterance.speaker or stem(utterance.audio), channel),
             channel=channel,
         )
         for channel in range(1, n_channels + 1)

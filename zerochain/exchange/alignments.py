@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from zerochain.audio import SUFFIXES
 from zerochain.corpora.build import Alignment, Span
-from zerochain.corpora.sounds import Bad, search, stem
+from zerochain.corpora.sounds import Bad, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
 from zerochain.exchange.alignment_times import (
@@ -31,7 +31,7 @@ from zerochain.exchange.alignment_times import (
     phones_in,
 )
 from zerochain.exchange.elan import SUFFIX as ELAN_SUFFIX
-from zerochain.exchange.elan import ElanFile, read_elan
+from zerochain.exchange.elan import ElanTiers, read_elan
 from zerochain.exchange.textgrid import Interval, TextGrid, phones_of, read_textgrid
 from zerochain.formats.identity import utterance_id
 from zerochain.formats.phones import Phone, Phones
@@ -67,8 +67,7 @@ class Names:
         self._spans = spans
         self._cut_from: dict[str, list[Span]] = defaultdict(list)
         for span in spans.values():
-            path = PurePosixPath(span.utterance.audio).with_suffix("")
-            name = recordings.get(span.utterance.id) or path.as_posix()
+            name = recordings.get(span.utterance.id) or stem(span.utterance.audio)
             self._cut_from[unicodedata.normalize("NFC", name)].append(span)
         spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
         self._known = spans.keys() | self._cut_from.keys() | spare
@@ -191,7 +190,7 @@ class Source:
     name: str
     channels: Mapping[str, list[Interval]] | None = None
     """Of a CTM, by channel."""
-    elan: ElanFile | None = None
+    elan: ElanTiers | None = None
 
     def named_for(self, names: Names) -> Source:
         """Of an ELAN file that has another name than its recording, with the recording's."""
@@ -272,7 +271,7 @@ class _Content:
     """What an alignment holds, before its utterance is known."""
 
     source: Source
-    held: TextGrid | ElanFile | Mapping[str, list[Interval]] | list[Interval]
+    held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
     tier: str | None
     notes: Notes
 
@@ -284,7 +283,7 @@ class _Content:
 
     def of(self, span: Span) -> tuple[list[Interval], bool]:
         """The labels for an utterance, and whether they are its own channel's or speaker's."""
-        if isinstance(self.held, TextGrid | ElanFile):
+        if isinstance(self.held, TextGrid | ElanTiers):
             intervals, note, is_own = phones_of(self.held, self.tier, span.utterance.speaker)
             if note and str(self.source.path) not in self.notes.tiers[note][-1:]:
                 self.notes.tiers[note].append(str(self.source.path))
@@ -334,10 +333,8 @@ class _Reading:
             if begin.is_proven and target.utterance is not None:
                 self._proven.add(begin.clock)
             self._place(content, target, begin)
-        except InputError as error:
+        except (InputError, OSError) as error:
             self._refuse(source, error)
-        except OSError as error:
-            self._refuse(source, _unreadable(error))
 
     def settle(self) -> None:
         """Decide where times fit both clocks: as the others next to them do, or as Kaldi's do."""
@@ -367,7 +364,7 @@ class _Reading:
             )
 
     def _read(self, source: Source, target: Target) -> _Content:
-        held: TextGrid | ElanFile | Mapping[str, list[Interval]] | list[Interval]
+        held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
         if source.channels is not None:
             held = source.channels
         elif source.elan is not None:
@@ -448,19 +445,13 @@ class _Reading:
             place = f"{source.path} ({source.name})" if source.channels else str(source.path)
             self.notes.without_phone.append(place)
 
-    def _refuse(self, source: Source, error: InputError) -> None:
-        self.bad.append(_bad(source.path, error, source.name if source.channels else None))
+    def _refuse(self, source: Source, error: InputError | OSError) -> None:
+        self.bad.append(unusable(source.path, error, source.name if source.channels else None))
 
 
 def _near(lasting_s: float) -> float:
     """How much the lengths of a recording and its TextGrid may differ (s)."""
     return max(0.1, 0.02 * lasting_s)
-
-
-def _bad(path: Path, error: InputError, name: str | None = None) -> Bad:
-    found = error.found if name is None else f"{error.found} (in {name!r})"
-    more = {"likely cause": error.cause, "fix": error.remedy}
-    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
 
 
 def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
@@ -474,14 +465,20 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
                 ctm = read_ctm(file)
                 yield from (Source(file, name, channels) for name, channels in ctm.items())
                 continue
-            name = utterance_id(file.relative_to(root).with_suffix("").as_posix())
-            yield Source(file, name, elan=read_elan(file) if _is_elan(file.name) else None)
+            name = utterance_id(stem(file.relative_to(root).as_posix()))
+            yield Source(file, name, elan=_elan(file) if _is_elan(file.name) else None)
         except InputError as error:
             if len(files) == 1:
                 raise
-            bad.append(_bad(file, error))
+            bad.append(unusable(file, error))
         except OSError as error:
-            bad.append(_bad(file, _unreadable(error)))
+            bad.append(unusable(file, error))
+
+
+def _elan(file: Path) -> ElanTiers:
+    """An ELAN file without its text, since those of a whole corpus are held at once."""
+    held = read_elan(file)
+    return ElanTiers(held.tiers, held.media)
 
 
 def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
@@ -495,10 +492,8 @@ def _files(folder: Path, notes: Notes, bad: list[Bad]) -> list[Path]:
     hidden = [file for file in found.hidden if PurePosixPath(file).name.startswith(".")]
     notes.hidden += sum(map(_is_alignment, hidden))
     files = [file for file in (*found.files, *found.links) if _is_alignment(file)]
-    stems = Counter(PurePosixPath(file).with_suffix("") for file in files)
-    beside = [
-        file for file in files if _is_elan(file) and stems[PurePosixPath(file).with_suffix("")] > 1
-    ]
+    stems = Counter(map(stem, files))
+    beside = [file for file in files if _is_elan(file) and stems[stem(file)] > 1]
     notes.elan_beside += beside
     files = sorted(set(files) - set(beside))
     return sorted(folder / file for file in files if (folder / file).is_file())
@@ -533,10 +528,6 @@ def _check_end(intervals: Sequence[Interval], span: Span) -> None:
             f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
             f"{span.header.duration_s:.3f} s"
         )
-
-
-def _unreadable(error: OSError) -> InputError:
-    return InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
 
 
 def _unclear(span: Span) -> InputError:

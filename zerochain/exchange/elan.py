@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import unquote
 
+from zerochain.corpora.sounds import stem
 from zerochain.errors import listed
 from zerochain.exchange.elan_xml import Document, Element, annotations_of, unusable
 from zerochain.exchange.textgrid import Interval, Tier
+from zerochain.formats.identity import composed
 
 SUFFIX = ".eaf"
 _LATEST_MS = 2**32 - 1
@@ -49,20 +50,18 @@ class Media(NamedTuple):
         urls = [url for url in (self.relative_url, self.url) if url]
         ends = [re.split(r"[/\\]", url)[-1] for url in urls]
         names = [form for end in ends for form in (end, unquote(end))]
-        names = [name for name in names if name.strip("./\\") and "/" not in name]
-        return list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
+        names = [name for name in names if name and name[0] != "." and "/" not in name]
+        return list(dict.fromkeys(composed(name) for name in names))
 
 
 @dataclass(frozen=True)
-class ElanFile:
-    """What a file holds; its tiers are in its order, with times in seconds."""
+class ElanTiers:
+    """A file's tiers, in its order and with times in seconds, and its media."""
 
-    path: Path
     tiers: tuple[Tier, ...]
     media: tuple[Media, ...]
-    document: Document = field(repr=False)
 
-    def on_recording(self, name: str) -> ElanFile:
+    def on_recording(self, name: str) -> Self:
         """The same with times on a recording's clock, which may begin before the file's.
 
         Args:
@@ -73,10 +72,18 @@ class ElanFile:
 
     def origin_ms(self, name: str) -> int:
         """The time of a recording at which the file's own begins; `name` as for `on_recording`."""
-        last = name.rpartition("/")[2]
-        named = (one for one in self.media if any(_stem(n) == last for n in one.names))
+        last = composed(name.rpartition("/")[2])
+        named = (one for one in self.media if last in map(stem, one.names))
         media = next(named, self.media[0] if self.media else None)
         return 0 if media is None else media.origin_ms
+
+
+@dataclass(frozen=True)
+class ElanFile(ElanTiers):
+    """All that a file holds; its text and elements take ten times the memory of its tiers."""
+
+    path: Path
+    document: Document = field(repr=False)
 
 
 def _later(tier: Tier, seconds: float) -> Tier:
@@ -87,10 +94,6 @@ def _later(tier: Tier, seconds: float) -> Tier:
         )
 
     return replace(tier, intervals=moved(tier.intervals), unlabelled=moved(tier.unlabelled))
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0] or name
 
 
 def read_elan(path: Path) -> ElanFile:
@@ -115,7 +118,7 @@ def elan_of(data: bytes, path: Path) -> ElanFile:
         media = tuple(_media(element) for element in document.media)
     except ValueError as error:
         raise unusable(str(error), path) from error
-    return ElanFile(path, tiers, media, document)
+    return ElanFile(tiers, media, path, document)
 
 
 def _tier(element: Element, times: _Times) -> Tier:
@@ -145,7 +148,7 @@ def _media(element: Element) -> Media:
 
 
 def _text(value: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", value).split())
+    return " ".join(composed(value).split())
 
 
 class _Times:
@@ -330,10 +333,8 @@ def _in_order(children: Sequence[Element]) -> list[str]:
     following: dict[str, str] = {}
     first = []
     for one in children:
-        identity, before = (
-            one.attributes["ANNOTATION_ID"],
-            one.attributes.get("PREVIOUS_ANNOTATION"),
-        )
+        identity = one.attributes["ANNOTATION_ID"]
+        before = one.attributes.get("PREVIOUS_ANNOTATION")
         if before is None:
             first.append(identity)
             continue

@@ -21,8 +21,8 @@ from zerochain.exchange.elan import ElanFile, elan_of
 from zerochain.exchange.elan_xml import Element, annotations_of
 
 OURS = "zerochain-"
-SEGMENTS = f"{OURS}segments"
 """How the linguistic types of our tiers begin."""
+SEGMENTS = f"{OURS}segments"
 _INDENT = b"    "
 _NO_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 

@@ -259,8 +259,7 @@ def _own_files(
             path=keep,
             remedy="give ELAN files of the corpus's recordings",
         )
-    root = corpus.home / corpus.audio_root  # which is absolute, or below the corpus
-    known = Recordings(root, dict.fromkeys(u.audio for u in corpus.utterances))
+    known = Recordings(_root(corpus), dict.fromkeys(u.audio for u in corpus.utterances))
     wanted, own = set(recordings), dict[str, Path]()
     for path in paths:
         file = read_elan(path)
@@ -284,6 +283,11 @@ def _own_files(
     return own
 
 
+def _root(corpus: Corpus) -> Path:
+    """The folder of a corpus's recordings."""
+    return corpus.home / corpus.audio_root  # which is absolute, or below the corpus
+
+
 def _below(path: Path, keep: Path | None) -> str:
     assert keep is not None
     return path.relative_to(keep).as_posix() if keep.is_dir() else path.name
@@ -291,8 +295,7 @@ def _below(path: Path, keep: Path | None) -> str:
 
 def _new(corpus: Corpus, recording: str, path: Path) -> ElanFile:
     """An ELAN file without tiers, linked with a recording as ELAN links it."""
-    u = next(u for u in corpus.utterances if u.audio == recording)
-    media = Path(os.path.normpath(corpus.audio_path(u).absolute()))
+    media = Path(os.path.normpath((_root(corpus) / recording).absolute()))
     relative = Path(os.path.relpath(media, path.absolute().parent)).as_posix()
     mime = "audio/x-wav" if media.suffix.lower() == ".wav" else mimetypes.guess_type(media.name)[0]
     text = _SKELETON.format(

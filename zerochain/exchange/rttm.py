@@ -11,9 +11,10 @@ Other types of lines (SPKR-INFO, LEXEME, …) say nothing about turns, and `;;` 
 from __future__ import annotations
 
 import math
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
+from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import Corpus
@@ -87,7 +88,7 @@ def write_rttm(path: Path, corpus: Corpus) -> int:
     """
     rows = sorted(
         (
-            PurePosixPath(u.audio).with_suffix("").as_posix(),
+            stem(u.audio),
             u.start or 0.0,
             u.duration if u.end is None else u.end - (u.start or 0.0),
             u.channel or 1,

@@ -120,7 +120,7 @@ class Activity:
     scores: Scores
     """(T,): dB above the noise, or probabilities."""
     voiced: NDArray[np.bool_] | None = None
-    """(T,): whether a frame is voiced; None where the scores know."""
+    """(T,): whether a frame is voiced; None of detectors that don't examine it."""
 
 
 class Stretch(NamedTuple):

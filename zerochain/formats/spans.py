@@ -86,7 +86,7 @@ def write_spans(path: Path, spans: Spans) -> None:
     if path.suffix.lower() == ".csv":
         optional = [name for name in OPTIONAL if any(getattr(r, name) is not None for r in rows)]
         names = [*COLUMNS, *optional]
-        write_csv(path, names, ([_cell(getattr(row, name)) for name in names] for row in rows))
+        write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))
         return
     columns = [pa.array([row[i] for row in rows], one.type) for i, one in enumerate(_SCHEMA)]
     header = {"what": spans.what, "system": spans.system, "corpus_id": spans.corpus_id}
@@ -149,10 +149,6 @@ def _number(text: str, column: str, where: str, path: Path) -> float:
             path=path,
             remedy="write seconds with a point: 12.5",
         ) from None
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else value
 
 
 def _checked(row: LabelledSpan, path: Path, where: str) -> LabelledSpan:
