@@ -31,8 +31,8 @@ from zerochain.modules.joint_recogniser import RecogniserSizes
 from zerochain.modules.synthesiser import SynthesiserSizes
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
-from zerochain.speechchain.ctc import durations
-from zerochain.speechchain.data import Ints, Material, Pairs, Rates, n_steps
+from zerochain.speechchain.ctc import Ints, durations
+from zerochain.speechchain.data import Material, Pairs, Rates, n_steps
 from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTask
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser, train_recogniser, validated
 from zerochain.speechchain.sources import Method, Sources, read_material

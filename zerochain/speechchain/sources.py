@@ -28,7 +28,8 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.listeners.recogniser import SPEECH
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.metrics.text import plain
-from zerochain.speechchain.data import Ints, Material, Pairs, Speech, Symbols, divided, fits
+from zerochain.speechchain.ctc import Ints
+from zerochain.speechchain.data import Material, Pairs, Speech, Symbols, divided, fits
 
 Method = Literal["chain", "propagation", "paired", "all"]
 _SHORTEST_FRAMES = 10
@@ -116,7 +117,7 @@ def read_material(
                 trained_on["speech"] = other.id
                 more = stack.enter_context(extracted(other, SPEECH, device=device))
                 names = _usable(more, longest_s, excluded)
-                speech = _both(speech, _speech(more, names, encoder))
+                speech = speech.joined(_speech(more, names, encoder))
             _check_unpaired(method, known, speech, sources.corpus)
         left = {reason: n for reason, n in excluded.items() if n}
         yield Material(symbols, train, valid, known, speech, left), trained_on
@@ -253,11 +254,6 @@ def _speech(features: Features, names: Sequence[str], encoder: SpeakerEncoder | 
         if names:
             voices = encoder.embed_frames(frames)
     return Speech(tuple(names), frames, voices)
-
-
-def _both(one: Speech, other: Speech) -> Speech:
-    voices = np.concatenate([one.voices, other.voices])
-    return Speech(one.names + other.names, one.frames + other.frames, voices)
 
 
 def _divided(pairs: Pairs, roles: Mapping[str, str]) -> tuple[Pairs, Pairs]:

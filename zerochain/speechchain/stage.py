@@ -30,7 +30,8 @@ from zerochain.metrics.text import plain
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.progress import track
 from zerochain.speechchain.chain import SpeechChain
-from zerochain.speechchain.data import Ints, Symbols
+from zerochain.speechchain.ctc import Ints
+from zerochain.speechchain.data import Symbols
 from zerochain.speechchain.recogniser import BEAM
 
 _AT_ONCE = 32
