@@ -6,6 +6,7 @@ utterances, which are resampled together for all systems, so that differences ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -46,14 +47,14 @@ def main(corpus: Path, transcripts: tuple[Path, ...], chains: Path, out: Path) -
         method: np.array(
             [
                 (
-                    Levenshtein.distance(said[name], text),
-                    Levenshtein.distance(said[name].split(), text.split()),
+                    Levenshtein.distance(recognised[name], text),
+                    Levenshtein.distance(recognised[name].split(), text.split()),
                 )
                 for name, text in zip(ids, wanted, strict=True)
             ],
             np.float64,
         )
-        for method, said in made.items()
+        for method, recognised in made.items()
     }
     lengths = np.array([(len(text), len(text.split())) for text in wanted], np.float64)
     rows = []
@@ -105,9 +106,10 @@ def share(sums: NDArray[np.float64]) -> str:
     return measured(sums, closed)
 
 
-def measured(sums: NDArray[np.float64], score: object) -> str:
+def measured(
+    sums: NDArray[np.float64], score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> str:
     """A score of sums, with its interval."""
-    assert callable(score)
     value = float(score(sums.sum(axis=0)[None])[0])
     interval = sums_interval(sums, score)
     return f"{value:.1f}" + ("" if interval is None else " [{:.1f}, {:.1f}]".format(*interval))

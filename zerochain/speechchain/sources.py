@@ -25,9 +25,8 @@ from zerochain.formats.features import Features
 from zerochain.formats.identity import file_id
 from zerochain.formats.text_files import lines_of, read_text
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.listeners.recogniser import SPEECH
+from zerochain.listeners.recogniser import SPEECH, plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.metrics.text import plain
 from zerochain.speechchain.ctc import Ints
 from zerochain.speechchain.data import Material, Pairs, Speech, Symbols, divided, fits
 
@@ -145,17 +144,16 @@ def _check_unpaired(method: Method, texts: Sequence[Ints], speech: Speech, corpu
 def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
     """The texts of the utterances that have one, normalised."""
     if unit_file is not None:
-        there = [name for name in corpus.ids if name in unit_file.units]
-        if not there:
+        known = unit_texts(corpus, unit_file)
+        if not known:
             raise InputError(
                 f"holds units of none of the utterances of corpus {corpus.name!r}",
                 path=corpus.folder,
                 cause="they are of another corpus or split",
                 remedy="encode this corpus",
             )
-        return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
-    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
-    known = {name: text for name, text in texts.items() if text}
+        return known
+    known = plain_texts(corpus)
     if not known:
         raise InputError(
             f"corpus {corpus.name!r} has no transcripts, so there is no pair to begin with",
@@ -164,6 +162,12 @@ def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
             remedy="import it again with a table that has a column 'text', or give units=",
         )
     return known
+
+
+def unit_texts(corpus: Corpus, unit_file: UnitFile) -> dict[str, str]:
+    """The units of the utterances that have some, repeats merged and separated by spaces."""
+    there = [name for name in corpus.ids if name in unit_file.units]
+    return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
 
 
 def _roles(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
