@@ -165,6 +165,11 @@ def test_texts_and_speech_come_from_files(
     [
         (["ab", "cd", "ad"], {"paired": None}, "neither speech without texts nor texts"),
         (["ab", "cd"], {"paired": None, "method": "propagation"}, "no speech without texts"),
+        (
+            ["ab", "cd", None],
+            {"paired": None, "beta": 0.0, "feedback": "gumbel", "feedback_from": "speech"},
+            "only applies to the loop with speech",
+        ),
         (["ab", None], {"paired": None}, "1 pair of speech and text"),
         (["ab", "ab", "ab"], {"paired": None}, "1 different text"),
         ([None, None], {}, "has no transcripts"),

@@ -176,6 +176,7 @@ def train_chain(
         encoder=encoder,
         device=running.device,
     ) as (material, trained_on):
+        _check_feedback(config, material)
         if start is not None:
             _check_start(start, material, encoder, sources, trained_on["corpus"])
             trained_on["start"] = start.id
@@ -270,6 +271,18 @@ def _digest(material: Material) -> str:
 def _pairs_id(material: Material) -> str:
     """SHA-256 of the pairs alone, those held out included."""
     return _digest(replace(material, texts=[], speech=material.speech.take([])))
+
+
+def _check_feedback(config: ChainConfig, material: Material) -> None:
+    """Refuses feedback through speech where the loop has none."""
+    wanted = config.feedback != "none" and config.feedback_from == "speech"
+    used = config.method == "chain" and config.beta > 0 and len(material.speech) > 0
+    if wanted and not used and config.method in {"chain", "propagation"}:
+        raise InputError(
+            "feedback_from='speech' only applies to the loop with speech without texts",
+            cause="there is no such speech, beta=0 leaves it out, or method= is not 'chain'",
+            remedy="use feedback_from='pairs', or give speech=",
+        )
 
 
 def _check_start(
