@@ -6,6 +6,7 @@ utterances, which are resampled together for all systems, so that differences ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -23,12 +24,22 @@ from zerochain.metrics.bootstrap import sums_interval
 from zerochain.metrics.text import plain
 from zerochain.report.sweep import markdown_table
 
-START, BOUND = "paired", "all"
+START, CHAIN, BOUND = "paired", "chain", "all"
 NOTE = """95 % intervals over utterances in brackets. Gain: by how many points the CER is lower than
 that of the pairs alone. Gap: the share of the difference between the pairs alone and all texts.
+Behind chain: by how many points the CER is higher than the chain's.
 
 """
-HEAD = ["method", "CER %", "WER %", "gain", "gap closed %", "pairs", "training, last part"]
+HEAD = [
+    "method",
+    "CER %",
+    "WER %",
+    "gain",
+    "gap closed %",
+    "behind chain",
+    "pairs",
+    "training, last part",
+]
 
 
 @click.command(cls=Command)
@@ -46,24 +57,27 @@ def main(corpus: Path, transcripts: tuple[Path, ...], chains: Path, out: Path) -
         method: np.array(
             [
                 (
-                    Levenshtein.distance(said[name], text),
-                    Levenshtein.distance(said[name].split(), text.split()),
+                    Levenshtein.distance(recognised[name], text),
+                    Levenshtein.distance(recognised[name].split(), text.split()),
                 )
                 for name, text in zip(ids, wanted, strict=True)
             ],
             np.float64,
         )
-        for method, said in made.items()
+        for method, recognised in made.items()
     }
     lengths = np.array([(len(text), len(text.split())) for text in wanted], np.float64)
     rows = []
     for method, own in edits.items():
-        start, bound = edits[START], edits.get(BOUND)
+        start, chain, bound = edits[START], edits.get(CHAIN), edits.get(BOUND)
         cer, wer = (rate(np.column_stack([own[:, i], lengths[:, i]])) for i in range(2))
         gain = difference(np.column_stack([own[:, 0], start[:, 0], lengths[:, 0]]))
         closed = ""
         if bound is not None and method not in {START, BOUND}:
             closed = share(np.column_stack([own[:, 0], start[:, 0], bound[:, 0]]))
+        behind = ""
+        if chain is not None and method != CHAIN:
+            behind = difference(np.column_stack([chain[:, 0], own[:, 0], lengths[:, 0]]))
         training = read_bundle(chains / method).config["training"]
         ended = "" if training["converged"] else ", NOT CONVERGED"
         kept = ", kept its start" if training["kept_start"] else ""
@@ -74,6 +88,7 @@ def main(corpus: Path, transcripts: tuple[Path, ...], chains: Path, out: Path) -
                 wer,
                 "" if method == START else gain,
                 closed,
+                behind,
                 str(training["n_pairs"]),
                 f"{training['steps']} steps{ended}{kept}",
             ]
@@ -89,7 +104,7 @@ def rate(sums: NDArray[np.float64]) -> str:
 
 
 def difference(sums: NDArray[np.float64]) -> str:
-    """Edits of a system and of the start, and lengths, (n, 3) → points less than the start."""
+    """Edits of a system and of another, and lengths, (n, 3) → points less than the other."""
     return measured(sums, lambda s: 100 * (s[:, 1] - s[:, 0]) / s[:, 2])
 
 
@@ -105,9 +120,10 @@ def share(sums: NDArray[np.float64]) -> str:
     return measured(sums, closed)
 
 
-def measured(sums: NDArray[np.float64], score: object) -> str:
+def measured(
+    sums: NDArray[np.float64], score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> str:
     """A score of sums, with its interval."""
-    assert callable(score)
     value = float(score(sums.sum(axis=0)[None])[0])
     interval = sums_interval(sums, score)
     return f"{value:.1f}" + ("" if interval is None else " [{:.1f}, {:.1f}]".format(*interval))

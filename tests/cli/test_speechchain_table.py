@@ -43,6 +43,9 @@ def test_gains_and_shares(table: dict[str, dict[str, str]]) -> None:
     assert table["chain"]["gap closed %"] == "66.7 [66.7, 66.7]"
     assert table["none"]["gap closed %"] == "0.0 [0.0, 0.0]"
     assert table["all"]["gap closed %"] == table["paired"]["gap closed %"] == ""
+    assert table["none"]["behind chain"] == "22.2 [22.2, 22.2]"
+    assert table["all"]["behind chain"] == "'-11.1 [-11.1, -11.1]"  # no formula of a spreadsheet
+    assert table["chain"]["behind chain"] == ""
     assert table["paired"]["training, last part"] == "9 steps, NOT CONVERGED"
     assert table["all"]["training, last part"] == "9 steps"
     assert table["all"]["pairs"] == "7"

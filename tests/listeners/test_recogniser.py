@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from chains import LETTERS, RATE, say
 from interruption import interrupted
 
 from commands import run
@@ -29,8 +30,6 @@ from zerochain.metrics.translation import error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.training.recipe import Recipe
 
-RATE = 16_000
-LETTERS = "abcd"
 QUICK = Recipe(
     max_steps=60,
     batch_size=8,
@@ -40,17 +39,6 @@ QUICK = Recipe(
     ema_decay=0.9,
 )
 TINY = RecogniserConfig(width=16, n_blocks=0)
-
-
-def say(text: str, rng: np.random.Generator) -> np.ndarray:
-    """Each letter a tone of its own, each space a pause."""
-    parts = []
-    for letter in f" {text} ":
-        n = round(RATE * rng.uniform(0.1, 0.14))
-        hz = 0 if letter == " " else 400 * 2 ** LETTERS.index(letter)
-        tone = np.sin(2 * np.pi * hz * np.arange(n) / RATE) * np.hanning(n)
-        parts.append(tone + 0.003 * rng.normal(size=n))
-    return np.concatenate(parts).astype(np.float32) / 2
 
 
 def texts_of(n: int) -> list[str]:

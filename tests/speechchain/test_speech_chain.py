@@ -12,7 +12,7 @@ from interruption import interrupted
 
 from commands import run
 from zerochain.audio import read
-from zerochain.errors import InputError
+from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.spectral import SpectralExtractor
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
@@ -165,6 +165,11 @@ def test_texts_and_speech_come_from_files(
     [
         (["ab", "cd", "ad"], {"paired": None}, "neither speech without texts nor texts"),
         (["ab", "cd"], {"paired": None, "method": "propagation"}, "no speech without texts"),
+        (
+            ["ab", "cd", None],
+            {"paired": None, "beta": 0.0, "feedback": "gumbel", "feedback_from": "speech"},
+            "only applies to the loop with speech",
+        ),
         (["ab", None], {"paired": None}, "1 pair of speech and text"),
         (["ab", "ab", "ab"], {"paired": None}, "1 different text"),
         ([None, None], {}, "has no transcripts"),
@@ -215,7 +220,7 @@ def test_a_chain_of_other_speech_warns_that_little_is_used(
         trained(sources, tmp_path / "c", min_confidence=1.0)
 
 
-def test_units_take_the_place_of_texts(tones: Corpus, tmp_path: Path) -> None:
+def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Path) -> None:
     """Letters as units of a model: the same chain, whose symbols are numbers."""
     place = {letter: i for i, letter in enumerate(" abcd")}
     units = {
@@ -237,10 +242,17 @@ def test_units_take_the_place_of_texts(tones: Corpus, tmp_path: Path) -> None:
     assert found.cer.value < 60
     assert set(" ".join(found.transcripts.texts.values()).split()) <= set("01234")
     assert len(speak(tmp_path / "c", "0 1 2 0", tmp_path / "a.wav")) > 0
+    renumbered = UnitFile(units, 5, 10.0, "n" * 64, "letters", {}, None)
+    write_units(tmp_path / "renumbered.parquet", renumbered)
+    elsewhere = Sources(tones.home, units=tmp_path / "renumbered.parquet", start=tmp_path / "c")
+    with pytest.raises(ModelMismatchError, match=r"units of nnnn.* trained on units of mmmm"):
+        trained(elsewhere, tmp_path / "x")
     other = UnitFile({"x": units["u0"]}, 5, 10.0, "m" * 64, "letters", {}, None)
     write_units(tmp_path / "other.parquet", other)
     with pytest.raises(InputError, match="none of the utterances"):
         trained(Sources(tones.home, units=tmp_path / "other.parquet"), tmp_path / "x")
+    with pytest.raises(InputError, match="trained on characters, and units are given"):
+        transcribe(paired, tones.home, tmp_path / "x.parquet", units=sources.units)
 
 
 def frames_of(wave: np.ndarray) -> np.ndarray:
@@ -370,6 +382,10 @@ def test_a_corpus_is_spoken_and_understood(tones: Corpus, paired: Path, tmp_path
     real = {"chain": paired, "corpus": tones.home, "out": tmp_path / "t.parquet", "split": "test"}
     spoken = transcribe(**real, wavs=tmp_path / "wavs")
     assert list(spoken.transcripts.texts) == ids
+    silenced = tmp_path / "wavs" / f"{ids[0]}.wav"
+    soundfile.write(silenced, np.zeros(RATE, np.float32), RATE)
+    again = transcribe(**real, wavs=tmp_path / "wavs").transcripts.texts
+    assert again == {**spoken.transcripts.texts, ids[0]: ""}
     nothing = toned(tmp_path, [None], "no-texts")
     with pytest.raises(InputError, match="has no texts to speak"):
         synthesize(paired, nothing.home, tmp_path / "x")

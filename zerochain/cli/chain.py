@@ -274,8 +274,8 @@ def speak(
 ) -> None:
     """Speak a TEXT with a CHAIN, into the WAV called OUT.
 
-    The voice is that of any recording (--like), heard once. For a chain of units TEXT is their
-    numbers, separated by spaces.
+    The voice is that of one recording (--like). For a chain of units TEXT is their numbers,
+    separated by spaces.
     """
     wave = speak_text(
         chain,

@@ -45,6 +45,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
 
+
+
 class Command(click.Command):
     """A command with `--config FILE.yaml`, an example in its help and errors for bad input.
 
@@ -60,6 +62,7 @@ class Command(click.Command):
     ) -> None:
         if example:
             kwargs["epilog"] = "\b\nExample:\n" + "\n".join(f"  {e}" for e in example.splitlines())
+        # click keeps the help option of a command's first context, which needn't be one of `main`.
         kwargs["context_settings"] = HELP | kwargs.get("context_settings", {})
         super().__init__(*args, **kwargs)
         self.params.append(

@@ -1,4 +1,4 @@
-"""`transcripts.parquet`: what a recogniser understood of each utterance, and how sure it is."""
+"""`transcripts.parquet`: what was recognised in each utterance, with its confidence."""
 
 from __future__ import annotations
 

@@ -362,10 +362,15 @@ def train_recogniser(
     return report
 
 
+def plain_texts(corpus: Corpus) -> dict[str, str]:
+    """The texts of the utterances that have one, in lower case and without punctuation."""
+    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
+    return {name: text for name, text in texts.items() if text}
+
+
 def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
     """The texts of the utterances that have one, and how many have none."""
-    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
-    known = {name: text for name, text in texts.items() if text}
+    known = plain_texts(corpus)
     if not known:
         raise InputError(
             f"corpus {corpus.name!r} has no transcripts to train a recogniser on",
@@ -373,7 +378,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
             cause="it was imported without a table, or its column 'text' is empty",
             remedy="import it again with a table that has a column 'text'",
         )
-    return known, len(texts) - len(known)
+    return known, len(corpus.utterances) - len(known)
 
 
 def _possible(features: Features, texts: Mapping[str, str]) -> tuple[dict[str, str], int]:

@@ -25,15 +25,16 @@ from pydantic import Field
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
 from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import Bundled, timeless
+from zerochain.formats.identity import short
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.metrics.text import NORMALISATION
 from zerochain.modules.joint_recogniser import RecogniserSizes
 from zerochain.modules.synthesiser import SynthesiserSizes
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
-from zerochain.speechchain.ctc import durations
-from zerochain.speechchain.data import Ints, Material, Pairs, Rates, n_steps
-from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTask
+from zerochain.speechchain.ctc import Ints, durations
+from zerochain.speechchain.data import Material, Pairs, Symbols, n_steps
+from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTask, trusted
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser, train_recogniser, validated
 from zerochain.speechchain.sources import Method, Sources, read_material
 from zerochain.speechchain.synthesiser import (
@@ -95,7 +96,8 @@ class SpeechChain(Bundled):
     def check(self) -> None:
         self.recogniser.check()
         self.synthesiser.check()
-        if self.recogniser.spelling.names != self.synthesiser.spelling.names:
+        one, other = self.recogniser, self.synthesiser
+        if (one.symbols, one.unit_model) != (other.symbols, other.unit_model):
             raise ValueError("its recogniser and its synthesiser have different symbols")
 
 
@@ -144,9 +146,14 @@ def train_chain(
 
     Raises:
         InputError: fewer than two pairs, nothing beside them for the chain, a start of other
-            symbols or another speaker encoder, or divergence.
+            symbols or another speaker encoder, or for pairs alone, or divergence.
     """
     config, recipes = config or ChainConfig(), recipes or Recipes()
+    if sources.start is not None and config.method in {"paired", "all"}:
+        raise InputError(
+            f"method={config.method!r} trains on pairs from the beginning",
+            remedy="leave start= out",
+        )
     running = (running or Running()).beside(out)
     running.discard()
     training = _Training(
@@ -169,6 +176,7 @@ def train_chain(
         encoder=encoder,
         device=running.device,
     ) as (material, trained_on):
+        _check_feedback(config, material)
         if start is not None:
             _check_start(start, material, encoder, sources, trained_on["corpus"])
             trained_on["start"] = start.id
@@ -176,7 +184,6 @@ def train_chain(
         inputs = {"sources": trained_on, "material": _digest(material)}
         made = _trained(training, material, start, encoder, inputs)
         valid = aligned(made.chain.recogniser, material.valid)
-        cer = validated(made.chain.recogniser.network, material.valid, running.device)
         mel = speaking.validated(
             made.chain.synthesiser.network,
             losses_of(
@@ -198,7 +205,7 @@ def train_chain(
         minutes=material.train.speech.minutes,
         excluded={**material.excluded, **({"unaligned": made.n_failed} if made.n_failed else {})},
         seconds=sum(fitted.seconds for fitted in made.fitted),
-        valid_cer=cer["valid_cer_%"],
+        valid_cer=made.cer,
         valid_mel_db=mel["valid_mel_dB"],
         start_cer=made.start_cer,
         kept_start=made.kept_start,
@@ -235,8 +242,10 @@ class _Made:
     """A chain, and how its training went."""
 
     chain: SpeechChain
-    fitted: list[Fitted]
-    n_failed: int
+    cer: float
+    """Of held-out pairs, in %."""
+    fitted: Sequence[Fitted] = ()
+    n_failed: int = 0
     """Pairs that couldn't be aligned."""
     start_cer: float | None = None
     kept_start: bool = False
@@ -264,6 +273,18 @@ def _pairs_id(material: Material) -> str:
     return _digest(replace(material, texts=[], speech=material.speech.take([])))
 
 
+def _check_feedback(config: ChainConfig, material: Material) -> None:
+    """Refuses feedback through speech where the loop has none."""
+    wanted = config.feedback != "none" and config.feedback_from == "speech"
+    used = config.method == "chain" and config.beta > 0 and len(material.speech) > 0
+    if wanted and not used and config.method in {"chain", "propagation"}:
+        raise InputError(
+            "feedback_from='speech' only applies to the loop with speech without texts",
+            cause="there is no such speech, beta=0 leaves it out, or method= is not 'chain'",
+            remedy="use feedback_from='pairs', or give speech=",
+        )
+
+
 def _check_start(
     start: SpeechChain,
     material: Material,
@@ -271,8 +292,16 @@ def _check_start(
     sources: Sources,
     corpus_id: str,
 ) -> None:
-    if start.recogniser.spelling.names != material.symbols.names:
-        missing = set(material.symbols.names) ^ set(start.recogniser.symbols)
+    own = start.recogniser.spelling
+    if own.unit_model != material.symbols.unit_model:
+        raise ModelMismatchError(
+            f"the texts here are {_kind(material.symbols)}, but the chain to start from was "
+            f"trained on {_kind(own)}",
+            cause="the units were encoded with another model, or units= was left out",
+            remedy="give units of the model of the start, or train another start on these",
+        )
+    if own.names != material.symbols.names:
+        missing = set(material.symbols.names) ^ set(own.names)
         raise InputError(
             f"has other symbols than the pairs here: {listed(sorted(map(repr, missing)))}",
             path=sources.start,
@@ -296,6 +325,10 @@ def _check_start(
         )
 
 
+def _kind(symbols: Symbols) -> str:
+    return f"units of {short(symbols.unit_model)}" if symbols.are_units else "characters"
+
+
 # The methods.
 
 
@@ -306,35 +339,36 @@ def _trained(
     encoder: SpeakerEncoder | None,
     inputs: Mapping[str, Any],
 ) -> _Made:
-    method, fitted = training.config.method, []
-    n_failed = 0
+    method = training.config.method
     if start is None:
         before = _on_pairs(training, material, encoder, inputs)
-        start, fitted, n_failed = before.chain, before.fitted, before.n_failed
-    if method in {"paired", "all"}:
-        if not fitted:
-            raise InputError(
-                f"method={method!r} trains on pairs from the beginning",
-                remedy="leave start= out",
-            )
-        return _Made(start, fitted, n_failed)
+        if method in {"paired", "all"}:
+            return before
+    else:
+        before = _Made(start, _cer(start, material, training))
     if method == "propagation":
-        learned, n_failed = _propagated(training.config, material, start)
+        learned = _propagated(training.config, material, before.chain)
         material = replace(material, texts=[], speech=material.speech.take([]))
     else:
-        learned = aligned(start.recogniser, material.train)
-        n_failed = learned.n_failed
-    after, looped = _looped(training, material, learned, start, encoder, inputs)
-    cer = _cer(start, material, training), _cer(after, material, training)
-    kept_start = cer[1] > cer[0]
+        learned = aligned(before.chain.recogniser, material.train)
+    after, looped = _looped(training, material, learned, before.chain, encoder, inputs)
+    cer = _cer(after, material, training)
+    kept_start = cer > before.cer
     if kept_start:
         warnings.warn(
-            f"the {method} ended with a character error rate of {cer[1]:.1f} % on held-out pairs, "
-            f"and {cer[0]:.1f} % before it: the models before it are kept",
+            f"the {method} ended with a character error rate of {cer:.1f} % on held-out pairs, "
+            f"and {before.cer:.1f} % before it: the models before it are kept",
             ChainWarning,
             stacklevel=2,
         )
-    return _Made(start if kept_start else after, [*fitted, looped], n_failed, cer[0], kept_start)
+    return _Made(
+        before.chain if kept_start else after,
+        min(cer, before.cer),
+        [*before.fitted, looped],
+        learned.n_failed,
+        before.cer,
+        kept_start,
+    )
 
 
 def _cer(chain: SpeechChain, material: Material, training: _Training) -> float:
@@ -369,22 +403,24 @@ def _on_pairs(
         own,
         follows={"recogniser": weights_id(recogniser.network)},
     )
-    return _Made(SpeechChain(recogniser, synthesiser), [first, second], n_failed)
+    chain = SpeechChain(recogniser, synthesiser)
+    return _Made(chain, _cer(chain, material, training), [first, second], n_failed)
 
 
-def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> tuple[Aligned, int]:
+def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> Aligned:
     """The pairs, and speech alone with transcripts by beam search, as aligned pairs."""
     true = aligned(start.recogniser, material.train)
-    rates, speech = Rates.of(material.train), material.speech
+    speech = material.speech
     paths = start.recogniser.transcribe(speech.frames, BEAM)
     rows, texts, lasting, weights = [], [], [], []
     for i, (path, frames) in enumerate(zip(paths, speech.frames, strict=True)):
-        sure, n = float(np.exp(path.score)), n_steps(len(frames))
-        if rates.allow(len(path.symbols), n) and sure >= config.min_confidence:
+        n = n_steps(len(frames))
+        weight = trusted(path, n, material.rates, config)
+        if weight > 0:
             rows.append(i)
             texts.append(path.symbols)
             lasting.append(durations(path.steps, n))
-            weights.append(sure)
+            weights.append(weight)
     if not rows:
         warnings.warn(
             f"none of {counted(len(speech), 'transcript')} can be trusted: labels are not "
@@ -393,8 +429,7 @@ def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> 
             stacklevel=2,
         )
     pseudo = Pairs(speech.take(rows), texts, np.array(weights, np.float32))
-    both = Aligned(true.pairs.joined(pseudo), true.durations + lasting, true.n_failed)
-    return both, true.n_failed
+    return Aligned(true.pairs.joined(pseudo), true.durations + lasting, true.n_failed)
 
 
 def _looped(

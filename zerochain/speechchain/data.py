@@ -7,7 +7,7 @@ by their texts, so that what decides when to stop, the held-out pairs, shares no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 
 from zerochain.errors import InputError, counted
 from zerochain.metrics.text import plain
-from zerochain.speechchain.ctc import steps_needed
+from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
+from zerochain.speechchain.ctc import Ints, steps_needed
 from zerochain.training.crops import like_lengths, padded
 from zerochain.training.recipe import validation_ids
 from zerochain.training.task import Batch
 
 Frames = NDArray[np.float32]
 """Log-mel frames in dB, (T, D)."""
-Ints = NDArray[np.int64]
-FRAMES_PER_STEP = 2
 _POOL = 8  # a batch is drawn from this many times its size, for similar lengths
 _VALID = 0.1
-_BATCH_FRAMES = 16_384
+BATCH_FRAMES = 16_384
 _SLACK = 1.5  # of the rates of nearly all pairs
 
 
@@ -57,15 +56,17 @@ class Symbols:
 
         Characters are normalised by `metrics.text.plain`; units are separated by spaces.
         """
-        parts: Sequence[str] = text.split() if self.are_units else plain(text)
+        parts = self._parts(text)
         if any(part not in self._place for part in parts):
             return None
         return np.array([self._place[part] for part in parts], np.int64)
 
     def unknown(self, text: str) -> list[str]:
         """The symbols of a text that are not among these, each once."""
-        parts = text.split() if self.are_units else plain(text)
-        return sorted({part for part in parts if part not in self._place})
+        return sorted({part for part in self._parts(text) if part not in self._place})
+
+    def _parts(self, text: str) -> Sequence[str]:
+        return text.split() if self.are_units else plain(text)
 
     def write(self, symbols: Ints) -> str:
         """The text of symbols; for characters with single spaces."""
@@ -125,6 +126,11 @@ class Speech:
             tuple(self.names[i] for i in rows), [self.frames[i] for i in rows], self.voices[rows]
         )
 
+    def joined(self, other: Speech) -> Speech:
+        """Both sets of utterances."""
+        voices = np.concatenate([self.voices, other.voices])
+        return Speech(self.names + other.names, self.frames + other.frames, voices)
+
     def random(self, n: int, rng: np.random.Generator) -> list[int]:
         """Rows of similar length, to keep padding low."""
         return _near(self.order, n, rng)
@@ -136,7 +142,7 @@ class Speech:
 
     def groups(self) -> Iterator[list[int]]:
         """All rows once, in groups of similar length."""
-        return like_lengths([len(x) for x in self.frames], _BATCH_FRAMES)
+        return like_lengths([len(x) for x in self.frames], BATCH_FRAMES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +175,8 @@ class Pairs:
 
     def joined(self, other: Pairs) -> Pairs:
         """Both sets of pairs."""
-        mine, others = self.speech, other.speech
-        speech = Speech(
-            mine.names + others.names,
-            mine.frames + others.frames,
-            np.concatenate([mine.voices, others.voices]),
-        )
         weights = np.concatenate([self.weights, other.weights])
-        return Pairs(speech, self.texts + other.texts, weights)
+        return Pairs(self.speech.joined(other.speech), self.texts + other.texts, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +202,14 @@ class Material:
         """Of the pairs in training."""
         return Rates.of(self.train)
 
-    def with_pairs(self, train: Pairs) -> Material:
-        """The same with other pairs to train on."""
-        return replace(self, train=train)
+    @cached_property
+    def _order(self) -> Ints:
+        """Rows of the texts alone, from the shortest to the longest."""
+        return np.argsort([len(text) for text in self.texts], kind="stable")
+
+    def random_texts(self, n: int, rng: np.random.Generator) -> list[Ints]:
+        """Texts alone, of similar length."""
+        return [self.texts[i] for i in _near(self._order, n, rng)]
 
 
 def text_batch(texts: Sequence[Ints]) -> Batch:
@@ -214,11 +219,6 @@ def text_batch(texts: Sequence[Ints]) -> Batch:
     for row, text in enumerate(texts):
         symbols[row, : len(text)] = torch.from_numpy(text)
     return {"symbols": symbols, "counts": counts}
-
-
-def random_texts(texts: Sequence[Ints], n: int, rng: np.random.Generator) -> list[int]:
-    """Rows of texts, of similar length."""
-    return _near(np.argsort([len(t) for t in texts], kind="stable"), n, rng)
 
 
 def divided(pairs: Pairs) -> tuple[Pairs, Pairs]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +32,8 @@ from zerochain.modules.encoder import mask_of
 from zerochain.modules.joint_recogniser import JointRecogniser, normalised
 from zerochain.modules.synthesiser import Synthesiser
 from zerochain.modules.unit_translator import teacher_forcing
-from zerochain.speechchain.ctc import Path, durations
-from zerochain.speechchain.data import Material, random_texts, text_batch
+from zerochain.speechchain.ctc import Ints, Path, durations
+from zerochain.speechchain.data import Material, Rates, n_steps, text_batch
 from zerochain.speechchain.recogniser import (
     augmentation,
     decode,
@@ -151,8 +151,8 @@ class LoopTask:
         rows = self._train.pairs.speech.random(n, rng)
         batch = self._train.batch(rows)
         if material.texts and self._config.beta:
-            chosen = random_texts(material.texts, n, rng)
-            batch |= _named("text", text_batch([material.texts[i] for i in chosen]))
+            chosen = material.random_texts(n, rng)
+            batch |= _named("text", text_batch(chosen))
             voices = self._voices[rng.integers(len(self._voices), size=len(chosen))]
             batch["text z"] = torch.from_numpy(voices)
         if len(material.speech) and self._config.beta:
@@ -179,7 +179,7 @@ class LoopTask:
     def _losses(self, network: ChainNetwork, batch: Batch) -> dict[str, Tensor]:
         generator = torch.Generator(batch["x"].device).manual_seed(int(batch["seed"]))
         config = self._config
-        asr, tts, rows = self._on_pairs(network, batch, generator)
+        asr, tts, feedback = self._on_pairs(network, batch, generator)
         total = config.alpha * (asr + tts)
         row = {"paired_asr": asr, "paired_tts": tts}
         if "text symbols" in batch:
@@ -187,13 +187,13 @@ class LoopTask:
             total = total + config.beta * asr
             row |= {"text_asr": asr, "texts_kept": kept}
         if "speech x" in batch:
-            tts, kept, feedback = self._on_speech(network, batch)
+            tts, kept, through_speech = self._on_speech(network, batch)
             total = total + config.beta * tts
             row |= {"speech_tts": tts, "speech_kept": kept}
-            rows = feedback if config.feedback_from == "speech" else rows
-        if config.feedback != "none" and rows is not None:
-            total = total + config.feedback_weight * rows
-            row["feedback"] = rows
+            feedback = feedback if through_speech is None else through_speech
+        if feedback is not None:
+            total = total + config.feedback_weight * feedback
+            row["feedback"] = feedback
         return {"train_loss": total, **row}
 
     def _on_pairs(
@@ -261,13 +261,11 @@ class LoopTask:
         return tts, kept, mean(feedback, weights)
 
     def _trusted(self, paths: list[Path], lengths: Tensor) -> list[float]:
-        """The weight of each transcript: its confidence, or 0 where it has failed."""
-        weights = []
-        for path, length in zip(paths, lengths.tolist(), strict=True):
-            sure = float(np.exp(path.score))
-            fits = self._material.rates.allow(len(path.symbols), -(-length // 2))
-            weights.append(sure if fits and sure >= self._config.min_confidence else 0.0)
-        return weights
+        """The weight of each transcript."""
+        return [
+            trusted(path, n_steps(length), self._material.rates, self._config)
+            for path, length in zip(paths, lengths.tolist(), strict=True)
+        ]
 
     def _chosen(self, scores: Tensor) -> Tensor:
         """Scores (B, U, K) → one symbol each, one-hot, whose gradient is the softmax's."""
@@ -292,11 +290,18 @@ class LoopTask:
         return error
 
 
+def trusted(path: Path, steps: int, rates: Rates, config: LoopConfig) -> float:
+    """The weight of a transcript of so many steps: its confidence, or 0 where it has failed."""
+    sure = float(np.exp(path.score))
+    fits = rates.allow(len(path.symbols), steps)
+    return sure if fits and sure >= config.min_confidence else 0.0
+
+
 def _pseudo(paths: list[Path], lengths: Tensor) -> Batch:
     """A batch of transcripts, with their durations, and the "steps" of their symbols (B, U)."""
     batch = text_batch([path.symbols for path in paths])
     lasting = [
-        durations(path.steps, -(-length // 2))
+        durations(path.steps, n_steps(length))
         for path, length in zip(paths, lengths.tolist(), strict=True)
     ]
     return {
@@ -306,11 +311,11 @@ def _pseudo(paths: list[Path], lengths: Tensor) -> Batch:
     }
 
 
-def _wide(rows: list[Any], width: int) -> Tensor:
+def _wide(rows: list[Ints], width: int) -> Tensor:
     """Rows of integers, each of at most `width`, padded with 0: (B, width)."""
     wide = torch.zeros(len(rows), width, dtype=torch.long)
     for i, row in enumerate(rows):
-        wide[i, : len(row)] = torch.from_numpy(np.asarray(row))
+        wide[i, : len(row)] = torch.from_numpy(row)
     return wide
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
@@ -34,13 +33,14 @@ from zerochain.modules.joint_recogniser import (
     normalised,
 )
 from zerochain.modules.unit_translator import IGNORED, teacher_forcing
-from zerochain.speechchain.ctc import Path, beams, best_path, forced
+from zerochain.speechchain.ctc import Ints, Logs, Path, beams, best_path, forced
 from zerochain.speechchain.data import (
+    BATCH_FRAMES,
     Frames,
-    Ints,
     Material,
     Pairs,
     Symbols,
+    n_steps,
     text_batch,
 )
 from zerochain.training.crops import like_lengths, padded
@@ -62,7 +62,6 @@ RECIPE = Recipe(
 BEAM = 5
 _SMOOTHING = 0.1  # of the decoder's labels
 _CTC_WEIGHT = 0.5
-_BATCH_FRAMES = 16_384
 _LONGEST_FRAMES = 3000
 """Longer utterances are transcribed in parts, cut where they are quietest."""
 
@@ -117,7 +116,7 @@ class ChainRecogniser(Bundled):
         flat = [part for several in parts for part in several]
         paths = [Path(np.zeros(0, np.int64), np.zeros(0, np.int64), 0.0)] * len(flat)
         audible = [i for i, part in enumerate(flat) if np.ptp(part) > 0]
-        for group in like_lengths([len(flat[i]) for i in audible], _BATCH_FRAMES):
+        for group in like_lengths([len(flat[i]) for i in audible], BATCH_FRAMES):
             rows = [audible[i] for i in group]
             x, lengths = padded([flat[i] for i in rows])
             found = decode(self.network, x.to(self.device), lengths.to(self.device), beam)
@@ -133,8 +132,8 @@ class ChainRecogniser(Bundled):
         """The path of an utterance that was cut into parts, where words end."""
         if len(paths) == 1:
             return paths[0]
-        symbols: list[NDArray[np.int64]] = []
-        steps: list[NDArray[np.int64]] = []
+        symbols: list[Ints] = []
+        steps: list[Ints] = []
         first = 0
         for path, part in zip(paths, parts, strict=True):
             if symbols and len(path.symbols) and " " in self.symbols:
@@ -142,7 +141,7 @@ class ChainRecogniser(Bundled):
                 steps.append(np.array([first]))
             symbols.append(path.symbols)
             steps.append(path.steps + first)
-            first += -(-len(part) // 2)
+            first += n_steps(len(part))
         n = sum(len(path.symbols) for path in paths)
         score = sum(path.score * len(path.symbols) for path in paths) / max(n, 1)
         return Path(np.concatenate(symbols), np.concatenate(steps), score)
@@ -163,15 +162,13 @@ def _parts(frames: Frames) -> list[Frames]:
 def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) -> list[Path]:
     """The symbols of a batch of frames in dB (B, T, D), by greedy or beam search.
 
-    The published recogniser decodes by attention alone, and CTC only tells where the symbols are.
+    The published recogniser decodes by attention alone, and its CTC only aligns.
     The network has to be in evaluation mode.
     """
     with torch.no_grad():
-        encoded = network.encode(normalised(x, lengths), lengths)
-        scores, steps = network.ctc(encoded, lengths)
-        logs = scores.float().log_softmax(dim=2).cpu().numpy()
-        rows = [one[:n] for one, n in zip(logs, steps.tolist(), strict=True)]
+        encoded, rows = ctc_logs(network, x, lengths)
         if network.config.architecture == "published":
+            steps = lengths.new_tensor([len(row) for row in rows])
             found = (
                 greedy(network, encoded, steps, merged=False)
                 if beam == 1
@@ -186,6 +183,14 @@ def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) 
         return [
             forced(row, _best(network, encoded, i, beams(row, beam))) for i, row in enumerate(rows)
         ]
+
+
+def ctc_logs(network: JointRecogniser, x: Tensor, lengths: Tensor) -> tuple[Encoded, list[Logs]]:
+    """The encoder's output of a batch in dB, and CTC's log-probabilities of each utterance."""
+    encoded = network.encode(normalised(x, lengths), lengths)
+    scores, steps = network.ctc(encoded, lengths)
+    logs = scores.float().log_softmax(dim=2).cpu().numpy()
+    return encoded, [row[:n] for row, n in zip(logs, steps.tolist(), strict=True)]
 
 
 def _best(
@@ -325,7 +330,6 @@ def train_recogniser(
     recipe: Recipe,
     running: Running,
     inputs: Mapping[str, Any],
-    follows: Mapping[str, Any] | None = None,
 ) -> tuple[ChainRecogniser, Fitted]:
     """A recogniser of a material's symbols, trained on its pairs."""
     symbols = material.symbols
@@ -333,7 +337,5 @@ def train_recogniser(
     torch.manual_seed(recipe.seed)
     network = JointRecogniser(config)
     task = RecogniserTask(network, material, recipe, running.device)
-    fitted = fit(
-        task, recipe, running, inputs={**inputs, "network": config.model_dump()}, follows=follows
-    )
+    fitted = fit(task, recipe, running, inputs={**inputs, "network": config.model_dump()})
     return ChainRecogniser(network.to(running.device), symbols.names, symbols.unit_model), fitted

@@ -25,10 +25,10 @@ from zerochain.formats.features import Features
 from zerochain.formats.identity import file_id
 from zerochain.formats.text_files import lines_of, read_text
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.listeners.recogniser import SPEECH
+from zerochain.listeners.recogniser import SPEECH, plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.metrics.text import plain
-from zerochain.speechchain.data import Ints, Material, Pairs, Speech, Symbols, divided, fits
+from zerochain.speechchain.ctc import Ints
+from zerochain.speechchain.data import Material, Pairs, Speech, Symbols, divided, fits
 
 Method = Literal["chain", "propagation", "paired", "all"]
 _SHORTEST_FRAMES = 10
@@ -116,7 +116,7 @@ def read_material(
                 trained_on["speech"] = other.id
                 more = stack.enter_context(extracted(other, SPEECH, device=device))
                 names = _usable(more, longest_s, excluded)
-                speech = _both(speech, _speech(more, names, encoder))
+                speech = speech.joined(_speech(more, names, encoder))
             _check_unpaired(method, known, speech, sources.corpus)
         left = {reason: n for reason, n in excluded.items() if n}
         yield Material(symbols, train, valid, known, speech, left), trained_on
@@ -144,17 +144,16 @@ def _check_unpaired(method: Method, texts: Sequence[Ints], speech: Speech, corpu
 def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
     """The texts of the utterances that have one, normalised."""
     if unit_file is not None:
-        there = [name for name in corpus.ids if name in unit_file.units]
-        if not there:
+        known = unit_texts(corpus, unit_file)
+        if not known:
             raise InputError(
                 f"holds units of none of the utterances of corpus {corpus.name!r}",
                 path=corpus.folder,
                 cause="they are of another corpus or split",
                 remedy="encode this corpus",
             )
-        return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
-    texts = {u.id: plain(u.text or "") for u in corpus.utterances}
-    known = {name: text for name, text in texts.items() if text}
+        return known
+    known = plain_texts(corpus)
     if not known:
         raise InputError(
             f"corpus {corpus.name!r} has no transcripts, so there is no pair to begin with",
@@ -163,6 +162,12 @@ def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
             remedy="import it again with a table that has a column 'text', or give units=",
         )
     return known
+
+
+def unit_texts(corpus: Corpus, unit_file: UnitFile) -> dict[str, str]:
+    """The units of the utterances that have some, repeats merged and separated by spaces."""
+    there = [name for name in corpus.ids if name in unit_file.units]
+    return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
 
 
 def _roles(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
@@ -253,11 +258,6 @@ def _speech(features: Features, names: Sequence[str], encoder: SpeakerEncoder | 
         if names:
             voices = encoder.embed_frames(frames)
     return Speech(tuple(names), frames, voices)
-
-
-def _both(one: Speech, other: Speech) -> Speech:
-    voices = np.concatenate([one.voices, other.voices])
-    return Speech(one.names + other.names, one.frames + other.frames, voices)
 
 
 def _divided(pairs: Pairs, roles: Mapping[str, str]) -> tuple[Pairs, Pairs]:

@@ -1,8 +1,8 @@
 """A trained chain at work: transcribe a corpus, speak a text or a corpus's texts.
 
 `transcribe` writes `transcripts.parquet` and measures the error rates where texts are known;
-`speak` says one text, in the voice of a recording if the chain has voices; `synthesize` says each
-text of a corpus in the voice of its own recording, as the field compares synthesisers.
+`speak` speaks one text, in the voice of a recording if the chain has voices; `synthesize` speaks
+each text of a corpus in the voice of its own recording, as the field compares synthesisers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from zerochain.formats.identity import short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.formats.units import read_units
+from zerochain.listeners.recogniser import plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.metrics.text import plain
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.progress import track
 from zerochain.speechchain.chain import SpeechChain
-from zerochain.speechchain.data import Ints, Symbols
+from zerochain.speechchain.ctc import Ints
+from zerochain.speechchain.data import Symbols
 from zerochain.speechchain.recogniser import BEAM
+from zerochain.speechchain.sources import unit_texts
 
 _AT_ONCE = 32
 _METHOD = "speech-chain"
@@ -77,7 +79,7 @@ def transcribe(
         beam: 1 is CTC's best path.
 
     Raises:
-        InputError: not a chain, or a recording that can't be read.
+        InputError: not a chain, a recording that can't be read, or units for a chain of characters.
         ModelMismatchError: units of another model.
     """
     model, whole = SpeechChain.load(chain, device), read_corpus(corpus)
@@ -116,14 +118,17 @@ def transcribe(
 def _references(part: Corpus, spelling: Symbols, units: Path | None) -> dict[str, str]:
     """Utterance → its true text, where it is known."""
     if not spelling.are_units:
-        texts = {u.id: plain(u.text or "") for u in part.utterances}
-        return {name: text for name, text in texts.items() if text}
+        if units is not None:
+            raise InputError(
+                "the chain was trained on characters, and units are given",
+                remedy="leave units= out, or give a chain that was trained with units=",
+            )
+        return plain_texts(part)
     if units is None:
         return {}
     unit_file = read_units(units)
     unit_file.check_model(spelling.unit_model, "chain")
-    there = [name for name in part.ids if name in unit_file.units]
-    return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
+    return unit_texts(part, unit_file)
 
 
 def speak(

@@ -34,14 +34,12 @@ from zerochain.inversion.phase import SpectrogramOptions, reconstruct
 from zerochain.inversion.voices import check_vector
 from zerochain.listeners.recogniser import SPEECH
 from zerochain.modules.encoder import mask_of
-from zerochain.modules.joint_recogniser import normalised
 from zerochain.modules.mel import mel_filters
 from zerochain.modules.speaker_encoder import SpeakerNet
 from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig, SynthesiserSizes
-from zerochain.speechchain.ctc import durations, forced
-from zerochain.speechchain.data import Frames, Ints, Material, Pairs, Symbols, text_batch
-from zerochain.speechchain.recogniser import ChainRecogniser, mean
-from zerochain.training.crops import padded
+from zerochain.speechchain.ctc import Ints, durations, forced
+from zerochain.speechchain.data import Frames, Material, Pairs, Symbols, text_batch
+from zerochain.speechchain.recogniser import ChainRecogniser, ctc_logs, mean
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Row, Update
@@ -61,7 +59,7 @@ _N_PROJECTIONS = 30
 
 
 class SynthesisLoss(Config):
-    """Weights of the parts of a synthesiser's loss; as published where nothing else is said."""
+    """Weights of the parts of a synthesiser's loss; as published unless noted."""
 
     frames_weight: float = Field(1.0, ge=0)
     """Weight γ1 of the squared error of the frames."""
@@ -219,7 +217,9 @@ def aligned(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned:
     """
     kept, lasts = [], {}
     for rows in pairs.speech.groups():
-        logs = ctc_logs(recogniser, [pairs.speech.frames[i] for i in rows])
+        batch = {k: v.to(recogniser.device) for k, v in pairs.speech.batch(rows).items()}
+        with torch.inference_mode():
+            _, logs = ctc_logs(recogniser.network, batch["x"], batch["lengths"])
         for i, row in zip(rows, logs, strict=True):
             path = forced(row, pairs.texts[i])
             if path.score >= _WORST_ALIGNED:
@@ -234,18 +234,6 @@ def aligned(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned:
         )
     kept.sort()
     return Aligned(pairs.take(kept), [lasts[i] for i in kept], len(pairs) - len(kept))
-
-
-def ctc_logs(
-    recogniser: ChainRecogniser, utterances: Sequence[Frames]
-) -> list[NDArray[np.float32]]:
-    """CTC's log-probabilities (steps, K + 1) of each utterance, all in one batch."""
-    x, lengths = (t.to(recogniser.device) for t in padded(utterances))
-    with torch.inference_mode():
-        encoded = recogniser.network.encode(normalised(x, lengths), lengths)
-        scores, steps = recogniser.network.ctc(encoded, lengths)
-        logs = scores.float().log_softmax(dim=2).cpu().numpy()
-    return [row[:n] for row, n in zip(logs, steps.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,12 +310,12 @@ def validated(network: Synthesiser, losses: SynthesisLosses, valid: Aligned, dev
     total, squares = 0.0, 0.0
     for rows in valid.pairs.speech.groups():
         batch = {k: v.to(device) for k, v in valid.batch(rows).items()}
-        found, _ = synthesis(network, losses, batch, network.config.n_symbols)
         symbols, counts = edged(batch["symbols"], batch["counts"], network.config.n_symbols)
-        frames, _ = network(symbols, counts, batch["z"], batch["durations"])
+        made = network(symbols, counts, batch["z"], batch["durations"])
+        found, _ = losses(made, batch, batch["durations"], counts)
         x = batch["x"]
         real = mask_of(batch["lengths"], x.shape[1])[..., None]
-        wrong = (losses.in_db(frames[:, : x.shape[1]]) - x).square() * real
+        wrong = (losses.in_db(made[0][:, : x.shape[1]]) - x).square() * real
         squares += float((wrong.mean(dim=2).sum(dim=1) / batch["lengths"]).sum())
         total += float(found.sum())
     n = len(valid.pairs)
