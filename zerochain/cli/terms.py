@@ -55,8 +55,11 @@ spans_out = click.option(
 @click.option(
     "--random-like",
     type=FILE,
-    help="The baseline: as many words as in this lexicon of the same units, with boundaries drawn "
+    help="A baseline: as many words as in this lexicon of the same units, with boundaries drawn "
     "at random.",
+)
+@click.option(
+    "--syllables", is_flag=True, help="A baseline: each syllable is a word; needs --corpus."
 )
 @spans_out
 @seed_option

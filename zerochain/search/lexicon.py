@@ -12,8 +12,9 @@ one costs. Utterances are sampled one after the other as a whole
 and decoded at the end. A word that occurs twice in an utterance counts once meanwhile, which is the
 usual approximation.
 
-`random` boundaries at the rate of another lexicon are the baseline: of two lexicons, the one with
-more boundaries finds more of the true ones.
+Two baselines know nothing of words. `random_words` has the boundaries of another lexicon's number:
+of two lexicons, the one with more boundaries finds more of the true ones. `syllable_words` makes
+each syllable a word.
 """
 
 from __future__ import annotations
@@ -140,6 +141,14 @@ def random_words(speech: Stretches, n_words: int, *, seed: int = 0) -> list[Word
     return [
         Words(one, np.array(sorted(line), np.int32))
         for one, line in zip(speech.stretches, edges, strict=True)
+    ]
+
+
+def syllable_words(speech: Stretches) -> list[Words]:
+    """Divide stretches where syllables end: each is a word. They have to be of recordings."""
+    return [
+        Words(one, np.append(0, 1 + np.flatnonzero(one.ends_syllable)).astype(np.int32))
+        for one in speech.stretches
     ]
 
 
