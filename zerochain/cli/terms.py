@@ -184,7 +184,8 @@ def score(silence: str | None, ids: str, out: Path, **options: Any) -> None:
     token_…, type_…  spans, and kinds of spans, with exactly the phones of a word
     word_boundary_…  where words begin and end
 
-    All but weighted_ned and inverse_ned equal zerospeech-tde 2.0.3.
+    All but weighted_ned and inverse_ned equal zerospeech-tde 2.0.3. Those two are after the
+    abstract of a paper and a reimplementation, and don't compare with numbers in print.
     """
     scored = score_terms(silences=chosen(silence), folders=ids == "path", **options)
     save_scores(scored, out)
