@@ -19,7 +19,7 @@ from zerochain.exchange.alignment_files import time
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import composed, utterance_id
 from zerochain.formats.phones import Phone, Phones
-from zerochain.formats.spans import LabelledSpan, Spans, read_spans
+from zerochain.formats.spans import LabelledSpan, Spans, by_label, read_spans
 from zerochain.formats.text_files import fields_of, lines_of, read_text
 
 _CLASS = "Class"
@@ -95,14 +95,11 @@ def write_classes(path: Path, spans: Spans) -> None:
             f"the format can't hold names with spaces: {listed(spaced)}",
             remedy="write a table (.parquet or .csv), or rename the recordings",
         )
-    by_label: dict[str, list[LabelledSpan]] = {}
-    for row in spans.rows:
-        by_label.setdefault(row.label, []).append(row)
     with (
         atomic_file(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as out,
     ):
-        for i, (label, rows) in enumerate(by_label.items()):
+        for i, (label, rows) in enumerate(by_label(spans.rows).items()):
             out.write(f"{_CLASS} {i} {' '.join(label.split())}".rstrip() + "\n")
             out.writelines(f"{row.recording} {row.start_s:.6f} {row.end_s:.6f}\n" for row in rows)
             out.write("\n")
