@@ -155,12 +155,13 @@ def find(
         queries = [searched.query(one, recordings, coarse) for one in given]
         found = find_all(queries, recordings, coarse, config)
         found = replace(found, notes=[*notes, *found.notes])
-        write_spans(out, _spans(found, recordings))
+        hits = _spans(found, recordings)
+        write_spans(out, hits)
         if page is not None:
             assert searched.corpus is not None
             write_hits_page(page, found, given, searched.corpus, recordings.words)
         if textgrids is not None:
-            export_spans(_spans(found, recordings), recordings.durations_s(), textgrids)
+            export_spans(hits, recordings.durations_s(), textgrids)
     _print(found, recordings, out)
 
 
