@@ -11,6 +11,7 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Command,
+    SpansPath,
     ids_option,
     seed_option,
     shift_option,
@@ -36,7 +37,7 @@ corpus_option = click.option(
 )
 spans_out = click.option(
     "--out",
-    type=FILE,
+    type=SpansPath(".classes"),
     required=True,
     help="The spans: a table (.parquet or .csv), or .classes for ZeroSpeech's format.",
 )

@@ -129,7 +129,7 @@ def write_terms(
 ) -> None:
     """Write spans as a table, or as ZeroSpeech's classes where the path ends in .classes."""
     spans = Spans(tuple(rows), what, system, corpus_id)
-    if out.suffix == ".classes":
+    if out.suffix.lower() == ".classes":
         write_classes(out, spans)
     else:
         write_spans(out, spans)
