@@ -22,6 +22,8 @@ from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.spans import LabelledSpan, Spans, by_label, read_spans
 from zerochain.formats.text_files import fields_of, lines_of, read_text
 
+TABLES = {".parquet", ".csv", ".tsv"}
+"""Suffixes of tables of spans; other files are of the challenge's formats."""
 _CLASS = "Class"
 
 
@@ -31,7 +33,7 @@ def read_terms(path: Path) -> Spans:
     Raises:
         InputError: as `read_spans` and `read_classes`.
     """
-    if path.is_file() and path.suffix.lower() not in {".parquet", ".csv", ".tsv"}:
+    if path.is_file() and path.suffix.lower() not in TABLES:
         with path.open("rb") as stream:
             if stream.read(len(_CLASS) + 3).removeprefix(b"\xef\xbb\xbf").startswith(b"Class"):
                 return read_classes(path)
