@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import click
@@ -25,7 +24,7 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.features import read_features
 from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.formats.scores import read_scores
-from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
+from zerochain.formats.spans import LabelledSpan, Spans, by_label, read_spans, write_spans
 from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.silences import SILENCES
 from zerochain.metrics.spoken_terms import average_precision
@@ -52,14 +51,11 @@ def runs_of_phones(corpus):
 
 def chosen(words, least, letters, every):
     """One example, drawn at random, of each label said in at least `least` utterances."""
-    by_label = defaultdict(list)
-    for row in words:
-        if len(row.label) >= letters:
-            by_label[row.label].append(row)
+    rows_of = by_label(row for row in words if len(row.label) >= letters)
     rng, queries = np.random.default_rng(0), []
-    often = [k for k, rows in by_label.items() if len({r.recording for r in rows}) >= least]
+    often = [k for k, rows in rows_of.items() if len({r.recording for r in rows}) >= least]
     for label in sorted(often)[::every]:
-        rows = by_label[label]
+        rows = rows_of[label]
         queries.append(rows[rng.integers(len(rows))])
     return queries
 
@@ -102,10 +98,7 @@ def command(*words):
 
 def precisions(hits, queries, corpus, words):
     """The average precision of each query."""
-    found, examples = ({}, {})
-    for rows, into in ((read_spans(hits).rows, found), (queries, examples)):
-        for row in rows:
-            into.setdefault(row.label, []).append(row)
+    found, examples = by_label(read_spans(hits).rows), by_label(queries)
     ranked = (
         utterance_rankings(found, examples, corpus)
         if words is None

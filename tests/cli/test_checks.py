@@ -30,6 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("discover", ["kmeans", "--units", "0"], "'--units': 0 is not in the range"),
         ("discover", ["kmeans", "--out=x"], "has the option --out, which the pipeline sets"),
         ("discover", ["kmeans", "--help"], "asks for help"),
+        ("discover", ["kmeans", "-h"], "asks for help"),
         ("discover", ["kmeans", "more", "words"], "unexpected extra argument"),
         ("translate train", ["--dropout", "2"], "--dropout"),
         ("invert", ["train", "--ema-decay", "2"], "--ema-decay"),

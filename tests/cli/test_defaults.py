@@ -12,6 +12,7 @@ import pytest
 from click.core import ParameterSource
 
 from commands import every_command
+from zerochain.cli import main
 from zerochain.cli.common import Command
 from zerochain.cli.options import Derived
 from zerochain.discovery.cpc import CPCUnits
@@ -48,7 +49,7 @@ DERIVED = [
 def unasked(command: Command) -> click.Context:
     """The command's context where nothing is given, not even what has to be."""
     settings = {"info_name": "test", "args": [], "resilient_parsing": True}
-    return command.make_context(**settings, **command.context_settings)
+    return command.make_context(**settings, **main.context_settings)
 
 
 def test_whatever_trains_has_options_from_its_config_and_recipe() -> None:

@@ -106,6 +106,7 @@ def test_a_place_is_found_elsewhere_with_a_page_and_textgrids(made: Path, tmp_pa
     assert "2 hits in mfcc by cosine, speaker-norm" in result.stdout
     text = page.read_text(encoding="utf-8")
     assert text.count("<audio ") == 3  # the query and its hits
+    assert "<script" not in text
     assert "http" not in text.replace("http-equiv", "")
     [tier] = read_textgrid(grids / "u0.TextGrid").tiers
     [interval] = tier.intervals

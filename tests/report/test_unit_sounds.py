@@ -12,7 +12,7 @@ from zerochain.formats.corpus import write_corpus
 from zerochain.formats.features import write_features
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile, write_units
-from zerochain.report import unit_sounds
+from zerochain.report import listening
 from zerochain.report.unit_sounds import _distances, _Segments, write_units_page
 
 pytest.importorskip("jinja2")
@@ -58,13 +58,14 @@ def test_the_page(spoken, tmp_path):
     assert "phones: a " in text
     assert "2 units of 5 never used." in text
     assert "best" in text
+    assert "<script" not in text
     assert "http://" not in text
     assert "https://" not in text
 
 
 def test_it_is_bounded(spoken, tmp_path, monkeypatch):
     corpus, _ = spoken
-    monkeypatch.setattr(unit_sounds, "MOST_BYTES", 1)
+    monkeypatch.setattr(listening, "MOST_BYTES", 1)
     out = tmp_path / "units.html"
     assert write_units_page(out, tmp_path / "u.parquet", corpus.folder, per_unit=1) == 1
     text = out.read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """A lexicon from units: an artificial language, enumeration, pauses and syllables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,6 +19,7 @@ from zerochain.search.lexicon import (
     segment_words,
     spans_of,
     substrings,
+    syllable_words,
 )
 from zerochain.search.stretches import pauses, stretches_of, syllable_onsets
 
@@ -130,6 +133,14 @@ def test_random_words_are_as_many_as_asked_for():
             random_words(speech, n_words)
 
 
+def test_each_syllable_is_a_word():
+    speech = stretches_of(language(2)[0])
+    one = speech.stretches[0]
+    ends = np.isin(np.arange(len(one.units)), [1, 4, len(one.units) - 1])
+    [words] = syllable_words(replace(speech, stretches=[one._replace(ends_syllable=ends)]))
+    assert words.edges.tolist() == [0, 2, 5, len(one.units)]
+
+
 def test_words_follow_each_other_without_gaps():
     unit_file, _ = language(3)
     speech = stretches_of(unit_file)
@@ -200,4 +211,7 @@ def test_the_command(make_corpus, tmp_path):
     classes = tmp_path / "r.classes"
     run("--corpus", corpus.folder, "--random-like", out, "--out", classes)
     assert len(read_terms(classes).rows) == len(found.rows)
+    run("--corpus", corpus.folder, "--syllables", "--out", tmp_path / "s.parquet")
+    assert read_spans(tmp_path / "s.parquet").system == "syllables, random"
+    assert "needs --corpus" in run("--syllables", "--out", out, code=1)
     assert "--split needs --corpus" in run("--split", "train", "--out", out, code=1)

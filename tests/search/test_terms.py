@@ -167,12 +167,15 @@ def test_the_command_and_its_page(make_corpus, tmp_path):
     without = CliRunner().invoke(main, ["terms", "u.parquet", "--out", "t.csv", "--page", "p.html"])
     assert without.exit_code == 2
     assert "--page needs --corpus" in without.output
+    other = CliRunner().invoke(main, ["terms", "u.parquet", "--out", "t.json"])
+    assert other.exit_code == 2
+    assert "must end in .parquet or .csv or .classes" in " ".join(other.output.split())
 
 
 def test_a_page_of_another_corpus_is_refused(make_corpus, tmp_path):
     pytest.importorskip("jinja2")
     corpus = make_corpus(2)
     write_spans(tmp_path / "t.csv", Spans((LabelledSpan("elsewhere", 0, 1, "x"),)))
-    with pytest.raises(InputError, match="'elsewhere'"):
+    with pytest.raises(InputError, match=r"spans of .*t\.csv is missing in the .*: elsewhere"):
         write_terms_page(tmp_path / "t.html", tmp_path / "t.csv", corpus.folder)
     assert not (tmp_path / "t.html").exists()

@@ -232,7 +232,7 @@ def check_options(setting: str, group: str, words: Sequence[str]) -> None:
             f"{setting} has the option --out, which the pipeline sets", remedy="leave it out"
         )
     try:
-        with command.make_context(full, [*filled, *rest]) as context:
+        with command.make_context(full, [*filled, *rest], **main.context_settings) as context:
             if isinstance(command, Command):
                 for part in command.derived:
                     part.built(context)

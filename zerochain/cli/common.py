@@ -337,6 +337,21 @@ def check_table(path: Path) -> None:
         )
 
 
+class SpansPath(PathType):
+    """A path of a table of spans to write, or of another format that the command has."""
+
+    def __init__(self, *others: str) -> None:
+        super().__init__(folders=False)
+        self._suffixes = (".parquet", ".csv", *others)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, if it has one of the suffixes or none."""
+        path = super().convert(value, param, ctx)
+        if path.suffix.lower() not in {"", *self._suffixes}:
+            self.fail(f"{path} must end in {' or '.join(self._suffixes)}", param, ctx)
+        return path
+
+
 FOLDER = PathType(files=False)
 TABLE = TablePath(folders=False)
 FILE = PathType(folders=False)

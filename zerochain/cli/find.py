@@ -16,6 +16,7 @@ from zerochain.cli.common import (
     FOLDER,
     PATH,
     Command,
+    SpansPath,
     corpus_option,
     device_option,
     out_option,
@@ -105,7 +106,7 @@ _OF_MODELS = ("posteriors", "latents")
 @options_of(FindConfig)
 @click.option("--page", type=FILE, help="Also write an HTML page with players.")
 @click.option("--textgrids", type=FOLDER, help="Also write a TextGrid per utterance with hits.")
-@out_option("the hits, .parquet or .csv", FILE)
+@out_option("the hits, .parquet or .csv", SpansPath())
 @seed_option
 @device_option
 def find(
@@ -140,8 +141,6 @@ def find(
     The score is in standard deviations above random windows of the same recordings, so scores of
     different queries compare. Hits are a table that 'zerochain export elan' takes.
     """
-    if out.suffix.lower() not in {"", ".parquet", ".csv"}:
-        raise click.BadParameter(f"{out} must end in .parquet or .csv", param_hint="--out")
     if index is not None and model is None:
         raise click.UsageError("--index needs the --model of its units")
     config = config.model_copy(update={"seed": seed})
@@ -155,12 +154,13 @@ def find(
         queries = [searched.query(one, recordings, coarse) for one in given]
         found = find_all(queries, recordings, coarse, config)
         found = replace(found, notes=[*notes, *found.notes])
-        write_spans(out, _spans(found, recordings))
+        hits = _spans(found, recordings)
+        write_spans(out, hits)
         if page is not None:
             assert searched.corpus is not None
             write_hits_page(page, found, given, searched.corpus, recordings.words)
         if textgrids is not None:
-            export_spans(_spans(found, recordings), recordings.durations_s(), textgrids)
+            export_spans(hits, recordings.durations_s(), textgrids)
     _print(found, recordings, out)
 
 

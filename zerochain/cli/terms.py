@@ -11,6 +11,7 @@ from zerochain.cli.common import (
     FILE,
     FOLDER,
     Command,
+    SpansPath,
     ids_option,
     seed_option,
     shift_option,
@@ -36,7 +37,7 @@ corpus_option = click.option(
 )
 spans_out = click.option(
     "--out",
-    type=FILE,
+    type=SpansPath(".classes"),
     required=True,
     help="The spans: a table (.parquet or .csv), or .classes for ZeroSpeech's format.",
 )
@@ -55,8 +56,11 @@ spans_out = click.option(
 @click.option(
     "--random-like",
     type=FILE,
-    help="The baseline: as many words as in this lexicon of the same units, with boundaries drawn "
+    help="A baseline: as many words as in this lexicon of the same units, with boundaries drawn "
     "at random.",
+)
+@click.option(
+    "--syllables", is_flag=True, help="A baseline: each syllable is a word; needs --corpus."
 )
 @spans_out
 @seed_option
@@ -181,7 +185,8 @@ def score(silence: str | None, ids: str, out: Path, **options: Any) -> None:
     token_…, type_…  spans, and kinds of spans, with exactly the phones of a word
     word_boundary_…  where words begin and end
 
-    All but weighted_ned and inverse_ned equal zerospeech-tde 2.0.3.
+    All but weighted_ned and inverse_ned equal zerospeech-tde 2.0.3. Those two are after the
+    abstract of a paper and a reimplementation, and don't compare with numbers in print.
     """
     scored = score_terms(silences=chosen(silence), folders=ids == "path", **options)
     save_scores(scored, out)

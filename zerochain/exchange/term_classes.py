@@ -19,9 +19,11 @@ from zerochain.exchange.alignment_files import time
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import composed, utterance_id
 from zerochain.formats.phones import Phone, Phones
-from zerochain.formats.spans import LabelledSpan, Spans, read_spans
+from zerochain.formats.spans import LabelledSpan, Spans, by_label, read_spans
 from zerochain.formats.text_files import fields_of, lines_of, read_text
 
+TABLES = {".parquet", ".csv", ".tsv"}
+"""Suffixes of tables of spans; other files are of the challenge's formats."""
 _CLASS = "Class"
 
 
@@ -31,7 +33,7 @@ def read_terms(path: Path) -> Spans:
     Raises:
         InputError: as `read_spans` and `read_classes`.
     """
-    if path.is_file() and path.suffix.lower() not in {".parquet", ".csv", ".tsv"}:
+    if path.is_file() and path.suffix.lower() not in TABLES:
         with path.open("rb") as stream:
             if stream.read(len(_CLASS) + 3).removeprefix(b"\xef\xbb\xbf").startswith(b"Class"):
                 return read_classes(path)
@@ -95,14 +97,11 @@ def write_classes(path: Path, spans: Spans) -> None:
             f"the format can't hold names with spaces: {listed(spaced)}",
             remedy="write a table (.parquet or .csv), or rename the recordings",
         )
-    by_label: dict[str, list[LabelledSpan]] = {}
-    for row in spans.rows:
-        by_label.setdefault(row.label, []).append(row)
     with (
         atomic_file(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as out,
     ):
-        for i, (label, rows) in enumerate(by_label.items()):
+        for i, (label, rows) in enumerate(by_label(spans.rows).items()):
             out.write(f"{_CLASS} {i} {' '.join(label.split())}".rstrip() + "\n")
             out.writelines(f"{row.recording} {row.start_s:.6f} {row.end_s:.6f}\n" for row in rows)
             out.write("\n")

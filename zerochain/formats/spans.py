@@ -121,6 +121,14 @@ def by_recording(rows: Iterable[LabelledSpan]) -> dict[str, list[LabelledSpan]]:
     return found
 
 
+def by_label(rows: Iterable[LabelledSpan]) -> dict[str, list[LabelledSpan]]:
+    """The stretches of each label, all in their order."""
+    found: dict[str, list[LabelledSpan]] = {}
+    for row in rows:
+        found.setdefault(row.label, []).append(row)
+    return found
+
+
 def _of_text(line: Row, path: Path) -> LabelledSpan:
     values, where = line.values, f"line {line.line}"
     missing = [name for name in COLUMNS if name != "label" and name not in values]

@@ -14,8 +14,10 @@ as Ludusan et al. (2014) define them and zerospeech-tde 2.0.3 computes them, to 
 compare (it dropped "matching", a measure of older versions). NED and coverage go together: a few
 safe pairs have a low NED. And NED counts pairs: a cluster of 100 spans has 4,950, ten of 10 have
 450 together. `weighted_ned` counts spans instead, and `inverse_ned` asks the reverse: how
-differently the tokens of one gold word were labelled. Both are after Malan, Slabbert and Kamper
-(2026, arXiv:2606.06183), who print similarities, 1 - NED; the definitions are at `Terms`.
+differently the tokens of one gold word were labelled. Both are ideas of Malan, Slabbert and Kamper
+(2026, arXiv:2606.06183), who print similarities, 1 - NED. The definitions, at `Terms`, are
+second-hand: after the abstract and a reimplementation by others, not the paper's text, and compared
+with no numbers of its authors.
 """
 
 from __future__ import annotations
@@ -252,12 +254,12 @@ def _ned(clusters: Sequence[Sequence[Labels]], seed: int) -> tuple[Value, Value]
     ).reshape(-1, 3)
     total, pairs, sizes = rows.T
     mean = np.divide(total, pairs, out=np.zeros_like(total), where=pairs > 0)
-    weighted = np.stack([mean * sizes, sizes, pairs > 0], axis=1)
+    weighted = np.stack([mean * sizes, sizes], axis=1)
     if not pairs.any():  # every span is alone: no pair was found, right or wrong
         return Value(None, None, 0), Value(None, None, 0)
     return (
         _ratio(rows[pairs > 0, :2], int(pairs.sum()), seed),
-        _ratio(weighted[:, :2], int(sizes.sum()), seed),
+        _ratio(weighted, int(sizes.sum()), seed),
     )
 
 

@@ -1,4 +1,4 @@
-"""The page to listen to clusters of terms, and what it shares with that of units (`unit_sounds`).
+"""The page to listen to clusters of terms, and what those of hits and of units share with it.
 
 Each page is one file without a network, of at most `MOST_BYTES` of sound. The page of terms has a
 field for each cluster's name, and saves all spans with these names as a CSV that other commands
@@ -8,19 +8,22 @@ read, which is all that a page without a server can do.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import zerochain
 from zerochain import audio
-from zerochain.errors import InputError, counted
+from zerochain.errors import counted
 from zerochain.exchange.term_classes import read_terms
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.spans import LabelledSpan
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.spans import LabelledSpan, by_label
 from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import LONGEST_S, Player, Sound, played
@@ -33,11 +36,12 @@ MOST_BYTES = 20_000_000
 PER_CLUSTER = 4
 MOST_ROWS = 50_000
 """Spans whose names a page can save: their table is part of it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Group:
-    """A cluster or a unit: what is known of it, and what it sounds like."""
+    """A cluster, a unit or a query: what is known of it, and what it sounds like."""
 
     label: str
     facts: list[str]
@@ -65,27 +69,14 @@ def write_terms_page(
     """
     style.require_report_extra()
     spans, recordings = read_terms(terms), read_corpus(corpus)
-    strange = sorted({row.recording for row in spans.rows} - set(recordings.ids))
-    if strange:
-        raise InputError(
-            f"spans of {counted(len(strange), 'recording')} that corpus {recordings.name} lacks, "
-            f"such as {strange[0]!r}",
-            path=terms,
-            cause="they were discovered in another corpus",
-            remedy="give that corpus",
-        )
-    clusters: dict[str, list[LabelledSpan]] = {}
-    for row in spans.rows:
-        clusters.setdefault(row.label, []).append(row)
+    found_in = {row.recording for row in spans.rows}
+    check_same_ids(found_in, recordings.ids, f"spans of {terms}", f"corpus {recordings.name}")
+    clusters = by_label(spans.rows)
     ordered = sorted(clusters.items(), key=lambda one: -len(one[1]))
-    groups: list[Group] = []
-    size = 0
-    for label, rows in track(ordered, "Cutting sounds"):
-        group = _cluster(label, rows, recordings, per_cluster)
-        size += group.size
-        if groups and size > MOST_BYTES:
-            break
-        groups.append(group)
+    groups = fitting(
+        _cluster(label, rows, recordings, per_cluster)
+        for label, rows in track(ordered, "Cutting sounds")
+    )
     notes = left_out(len(clusters) - len(groups), "cluster", "All are in the table.")
     can_save = len(spans.rows) <= MOST_ROWS
     if not can_save:
@@ -107,25 +98,41 @@ def write_terms_page(
 
 
 def write_page(out: Path, context: dict[str, Any]) -> None:
-    """Write a page from the template listening.html.j2, atomically."""
+    """Write a page from the template listening.html.j2, atomically.
+
+    Args:
+        context: `eyebrow`, `title`, `summary`, `system`, `groups`, `notes` and `about`, what to
+            know of the sounds; for a page that names clusters `rows`, the spans to be saved, and
+            `file`, what they are saved as.
+    """
     script = (TEMPLATES / "listening.js").read_text(encoding="utf-8")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    text = render(
-        "listening.html.j2",
-        {
-            **context,
-            "version": zerochain.__version__,
-            "script": script,
-            "script_hash": f"sha256-{digest}",
-        },
-    )
+    shared = {
+        "rows": [],
+        "version": zerochain.__version__,
+        "script": script,
+        "script_hash": f"sha256-{digest}",
+    }
+    text = render("listening.html.j2", {**shared, **context})
     with atomic_file(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def left_out(n: int, what: str, where: str) -> list[str]:
+def fitting(groups: Iterable[Group]) -> list[Group]:
+    """The first groups that fit on a page, at least one; no more are made than one beyond."""
+    kept: list[Group] = []
+    size = 0
+    for group in groups:
+        size += group.size
+        if kept and size > MOST_BYTES:
+            break
+        kept.append(group)
+    return kept
+
+
+def left_out(n: int, what: str, where: str, plural: str = "") -> list[str]:
     """A note on groups that the page had no room for, if any."""
-    more = f"{counted(n, what)} not shown: more would make the page too large. {where}"
+    more = f"{counted(n, what, plural)} not shown: more would make the page too large. {where}"
     return [more] if n else []
 
 
@@ -144,29 +151,37 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
         f"{lasting[len(lasting) // 2]:.2f} s",
     ]
     sounds: list[Sound] = []
-    for row in _chosen(rows, corpus, per_cluster):
+    best = sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s))
+    for row in of_many_speakers(best, lambda r: corpus.by_id[r.recording].speaker, per_cluster):
         speaker = corpus.by_id[row.recording].speaker or "unknown speaker"
         where = f"{row.recording}, {row.start_s:.2f}–{row.end_s:.2f} s"
         score = "" if row.score is None else f" ({row.score:.2f})"
-        sounds.append((f"{speaker}{score}", where, cut(corpus, row)))
+        sounds.append((f"{speaker}{score}", where, cut(corpus, *row[:3])))
     return Group(label, facts, played(sounds))
 
 
-def _chosen(rows: Sequence[LabelledSpan], corpus: Corpus, n: int) -> list[LabelledSpan]:
-    """The best of each speaker, then the second best, and so on."""
-    seen: dict[str | None, int] = {}
-    ranked: list[tuple[int, int, LabelledSpan]] = []
-    for row in sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s)):
-        speaker = corpus.by_id[row.recording].speaker
-        seen[speaker] = seen.get(speaker, 0) + 1
-        ranked.append((seen[speaker], len(ranked), row))
-    return [row for *_, row in sorted(ranked)[:n]]
+def of_many_speakers(ranked: Iterable[T], speaker: Callable[[T], str | None], n: int) -> list[T]:
+    """n of them: the first of each speaker, then the second ones, and so on."""
+    seen: Counter[str | None] = Counter()
+    rounds: list[tuple[int, T]] = []
+    for one in ranked:
+        seen[speaker(one)] += 1
+        rounds.append((seen[speaker(one)], one))
+    return [one for _, one in sorted(rounds, key=itemgetter(0))[:n]]
 
 
-def cut(corpus: Corpus, row: LabelledSpan, around_s: float = _AROUND_S) -> audio.Waveform:
-    """The sound of a span, with a little around it."""
-    utterance = corpus.by_id[row.recording]
-    begin_s = min(max(0.0, row.start_s - around_s), max(0.0, utterance.duration - 0.02))
-    end_s = min(utterance.duration, row.end_s + around_s, begin_s + LONGEST_S)
+def cut(
+    corpus: Corpus,
+    name: str,
+    start_s: float,
+    end_s: float,
+    *,
+    around_s: float = _AROUND_S,
+    longest_s: float = LONGEST_S,
+) -> audio.Waveform:
+    """The sound of a part of an utterance, with a little around it."""
+    utterance = corpus.by_id[name]
+    begin_s = min(max(0.0, start_s - around_s), max(0.0, utterance.duration - 0.02))
+    end_s = min(utterance.duration, end_s + around_s, begin_s + longest_s)
     first_s = utterance.start or 0.0
     return corpus.wave(replace(utterance, start=first_s + begin_s, end=first_s + end_s))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from zerochain.metrics.quality import align_frames
 from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import Sound, played
-from zerochain.report.listening import MOST_BYTES, Group, left_out, write_page
+from zerochain.report.listening import Group, cut, fitting, left_out, of_many_speakers, write_page
 
 PER_UNIT = 4
 _GAP_S = 0.12
@@ -103,19 +103,16 @@ def write_units_page(
     phones = _phones(unit_file, recordings, shift_ms)
     counts = np.bincount(segments.unit, minlength=unit_file.n_units)
     order = [int(u) for u in np.argsort(-counts, kind="stable") if counts[u]]
-    groups: list[Group] = []
-    size = 0
-    for unit in track(order, "Cutting sounds"):
+
+    def group(unit: int) -> Group:
         chosen = np.flatnonzero(segments.unit == unit)
         facts = _facts(chosen, segments, recordings, phones.get(unit, ""))
         sounds = _sounds(chosen, segments, recordings, distance, per_unit)
         if speak is not None:
             sounds.append(("synthesis", f"{_SPOKEN_MS} ms", speak(unit)))
-        group = Group(f"Unit {unit}", facts, played(sounds))
-        size += group.size
-        if groups and size > MOST_BYTES:
-            break
-        groups.append(group)
+        return Group(f"Unit {unit}", facts, played(sounds))
+
+    groups = fitting(group(unit) for unit in track(order, "Cutting sounds"))
     notes = left_out(len(order) - len(groups), "unit", "They are the least frequent ones.")
     unused = unit_file.n_units - len(order)
     if unused:
@@ -131,8 +128,6 @@ def write_units_page(
             "groups": groups,
             "notes": notes,
             "about": f"Up to {per_unit} examples are played in a row.",
-            "rows": [],
-            "file": "",
         },
     )
     return len(groups)
@@ -238,26 +233,20 @@ def _sounds(
 def _of_many_speakers(
     ranked: NDArray[np.int64], segments: _Segments, corpus: Corpus, n: int
 ) -> list[int]:
-    """The first of each speaker, then the second ones; speakers in the order of their first."""
-    seen: Counter[str | None] = Counter()
-    order = []
-    for place, i in enumerate(ranked[: 50 * n].tolist()):
-        speaker = corpus.by_id[segments.names[segments.utterance[i]]].speaker
-        seen[speaker] += 1
-        order.append((seen[speaker], place, i))
-    return [i for *_, i in sorted(order)[:n]]
+    """Of the best ones, the first of each speaker, then the second ones."""
+    return of_many_speakers(
+        ranked[: 50 * n].tolist(),
+        lambda i: corpus.by_id[segments.names[segments.utterance[i]]].speaker,
+        n,
+    )
 
 
 def _in_a_row(chosen: Sequence[int], segments: _Segments, corpus: Corpus) -> audio.Waveform:
     gap = np.zeros(round(_GAP_S * audio.SAMPLE_RATE), np.float32)
     parts = []
     for i in chosen:
-        utterance = corpus.by_id[segments.names[segments.utterance[i]]]
-        begin_s = min(max(0.0, segments.start_s[i] - _AROUND_S), max(0, utterance.duration - 0.02))
-        end_s = min(utterance.duration, segments.end_s[i] + _AROUND_S, begin_s + _LONGEST_S)
-        first_s = utterance.start or 0.0
-        span = replace(utterance, start=first_s + begin_s, end=first_s + end_s)
-        parts += [corpus.wave(span), gap]
+        place = segments.names[segments.utterance[i]], segments.start_s[i], segments.end_s[i]
+        parts += [cut(corpus, *place, around_s=_AROUND_S, longest_s=_LONGEST_S), gap]
     return np.concatenate(parts[:-1]).astype(np.float32)
 
 

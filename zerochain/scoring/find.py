@@ -7,7 +7,6 @@ trials. Words are compared in lower case and without punctuation, and keep their
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id
-from zerochain.formats.spans import LabelledSpan, by_recording, read_spans
+from zerochain.formats.spans import LabelledSpan, by_label, by_recording, read_spans
 from zerochain.metrics import names
 from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.spoken_terms import (
@@ -67,17 +66,14 @@ def score_find(
     )
     if unscored := [row.recording for row in found.rows if row.score is None]:
         raise InputError(f"{counted(len(unscored), 'hit')} without a score", path=hits)
-    labels = list(dict.fromkeys(row.label for row in examples.rows))
-    check_same_ids({row.label for row in found.rows}, labels, "hits' labels", "queries")
-    by_label: Mapping[str, list[LabelledSpan]] = defaultdict(list)
-    for row in found.rows:
-        by_label[row.label].append(row)
-    of_query = {label: [row for row in examples.rows if row.label == label] for label in labels}
+    hits_of, examples_of = by_label(found.rows), by_label(examples.rows)
+    labels = list(examples_of)
+    check_same_ids(hits_of, labels, "hits' labels", "queries")
     if words is None:
-        ranked = utterance_rankings(by_label, of_query, searched)
+        ranked = utterance_rankings(hits_of, examples_of, searched)
         protocol, beta = "utterances", QUESST_BETA if beta is None else beta
     else:
-        ranked = place_rankings(by_label, of_query, searched, words)
+        ranked = place_rankings(hits_of, examples_of, searched, words)
         protocol, beta = "places", SWS_BETA if beta is None else beta
     silent = [label for label in labels if label not in ranked]
     if not ranked:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from zerochain.errors import InputError, counted, listed
-from zerochain.exchange.term_classes import read_gold, read_terms
+from zerochain.exchange.term_classes import TABLES, read_gold, read_terms
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, ids_by_name
 from zerochain.formats.phones import PHONES_FILE, Phone
@@ -24,7 +24,6 @@ from zerochain.metrics.tde import Found, Terms, Value, score_clusters
 from zerochain.scoring.common import Common, Scored, exclusion_notes, gold_phones
 
 PROTOCOL = "tde"
-_TABLES = {".parquet", ".csv", ".tsv"}
 
 
 def score_terms(
@@ -145,7 +144,7 @@ def _of_split(
 
 
 def _words(path: Path, corpus: Corpus | None, folders: bool) -> dict[str, list[Phone]]:
-    if path.suffix.lower() not in _TABLES:
+    if path.suffix.lower() not in TABLES:
         gold = read_gold(path)
         rows = [LabelledSpan(name, *one) for name, line in gold.by_id.items() for one in line]
         spans = Spans(tuple(rows))

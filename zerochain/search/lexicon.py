@@ -12,8 +12,9 @@ one costs. Utterances are sampled one after the other as a whole
 and decoded at the end. A word that occurs twice in an utterance counts once meanwhile, which is the
 usual approximation.
 
-`random` boundaries at the rate of another lexicon are the baseline: of two lexicons, the one with
-more boundaries finds more of the true ones.
+Two baselines know nothing of words. `random_words` has the boundaries of another lexicon's number:
+of two lexicons, the one with more boundaries finds more of the true ones. `syllable_words` makes
+each syllable a word.
 """
 
 from __future__ import annotations
@@ -77,9 +78,13 @@ def segment_words(speech: Stretches, config: LexiconConfig, *, seed: int = 0) ->
     Raises:
         InputError: a single segment in all, of which no word can be learned.
     """
-    _check(speech)
-    units = np.concatenate([one.units for one in speech.stretches])
-    bounds = np.append(0, np.cumsum([len(one.units) for one in speech.stretches]))
+    units, bounds = speech.units, speech.bounds
+    if len(units) < 2:
+        raise InputError(
+            f"{counted(len(units), 'segment')} of speech",
+            cause="one short recording, or a single unit from end to end",
+            remedy="give more speech, or units of a model that tells sounds apart",
+        )
     types, lengths = substrings(units, bounds, config.max_units)
     ms = 1000 * np.concatenate([np.diff(one.times) for one in speech.stretches])
     base = _log_base(units, types, lengths, speech, config)
@@ -121,8 +126,7 @@ def random_words(speech: Stretches, n_words: int, *, seed: int = 0) -> list[Word
     Raises:
         InputError: more words than segments, or fewer than stretches.
     """
-    n_segments = sum(len(one.units) for one in speech.stretches)
-    n_stretches = len(speech.stretches)
+    n_segments, n_stretches = len(speech.units), len(speech.stretches)
     if not n_stretches <= n_words <= n_segments:
         raise InputError(
             f"{counted(n_words, 'word')} can't be made of {counted(n_segments, 'segment')} in "
@@ -140,6 +144,14 @@ def random_words(speech: Stretches, n_words: int, *, seed: int = 0) -> list[Word
     return [
         Words(one, np.array(sorted(line), np.int32))
         for one, line in zip(speech.stretches, edges, strict=True)
+    ]
+
+
+def syllable_words(speech: Stretches) -> list[Words]:
+    """Divide stretches where syllables end: each is a word. They have to be of recordings."""
+    return [
+        Words(one, np.append(0, 1 + np.flatnonzero(one.ends_syllable)).astype(np.int32))
+        for one in speech.stretches
     ]
 
 
@@ -182,16 +194,6 @@ def substrings(units: Ints, bounds: Longs, longest: int) -> tuple[Ints, Ints]:
         first += len(distinct)
         lengths.append(np.full(len(distinct), k + 1, np.int32))
     return types, np.concatenate(lengths)
-
-
-def _check(speech: Stretches) -> None:
-    n_segments = sum(len(one.units) for one in speech.stretches)
-    if n_segments < 2:
-        raise InputError(
-            f"{counted(n_segments, 'segment')} of speech",
-            cause="one short recording, or a single unit from end to end",
-            remedy="give more speech, or units of a model that tells sounds apart",
-        )
 
 
 def _log_base(

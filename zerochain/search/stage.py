@@ -10,7 +10,13 @@ from zerochain.exchange.term_classes import write_classes
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 from zerochain.formats.units import UnitFile, codebook_of, read_units
-from zerochain.search.lexicon import LexiconConfig, random_words, segment_words, spans_of
+from zerochain.search.lexicon import (
+    LexiconConfig,
+    random_words,
+    segment_words,
+    spans_of,
+    syllable_words,
+)
 from zerochain.search.stretches import stretches_of
 from zerochain.search.terms import TermsConfig, find_terms, unit_similarity
 
@@ -23,6 +29,7 @@ def make_lexicon(
     corpus: Path | None = None,
     split: str | None = None,
     random_like: Path | None = None,
+    syllables: bool = False,
     seed: int = 0,
 ) -> str:
     """Divide the speech of a unit file into words and write them.
@@ -31,16 +38,24 @@ def make_lexicon(
         out: a table of spans, or .classes.
         corpus: the recordings, to leave out pauses and to know syllables.
         random_like: a lexicon of the same units, of whose size the random baseline is.
+        syllables: the baseline that makes each syllable a word; with `corpus`.
 
     Returns:
         What was found, in a line.
 
     Raises:
-        InputError: as `stretches_of` and `segment_words`, or `split` without a corpus.
+        InputError: as `stretches_of` and `segment_words`, `split` or `syllables` without a corpus,
+            or both baselines at once.
     """
+    if syllables and (corpus is None or random_like is not None):
+        raise InputError(
+            "syllables= needs corpus=, whose recordings have them, and excludes random_like="
+        )
     unit_file, recordings = _inputs(units, corpus, split)
     speech = stretches_of(unit_file, recordings)
-    if random_like is None:
+    if syllables:
+        words, how = syllable_words(speech), "syllables"
+    elif random_like is None:
         words, how = segment_words(speech, config, seed=seed), "unigram DP"
     else:
         inside = set(unit_file.ids)
@@ -114,7 +129,7 @@ def write_terms(
 ) -> None:
     """Write spans as a table, or as ZeroSpeech's classes where the path ends in .classes."""
     spans = Spans(tuple(rows), what, system, corpus_id)
-    if out.suffix == ".classes":
+    if out.suffix.lower() == ".classes":
         write_classes(out, spans)
     else:
         write_spans(out, spans)

@@ -25,6 +25,7 @@ from zerochain.formats.units import UnitFile
 from zerochain.progress import track
 
 Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 FRAME_MS = 10
 _FRAME = FRAME_MS * audio.SAMPLE_RATE // 1000
@@ -35,8 +36,6 @@ _SHARE = 0.35
 """A frame is quiet below this share of the way, in dB, from the floor to the loud parts."""
 _NO_RANGE_DB, _SILENT_DB = 6.0, -60.0
 """A recording whose level varies less is one pause if it is below this level, or none at all."""
-
-
 _VOWELS_HZ = (300.0, 4000.0)
 _SMOOTH_FRAMES = 6
 _DIP_DB = 3.0
@@ -70,6 +69,16 @@ class Stretches:
     def seconds(self) -> float:
         """Seconds of speech."""
         return float(sum(one.times[-1] - one.times[0] for one in self.stretches))
+
+    @property
+    def units(self) -> Ints:
+        """The units of all stretches, laid end to end: (N,)."""
+        return np.concatenate([one.units for one in self.stretches])
+
+    @property
+    def bounds(self) -> Longs:
+        """Where each stretch begins in `units`, and the last one ends: (S + 1,)."""
+        return np.append(0, np.cumsum([len(one.units) for one in self.stretches]))
 
 
 def stretches_of(

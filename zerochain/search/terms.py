@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.optimize import brentq
+from scipy.spatial.distance import cdist
 
 from zerochain.config import Config
 from zerochain.errors import InputError, counted
@@ -97,9 +98,7 @@ def unit_similarity(n_units: int, codebook: Floats | None = None) -> Floats:
     """
     if codebook is None:
         return (2 * np.eye(n_units) - 1).astype(np.float32)
-    square = (codebook.astype(np.float64) ** 2).sum(axis=1)
-    product = codebook.astype(np.float64) @ codebook.T
-    distance = np.sqrt(np.maximum(square[:, None] + square[None, :] - 2 * product, 0))
+    distance = cdist(codebook, codebook)
     mean = distance.sum() / max(1, n_units * (n_units - 1))
     similarity = 1 - 2 * distance / max(mean, 1e-12)
     np.fill_diagonal(similarity, 1)
@@ -121,8 +120,7 @@ def find_terms(
     Raises:
         InputError: nothing is said again, or no more often than by accident.
     """
-    units = np.concatenate([one.units for one in speech.stretches])
-    bounds = np.append(0, np.cumsum([len(one.units) for one in speech.stretches]))
+    units, bounds = speech.units, speech.bounds
     times = [one.times for one in speech.stretches]
     pairs = shared_strings(units, bounds, config.seed_units, config.most_pairs)
     threshold = least_score(units, similarity, config.accidents)
