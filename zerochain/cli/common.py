@@ -45,8 +45,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
 
 
-
-
 class Command(click.Command):
     """A command with `--config FILE.yaml`, an example in its help and errors for bad input.
 
