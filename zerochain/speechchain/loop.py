@@ -112,6 +112,8 @@ class Generated(NamedTuple):
     x: Tensor
     lengths: Tensor
     weights: Tensor
+    failed: Tensor
+    """The share in which attention failed, or that didn't end."""
 
 
 class LoopTask:
@@ -183,9 +185,11 @@ class LoopTask:
         total = config.alpha * (asr + tts)
         row = {"paired_asr": asr, "paired_tts": tts}
         if "text symbols" in batch:
-            asr, kept = self._on_texts(network, batch, generator)
+            asr, spoken = self._on_texts(network, batch, generator)
             total = total + config.beta * asr
-            row |= {"text_asr": asr, "texts_kept": kept}
+            row |= {"text_asr": asr, "texts_kept": spoken.weights.mean()}
+            if network.synthesiser.tacotron is not None:
+                row["texts_failed"] = spoken.failed
         if "speech x" in batch:
             tts, kept, through_speech = self._on_speech(network, batch)
             total = total + config.beta * tts
@@ -215,27 +219,34 @@ class LoopTask:
 
     def _on_texts(
         self, network: ChainNetwork, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The recogniser's loss on texts that the synthesiser speaks, and the share it spoke."""
+    ) -> tuple[Tensor, Generated]:
+        """The recogniser's loss on texts that the synthesiser speaks, and what it spoke."""
         symbols, counts = batch["text symbols"], batch["text counts"]
         with _generating(network):
             spoken = self._spoken(network.synthesiser, symbols, counts, batch["text z"])
         x = self._augment(normalised(spoken.x, spoken.lengths), spoken.lengths, generator)
         losses = recognition(network.recogniser, x, spoken.lengths, symbols, counts, self._n)
-        return mean(losses, spoken.weights), spoken.weights.mean()
+        return mean(losses, spoken.weights), spoken
 
     def _spoken(
         self, synthesiser: Synthesiser, symbols: Tensor, counts: Tensor, z: Tensor
     ) -> Generated:
         longer, n = edged(symbols, counts, self._n)
-        frames, steps = synthesiser.generate(longer, n, z)
+        made = synthesiser.generate(longer, n, z)
         rates = self._material.rates
         kept = [
-            rates.allow(int(count), int(step))
-            for count, step in zip(counts.tolist(), steps.tolist(), strict=True)
+            not failed and rates.allow(count, n_steps(length))
+            for count, length, failed in zip(
+                counts.tolist(), made.lengths.tolist(), made.failed.tolist(), strict=True
+            )
         ]
-        x = self._synthesis.in_db(frames.float())
-        return Generated(x, 2 * steps, torch.tensor(kept, device=x.device).float())
+        x = self._synthesis.in_db(made.frames.float())
+        return Generated(
+            x,
+            made.lengths,
+            torch.tensor(kept, device=x.device).float(),
+            made.failed.float().mean(),
+        )
 
     def _on_speech(
         self, network: ChainNetwork, batch: Batch
@@ -245,7 +256,9 @@ class LoopTask:
         with _generating(network):
             beam = 5 if self._config.generation == "beam" else 1
             paths = decode(network.recogniser, x, lengths, beam)
-        pairs = {**_pseudo(paths, lengths), "x": x, "lengths": lengths, "z": batch["speech z"]}
+        start = "speech "
+        own = {k.removeprefix(start): v for k, v in batch.items() if k.startswith(start)}
+        pairs = {**_pseudo(paths, lengths), **own}
         pairs = {name: value.to(x.device) for name, value in pairs.items()}
         weights = torch.tensor(self._trusted(paths, lengths), device=x.device)
         kept = (weights > 0).float().mean()
@@ -285,8 +298,8 @@ class LoopTask:
         padded = padded * within + silence * (1 - within)
         edge = silence.expand(len(chosen), 1, -1)
         symbols = torch.cat([edge, padded, edge], dim=1)
-        made = network.synthesiser(symbols, counts + 2, batch["z"], batch["durations"])
-        _, error = self._synthesis(made, batch, batch["durations"], counts + 2)
+        made = self._synthesis.predicted(network.synthesiser, symbols, counts + 2, batch)
+        _, error = self._synthesis(made, batch, counts + 2)
         return error
 
 
