@@ -405,7 +405,8 @@ def synthesize(
 ) -> None:
     """Speak each text of a corpus with a CHAIN, in the voice of its own recording.
 
-    Score the result with 'zerochain score recognition' and 'zerochain score quality'.
+    Score the result with 'zerochain score resynthesis --against text', and by what a recogniser
+    makes of it: 'zerochain chain transcribe --wavs'.
     """
     ids = speak_corpus(
         chain,

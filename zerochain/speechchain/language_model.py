@@ -37,7 +37,7 @@ from zerochain.formats.bundle import Bundled
 from zerochain.speechchain.ctc import Fusion, Ints
 from zerochain.speechchain.data import Symbols
 
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 """Which are tried on held-out pairs."""
 _START = -1  # stands before the first symbol of a text, and is never predicted
 _MOST_CELLS = 2**24  # of a table: 64 MiB; the rarest contexts are left out
