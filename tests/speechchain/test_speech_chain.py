@@ -20,7 +20,7 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.transcripts import read_transcripts
-from zerochain.formats.units import UnitFile, write_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.recogniser import SPEECH
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.joint_recogniser import JointConfig, JointRecogniser
@@ -221,8 +221,19 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
     assert model.recogniser.symbols == tuple("01234")
     assert model.recogniser.unit_model == "m" * 64
     found = transcribe(
-        tmp_path / "c", tones.home, tmp_path / "t.parquet", split="test", units=sources.units
+        tmp_path / "c",
+        tones.home,
+        tmp_path / "t.parquet",
+        split="test",
+        units=sources.units,
+        units_out=tmp_path / "recognised.parquet",
     )
+    recognised = read_units(tmp_path / "recognised.parquet")
+    recognised.check_durations({u.id: u.duration for u in tones.utterances}, "corpus")
+    recognised.check_model("m" * 64, "chain")
+    assert {name: " ".join(map(str, recognised.units[name])) for name in recognised.ids} == {
+        name: text for name, text in found.transcripts.texts.items() if text
+    }
     assert found.wer is None
     assert found.cer is not None
     assert found.cer.value < 60
@@ -239,6 +250,9 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
         trained(Sources(tones.home, units=tmp_path / "other.parquet"), tmp_path / "x")
     with pytest.raises(InputError, match="trained on characters, and units are given"):
         transcribe(paired, tones.home, tmp_path / "x.parquet", units=sources.units)
+    with pytest.raises(InputError, match="recognises no units"):
+        transcribe(paired, tones.home, tmp_path / "x", units_out=tmp_path / "y.parquet")
+    assert not (tmp_path / "x").exists()
 
 
 def frames_of(wave: np.ndarray) -> np.ndarray:

@@ -249,6 +249,11 @@ _speakers_option = click.option(
     type=click.FloatRange(0),
     help="Its weight beside the recogniser.  [default: as chosen when it was made]",
 )
+@click.option(
+    "--units-out",
+    type=FILE,
+    help="Of a chain of units: a unit file of what is recognised, with durations.",
+)
 @out_option("the transcripts", TABLE)
 @click.option("--scores", type=FILE, help="A scores.jsonl to which the error rates are appended.")
 @system_option
@@ -262,6 +267,7 @@ def transcribe(
     beam: int,
     lm: Path | None,
     lm_weight: float | None,
+    units_out: Path | None,
     out: Path,
     scores: Path | None,
     system: str | None,
@@ -284,6 +290,7 @@ def transcribe(
         beam=beam,
         lm=lm,
         lm_weight=lm_weight,
+        units_out=units_out,
         device=resolve_device(device),
     )
     n = len(result.transcripts.texts)

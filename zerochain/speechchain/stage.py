@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -26,14 +26,16 @@ from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
 from zerochain.formats.transcripts import Transcripts, write_transcripts
-from zerochain.formats.units import read_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.recogniser import plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.metrics.translation import Estimate, error_rate
+from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
 from zerochain.progress import track
 from zerochain.speechchain.chain import SpeechChain
-from zerochain.speechchain.ctc import Ints
-from zerochain.speechchain.data import Symbols
+from zerochain.speechchain.ctc import Ints, durations
+from zerochain.speechchain.ctc import Path as CtcPath
+from zerochain.speechchain.data import Symbols, n_steps
 from zerochain.speechchain.fusion import check_beam
 from zerochain.speechchain.language_model import LanguageModel
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser
@@ -75,6 +77,7 @@ def transcribe(
     beam: int = BEAM,
     lm: Path | None = None,
     lm_weight: float | None = None,
+    units_out: Path | None = None,
     device: str = "cpu",
 ) -> Recognition:
     """Transcribe the recordings of a corpus, and compare with its texts where it has some.
@@ -86,6 +89,8 @@ def transcribe(
         beam: 1 is CTC's best path.
         lm: a language model's bundle.
         lm_weight: of it; None for the weight that was chosen when it was made.
+        units_out: a unit file of what a chain of units recognises, with durations, to be scored
+            as units are. Recordings in which nothing is recognised aren't in it.
 
     Raises:
         InputError: not a chain, a recording that can't be read, units for a chain of characters,
@@ -98,6 +103,13 @@ def transcribe(
     language_model = None if lm is None else _language_model(lm, recogniser, lm_weight, beam)
     spelling = recogniser.spelling
     known = _references(part, spelling, units)
+    if units_out is not None and not spelling.are_units:
+        raise InputError(
+            "the chain was trained on characters, so it recognises no units",
+            path=chain,
+            remedy="leave units_out= out, or give a chain that was trained with units=",
+        )
+    found: dict[str, tuple[Ints, Ints]] = {}
     extractor = SpectralExtractor(recogniser.features, str(recogniser.device))
     texts, confidence = {}, {}
     waves = part.waves() if wavs is None else (audio.read(wavs / f"{n}.wav") for n in part.ids)
@@ -105,11 +117,15 @@ def transcribe(
     for names in track(groups, "Transcribing"):
         frames = [extractor([wave])[0] for wave in islice(waves, len(names))]
         paths = recogniser.transcribe(frames, beam, language_model)
-        for name, path in zip(names, paths, strict=True):
+        for name, path, x in zip(names, paths, frames, strict=True):
+            if units_out is not None and len(path.symbols):
+                found[name] = path.symbols, _lasting(path, n_steps(len(x)))
             texts[name] = spelling.write(path.symbols)
             confidence[name] = float(np.exp(path.score)) if len(path.symbols) else 0.0
     transcripts = Transcripts(texts, confidence, model.id, whole.id)
     write_transcripts(out, transcripts)
+    if units_out is not None:
+        write_units(units_out, _unit_file(found, model, part, whole.id))
     cer = wer = None
     if known:
         pairs = [(texts[name], text) for name, text in known.items()]
@@ -124,6 +140,32 @@ def transcribe(
         wer,
         sum(not text for text in texts.values()),
         sum(spelling.read(text) is None for text in known.values()),
+    )
+
+
+def _lasting(path: CtcPath, steps: int) -> Ints:
+    """How many steps each symbol lasts (U,), with the silence at both ends."""
+    lasting = durations(path.steps, steps)
+    own = lasting[1:-1].copy()
+    own[0] += lasting[0]
+    own[-1] += lasting[-1]
+    return own
+
+
+def _unit_file(
+    found: Mapping[str, tuple[Ints, Ints]], model: SpeechChain, corpus: Corpus, corpus_id: str
+) -> UnitFile:
+    """Recognised units and their durations, as units of the model whose inventory they have."""
+    features = model.recogniser.features
+    return UnitFile(
+        {name: symbols.astype(np.int32) for name, (symbols, _) in found.items()},
+        len(model.recogniser.symbols),
+        FRAMES_PER_STEP * features.step_ms,
+        model.recogniser.unit_model,
+        f"recognised by speech chain {short(model.id)}",
+        {u.id: u.speaker for u in corpus.utterances if u.id in found},
+        {name: lasting.astype(np.int32) for name, (_, lasting) in found.items()},
+        corpus_id,
     )
 
 
