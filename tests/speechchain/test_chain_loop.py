@@ -113,6 +113,16 @@ def test_texts_teach_the_recogniser_and_speech_the_synthesiser(tts: str) -> None
     assert found["synthesiser"] > 0 == found["recogniser"]
 
 
+def test_speech_may_teach_the_recogniser_its_own_transcripts() -> None:
+    made = task(alpha=0.0, beta=1.0, own_weight=0.5)
+    made._trusted = lambda paths, lengths: [1.0] * len(paths)  # type: ignore[method-assign]
+    batch = {k: v for k, v in made.batch(1, 0).items() if not k.startswith("text")}
+    losses = made.networks["chain"](made._losses, batch)
+    wanted = losses["speech_tts"] + 0.5 * losses["speech_asr"]
+    torch.testing.assert_close(losses["train_loss"], wanted)
+    assert min(gradients(made, batch).values()) > 0
+
+
 def _all_kept(made: LoopTask) -> Any:
     spoken = made._spoken
 
