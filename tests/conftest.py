@@ -1,5 +1,6 @@
 """Fixtures: small corpora made on the spot, and the real ones where a machine has them."""
 
+import gc
 import os
 import random
 import sys
@@ -33,10 +34,19 @@ def pytest_configure() -> None:
     """One thread per process: tests run side by side, and the same sums come out everywhere.
 
     Those that fork have no second one either, which could hold a lock: pyarrow's allocator starts
-    a thread unless it is told not to.
+    a thread unless it is told not to. And nothing waits for the disk: what is left after a loss of
+    power is not what tests look at.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+    os.fsync = lambda fd: None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported stays: garbage is not looked for among a million objects ever again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -207,6 +207,7 @@ def test_silent_recordings_are_spoken_silently(
     assert np.abs(audio.read(tmp_path / "wavs" / "u0.wav")).max() < 1e-2
 
 
+@pytest.mark.usefixtures("warm")
 def test_killed_training_goes_on_to_the_same_inverter(
     prepared: tuple[Corpus, Path], tmp_path: Path
 ) -> None:
