@@ -9,9 +9,11 @@ from click.testing import CliRunner
 
 from zerochain.cli import main
 from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 from zerochain.formats.units import UnitFile, write_units
-from zerochain.report.listening import write_terms_page
+from zerochain.report.listening import place_text, write_terms_page
+from zerochain.search.stage import covered_s
 from zerochain.search.stretches import stretches_of
 from zerochain.search.terms import (
     Match,
@@ -179,3 +181,16 @@ def test_a_page_of_another_corpus_is_refused(make_corpus, tmp_path):
     with pytest.raises(InputError, match=r"spans of .*t\.csv is missing in the .*: elsewhere"):
         write_terms_page(tmp_path / "t.html", tmp_path / "t.csv", corpus.folder)
     assert not (tmp_path / "t.html").exists()
+
+
+def test_seconds_in_several_spans_count_once() -> None:
+    spans = [("a", 0.0, 2.0), ("a", 1.0, 1.5), ("a", 1.5, 3.0), ("b", 0.5, 1.0), ("a", 4.0, 5.0)]
+    assert covered_s(LabelledSpan(*span, "x") for span in spans) == pytest.approx(4.5)
+
+
+def test_a_part_of_a_long_recording_is_where_players_show_it() -> None:
+    whole = Utterance("u", "u.wav", 9.0)
+    part = Utterance("d/s_1", "d/s.wav", 3.0, start=61.0, end=64.0)
+    corpus = Corpus("c", (whole, part))
+    assert place_text(corpus, "u", 1, 1.5) == "u, 1.00–1.50 s"
+    assert place_text(corpus, "d/s_1", 1, 1.5) == "d/s, 62.00–62.50 s"

@@ -107,8 +107,9 @@ def terms(out: Path, page: Path | None, **options: Any) -> None:
         raise click.UsageError("--page needs --corpus, for the sound")
     click.echo(f"{out}: {make_terms(out=out, **options)}")
     if page is not None:
-        n_shown = write_terms_page(page, out, options["corpus"])
-        click.echo(f"{page}: {counted(n_shown, 'cluster')}")
+        n_shown, n_clusters = write_terms_page(page, out, options["corpus"])
+        of = "" if n_shown == n_clusters else f" of {n_clusters}, as many as a page has room for"
+        click.echo(f"{page}: {counted(n_shown, 'cluster')}{of}")
 
 
 @click.command(

@@ -208,8 +208,9 @@ class Recordings:
                 cause="recordings in different folders share a name",
                 remedy="rename them, or place it like its recording",
             )
+        plain = list(dict.fromkeys(map(unquote, names)))  # links have each name in both forms
         raise InputError(
-            f"its recording is not in {self._root}: {listed(names or [own])}",
+            f"its recording is not in {self._root}: {listed(plain or [own])}",
             cause="the recording was moved or renamed, or is in another folder",
             remedy="give the folder that holds it, or name the file of annotations like it",
         )

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import zerochain
 from zerochain import audio
+from zerochain.corpora.sounds import stem
 from zerochain.errors import counted
 from zerochain.exchange.term_classes import read_terms
 from zerochain.formats.atomic import atomic_file
@@ -55,13 +56,16 @@ class Group:
 
 def write_terms_page(
     out: Path, terms: Path, corpus: Path, *, per_cluster: int = PER_CLUSTER
-) -> int:
-    """Write a page of clusters of spans, the largest first; the number of clusters shown.
+) -> tuple[int, int]:
+    """Write a page of clusters of spans, the largest first.
 
     Args:
         terms: a table of spans with utterances as recordings, or a file of classes.
         per_cluster: spans to hear of a cluster: those with the highest scores, of as many speakers
             as possible.
+
+    Returns:
+        How many clusters the page shows, and how many there are.
 
     Raises:
         InputError: the packages of the extra `report` are missing, a span of another corpus, or a
@@ -94,7 +98,7 @@ def write_terms_page(
         "file": f"{terms.stem}-named.csv",
     }
     write_page(out, context)
-    return len(groups)
+    return len(groups), len(clusters)
 
 
 def write_page(out: Path, context: dict[str, Any]) -> None:
@@ -154,10 +158,19 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
     best = sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s))
     for row in of_many_speakers(best, lambda r: corpus.by_id[r.recording].speaker, per_cluster):
         speaker = corpus.by_id[row.recording].speaker or "unknown speaker"
-        where = f"{row.recording}, {row.start_s:.2f}–{row.end_s:.2f} s"
+        where = place_text(corpus, row.recording, row.start_s, row.end_s)
         score = "" if row.score is None else f" ({row.score:.2f})"
         sounds.append((f"{speaker}{score}", where, cut(corpus, *row[:3])))
     return Group(label, facts, played(sounds))
+
+
+def place_text(corpus: Corpus, name: str, start_s: float, end_s: float) -> str:
+    """Where a part of an utterance is: in its recording, where other programs show it."""
+    utterance = corpus.by_id[name]
+    if utterance.start is None:
+        return f"{name}, {start_s:.2f}–{end_s:.2f} s"
+    begin_s = utterance.start
+    return f"{stem(utterance.audio)}, {begin_s + start_s:.2f}–{begin_s + end_s:.2f} s"
 
 
 def of_many_speakers(ranked: Iterable[T], speaker: Callable[[T], str | None], n: int) -> list[T]:

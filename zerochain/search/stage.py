@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from zerochain.errors import InputError, counted
@@ -103,13 +104,24 @@ def make_terms(
     speech = stretches_of(unit_file, recordings)
     found = find_terms(speech, config, unit_file.speakers, similarity)
     write_terms(out, found.rows, "terms", f"terms, {unit_file.method}", unit_file.corpus_id)
-    seconds = sum(row.end_s - row.start_s for row in found.rows)
+    seconds = covered_s(found.rows)
     return (
         f"{counted(found.n_clusters, 'cluster')} of {counted(len(found.rows), 'span')}, "
-        f"{seconds:.0f} s of {speech.seconds:.0f} s of speech; "
+        f"in {seconds:.0f} s of {speech.seconds:.0f} s of speech; "
         f"{counted(found.n_matches, 'match', 'matches')} of {found.threshold:.1f} units or more "
         f"in {counted(found.n_compared, 'pair')} of stretches"
     )
+
+
+def covered_s(rows: Iterable[LabelledSpan]) -> float:
+    """The seconds that are in any span; spans may overlap."""
+    total, name, until_s = 0.0, "", 0.0
+    for row in sorted(rows, key=lambda row: (row.recording, row.start_s)):
+        if row.recording != name:
+            name, until_s = row.recording, 0.0
+        total += max(0.0, row.end_s - max(row.start_s, until_s))
+        until_s = max(until_s, row.end_s)
+    return total
 
 
 def _inputs(units: Path, corpus: Path | None, split: str | None) -> tuple[UnitFile, Corpus | None]:
