@@ -290,6 +290,16 @@ SCORE = LazyGroup(
             "zerochain.cli.score_speech:recognition",
             "CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or of a corpus's recordings.",
         ),
+        "opinions": (
+            "zerochain.cli.score_speech:opinions",
+            "How listeners would rate WAVS, such as translations, or a corpus's recordings: "
+            "DNSMOS.",
+        ),
+        "folds": (
+            "zerochain.cli.score_speech:folds",
+            "Retrieval of one system over all folds of a cross-validation, in which each pair is "
+            "tested.",
+        ),
         "translation": (
             "zerochain.cli.score_speech:translation",
             "Compare translated UNITS with the units of the targets' recordings; repeats are "

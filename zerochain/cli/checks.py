@@ -31,6 +31,7 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "demo": ("espeakng_loader",),
     "ssl": ("transformers",),
+    "quality": ("pocketsphinx",),
 }
 """Extra of the package → the modules that it installs and that a step imports."""
 

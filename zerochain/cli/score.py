@@ -36,6 +36,11 @@ def save_scores(scored: Scored, out: Path, beside: str | None = None) -> None:
     Args:
         beside: `--beside`, the published systems to show them among.
     """
+    if not scored.scores:  # a judge's package is missing, which a note says
+        for line in scored.notes:
+            click.echo(printable(line, lines=True))
+        click.echo(f"nothing was scored; {out} is as it was")
+        return
     screen = console()
     with screen.capture() as captured:
         screen.print(_table(scored.scores))

@@ -185,6 +185,13 @@ DNSMOS_CONVERTED = tuple(
     replace(one, name=f"{one.name}_converted", label=f"{one.label}, converted", family="conversion")
     for one in DNSMOS
 )
+DNSMOS_TRANSLATED = tuple(
+    replace(
+        one, name=f"{one.name}_translated", label=f"{one.label}, translated", family="recognition"
+    )
+    for one in DNSMOS
+)
+"""Of translations, whose recordings are other utterances than those they are heard beside."""
 SPEAKER_SIMILARITY = Metric(
     "speaker_similarity", "speaker similarity", "resynthesis", "", "higher", -1, 1
 )
@@ -404,6 +411,7 @@ METRICS: tuple[Metric, ...] = (
     WER,
     ASR_BLEU,
     RECOGNISER_CER,
+    *DNSMOS_TRANSLATED,
     PNMI,
     V_MEASURE,
     COMPLETENESS,
