@@ -1,4 +1,4 @@
-"""How much each method gains: table.md to read, table.csv to process.
+"""How much each method gains: table.md to read, table.csv and speech.csv to process.
 
 The gap is that between the pairs alone and the bound, which is given all texts. Intervals are over
 utterances, which are resampled together for all systems, so that differences have intervals too.
@@ -6,7 +6,7 @@ utterances, which are resampled together for all systems, so that differences ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -18,16 +18,32 @@ from zerochain.cli.common import Command
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import read_corpus
+from zerochain.formats.scores import read_scores
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.transcripts import read_transcripts
+from zerochain.metrics import names
 from zerochain.metrics.bootstrap import sums_interval
 from zerochain.metrics.text import plain
 from zerochain.report.sweep import markdown_table
+from zerochain.scoring.common import REAL_SPEECH
 
-START, CHAIN, BOUND = "paired", "chain", "all"
+START, CHAIN, BOUND, LM = "paired", "chain", "all", "+lm"
 NOTE = """95 % intervals over utterances in brackets. Gain: by how many points the CER is lower than
 that of the pairs alone. Gap: the share of the difference between the pairs alone and all texts.
 Behind chain: by how many points the CER is higher than the chain's.
+
+"""
+SPEECH_METRICS = [names.MCD.key, names.DNSMOS[0].key, names.CER.key]
+SPEECH_HEAD = [
+    "synthesiser",
+    "mel error, held out, dB",
+    "MCD dB",
+    "DNSMOS",
+    "CER % as heard by all",
+]
+SPEECH_NOTE = """What the synthesisers make of the test texts, each in the voice of its recording.
+Mel error: of frames of held-out pairs, with the durations of the recording. MCD: along the DTW
+path. DNSMOS: overall. CER: as recognised by the recogniser of all texts.
 
 """
 HEAD = [
@@ -45,10 +61,21 @@ HEAD = [
 @click.command(cls=Command)
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.argument("transcripts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--speech", type=click.Path(path_type=Path), multiple=True)
 @click.option("--chains", type=click.Path(path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def main(corpus: Path, transcripts: tuple[Path, ...], chains: Path, out: Path) -> None:
-    """Write table.md and table.csv of TRANSCRIPTS/<method>.parquet into OUT."""
+def main(
+    corpus: Path,
+    transcripts: tuple[Path, ...],
+    speech: tuple[Path, ...],
+    chains: Path,
+    out: Path,
+) -> None:
+    """Write table.md, table.csv and speech.csv of TRANSCRIPTS/<method>.parquet into OUT.
+
+    <method>+lm.parquet is of the same chain with a language model; SPEECH are scores of what the
+    chains speak.
+    """
     texts = {u.id: plain(u.text or "") for u in read_corpus(corpus).utterances}
     made = {path.stem: read_transcripts(path).texts for path in transcripts}
     ids = [name for name in next(iter(made.values())) if texts[name]]
@@ -78,7 +105,7 @@ def main(corpus: Path, transcripts: tuple[Path, ...], chains: Path, out: Path) -
         behind = ""
         if chain is not None and method != CHAIN:
             behind = difference(np.column_stack([chain[:, 0], own[:, 0], lengths[:, 0]]))
-        training = read_bundle(chains / method).config["training"]
+        training = read_bundle(chains / method.removesuffix(LM)).config["training"]
         ended = "" if training["converged"] else ", NOT CONVERGED"
         kept = ", kept its start" if training["kept_start"] else ""
         rows.append(
@@ -94,8 +121,31 @@ def main(corpus: Path, transcripts: tuple[Path, ...], chains: Path, out: Path) -
             ]
         )
     write_csv(out / "table.csv", HEAD, rows)
+    spoken = speech_rows(speech, chains)
+    write_csv(out / "speech.csv", SPEECH_HEAD, spoken)
+    text = NOTE + markdown_table(HEAD, rows, 1) + "\n"
+    if spoken:
+        text += "\n" + SPEECH_NOTE + markdown_table(SPEECH_HEAD, spoken, 1) + "\n"
     with atomic_file(out / "table.md") as temporary:
-        temporary.write_text(NOTE + markdown_table(HEAD, rows, 1) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+
+
+def speech_rows(files: Sequence[Path], chains: Path) -> list[list[str]]:
+    """What each chain speaks, and the recordings themselves where they were judged."""
+    found: dict[str, dict[str, str]] = {}
+    for path in files:
+        for score in read_scores(path):
+            interval = "" if score.interval is None else " [{:.2f}, {:.2f}]".format(*score.interval)
+            found.setdefault(score.system, {})[score.metric] = f"{score.value:.2f}{interval}"
+    rows = []
+    for system, values in found.items():
+        own = [values.get(metric, "") for metric in SPEECH_METRICS]
+        held_out = ""
+        if system != REAL_SPEECH:
+            training = read_bundle(chains / system).config["training"]
+            held_out = f"{training['valid_mel_db']:.2f}"
+        rows.append([system, held_out, *own])
+    return rows
 
 
 def rate(sums: NDArray[np.float64]) -> str:

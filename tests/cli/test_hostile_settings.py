@@ -61,8 +61,8 @@ for word in words:
     is_file = path.endswith((".parquet", ".jsonl", ".txt"))
     os.makedirs(os.path.dirname(path) or "." if is_file else path, exist_ok=True)
     if script == "table.py":
-        files = ["table.csv", "table.md", "paper.md", "tradeoff-mine.png", "tradeoff-mine.svg",
-                 "tradeoff-mboshi.png", "tradeoff-mboshi.svg"]
+        files = ["table.csv", "table.md", "speech.csv", "paper.md", "tradeoff-mine.png",
+                 "tradeoff-mine.svg", "tradeoff-mboshi.png", "tradeoff-mboshi.svg"]
     for name in [path] if is_file else [os.path.join(path, name) for name in files]:
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         open(name, "a").close()
@@ -215,6 +215,8 @@ def spoken_chain(folder: str) -> dict[str, Any]:
         "methods": {name_marker("methods"): options("methods.one")},
         "options": options("options"),
         "bound": options("bound"),
+        "language_model": options("language_model"),
+        "spoken": "paired",
         "speakers": options("speakers"),
     }
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.machine import resource
 
@@ -21,18 +22,27 @@ def table(tmp_path: Path) -> dict[str, dict[str, str]]:
     utterances = tuple(Utterance(n, f"{n}.wav", 1.0, text=f"{t}!") for n, t in TEXTS.items())
     corpus = write_corpus(tmp_path / "corpus", Corpus("c", utterances, str(tmp_path)))
     files = []
-    for name, n_wrong in {"paired": 4, "chain": 2, "none": 4, "all": 1}.items():
+    for name, n_wrong in {"paired": 4, "chain": 2, "chain+lm": 1, "none": 4, "all": 1}.items():
         texts = {u: t[: len(t) - n_wrong] for u, t in TEXTS.items()}
         made = Transcripts(texts, dict.fromkeys(TEXTS, 0.5), "m" * 64, corpus.id)
         files.append(tmp_path / "transcripts" / f"{name}.parquet")
         write_transcripts(files[-1], made)
         about = {"n_pairs": 7, "steps": 9, "converged": name == "all", "kept_start": False}
-        write_bundle(tmp_path / "chains" / name, "speech-chain", {"training": about}, {}, {})
+        about |= {"valid_mel_db": 7.25}
+        if not name.endswith("+lm"):
+            write_bundle(tmp_path / "chains" / name, "speech-chain", {"training": about}, {}, {})
+    for metric, system, value in (("mcd_sp2mc24_dB", "chain", 6.0), ("cer_%", "chain", 3.0)):
+        score = Score(metric, value, (value - 1, value + 1), 20, "p", system, {}, {})
+        append_scores(tmp_path / "s.jsonl", [score])
     script = runpy.run_path(str(resource("pipelines") / "speechchain" / "table.py"))
     words = [corpus.folder, *files, "--chains", tmp_path / "chains", "--out", tmp_path]
+    words += ["--speech", tmp_path / "s.jsonl"]
     done = CliRunner().invoke(script["main"], [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "| chain |" in (tmp_path / "table.md").read_text()
+    assert "| chain | 7.25 | 6.00 [5.00, 7.00] |  | 3.00 [2.00, 4.00] |" in (
+        tmp_path / "table.md"
+    ).read_text().replace("  ", " ").replace("| |", "|  |")
     with (tmp_path / "table.csv").open() as stream:
         return {row["method"]: row for row in csv.DictReader(stream)}
 
@@ -41,6 +51,8 @@ def test_gains_and_shares(table: dict[str, dict[str, str]]) -> None:
     assert table["paired"]["CER %"] == "44.4 [44.4, 44.4]"
     assert table["chain"]["gain"] == "22.2 [22.2, 22.2]"
     assert table["chain"]["gap closed %"] == "66.7 [66.7, 66.7]"
+    assert table["chain+lm"]["gap closed %"] == "100.0 [100.0, 100.0]"
+    assert table["chain+lm"]["training, last part"] == "9 steps, NOT CONVERGED"
     assert table["none"]["gap closed %"] == "0.0 [0.0, 0.0]"
     assert table["all"]["gap closed %"] == table["paired"]["gap closed %"] == ""
     assert table["none"]["behind chain"] == "22.2 [22.2, 22.2]"

@@ -390,6 +390,21 @@ def _chain(folder: Path) -> None:
     ).save(folder / "m")
 
 
+def _language_model(folder: Path) -> None:
+    from zerochain.speechchain.data import Symbols
+    from zerochain.speechchain.language_model import LanguageModel
+
+    texts = [np.array([0, 1, 1]), np.array([1, 0])]
+    LanguageModel.of(texts, Symbols(("a", "b")), 3).save(folder / "m")
+
+
+def _read_language_model(folder: Path) -> Any:
+    from zerochain.speechchain.language_model import LanguageModel
+
+    model = LanguageModel.load(folder / "m")
+    return [model.symbols, model.order, model.weight, model.logs, model.after]
+
+
 def _read_chain(folder: Path) -> Any:
     from zerochain.speechchain.chain import SpeechChain
 
@@ -724,6 +739,7 @@ _NETWORKS += [
 ]
 _NETWORKS += [
     _reader("speech-chain", _chain, _read_chain, *_BUNDLE, exact=True),
+    _reader("language-model", _language_model, _read_language_model, *_BUNDLE, exact=True),
     _reader("recogniser", _recogniser, _read_recogniser, *_BUNDLE, exact=True),
     _reader("speaker encoder", _speakers, _read_speakers, *_BUNDLE, exact=True),
     _reader("f0 quantizer", _f0, _read_f0, *_BUNDLE, exact=True),

@@ -1,6 +1,6 @@
 import torch
 
-from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
+from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig, Target
 
 
 def network(n_vector: int = 3) -> Synthesiser:
@@ -16,11 +16,13 @@ def test_one_by_one_equals_batched() -> None:
     durations = torch.tensor([[1, 3, 0, 2, 4], [2, 5, 1, 0, 0]])
     z = torch.randn(2, 3)
     with torch.no_grad():
-        frames, logs = made(symbols, counts, z, durations)
+        target = Target(durations, torch.empty(0), counts)
+        frames, logs, _, _ = made(symbols, counts, z, target)
         assert frames.shape == (2, 20, 5)
         for i, n in enumerate(counts.tolist()):
             part = slice(i, i + 1)
-            one, log = made(symbols[part, :n], counts[part], z[part], durations[part, :n])
+            target = Target(durations[part, :n], torch.empty(0), counts[part])
+            one, log, _, _ = made(symbols[part, :n], counts[part], z[part], target)
             n_frames = 2 * int(durations[i].sum())
             assert one.shape[1] == n_frames
             torch.testing.assert_close(frames[i, :n_frames], one[0], rtol=1e-4, atol=1e-5)
@@ -56,10 +58,11 @@ def test_generated_speech_ends_and_a_faster_rate_is_shorter() -> None:
     z = torch.randn(1, 3)
     with torch.no_grad():
         made.duration.bias.fill_(2.0)
-        frames, steps = made.generate(symbols, counts, z)
-        _, faster = made.generate(symbols, counts, z, rate=2.0)
+        frames, n, failed, _ = made.generate(symbols, counts, z)
+        faster = made.generate(symbols, counts, z, rate=2.0).lengths
         made.duration.bias.fill_(1e4)  # a predictor that diverged can't fill the memory
-        _, longest = made.generate(symbols, counts, z)
-    assert frames.shape[1] == 2 * int(steps)
-    assert 4 <= int(faster) < int(steps)
-    assert int(longest) == 800
+        longest = made.generate(symbols, counts, z).lengths
+    assert frames.shape[1] == int(n)
+    assert 8 <= int(faster) < int(n)
+    assert not failed.any()
+    assert int(longest) == 1600

@@ -68,7 +68,21 @@ def test_the_recordings_themselves_score_perfectly(
     assert scored.notes[0] == "not scored: 3 wavs of other speakers or splits"
 
 
-@pytest.mark.parametrize("against", ["voice", "source"])
+def test_texts_spoken_at_another_pace_are_compared_along_the_path(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus()
+    same = spoken(corpus, tmp_path / "same", lambda w: w)
+    (score,) = score_resyntheses(same, corpus.home, against="text").scores
+    assert (score.metric, score.value, score.n) == ("mcd_sp2mc24_dB", 0, len(corpus.ids))
+    slower = spoken(corpus, tmp_path / "slower", lambda w: np.concatenate([w[:2000], w]))
+    (score,) = score_resyntheses(slower, corpus.home, against="text").scores
+    assert 0 < score.value < 3
+    with pytest.raises(InputError, match="against='text'"):
+        score_resyntheses(slower, corpus.home)
+
+
+@pytest.mark.parametrize("against", ["voice", "source", "text"])
 def test_every_metric_prefers_the_recordings_to_noise(
     make_corpus: Callable[..., Corpus], tmp_path: Path, against: Against
 ) -> None:

@@ -6,36 +6,46 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.features.normalisation import Moments
 from zerochain.modules.joint_recogniser import JointConfig, JointRecogniser
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
 from zerochain.speechchain.ctc import Path
 from zerochain.speechchain.data import Material, Pairs, Speech, Symbols
 from zerochain.speechchain.loop import ChainNetwork, LoopConfig, LoopTask
-from zerochain.speechchain.synthesiser import Aligned, SynthesisLoss, losses_of, synthesis
+from zerochain.speechchain.synthesiser import (
+    MAGNITUDE,
+    Aligned,
+    SpeechMoments,
+    SynthesisLoss,
+    losses_of,
+    synthesis,
+)
 from zerochain.training.recipe import Recipe
 
 N_SYMBOLS, N_VECTOR = 3, 4
 
 
-def speech(n: int, seed: int) -> Speech:
+def speech(n: int, seed: int, *, waves: bool = False) -> Speech:
     rng = np.random.default_rng(seed)
     frames = [rng.normal(-40, 10, size=(30 + 4 * i, 80)).astype(np.float32) for i in range(n)]
     voices = rng.normal(size=(n, N_VECTOR)).astype(np.float32)
     voices /= np.linalg.norm(voices, axis=1, keepdims=True)
-    return Speech(tuple(f"u{i}" for i in range(n)), frames, voices)
+    samples = [rng.normal(size=160 * len(x) - 1).astype(np.float32) for x in frames]
+    return Speech(tuple(f"u{i}" for i in range(n)), frames, voices, samples if waves else None)
 
 
-def task(**config: Any) -> LoopTask:
+def task(tts: str = "parallel", **config: Any) -> LoopTask:
     torch.manual_seed(0)
     rng = np.random.default_rng(2)
-    one = speech(6, 0)
+    tacotron = tts == "tacotron"
+    one = speech(6, 0, waves=tacotron)
     texts = [rng.integers(0, N_SYMBOLS, 5) for _ in range(6)]
     pairs = Pairs.of(one, texts)
     lasting = [np.array([2, *[2] * 5, -(-len(x) // 2) - 12]) for x in one.frames]
     aligned = Aligned(pairs, lasting, 0)
-    material = Material(Symbols(tuple("abc")), pairs, pairs, texts[:3], speech(4, 1), {})
+    material = Material(
+        Symbols(tuple("abc")), pairs, pairs, texts[:3], speech(4, 1, waves=tacotron), {}
+    )
     network = ChainNetwork(
         JointRecogniser(JointConfig(width=8, n_layers=1, n_symbols=N_SYMBOLS, dropout=0.0)),
         Synthesiser(
@@ -45,10 +55,12 @@ def task(**config: Any) -> LoopTask:
                 n_decoder_blocks=1,
                 n_symbols=N_SYMBOLS,
                 n_vector=N_VECTOR,
+                architecture=tts,
+                n_bins=MAGNITUDE.n_bins if tacotron else 0,
             )
         ),
     )
-    moments = Moments.of(one.frames)
+    moments = SpeechMoments.of(one)
     judge = SpeakerNet(SpeakerNetConfig(width=8, n_blocks=1, dim=N_VECTOR))
     losses = losses_of(SynthesisLoss(), moments, judge, "cpu")
     settings = LoopConfig(**{"min_confidence": 0.0, **config})
@@ -87,8 +99,9 @@ def test_batches_depend_on_seed_step_and_process_alone() -> None:
     assert not torch.equal(one["seed"], other["seed"])
 
 
-def test_texts_teach_the_recogniser_and_speech_the_synthesiser() -> None:
-    made = task(alpha=0.0)
+@pytest.mark.parametrize("tts", ["parallel", "tacotron"])
+def test_texts_teach_the_recogniser_and_speech_the_synthesiser(tts: str) -> None:
+    made = task(tts, alpha=0.0)
     batch = made.batch(1, 0)
     made._spoken = _all_kept(made)  # type: ignore[method-assign]
     texts = {k: v for k, v in batch.items() if not k.startswith("speech")}
@@ -98,6 +111,16 @@ def test_texts_teach_the_recogniser_and_speech_the_synthesiser() -> None:
     alone = {k: v for k, v in batch.items() if not k.startswith("text")}
     found = gradients(made, alone)
     assert found["synthesiser"] > 0 == found["recogniser"]
+
+
+def test_speech_may_teach_the_recogniser_its_own_transcripts() -> None:
+    made = task(alpha=0.0, beta=1.0, own_weight=0.5)
+    made._trusted = lambda paths, lengths: [1.0] * len(paths)  # type: ignore[method-assign]
+    batch = {k: v for k, v in made.batch(1, 0).items() if not k.startswith("text")}
+    losses = made.networks["chain"](made._losses, batch)
+    wanted = losses["speech_tts"] + 0.5 * losses["speech_asr"]
+    torch.testing.assert_close(losses["train_loss"], wanted)
+    assert min(gradients(made, batch).values()) > 0
 
 
 def _all_kept(made: LoopTask) -> Any:
@@ -111,9 +134,11 @@ def _all_kept(made: LoopTask) -> Any:
 
 
 @pytest.mark.parametrize("feedback", ["argmax", "gumbel"])
-@pytest.mark.parametrize("source", ["pairs", "speech"])
-def test_feedback_reaches_the_recogniser(feedback: str, source: str) -> None:
-    made = task(alpha=0.0, feedback=feedback, feedback_from=source)
+@pytest.mark.parametrize(
+    ("source", "tts"), [("pairs", "parallel"), ("speech", "parallel"), ("pairs", "tacotron")]
+)
+def test_feedback_reaches_the_recogniser(feedback: str, source: str, tts: str) -> None:
+    made = task(tts, alpha=0.0, feedback=feedback, feedback_from=source)
     made._trusted = lambda paths, lengths: [1.0] * len(paths)  # type: ignore[method-assign]
     batch = {k: v for k, v in made.batch(1, 0).items() if not k.startswith("text")}
     assert gradients(made, batch)["recogniser"] > 0
@@ -149,6 +174,22 @@ def test_speech_may_be_transcribed_with_a_beam() -> None:
     with torch.no_grad():
         losses = made.networks["chain"](made._losses, batch)
     assert all(bool(torch.isfinite(value)) for value in losses.values())
+
+
+def test_texts_whose_attention_failed_are_kept_out_and_counted() -> None:
+    made = task("tacotron")
+    batch = made.batch(1, 0)
+    synthesiser = made.networks["chain"].synthesiser
+    assert synthesiser.tacotron is not None
+    for bias, failed in ((-50.0, 1.0), (50.0, None)):  # never ends, or at once
+        with torch.no_grad():
+            synthesiser.tacotron.end.weight.zero_()
+            synthesiser.tacotron.end.bias.fill_(bias)
+            losses = made.networks["chain"](made._losses, batch)
+        assert float(losses["texts_kept"]) == 0
+        assert float(losses["text_asr"]) == 0
+        if failed is not None:
+            assert float(losses["texts_failed"]) == failed
 
 
 def test_what_failed_weighs_nothing() -> None:

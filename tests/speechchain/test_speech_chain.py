@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 import torch
 from chains import ASR, FEW, RATE, RECIPES, TTS, say, texts_of, toned
@@ -19,12 +20,12 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.transcripts import read_transcripts
-from zerochain.formats.units import UnitFile, write_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.recogniser import SPEECH
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.modules.joint_recogniser import JointConfig, JointRecogniser
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
-from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
+from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig, SynthesiserSizes
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain.chain import (
     ChainConfig,
@@ -38,33 +39,18 @@ from zerochain.speechchain.loop import LoopTask
 from zerochain.speechchain.recogniser import ChainRecogniser, RecogniserTask
 from zerochain.speechchain.sources import Sources
 from zerochain.speechchain.stage import speak, synthesize, transcribe
-from zerochain.speechchain.synthesiser import ChainSynthesiser, waveform
+from zerochain.speechchain.synthesiser import (
+    ChainSynthesiser,
+    SynthesisWarning,
+    magnitudes,
+    waveform,
+)
 
 TINY = Recipes(FEW, FEW, FEW)
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")
 
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return toned(tmp_path_factory.mktemp("toned"), texts_of(60))
-
-
-@pytest.fixture(scope="module")
-def paired(tones: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A chain that was trained on half of the corpus's training texts."""
-    out = tmp_path_factory.mktemp("chains") / "paired"
-    train_chain(
-        Sources(tones.home, "train"),
-        out,
-        config=ChainConfig(method="paired", paired=0.5),
-        asr=ASR,
-        tts=TTS,
-        recipes=RECIPES,
-    )
-    return out
 
 
 @pytest.fixture
@@ -235,8 +221,19 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
     assert model.recogniser.symbols == tuple("01234")
     assert model.recogniser.unit_model == "m" * 64
     found = transcribe(
-        tmp_path / "c", tones.home, tmp_path / "t.parquet", split="test", units=sources.units
+        tmp_path / "c",
+        tones.home,
+        tmp_path / "t.parquet",
+        split="test",
+        units=sources.units,
+        units_out=tmp_path / "recognised.parquet",
     )
+    recognised = read_units(tmp_path / "recognised.parquet")
+    recognised.check_durations({u.id: u.duration for u in tones.utterances}, "corpus")
+    recognised.check_model("m" * 64, "chain")
+    assert {name: " ".join(map(str, recognised.units[name])) for name in recognised.ids} == {
+        name: text for name, text in found.transcripts.texts.items() if text
+    }
     assert found.wer is None
     assert found.cer is not None
     assert found.cer.value < 60
@@ -253,6 +250,9 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
         trained(Sources(tones.home, units=tmp_path / "other.parquet"), tmp_path / "x")
     with pytest.raises(InputError, match="trained on characters, and units are given"):
         transcribe(paired, tones.home, tmp_path / "x.parquet", units=sources.units)
+    with pytest.raises(InputError, match="recognises no units"):
+        transcribe(paired, tones.home, tmp_path / "x", units_out=tmp_path / "y.parquet")
+    assert not (tmp_path / "x").exists()
 
 
 def frames_of(wave: np.ndarray) -> np.ndarray:
@@ -446,3 +446,43 @@ def test_the_published_recogniser_decodes_by_attention_and_never_runs_away() -> 
         for one, path in zip(frames, many, strict=True):
             assert made.transcribe([one], beam)[0].symbols.tolist() == path.symbols.tolist()
             assert len(path.symbols) <= -(-len(one) // 2)
+
+
+def test_the_published_synthesiser_is_trained_and_speaks(
+    tones: Corpus, tmp_path: Path, untrained: Recipes
+) -> None:
+    report = train_chain(
+        Sources(tones.home, "train"),
+        tmp_path / "c",
+        config=ChainConfig(paired=0.5, min_confidence=0.0),
+        asr=ASR,
+        tts=SynthesiserSizes(architecture="tacotron", width=8),
+        recipes=untrained,
+    )
+    assert np.isfinite(report.valid_mel_db)
+    made = SpeechChain.load(tmp_path / "c").synthesiser
+    assert made.network.config.n_bins == len(made.magnitude_mean) == 1025
+    with torch.no_grad():
+        made.network.tacotron.end.bias.fill_(-50.0)
+    SpeechChain(SpeechChain.load(tmp_path / "c").recogniser, made).save(tmp_path / "endless")
+    with pytest.warns(SynthesisWarning, match="of 1 text, 1 was not spoken as written"):
+        wave = speak(tmp_path / "endless", "ab", tmp_path / "a.wav")
+    # Speech that doesn't end is cut: 250 ms for each symbol and silence, and a second.
+    assert len(wave) == 2 * RATE
+    with pytest.raises(InputError, match="a rate of its own"):
+        speak(tmp_path / "c", "ab", tmp_path / "b.wav", rate=2.0)
+    again = Sources(tones.home, "train", start=tmp_path / "c")
+    assert trained(again, tmp_path / "again", untrained, min_confidence=0.0).n_texts > 0
+
+
+def test_log_magnitudes_are_of_windows_around_each_frame() -> None:
+    wave = RNG.normal(size=3000).astype(np.float32)
+    frames = frames_of(wave)
+    found = magnitudes(torch.from_numpy(wave[None]), len(frames))[0].numpy()
+    assert found.shape == (len(frames), 1025)
+    emphasised = wave - 0.97 * np.concatenate([[0], wave[:-1]])
+    around = np.pad(emphasised, 1024)
+    for i in (0, 7, len(frames) - 1):
+        cut = around[160 * i + 624 : 160 * i + 1424] * scipy.signal.get_window("hann", 800)
+        wanted = np.log(np.abs(np.fft.rfft(cut, 2048)) + 1e-5)
+        np.testing.assert_allclose(found[i], wanted, atol=2e-2)

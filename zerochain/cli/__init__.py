@@ -227,6 +227,10 @@ CHAIN = LazyGroup(
             "zerochain.cli.chain:train",
             "Train a recogniser and a synthesiser on pairs, then let them teach each other.",
         ),
+        "lm": (
+            "zerochain.cli.chain:lm",
+            "Make a language model for a CHAIN of the texts of its pairs and of texts alone.",
+        ),
         "transcribe": (
             "zerochain.cli.chain:transcribe",
             "Transcribe the recordings of a CORPUS with a CHAIN, and compare with its texts, if "

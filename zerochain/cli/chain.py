@@ -23,6 +23,7 @@ from zerochain.cli.options import options_of, recipe_options, running_options
 from zerochain.cli.printing import left_out_text, print_facts, training_text
 from zerochain.cli.score import save_scores, system_option
 from zerochain.errors import counted
+from zerochain.formats.bundle import bundle_id
 from zerochain.formats.identity import short
 from zerochain.metrics import names
 from zerochain.metrics.translation import Estimate
@@ -32,6 +33,8 @@ from zerochain.scoring.common import Common, Scored
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
 from zerochain.speechchain.chain import ChainConfig, ChainTraining, Recipes, train_chain
+from zerochain.speechchain.fusion import train_language_model
+from zerochain.speechchain.language_model import LanguageModelConfig
 from zerochain.speechchain.loop import RECIPE
 from zerochain.speechchain.recogniser import BEAM
 from zerochain.speechchain.sources import Sources
@@ -141,6 +144,80 @@ def _facts(report: ChainTraining) -> dict[str, str]:
     }
 
 
+@click.command(
+    cls=Command,
+    example="zerochain chain lm chains/en corpora/en --split train --paired 0.3 --out lm/en",
+)
+@click.argument("chain", type=FOLDER)
+@click.argument("corpus", type=FOLDER)
+@split_option
+@click.option("--units", type=FILE, help="Units of the CORPUS, for a chain of units.")
+@click.option("--texts", type=FILE, help="Texts without speech: a file with one per line.")
+@click.option(
+    "--paired",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="As for the chain: the fraction of the texts that stay paired.",
+)
+@click.option(
+    "--longest",
+    "longest_s",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="As for the chain, in seconds.",
+)
+@options_of(LanguageModelConfig)
+@click.option(
+    "--beam",
+    type=click.IntRange(2, 100),
+    default=BEAM,
+    show_default=True,
+    help="Width of the beam search with which the weight is chosen.",
+)
+@out_option("the language model")
+@device_option
+def lm(
+    chain: Path,
+    corpus: Path,
+    split: str | None,
+    units: Path | None,
+    texts: Path | None,
+    paired: float | None,
+    longest_s: float,
+    config: LanguageModelConfig,
+    beam: int,
+    out: Path,
+    device: str,
+) -> None:
+    """Make a language model for a CHAIN of the texts of its pairs and of texts alone.
+
+    'chain transcribe --lm' decodes with it. CORPUS, --split, --paired and --longest are those of
+    the chain, whose held-out pairs choose the weight.
+    """
+    report = train_language_model(
+        chain,
+        Sources(corpus, split, units, texts),
+        out,
+        config=config,
+        paired=paired,
+        longest_s=longest_s,
+        beam=beam,
+        device=resolve_device(device),
+    )
+    rates = ", ".join(f"{one.value:.1f} at {w:g}" for w, one in report.error_rates.items())
+    print_facts(
+        f"language model {out}",
+        {
+            "made of": counted(report.n_texts, "text"),
+            "contexts": f"{report.n_states:,}",
+            "perplexity": f"{report.perplexity:.2f} per symbol of "
+            f"{counted(report.n_valid, 'held-out pair')}",
+            "error rate": f"{rates} (%, held-out speech)",
+            "weight": f"{report.weight:g}" if report.weight else "0: it doesn't help",
+        },
+    )
+
+
 _speakers_option = click.option(
     "--speakers", type=FOLDER, help="The speaker encoder that the chain was trained with."
 )
@@ -166,6 +243,17 @@ _speakers_option = click.option(
     show_default=True,
     help="Width of the beam search; 1 is CTC's best path.",
 )
+@click.option("--lm", type=FOLDER, help="A language model, made by 'zerochain chain lm'.")
+@click.option(
+    "--lm-weight",
+    type=click.FloatRange(0),
+    help="Its weight beside the recogniser.  [default: as chosen when it was made]",
+)
+@click.option(
+    "--units-out",
+    type=FILE,
+    help="Of a chain of units: a unit file of what is recognised, with durations.",
+)
 @out_option("the transcripts", TABLE)
 @click.option("--scores", type=FILE, help="A scores.jsonl to which the error rates are appended.")
 @system_option
@@ -177,6 +265,9 @@ def transcribe(
     units: Path | None,
     wavs: Path | None,
     beam: int,
+    lm: Path | None,
+    lm_weight: float | None,
+    units_out: Path | None,
     out: Path,
     scores: Path | None,
     system: str | None,
@@ -187,6 +278,8 @@ def transcribe(
     The error rates have 95 % intervals over recordings. Texts are compared in lower case and
     without punctuation.
     """
+    if lm is None and lm_weight is not None:
+        raise click.UsageError("--lm-weight only applies with --lm")
     result = transcribe_corpus(
         chain,
         corpus,
@@ -195,6 +288,9 @@ def transcribe(
         units=units,
         wavs=wavs,
         beam=beam,
+        lm=lm,
+        lm_weight=lm_weight,
+        units_out=units_out,
         device=resolve_device(device),
     )
     n = len(result.transcripts.texts)
@@ -214,6 +310,9 @@ def transcribe(
         # one of them makes of it.
         judge = short(result.transcripts.model_id) if wavs else "each system itself"
         protocol = f"recognised by {judge}, beam {beam}"
+        if lm is not None:
+            weight = "" if lm_weight is None else f" of weight {lm_weight:g}"
+            protocol += f", language model {short(bundle_id(lm))}{weight}"
         name = system or f"speech chain {chain.name}"
         save_scores(_scored(result, name, split, protocol), scores)
 
@@ -313,7 +412,8 @@ def synthesize(
 ) -> None:
     """Speak each text of a corpus with a CHAIN, in the voice of its own recording.
 
-    Score the result with 'zerochain score recognition' and 'zerochain score quality'.
+    Score the result with 'zerochain score resynthesis --against text', and by what a recogniser
+    makes of it: 'zerochain chain transcribe --wavs'.
     """
     ids = speak_corpus(
         chain,

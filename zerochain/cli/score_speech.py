@@ -22,7 +22,7 @@ from zerochain.listeners.outside import RecognitionJudge, SpeakerJudge
 from zerochain.scoring.folds import Fold, score_folds
 from zerochain.scoring.opinions import score_opinions
 from zerochain.scoring.recognition import score_recognition
-from zerochain.scoring.speech import score_resyntheses, score_speakers
+from zerochain.scoring.speech import Against, score_resyntheses, score_speakers
 from zerochain.scoring.translation import score_translation
 from zerochain.training.device import resolve_device
 
@@ -45,10 +45,11 @@ reference_option = click.option(
 )
 @click.option(
     "--against",
-    type=click.Choice(["voice", "source"]),
+    type=click.Choice(get_args(Against)),
     default="voice",
     show_default=True,
-    help="Recordings of the voice itself, or of the speakers that were converted.",
+    help="Recordings of the voice itself; of the speakers that were converted; or, of texts that "
+    "were spoken at another pace, each text's own recording.",
 )
 @click.option(
     "--max-difference-ms",
@@ -88,7 +89,9 @@ def resynthesis(out: Path, **options: Any) -> None:
     All but the last are meaningful only for the original speaker's own voice, so only the
     utterances of the voice of the WAVS are scored. For other speakers' utterances, converted into
     the voice, --against source measures how much of the intonation is kept: the correlation of log
-    F0 and the voicing error, frame by frame, against the recording of the source speaker.
+    F0 and the voicing error, frame by frame, against the recording of the source speaker. Of texts
+    that were spoken anew ('zerochain chain synthesize') only mcd_sp2mc24 and dnsmos_… mean
+    anything, as they have other durations: --against text.
     """
     save_scores(score_resyntheses(**options), out)
 

@@ -115,7 +115,8 @@ def cropped(
             f"utterance {name!r}: the original has {len(original)} samples, its resynthesis "
             f"{len(resynthesised)}",
             cause="it was made from another recording, or with predicted durations",
-            remedy="resynthesise the same corpus with its own durations",
+            remedy="resynthesise the same corpus with its own durations, or compare with "
+            "against='text'",
         )
     n = min(len(original), len(resynthesised))
     return original[:n], resynthesised[:n]

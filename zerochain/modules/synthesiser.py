@@ -1,14 +1,18 @@
-"""A synthesiser's network: symbols and a voice → log-mel frames, all at once.
+"""A synthesiser's network: symbols and a voice → log-mel frames, all at once or step by step.
 
-Non-autoregressive, as FastSpeech (Ren et al. 2019): symbols are encoded, each is repeated for as
-long as it lasts, and a decoder turns the steps into frames. Durations come from an alignment in
-training, from a predictor afterwards; nothing can fail to align, or fail to end. All layers are
+The published one is `tacotron.py`. The other is non-autoregressive, as FastSpeech (Ren et al.
+2019): symbols are encoded, each is repeated for as long as it lasts, and a decoder turns the steps
+into frames. Durations come from an alignment in training, from a predictor afterwards; nothing can
+fail to align, or fail to end. All layers are
 ConvNeXt blocks. The voice is a speaker encoder's vector, added before and after the durations.
 
 Symbols are 0 … K - 1, and K is the silence before the first and after the last.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -19,6 +23,7 @@ from zerochain.config import NO_OPTION, Config
 from zerochain.modules.convnext import ConvNextBlock
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
+from zerochain.modules.tacotron import Tacotron
 
 _ENCODER_KERNEL, _DECODER_KERNEL = 5, 9
 _N_PLACES = 3  # numbers that place a step within its symbol
@@ -27,14 +32,23 @@ _LONGEST_STEPS = 200  # of one symbol, four seconds
 
 
 class SynthesiserSizes(Config):
-    """Sizes of a synthesiser's network that a user chooses."""
+    """Form and sizes of a synthesiser's network that a user chooses."""
 
-    width: int = Field(128, ge=1, le=65_536, json_schema_extra={"option": "--tts-width"})
-    """Channels per layer of the synthesiser."""
+    architecture: Literal["parallel", "tacotron"] = Field(
+        "parallel", json_schema_extra={"option": "--tts"}
+    )
+    """The synthesiser: convolutions over all frames at once, with durations from the recogniser's
+    alignment; or the published Tacotron, which aligns by attention, frame by frame."""
+    width: int = Field(128, ge=2, le=65_536, json_schema_extra={"option": "--tts-width"})
+    """Channels per layer of the synthesiser; of Tacotron's LSTMs."""
     n_encoder_blocks: int = Field(2, ge=0, le=256, json_schema_extra=NO_OPTION)
-    """Blocks over the symbols."""
+    """Blocks over the symbols; not of Tacotron."""
     n_decoder_blocks: int = Field(4, ge=0, le=256, json_schema_extra=NO_OPTION)
-    """Blocks over the steps of 20 ms."""
+    """Blocks over the steps of 20 ms; not of Tacotron."""
+
+    presets: ClassVar[Mapping[tuple[str, Any], Mapping[str, Any]]] = {
+        ("architecture", "tacotron"): {"width": 256},  # Tjandra et al. 2020
+    }
 
 
 class SynthesiserConfig(SynthesiserSizes):
@@ -46,10 +60,49 @@ class SynthesiserConfig(SynthesiserSizes):
     """Dimensions of the voice's vector; 0 for one voice."""
     n_out: int = Field(80, ge=1, le=65_536)
     """Bands of a frame."""
+    n_bins: int = Field(0, ge=0, le=65_536)
+    """Of the log-magnitudes that Tacotron predicts beside the bands; 0 without."""
+
+
+class Target(NamedTuple):
+    """What a synthesiser is given of speech that it learns to predict."""
+
+    durations: Tensor
+    """Steps of 20 ms of each symbol (B, U), 0 in padding; not used by Tacotron."""
+    frames: Tensor
+    """(B, T, D), normalised; only used by Tacotron, for teacher forcing."""
+    lengths: Tensor
+    """(B,), of the frames."""
+
+
+class Predicted(NamedTuple):
+    """What a synthesiser predicts of a target."""
+
+    frames: Tensor
+    """(B, T', D), normalised, T' at least as many as the target's."""
+    durations: Tensor | None = None
+    """Logarithms of the durations (B, U); not of Tacotron."""
+    ends: Tensor | None = None
+    """Logits that a frame is the last one or comes after it (B, T'), of Tacotron."""
+    magnitude: Tensor | None = None
+    """Normalised log-magnitudes (B, T', F), of Tacotron."""
+
+
+class Spoken(NamedTuple):
+    """What a synthesiser makes of symbols alone."""
+
+    frames: Tensor
+    """(B, T, D), normalised."""
+    lengths: Tensor
+    """(B,), in frames."""
+    failed: Tensor
+    """(B,), whether it didn't end or didn't speak the symbols in their order: only Tacotron can."""
+    magnitude: Tensor | None = None
+    """Normalised log-magnitudes (B, T, F), of Tacotron."""
 
 
 class Synthesiser(nn.Module):
-    """Symbols (B, U) and voices (B, E) → normalised log-mel frames (B, 2 · steps, D).
+    """Symbols (B, U) and voices (B, E) → normalised log-mel frames (B, T, D).
 
     Both ends of the symbols are the silence, K. Padding has no effect.
     """
@@ -57,6 +110,16 @@ class Synthesiser(nn.Module):
     def __init__(self, config: SynthesiserConfig) -> None:
         super().__init__()
         self.config = config
+        self.tacotron: Tacotron | None = None
+        if config.architecture == "tacotron":
+            self.tacotron = Tacotron(
+                config.n_symbols,
+                config.n_vector,
+                config.n_out,
+                max(1, config.n_bins),
+                config.width,
+            )
+            return
         width = config.width
         self.embedding = nn.Embedding(config.n_symbols + 1, width)
         self.encoder = nn.ModuleList(
@@ -121,24 +184,30 @@ class Synthesiser(nn.Module):
         frames: Tensor = self.last(self.norm(x))
         return frames.reshape(len(x), -1, self.config.n_out), steps
 
-    def forward(
-        self, symbols: Tensor, counts: Tensor, z: Tensor, durations: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Frames (B, 2 · steps, D) with given durations, and the predicted ones' logarithms."""
-        y, logs = self.encode(symbols, counts, z)
-        return self.decode(y, durations, z)[0], logs
-
-    def generate(
-        self, symbols: Tensor, counts: Tensor, z: Tensor, rate: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Frames (B, 2 · steps, D) of symbols alone, and the numbers of steps (B,).
+    def forward(self, symbols: Tensor, counts: Tensor, z: Tensor, target: Target) -> Predicted:
+        """What it predicts of speech with known durations or, for Tacotron, known frames.
 
         Args:
-            rate: above 1 is faster.
+            symbols, counts, z: as of `encode`.
         """
+        if self.tacotron is not None:
+            made = self.tacotron(symbols, counts, z, target.frames, target.lengths)
+            return Predicted(made.frames, None, made.ends, made.magnitude)
+        y, logs = self.encode(symbols, counts, z)
+        return Predicted(self.decode(y, target.durations, z)[0], logs)
+
+    def generate(self, symbols: Tensor, counts: Tensor, z: Tensor, rate: float = 1.0) -> Spoken:
+        """Speech of symbols alone.
+
+        Args:
+            rate: above 1 is faster; Tacotron has a rate of its own.
+        """
+        if self.tacotron is not None:
+            return Spoken(*self.tacotron.generate(symbols, counts, z))
         y, logs = self.encode(symbols, counts, z)
         lasts = (logs.float().exp() / rate).round().clamp(1, _LONGEST_STEPS).long()
-        return self.decode(y, lasts * mask_of(counts, symbols.shape[1]).long(), z)
+        frames, steps = self.decode(y, lasts * mask_of(counts, symbols.shape[1]).long(), z)
+        return Spoken(frames, FRAMES_PER_STEP * steps, torch.zeros_like(steps, dtype=torch.bool))
 
     def _voice(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """What a voice adds before and after the durations, each (B, 1, W)."""

@@ -56,8 +56,9 @@ from zerochain.progress import track
 from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
 from zerochain.scoring.opinions import opinion_scores
 
-Against = Literal["voice", "source"]
-"""The voice's own recordings of the same utterances, or those of the speakers converted from."""
+Against = Literal["voice", "source", "text"]
+"""The voice's own recordings of the same utterances, those of the speakers converted from, or each
+utterance's own recording of a text that was spoken at another pace."""
 Values = Mapping[Metric, float | str]
 """Metric → its value, or why there is none."""
 _F0 = F0Options()
@@ -85,17 +86,21 @@ METHODS: Mapping[Against, Mapping[Metric, Method]] = {
         names.F0_FRAME_ERROR: _BY_F0,
     },
     "source": {names.SOURCE_F0_CORRELATION: _BY_F0, names.SOURCE_VOICING_ERROR: _BY_F0},
+    # Only what doesn't compare frame by frame.
+    "text": {names.MCD: Method("exact DTW, another pace", MCD_OPTIONS)},
 }
 
 
 def measure(original: Waveform, resynthesised: Waveform, against: Against) -> Values:
-    """All measures of two waveforms of equal length at 16 kHz, (n,) each.
+    """All measures of two waveforms at 16 kHz, (n,) each, of equal length unless against="text".
 
     Raises:
         InputError: unequal lengths, or NaN.
     """
     if not original.any():
         return dict.fromkeys(METHODS[against], "silent_original")
+    if against == "text":
+        return {names.MCD: _or(mcd_sp2mc24(original, resynthesised), "silent_resynthesis")}
     f0, other = track_f0(original, _F0), track_f0(resynthesised, _F0)
     voicing = voicing_decision_error(f0, other)
     if against == "source":
@@ -141,7 +146,9 @@ def score_resyntheses(
         against: "voice" scores only the voice's own utterances, by all measures: for the others
             there is no recording to compare with. "source" scores the other speakers' utterances,
             which were converted, against the recordings of these speakers: voicing, and the
-            correlation of F0, which does not depend on a speaker's mean and range.
+            correlation of F0, which does not depend on a speaker's mean and range. "text" scores
+            texts that were spoken anew, each in the voice of its recording, as a synthesiser of
+            texts has a pace of its own.
         max_difference_ms: the most that lengths may differ by; None takes the step of the units
             that were synthesised (synthesis.json in the folder), else 80 ms.
         judge: who rates the speech without comparing it, and the recordings in the same way;
@@ -165,7 +172,7 @@ def score_resyntheses(
             "n_of": "utterances",
             "split": split,
             **({"voice": target} if (target := voice or made.known_voice) else {}),
-            "max_difference_ms": limit_ms,
+            **({} if against == "text" else {"max_difference_ms": limit_ms}),
             "seed": seed,
         },
     )
@@ -190,7 +197,7 @@ def score_resyntheses(
             remedy="score other recordings",
         )
     if judge == "dnsmos":
-        named = names.DNSMOS if against == "voice" else names.DNSMOS_CONVERTED
+        named = names.DNSMOS_CONVERTED if against == "source" else names.DNSMOS
         opinions, more = opinion_scores(whole, part, wavs, common, named, seed)
         scores, notes = scores + opinions, notes + more
     return Scored(scores, [*notes, *exclusion_notes(scores)])
@@ -205,6 +212,10 @@ def _part(
     whole: Corpus, split: str | None, voice: str | None, against: Against, made: Wavs
 ) -> tuple[Utterance, ...]:
     """The utterances to score."""
+    if against == "text":
+        own = whole.select(split=split)
+        check_same_ids(own.ids, made.ids, f"corpus {whole.name}", f"folder {made.folder}")
+        return own.utterances
     if against == "voice":
         if voice is None and made.synthesis is not None:
             voice = made.synthesis.voice
@@ -258,10 +269,13 @@ def _compared(
     """The values of utterances of one recording, which is read in one pass."""
     limit = max_difference_s * audio.SAMPLE_RATE
     originals = audio.read_parts(recording, [u.part for u in utterances])
-    return [
-        measure(*cropped(u.id, original, audio.read(wavs / f"{u.id}.wav"), limit), against)
-        for u, original in zip(utterances, originals, strict=True)
-    ]
+    found = []
+    for u, original in zip(utterances, originals, strict=True):
+        both = original, audio.read(wavs / f"{u.id}.wav")
+        if against != "text":
+            both = cropped(u.id, *both, limit)
+        found.append(measure(*both, against))
+    return found
 
 
 _MOST_RECORDINGS = 200  # of one speaker, drawn at random

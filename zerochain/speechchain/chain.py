@@ -23,7 +23,6 @@ import torch
 from pydantic import Field
 
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
-from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import Bundled, timeless
 from zerochain.formats.identity import short
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
@@ -175,12 +174,14 @@ def train_chain(
         longest_s=config.longest_s,
         encoder=encoder,
         device=running.device,
+        waves=(training.tts if start is None else start.synthesiser.network.config).architecture
+        == "tacotron",
     ) as (material, trained_on):
         _check_feedback(config, material)
         if start is not None:
             _check_start(start, material, encoder, sources, trained_on["corpus"])
             trained_on["start"] = start.id
-        pairs = _pairs_id(material)
+        pairs = pairs_id(material)
         inputs = {"sources": trained_on, "material": _digest(material)}
         made = _trained(training, material, start, encoder, inputs)
         valid = aligned(made.chain.recogniser, material.valid)
@@ -188,7 +189,7 @@ def train_chain(
             made.chain.synthesiser.network,
             losses_of(
                 training.loss,
-                Moments(made.chain.synthesiser.mean, made.chain.synthesiser.deviation),
+                made.chain.synthesiser.moments,
                 None,
                 running.device,
             ),
@@ -268,7 +269,7 @@ def _digest(material: Material) -> str:
     )
 
 
-def _pairs_id(material: Material) -> str:
+def pairs_id(material: Material) -> str:
     """SHA-256 of the pairs alone, those held out included."""
     return _digest(replace(material, texts=[], speech=material.speech.take([])))
 
@@ -309,7 +310,7 @@ def _check_start(
             remedy="leave start= out, or give the chain of these pairs",
         )
     of_corpus = start.trained_on.get("corpus") == corpus_id
-    if of_corpus and start.training.get("pairs") != _pairs_id(material):
+    if of_corpus and start.training.get("pairs") != pairs_id(material):
         raise InputError(
             "was trained on other pairs of this corpus, perhaps on what is held out here",
             path=sources.start,
@@ -386,7 +387,7 @@ def _on_pairs(
     # The parts don't depend on what isn't paired: another loop continues with the same ones.
     own = {
         "corpus": inputs["sources"]["corpus"],
-        "pairs": _pairs_id(material),
+        "pairs": pairs_id(material),
     }
     recogniser, first = train_recogniser(
         material, training.asr, training.recipes.asr, training.running.part("recogniser"), own
@@ -446,7 +447,7 @@ def _looped(
     network = ChainNetwork(
         copy.deepcopy(start.recogniser.network), copy.deepcopy(start.synthesiser.network)
     ).requires_grad_(requires_grad=True)
-    moments = Moments(start.synthesiser.mean, start.synthesiser.deviation)
+    moments = start.synthesiser.moments
     losses = losses_of(training.loss, moments, None if encoder is None else encoder.network, device)
     valid = aligned(start.recogniser, material.valid)
     task = LoopTask(network, losses, material, learned, valid, training.config, recipe, device)

@@ -25,6 +25,16 @@ _FLOOR = math.log(1e-3)  # less likely symbols don't extend a beam
 _compiled = compiled()
 
 
+class Fusion(NamedTuple):
+    """A language model in beam search: what it adds to a sequence's score (shallow fusion)."""
+
+    logs: NDArray[np.float32]
+    """(S, K + 1) log-probabilities of the next symbol in each state, the end last."""
+    after: NDArray[np.int32]
+    """(S, K), the state after each symbol; state 0 is before the first."""
+    weight: float
+
+
 class Path(NamedTuple):
     """A sequence and where CTC's path has its symbols."""
 
@@ -63,10 +73,18 @@ def forced(logs: Logs, symbols: Ints) -> Path:
     return Path(symbols, steps, _mean(logs, symbols, steps))
 
 
-def beams(logs: Logs, width: int) -> list[tuple[Ints, float]]:
-    """Prefix beam search: the likeliest sequences and their log-probabilities, best first."""
+def beams(logs: Logs, width: int, fusion: Fusion | None = None) -> list[tuple[Ints, float]]:
+    """Prefix beam search: the likeliest sequences and their log-probabilities, best first.
+
+    Args:
+        fusion: a language model, by which sequences are chosen and ordered as well. It is no part
+            of their log-probabilities.
+    """
+    if fusion is None:
+        n = logs.shape[1] - 1
+        fusion = Fusion(np.zeros((1, n + 1), np.float32), np.zeros((1, n), np.int32), 0.0)
     parents, labels, nodes, scores = _prefix_beams(
-        np.ascontiguousarray(logs, np.float32), width, np.float32(_FLOOR)
+        np.ascontiguousarray(logs, np.float32), width, np.float32(_FLOOR), *fusion
     )
     found = []
     for leaf, score in zip(nodes, scores, strict=True):
@@ -165,16 +183,24 @@ def _place(nodes: Ints, node: int) -> int:
 
 @_compiled
 def _prefix_beams(
-    logs: Logs, width: int, floor: np.float32
+    logs: Logs,
+    width: int,
+    floor: np.float32,
+    lm_logs: NDArray[np.float32],
+    lm_after: NDArray[np.int32],
+    weight: float,
 ) -> tuple[Ints, Ints, Ints, NDArray[np.float64]]:
     """Prefixes as a tree of nodes (parents, labels), and the nodes and scores of the beams.
 
     Each beam has two scores: of its paths that end in the blank, and of those that end in its last
-    symbol, which alone can't be followed by the same symbol.
+    symbol, which alone can't be followed by the same symbol. What a language model adds depends on
+    the prefix alone: it is kept by node, with the model's state.
     """
     n_steps, blank = logs.shape[0], logs.shape[1] - 1
     parents = np.full(n_steps * width + 1, -1, np.int64)
     labels = np.full(n_steps * width + 1, -1, np.int64)
+    states = np.zeros(n_steps * width + 1, np.int64)
+    added = np.zeros(n_steps * width + 1)
     n_nodes, n_beams = 1, 1
     nodes = np.zeros(width, np.int64)
     in_blank = np.full(width, -np.inf)
@@ -182,11 +208,11 @@ def _prefix_beams(
     in_blank[0] = 0.0
     most = width * (1 + blank)  # candidates: each beam as it is, and each symbol after it
     from_beam, label, node = np.zeros((3, most), np.int64)
-    new_blank, new_symbol, total = np.zeros((3, most))
+    new_blank, new_symbol, new_added, total = np.zeros((4, most))
     for t in range(n_steps):
         n = n_beams
         for i in range(n_beams):
-            node[i] = nodes[i]
+            node[i], new_added[i] = nodes[i], added[nodes[i]]
             new_blank[i] = _sum(in_blank[i], in_symbol[i]) + logs[t, blank]
             last = labels[nodes[i]]
             new_symbol[i] = in_symbol[i] + logs[t, last] if last >= 0 else -np.inf
@@ -205,15 +231,18 @@ def _prefix_beams(
                 else:
                     from_beam[n], label[n], node[n] = nodes[i], v, child
                     new_blank[n], new_symbol[n] = -np.inf, score
+                    new_added[n] = added[nodes[i]] + weight * lm_logs[states[nodes[i]], v]
                     n += 1
         for i in range(n):
-            total[i] = _sum(new_blank[i], new_symbol[i])
+            total[i] = _sum(new_blank[i], new_symbol[i]) + new_added[i]
         order = np.argsort(-total[:n])
         n_beams = min(width, n)
         for k in range(n_beams):
             i = order[k]
             if node[i] < 0:
                 parents[n_nodes], labels[n_nodes] = from_beam[i], label[i]
+                states[n_nodes] = lm_after[states[from_beam[i]], label[i]]
+                added[n_nodes] = new_added[i]
                 node[i] = n_nodes
                 n_nodes += 1
             nodes[k], in_blank[k], in_symbol[k] = node[i], new_blank[i], new_symbol[i]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted
 from zerochain.metrics.text import plain
 from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
@@ -107,6 +108,8 @@ class Speech:
     names: tuple[str, ...]
     frames: list[Frames]
     voices: NDArray[np.float32]
+    waves: list[Waveform] | None = None
+    """The samples of each, where a synthesiser learns more of them than the frames."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -123,22 +126,32 @@ class Speech:
     def take(self, rows: Sequence[int]) -> Speech:
         """These utterances."""
         return Speech(
-            tuple(self.names[i] for i in rows), [self.frames[i] for i in rows], self.voices[rows]
+            tuple(self.names[i] for i in rows),
+            [self.frames[i] for i in rows],
+            self.voices[rows],
+            None if self.waves is None else [self.waves[i] for i in rows],
         )
 
     def joined(self, other: Speech) -> Speech:
         """Both sets of utterances."""
         voices = np.concatenate([self.voices, other.voices])
-        return Speech(self.names + other.names, self.frames + other.frames, voices)
+        waves = None
+        if self.waves is not None and other.waves is not None:
+            waves = self.waves + other.waves
+        return Speech(self.names + other.names, self.frames + other.frames, voices, waves)
 
     def random(self, n: int, rng: np.random.Generator) -> list[int]:
         """Rows of similar length, to keep padding low."""
         return _near(self.order, n, rng)
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """ "x" (B, T, D) in dB, "lengths" (B,) and "z" (B, E)."""
+        """ "x" (B, T, D) in dB, "lengths" (B,), "z" (B, E), and "waves" (B, N) if there are any."""
         x, lengths = padded([self.frames[i] for i in rows])
-        return {"x": x, "lengths": lengths, "z": torch.from_numpy(self.voices[rows])}
+        batch = {"x": x, "lengths": lengths, "z": torch.from_numpy(self.voices[rows])}
+        if self.waves is not None:
+            waves = [torch.from_numpy(self.waves[i]) for i in rows]
+            batch["waves"] = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        return batch
 
     def groups(self) -> Iterator[list[int]]:
         """All rows once, in groups of similar length."""

@@ -5,6 +5,8 @@ One step takes pairs, texts without speech and speech without texts, and minimis
     α (ASR + TTS on the pairs) + β (ASR on texts that the TTS spoke + TTS on speech that the ASR
     transcribed)
 
+and, beyond the paper and by choice (`own_weight`), the ASR's loss on its own transcripts.
+
 Generated speech is in the voice of a random recording, transcribed speech is spoken in its own.
 What one generates is the other's input alone, unless there is feedback (section V): then the error
 of the frames goes back into the recogniser as well, through its symbols, whose argmax counts as the
@@ -55,7 +57,7 @@ from zerochain.training.task import Batch, Row, Update
 RECIPE = Recipe(
     max_steps=1500,
     batch_size=8,
-    learning_rate=5e-4,
+    learning_rate=2e-3,  # published: 5e-4; see evaluation/speechchain
     annealing="cosine",
     ema_decay=0.99,
     validate_every=100,
@@ -74,6 +76,9 @@ class LoopConfig(Config):
     """Weight of the losses on texts and speech without a pair."""
     generation: Literal["greedy", "beam"] = "greedy"
     """How speech is transcribed in the loop: CTC's best path, or a beam search of width 5."""
+    own_weight: float = Field(0.0, ge=0)
+    """Weight of the recogniser's loss on its own transcripts of speech alone, which is randomly
+    augmented: label propagation within the loop. Published: none."""
     min_confidence: float = Field(0.3, ge=0, le=1)
     """Transcripts whose symbols have a lower mean probability are kept out of the loop."""
     feedback: Feedback = "none"
@@ -112,6 +117,8 @@ class Generated(NamedTuple):
     x: Tensor
     lengths: Tensor
     weights: Tensor
+    failed: Tensor
+    """The share in which attention failed, or that didn't end."""
 
 
 class LoopTask:
@@ -183,13 +190,18 @@ class LoopTask:
         total = config.alpha * (asr + tts)
         row = {"paired_asr": asr, "paired_tts": tts}
         if "text symbols" in batch:
-            asr, kept = self._on_texts(network, batch, generator)
+            asr, spoken = self._on_texts(network, batch, generator)
             total = total + config.beta * asr
-            row |= {"text_asr": asr, "texts_kept": kept}
+            row |= {"text_asr": asr, "texts_kept": spoken.weights.mean()}
+            if network.synthesiser.tacotron is not None:
+                row["texts_failed"] = spoken.failed
         if "speech x" in batch:
-            tts, kept, through_speech = self._on_speech(network, batch)
+            tts, own, kept, through_speech = self._on_speech(network, batch, generator)
             total = total + config.beta * tts
             row |= {"speech_tts": tts, "speech_kept": kept}
+            if own is not None:
+                total = total + config.own_weight * own
+                row["speech_asr"] = own
             feedback = feedback if through_speech is None else through_speech
         if feedback is not None:
             total = total + config.feedback_weight * feedback
@@ -215,50 +227,67 @@ class LoopTask:
 
     def _on_texts(
         self, network: ChainNetwork, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The recogniser's loss on texts that the synthesiser speaks, and the share it spoke."""
+    ) -> tuple[Tensor, Generated]:
+        """The recogniser's loss on texts that the synthesiser speaks, and what it spoke."""
         symbols, counts = batch["text symbols"], batch["text counts"]
         with _generating(network):
             spoken = self._spoken(network.synthesiser, symbols, counts, batch["text z"])
         x = self._augment(normalised(spoken.x, spoken.lengths), spoken.lengths, generator)
         losses = recognition(network.recogniser, x, spoken.lengths, symbols, counts, self._n)
-        return mean(losses, spoken.weights), spoken.weights.mean()
+        return mean(losses, spoken.weights), spoken
 
     def _spoken(
         self, synthesiser: Synthesiser, symbols: Tensor, counts: Tensor, z: Tensor
     ) -> Generated:
         longer, n = edged(symbols, counts, self._n)
-        frames, steps = synthesiser.generate(longer, n, z)
+        made = synthesiser.generate(longer, n, z)
         rates = self._material.rates
         kept = [
-            rates.allow(int(count), int(step))
-            for count, step in zip(counts.tolist(), steps.tolist(), strict=True)
+            not failed and rates.allow(count, n_steps(length))
+            for count, length, failed in zip(
+                counts.tolist(), made.lengths.tolist(), made.failed.tolist(), strict=True
+            )
         ]
-        x = self._synthesis.in_db(frames.float())
-        return Generated(x, 2 * steps, torch.tensor(kept, device=x.device).float())
+        x = self._synthesis.in_db(made.frames.float())
+        return Generated(
+            x,
+            made.lengths,
+            torch.tensor(kept, device=x.device).float(),
+            made.failed.float().mean(),
+        )
 
     def _on_speech(
-        self, network: ChainNetwork, batch: Batch
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The synthesiser's loss on speech as transcribed, the share kept, and feedback's loss."""
+        self, network: ChainNetwork, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        """Losses on speech as transcribed: the synthesiser's, and the recogniser's if it counts.
+
+        Then the share of transcripts that is kept, and feedback's loss.
+        """
         x, lengths = batch["speech x"], batch["speech lengths"]
         with _generating(network):
             beam = 5 if self._config.generation == "beam" else 1
             paths = decode(network.recogniser, x, lengths, beam)
-        pairs = {**_pseudo(paths, lengths), "x": x, "lengths": lengths, "z": batch["speech z"]}
+        start = "speech "
+        given = {k.removeprefix(start): v for k, v in batch.items() if k.startswith(start)}
+        pairs = {**_pseudo(paths, lengths), **given}
         pairs = {name: value.to(x.device) for name, value in pairs.items()}
         weights = torch.tensor(self._trusted(paths, lengths), device=x.device)
         kept = (weights > 0).float().mean()
         losses, _ = synthesis(network.synthesiser, self._synthesis, pairs, self._n)
-        tts = mean(losses, weights)
+        tts, asr = mean(losses, weights), None
+        if self._config.own_weight:
+            y = self._augment(normalised(x, lengths), lengths, generator)
+            symbols, counts = pairs["symbols"], pairs["counts"]
+            own = recognition(network.recogniser, y, lengths, symbols, counts, self._n)
+            asr = mean(own, weights)
         if self._config.feedback == "none" or self._config.feedback_from == "pairs":
-            return tts, kept, None
+            return tts, asr, kept, None
         encoded = network.recogniser.encode(normalised(x, lengths), lengths)
         scores, _ = network.recogniser.ctc(encoded, lengths)
         at = pairs["steps"][..., None].expand(-1, -1, self._n)
         chosen = self._chosen(scores[..., : self._n].gather(1, at))
         feedback = self._reconstructed(network, chosen, pairs["counts"], pairs)
-        return tts, kept, mean(feedback, weights)
+        return tts, asr, kept, mean(feedback, weights)
 
     def _trusted(self, paths: list[Path], lengths: Tensor) -> list[float]:
         """The weight of each transcript."""
@@ -285,8 +314,8 @@ class LoopTask:
         padded = padded * within + silence * (1 - within)
         edge = silence.expand(len(chosen), 1, -1)
         symbols = torch.cat([edge, padded, edge], dim=1)
-        made = network.synthesiser(symbols, counts + 2, batch["z"], batch["durations"])
-        _, error = self._synthesis(made, batch, batch["durations"], counts + 2)
+        made = self._synthesis.predicted(network.synthesiser, symbols, counts + 2, batch)
+        _, error = self._synthesis(made, batch, counts + 2)
         return error
 
 

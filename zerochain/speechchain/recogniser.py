@@ -43,6 +43,7 @@ from zerochain.speechchain.data import (
     n_steps,
     text_batch,
 )
+from zerochain.speechchain.language_model import LanguageModel
 from zerochain.training.crops import like_lengths, padded
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
@@ -104,13 +105,16 @@ class ChainRecogniser(Bundled):
         """The network's device."""
         return next(self.network.parameters()).device
 
-    def transcribe(self, utterances: Sequence[Frames], beam: int = BEAM) -> list[Path]:
+    def transcribe(
+        self, utterances: Sequence[Frames], beam: int = BEAM, lm: LanguageModel | None = None
+    ) -> list[Path]:
         """The symbols of each utterance (T, D), their steps, and their mean log-probability.
 
         Silence has none. What is longer than 30 s is transcribed in parts.
 
         Args:
             beam: 1 is CTC's best path.
+            lm: a language model of the same symbols, for a beam.
         """
         parts = [_parts(frames) for frames in utterances]
         flat = [part for several in parts for part in several]
@@ -119,7 +123,7 @@ class ChainRecogniser(Bundled):
         for group in like_lengths([len(flat[i]) for i in audible], BATCH_FRAMES):
             rows = [audible[i] for i in group]
             x, lengths = padded([flat[i] for i in rows])
-            found = decode(self.network, x.to(self.device), lengths.to(self.device), beam)
+            found = decode(self.network, x.to(self.device), lengths.to(self.device), beam, lm)
             for i, path in zip(rows, found, strict=True):
                 paths[i] = path
         ends = np.cumsum([len(several) for several in parts])
@@ -159,11 +163,17 @@ def _parts(frames: Frames) -> list[Frames]:
     return [*parts, frames]
 
 
-def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) -> list[Path]:
+def decode(
+    network: JointRecogniser,
+    x: Tensor,
+    lengths: Tensor,
+    beam: int = 1,
+    lm: LanguageModel | None = None,
+) -> list[Path]:
     """The symbols of a batch of frames in dB (B, T, D), by greedy or beam search.
 
-    The published recogniser decodes by attention alone, and its CTC only aligns.
-    The network has to be in evaluation mode.
+    The published recogniser decodes by attention alone, and its CTC only aligns. A language model
+    only applies to a beam. The network has to be in evaluation mode.
     """
     with torch.no_grad():
         encoded, rows = ctc_logs(network, x, lengths)
@@ -172,7 +182,14 @@ def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) 
             found = (
                 greedy(network, encoded, steps, merged=False)
                 if beam == 1
-                else beam_search(network, encoded, steps, beam, merged=False)
+                else beam_search(
+                    network,
+                    encoded,
+                    steps,
+                    beam,
+                    merged=False,
+                    prior=None if lm is None else lm.prior(x.device),
+                )
             )
             return [
                 forced(row, one.units.astype(np.int64))
@@ -180,8 +197,10 @@ def decode(network: JointRecogniser, x: Tensor, lengths: Tensor, beam: int = 1) 
             ]
         if beam == 1:
             return [best_path(row) for row in rows]
+        fusion = None if lm is None else lm.fusion
         return [
-            forced(row, _best(network, encoded, i, beams(row, beam))) for i, row in enumerate(rows)
+            forced(row, _best(network, encoded, i, beams(row, beam, fusion), lm))
+            for i, row in enumerate(rows)
         ]
 
 
@@ -194,7 +213,11 @@ def ctc_logs(network: JointRecogniser, x: Tensor, lengths: Tensor) -> tuple[Enco
 
 
 def _best(
-    network: JointRecogniser, encoded: Encoded, row: int, candidates: list[tuple[Ints, float]]
+    network: JointRecogniser,
+    encoded: Encoded,
+    row: int,
+    candidates: list[tuple[Ints, float]],
+    lm: LanguageModel | None,
 ) -> Ints:
     """The best of CTC's sequences by both outputs, divided by the length with its end."""
     memory = encoded.memory[row : row + 1, : int(encoded.lengths[row])]
@@ -209,6 +232,8 @@ def _best(
     ).sum(dim=1)
     ctc = torch.tensor([score for _, score in candidates], device=memory.device)
     total = _CTC_WEIGHT * ctc + (1 - _CTC_WEIGHT) * attention
+    if lm is not None:
+        total = total + lm.weight * total.new_tensor([lm.score(s) for s, _ in candidates])
     return candidates[int((total / (batch["counts"] + 1)).argmax())][0]
 
 

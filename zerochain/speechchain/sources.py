@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +66,7 @@ def read_material(
     longest_s: float,
     encoder: SpeakerEncoder | None,
     device: str,
+    waves: bool = False,
 ) -> Iterator[tuple[Material, dict[str, str]]]:
     """Pairs, texts and speech, and the ids of the files they come from.
 
@@ -73,6 +74,7 @@ def read_material(
         paired: the fraction of the different texts that stay paired; None for all.
         longest_s: longer utterances are left out, in seconds.
         encoder: gives each utterance the vector of its voice.
+        waves: whether the samples are kept beside the frames.
 
     Raises:
         InputError: no text, fewer than two pairs that can be used, or nothing beside them that the
@@ -106,17 +108,18 @@ def read_material(
         features = stack.enter_context(extracted(audible, SPEECH, device=device))
         usable = _usable(features, longest_s, excluded)
         pairs = _pairs(features, usable, shown, texts, symbols, encoder, excluded)
+        pairs = replace(pairs, speech=_with_waves(pairs.speech, audible, waves))
         train, valid = _divided(pairs, roles)
-        speech = _speech(features, [], encoder)
+        speech = _with_waves(_speech(features, [], encoder), audible, waves)
         if method in {"chain", "propagation"}:
             names = [name for name in usable if shown[name] == "speech"]
-            speech = _speech(features, names, encoder)
+            speech = _with_waves(_speech(features, names, encoder), audible, waves)
             if sources.speech is not None:
                 other = read_corpus(sources.speech)
                 trained_on["speech"] = other.id
                 more = stack.enter_context(extracted(other, SPEECH, device=device))
                 names = _usable(more, longest_s, excluded)
-                speech = speech.joined(_speech(more, names, encoder))
+                speech = speech.joined(_with_waves(_speech(more, names, encoder), other, waves))
             _check_unpaired(method, known, speech, sources.corpus)
         left = {reason: n for reason, n in excluded.items() if n}
         yield Material(symbols, train, valid, known, speech, left), trained_on
@@ -258,6 +261,16 @@ def _speech(features: Features, names: Sequence[str], encoder: SpeakerEncoder | 
         if names:
             voices = encoder.embed_frames(frames)
     return Speech(tuple(names), frames, voices)
+
+
+def _with_waves(speech: Speech, corpus: Corpus, wanted: bool) -> Speech:
+    """Utterances with their samples, if these are wanted."""
+    if not wanted:
+        return speech
+    names = set(speech.names)
+    chosen = [u for u in corpus.utterances if u.id in names]
+    waves = {u.id: wave for u, wave in zip(chosen, corpus.waves(chosen), strict=True)}
+    return replace(speech, waves=[waves[name] for name in speech.names])
 
 
 def _divided(pairs: Pairs, roles: Mapping[str, str]) -> tuple[Pairs, Pairs]:

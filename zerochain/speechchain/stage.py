@@ -7,8 +7,10 @@ each text of a corpus in the voice of its own recording, as the field compares s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,16 +26,21 @@ from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
 from zerochain.formats.transcripts import Transcripts, write_transcripts
-from zerochain.formats.units import read_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.recogniser import plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.metrics.translation import Estimate, error_rate
+from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
 from zerochain.progress import track
 from zerochain.speechchain.chain import SpeechChain
-from zerochain.speechchain.ctc import Ints
-from zerochain.speechchain.data import Symbols
-from zerochain.speechchain.recogniser import BEAM
+from zerochain.speechchain.ctc import Ints, durations
+from zerochain.speechchain.ctc import Path as CtcPath
+from zerochain.speechchain.data import Symbols, n_steps
+from zerochain.speechchain.fusion import check_beam
+from zerochain.speechchain.language_model import LanguageModel
+from zerochain.speechchain.recogniser import BEAM, ChainRecogniser
 from zerochain.speechchain.sources import unit_texts
+from zerochain.speechchain.synthesiser import SynthesisWarning
 
 _AT_ONCE = 32
 _METHOD = "speech-chain"
@@ -68,6 +75,9 @@ def transcribe(
     units: Path | None = None,
     wavs: Path | None = None,
     beam: int = BEAM,
+    lm: Path | None = None,
+    lm_weight: float | None = None,
+    units_out: Path | None = None,
     device: str = "cpu",
 ) -> Recognition:
     """Transcribe the recordings of a corpus, and compare with its texts where it has some.
@@ -77,27 +87,45 @@ def transcribe(
         wavs: a folder of <id>.wav, which take the place of the recordings: how well synthesised
             speech is understood.
         beam: 1 is CTC's best path.
+        lm: a language model's bundle.
+        lm_weight: of it; None for the weight that was chosen when it was made.
+        units_out: a unit file of what a chain of units recognises, with durations, to be scored
+            as units are. Recordings in which nothing is recognised aren't in it.
 
     Raises:
-        InputError: not a chain, a recording that can't be read, or units for a chain of characters.
-        ModelMismatchError: units of another model.
+        InputError: not a chain, a recording that can't be read, units for a chain of characters,
+            or a language model without a beam.
+        ModelMismatchError: units of another model, or a language model of other symbols.
     """
     model, whole = SpeechChain.load(chain, device), read_corpus(corpus)
     part = whole if split is None else whole.select(split=split)
     recogniser = model.recogniser
+    language_model = None if lm is None else _language_model(lm, recogniser, lm_weight, beam)
     spelling = recogniser.spelling
     known = _references(part, spelling, units)
+    if units_out is not None and not spelling.are_units:
+        raise InputError(
+            "the chain was trained on characters, so it recognises no units",
+            path=chain,
+            remedy="leave units_out= out, or give a chain that was trained with units=",
+        )
+    found: dict[str, tuple[Ints, Ints]] = {}
     extractor = SpectralExtractor(recogniser.features, str(recogniser.device))
     texts, confidence = {}, {}
     waves = part.waves() if wavs is None else (audio.read(wavs / f"{n}.wav") for n in part.ids)
     groups = [part.ids[i : i + _AT_ONCE] for i in range(0, len(part.ids), _AT_ONCE)]
     for names in track(groups, "Transcribing"):
         frames = [extractor([wave])[0] for wave in islice(waves, len(names))]
-        for name, path in zip(names, recogniser.transcribe(frames, beam), strict=True):
+        paths = recogniser.transcribe(frames, beam, language_model)
+        for name, path, x in zip(names, paths, frames, strict=True):
+            if units_out is not None and len(path.symbols):
+                found[name] = path.symbols, _lasting(path, n_steps(len(x)))
             texts[name] = spelling.write(path.symbols)
             confidence[name] = float(np.exp(path.score)) if len(path.symbols) else 0.0
     transcripts = Transcripts(texts, confidence, model.id, whole.id)
     write_transcripts(out, transcripts)
+    if units_out is not None:
+        write_units(units_out, _unit_file(found, model, part, whole.id))
     cer = wer = None
     if known:
         pairs = [(texts[name], text) for name, text in known.items()]
@@ -113,6 +141,51 @@ def transcribe(
         sum(not text for text in texts.values()),
         sum(spelling.read(text) is None for text in known.values()),
     )
+
+
+def _lasting(path: CtcPath, steps: int) -> Ints:
+    """How many steps each symbol lasts (U,), with the silence at both ends."""
+    lasting = durations(path.steps, steps)
+    own = lasting[1:-1].copy()
+    own[0] += lasting[0]
+    own[-1] += lasting[-1]
+    return own
+
+
+def _unit_file(
+    found: Mapping[str, tuple[Ints, Ints]], model: SpeechChain, corpus: Corpus, corpus_id: str
+) -> UnitFile:
+    """Recognised units and their durations, as units of the model whose inventory they have."""
+    features = model.recogniser.features
+    return UnitFile(
+        {name: symbols.astype(np.int32) for name, (symbols, _) in found.items()},
+        len(model.recogniser.symbols),
+        FRAMES_PER_STEP * features.step_ms,
+        model.recogniser.unit_model,
+        f"recognised by speech chain {short(model.id)}",
+        {u.id: u.speaker for u in corpus.utterances if u.id in found},
+        {name: lasting.astype(np.int32) for name, (_, lasting) in found.items()},
+        corpus_id,
+    )
+
+
+def _language_model(
+    folder: Path, recogniser: ChainRecogniser, weight: float | None, beam: int
+) -> LanguageModel | None:
+    """A language model of the recogniser's symbols; None where its weight is 0."""
+    check_beam(beam)
+    model = LanguageModel.load(folder)
+    if (model.symbols, model.unit_model) != (recogniser.symbols, recogniser.unit_model):
+        raise ModelMismatchError(
+            "the language model has other symbols than the chain",
+            cause="it was made for another chain, or for units of another model",
+            remedy="make one for this chain",
+        )
+    if weight is not None:
+        if not 0 <= weight < math.inf:
+            raise InputError(f"lm_weight={weight} is invalid", remedy="use 0 to 1, or more")
+        model = replace(model, weight=weight)
+    return model if model.weight else None
 
 
 def _references(part: Corpus, spelling: Symbols, units: Path | None) -> dict[str, str]:
@@ -174,7 +247,9 @@ def speak(
         if encoder is None or like is None
         else encoder.embed(audio.read(like), like)
     )
-    wave = synthesiser.speak(symbols, voice, rate, seed)
+    wave, failed = synthesiser.speak(symbols, voice, rate, seed)
+    if failed:
+        _warn_of_failures(1, 1)
     audio.write(out, wave)
     return wave
 
@@ -211,13 +286,16 @@ def synthesize(
             remedy="import it again with a table that has a column 'text'",
         )
     chosen: Sequence[Utterance] = [u for u in part.utterances if u.id in texts]
+    n_failed = 0
     with atomic_folder(out, MARKER) as folder:
         waves = whole.waves(chosen) if encoder is not None else iter(())
         for u in track(chosen, "Speaking"):
             voice = np.zeros(0, np.float32)
             if encoder is not None:
                 voice = encoder.embed(next(waves), whole.audio_path(u))
-            audio.write(folder / f"{u.id}.wav", synthesiser.speak(texts[u.id], voice, seed=seed))
+            wave, failed = synthesiser.speak(texts[u.id], voice, seed=seed)
+            n_failed += failed
+            audio.write(folder / f"{u.id}.wav", wave)
         speaker_names = sorted({str(u.speaker) for u in chosen})
         write_synthesis(
             Synthesis(
@@ -234,7 +312,19 @@ def synthesize(
                 speaker_encoder_id=synthesiser.speaker_encoder_id or None,
             )
         )
+    if n_failed:
+        _warn_of_failures(n_failed, len(texts))
     return list(texts)
+
+
+def _warn_of_failures(n_failed: int, n: int) -> None:
+    warnings.warn(
+        f"of {counted(n, 'text')}, {n_failed:,} {'was' if n_failed == 1 else 'were'} not spoken as "
+        "written: the synthesiser's attention failed, or it didn't come to an end. It needs more "
+        "training; a parallel synthesiser (tts='parallel') can't fail so",
+        SynthesisWarning,
+        stacklevel=3,
+    )
 
 
 def _read(text: str, spelling: Symbols, name: str = "") -> Ints:

@@ -4,10 +4,13 @@ Trained on pairs whose durations the recogniser's CTC alignment gives. The loss 
 et al. (2020), γ1 · squared error of the frames + γ2 · durations + γ3 · (1 - cosine of the voices),
 with two differences: durations take the place of the probability that speech ends, and the squared
 error is the mean over bands, not their sum, so that it is about as large as a recogniser's loss.
+The published Tacotron (`zerochain.modules.tacotron`) has that probability, no durations, and the
+squared error of log-magnitudes beside that of the frames.
 The voice is a speaker encoder's vector of one recording (one-shot); without a speaker encoder there
 is one voice.
 
-A waveform comes from the mel spectrogram's nearest linear one and a phase that suits it.
+A waveform comes from the mel spectrogram's nearest linear one, or from Tacotron's log-magnitudes,
+and a phase that suits it.
 """
 
 from __future__ import annotations
@@ -15,14 +18,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.signal import lfilter
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
 
 from zerochain.audio import Waveform
 from zerochain.config import Config
@@ -36,9 +40,16 @@ from zerochain.listeners.recogniser import SPEECH
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.mel import mel_filters
 from zerochain.modules.speaker_encoder import SpeakerNet
-from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig, SynthesiserSizes
+from zerochain.modules.synthesiser import (
+    Predicted,
+    Synthesiser,
+    SynthesiserConfig,
+    SynthesiserSizes,
+    Target,
+)
+from zerochain.modules.tacotron import FRAMES_PER_DECODER_STEP
 from zerochain.speechchain.ctc import Ints, durations, forced
-from zerochain.speechchain.data import Frames, Material, Pairs, Symbols, text_batch
+from zerochain.speechchain.data import Frames, Material, Pairs, Speech, Symbols, text_batch
 from zerochain.speechchain.recogniser import ChainRecogniser, ctc_logs, mean
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
@@ -56,6 +67,15 @@ RECIPE = Recipe(
 _WORST_ALIGNED = float(np.log(0.05))
 """The mean log-probability of an alignment's symbols below which it has failed."""
 _N_PROJECTIONS = 30
+MAGNITUDE = SpectrogramOptions(n_fft=2048, n_window=800, hop=SPEECH.hop)
+"""Of Tacotron's second output: 1025 bins and windows of 50 ms as published, with the recogniser's
+step of 10 ms rather than 12.5."""
+_PREEMPHASIS = 0.97
+_LOUDEST = 10.0  # a log-magnitude that no recording has, above which the network went astray
+
+
+class SynthesisWarning(UserWarning):
+    """What was spoken is most likely not the text."""
 
 
 class SynthesisLoss(Config):
@@ -66,6 +86,8 @@ class SynthesisLoss(Config):
     durations_weight: float = Field(0.1, ge=0)
     """Weight γ2 of the squared error of the durations' logarithms, in place of the published end of
     speech."""
+    end_weight: float = Field(1.0, ge=0)
+    """Weight γ2 of the cross-entropy of the end of speech, for Tacotron."""
     voice_weight: float = Field(0.25, ge=0)
     """Weight γ3 of 1 - the cosine between the voices of the frames and of the recording."""
 
@@ -77,6 +99,7 @@ class ChainSynthesiser(Bundled):
     Attributes:
         network: symbols → normalised frames.
         mean, deviation: (D,) of the frames in dB.
+        magnitude_mean, magnitude_deviation: (F,) of the log-magnitudes, for Tacotron.
         symbols: the names of the symbols that it speaks.
         unit_model: id of the unit model whose units they are; "" for characters.
         speaker_encoder_id: of the bundle whose vectors are its voices; "" for one voice.
@@ -94,12 +117,17 @@ class ChainSynthesiser(Bundled):
     speaker_encoder_id: str = ""
     features: SpectralOptions = SPEECH
     training: Mapping[str, Any] = field(default_factory=dict)
+    magnitude_mean: NDArray[np.float32] | None = None
+    magnitude_deviation: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         self.network.eval()
 
     def check(self) -> None:
         config = self.network.config
+        for one in (self.magnitude_mean, self.magnitude_deviation):
+            if (0 if one is None else len(one)) != config.n_bins:
+                raise ValueError("its network doesn't fit its magnitudes")
         fits = config.n_symbols == len(self.symbols) and config.n_out == self.features.dim
         if (
             not fits
@@ -120,6 +148,14 @@ class ChainSynthesiser(Bundled):
         """The network's device."""
         return next(self.network.parameters()).device
 
+    @property
+    def moments(self) -> SpeechMoments:
+        """Of the frames and magnitudes that it was trained on."""
+        magnitude = None
+        if self.magnitude_mean is not None and self.magnitude_deviation is not None:
+            magnitude = Moments(self.magnitude_mean, self.magnitude_deviation)
+        return SpeechMoments(Moments(self.mean, self.deviation), magnitude)
+
     def frames(
         self, texts: Sequence[Ints], voices: NDArray[np.float32], rate: float = 1.0
     ) -> list[Frames]:
@@ -130,10 +166,38 @@ class ChainSynthesiser(Bundled):
             rate: above 1 is faster.
 
         Raises:
-            InputError: an empty text, or vectors of another size.
+            InputError: an empty text, vectors of another size, or a rate for Tacotron.
         """
+        return [made.frames for made in self._spoken(texts, voices, rate)]
+
+    def speak(
+        self, text: Ints, voice: NDArray[np.float32], rate: float = 1.0, seed: int = 0
+    ) -> tuple[Waveform, bool]:
+        """The waveform of a text, mono at 16 kHz, and whether it failed.
+
+        Tacotron's waveform is that of its log-magnitudes. It fails if it doesn't end, or if its
+        attention leaves symbols out; a parallel synthesiser can't.
+
+        Raises:
+            InputError: as `frames`.
+        """
+        (made,) = self._spoken([text], voice[None], rate)
+        if made.magnitude is None:
+            return waveform(made.frames, self.features, seed), made.failed
+        magnitude = MAGNITUDE.unscaled(torch.from_numpy(made.magnitude).clamp(max=_LOUDEST))
+        wave = reconstruct(magnitude, MAGNITUDE, n_iterations=60, seed=seed)
+        return lfilter([1], [1, -_PREEMPHASIS], wave).astype(np.float32), made.failed
+
+    def _spoken(
+        self, texts: Sequence[Ints], voices: NDArray[np.float32], rate: float
+    ) -> list[_Spoken]:
         if any(len(text) == 0 for text in texts):
             raise InputError("a text without a symbol can't be spoken")
+        if rate != 1 and self.network.config.architecture == "tacotron":
+            raise InputError(
+                f"rate={rate:g}, but Tacotron has a rate of its own",
+                remedy="use rate=1, or a chain with tts='parallel'",
+            )
         if self.network.config.n_vector:
             for z in voices:
                 check_vector(z, self.network.config.n_vector)
@@ -145,19 +209,32 @@ class ChainSynthesiser(Bundled):
                 batch["counts"].to(self.device),
                 self.network.config.n_symbols,
             )
-            x, steps = self.network.generate(symbols, counts, z, rate)
-        x = x.float().cpu() * torch.from_numpy(self.deviation) + torch.from_numpy(self.mean)
-        return [one[: 2 * int(n)].numpy() for one, n in zip(x, steps.tolist(), strict=True)]
+            made = self.network.generate(symbols, counts, z, rate)
+        moments = self.moments
+        x = _undone(made.frames, moments.frames)
+        magnitude = None
+        if made.magnitude is not None and moments.magnitude is not None:
+            magnitude = _undone(made.magnitude, moments.magnitude)
+        return [
+            _Spoken(x[i, :n], failed, None if magnitude is None else magnitude[i, :n])
+            for i, (n, failed) in enumerate(
+                zip(made.lengths.tolist(), made.failed.tolist(), strict=True)
+            )
+        ]
 
-    def speak(
-        self, text: Ints, voice: NDArray[np.float32], rate: float = 1.0, seed: int = 0
-    ) -> Waveform:
-        """The waveform of a text, mono at 16 kHz.
 
-        Raises:
-            InputError: as `frames`.
-        """
-        return waveform(self.frames([text], voice[None], rate)[0], self.features, seed)
+class _Spoken(NamedTuple):
+    """A text's frames in dB (T, D), whether it failed, and log-magnitudes (T, F)."""
+
+    frames: Frames
+    failed: bool
+    magnitude: NDArray[np.float32] | None
+
+
+def _undone(x: Tensor, moments: Moments) -> NDArray[np.float32]:
+    """Normalised frames (B, T, D) as they were."""
+    found: NDArray[np.float32] = x.float().cpu().numpy() * moments.deviation + moments.mean
+    return found
 
 
 def waveform(frames: Frames, options: SpectralOptions = SPEECH, seed: int = 0) -> Waveform:
@@ -177,6 +254,18 @@ def waveform(frames: Frames, options: SpectralOptions = SPEECH, seed: int = 0) -
         n_fft=options.n_fft, n_window=options.n_fft, hop=options.hop, scale="linear"
     )
     return reconstruct(power.sqrt(), spectrogram, n_iterations=60, seed=seed)
+
+
+def magnitudes(waves: Tensor, n_frames: int) -> Tensor:
+    """Log-magnitudes (B, T, F) of samples (B, N) after pre-emphasis.
+
+    Frame i is centred at i · hop, as log-mel frames are, with zeros beyond the edges.
+    """
+    waves = torch.cat([waves[:, :1], waves[:, 1:] - _PREEMPHASIS * waves[:, :-1]], dim=1)
+    needed = (n_frames - 1) * MAGNITUDE.hop + MAGNITUDE.n_fft
+    before = MAGNITUDE.n_fft // 2
+    padded = torch.nn.functional.pad(waves, (before, max(0, needed - before - waves.shape[1])))
+    return MAGNITUDE.scaled(MAGNITUDE.magnitude(padded[:, :needed]))
 
 
 @lru_cache
@@ -236,12 +325,32 @@ def aligned(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned:
     return Aligned(pairs.take(kept), [lasts[i] for i in kept], len(pairs) - len(kept))
 
 
+class SpeechMoments(NamedTuple):
+    """Means and deviations of the frames in dB, and of log-magnitudes where they are predicted."""
+
+    frames: Moments
+    magnitude: Moments | None = None
+
+    @classmethod
+    def of(cls, speech: Speech) -> SpeechMoments:
+        """Of these utterances; of their magnitudes if their samples are known."""
+        frames = Moments.of(speech.frames)
+        if speech.waves is None:
+            return cls(frames)
+        blocks = (
+            magnitudes(torch.from_numpy(wave[None]), len(x))[0].numpy()
+            for wave, x in zip(speech.waves, speech.frames, strict=True)
+        )
+        return cls(frames, Moments.of(blocks))
+
+
 @dataclass(frozen=True, eq=False)
 class SynthesisLosses:
     """The losses of a synthesiser, on one device.
 
     Attributes:
         mean, deviation: (D,) of the frames in dB.
+        magnitude: mean and deviation (F,) of the log-magnitudes; None where none are predicted.
         voices: the speaker encoder's network, which isn't trained; None for one voice.
     """
 
@@ -249,31 +358,49 @@ class SynthesisLosses:
     mean: Tensor
     deviation: Tensor
     voices: SpeakerNet | None
+    magnitude: tuple[Tensor, Tensor] | None = None
 
-    def __call__(
-        self,
-        made: tuple[Tensor, Tensor],
-        batch: Batch,
-        durations: Tensor,
-        counts: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def predicted(
+        self, network: nn.Module, symbols: Tensor, counts: Tensor, batch: Batch
+    ) -> Predicted:
+        """What a network predicts of a batch's frames.
+
+        Args:
+            symbols, counts: with silences at both ends; or distributions over the symbols.
+            batch: with "x" in dB, "lengths", "z" and "durations".
+        """
+        frames = (batch["x"] - self.mean) / self.deviation
+        frames = frames * mask_of(batch["lengths"], frames.shape[1])[..., None]
+        target = Target(batch["durations"], frames, batch["lengths"])
+        made: Predicted = network(symbols, counts, batch["z"], target)
+        return made
+
+    def __call__(self, made: Predicted, batch: Batch, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Each utterance's loss (B,), and of it the mean squared error of the frames (B,).
 
         Args:
-            made: frames (B, T', D) and logarithms of durations (B, U) that were predicted.
-            batch: with the frames "x" in dB, "lengths" and "z".
-            durations: (B, U); counts: (B,), of the symbols with their silences.
+            batch: as of `predicted`, with "waves" if magnitudes are predicted.
+            counts: (B,), of the symbols with their silences.
         """
-        frames, logs = made
         x, lengths = batch["x"], batch["lengths"]
-        frames = frames.float()[:, : x.shape[1]]
+        frames = made.frames.float()[:, : x.shape[1]]
         real = mask_of(lengths, x.shape[1])[..., None]
         errors = (frames - (x - self.mean) / self.deviation).square() * real
         error = errors.mean(dim=2).sum(dim=1) / lengths
-        wanted = durations.clamp(min=1).float().log()
-        known = mask_of(counts, durations.shape[1])
-        lasting = ((logs.float() - wanted).square() * known).sum(dim=1) / counts
-        total = self.weights.frames_weight * error + self.weights.durations_weight * lasting
+        total = self.weights.frames_weight * error
+        if made.magnitude is not None and self.magnitude is not None:
+            mean, deviation = self.magnitude
+            wanted = (magnitudes(batch["waves"], x.shape[1]) - mean) / deviation
+            errors = (made.magnitude.float()[:, : x.shape[1]] - wanted).square() * real
+            total = total + self.weights.frames_weight * errors.mean(dim=2).sum(dim=1) / lengths
+        if made.durations is not None:
+            wanted = batch["durations"].clamp(min=1).float().log()
+            known = mask_of(counts, wanted.shape[1])
+            lasting = ((made.durations.float() - wanted).square() * known).sum(dim=1) / counts
+            total = total + self.weights.durations_weight * lasting
+        if made.ends is not None:
+            ends = _end_losses(made.ends.float(), lengths)
+            total = total + self.weights.end_weight * ends
         if self.voices is not None and self.weights.voice_weight > 0:
             found = self.voices(self.in_db(frames) * real, lengths).float()
             cosine = cosine_similarity(found, batch["z"], dim=1)
@@ -285,14 +412,29 @@ class SynthesisLosses:
         return frames * self.deviation + self.mean
 
 
+def _end_losses(ends: Tensor, lengths: Tensor) -> Tensor:
+    """The cross-entropy (B,) of logits (B, T) that frames are the last one, or after it."""
+    places = torch.arange(ends.shape[1], device=ends.device)
+    wanted = (places >= lengths[:, None] - 1).float()
+    # The frames of the last step that lie beyond the end are after it as well.
+    steps = (lengths + FRAMES_PER_DECODER_STEP - 1) // FRAMES_PER_DECODER_STEP
+    known = mask_of(FRAMES_PER_DECODER_STEP * steps, ends.shape[1])
+    entropy = binary_cross_entropy_with_logits(ends, wanted, reduction="none")
+    return (entropy * known).sum(dim=1) / known.sum(dim=1)
+
+
 def losses_of(
-    weights: SynthesisLoss, moments: Moments, voices: SpeakerNet | None, device: str
+    weights: SynthesisLoss, moments: SpeechMoments, voices: SpeakerNet | None, device: str
 ) -> SynthesisLosses:
     """The losses for frames with these moments."""
     if voices is not None:
         voices = voices.to(device).eval().requires_grad_(requires_grad=False)
-    mean, deviation = (torch.from_numpy(v).to(device) for v in (moments.mean, moments.deviation))
-    return SynthesisLosses(weights, mean, deviation, voices)
+
+    def both(one: Moments) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(one.mean).to(device), torch.from_numpy(one.deviation).to(device)
+
+    magnitude = None if moments.magnitude is None else both(moments.magnitude)
+    return SynthesisLosses(weights, *both(moments.frames), voices, magnitude)
 
 
 def synthesis(
@@ -300,22 +442,24 @@ def synthesis(
 ) -> tuple[Tensor, Tensor]:
     """The losses (B,) of pairs with durations, and of them the error of the frames (B,)."""
     symbols, counts = edged(batch["symbols"], batch["counts"], n_symbols)
-    made = network(symbols, counts, batch["z"], batch["durations"])
-    return losses(made, batch, batch["durations"], counts)
+    return losses(losses.predicted(network, symbols, counts, batch), batch, counts)
 
 
 @torch.no_grad()
 def validated(network: Synthesiser, losses: SynthesisLosses, valid: Aligned, device: str) -> Row:
-    """The loss of held-out pairs, and the root mean squared error of their frames in dB."""
+    """The loss of held-out pairs, and the root mean squared error of their frames in dB.
+
+    Tacotron predicts each step from the true frames before it (teacher forcing).
+    """
     total, squares = 0.0, 0.0
     for rows in valid.pairs.speech.groups():
         batch = {k: v.to(device) for k, v in valid.batch(rows).items()}
         symbols, counts = edged(batch["symbols"], batch["counts"], network.config.n_symbols)
-        made = network(symbols, counts, batch["z"], batch["durations"])
-        found, _ = losses(made, batch, batch["durations"], counts)
+        made = losses.predicted(network, symbols, counts, batch)
+        found, _ = losses(made, batch, counts)
         x = batch["x"]
         real = mask_of(batch["lengths"], x.shape[1])[..., None]
-        wrong = (losses.in_db(made[0][:, : x.shape[1]]) - x).square() * real
+        wrong = (losses.in_db(made.frames[:, : x.shape[1]]) - x).square() * real
         squares += float((wrong.mean(dim=2).sum(dim=1) / batch["lengths"]).sum())
         total += float(found.sum())
     n = len(valid.pairs)
@@ -384,9 +528,10 @@ def train_synthesiser(
         It, how its training went, and for how many pairs the alignment failed.
     """
     train, valid = aligned(recogniser, material.train), aligned(recogniser, material.valid)
-    moments = Moments.of(train.pairs.speech.frames)
+    moments = SpeechMoments.of(train.pairs.speech)
     config = SynthesiserConfig(
         **sizes.model_dump(),
+        n_bins=0 if moments.magnitude is None else MAGNITUDE.n_bins,
         n_symbols=len(material.symbols.names),
         n_vector=material.train.speech.voices.shape[1],
         n_out=SPEECH.dim,
@@ -399,10 +544,12 @@ def train_synthesiser(
     fitted = fit(task, recipe, running, inputs={**inputs, **chosen}, follows=follows)
     made = ChainSynthesiser(
         network.to(running.device),
-        moments.mean,
-        moments.deviation,
+        moments.frames.mean,
+        moments.frames.deviation,
         material.symbols.names,
         material.symbols.unit_model,
         voices[1] if voices else "",
+        magnitude_mean=None if moments.magnitude is None else moments.magnitude.mean,
+        magnitude_deviation=None if moments.magnitude is None else moments.magnitude.deviation,
     )
     return made, fitted, train.n_failed + valid.n_failed

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -40,6 +41,19 @@ class Hypothesis:
     """The mean log-probability of its tokens, the end included; for CTC of its steps."""
     cut: bool
     """Whether it was cut at the limit: most likely the network did not come to an end."""
+
+
+class Prior(Protocol):
+    """A language model in beam search: what it adds to the scores of the next token."""
+
+    def begin(self, n: int) -> Tensor:
+        """The states (n, …) before the first tokens."""
+
+    def step(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """The states after tokens (n,); begin and end leave them as they are."""
+
+    def scores(self, states: Tensor) -> Tensor:
+        """What is added to the log-probabilities of the next token, (n, K + 1)."""
 
 
 def length_limits(lengths: Tensor, max_length_ratio: float) -> Tensor:
@@ -129,6 +143,7 @@ def beam_search(
     width: int,
     *,
     merged: bool = True,
+    prior: Prior | None = None,
 ) -> list[Hypothesis]:
     """The best hypothesis of a beam search that keeps the `width` likeliest at each step.
 
@@ -137,6 +152,7 @@ def beam_search(
 
     Args:
         merged: no unit repeats the one before it, and there is at least one.
+        prior: a language model, which is part of the hypotheses' scores (shallow fusion).
     """
     n_units, n_rows = network.config.n_units, len(encoded.memory)
     end, device = end_of(n_units), encoded.memory.device
@@ -147,10 +163,14 @@ def beam_search(
     sums[:, 0] = 0.0
     tokens = limits.new_full((n_rows, width), begin_of(n_units))
     units = tokens.new_zeros(n_rows, width, 0)
+    known = tokens if prior is None else prior.begin(n_rows * width)
     found: list[list[Hypothesis]] = [[] for _ in range(n_rows)]
     for n in range(int(limits.max()) + 1):
         scores, state = network.decoder.step(tokens.flatten(), state)
         scores = scores.float().log_softmax(dim=1)
+        if prior is not None:
+            known = prior.step(known, tokens.flatten())
+            scores = scores + prior.scores(known)
         scores = _allowed(scores, tokens.flatten(), n) if merged else scores
         scores = scores.view(n_rows, width, -1)
         over = (limits <= n)[:, None]
@@ -176,6 +196,8 @@ def beam_search(
             tokens = torch.nn.functional.pad(tokens, (0, missing))
             units = torch.nn.functional.pad(units, (0, 0, 0, missing))
         state = select(state, (first + beams).flatten())
+        if prior is not None:
+            known = known[(first + beams).flatten()]
     return [max(hypotheses, key=lambda h: h.score) for hypotheses in found]
 
 
