@@ -6,7 +6,6 @@ utterances, which are resampled together for all systems, so that differences ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -20,9 +19,8 @@ from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.transcripts import read_transcripts
-from zerochain.metrics.bootstrap import sums_interval
 from zerochain.metrics.text import plain
-from zerochain.report.sweep import markdown_table
+from zerochain.report.sweep import markdown_table, measured
 
 START, CHAIN, BOUND = "paired", "chain", "all"
 NOTE = """95 % intervals over utterances in brackets. Gain: by how many points the CER is lower than
@@ -118,15 +116,6 @@ def share(sums: NDArray[np.float64]) -> str:
         return np.divide(100 * (s[:, 1] - s[:, 0]), gap, out=np.full(len(s), np.nan), where=gap > 0)
 
     return measured(sums, closed)
-
-
-def measured(
-    sums: NDArray[np.float64], score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> str:
-    """A score of sums, with its interval."""
-    value = float(score(sums.sum(axis=0)[None])[0])
-    interval = sums_interval(sums, score)
-    return f"{value:.1f}" + ("" if interval is None else " [{:.1f}, {:.1f}]".format(*interval))
 
 
 if __name__ == "__main__":

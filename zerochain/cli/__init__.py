@@ -62,6 +62,10 @@ CORPUS = LazyGroup(
             "Synthesise the demonstration corpus: English and Spanish, several voices, gold "
             "phones.",
         ),
+        "switching": (
+            "zerochain.cli.corpus:switching",
+            "Synthesise a corpus of code-switching: English and Spanish within one sentence.",
+        ),
         "parallel": (
             "zerochain.cli.corpus:parallel",
             "Make the splits of two corpora agree, for translation from SOURCE to TARGET.",
@@ -424,8 +428,8 @@ CHECK = LazyGroup(
         "check": CHECK,
         "run": (
             "zerochain.cli.run:run",
-            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, or a folder with "
-            "a Snakefile) into a folder.",
+            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, codeswitching, or "
+            "a folder with a Snakefile) into a folder.",
         ),
     },
 )

@@ -236,6 +236,15 @@ REAL_TIME_FACTOR = Metric(
 
 CER = Metric("cer", "CER", "recognition", "%", "lower", 0)
 WER = Metric("wer", "WER", "recognition", "%", "lower", 0)
+TAGGED_CER = Metric(
+    "tagged_cer",
+    "CER of characters and languages",
+    "recognition",
+    "%",
+    "lower",
+    0,
+    meaning="a character that is recognised in the wrong language is an error",
+)
 ASR_BLEU = Metric("asr_bleu", "ASR-BLEU", "recognition", "", "higher")
 RECOGNISER_CER = Metric(
     "recogniser_cer", "recogniser's CER on real speech", "recognition", "%", low=0
@@ -402,6 +411,7 @@ METRICS: tuple[Metric, ...] = (
     REAL_TIME_FACTOR,
     CER,
     WER,
+    TAGGED_CER,
     ASR_BLEU,
     RECOGNISER_CER,
     PNMI,
