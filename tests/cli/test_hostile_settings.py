@@ -47,6 +47,7 @@ if words[0] == "-c":
 inside = {{
     "demo": ["en/corpus.json", "en/utterances.parquet", "en/phones.parquet", "es/corpus.json",
              "es/utterances.parquet", "es/phones.parquet", "pairs.parquet"],
+    "pictures": ["features.json", "index.parquet", "frames.npy"],
     "folder": ["corpus.json", "utterances.parquet"],
     "switching": ["corpus/corpus.json", "corpus/utterances.parquet", "corpus/phones.parquet",
                   "texts.txt"],
@@ -211,6 +212,22 @@ def demonstrated(folder: str) -> dict[str, Any]:
     }
 
 
+def pictured(folder: str) -> dict[str, Any]:
+    pictures = Path(folder).with_name(f"pictures {{p}} $(touch {MADE})")
+    pictures.mkdir()
+    for name in ("features.json", "index.parquet", "frames.npy"):
+        (pictures / name).touch()
+    return {
+        **{"corpus": folder, "pictures": str(pictures), "chain": options("chain")},
+        "captioners": {name_marker("captioners"): options("captioners.one")},
+        "options": options("options"),
+    }
+
+
+def pictured_demonstration(folder: str) -> dict[str, Any]:
+    return {**pictured(folder), **dict.fromkeys(("corpus", "pictures"))}
+
+
 def spoken_chain(folder: str) -> dict[str, Any]:
     return {
         "corpus": folder,
@@ -237,6 +254,8 @@ def mixed_demonstration(folder: str) -> dict[str, Any]:
 
 
 RUNS = {  # a pipeline, its settings, and those of them that the run has no use for
+    "captions": ("captions", pictured, {"pairs"}),
+    "captions-demo": ("captions", pictured_demonstration, set()),
     "chain": ("chain", chain, set()),
     "demo": ("demo", lambda corpus: {**chain(corpus), "corpus": "corpora/es"}, set()),
     "codeswitching": ("codeswitching", mixed, {"pairs", "unpaired", "tests", "voices"}),

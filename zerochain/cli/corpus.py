@@ -11,6 +11,7 @@ from zerochain.cli.importing import summarise
 from zerochain.corpora.changes import Change, Kind, change_corpus
 from zerochain.corpora.demo import VOICES, make_demo
 from zerochain.corpora.parallel import Held, write_parallel
+from zerochain.corpora.pictures import draw_pictures
 from zerochain.corpora.switching import TEXTS, make_switching
 from zerochain.errors import counted
 from zerochain.formats.corpus import move_recordings, read_corpus
@@ -75,6 +76,25 @@ def switching(out: Path, pairs: int, unpaired: int, tests: int, voices: int, see
     )
     summarise(corpus)
     click.echo(f"{out / TEXTS}: {counted(unpaired, 'text')}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain corpus demo --into es --out corpora/demo\n"
+    "zerochain corpus pictures corpora/demo/en --out features/pictures",
+)
+@click.argument("corpus", type=FOLDER)
+@out_option("the features of the pictures")
+@seed_option
+def pictures(corpus: Path, out: Path, seed: int) -> None:
+    """Draw a picture of each text of the demonstration's English CORPUS, as features.
+
+    A picture is a scene with sprites for nouns, dots for numbers, clocks and arrangements, cut into
+    patches: features from which 'zerochain chain train-captioner' learns captions.
+    """
+    made = draw_pictures(read_corpus(corpus), out, seed=seed)
+    regions = len(made[made.ids[0]])
+    click.echo(f"{out}: {counted(len(made), 'picture')}, each of {regions} × {made.dim} values")
 
 
 @click.command(
