@@ -414,6 +414,23 @@ def _read_chain(folder: Path) -> Any:
     return [model.recogniser.symbols, model.synthesiser.mean, *weights]
 
 
+def _captioner(folder: Path) -> None:
+    from zerochain.modules.captioner import Captioner, CaptionerConfig
+    from zerochain.speechchain.captions import PictureCaptioner
+
+    sizes = {"width": 8, "n_layers": 1, "n_in": 3, "n_regions": 2, "n_symbols": 2}
+    ones = np.ones(3, np.float32)
+    network = Captioner(CaptionerConfig(**sizes))
+    PictureCaptioner(network, ones, ones, ("a", "b"), 9).save(folder / "m")
+
+
+def _read_captioner(folder: Path) -> Any:
+    from zerochain.speechchain.captions import PictureCaptioner
+
+    model = PictureCaptioner.load(folder / "m")
+    return [model.symbols, model.longest, model.mean, dict(model.network.state_dict())]
+
+
 def _read_recogniser(folder: Path) -> Any:
     from zerochain.listeners.recogniser import Recogniser
 
@@ -740,6 +757,7 @@ _NETWORKS += [
 _NETWORKS += [
     _reader("speech-chain", _chain, _read_chain, *_BUNDLE, exact=True),
     _reader("language-model", _language_model, _read_language_model, *_BUNDLE, exact=True),
+    _reader("captioner", _captioner, _read_captioner, *_BUNDLE, exact=True),
     _reader("recogniser", _recogniser, _read_recogniser, *_BUNDLE, exact=True),
     _reader("speaker encoder", _speakers, _read_speakers, *_BUNDLE, exact=True),
     _reader("f0 quantizer", _f0, _read_f0, *_BUNDLE, exact=True),
