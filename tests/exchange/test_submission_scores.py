@@ -336,7 +336,7 @@ def test_units_of_other_programs(make_corpus: Callable[..., Corpus], tmp_path: P
 def test_units_in_a_file_for_each_utterance(
     make_corpus: Callable[..., Corpus], tmp_path: Path
 ) -> None:
-    corpus = make_corpus(3)
+    corpus = make_corpus(4)  # u2 is of another split
     n = [int(u.duration * 50) for u in corpus.utterances]
     folder, out = tmp_path / "hubert", tmp_path / "u.parquet"
     folder.mkdir()
@@ -345,7 +345,7 @@ def test_units_in_a_file_for_each_utterance(
     (folder / "log.json").write_text("{}")
     made, missing, others = import_units(folder, out, "files", step_ms=20, corpus=corpus.folder)
     assert {name: set(line) for name, line in made.units.items()} == {"u0": {3}, "u1": {7}}
-    assert (missing, others, made.method) == (("u2",), {".json": 1}, "imported hubert")
+    assert (missing, others, made.method) == (("u3",), {".json": 1}, "imported hubert")
     (folder / "u0.txt").write_text("3\n" * n[0])  # one in each line is the same
     again = import_units(folder, out, "files", step_ms=20).unit_file
     assert again.model_id == made.model_id

@@ -68,8 +68,12 @@ class Timing:
         return {name: by_id[name].speaker if name in by_id else None for name in ids}
 
     def missing(self, ids: Collection[str]) -> tuple[str, ...]:
-        """Utterances of the corpus that are not among `ids`."""
-        return () if self.corpus is None else tuple(n for n in self.corpus.ids if n not in ids)
+        """Utterances of the corpus that are not among `ids`, of the splits that these are of."""
+        if self.corpus is None:
+            return ()
+        splits = {self.corpus.by_id[name].split for name in ids}
+        there = [u for u in self.corpus.utterances if u.split in splits]
+        return tuple(u.id for u in there if u.id not in ids)
 
     def durations(self, name: str, n_lines: int) -> NDArray[np.int32]:
         """Steps that each of an utterance's lines lasts, where they share it evenly."""
@@ -164,7 +168,7 @@ class Imported:
     distance: str
     """The distance that the submission asks for; "" where it doesn't say."""
     missing: tuple[str, ...] = ()
-    """Utterances of the corpus that are not in the submission."""
+    """Utterances of the corpus that are not in the submission, of the splits that it has."""
 
 
 class ImportedUnits(NamedTuple):
@@ -172,7 +176,7 @@ class ImportedUnits(NamedTuple):
 
     unit_file: UnitFile
     missing: tuple[str, ...]
-    """Utterances of the corpus that have no units."""
+    """Utterances of the corpus that have no units, of the splits of those that have."""
     others: Mapping[str, int]
     """How many files were left out, by suffix."""
 
