@@ -29,7 +29,8 @@ from zerochain.scoring.common import REAL_SPEECH
 START, CHAIN, BOUND, LM = "paired", "chain", "all", "+lm"
 NOTE = """95 % intervals over utterances in brackets. Gain: by how many points the CER is lower than
 that of the pairs alone. Gap: the share of the difference between the pairs alone and all texts.
-Behind chain: by how many points the CER is higher than the chain's.
+Behind chain: by how many points the CER is higher than the chain's. +lm: with a language model
+of the texts.
 
 """
 SPEECH_METRICS = [names.MCD.key, names.DNSMOS[0].key, names.CER.key]
@@ -99,7 +100,8 @@ def main(
         cer, wer = (rate(np.column_stack([own[:, i], lengths[:, i]])) for i in range(2))
         gain = difference(np.column_stack([own[:, 0], start[:, 0], lengths[:, 0]]))
         closed = ""
-        if bound is not None and method not in {START, BOUND}:
+        # With a language model, a system isn't between the pairs alone and the bound without one.
+        if bound is not None and method not in {START, BOUND} and not method.endswith(LM):
             closed = share(np.column_stack([own[:, 0], start[:, 0], bound[:, 0]]))
         behind = ""
         if chain is not None and method != CHAIN:

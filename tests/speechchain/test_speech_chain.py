@@ -239,6 +239,15 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
     assert found.cer.value < 60
     assert set(" ".join(found.transcripts.texts.values()).split()) <= set("01234")
     assert len(speak(tmp_path / "c", "0 1 2 0", tmp_path / "a.wav")) > 0
+    recording = {"corpus": tones.home, "split": "test"}
+    given = {**recording, "units": tmp_path / "recognised.parquet"}
+    spoken = synthesize(tmp_path / "c", out=tmp_path / "wavs", **given)
+    assert spoken == recognised.ids
+    assert read_synthesis(tmp_path / "wavs").units_id == recognised.id
+    with pytest.raises(InputError, match="no units are given"):
+        synthesize(tmp_path / "c", out=tmp_path / "x", **recording)
+    with pytest.raises(InputError, match="speaks texts"):
+        synthesize(paired, out=tmp_path / "x", **given)
     renumbered = UnitFile(units, 5, 10.0, "n" * 64, "letters", {}, None)
     write_units(tmp_path / "renumbered.parquet", renumbered)
     elsewhere = Sources(tones.home, units=tmp_path / "renumbered.parquet", start=tmp_path / "c")

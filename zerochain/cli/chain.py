@@ -403,6 +403,7 @@ def speak(
 @click.argument("chain", type=FOLDER)
 @corpus_option
 @split_option
+@click.option("--units", type=FILE, help="Units of the corpus, for a chain of units.")
 @_speakers_option
 @out_option("<id>.wav of each utterance")
 @seed_option
@@ -411,6 +412,7 @@ def synthesize(
     chain: Path,
     corpus: Path,
     split: str | None,
+    units: Path | None,
     speakers: Path | None,
     out: Path,
     seed: int,
@@ -426,6 +428,7 @@ def synthesize(
         corpus,
         out,
         split=split,
+        units=units,
         speakers=speakers,
         seed=seed,
         device=resolve_device(device),

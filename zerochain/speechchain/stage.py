@@ -273,24 +273,30 @@ def synthesize(
     out: Path,
     *,
     split: str | None = None,
+    units: Path | None = None,
     speakers: Path | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> list[str]:
     """Speak each text of a corpus, in the voice of its own recording, into `out`/<id>.wav.
 
+    Args:
+        units: of the corpus, for a chain of units, in place of the texts.
+
     Returns:
         The ids.
 
     Raises:
-        InputError: no text, or texts with symbols that the chain doesn't know.
-        ModelMismatchError: another speaker encoder.
+        InputError: no text, texts with symbols that the chain doesn't know, or units for a chain
+            of characters or none for one of units.
+        ModelMismatchError: another speaker encoder, or units of another model.
     """
     model, whole = SpeechChain.load(chain, device), read_corpus(corpus)
     synthesiser = model.synthesiser
     part = whole if split is None else whole.select(split=split)
     encoder = _encoder(model, speakers, chain, device)
-    texts = {u.id: _read(u.text, synthesiser.spelling, u.id) for u in part.utterances if u.text}
+    written, unit_file = _written(part, synthesiser.spelling, units)
+    texts = {name: _read(text, synthesiser.spelling, name) for name, text in written.items()}
     if not texts:
         raise InputError(
             f"corpus {whole.name!r} has no texts to speak",
@@ -314,8 +320,8 @@ def synthesize(
             Synthesis(
                 inverter_id=model.id,
                 method=_METHOD,
-                units_id=whole.id,
-                unit_method="texts",
+                units_id=whole.id if unit_file is None else unit_file.id,
+                unit_method="texts" if unit_file is None else unit_file.method,
                 corpus_id=whole.id,
                 voice=speaker_names[0] if len(speaker_names) == 1 else "each its own",
                 sample_rate=audio.SAMPLE_RATE,
@@ -328,6 +334,24 @@ def synthesize(
     if n_failed:
         _warn_of_failures(n_failed, len(texts))
     return list(texts)
+
+
+def _written(
+    part: Corpus, spelling: Symbols, units: Path | None
+) -> tuple[dict[str, str], UnitFile | None]:
+    """What is to be spoken of each utterance, and the unit file that it is from."""
+    if not spelling.are_units and units is None:
+        return {u.id: u.text for u in part.utterances if u.text}, None
+    if units is None or not spelling.are_units:
+        raise InputError(
+            "the chain speaks units, and no units are given"
+            if units is None
+            else "the chain speaks texts, and units are given",
+            remedy="give units=" if units is None else "leave units= out",
+        )
+    unit_file = read_units(units)
+    unit_file.check_model(spelling.unit_model, "chain")
+    return unit_texts(part, unit_file), unit_file
 
 
 def _warn_of_failures(n_failed: int, n: int) -> None:
