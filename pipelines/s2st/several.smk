@@ -2,10 +2,10 @@
 
 # Recordings are imported once. The demonstration corpus is synthesised by each run: which side is
 # an interpreter's depends on the direction.
-DIRECTIONS = {"swapped" if swap else "as-given": swap for swap in SWAPPED}
+WAYS = {"swapped" if swap else "as-given": swap for swap in SWAPPED}
 PARTS = {
     f"{name}-fold-{fold}" if len(TESTED) > 1 else name: {"swap": swap, "fold": fold}
-    for name, swap in DIRECTIONS.items()
+    for name, swap in WAYS.items()
     for fold in TESTED
 }
 GATHERED = "retrieval" if len(TESTED) > 1 else "translation"
@@ -44,13 +44,13 @@ rule part:
 
 def parts_of(wildcards):
     """The runs of one direction."""
-    return [part for part, chosen in PARTS.items() if chosen["swap"] == DIRECTIONS[wildcards.way]]
+    return [part for part, chosen in PARTS.items() if chosen["swap"] == WAYS[wildcards.way]]
 
 
 def name_there(wildcards):
     """A system's name, with its direction where there are both."""
     name = NAMES.get(wildcards.system, wildcards.system)
-    return option("system", name if len(DIRECTIONS) == 1 else f"{name}, {wildcards.way}")
+    return option("system", name if len(WAYS) == 1 else f"{name}, {wildcards.way}")
 
 
 rule score_folds:
@@ -59,7 +59,7 @@ rule score_folds:
     output:
         "scores/{way}/retrieval-{system}.jsonl",
     wildcard_constraints:
-        way=one_of(DIRECTIONS),
+        way=one_of(WAYS),
     threads: 1
     resources:
         **needs(memory_gb=4, hours=1),
@@ -90,7 +90,7 @@ rule score_direction:
     output:
         "scores/{way}/translation-{system}.jsonl",
     wildcard_constraints:
-        way=one_of(DIRECTIONS),
+        way=one_of(WAYS),
     threads: 1
     resources:
         **needs(memory_gb=4, hours=1),
@@ -105,18 +105,3 @@ rule score_direction:
         " --pairs=parts/{wildcards.way:q}/parallel/pairs.parquet"
         " --corpus=parts/{wildcards.way:q}/parallel/source --split=test"
         " {params.name:q} {params.reference:q} {params.seed:q} --out={output:q}"
-
-
-rule report:
-    input:
-        expand("scores/{way}/" + GATHERED + "-{system}.jsonl", way=DIRECTIONS, system=SYSTEMS),
-    output:
-        "report/index.html",
-    threads: 1
-    resources:
-        **needs(memory_gb=4, hours=1),
-    params:
-        scores=present_scores,
-        title=given(option("title", config["title"])),
-    shell:
-        "{Z:q} report scores {params.scores:q} {params.title:q} --out=report"

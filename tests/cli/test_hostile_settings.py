@@ -193,6 +193,7 @@ def s2st(folder: str) -> dict[str, Any]:
 
 def spoken_translations() -> dict[str, Any]:
     return {
+        **{"swap": False, "folds": 1, "fold": 0},  # anything else than numbers is refused
         "features": name_marker("features"),
         "unit_features": name_marker("unit_features"),
         "source_units": options("source_units", "kmeans"),
@@ -255,6 +256,7 @@ def mixed_demonstration(folder: str) -> dict[str, Any]:
     return {**mixed(folder), **dict.fromkeys(("corpus", "texts", "speakers"))}
 
 
+JUDGES = {"judge", "outside_recogniser"}  # a switch, and one that needs texts
 RUNS = {  # a pipeline, its settings, and those of them that the run has no use for
     "captions": ("captions", pictured, {"pairs"}),
     "captions-demo": ("captions", pictured_demonstration, set()),
@@ -265,10 +267,10 @@ RUNS = {  # a pipeline, its settings, and those of them that the run has no use 
     "evaluate": ("evaluate", evaluate, {"corpora", "sentences"}),  # a name of ours, and a switch
     "speechchain": ("speechchain", spoken_chain, {"pairs"}),
     "tradeoff": ("tradeoff", tradeoff, set()),
-    "s2st": ("s2st", s2st, {"sentences", "topline", "recogniser"}),
-    "s2st-demo": ("s2st", demonstrated, set()),
+    "s2st": ("s2st", s2st, {"sentences", "topline", "recogniser", *JUDGES}),
+    "s2st-demo": ("s2st", demonstrated, {"judge"}),
 }
-SWITCHES = {"abx", "swap", "auxiliary", "posteriors"}
+SWITCHES = {"abx", "auxiliary", "posteriors"}
 """Settings that are only asked whether they are true."""
 
 
