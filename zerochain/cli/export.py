@@ -23,7 +23,7 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.printing import left_out_text
-from zerochain.errors import counted, listed
+from zerochain.errors import counted, listed, printable
 from zerochain.exchange import feature_files, importing
 from zerochain.exchange.elan_export import export_elan
 from zerochain.exchange.rttm import write_rttm
@@ -97,9 +97,15 @@ def items(
 @split_option
 @out_option("the turns", FILE)
 def rttm(corpus: Path, split: str | None, out: Path) -> None:
-    """Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses it."""
+    """Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses it.
+
+    Spaces separate the fields of RTTM: those in names of recordings and speakers become "_".
+    """
     chosen = read_corpus(corpus)
-    n_turns = write_rttm(out, chosen if split is None else chosen.select(split=split))
+    n_turns, changed = write_rttm(out, chosen if split is None else chosen.select(split=split))
+    if changed:
+        names = printable(listed(changed, 5))
+        click.echo(f"note: {counted(len(changed), 'name')} with _ for spaces: {names}", err=True)
     click.echo(f"{out}: {counted(n_turns, 'turn')}")
 
 

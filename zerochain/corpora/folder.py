@@ -77,9 +77,9 @@ def import_folder(
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
             seconds (checked against the recording), channel (left, right, A, B or a number
             counted from 1); only its recordings are imported.
-        segments_from: ELAN files or TextGrids (a folder, or one of them) whose annotations are the
-            utterances, with their texts and speakers, instead of a table; see
-            `zerochain.corpora.annotated.annotated`.
+        segments_from: files of ELAN, Praat (TextGrids), Transcriber or FLEx (.flextext), a folder
+            or one of them, whose annotations are the utterances, with their texts and speakers,
+            instead of a table; see `zerochain.corpora.annotated.annotated`.
         segment_tier: whose annotations: a name, a pattern, "#2", "type:utterance" (ELAN's
             linguistic type) or "participant:ana".
         text_tier: the tier with their texts, where it is another.
