@@ -239,6 +239,9 @@ def test_the_command_and_its_page(make_corpus, tmp_path):
     assert "bo<b>" not in text
     held = re.search(r'id="rows">(.*?)</script>', text, re.DOTALL)[1]
     assert len(json.loads(held)) == len(rows)
+    [columns] = re.findall(r'data-columns="(.*?)"', text)
+    assert {len(row) for row in json.loads(held)} == {len(columns.split(","))}
+    assert columns.startswith("recording,start_s,end_s,label,score,speaker")
     assert text.count("<audio") == sum(
         min(4, sum(row.label == label for row in rows)) for label in {r.label for r in rows}
     )
