@@ -147,3 +147,31 @@ def small_corpus(
 def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
     """Write a corpus of synthetic voices: `make_corpus(n_utterances=6, speakers=("a", "b"))`."""
     return partial(small_corpus, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A corpus of tones with texts."""
+    from chains import texts_of, toned
+
+    return toned(tmp_path_factory.mktemp("toned"), texts_of(60))
+
+
+@pytest.fixture(scope="session")
+def paired(tones: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A speech chain that was trained once, on half of the training texts of the tones."""
+    from chains import ASR, RECIPES, TTS
+
+    from zerochain.speechchain.chain import ChainConfig, train_chain
+    from zerochain.speechchain.sources import Sources
+
+    out = tmp_path_factory.mktemp("chains") / "paired"
+    train_chain(
+        Sources(tones.home, "train"),
+        out,
+        config=ChainConfig(method="paired", paired=0.5),
+        asr=ASR,
+        tts=TTS,
+        recipes=RECIPES,
+    )
+    return out
