@@ -132,7 +132,7 @@ def measure(kind, snr, options):
         wave += noise(kind, len(wave), rng).astype(np.float32) * np.sqrt(power / 10 ** (snr / 10))
     rows = {}
     blocks = np.array_split(wave, max(1, len(wave) // 57_600))
-    for name in DETECTORS:
+    for name in options.detector or DETECTORS:
         with cost() as spent:
             found = detect(blocks, VoiceActivityConfig(detector=name))
         rows[name] = [*map(float, rates(speech, found)), len(found), spent.cpu_s]
@@ -148,6 +148,7 @@ def compare(options):
     )
     given = [options.corpus, "--minutes", options.minutes, "--shift-ms", options.shift_ms]
     given += ["--seed", options.seed, *(["--split", options.split] if options.split else [])]
+    given += [word for name in options.detector or [] for word in ("--detector", name)]
     for scene in options.noise or NOISES:
         kind, _, snr = scene.partition(":")
         done = apart(__file__, "--scene", scene, *given, environment=ONE_THREAD)
@@ -187,6 +188,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hours", type=float, default=2, help="of the stereo WAV; 0 for none")
     parser.add_argument("--noise", action="append", choices=NOISES, help="only this one")
+    parser.add_argument("--detector", action="append", choices=DETECTORS, help="only this one")
     parser.add_argument("--scene", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.scene:

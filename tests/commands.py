@@ -15,6 +15,8 @@ from zerochain.cli import main
 from zerochain.cli.common import Command
 from zerochain.formats.bundle import read_fit
 
+_PYTHON = sys.executable  # not a stand-in that a fixture puts in its place
+
 
 def every_command(
     group: click.Group = main, *names: str
@@ -39,13 +41,17 @@ def run(*arguments: object, code: int = 0) -> Result:
 
 
 def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, after some lines of Python."""
+    """Run a command in a process of its own, after some lines of Python.
+
+    With the fixture `warm` it is a fork, unless it limits the size of files.
+    """
     script = textwrap.dedent(preparation) + "\nfrom zerochain.cli import main\nmain()\n"
-    environment = {**os.environ, "PYTHONUTF8": "1"}
+    environment, python = {**os.environ, "PYTHONUTF8": "1"}, sys.executable
     if "RLIMIT_FSIZE" in preparation:  # its coverage could not be written
         environment.pop("COVERAGE_PROCESS_CONFIG", None)
+        python = _PYTHON
     return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [python, "-c", script, *map(str, arguments)],
         check=False,
         capture_output=True,
         text=True,

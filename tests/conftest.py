@@ -1,5 +1,6 @@
 """Fixtures: small corpora made on the spot, and the real ones where a machine has them."""
 
+import gc
 import os
 import random
 import sys
@@ -33,10 +34,34 @@ def pytest_configure() -> None:
     """One thread per process: tests run side by side, and the same sums come out everywhere.
 
     Those that fork have no second one either, which could hold a lock: pyarrow's allocator starts
-    a thread unless it is told not to.
+    a thread unless it is told not to. And nothing waits for the disk: what is left after a loss of
+    power is not what tests look at.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+    os.fsync = lambda fd: None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    spare_imports()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    spare_imports()
+
+
+def spare_imports() -> None:
+    """Have the garbage collector leave what was imported: it took a tenth of the CPU time."""
+    if len(sys.modules) > spared[-1] + 100:
+        gc.collect()
+        gc.freeze()
+        spared.append(len(sys.modules))
+
+
+spared = [0]
+"""The number of modules, whenever there were many more."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -122,3 +147,31 @@ def small_corpus(
 def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
     """Write a corpus of synthetic voices: `make_corpus(n_utterances=6, speakers=("a", "b"))`."""
     return partial(small_corpus, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A corpus of tones with texts."""
+    from chains import texts_of, toned
+
+    return toned(tmp_path_factory.mktemp("toned"), texts_of(60))
+
+
+@pytest.fixture(scope="session")
+def paired(tones: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A speech chain that was trained once, on half of the training texts of the tones."""
+    from chains import ASR, RECIPES, TTS
+
+    from zerochain.speechchain.chain import ChainConfig, train_chain
+    from zerochain.speechchain.sources import Sources
+
+    out = tmp_path_factory.mktemp("chains") / "paired"
+    train_chain(
+        Sources(tones.home, "train"),
+        out,
+        config=ChainConfig(method="paired", paired=0.5),
+        asr=ASR,
+        tts=TTS,
+        recipes=RECIPES,
+    )
+    return out

@@ -8,7 +8,7 @@ import soundfile
 
 from commands import leftovers, run
 from conftest import voice
-from inverters import three_voices, untrained_neural
+from inverters import FEW, three_voices, untrained_neural
 from zerochain import audio
 from zerochain.corpora.build import CorpusWarning
 from zerochain.discovery.kmeans import KMeansUnits
@@ -29,9 +29,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`three_voices`; flat/ speaks as ana and béa, its excitation unfiltered; means/ as ana."""
     root = three_voices(tmp_path_factory.mktemp("recordings"))
     untrained_neural(flat=True, unit_model=bundle_id(root / "km")).save(root / "flat")
-    train_inverter(
-        root / "units.parquet", root / "tiny", root / "means", voices=["ana"], method="unit-means"
-    )
+    train = {"voices": ["ana"], "method": "unit-means", "prosody": FEW}
+    train_inverter(root / "units.parquet", root / "tiny", root / "means", **train)  # type: ignore[arg-type]
     return root
 
 

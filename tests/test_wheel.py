@@ -101,7 +101,7 @@ def test_the_demonstration_runs_from_a_wheel_alone(tmp_path: Path) -> None:
         "inverter.units": 16,
         "inverter.stride": 2,
         "inverters.unit-means": "train --method unit-means --prosody-steps 0",
-        "inverters.code2spec": "train --width 8 --steps 10 --prosody-steps 5",
+        "inverters.code2spec": "train --width 8 --steps 10 --batch-size 2 --prosody-steps 5",
         "inverters.convnext": "null",
         "speaker_steps": 0,
     }

@@ -1,9 +1,11 @@
-"""Pipelines that don't start Python for every step: Snakemake and its steps are forks.
+"""Processes that don't start Python anew: Snakemake, steps of pipelines and others are forks.
 
 Snakemake and each step of a pipeline are processes of their own, whose imports take ten times as
-long as what they do in a test. While the fixture `warm` lasts, a stand-in for the interpreter hands
-their command lines to a process that has imported everything, which forks. There is one for all
-tests of a session; POSIX alone.
+long as what they do in a test; so are torchrun and the processes that it starts. While the fixture
+`warm` lasts, a stand-in for the interpreter hands their command lines to a process that has
+imported everything, which forks. There is one for all tests of a session; POSIX alone.
+
+Not for tests of what a process imports, or of what it does while it starts.
 """
 
 import os
@@ -20,12 +22,20 @@ from tempfile import TemporaryDirectory
 import pytest
 
 SERVER = """
-    import fcntl, gc, importlib, json, os, pkgutil, runpy, socket, sys, threading, traceback
-    import numba, scipy.ndimage, scipy.signal, scipy.sparse.csgraph, scipy.special  # used late
+    import fcntl, gc, importlib, marshal, os, pkgutil, runpy, socket, sys, threading, traceback
+    # What is imported late: by functions of ours, by optimisers (dynamo), by numba's first kernel.
+    import accelerate, librosa.effects, numba, scipy.ndimage, scipy.signal, scipy.sparse.csgraph
+    import scipy.special, sklearn.cluster, sklearn.linear_model, sklearn.mixture
+    import torch._dynamo, torch.distributed.run
     import snakemake.cli
+    from zerochain.report.style import require_report_extra
+    require_report_extra()
+    import matplotlib.backends.backend_agg, matplotlib.figure
     import zerochain.cli, zerochain.recordings, zerochain.report.sweep
     for command in pkgutil.iter_modules(zerochain.cli.__path__, "zerochain.cli."):
         importlib.import_module(command.name)
+    numba.njit(lambda x: x)(1.0)
+    os.fsync = lambda fd: None  # as in the tests' own process
 
     HIGH = 200  # descriptors below it may be those of who asks
 
@@ -52,7 +62,7 @@ SERVER = """
 
     def answer(connection, stand_in):
         given, handles, _, _ = socket.recv_fds(connection, 1 << 20, 50)
-        asked = json.loads(given)
+        asked = marshal.loads(given)
         worker = os.fork()
         if not worker:
             connection.close()
@@ -65,24 +75,32 @@ SERVER = """
         for handle in handles:  # who reads from a pipe waits until nobody can write
             os.close(handle)
         _, status = os.waitpid(worker, 0)
-        connection.sendall(bytes([min(255, abs(os.waitstatus_to_exitcode(status)))]))
+        connection.sendall(marshal.dumps(os.waitstatus_to_exitcode(status)))
 
     def run(asked, stand_in):
         os.chdir(asked["folder"])
         os.environ.clear(), os.environ.update(asked["environment"])
         sys.executable = stand_in
-        for folder in os.environ.get("PYTHONPATH", "").split(":"):  # as a start does
+        folders = os.environ.get("PYTHONPATH", "").split(":")  # looked through as a start does
+        sys.path[:0] = [folder for folder in folders if folder and folder not in sys.path]
+        for folder in folders:
             if os.path.exists(found := os.path.join(folder or ".", "sitecustomize.py")):
                 runpy.run_path(found)
                 break
-        sys.argv = asked["words"]
+        kind, *sys.argv = asked["words"]
         try:
-            if asked["module"] == "zerochain":
-                zerochain.cli.main()
-            elif asked["module"] == "snakemake":
-                snakemake.cli.main()
-            else:
-                runpy.run_path(asked["module"], run_name="__main__")
+            match kind, sys.argv[0]:
+                case "-m", "zerochain":
+                    zerochain.cli.main()
+                case "-m", "snakemake":
+                    snakemake.cli.main()
+                case "-m", "torch.distributed.run":
+                    torch.distributed.run.main()
+                case "-c", code:
+                    sys.argv[0] = "-c"
+                    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+                case _, script:
+                    runpy.run_path(script, run_name="__main__")
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -95,21 +113,27 @@ SERVER = """
     main()
 """
 CLIENT = """
-    import json, os, socket, sys
+    import _socket, marshal, os, sys  # little, for it is started for every step
     descriptors = [n for n in range(64) if os.path.exists(f"/dev/fd/{n}")]
-    connection = socket.socket(socket.AF_UNIX)
+    connection = _socket.socket(_socket.AF_UNIX)
     connection.connect(sys.argv[1])
-    module, *words = sys.argv[2:]
-    asked = {"module": module, "words": [module, *words], "folder": os.getcwd()}
+    asked = {"words": sys.argv[2:], "folder": os.getcwd()}
     asked |= {"environment": dict(os.environ), "descriptors": descriptors}
-    socket.send_fds(connection, [json.dumps(asked).encode()], descriptors)
-    sys.exit((connection.recv(1) or b"\\x01")[0])
+    handles = b"".join(n.to_bytes(4, sys.byteorder) for n in descriptors)
+    passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, handles)]
+    connection.sendmsg([marshal.dumps(asked)], passed)
+    code = marshal.loads(connection.recv(100) or marshal.dumps(1))
+    if code < 0:
+        os.kill(os.getpid(), -code)  # as it ended
+    sys.exit(code)
 """
 INTERPRETER = """\
 #!/bin/sh
-case "$1 $2 $3" in
-"-P -m zerochain" | "-P -m snakemake") shift 2 ;;
-"-P "*.py*) shift ;;
+case "$*" in
+"-P -m zerochain "* | "-P -m snakemake "* | "-P -c "*) shift ;;
+"-m torch.distributed.run "* | "-c "*) ;;
+"-P /"*.py* | "-u /"*.py*) shift && set -- script "$@" ;;
+/*.py*) set -- script "$@" ;;
 *) exec '{python}' "$@" ;;
 esac
 exec '{python}' -S -E '{folder}/client.py' '{folder}/socket' "$@"

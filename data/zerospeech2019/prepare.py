@@ -15,6 +15,8 @@ from zerochain.formats.corpus import Corpus, Utterance
 
 LANGUAGES = {"english": "English", "surprise": "Indonesian"}
 PARTS = ("train/unit", "train/voice", "train/parallel", "test")
+OPTIONAL = {"train/parallel"}
+"""No track needs it, and copies are made without it."""
 
 
 def prepare(copy: Path, out: Path, *, language: str, skip_bad: bool) -> Corpus:
@@ -32,14 +34,14 @@ def prepare(copy: Path, out: Path, *, language: str, skip_bad: bool) -> Corpus:
 
 
 def utterances(root: Path) -> tuple[Utterance, ...]:
-    """The recordings of the four parts.
+    """The recordings of all parts that are there.
 
     Ids of test recordings are their names, which submissions and .item files use. The other ids
     are paths, since some recordings are in two parts.
     """
     files = [file for file in sound_files(root).files if part_of(file) is not None]
-    missing = [part for part in PARTS if not any(part_of(file) == part for file in files)]
-    if missing:
+    there = {part_of(file) for file in files}
+    if missing := [part for part in PARTS if part not in there | OPTIONAL]:
         raise InputError(
             f"holds no recording in {listed(missing)}",
             path=root,

@@ -6,7 +6,7 @@ utterances, which are resampled together for all systems, so that differences ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,9 +22,8 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.transcripts import read_transcripts
 from zerochain.metrics import names
-from zerochain.metrics.bootstrap import sums_interval
 from zerochain.metrics.text import plain
-from zerochain.report.sweep import markdown_table
+from zerochain.report.sweep import markdown_table, measured
 from zerochain.scoring.common import REAL_SPEECH
 
 START, CHAIN, BOUND, LM = "paired", "chain", "all", "+lm"
@@ -170,15 +169,6 @@ def share(sums: NDArray[np.float64]) -> str:
         return np.divide(100 * (s[:, 1] - s[:, 0]), gap, out=np.full(len(s), np.nan), where=gap > 0)
 
     return measured(sums, closed)
-
-
-def measured(
-    sums: NDArray[np.float64], score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> str:
-    """A score of sums, with its interval."""
-    value = float(score(sums.sum(axis=0)[None])[0])
-    interval = sums_interval(sums, score)
-    return f"{value:.1f}" + ("" if interval is None else " [{:.1f}, {:.1f}]".format(*interval))
 
 
 if __name__ == "__main__":

@@ -127,3 +127,11 @@ def test_a_check_alone_writes_nothing(make_corpus: Callable[..., Corpus]) -> Non
     bad = run("run", "chain", "--out", "r", *given, "--set", "voice=nobody", code=1).stderr
     assert "has no speaker nobody" in bad
     assert not Path("r/config.yaml").exists()
+
+
+def test_a_table_of_pairs_is_read() -> None:
+    Path("p.csv").write_text("eo file;cy file\na;b\n")
+    checks.check_pairs("pairs", "p.csv")
+    Path("p.tsv").write_text("eo,cy\na,b\n")
+    with pytest.raises(InputError, match="pairs: has one column, 'eo,cy'"):
+        checks.check_pairs("pairs", "p.tsv")

@@ -24,6 +24,7 @@ from zerochain.training.recipe import Recipe
 
 TRAINABLE = {
     "chain train",
+    "chain train-captioner",
     "discover vqvae",
     "discover vqcpc",
     "discover selftrain",

@@ -1,5 +1,6 @@
 """`zerochain find` from recordings to hits, a page and TextGrids."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 
 RATE = 16_000
+BEFORE_S = 2
 
 
 def tone(frequencies: list[float], seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -24,7 +26,10 @@ def tone(frequencies: list[float], seconds: float, rng: np.random.Generator) -> 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus in which a melody recurs, a clip of it, features, a model and units."""
+    """A corpus in which a melody recurs, a clip of it, features, a model and units.
+
+    Utterance u4 is a part of a longer file, from `BEFORE_S` on.
+    """
     root = tmp_path_factory.mktemp("find")
     rng = np.random.default_rng(0)
     word, utterances = [400.0, 1200.0, 250.0, 800.0], []
@@ -33,9 +38,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         others = [list(rng.uniform(150, 1500, 8)) for _ in range(2)]
         middle = [tone(word, 0.6, rng)] if i % 2 == 0 else []
         wave = np.concatenate([tone(others[0], 1.2, rng), *middle, tone(others[1], 1.2, rng)])
-        soundfile.write(root / "audio" / f"u{i}.wav", wave, RATE, subtype="PCM_16")
+        before = BEFORE_S * (i == 4)
+        whole = np.concatenate([np.zeros(before * RATE, np.float32), wave])
+        soundfile.write(root / "audio" / f"u{i}.wav", whole, RATE, subtype="PCM_16")
         split = "test" if i < 6 else "train"
         one = Utterance(f"u{i}", f"u{i}.wav", len(wave) / RATE, f"s{i % 2}", split=split)
+        if before:
+            one = replace(one, start=float(before), end=before + one.duration)
         utterances.append(one)
     corpus = Corpus("tones", tuple(utterances), audio_root=str(root / "audio"))
     write_corpus(root / "corpus", corpus)
@@ -102,10 +111,15 @@ def test_a_place_is_found_elsewhere_with_a_page_and_textgrids(made: Path, tmp_pa
         *ALL, "--most", 2, "--out", out, "--page", page, "--textgrids", grids,
     )  # fmt: skip
     rows = read_spans(out).rows
-    assert {row.recording for row in rows} == {"u0", "u4"}
+    assert {row.recording: row.audio for row in rows} == {"u0": None, "u4": "u4.wav"}
+    part = next(row for row in rows if row.recording == "u4")
+    assert part.audio_start_s == pytest.approx(BEFORE_S + part.start_s)
+    assert part.audio_end_s == pytest.approx(BEFORE_S + part.end_s)
+    assert "u4.wav 0:03." in result.stdout
     assert "2 hits in mfcc by cosine, speaker-norm" in result.stdout
     text = page.read_text(encoding="utf-8")
     assert text.count("<audio ") == 3  # the query and its hits
+    assert " s (u4.wav 0:03." in text
     assert "<script" not in text
     assert "http" not in text.replace("http-equiv", "")
     [tier] = read_textgrid(grids / "u0.TextGrid").tiers

@@ -47,7 +47,10 @@ if words[0] == "-c":
 inside = {{
     "demo": ["en/corpus.json", "en/utterances.parquet", "en/phones.parquet", "es/corpus.json",
              "es/utterances.parquet", "es/phones.parquet", "pairs.parquet"],
+    "pictures": ["features.json", "index.parquet", "frames.npy"],
     "folder": ["corpus.json", "utterances.parquet"],
+    "switching": ["corpus/corpus.json", "corpus/utterances.parquet", "corpus/phones.parquet",
+                  "texts.txt"],
     "parallel": ["source/corpus.json", "source/utterances.parquet", "target/corpus.json",
                  "target/utterances.parquet", "pairs.parquet"],
     "report": ["index.html"],
@@ -190,6 +193,7 @@ def s2st(folder: str) -> dict[str, Any]:
 
 def spoken_translations() -> dict[str, Any]:
     return {
+        **{"swap": False, "folds": 1, "fold": 0},  # anything else than numbers is refused
         "features": name_marker("features"),
         "unit_features": name_marker("unit_features"),
         "source_units": options("source_units", "kmeans"),
@@ -209,6 +213,22 @@ def demonstrated(folder: str) -> dict[str, Any]:
     }
 
 
+def pictured(folder: str) -> dict[str, Any]:
+    pictures = Path(folder).with_name(f"pictures {{p}} $(touch {MADE})")
+    pictures.mkdir()
+    for name in ("features.json", "index.parquet", "frames.npy"):
+        (pictures / name).touch()
+    return {
+        **{"corpus": folder, "pictures": str(pictures), "chain": options("chain")},
+        "captioners": {name_marker("captioners"): options("captioners.one")},
+        "options": options("options"),
+    }
+
+
+def pictured_demonstration(folder: str) -> dict[str, Any]:
+    return {**pictured(folder), **dict.fromkeys(("corpus", "pictures"))}
+
+
 def spoken_chain(folder: str) -> dict[str, Any]:
     return {
         "corpus": folder,
@@ -221,16 +241,36 @@ def spoken_chain(folder: str) -> dict[str, Any]:
     }
 
 
+def mixed(folder: str) -> dict[str, Any]:
+    texts = Path(folder).with_name(f"texts {{p}} $(touch {MADE}).txt")
+    texts.touch()
+    return {
+        **{"corpus": folder, "texts": str(texts), "test_splits": [name_marker("test_splits")]},
+        "methods": {name_marker("methods"): options("methods.one")},
+        "options": options("options"),
+        "speakers": options("speakers"),
+    }
+
+
+def mixed_demonstration(folder: str) -> dict[str, Any]:
+    return {**mixed(folder), **dict.fromkeys(("corpus", "texts", "speakers"))}
+
+
+JUDGES = {"judge", "outside_recogniser"}  # a switch, and one that needs texts
 RUNS = {  # a pipeline, its settings, and those of them that the run has no use for
+    "captions": ("captions", pictured, {"pairs"}),
+    "captions-demo": ("captions", pictured_demonstration, set()),
     "chain": ("chain", chain, set()),
     "demo": ("demo", lambda corpus: {**chain(corpus), "corpus": "corpora/es"}, set()),
+    "codeswitching": ("codeswitching", mixed, {"pairs", "unpaired", "tests", "voices"}),
+    "codeswitching-demo": ("codeswitching", mixed_demonstration, set()),
     "evaluate": ("evaluate", evaluate, {"corpora", "sentences"}),  # a name of ours, and a switch
     "speechchain": ("speechchain", spoken_chain, {"pairs"}),
     "tradeoff": ("tradeoff", tradeoff, set()),
-    "s2st": ("s2st", s2st, {"sentences", "topline", "recogniser"}),
-    "s2st-demo": ("s2st", demonstrated, set()),
+    "s2st": ("s2st", s2st, {"sentences", "topline", "recogniser", *JUDGES}),
+    "s2st-demo": ("s2st", demonstrated, {"judge"}),
 }
-SWITCHES = {"abx", "swap", "auxiliary", "posteriors"}
+SWITCHES = {"abx", "auxiliary", "posteriors"}
 """Settings that are only asked whether they are true."""
 
 

@@ -429,6 +429,7 @@ KILLED = """
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_full_disk_and_a_kill_leave_the_former_wavs(prepared: Prepared, tmp_path: Path) -> None:
     speak = ("invert", "synthesize", prepared.inverter, prepared.units, "--out")
     done = run_apart(FULL, *speak, "new")

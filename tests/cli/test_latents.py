@@ -42,6 +42,24 @@ def test_latents_are_nearest_to_the_units(make_corpus: Callable[..., Corpus], ki
         np.testing.assert_array_equal(chosen, distances.argmin(axis=1))
 
 
+def test_units_of_other_voices(make_corpus: Callable[..., Corpus]) -> None:
+    corpus = make_corpus().folder
+    run("discover", "kmeans", corpus, "--units", 6, "--out", "km")
+    run("encode", "km", corpus, "--out", "own.parquet")
+    said = run("encode", "km", corpus, "--voice-factor", 1.2, "--out", "u.parquet").output
+    assert "unknown to the model" in said
+    own, others = read_units(Path("own.parquet")), read_units(Path("u.parquet"))
+    assert others.speakers == own.speakers
+    assert others.method == f"{own.method}, voices × 1.2"
+    assert (others.corpus_id, others.model_id) == (own.corpus_id, own.model_id)
+    assert any((others.units[name] != own.units[name]).any() for name in own.ids)
+    run("encode", "km", corpus, "--voice-factor", 1.2, "--latents", "--out", "f")
+    assert read_features(Path("f")).speakers == own.speakers
+    assert (
+        "0.5<=x<=2" in run("encode", "km", corpus, "--voice-factor", 3, "--out", "n", code=2).stderr
+    )
+
+
 def test_latents_are_scored(make_corpus: Callable[..., Corpus]) -> None:
     corpus = make_corpus()
     cuts = np.linspace(0, 1, 9)

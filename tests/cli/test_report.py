@@ -21,11 +21,13 @@ def report(*arguments: object) -> Result:
 def test_writes_the_page(run: Path, tmp_path: Path) -> None:
     (run / "stray.parquet").write_bytes(b"PAR1")
     corpus, out = tmp_path / "tiny", tmp_path / "report"
-    result = report(run, "--corpus", corpus, "--title", "Été", "--examples", 1, "--out", out)
+    result = report(
+        run, "--corpus", corpus, "--title", "Été", "--examples", 1, "--units", 1, "--out", out
+    )
     assert result.exit_code == 0, result.output
     text = (out / "index.html").read_text(encoding="utf-8")
     assert "<title>Été</title>" in text
-    assert text.count("<audio") == 3
+    assert text.count("<audio") == 3 + 2
     assert str(out / "index.html") in result.stdout
     assert "stray.parquet" in result.stderr
     assert {p.name for p in out.iterdir()} == {
@@ -39,7 +41,9 @@ def test_writes_the_page(run: Path, tmp_path: Path) -> None:
 def test_inside_the_run_twice(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run)
     for _ in range(2):
-        result = report(".", "--published", "none", "--examples", 0, "--out", "report")
+        result = report(
+            ".", "--published", "none", "--examples", 0, "--units", 0, "--out", "report"
+        )
         assert result.exit_code == 0, result.output
     text = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "units/km8-4t.parquet" in text

@@ -26,6 +26,9 @@ from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
 from zerochain.machine import resource
 
+SMALL = "--batch-size 2 --prosody-steps 5"
+"""Of trainings whose steps are looked at, and not what they learn."""
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("warm")
 def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
-    """One test, for the run that its parts look at takes most of a minute."""
+    """One test, for the run that its parts look at takes half a minute."""
     corpus = phone_corpus(Path("my corpora/tönes"))
     given = {
         "corpus": corpus.folder,
@@ -42,8 +45,8 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         "systems": "[{units: 8, stride: 1}, {units: 6, stride: 2}]",
         "inverter.units": 8,
         "inverters.unit-means": "train --method unit-means --prosody-steps 0",
-        "inverters.code2spec": "train --width 8 --steps 20 --prosody-steps 5",
-        "inverters.convnext": "train-neural --width 8 --f0-steps 5 --prosody-steps 5 --steps 10",
+        "inverters.code2spec": f"train --width 8 --steps 20 {SMALL}",
+        "inverters.convnext": f"train-neural --width 8 --f0-steps 5 --steps 10 {SMALL}",
         "speaker_steps": 5,
         "judge": "none",
     }
@@ -105,7 +108,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         return jobs(capfd.readouterr().out)
 
     def retrained(options: str, *more: str) -> tuple[dict[str, Any], str]:
-        changed = settings({"inverters.code2spec": f"train --prosody-steps 5 {options}"})
+        changed = settings({"inverters.code2spec": f"train {options} {SMALL}"})
         run(*chain, *changed, *more, "--", "inverters/code2spec")
         return read_bundle(out / "inverters/code2spec").config, capfd.readouterr().err
 

@@ -28,6 +28,7 @@ SETTINGS = {
     "translators.conformer": SMALL,
     "inverter": "train --method unit-means --prosody-steps 4",
     "beam": 2,
+    "judge": "none",
     "examples": 1,
 }
 
@@ -103,6 +104,33 @@ def test_the_other_way_round_and_other_folds(
     units = planned({"inverter": "null", "folds": 5, "fold": 1})
     assert (units["parallel"], units["train"], units["score_translation"]) == (1, 1, 3)
     assert not {"invert", "synthesize"} & set(units)
+    judged = planned({"judge": "dnsmos"})
+    assert judged["score_opinions"] == 4  # conformer, nearest, references and real speech
+    every = planned({"folds": 5})
+    assert (every["part"], every["score_folds"]) == (5, 3)  # with nearest and frequent
+    both = planned({"swap": "both"})
+    assert (both["part"], both["score_direction"]) == (2, 6)
+    everything = planned({"swap": "both", "folds": 3})
+    assert (everything["part"], everything["score_folds"]) == (6, 6)
+
+
+def test_a_cross_validation(
+    given: dict[str, object], tmp_path: Path, warm_interpreter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fold is a run, and their translations are scored together."""
+    monkeypatch.setattr(sys, "executable", warm_interpreter)
+    asked = {**given, "folds": 2, "inverter": "null", "translators": "{}"}
+    done = run("run", "s2st", "--out", tmp_path / "r", "--cores", 1, *settings(asked))
+    assert "report/index.html" in done.stdout
+    scores = read_scores(tmp_path / "r/scores/as-given/retrieval-nearest.jsonl")
+    assert {score.n for score in scores} == {N}
+    assert scores[0].options["n_folds"] == 2
+    tested = [
+        {u.id for u in read_corpus(part / "parallel/source").utterances if u.split == "test"}
+        for part in sorted((tmp_path / "r/parts").iterdir())
+    ]
+    assert len(tested) == 2
+    assert not tested[0] & tested[1]
 
 
 def test_the_demonstration_has_a_topline_and_ceilings(
@@ -120,6 +148,8 @@ def test_the_demonstration_has_a_topline_and_ceilings(
     [
         ({"source": "."}, "source, target and pairs go together"),
         ({"translators": "{real: ''}"}, "a translator can't be called real"),
+        ({"swap": "maybe"}, "it is false, true or both"),
+        ({"folds": 2, "fold": 2}, "fold is 2, of folds 0 to 1"),
         ({"inverter": "synthesize"}, "the inverter is made by"),
     ],
 )

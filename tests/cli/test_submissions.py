@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,12 @@ def test_a_submission_out_checked_in_and_scored(
     assert "theirs among ZeroSpeech 2019/2020, english" in result.output
     assert "▶ theirs" in result.output
     assert "Gündoğdu" in result.output
+    assert "no rank: protocol triphone is not the challenge's, zs2019" in result.output
+    assert not re.search("Pareto front|rank by ABX", result.output)
+    assert re.search(r"│\s+– │ ▶ theirs", result.output)
+    text = scores.read_text(encoding="utf-8").replace('"triphone"', '"zs2019"')
+    scores.write_text(text, encoding="utf-8")
+    result = run("score", "beside", scores)
     assert "on the Pareto front" in result.output  # 10 bit/s: none needs fewer
     result = run("score", "beside", scores, "--among", "published-surprise")
     assert "theirs among ZeroSpeech 2019/2020, surprise" in result.output

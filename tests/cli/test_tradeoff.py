@@ -157,7 +157,8 @@ def test_every_setting_of_the_sweeps_is_understood() -> None:
         ({"datasets": "{d: mine}"}, "datasets.d is mine: it needs fit"),
         ({"systems": "{km: {method: kmeans, units: 4}}"}, "systems.km.units is 4, not a list: [4]"),
         ({"references": "[mfcc]"}, "references[0] is mfcc: it needs features, normalisation"),
-        ({"datasets": "{}"}, "nothing to do: give a copy of a corpus"),
+        ({"datasets": "{}"}, "no dataset uses mine: tell where units are fitted"),
+        ({"datasets": "{}", "corpora": "{}"}, "nothing to do: give a copy of a corpus"),
     ],
 )
 def test_sweeps_that_make_no_sense(

@@ -134,6 +134,7 @@ def test_several_sources(made: Languages, tmp_path: Path) -> None:
     assert "--source-units is given 1 time for 2 sources" in said.stderr
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_killed_training_goes_on_where_it_stopped(made: Languages, tmp_path: Path) -> None:
     preparation = """
         import os, signal

@@ -136,6 +136,9 @@ def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_p
     with pytest.raises(InputError, match=r"is not in .*rec: c.wav") as caught:
         imported({"s.eaf": text.replace("../rec/two/a", "c").replace('"x"', '"c.wav"')}, sounds)
     assert "name the file of annotations like it" in str(caught.value)
+    encoded = text.replace("../rec/two/a", "k%C3%A9").replace('"x"', '"file:///k%C3%A9.wav"')
+    with pytest.raises(InputError, match=r"is not in [^:]*rec: ké\.wav;"):
+        imported({"s.eaf": encoded}, sounds)
 
 
 def test_times_begin_where_the_media_s_do(imported: Import) -> None:

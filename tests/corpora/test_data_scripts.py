@@ -1,6 +1,7 @@
 """data/*/prepare.py on small copies of the published layouts, and on flat ones."""
 
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,6 +158,9 @@ def test_zerospeech2019_as_published(tmp_path: Path) -> None:
         ("train/unit/S015_0361841101", "S015", "unit", None),
         ("train/voice/V001_0000000047", "V001", "voice", None),
     ]
+    shutil.rmtree(root / "train" / "parallel")
+    part = made("zerospeech2019", tmp_path / "part", tmp_path / "2019", "--language", "english")
+    assert {u.split for u in part.utterances} == {"unit", "voice", "test"}
 
 
 def test_discophon_as_published(tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_discophon_as_published(tmp_path: Path) -> None:
         ("mboshi", "neither utterances.tsv nor recordings in train/ and dev/"),
         ("librispeech", "is not a copy of LibriSpeech"),
         ("timit", "neither utterances.tsv nor recordings in TRAIN/DR*"),
-        ("zerospeech2019", "no recording in train/voice, train/parallel, test"),
+        ("zerospeech2019", "no recording in train/voice, test"),
     ],
 )
 def test_other_folders_are_refused(tmp_path: Path, name: str, said: str) -> None:

@@ -151,6 +151,22 @@ def test_counts_speakers_where_they_differ() -> None:
     assert nothing is None
 
 
+def test_one_voice_with_few_utterances_stays_one() -> None:
+    """Ten of a voice divide well by chance: far above the least silhouette."""
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((4, 20))
+    found, silhouettes = [], []
+    for _ in range(10):
+        vectors = rng.standard_normal((10, 4)) @ mixing + 0.5 * rng.standard_normal((10, 20))
+        labels, silhouette = divided(vectors.astype(np.float32), np.full(10, 3.0))
+        found.append(len(set(labels)))
+        silhouettes.append(silhouette)
+    assert min(silhouettes) > 0.15
+    assert found.count(1) >= 6
+    asked, _ = divided(vectors.astype(np.float32), np.full(10, 3.0), 2)
+    assert len(set(asked)) == 2
+
+
 def test_without_speech(field: Path, tmp_path: Path) -> None:
     soundfile.write(field / "silent.wav", np.zeros(160_000), 16_000)
     soundfile.write(field / "noise.wav", talk(), 16_000)

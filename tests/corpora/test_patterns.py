@@ -51,3 +51,9 @@ def test_hashed_split_has_the_fraction_and_depends_on_the_id_alone() -> None:
     assert 320 < len(tests) < 480
     wider = {name for name in ids if hashed_split(name, 0.2) == "test"}
     assert set(tests) < wider
+
+
+def test_a_file_that_is_in_no_folder_has_no_speaker_of_one() -> None:
+    with pytest.raises(InputError, match=r"1 of 2 files: talk\n.*not in so many folders") as error:
+        labels_from("folder:1", ["ana/x", "talk"], "speaker")
+    assert "import folder --table" in (error.value.remedy or "")

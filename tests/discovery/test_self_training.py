@@ -423,6 +423,7 @@ model = make().fit(babble(), kept_in(out / "training"))
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent), out=str(tmp_path)))

@@ -349,6 +349,7 @@ model = fitted(speech(), config=TINY.model_copy(update={{"restart_below": 0.3}})
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_processes_train_one_codebook(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
@@ -376,6 +377,7 @@ for n in (1, 2, 2):
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_the_id_depends_on_the_number_of_threads_in_training() -> None:
     """In a process of its own: one with threads can't be forked, and others here can."""
     done = subprocess.run(

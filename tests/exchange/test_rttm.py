@@ -48,7 +48,7 @@ def test_turns_are_utterances_and_come_out_again(field: Path, tmp_path: Path) ->
         ("calls/one_00001000-00001500", "béa", 1.0, 1.5),
         ("story_00000500-00001750_béa", "béa", 0.5, 1.75),
     ]
-    assert write_rttm(tmp_path / "again.rttm", corpus) == 3
+    assert write_rttm(tmp_path / "again.rttm", corpus) == (3, [])
     again = import_recordings(field, tmp_path / "again", rttm=tmp_path / "again.rttm")
     assert set(again.utterances) == set(corpus.utterances)
 
@@ -105,8 +105,20 @@ def test_settings_of_a_detector_contradict_turns(field: Path, tmp_path: Path) ->
         )
 
 
-def test_a_space_would_end_a_field(tmp_path: Path) -> None:
-    corpus = Corpus("spaced", (Utterance("x", "a b.wav", 1.0),))
-    with pytest.raises(InputError, match=r"'a b' has a space in its name"):
+def test_spaces_are_written_as_underscores_and_found_again(tmp_path: Path) -> None:
+    folder = tmp_path / "field"
+    folder.mkdir()
+    soundfile.write(folder / "Kofi 1.wav", np.full(32_000, 0.1), 16_000)
+    corpus = Corpus("spaced", (Utterance("x", "Kofi 1.wav", 1.5, "Ana  B.", 0.5, 2.0),))
+    assert write_rttm(tmp_path / "turns.rttm", corpus) == (1, ["Ana  B.", "Kofi 1"])
+    assert read_rttm(tmp_path / "turns.rttm") == [Turn("Kofi_1", 1, 0.5, 2.0, "Ana_B.")]
+    again = import_recordings(folder, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+    assert [(u.audio, u.start, u.end) for u in again.utterances] == [("Kofi 1.wav", 0.5, 2.0)]
+
+
+def test_names_that_spaces_alone_distinguish(tmp_path: Path) -> None:
+    names = ("a b.wav", "a_b.wav")
+    corpus = Corpus("spaced", tuple(Utterance(name, name, 1.0) for name in names))
+    with pytest.raises(InputError, match=r"'a b' and 'a_b' have the same name in RTTM, 'a_b'"):
         write_rttm(tmp_path / "bad.rttm", corpus)
     assert not (tmp_path / "bad.rttm").exists()

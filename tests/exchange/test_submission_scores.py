@@ -143,7 +143,7 @@ def test_segments_are_written_per_step_or_per_line(spoken: Spoken, tmp_path: Pat
     assert abx(tmp_path / "a" / "features", corpus) == abx(units, corpus, model=model)
 
     export_zerospeech2019(tmp_path / "units", part, distance="dtw_cosine", lines="unit", **ABOUT)
-    with pytest.raises(InputError, match="fix: give the right step_ms=; import"):
+    with pytest.raises(InputError, match="fix: give the right step_ms=; spread=True"):
         import_zerospeech2019(
             tmp_path / "units", tmp_path / "b", "english", step_ms=STEP_MS, corpus=corpus.folder
         )
@@ -320,9 +320,10 @@ def test_units_of_other_programs(make_corpus: Callable[..., Corpus], tmp_path: P
     steps = [int(u.duration * 50) for u in corpus.utterances]
     path.write_text("".join(f"d/u{i}.wav|{'3 ' * n}\n" for i, n in enumerate(steps)))
     names = {"folders": False, "suffix": ".wav"}
-    made = import_units(path, out, "fairseq", step_ms=20, corpus=corpus.folder, **names)
+    made, missing, _ = import_units(path, out, "fairseq", step_ms=20, corpus=corpus.folder, **names)
     back = read_units(out)
     assert (back.n_units, back.ids, back.speakers) == (4, ["u0", "u1"], made.speakers)
+    assert missing == ()
     assert back.speakers == {"u0": "ana", "u1": "béa"}
     with pytest.raises(InputError, match=r"of another length .*\n.*repeats were merged"):
         import_units(path, out, "fairseq", step_ms=10, corpus=corpus.folder, **names)
@@ -330,3 +331,39 @@ def test_units_of_other_programs(make_corpus: Callable[..., Corpus], tmp_path: P
         import_units(path, out, "fairseq", step_ms=20, corpus=corpus.folder)
     with pytest.raises(InputError, match=r"outside 0 … 1"):
         import_units(path, out, "fairseq", step_ms=20, n_units=2)
+
+
+def test_units_in_a_file_for_each_utterance(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    corpus = make_corpus(4)  # u2 is of another split
+    n = [int(u.duration * 50) for u in corpus.utterances]
+    folder, out = tmp_path / "hubert", tmp_path / "u.parquet"
+    folder.mkdir()
+    (folder / "u0.txt").write_text(" ".join(["3"] * n[0]))
+    np.save(folder / "u1.npy", np.full(n[1], 7, np.int64))
+    (folder / "log.json").write_text("{}")
+    made, missing, others = import_units(folder, out, "files", step_ms=20, corpus=corpus.folder)
+    assert {name: set(line) for name, line in made.units.items()} == {"u0": {3}, "u1": {7}}
+    assert (missing, others, made.method) == (("u3",), {".json": 1}, "imported hubert")
+    (folder / "u0.txt").write_text("3\n" * n[0])  # one in each line is the same
+    again = import_units(folder, out, "files", step_ms=20).unit_file
+    assert again.model_id == made.model_id
+    assert again.units["u0"].tolist() == [3] * n[0]
+    for text, said in (
+        ("0 1\n1 0\n", "2 lines with several numbers each"),
+        ("0.5", "'0.5' is not a unit"),
+        ("", "has no units"),
+    ):
+        (folder / "u0.txt").write_text(text)
+        with pytest.raises(InputError, match=f"u0.txt: .*{said}"):
+            import_units(folder, out, "files", step_ms=20)
+    (folder / "u0.txt").unlink()
+    for array in (np.zeros((2, 3), int), np.array([-1]), np.array([0.0])):
+        np.save(folder / "u1.npy", array)
+        with pytest.raises(InputError, match=r"u1.npy: holds .* not units"):
+            import_units(folder, out, "files", step_ms=20)
+    with pytest.raises(InputError, match="is a folder, not a file of 'jsonl'"):
+        import_units(folder, out, "jsonl", step_ms=20)
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        import_units(out, out, "files", step_ms=20)

@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from zerochain.errors import InputError
 from zerochain.features.spectral import SpectralOptions
-from zerochain.features.vtln import FACTORS, Reference, Vtln, warp_matrix
+from zerochain.features.vtln import FACTORS, Reference, Vtln, in_other_voices, warp_matrix
 from zerochain.formats.features import Features
 
 OPTIONS = SpectralOptions(n_deltas=0)
@@ -138,3 +138,28 @@ def test_what_is_no_spectrum_is_refused(extractor: str, options: dict[str, objec
     with pytest.raises(InputError, match="can't be warped") as caught:
         Vtln.fit(features)
     assert "features=mfcc or log-mel" in str(caught.value)
+
+
+def test_other_voices_are_warped_and_have_other_names(fitted: Vtln) -> None:
+    given = spoken({"ana": 1.1, "béa": 0.9}, seed=1)
+    given = replace(given, speakers={**given.speakers, "ana0": None})
+    others = in_other_voices(given, 1.2)
+    for name in given.ids:
+        np.testing.assert_array_equal(others[name], given[name] @ warp_matrix(1.2, OPTIONS))
+    assert others.speakers["ana0"] is None
+    assert not set(others.speakers.values()) & {"ana", "béa"}
+    part = others.restrict(["béa1"])
+    np.testing.assert_array_equal(part["béa1"], others["béa1"])
+    # What is as long as it was is measured anew all the same: by each utterance alone.
+    same = in_other_voices(given, 1)
+    np.testing.assert_allclose(same["béa0"], given["béa0"], atol=1e-3)
+    assert set(fitted.covering(same).own) == set(given.ids)
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor", "said"), [("mfcc", 3.0, "is no speaker's"), ("f0", 1.1, "can't be warped")]
+)
+def test_voices_that_cannot_be_made(kind: str, factor: float, said: str) -> None:
+    given = replace(spoken({"ana": 1.0}, seed=0), extractor=kind)
+    with pytest.raises(InputError, match=said):
+        in_other_voices(given, factor)

@@ -90,3 +90,13 @@ def test_undecodable_units_and_items_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"u 0 1 \xe9 b c s\n")
     with pytest.raises(InputError, match="line 1 is not UTF-8"):
         read_items(path)
+
+
+def test_semicolons_of_spreadsheets(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('source file;target;note\na;b;"x, y; z"\n', encoding="utf-8-sig")
+    columns, [row] = read_rows(path, required=())
+    assert columns == ["source file", "target", "note"]
+    assert row.values == {"source file": "a", "target": "b", "note": "x, y; z"}
+    path.write_text("id,text;x\na,b;c\n")  # a comma in the header: that is the separator
+    assert read_rows(path, required=())[1][0].values == {"id": "a", "text;x": "b;c"}

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from strategies import utterance_ids
 from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.spans import (
     LabelledSpan,
     Spans,
     by_recording,
+    clock,
+    in_files,
     read_spans,
     write_spans,
 )
@@ -24,12 +27,15 @@ times = st.tuples(st.integers(0, 10**7), st.integers(1, 10**6)).map(
 )
 labels = st.sampled_from(["", "a", "=1+1", "-3", "ŋ a", "two\nlines", 'say "a", b', "'x"])
 spans = st.builds(
-    lambda name, t, label, score, speaker: LabelledSpan(name, *t, label, score, speaker),
+    lambda name, t, label, score, speaker, file: LabelledSpan(
+        name, *t, label, score, speaker, *file
+    ),
     utterance_ids,
     times,
     labels,
     st.none() | st.floats(-1e3, 1e3),
     st.none() | st.sampled_from(["ana", "=bo"]),
+    st.sampled_from([(None, None, None), ("a b.wav", 61.5, 62.25)]),
 )
 
 
@@ -41,6 +47,22 @@ def test_both_forms_read_what_was_written(tmp_path_factory: Any, rows: list[Labe
     assert read_spans(folder / "spans.parquet") == written
     write_spans(folder / "spans.csv", written)
     assert read_spans(folder / "spans.csv") == Spans(written.rows, "spans")
+
+
+def test_times_in_the_file_that_an_utterance_is_a_part_of() -> None:
+    parts = (Utterance("u", "long.wav", 2.0, None, 3600.5, 3602.5), Utterance("v", "v.wav", 2.0))
+    rows = [LabelledSpan("u", 0.25, 1.0, "x"), LabelledSpan("v", 0.25, 1.0, "x")]
+    placed = in_files(rows, Corpus("c", parts))
+    assert placed == [
+        rows[0]._replace(audio="long.wav", audio_start_s=3600.75, audio_end_s=3601.5),
+        rows[1],
+    ]
+    assert [clock(t) for t in (0, 59.999, 247.25, 3600.75)] == [
+        "0:00.00",
+        "1:00.00",
+        "4:07.25",
+        "1:00:00.75",
+    ]
 
 
 def test_no_hit_is_a_table_too(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+COMMAND = Path(__file__).resolve().parent / "__main__.py"
 _MOST_CRASHES = 5
 
 
@@ -44,7 +44,7 @@ def _worker(
     with tempfile.TemporaryDirectory() as place:
         report = Path(place, "report.jsonl")
         report.touch()
-        command = [sys.executable, str(HERE), "--worker", str(report), "-n", str(n)]
+        command = [sys.executable, str(COMMAND), "--worker", str(report), "-n", str(n)]
         command += ["--seed", str(seed), "--first", str(first), *names]
         ended = subprocess.run(command, check=False, capture_output=True, text=True)
         rows = [json.loads(line) for line in report.read_text().splitlines()]

@@ -84,7 +84,7 @@ def fuzz(
             by_hand = rng.random() < 0.4
             change = edited(contents[file], file.suffix, rng) if by_hand else None
             change = damaged(contents[file], rng) if change is None else change
-            file.write_bytes(change)
+            _replace(file, change)
             why = ""
             try:
                 signal.setitimer(signal.ITIMER_VIRTUAL, CPU_S)
@@ -107,8 +107,14 @@ def fuzz(
                 why, most = f"{why} more than {MOST_MB} MB", _megabytes() + MOST_MB
             if why:
                 failures.append(f"{reader.name} {i} ({file.name}): {why}")
-            file.write_bytes(contents[file])
+            _replace(file, contents[file])
         return Counts(n_read, n_refused, failures)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file anew; where one is cut to nothing first, ext4 waits for the disk."""
+    file.unlink()
+    file.write_bytes(content)
 
 
 def _too_long(*_: object) -> None:

@@ -414,6 +414,23 @@ def _read_chain(folder: Path) -> Any:
     return [model.recogniser.symbols, model.synthesiser.mean, *weights]
 
 
+def _captioner(folder: Path) -> None:
+    from zerochain.modules.captioner import Captioner, CaptionerConfig
+    from zerochain.speechchain.captions import PictureCaptioner
+
+    sizes = {"width": 8, "n_layers": 1, "n_in": 3, "n_regions": 2, "n_symbols": 2}
+    ones = np.ones(3, np.float32)
+    network = Captioner(CaptionerConfig(**sizes))
+    PictureCaptioner(network, ones, ones, ("a", "b"), 9).save(folder / "m")
+
+
+def _read_captioner(folder: Path) -> Any:
+    from zerochain.speechchain.captions import PictureCaptioner
+
+    model = PictureCaptioner.load(folder / "m")
+    return [model.symbols, model.longest, model.mean, dict(model.network.state_dict())]
+
+
 def _read_recogniser(folder: Path) -> Any:
     from zerochain.listeners.recogniser import Recogniser
 
@@ -504,6 +521,19 @@ _TABLE = "id,file,speaker,start,end,text\nu1,a.wav,ana,0,0.5,héllo\nu2,a.wav,bo
 _CLASSES = "Class 1\na 0.1 0.2\nb 0.1 0.3\n\nClass 2 ü\na 0.5 0.75\n\n"
 _RTTM = "SPEAKER ü 1 0.52 2.5 <NA> <NA> ana <NA> <NA>\n;; x\nSPEAKER b 2 0 1 <NA> <NA> <NA>\n"
 _GOLD = "a 0.0 0.5 k\na 0.5 0.75 ŋ\nb 0 1 SIL\n"
+_TRS = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE Trans SYSTEM "trans-14.dtd">\n<Trans '
+    'audio_filename="a"><Speakers><Speaker id="s" name="ü"/></Speakers><Episode><Section><Turn '
+    'speaker="s" startTime="0" endTime="2.5"><Sync time="0"/>one<Sync time="1.5"/>two</Turn>'
+    "</Section></Episode></Trans>\n"
+)
+_FLEXTEXT = (
+    '<document version="2"><interlinear-text><paragraphs><paragraph><phrases><phrase '
+    'begin-time-offset="0" end-time-offset="900" speaker="ü"><item type="txt" lang="x">one</item>'
+    '<item type="gls" lang="en">two</item></phrase></phrases></paragraph></paragraphs>'
+    '<media-files><media guid="m" location="file:///a.wav"/></media-files></interlinear-text>'
+    "</document>\n"
+)
 _YAML = "n_units: 64\nstride: 2\nfeatures: mfcc\nseed: 3\nlist: &l [1, 2]\nmore: *l\n"
 
 
@@ -543,6 +573,18 @@ def _rttm(folder: Path) -> Any:
     from zerochain.exchange.rttm import read_rttm
 
     return read_rttm(folder / "x.rttm")
+
+
+def _trs(folder: Path) -> Any:
+    from zerochain.exchange.transcriber import read_transcriber
+
+    return read_transcriber(folder / "x.trs")
+
+
+def _flextext(folder: Path) -> Any:
+    from zerochain.exchange.flextext import read_flextext
+
+    return read_flextext(folder / "x.flextext")
 
 
 def _gold(folder: Path) -> Any:
@@ -740,6 +782,7 @@ _NETWORKS += [
 _NETWORKS += [
     _reader("speech-chain", _chain, _read_chain, *_BUNDLE, exact=True),
     _reader("language-model", _language_model, _read_language_model, *_BUNDLE, exact=True),
+    _reader("captioner", _captioner, _read_captioner, *_BUNDLE, exact=True),
     _reader("recogniser", _recogniser, _read_recogniser, *_BUNDLE, exact=True),
     _reader("speaker encoder", _speakers, _read_speakers, *_BUNDLE, exact=True),
     _reader("f0 quantizer", _f0, _read_f0, *_BUNDLE, exact=True),
@@ -772,6 +815,8 @@ _FOREIGN = [
     _reader("items", partial(_text, name="x.item", text=_ITEM), _items, ".item"),
     _reader("classes", partial(_text, name="x.classes", text=_CLASSES), _classes, ".classes"),
     _reader("RTTM", partial(_text, name="x.rttm", text=_RTTM), _rttm, ".rttm"),
+    _reader("Transcriber", partial(_text, name="x.trs", text=_TRS), _trs, ".trs"),
+    _reader("FLEx", partial(_text, name="x.flextext", text=_FLEXTEXT), _flextext, ".flextext"),
     _reader("gold words", partial(_text, name="x.wrd", text=_GOLD), _gold, ".wrd"),
     _reader("vectors", partial(_text, name="v.txt", text="0.5 1\n-1e-3 2\n"), _vectors, ".txt"),
     _reader("npy", _npy, _read_npy, ".npy"),

@@ -7,6 +7,7 @@ from samples import GROUPS
 N_FILES = 200
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("group", GROUPS)
 def test_damaged_files_are_read_or_refused(group: str) -> None:
     rows = fuzzed(list(GROUPS[group]), N_FILES)

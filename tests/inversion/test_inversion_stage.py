@@ -32,6 +32,8 @@ from zerochain.inversion.voice_data import Material, voice_data
 from zerochain.training.recipe import Recipe
 
 QUICK = Recipe(max_steps=40, validate_every=20, batch_size=4)
+FEW = Recipe(max_steps=8, validate_every=4, batch_size=2)
+"""Where nothing has to be learned."""
 NONE = AdversaryConfig(form="none")
 
 
@@ -50,7 +52,7 @@ def trained(
     prepared: tuple[Corpus, Path],
     out: Path,
     method: Method = "code2spec",
-    recipe: Recipe = QUICK,
+    recipe: Recipe = FEW,
     voices: Sequence[str] = ("ana",),
     **options: Any,
 ) -> SpectralInverter:
@@ -207,6 +209,7 @@ def test_silent_recordings_are_spoken_silently(
     assert np.abs(audio.read(tmp_path / "wavs" / "u0.wav")).max() < 1e-2
 
 
+@pytest.mark.usefixtures("warm")
 def test_killed_training_goes_on_to_the_same_inverter(
     prepared: tuple[Corpus, Path], tmp_path: Path
 ) -> None:

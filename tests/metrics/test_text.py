@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerochain.metrics.text import plain
+from zerochain.metrics.text import plain, tagged, untagged, with_tags
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,39 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
 def test_the_form_in_unicode_does_not_matter(text: str) -> None:
     composed = unicodedata.normalize("NFC", text)
     assert plain(unicodedata.normalize("NFD", composed)) == plain(composed)
+
+
+LANGUAGES = ["en", "es"]
+
+
+@pytest.mark.parametrize(
+    ("text", "without", "normal"),
+    [
+        ("<en>Where is <es>el Mercado?", "where is el mercado", "<en>where is <es>el mercado"),
+        ("<en>The beach<es>¿está lejos?", "the beach está lejos", "<en>the beach <es>está lejos"),
+        ("<en>chat<es>ear", "chatear", "<en>chat<es>ear"),
+        ("<en>one <en>two", "one two", "<en>one two"),
+        ("one <es>dos", "one dos", "one <es>dos"),
+        ("<en><es>hola <en>!", "hola", "<es>hola"),
+        ("<fr>où <es>allí", "fr où allí", "fr où <es>allí"),
+        ("<en>", "", ""),
+    ],
+)
+def test_tags_give_each_character_a_language(text: str, without: str, normal: str) -> None:
+    found = tagged(text, LANGUAGES)
+    assert untagged(text, LANGUAGES) == without
+    assert with_tags(found) == normal
+    assert tagged(normal, LANGUAGES) == found
+    assert all((character == " ") <= (language == "") for character, language in found)
+
+
+@given(st.text(), st.sampled_from(LANGUAGES))
+def test_text_of_one_language_is_plain_text(text: str, language: str) -> None:
+    found = tagged(f"<{language}>{text.replace('<', ' ')}", LANGUAGES)
+    assert "".join(c for c, _ in found) == plain(text.replace("<", " "))
+    assert {of for c, of in found if c != " "} <= {language}
+
+
+@given(st.text())
+def test_without_languages_nothing_is_a_tag(text: str) -> None:
+    assert untagged(f"<en>{text}", []) == plain(f"<en>{text}")

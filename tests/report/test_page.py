@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 def made(folder: Path, root: Path, corpus: Corpus | None, **options: object) -> Page:
     corpora = [corpus.folder] if corpus and corpus.folder else []
-    options = {"published": None, "n_examples": 1, **options}
+    options = {"published": None, "n_examples": 1, "n_units": 0, **options}
     path = write_report(folder / "report", run_files(root, corpora=corpora), **options)  # type: ignore[arg-type]
     return Page(path.read_text(encoding="utf-8"))
 

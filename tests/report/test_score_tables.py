@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
 from zerochain.metrics import names
+from zerochain.report.drawings import tradeoffs
 from zerochain.report.score_tables import group_of, number, score_table
 
 
@@ -287,3 +290,13 @@ def test_real_and_translated_speech_are_rows_of_the_language_that_is_spoken() ->
     assert {row.corpus for row in table.rows} == {"target"}
     assert [row.system for row in table.rows] == ["ours", "theirs", "real speech"]
     assert [row.cells[table.columns[0]].best for row in table.rows] == [True, False, False]
+
+
+def test_the_plot_takes_the_rate_of_systems_with_an_error(tmp_path: Path) -> None:
+    scores = [
+        score("abx_across_%", 20, "a"),
+        score("bitrate_bit/s", 90, "b", protocol="half of the utterances"),
+        score("bitrate_bit/s", 100, "a", protocol="of all"),
+    ]
+    [plot] = tradeoffs(score_table(scores, {}), None, tmp_path)
+    assert "a 20.0 % at 100 bit/s" in str(plot.wide)

@@ -1,6 +1,8 @@
 """The page of units: examples, phones, synthesis, bounded and without anything that runs."""
 
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +10,15 @@ from click.testing import CliRunner
 
 from zerochain.cli import main
 from zerochain.errors import InputError
+from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import write_corpus
 from zerochain.formats.features import write_features
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile, write_units
-from zerochain.report import listening
+from zerochain.inversion.stage import train_inverter
+from zerochain.report import listening, unit_sounds
+from zerochain.report.page import write_report
+from zerochain.report.run import run_files
 from zerochain.report.unit_sounds import _distances, _Segments, write_units_page
 
 pytest.importorskip("jinja2")
@@ -98,6 +104,66 @@ def test_the_best_examples_are_nearest_to_the_mean(spoken, tmp_path):
         mine = segments.unit == unit
         expected = np.linalg.norm(means[mine] - means[mine].mean(axis=0), axis=1)
         assert found[mine] == pytest.approx(expected)
+
+
+@pytest.fixture
+def run(spoken, tmp_path):
+    """A run with the units, latents of their model, and an inverter beside a worse one."""
+    corpus, made = spoken
+    root = tmp_path / "run"
+    (root / "units").mkdir(parents=True)
+    path = root / "units" / "u.parquet"
+    write_units(path, replace(made, corpus_id=corpus.id))
+    train_inverter(
+        path, corpus.folder, root / "means", voices=["<i>"], method="unit-means", prosody=None
+    )
+    with write_features(
+        root / "latents",
+        extractor="latents",
+        options={"model": made.model_id},
+        step_ms=STEP_MS,
+        corpus_id=corpus.id,
+    ) as writer:
+        for name, line in made.units.items():
+            writer.add(name, np.eye(5, dtype=np.float32)[line], None)
+    return root, corpus
+
+
+def report_of(run, **options):
+    root, corpus = run
+    files = run_files(root, corpora=[corpus.folder])
+    page = write_report(root / "report", files, published=None, n_examples=0, **options)
+    return page.read_text(encoding="utf-8")
+
+
+def test_a_report_has_units_to_listen_to(run):
+    text = report_of(run, n_units=2)
+    assert re.findall(r"<summary>Unit (\d)", text) == ["0", "1"]
+    assert text.count("<audio") == 2 * 3
+    assert text.count("<b>synthesis</b>") == 2
+    assert text.count("<b>best</b>") == 2  # nearest to the mean of the model's latents
+    assert "phones: a " in text
+    assert "1 rarer unit not shown: &#39;zerochain units units/u.parquet&#39; makes a page" in text
+    assert "2 units of 5 never used." in text
+    assert "invented K=5: 3 units in" in text
+    assert "Units to listen to" not in report_of(run, n_units=0)
+
+
+def test_a_report_bounds_its_units(run, monkeypatch):
+    monkeypatch.setattr(unit_sounds, "MOST_BYTES", 1)
+    text = report_of(run)
+    assert re.findall(r"<summary>Unit (\d)", text) == ["0"]
+    assert "2 rarer units not shown" in text
+
+
+def test_an_inverter_that_cannot_be_read_is_no_end_of_a_report(run):
+    root, _ = run
+    shutil.rmtree(root / "means")
+    config = {"unit_model": "m" * 64, "voices": ["x"]}
+    write_bundle(root / "broken", "unit-means", config, {}, {})
+    text = report_of(run, n_units=1)
+    assert "Units can’t be synthesised" in text or "units can&#39;t be synthesised" in text
+    assert text.count("<audio") == 2
 
 
 def test_bad_input(spoken, tmp_path):

@@ -105,7 +105,8 @@ def test_two_systems_on_the_same_cells(corpus, tmp_path):
     assert [difference_interval(*cells, one.mode) for one in found] == [f.interval for f in found]
     back, _ = compare_abx(tmp_path / "t-bad", tmp_path / "t-good")
     assert back[0].interval == pytest.approx([-end for end in found[0].interval[::-1]])
-    alone, _ = compare_abx(tmp_path / "t-bad", tmp_path / "t-bad")
+    alone, same = compare_abx(tmp_path / "t-bad", tmp_path / "t-bad" / CELLS_FILE)
+    assert same == [str(tmp_path / "t-bad"), str(tmp_path / "t-bad" / CELLS_FILE)]  # one name
     assert {(one.difference, one.interval) for one in alone} == {(0, (0, 0))}
 
 

@@ -21,6 +21,7 @@ from zerochain.listeners.recogniser import Recogniser
 from zerochain.metrics.text import plain
 from zerochain.metrics.translation import bleu, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
+from zerochain.scoring.common import Speech
 from zerochain.scoring.recognition import parsed, score_recognition, transcribe_by
 
 TEXTS = {"a": "Das rote Haus.", "b": "Ein Hund, der schläft!", "c": "Das Haus schläft nicht?"}
@@ -211,9 +212,9 @@ def test_a_program_is_given_each_utterance_of_a_corpus(spoken: Corpus, tmp_path:
 
 
 def _recognised(corpus: Path, command: str) -> list[str]:
-    from zerochain.scoring.recognition import _Program, _Speech
+    from zerochain.scoring.recognition import _Program
 
-    speech = _Speech.of(corpus)
+    speech = Speech.of(corpus)
     return list(_Program(parsed(command), 60).texts(speech, read_corpus(corpus).ids))
 
 

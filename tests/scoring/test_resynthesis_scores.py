@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import soundfile
 
+from commands import run
 from conftest import voice
 from directions import assert_better
 from zerochain import audio
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
+from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis, write_synthesis
 from zerochain.listeners.outside import Dnsmos, Opinion
 from zerochain.metrics.names import METRICS, SOURCE_F0_CORRELATION, SOURCE_VOICING_ERROR, metric
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance
 from zerochain.report.score_tables import group_of
+from zerochain.scoring.opinions import score_opinions
 from zerochain.scoring.speech import METHODS, Against, measure
 from zerochain.scoring.speech import score_resyntheses as score_with_a_judge
 
@@ -223,3 +226,34 @@ def test_opinions_of_wavs_stand_beside_those_of_recordings(
     assert not any(score.metric.startswith("dnsmos") for score in missing.scores)
     note = next(note for note in missing.notes if "speechmos" in note)
     assert note.startswith("left out: dnsmos_overall_converted, dnsmos_signal_converted, ")
+
+
+def test_opinions_of_translations_need_no_recordings_of_them(
+    make_corpus: Callable[..., Corpus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = make_corpus(n_utterances=6)
+    wavs = tmp_path / "translated"
+    sources = {f"en{i}": u.id for i, u in enumerate(corpus.utterances)}
+    for i, name in enumerate(sources):
+        audio.write(wavs / f"{name}.wav", np.full(4000, 0.1 * (i + 1), np.float32))
+    write_pairs(tmp_path / "pairs", Pairs(tuple(sources.items()), "en", corpus.id))
+    monkeypatch.setattr(Dnsmos, "missing", classmethod(lambda cls: ""))
+    monkeypatch.setattr(Dnsmos, "label", "DNSMOS, trained on other speech")
+    monkeypatch.setattr(Dnsmos, "__call__", lambda self, w: Opinion(*4 * (float(w.max()),)))
+    scored = score_opinions(wavs, corpus.home, pairs=tmp_path / "pairs", system="ours")
+    assert [score.value for score in scored.scores] == pytest.approx([0.35] * 4, abs=1e-3)
+    assert {score.system for score in scored.scores} == {"ours"}
+    assert {group_of(score) for score in scored.scores} == {"recognition"}
+    test = corpus.select(split="test").ids
+    real = score_opinions(corpus.home, corpus.home, split="test", for_reference=True)
+    assert {(score.system, score.n) for score in real.scores} == {("real speech", len(test))}
+    with pytest.raises(InputError, match="corpus"):
+        score_opinions(wavs, corpus.home)
+    monkeypatch.setattr(Dnsmos, "missing", classmethod(lambda cls: "speechmos"))
+    missing = score_opinions(wavs, corpus.home, pairs=tmp_path / "pairs")
+    assert not missing.scores
+    assert "speechmos" in missing.notes[0]
+    out = tmp_path / "s.jsonl"
+    said = run("score", "opinions", wavs, "--corpus", corpus.home, "--out", out).stdout
+    assert "nothing was scored" in said
+    assert not out.exists()

@@ -223,7 +223,7 @@ def test_queries_as_they_are_written(tmp_path: Path) -> None:
         examples(str(table), ids[:1])
     with pytest.raises(InputError, match="ends before it starts"):
         examples("s/u1:0.9-0.2", ids)
-    with pytest.raises(InputError, match="similar ids are s/u1"):
+    with pytest.raises(InputError, match="similar ones are s/u1"):
         examples("s/u11:0.1-0.2", ids)
     with pytest.raises(InputError, match="only applies to a table"):
         examples("s/u1:0.20-0.85", ids, word="a")
@@ -245,6 +245,13 @@ def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
         assert one.place is not None
         assert one.place.id == place[0]
         assert one.place[1:] == pytest.approx(place[1:])
+    other = Corpus("c", (*parts, Utterance("e/s_1", "e/s.ogg", 9.0, start=0.0, end=9.0)))
+    [one] = examples("s.ogg:5.5-6.5", other.ids, other)
+    assert one.place == Place("e/s_1", 5.5, 6.5)
+    with pytest.raises(InputError, match="'s' is the name of 2 recordings: d/s"):
+        examples("s:5.5-6.5", other.ids, other)
+    with pytest.raises(InputError, match=r"'радио' is neither .*; there are d/s, e/s"):
+        examples("радио:1-2", other.ids, other)
     for text in ("d/s:2-6.5", "d/s:4.2-4.8", "d/s:6-9", "d/s:20-21"):
         with pytest.raises(InputError, match="is not within one utterance; the nearest is from"):
             examples(text, corpus.ids, corpus)

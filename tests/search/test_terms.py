@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,9 +10,13 @@ from click.testing import CliRunner
 
 from zerochain.cli import main
 from zerochain.errors import InputError
+from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 from zerochain.formats.units import UnitFile, write_units
-from zerochain.report.listening import write_terms_page
+from zerochain.report.listening import where_is, write_terms_page
+from zerochain.search.sources import FrameSource
+from zerochain.search.stage import covered_s
 from zerochain.search.stretches import stretches_of
 from zerochain.search.terms import (
     Match,
@@ -20,6 +25,7 @@ from zerochain.search.terms import (
     cluster,
     find_terms,
     least_score,
+    mean_cost,
     shared_strings,
     unit_similarity,
 )
@@ -57,6 +63,68 @@ def test_a_planted_word_is_the_only_cluster():
         assert (row.start_s, row.end_s) == pytest.approx(places[row.recording])
     assert {row.speaker for row in found.rows} == {"ana", None}
     assert max(row.score for row in found.rows) == 1
+
+
+def test_frames_tell_which_matches_count():
+    """The third place has the units of the word, and other frames."""
+    unit_file, places = planted(12)
+    rng = np.random.default_rng(1)
+    vectors = np.eye(N_UNITS, dtype=np.float32)
+    arrays = {name: vectors[line] for name, line in unit_file.units.items()}
+    arrays["u2"] = rng.normal(size=arrays["u2"].shape).astype(np.float32)
+    features = Features.from_arrays(arrays, step_ms=1000 * STEP_S)
+    speech, similarity = stretches_of(unit_file), unit_similarity(N_UNITS)
+    found = find_terms(speech, TermsConfig(), {}, similarity, FrameSource(features))
+    assert {row.recording for row in found.rows} == {"u0", "u1"}
+    for row in found.rows:
+        assert (row.start_s, row.end_s) == pytest.approx(places[row.recording])
+        assert row.score == pytest.approx(1)
+    assert "1 match, the best by array by cosine of" in found.matches
+    some = FrameSource(features.restrict(["u0", "u1"]))
+    with pytest.raises(
+        InputError, match="10 of 12 ids of the units are missing in the features: u2, u3"
+    ):
+        find_terms(speech, TermsConfig(), {}, similarity, some)
+
+
+def test_terms_cover_no_more_than_asked_for():
+    """Of two words that are each said twice, the one that is more alike comes first."""
+    rng = np.random.default_rng(2)
+    units, arrays = {}, {}
+    vectors = rng.normal(size=(N_UNITS, 8))
+    lines = [rng.permutation(N_UNITS)[:20].astype(np.int32) for _ in range(2)]
+    for i, noise in enumerate((0.0, 0.0, 0.6, 0.6)):
+        units[f"u{i}"] = lines[i // 2]
+        arrays[f"u{i}"] = (vectors[lines[i // 2]] + noise * rng.normal(size=(20, 8))).astype(
+            np.float32
+        )
+    speech = stretches_of(UnitFile(units, N_UNITS, 1000 * STEP_S, "m", "x"))
+    frames = FrameSource(Features.from_arrays(arrays, step_ms=1000 * STEP_S))
+    for covered in (0.4, 0.5):
+        config = TermsConfig(covered=covered)
+        found = find_terms(speech, config, {}, unit_similarity(N_UNITS), frames)
+        assert {row.recording for row in found.rows} == {"u0", "u1"}
+
+
+def slow_cost(local):
+    """The least weighted sum of local distances over all paths, by recursion."""
+
+    @cache
+    def best(i, j):
+        if i == j == 0:
+            return 2 * local[0, 0]
+        ways = [best(i - 1, j - 1) + 2 * local[i, j]] if i and j else []
+        ways += [best(i - 1, j) + local[i, j]] if i else []
+        ways += [best(i, j - 1) + local[i, j]] if j else []
+        return min(ways)
+
+    return best(local.shape[0] - 1, local.shape[1] - 1) / sum(local.shape)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (5, 3), (6, 6)])
+def test_the_cost_of_frames_equals_the_plain_recursion(shape):
+    local = np.random.default_rng(0).random(shape).astype(np.float32)
+    assert mean_cost(local) == pytest.approx(slow_cost(local))
 
 
 def slow_alignment(a, b, similarity, gap):
@@ -131,6 +199,16 @@ def test_clusters_are_stars():
     assert max(score for *_, score in clusters[0]) == 1
 
 
+def test_a_place_that_only_the_centre_matches_stays_outside():
+    """Three places match each other and the centre, a fifth only the centre."""
+    times = [np.arange(5) / 10] * 5
+    alike = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    matches = [Match(a, 0, 4, b, 0, 4, 4.0) for a, b in alike]
+    matches.append(Match(0, 0, 4, 4, 0, 4, 3.0))
+    [members] = cluster(matches, times)
+    assert sorted(stretch for stretch, *_ in members) == [0, 1, 2, 3]
+
+
 def test_nothing_said_again_is_an_error():
     unit_file, _ = planted(12)
     alone = unit_file.restrict([f"u{i}" for i in range(3, 12)])
@@ -161,6 +239,9 @@ def test_the_command_and_its_page(make_corpus, tmp_path):
     assert "bo<b>" not in text
     held = re.search(r'id="rows">(.*?)</script>', text, re.DOTALL)[1]
     assert len(json.loads(held)) == len(rows)
+    [columns] = re.findall(r'data-columns="(.*?)"', text)
+    assert {len(row) for row in json.loads(held)} == {len(columns.split(","))}
+    assert columns.startswith("recording,start_s,end_s,label,score,speaker")
     assert text.count("<audio") == sum(
         min(4, sum(row.label == label for row in rows)) for label in {r.label for r in rows}
     )
@@ -179,3 +260,16 @@ def test_a_page_of_another_corpus_is_refused(make_corpus, tmp_path):
     with pytest.raises(InputError, match=r"spans of .*t\.csv is missing in the .*: elsewhere"):
         write_terms_page(tmp_path / "t.html", tmp_path / "t.csv", corpus.folder)
     assert not (tmp_path / "t.html").exists()
+
+
+def test_seconds_in_several_spans_count_once() -> None:
+    spans = [("a", 0.0, 2.0), ("a", 1.0, 1.5), ("a", 1.5, 3.0), ("b", 0.5, 1.0), ("a", 4.0, 5.0)]
+    assert covered_s(LabelledSpan(*span, "x") for span in spans) == pytest.approx(4.5)
+
+
+def test_a_part_of_a_long_recording_is_where_players_show_it() -> None:
+    whole = Utterance("u", "u.wav", 9.0)
+    part = Utterance("d/s_1", "d/s.wav", 3.0, start=61.0, end=64.0)
+    corpus = Corpus("c", (whole, part))
+    assert where_is(corpus, "u", 1, 1.5) == "u, 1.00–1.50 s"
+    assert where_is(corpus, "d/s_1", 1, 1.5) == "d/s_1, 1.00–1.50 s (d/s.wav 1:02.00)"

@@ -398,6 +398,7 @@ finish(fitted, out / "model", lambda: ((out / "model").mkdir(), written.touch())
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_processes_train_one_model_and_one_writes_it(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent), out=str(tmp_path)))

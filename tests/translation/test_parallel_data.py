@@ -1,6 +1,7 @@
 """Pairs as training sees them: held out, drawn into batches, joined, padded."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from languages import make_languages
 from zerochain.errors import InputError
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
+from zerochain.formats.units import read_units, write_units
 from zerochain.modules.unit_translator import IGNORED, teacher_forcing
 from zerochain.translation.data import (
     Buckets,
@@ -189,6 +191,34 @@ def test_several_sources_of_one_target(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match="some sources come with their own units"):
         read_parallel([files[0], Parallel(two.source, two.target, two.pairs)])
+
+
+def test_variants_are_drawn_as_often_as_the_source(tmp_path: Path) -> None:
+    made = make_languages(tmp_path, 8)
+    units = read_units(made.source)
+    spoken = replace(units, units={n: u[::-1].copy() for n, u in units.units.items()}, id="")
+    write_units(tmp_path / "variant", replace(spoken, durations=None))
+    files = [Parallel(made.source, made.target, made.pairs)]
+    read = read_parallel(files, None, [tmp_path / "variant"])
+    assert set(read.trained_on) == {"source", "target", "variant 1"}
+    one = read.pairs[0]
+    name = one.source_id
+    assert [v.tolist() for v in one.variants] == [spoken.units[name].tolist()]
+    rng = np.random.default_rng(0)
+    drawn = [one.in_some_voice(rng) for _ in range(100)]
+    n_own = sum(pair.source is one.source for pair in drawn)
+    assert 30 < n_own < 70
+    assert all(pair.target is one.target for pair in drawn)
+    assert read_parallel(files).pairs[0].in_some_voice(rng).variants == ()
+    write_units(tmp_path / "other", replace(spoken, durations=None, corpus_id="elsewhere"))
+    with pytest.raises(InputError, match="of which no source is"):
+        read_parallel(files, None, [tmp_path / "other"])
+    few = replace(spoken, units=dict(list(spoken.units.items())[:3]), durations=None)
+    write_units(tmp_path / "few", few)
+    with pytest.raises(InputError, match="variant"):
+        read_parallel(files, None, [tmp_path / "few"])
+    with pytest.raises(InputError, match="translator takes units"):
+        read_parallel(files, None, [made.frames])
 
 
 def test_what_does_not_belong_together(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ CORPUS = LazyGroup(
             "Synthesise the demonstration corpus: English and Spanish, several voices, gold "
             "phones.",
         ),
+        "switching": (
+            "zerochain.cli.corpus:switching",
+            "Synthesise a corpus of code-switching: English and Spanish within one sentence.",
+        ),
+        "pictures": (
+            "zerochain.cli.corpus:pictures",
+            "Draw a picture of each text of the demonstration's English CORPUS, as features.",
+        ),
         "parallel": (
             "zerochain.cli.corpus:parallel",
             "Make the splits of two corpora agree, for translation from SOURCE to TARGET.",
@@ -244,6 +252,15 @@ CHAIN = LazyGroup(
             "zerochain.cli.chain:synthesize",
             "Speak each text of a corpus with a CHAIN, in the voice of its own recording.",
         ),
+        "train-captioner": (
+            "zerochain.cli.captions:train_captioner",
+            "Train a captioner on PICTURES with texts, and on those whose speech a CHAIN "
+            "transcribes.",
+        ),
+        "caption": (
+            "zerochain.cli.captions:caption",
+            "Caption the PICTURES of a CORPUS, and find pictures by its texts, if any.",
+        ),
     },
 )
 SCORE = LazyGroup(
@@ -293,6 +310,16 @@ SCORE = LazyGroup(
         "recognition": (
             "zerochain.cli.score_speech:recognition",
             "CER, WER and ASR-BLEU of WAVS, a folder of <id>.wav, or of a corpus's recordings.",
+        ),
+        "opinions": (
+            "zerochain.cli.score_speech:opinions",
+            "How listeners would rate WAVS, such as translations, or a corpus's recordings: "
+            "DNSMOS.",
+        ),
+        "folds": (
+            "zerochain.cli.score_speech:folds",
+            "Retrieval of one system over all folds of a cross-validation, in which each pair is "
+            "tested.",
         ),
         "translation": (
             "zerochain.cli.score_speech:translation",
@@ -428,8 +455,8 @@ CHECK = LazyGroup(
         "check": CHECK,
         "run": (
             "zerochain.cli.run:run",
-            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, or a folder with "
-            "a Snakefile) into a folder.",
+            "Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, codeswitching, "
+            "captions, or a folder with a Snakefile) into a folder.",
         ),
     },
 )

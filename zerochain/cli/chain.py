@@ -298,8 +298,9 @@ def transcribe(
         f"transcripts {out}",
         {
             "recordings": f"{n:,}, {counted(result.n_empty, 'transcript')} empty",
-            "CER" if result.wer is not None else "unit error rate": _estimate(result.cer),
-            "WER": _estimate(result.wer),
+            "CER" if result.wer is not None else "unit error rate": estimate_text(result.cer),
+            "WER": estimate_text(result.wer),
+            "CER with languages": estimate_text(result.tagged_cer),
             "unknown": ""
             if not result.n_unknown
             else f"{counted(result.n_unknown, 'text')} with characters that the chain doesn't know",
@@ -317,11 +318,12 @@ def transcribe(
         save_scores(_scored(result, name, split, protocol), scores)
 
 
-def _estimate(one: Estimate | None) -> str:
+def estimate_text(one: Estimate | None) -> str:
+    """An error rate or a share in %, with its interval, in words."""
     if one is None:
         return ""
     interval = "" if one.interval is None else " ({:.1f} … {:.1f})".format(*one.interval)
-    return f"{one.value:.1f} %{interval} on {counted(one.n, 'recording')}"
+    return f"{one.value:.1f} %{interval} on {counted(one.n, 'utterance')}"
 
 
 def _scored(result: Recognition, system: str, split: str | None, protocol: str) -> Scored:
@@ -336,7 +338,11 @@ def _scored(result: Recognition, system: str, split: str | None, protocol: str) 
     return Scored(
         [
             common.score(metric, one.value, one.interval, one.n, protocol)
-            for metric, one in ((metric, result.cer), (names.WER, result.wer))
+            for metric, one in (
+                (metric, result.cer),
+                (names.WER, result.wer),
+                (names.TAGGED_CER, result.tagged_cer),
+            )
             if one is not None
         ]
     )

@@ -24,12 +24,14 @@ from zerochain.corpora.demo import VOICES
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import MARKER, Corpus, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
+from zerochain.formats.text_files import read_rows
 from zerochain.inversion.voice_data import chosen_voices, spoken_by
 
 EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "demo": ("espeakng_loader",),
     "ssl": ("transformers",),
+    "quality": ("pocketsphinx",),
 }
 """Extra of the package → the modules that it installs and that a step imports."""
 
@@ -288,6 +290,22 @@ def _check_one_of(setting: str, value: str, known: Sequence[str]) -> None:
         )
 
 
+def check_pairs(setting: str, path: str) -> None:
+    """Check that a table of pairs can be read.
+
+    Raises:
+        InputError: as `read_rows`, or it has a single column.
+    """
+    columns, _ = read_rows(Path(path), required=())
+    if len(columns) < 2:
+        raise InputError(
+            f"{setting}: has one column, {columns[0]!r}",
+            path=path,
+            cause="columns are not separated by commas (.csv) or tabs (anything else)",
+            remedy="write two columns, for the source's and the target's recordings",
+        )
+
+
 def check_extra(extra: str, what: str) -> None:
     """Check that the packages of one of zerochain's extras are installed.
 
@@ -316,5 +334,6 @@ CHECKS: Mapping[str, Callable[..., None]] = {
     "features": check_features,
     "demo_voice": check_demo_voice,
     "extra": check_extra,
+    "pairs": check_pairs,
 }
 """What a Snakefile can ask for."""

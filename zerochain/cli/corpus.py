@@ -11,6 +11,8 @@ from zerochain.cli.importing import summarise
 from zerochain.corpora.changes import Change, Kind, change_corpus
 from zerochain.corpora.demo import VOICES, make_demo
 from zerochain.corpora.parallel import Held, write_parallel
+from zerochain.corpora.pictures import draw_pictures
+from zerochain.corpora.switching import TEXTS, make_switching
 from zerochain.errors import counted
 from zerochain.formats.corpus import move_recordings, read_corpus
 from zerochain.formats.pairs import PAIRS_FILE, read_pairs
@@ -38,6 +40,61 @@ def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> Non
     for language in VOICES:
         summarise(read_corpus(out / language))
     click.echo(f"{out / PAIRS_FILE}: {counted(len(made.pairs), 'pair')}")
+
+
+@click.command(cls=Command, example="zerochain corpus switching --out corpora/switching")
+@out_option("the corpus, and texts alone")
+@click.option(
+    "--pairs",
+    type=int,
+    default=300,
+    show_default=True,
+    help="Sentences of each language with speech and text.",
+)
+@click.option(
+    "--unpaired",
+    type=int,
+    default=600,
+    show_default=True,
+    help="Mixed sentences of speech without text, and others of text without speech.",
+)
+@click.option(
+    "--tests", type=int, default=100, show_default=True, help="Sentences of each test split."
+)
+@click.option("--voices", type=int, default=4, show_default=True, help="Bilingual speakers.")
+@seed_option
+def switching(out: Path, pairs: int, unpaired: int, tests: int, voices: int, seed: int) -> None:
+    """Synthesise a corpus of code-switching: English and Spanish within one sentence.
+
+    In --out/corpus, split train has English and Spanish sentences with their texts, and mixed
+    sentences without; --out/texts.txt has other mixed texts. The test splits are test-en, test-es
+    and test-mixed. Each voice speaks both languages. Needs espeak-ng: pip install
+    'zerochain[demo]'.
+    """
+    corpus = make_switching(
+        out, n_pairs=pairs, n_unpaired=unpaired, n_test=tests, n_voices=voices, seed=seed
+    )
+    summarise(corpus)
+    click.echo(f"{out / TEXTS}: {counted(unpaired, 'text')}")
+
+
+@click.command(
+    cls=Command,
+    example="zerochain corpus demo --into es --out corpora/demo\n"
+    "zerochain corpus pictures corpora/demo/en --out features/pictures",
+)
+@click.argument("corpus", type=FOLDER)
+@out_option("the features of the pictures")
+@seed_option
+def pictures(corpus: Path, out: Path, seed: int) -> None:
+    """Draw a picture of each text of the demonstration's English CORPUS, as features.
+
+    A picture is a scene with sprites for nouns, dots for numbers, clocks and arrangements, cut into
+    patches: features from which 'zerochain chain train-captioner' learns captions.
+    """
+    made = draw_pictures(read_corpus(corpus), out, seed=seed)
+    regions = len(made[made.ids[0]])
+    click.echo(f"{out}: {counted(len(made), 'picture')}, each of {regions} × {made.dim} values")
 
 
 @click.command(

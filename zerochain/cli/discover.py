@@ -314,6 +314,12 @@ def topline(
 )
 @options_of(SegmentationOptions, into="segmentation")
 @pool_option
+@click.option(
+    "--voice-factor",
+    type=click.FloatRange(0.5, 2),
+    help="Encode the recordings as others would have spoken them, with vocal tracts this many "
+    "times as long: 0.9, 1.1, … or 1, for unknown speakers like these (MFCC and log-mel).",
+)
 @split_option
 @out_option("the unit file, or the folder of posteriors or latents", PATH)
 @device_option

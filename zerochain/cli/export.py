@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from zerochain.cli.common import (
     PATH,
     TABLE,
     Command,
+    F,
     as_options,
     corpus_option,
     ids_option,
@@ -21,7 +23,7 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.printing import left_out_text
-from zerochain.errors import counted, listed
+from zerochain.errors import counted, listed, printable
 from zerochain.exchange import feature_files, importing
 from zerochain.exchange.elan_export import export_elan
 from zerochain.exchange.rttm import write_rttm
@@ -95,9 +97,15 @@ def items(
 @split_option
 @out_option("the turns", FILE)
 def rttm(corpus: Path, split: str | None, out: Path) -> None:
-    """Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses it."""
+    """Write the utterances of a CORPUS as turns of speakers in RTTM, as diarisation uses it.
+
+    Spaces separate the fields of RTTM: those in names of recordings and speakers become "_".
+    """
     chosen = read_corpus(corpus)
-    n_turns = write_rttm(out, chosen if split is None else chosen.select(split=split))
+    n_turns, changed = write_rttm(out, chosen if split is None else chosen.select(split=split))
+    if changed:
+        names = printable(listed(changed, 5))
+        click.echo(f"note: {counted(len(changed), 'name')} with _ for spaces: {names}", err=True)
     click.echo(f"{out}: {counted(n_turns, 'turn')}")
 
 
@@ -190,14 +198,19 @@ def _holds_spans(path: Path) -> bool:
     return path.suffix.lower() != ".parquet" or table_header(path).get("kind") == SPANS
 
 
-kind_option = click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["jsonl", "fairseq"]),
-    required=True,
-    help='jsonl: {"file": …, "audio": …, "units": […]} of DiscoPhon and fastabx (one of the two '
-    "names is enough); fairseq: id|12 12 33.",
-)
+def kind_option(files: bool) -> Callable[[F], F]:
+    """--format; with `files` also a folder of files."""
+    of_files = "; files: a folder with a .txt or .npy of units for each utterance" if files else ""
+    return click.option(
+        "--format",
+        "kind",
+        type=click.Choice(["jsonl", "fairseq", *(["files"] if files else [])]),
+        required=True,
+        help='jsonl: {"file": …, "audio": …, "units": […]} of DiscoPhon and fastabx (one of the '
+        f"two names is enough); fairseq: id|12 12 33{of_files}.",
+    )
+
+
 for_corpus_option = click.option(
     "--corpus",
     type=FOLDER,
@@ -217,7 +230,7 @@ step_option = click.option(
     example="zerochain export units units.parquet --format jsonl --out units.jsonl",
 )
 @click.argument("units", type=FILE)
-@kind_option
+@kind_option(files=False)
 @click.option(
     "--repeats",
     type=click.Choice(["steps", "merged"]),
@@ -256,8 +269,8 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
     example="zerochain import units hubert.txt --format fairseq --step-ms 20 --suffix .wav "
     "--corpus corpora/mine --out units.parquet",
 )
-@click.argument("file", type=FILE)
-@kind_option
+@click.argument("file", type=PATH)
+@kind_option(files=True)
 @step_option
 @click.option("--n-units", type=click.IntRange(min=1), help="[default: the highest + 1]")
 @for_corpus_option
@@ -266,13 +279,23 @@ def export_units(units: Path, kind: Any, repeats: str, ids: str, out: Path) -> N
 @click.option("--system", help="How they were made.  [default: the file's name]")
 @out_option("the units.parquet", TABLE)
 def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> None:
-    """Import units from a FILE of another program, one unit per step; names stay as they are."""
-    made = importing.import_units(file, out, kind, folders=ids == "path", **options)
+    """Import units from a FILE of another program, one unit per step; names stay as they are.
+
+    With --format files it is a folder; .txt or .npy is left out of names.
+    """
+    made, missing, others = importing.import_units(
+        file, out, kind, folders=ids == "path", **options
+    )
     count = sum(len(line) for line in made.units.values())
     click.echo(
         f"{out}: {counted(len(made.units), 'utterance')}, {counted(count, 'unit')} of 0 … "
         f"{made.n_units - 1}, each {made.step_ms:g} ms"
     )
+    if missing:
+        lacking = f"{counted(len(missing), 'utterance')} without units: {listed(list(missing))}"
+        click.echo(f"Warning: the corpus has {lacking}", err=True)
+    for ending, n_files in others.items():
+        click.echo(f"left out: {n_files} {ending}")
 
 
 @click.command(

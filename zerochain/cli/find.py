@@ -49,7 +49,7 @@ from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features, read_features
 from zerochain.formats.identity import short
 from zerochain.formats.kinds import kind_of
-from zerochain.formats.spans import LabelledSpan, Spans, write_spans
+from zerochain.formats.spans import LabelledSpan, Spans, clock, in_files, write_spans
 from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.report.hits import write_hits_page
 from zerochain.scoring.find import score_find
@@ -154,14 +154,14 @@ def find(
         queries = [searched.query(one, recordings, coarse) for one in given]
         found = find_all(queries, recordings, coarse, config)
         found = replace(found, notes=[*notes, *found.notes])
-        hits = _spans(found, recordings)
+        hits = _spans(found, recordings, searched.corpus)
         write_spans(out, hits)
         if page is not None:
             assert searched.corpus is not None
             write_hits_page(page, found, given, searched.corpus, recordings.words)
         if textgrids is not None:
             export_spans(hits, recordings.durations_s(), textgrids)
-    _print(found, recordings, out)
+    _print(found, hits, recordings.words, out)
 
 
 @click.command(
@@ -368,7 +368,8 @@ def _opened(
     yield _Searched(found, corpus, fitted, model, source, device)
 
 
-def _spans(found: Found, recordings: Source) -> Spans:
+def _spans(found: Found, recordings: Source, corpus: Corpus | None) -> Spans:
+    """The hits as a table; with their times in longer sound files, where there is a corpus."""
     rows = [
         LabelledSpan(
             hit.place.id,
@@ -380,22 +381,27 @@ def _spans(found: Found, recordings: Source) -> Spans:
         )
         for hit in found.hits
     ]
+    rows = rows if corpus is None else in_files(rows, corpus)
     return Spans(tuple(rows), "hits", recordings.words, recordings.corpus_id)
 
 
-def _print(found: Found, recordings: Source, out: Path) -> None:
+def _print(found: Found, hits: Spans, words: str, out: Path) -> None:
     rows = [
         [
             hit.label,
             f"{hit.score:.1f}",
-            hit.place.id,
-            f"{hit.place.start_s:.2f}",
-            f"{hit.place.end_s:.2f}",
-            recordings.speakers[hit.place.id] or "",
+            hit.recording,
+            f"{hit.start_s:.2f}",
+            f"{hit.end_s:.2f}",
+            hit.speaker or "",
+            "" if hit.audio_start_s is None else f"{hit.audio} {clock(hit.audio_start_s)}",
         ]
-        for hit in found.hits
+        for hit in hits.rows
     ]
-    print_table("hits", ["query", "score", "utterance", "from s", "to s", "speaker"], rows, _SHOWN)
+    heads = ["query", "score", "utterance", "from s", "to s", "speaker", "in the file at"]
+    if not any(row[-1] for row in rows):
+        rows, heads = [row[:-1] for row in rows], heads[:-1]
+    print_table("hits", heads, rows, _SHOWN)
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
-    click.echo(f"{out}: {counted(len(rows), 'hit')} in {recordings.words}")
+    click.echo(f"{out}: {counted(len(rows), 'hit')} in {words}")

@@ -120,8 +120,9 @@ def label_options(function: F) -> F:
 @click.option(
     "--segments-from",
     type=PATH,
-    help="ELAN files (.eaf) or TextGrids, a folder or one of them: each annotation is an utterance "
-    "with its text, and with its tier's participant as the speaker.",
+    help="Files of ELAN (.eaf), Praat (TextGrid), Transcriber (.trs) or FLEx (.flextext), a folder "
+    "or one of them: each annotation is an utterance with its text, and with its tier's "
+    "participant as the speaker.",
 )
 @click.option(
     "--segment-tier",
@@ -191,8 +192,8 @@ def recordings(
     """Import long RECORDINGS of a folder: cut them into utterances where somebody speaks.
 
     Recordings may be of any length and are read block by block. Nothing is copied unless --copy is
-    given: utterances are times in the original files. Where ELAN files or TextGrids mark the
-    utterances already, use 'zerochain import folder --segments-from'.
+    given: utterances are times in the original files. Where ELAN files, TextGrids and the like mark
+    the utterances already, use 'zerochain import folder --segments-from'.
     """
     vectors = None if speaker_encoder is None else _encoded_by(speaker_encoder)
     # With --rttm nothing is detected, which only settings that were given contradict.

@@ -9,7 +9,7 @@ import click
 from zerochain.cli.common import FILE, FOLDER, Command, out_option
 from zerochain.errors import printable
 from zerochain.report.drawings import RATES, Rate
-from zerochain.report.page import write_report
+from zerochain.report.page import UNITS_SHOWN, write_report
 from zerochain.report.run import run_files
 
 
@@ -60,6 +60,13 @@ from zerochain.report.run import run_files
     show_default=True,
     help="Number of test utterances to see and hear.",
 )
+@click.option(
+    "--units",
+    type=click.IntRange(min=0),
+    default=UNITS_SHOWN,
+    show_default=True,
+    help="Number of units to listen to, the most frequent ones; 'zerochain units' shows all.",
+)
 @out_option("index.html, tradeoff.svg and tradeoff.png")
 def report(
     runs: tuple[Path, ...],
@@ -69,6 +76,7 @@ def report(
     published: str,
     rate: Rate,
     examples: int,
+    units: int,
     out: Path,
 ) -> None:
     """Show everything in the folder RUN, or in several, on one HTML page that needs no network.
@@ -85,6 +93,7 @@ def report(
         published=None if published == "none" else published,
         rate=rate,
         n_examples=examples,
+        n_units=units,
     )
     for path, why in files.passed_over:
         click.echo(f"not used: {printable(f'{path}: {why}')}", err=True)

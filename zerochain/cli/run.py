@@ -111,8 +111,8 @@ def run(
     restarted: tuple[str, ...],
     only_check: bool,
 ) -> None:
-    """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, or a folder with a
-    Snakefile) into a folder.
+    """Run a PIPELINE (demo, chain, tradeoff, evaluate, s2st, speechchain, codeswitching,
+    captions, or a folder with a Snakefile) into a folder.
 
     Settings are checked before any step runs: whether voices, splits, columns and tools are there,
     and options exist. What is already made and still up to date is kept. A training that was

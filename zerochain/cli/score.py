@@ -19,7 +19,7 @@ from zerochain.errors import InputError, printable
 from zerochain.formats.basis import ENOUGH, interval_of, meanings, no_interval, shortfall
 from zerochain.formats.scores import Score, append_scores, read_scores
 from zerochain.metrics.names import ABX_ACROSS, BITRATE
-from zerochain.report.published import SIMILAR_BITRATE, Place, places
+from zerochain.report.published import PROTOCOL, SIMILAR_BITRATE, Place, places
 from zerochain.scoring.common import Scored
 
 system_option = click.option("--system", help="The name of the system in tables.")
@@ -36,6 +36,11 @@ def save_scores(scored: Scored, out: Path, beside: str | None = None) -> None:
     Args:
         beside: `--beside`, the published systems to show them among.
     """
+    if not scored.scores:  # a judge's package is missing, which a note says
+        for line in scored.notes:
+            click.echo(printable(line, lines=True))
+        click.echo(f"nothing was scored; {out} is as it was")
+        return
     screen = console()
     with screen.capture() as captured:
         screen.print(_table(scored.scores))
@@ -200,9 +205,12 @@ def _text(place: Place, language: str) -> str:
     distance = str(ours.abx.options.get("distance", ""))
     rows.append((ours.abx.value, ours.bitrate.value, ours.name, "", distance, True))
     for abx, bits, name, year, how, is_ours in sorted(rows, key=lambda row: row[:2]):
-        rank = 1 + sum(row[0] < abx for row in rows)
+        ranked = [row for row in rows if place.is_challenge or not row[-1]]
+        rank = str(1 + sum(row[0] < abx for row in ranked))
+        if is_ours and not place.is_challenge:
+            rank = "–"
         style = "bold reverse" if is_ours else None
-        cells = [str(rank), f"▶ {name}" if is_ours else name, year, f"{abx:.2f}", f"{bits:.2f}"]
+        cells = [rank, f"▶ {name}" if is_ours else name, year, f"{abx:.2f}", f"{bits:.2f}"]
         table.add_row(*cells, how, style=style)
     console = Console(highlight=False, markup=False)
     with console.capture() as captured:
@@ -214,12 +222,15 @@ def summary(place: Place) -> list[str]:
     """A system's place in words."""
     ours, n = place.ours, len(place.systems)
     better = ", ".join(f"{s.name} {s.year}" for s in place.better)
-    lines = [
-        f"rank by ABX: {place.rank} of {n + 1}; among those with at most {SIMILAR_BITRATE:g} times "
-        f"the bit rate: {place.rank_as_cheap} of {len(place.as_cheap) + 1}",
-        f"better in both: {better or 'none, so it is on the Pareto front'}; worse in both: "
-        f"{len(place.worse)} of {n}",
-    ]
+    if place.is_challenge:
+        lines = [
+            f"rank by ABX: {place.rank} of {n + 1}; among those with at most {SIMILAR_BITRATE:g} "
+            f"times the bit rate: {place.rank_as_cheap} of {len(place.as_cheap) + 1}",
+            f"better in both: {better or 'none, so it is on the Pareto front'}; worse in both: "
+            f"{len(place.worse)} of {n}",
+        ]
+    else:
+        lines = [f"no rank: protocol {ours.abx.protocol} is not the challenge's, {PROTOCOL}"]
     if ours.timed is not None and ours.timed.value > ours.bitrate.value:
         lines.append(
             f"with durations: {ours.timed.value:.0f} bit/s; if its units are segments, this is the "

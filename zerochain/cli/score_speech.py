@@ -19,6 +19,8 @@ from zerochain.cli.common import (
 )
 from zerochain.cli.score import out_option, save_scores, system_option
 from zerochain.listeners.outside import RecognitionJudge, SpeakerJudge
+from zerochain.scoring.folds import Fold, score_folds
+from zerochain.scoring.opinions import score_opinions
 from zerochain.scoring.recognition import score_recognition
 from zerochain.scoring.speech import Against, score_resyntheses, score_speakers
 from zerochain.scoring.translation import score_translation
@@ -179,6 +181,64 @@ def recognition(out: Path, device: str, **options: Any) -> None:
     score the corpus itself, and resynthesised references, to know the ceiling.
     """
     save_scores(score_recognition(device=resolve_device(device), **options), out)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain score opinions wavs/ --corpus corpora/es --pairs corpora/pairs.parquet "
+    "--split test --out scores.jsonl\n"
+    "zerochain score opinions corpora/es --corpus corpora/es --split test --out scores.jsonl",
+)
+@click.argument("wavs", type=FOLDER)
+@click.option("--corpus", type=FOLDER, required=True, help="The recordings of the language spoken.")
+@click.option(
+    "--pairs", type=FILE, help="For translated speech: WAVS have the ids of these sources."
+)
+@split_option
+@system_option
+@reference_option
+@out_option
+@seed_option
+def opinions(out: Path, **options: Any) -> None:
+    """How listeners would rate WAVS, such as translations, or a corpus's recordings: DNSMOS.
+
+    Takes no recording of the same utterance to compare with. Score the corpus's own recordings as
+    well: the judge was trained on other speech, and they are the scale to read the rest by. Of more
+    than 100 utterances, 100 are drawn. Needs the packages of pip install 'zerochain[quality]';
+    without them a note says so, and nothing is scored.
+    """
+    save_scores(score_opinions(**options), out)
+
+
+@click.command(
+    cls=Command,
+    example="zerochain score folds "
+    "--fold f0/nearest.parquet f0/target.parquet f0/pairs.parquet f0/source "
+    "--fold f1/nearest.parquet f1/target.parquet f1/pairs.parquet f1/source --out scores.jsonl",
+)
+@click.option(
+    "--fold",
+    "folds",
+    type=(FILE, FILE, FILE, FOLDER),
+    multiple=True,
+    required=True,
+    metavar="UNITS REFERENCES PAIRS CORPUS",
+    help="A fold's translations, units of its targets, pairs, and corpus of sources. Give each.",
+)
+@click.option(
+    "--split", default="test", show_default=True, help="The tested pairs of each fold's corpus."
+)
+@system_option
+@reference_option
+@out_option
+@seed_option
+def folds(out: Path, folds: tuple[tuple[Path, Path, Path, Path], ...], **options: Any) -> None:
+    """Retrieval of one system over all folds of a cross-validation, in which each pair is tested.
+
+    The targets of a fold are ranked by their similarity to each translation: 1 - edit distance /
+    longer length, of units with repeats merged. Means, intervals and chance are over all folds.
+    """
+    save_scores(score_folds([Fold(*files) for files in folds], **options), out)
 
 
 @click.command(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from zerochain.cli.common import FILE, FOLDER, PATH, Command, ids_option, out_option
-from zerochain.errors import InputError, counted
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.importing import (
     Imported,
     import_zerospeech2019,
@@ -253,7 +253,8 @@ def _say(out: Path, imported: Imported, protocol: str) -> None:
         + (f"a line lasts {units.step_ms:g} ms" if units.durations is None else "lines are spread")
     )
     if imported.missing:
-        click.echo(f"the corpus has {counted(len(imported.missing), 'more utterance')}")
+        more = counted(len(imported.missing), "more utterance")
+        click.echo(f"the corpus has {more} in the same splits: {listed(list(imported.missing))}")
     if how := _ABX.get(imported.distance):
         asked = f"zerochain score abx {out}/{how} --protocol {protocol}"
         click.echo(f"it asks for {imported.distance}: {asked}")

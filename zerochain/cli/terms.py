@@ -77,7 +77,7 @@ def lexicon(out: Path, **options: Any) -> None:
 
 @click.command(
     cls=Command,
-    example="zerochain terms units.parquet --corpus corpora/mine --model models/km50 "
+    example="zerochain terms units.parquet --corpus corpora/mine --features features/mine "
     "--out terms.parquet --page terms.html\n"
     "zerochain terms units.parquet --corpus corpora/mine --out terms.classes",
 )
@@ -87,6 +87,12 @@ def lexicon(out: Path, **options: Any) -> None:
     "--model",
     type=FOLDER,
     help="The units' model: units with similar code vectors then agree in part.",
+)
+@click.option(
+    "--features",
+    type=FOLDER,
+    help="Features of the same utterances, posteriors or latents: matches of units are compared "
+    "frame by frame, and the best ones taken.",
 )
 @split_option
 @options_of(TermsConfig)
@@ -100,15 +106,16 @@ def terms(out: Path, page: Path | None, **options: Any) -> None:
     """Find what is said again in UNITS, without a query: clusters of words and phrases.
 
     Stretches that share a few units are aligned, places that match are clustered. Units with
-    durations (encode --penalty) are best. The page plays each cluster, and saves the names that
-    you give to clusters as a CSV.
+    durations (encode --penalty) are best. With --features far fewer matches are wrong. The page
+    plays each cluster, and saves the names that you give to clusters as a CSV.
     """
     if page is not None and options["corpus"] is None:
         raise click.UsageError("--page needs --corpus, for the sound")
     click.echo(f"{out}: {make_terms(out=out, **options)}")
     if page is not None:
-        n_shown = write_terms_page(page, out, options["corpus"])
-        click.echo(f"{page}: {counted(n_shown, 'cluster')}")
+        n_shown, n_clusters = write_terms_page(page, out, options["corpus"])
+        of = "" if n_shown == n_clusters else f" of {n_clusters}, as many as a page has room for"
+        click.echo(f"{page}: {counted(n_shown, 'cluster')}{of}")
 
 
 @click.command(

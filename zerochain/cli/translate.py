@@ -84,6 +84,14 @@ beam_option = click.option(
     "source.",
 )
 @click.option(
+    "--variant",
+    "variants",
+    type=PATH,
+    multiple=True,
+    help="The source's recordings in other voices, of 'encode --voice-factor'; each step takes the "
+    "source or one of these. Repeatable.",
+)
+@click.option(
     "--start-from",
     type=FOLDER,
     multiple=True,
@@ -108,6 +116,7 @@ def train(
     source_units: tuple[Path, ...],
     corpora: tuple[Path, ...],
     split: str | None,
+    variants: tuple[Path, ...],
     start_from: tuple[Path, ...],
     pseudo: tuple[tuple[Path, Path], ...],
     config: TranslationConfig,
@@ -136,6 +145,7 @@ def train(
         recipe=recipe,
         running=running,
         part=_part_of(corpora, split),
+        variants=variants,
         start_from=start_from,
         pseudo=[Pseudo(*files) for files in pseudo],
     )

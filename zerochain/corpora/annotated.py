@@ -1,4 +1,4 @@
-"""Utterances from annotations: where TextGrids and ELAN files say that somebody speaks.
+"""Utterances from annotations: where TextGrids, ELAN files and the like say that somebody speaks.
 
 Every annotation on the chosen tiers is an utterance: its times, its text, and as its speaker the
 tier's participant. An ELAN file is linked with its recording, by a path of the machine that wrote
@@ -12,7 +12,7 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -22,13 +22,27 @@ from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.sounds import Bad, part_id, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
-from zerochain.exchange.elan import SUFFIX, ElanFile, Media, read_elan
+from zerochain.exchange import flextext, transcriber
+from zerochain.exchange.elan import SUFFIX, ElanFile, ElanTiers, Media, read_elan
 from zerochain.exchange.elan_edit import OURS, SEGMENTS
-from zerochain.exchange.textgrid import Interval, Tier, Tiered, matching, read_textgrid
+from zerochain.exchange.textgrid import (
+    Interval,
+    TextGrid,
+    Tier,
+    Tiered,
+    matching,
+    read_textgrid,
+)
 from zerochain.formats.corpus import Utterance
 from zerochain.formats.identity import composed, utterance_id
 
-SUFFIXES = frozenset({SUFFIX, ".textgrid"})
+_READERS: Mapping[str, Callable[[Path], ElanFile | ElanTiers | TextGrid]] = {
+    SUFFIX: read_elan,
+    ".textgrid": read_textgrid,
+    transcriber.SUFFIX: transcriber.read_transcriber,
+    flextext.SUFFIX: flextext.read_flextext,
+}
+SUFFIXES = frozenset(_READERS)
 OVERLAP_S = 0.015
 """Neighbours on a tier may overlap by as much, from rounding; the later one is cut."""
 OVERSHOOT_S = 0.5
@@ -55,7 +69,7 @@ def annotated(
     text_tier: str | None = None,
     with_speakers: bool = True,
 ) -> Annotated:
-    """The utterances that TextGrids and ELAN files mark in recordings.
+    """The utterances that TextGrids and files of ELAN, Transcriber and FLEx mark in recordings.
 
     Annotations of different tiers may overlap, those of one tier by 15 ms at most. Annotations
     without length are left out, those without a text are utterances in ELAN, where they are common,
@@ -64,7 +78,7 @@ def annotated(
     Args:
         recordings: their folder.
         files: the recordings, relative to it.
-        segments: a folder of .eaf and .TextGrid files, or one of them.
+        segments: a folder of .eaf, .TextGrid, .trs and .flextext files, or one of them.
         tier: whose annotations are utterances, as `phones_of` takes it; several match where each
             speaker has one, and of tiers below each other the uppermost. None: the tiers without a
             parent, if there is one or all of them are of one linguistic type; units and the like
@@ -83,8 +97,8 @@ def annotated(
     for path in paths:
         name = path.relative_to(segments).as_posix() if segments.is_dir() else path.name
         try:
-            held = read_elan(path) if path.suffix.lower() == SUFFIX else read_textgrid(path)
-            media = held.media if isinstance(held, ElanFile) else ()
+            held = _READERS[path.suffix.lower()](path)
+            media = () if isinstance(held, TextGrid) else held.media
             file = known.of(name, path, media)
             if isinstance(held, ElanFile):
                 held = held.on_recording(stem(file))
@@ -145,7 +159,7 @@ def _files(segments: Path) -> list[Path]:
         raise InputError(
             "holds no annotations" if segments.is_dir() else "is not a file of annotations",
             path=segments,
-            remedy="annotations are .eaf or .TextGrid files",
+            remedy="annotations are .eaf, .TextGrid, .trs or .flextext files",
         )
     return paths
 
@@ -208,8 +222,9 @@ class Recordings:
                 cause="recordings in different folders share a name",
                 remedy="rename them, or place it like its recording",
             )
+        plain = list(dict.fromkeys(map(unquote, names)))  # links have each name in both forms
         raise InputError(
-            f"its recording is not in {self._root}: {listed(names or [own])}",
+            f"its recording is not in {self._root}: {listed(plain or [own])}",
             cause="the recording was moved or renamed, or is in another folder",
             remedy="give the folder that holds it, or name the file of annotations like it",
         )

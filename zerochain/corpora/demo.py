@@ -27,6 +27,8 @@ from zerochain.formats.pairs import PAIRS_FILE, Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
 from zerochain.progress import track
 
+_MARK = "|"
+
 
 class Sentence(NamedTuple):
     """A sentence in both languages."""
@@ -34,9 +36,22 @@ class Sentence(NamedTuple):
     en: str
     es: str
 
+    @property
+    def whole(self) -> Sentence:
+        """It without the mark where its language can change."""
+        return Sentence(*(text.replace(_MARK, "") for text in self))
+
+    @property
+    def parts(self) -> tuple[Sentence, Sentence]:
+        """What is before the mark in both languages, and what is after it."""
+        (en, en_end), (es, es_end) = (text.split(_MARK) for text in self)
+        return Sentence(en, es), Sentence(en_end, es_end)
+
 
 @dataclass(frozen=True)
-class _Noun:
+class Noun:
+    """A noun in both languages, with its plurals where it is counted."""
+
     en: str
     es: str
     feminine: bool
@@ -60,77 +75,82 @@ class _Noun:
         """A number of them: "one ticket", "dos billetes"."""
         if number == 1:
             return Sentence(f"one {self.en}", f"{'una' if self.feminine else 'un'} {self.es}")
-        en, es = _NUMBERS[number - 1]
+        en, es = NUMBERS[number - 1]
         return Sentence(f"{en} {self.en_plural}", f"{es} {self.es_plural}")
 
 
-_NUMBERS = (
+NUMBERS = (
     *(("one", "uno"), ("two", "dos"), ("three", "tres"), ("four", "cuatro"), ("five", "cinco")),
     *(("six", "seis"), ("seven", "siete"), ("eight", "ocho"), ("nine", "nueve"), ("ten", "diez")),
     *(("eleven", "once"), ("twelve", "doce")),
 )
-_THINGS = (
-    _Noun("ticket", "billete", False, "tickets", "billetes"),
-    _Noun("room", "habitación", True, "rooms", "habitaciones"),
-    _Noun("table", "mesa", True, "tables", "mesas"),
-    _Noun("coffee", "café", False, "coffees", "cafés"),
-    _Noun("beer", "cerveza", True, "beers", "cervezas"),
-    _Noun("map", "mapa", False, "maps", "mapas"),
-    _Noun("key", "llave", True, "keys", "llaves"),
-    _Noun("bottle of water", "botella de agua", True, "bottles of water", "botellas de agua"),
-    _Noun("sandwich", "bocadillo", False, "sandwiches", "bocadillos"),
-    _Noun("stamp", "sello", False, "stamps", "sellos"),
-    _Noun("orange", "naranja", True, "oranges", "naranjas"),
-    _Noun("suitcase", "maleta", True, "suitcases", "maletas"),
+THINGS = (
+    Noun("ticket", "billete", False, "tickets", "billetes"),
+    Noun("room", "habitación", True, "rooms", "habitaciones"),
+    Noun("table", "mesa", True, "tables", "mesas"),
+    Noun("coffee", "café", False, "coffees", "cafés"),
+    Noun("beer", "cerveza", True, "beers", "cervezas"),
+    Noun("map", "mapa", False, "maps", "mapas"),
+    Noun("key", "llave", True, "keys", "llaves"),
+    Noun("bottle of water", "botella de agua", True, "bottles of water", "botellas de agua"),
+    Noun("sandwich", "bocadillo", False, "sandwiches", "bocadillos"),
+    Noun("stamp", "sello", False, "stamps", "sellos"),
+    Noun("orange", "naranja", True, "oranges", "naranjas"),
+    Noun("suitcase", "maleta", True, "suitcases", "maletas"),
 )
-_PLACES = (
-    _Noun("station", "estación", True),
-    _Noun("museum", "museo", False),
-    _Noun("beach", "playa", True),
-    _Noun("airport", "aeropuerto", False),
-    _Noun("market", "mercado", False),
-    _Noun("church", "iglesia", True),
-    _Noun("bridge", "puente", False),
-    _Noun("library", "biblioteca", True),
-    _Noun("castle", "castillo", False),
-    _Noun("pharmacy", "farmacia", True),
-    _Noun("restaurant", "restaurante", False),
-    _Noun("bus stop", "parada de autobús", True),
-    _Noun("park", "parque", False),
-    _Noun("square", "plaza", True),
-    _Noun("hotel", "hotel", False),
-    _Noun("post office", "oficina de correos", True),
+PLACES = (
+    Noun("station", "estación", True),
+    Noun("museum", "museo", False),
+    Noun("beach", "playa", True),
+    Noun("airport", "aeropuerto", False),
+    Noun("market", "mercado", False),
+    Noun("church", "iglesia", True),
+    Noun("bridge", "puente", False),
+    Noun("library", "biblioteca", True),
+    Noun("castle", "castillo", False),
+    Noun("pharmacy", "farmacia", True),
+    Noun("restaurant", "restaurante", False),
+    Noun("bus stop", "parada de autobús", True),
+    Noun("park", "parque", False),
+    Noun("square", "plaza", True),
+    Noun("hotel", "hotel", False),
+    Noun("post office", "oficina de correos", True),
 )
-_CARRIERS = (
-    _Noun("train", "tren", False),
-    _Noun("bus", "autobús", False),
-    _Noun("boat", "barco", False),
-    _Noun("plane", "avión", False),
+CARRIERS = (
+    Noun("train", "tren", False),
+    Noun("bus", "autobús", False),
+    Noun("boat", "barco", False),
+    Noun("plane", "avión", False),
 )
-_CITIES = (
+CITIES = (
     *(("Madrid", "Madrid"), ("Lisbon", "Lisboa"), ("Paris", "París"), ("Rome", "Roma")),
     *(("Berlin", "Berlín"), ("Seville", "Sevilla"), ("Athens", "Atenas"), ("Geneva", "Ginebra")),
 )
-_DAYS = (
+DAYS = (
     *(("Monday", "lunes"), ("Tuesday", "martes"), ("Wednesday", "miércoles")),
     *(("Thursday", "jueves"), ("Friday", "viernes"), ("Saturday", "sábado"), ("Sunday", "domingo")),
 )
-_RELATIONS = (
+RELATIONS = (
     *(("next to", "al lado de"), ("behind", "detrás de"), ("in front of", "delante de")),
     *(("near", "cerca de"), ("far from", "lejos de")),
 )
 _STATES = (("open", "abierto"), ("closed", "cerrado"), ("empty", "vacío"), ("clean", "limpio"))
 _QUALITIES = (("old", "antiguo"), ("new", "nuevo"), ("small", "pequeño"), ("big", "grande"))
 _REQUESTS = (
-    ("I would like {}, please.", "Quisiera {}, por favor."),
-    ("Can you give me {}?", "¿Puede darme {}?"),
-    ("We need {}.", "Necesitamos {}."),
-    ("I have bought {}.", "He comprado {}."),
+    ("I would like |{}, please.", "Quisiera |{}, por favor."),
+    ("Can you give me |{}?", "¿Puede darme |{}?"),
+    ("We need |{}.", "Necesitamos |{}."),
+    ("I have bought |{}.", "He comprado |{}."),
 )
 
 
 def draw(n: int, seed: int = 0) -> list[Sentence]:
-    """`n` different sentences, deterministic from the seed.
+    """`n` different sentences, deterministic from the seed, as `draw_marked`."""
+    return [sentence.whole for sentence in draw_marked(n, seed)]
+
+
+def draw_marked(n: int, seed: int = 0) -> list[Sentence]:
+    """`n` different sentences that are marked where their language can change.
 
     The kinds of sentence take turns, in another order each round, so that every nth sentence
     covers all kinds.
@@ -156,56 +176,56 @@ def draw(n: int, seed: int = 0) -> list[Sentence]:
 
 def sentences() -> list[Sentence]:
     """Every sentence of the grammar, each once."""
-    return [sentence for kind in _kinds() for sentence in kind]
+    return [sentence.whole for kind in _kinds() for sentence in kind]
 
 
 def _kinds() -> Iterator[list[Sentence]]:
-    """The sentences, by kind."""
-    yield [Sentence(f"Where is the {p.en}?", f"¿Dónde está {p.the}?") for p in _PLACES]
-    yield [Sentence(f"How far is the {p.en}?", f"¿A qué distancia está {p.the}?") for p in _PLACES]
+    """The sentences, by kind, with the mark where their language can change."""
+    yield [Sentence(f"Where is |the {p.en}?", f"¿Dónde está |{p.the}?") for p in PLACES]
+    yield [Sentence(f"How far is |the {p.en}?", f"¿A qué distancia está |{p.the}?") for p in PLACES]
     yield list(_requests())
     yield [
-        Sentence(f"The {p.en} is {en} the {q.en}.", f"{_up(p.the)} está {q.after(es)}.")
-        for p, q in permutations(_PLACES, 2)
-        for en, es in _RELATIONS
+        Sentence(f"The {p.en} |is {en} the {q.en}.", f"{_up(p.the)} |está {q.after(es)}.")
+        for p, q in permutations(PLACES, 2)
+        for en, es in RELATIONS
     ]
     yield [
-        Sentence(f"The {p.en} {en} {time.en}.", f"{_up(p.the)} {es} {time.es}.")
+        Sentence(f"The {p.en} |{en} {time.en}.", f"{_up(p.the)} |{es} {time.es}.")
         for p, (en, es), time in product(
-            _PLACES, (("opens", "abre"), ("closes", "cierra")), list(_times())
+            PLACES, (("opens", "abre"), ("closes", "cierra")), list(_times())
         )
     ]
     yield [
-        Sentence(f"The {c.en} to {en} leaves {time.en}.", f"{_up(c.the)} a {es} sale {time.es}.")
-        for c, (en, es), time in product(_CARRIERS, _CITIES, list(_times()))
+        Sentence(f"The {c.en} to {en} |leaves {time.en}.", f"{_up(c.the)} a {es} |sale {time.es}.")
+        for c, (en, es), time in product(CARRIERS, CITIES, list(_times()))
     ]
     yield [
-        Sentence(f"I want to go to the {p.en} {time.en}.", f"Quiero ir {p.after('a')} {time.es}.")
-        for p, time in product(_PLACES, [*_times(), *_days()])
+        Sentence(f"I want to go to the {p.en} |{time.en}.", f"Quiero ir {p.after('a')} |{time.es}.")
+        for p, time in product(PLACES, [*_times(), *_days()])
     ]
     yield [
-        Sentence(f"Is the {p.en} {en} {day.en}?", f"¿Está {p.agree(es)} {p.the} {day.es}?")
-        for p, (en, es), day in product(_PLACES, _STATES[:2], list(_days()))
+        Sentence(f"Is the {p.en} {en} |{day.en}?", f"¿Está {p.agree(es)} {p.the} |{day.es}?")
+        for p, (en, es), day in product(PLACES, _STATES[:2], list(_days()))
     ]
     yield [
-        Sentence(f"The {p.en} is very {en}.", f"{_up(p.the)} {verb} muy {p.agree(es)}.")
+        Sentence(f"The {p.en} |is very {en}.", f"{_up(p.the)} |{verb} muy {p.agree(es)}.")
         for verb, words in (("está", _STATES[2:]), ("es", _QUALITIES))
-        for p, (en, es) in product(_PLACES, words)
+        for p, (en, es) in product(PLACES, words)
     ]
     yield [
-        Sentence(f"The {t.en} costs {en} euros.", f"{_up(t.the)} cuesta {es} euros.")
-        for t, (en, es) in product(_THINGS, _NUMBERS[1:])
+        Sentence(f"The {t.en} |costs {en} euros.", f"{_up(t.the)} |cuesta {es} euros.")
+        for t, (en, es) in product(THINGS, NUMBERS[1:])
     ]
 
 
 def _requests() -> Iterator[Sentence]:
-    for thing, number, (en, es) in product(_THINGS, range(1, len(_NUMBERS) + 1), _REQUESTS):
+    for thing, number, (en, es) in product(THINGS, range(1, len(NUMBERS) + 1), _REQUESTS):
         some = thing.count(number)
         yield Sentence(en.format(some.en), es.format(some.es))
 
 
 def _times() -> Iterator[Sentence]:
-    for en, es in _NUMBERS:
+    for en, es in NUMBERS:
         hour = "a la una" if en == "one" else f"a las {es}"
         yield Sentence(f"at {en} o'clock", hour)
         yield Sentence(f"at a quarter past {en}", f"{hour} y cuarto")
@@ -213,7 +233,7 @@ def _times() -> Iterator[Sentence]:
 
 
 def _days() -> Iterator[Sentence]:
-    return (Sentence(f"on {en}", f"el {es}") for en, es in _DAYS)
+    return (Sentence(f"on {en}", f"el {es}") for en, es in DAYS)
 
 
 def _up(text: str) -> str:
@@ -325,7 +345,7 @@ def _write_side(
     utterances, phones = [], {}
     for i, speech in enumerate(track(spoken, f"Speaking {_LANGUAGES[language]}", len(lines))):
         line, name = lines[i], f"{language}{i:04d}"
-        wave, phones[name] = _record(speech, np.random.default_rng([seed, i]))
+        wave, phones[name] = recorded(speech, np.random.default_rng([seed, i]))
         path = folder / "audio" / f"{name}.flac"
         path.write_bytes(audio.encoded(path, wave))
         utterances.append(
@@ -402,7 +422,7 @@ def _main_speaker(lines: Sequence[_Line]) -> str:
     return f"{speaker} speaks {part} of it (--voice {speaker})"
 
 
-def _record(speech: Speech, rng: np.random.Generator) -> tuple[audio.Waveform, list[Phone]]:
+def recorded(speech: Speech, rng: np.random.Generator) -> tuple[audio.Waveform, list[Phone]]:
     """Speech at 16 kHz in a quiet room, with a margin before and after, and its phones."""
     wave = audio.resample(speech.wave, speech.sample_rate, audio.SAMPLE_RATE)
     margin = np.zeros(round(_MARGIN_S * audio.SAMPLE_RATE), np.float32)

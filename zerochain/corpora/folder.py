@@ -77,9 +77,9 @@ def import_folder(
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
             seconds (checked against the recording), channel (left, right, A, B or a number
             counted from 1); only its recordings are imported.
-        segments_from: ELAN files or TextGrids (a folder, or one of them) whose annotations are the
-            utterances, with their texts and speakers, instead of a table; see
-            `zerochain.corpora.annotated.annotated`.
+        segments_from: files of ELAN, Praat (TextGrids), Transcriber or FLEx (.flextext), a folder
+            or one of them, whose annotations are the utterances, with their texts and speakers,
+            instead of a table; see `zerochain.corpora.annotated.annotated`.
         segment_tier: whose annotations: a name, a pattern, "#2", "type:utterance" (ELAN's
             linguistic type) or "participant:ana".
         text_tier: the tier with their texts, where it is another.
@@ -297,13 +297,18 @@ def labels_from(
         found = [match[group] if match else None for match in matches]
     unmatched = [printable(name) for name, label in zip(ids, found, strict=True) if not label]
     if unmatched and not (skip_bad and len(unmatched) < len(ids)):
+        in_folders = pattern.startswith("folder:")
         raise InputError(
             f"{what}_from={pattern!r} finds no {what} in {len(unmatched)} of "
             f"{counted(len(ids), 'file')}: "
             f"{listed(unmatched)}",
-            cause="it is matched from the beginning of the file's name, or of the path within the "
+            cause="they are not in so many folders below the one that is imported"
+            if in_folders
+            else "it is matched from the beginning of the file's name, or of the path within the "
             "recordings' folder if the pattern has a slash",
-            remedy=f"fix the pattern, or give a table= with a column {what!r}",
+            remedy=("put them into folders" if in_folders else "fix the pattern")
+            + f"; or list recordings and their {what}s in a table, for 'zerochain import folder "
+            "--table'",
         )
     return [label or None for label in found]
 

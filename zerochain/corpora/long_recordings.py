@@ -26,7 +26,7 @@ from zerochain.corpora.measuring import why_not
 from zerochain.corpora.sounds import Bad, part_id, stem, suffixed
 from zerochain.corpora.speaker_clusters import Vectors, Voices, clustered
 from zerochain.errors import InputError, counted, listed, printable
-from zerochain.exchange.rttm import Turn, read_rttm
+from zerochain.exchange.rttm import Turn, read_rttm, without_spaces
 from zerochain.features.voice_activity import (
     Stretch,
     VoiceActivityConfig,
@@ -190,6 +190,9 @@ def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...
     by_name: dict[str, list[Utterance]] = defaultdict(list)
     for u in whole:
         by_name[composed(stem(u.audio))].append(u)
+    for name in [one for one in by_name if without_spaces(one) != one]:
+        if without_spaces(name) not in by_name:  # as `write_rttm` calls it
+            by_name[without_spaces(name)] = by_name[name]
     unknown = sorted({turn.recording for turn in turns} - by_name.keys())
     last_parts = ids_by_name(by_name, "recordings") if unknown else {}
     lost = [name for name in unknown if name not in last_parts]

@@ -3,8 +3,11 @@
 A voice vector is made of each utterance: means and deviations of its MFCCs over its louder frames,
 or the vector of a speaker encoder. Vectors are clustered by Ward's criterion, and the number of
 clusters has the highest silhouette (Rousseeuw, J. Comput. Appl. Math. 20, 1987): how much nearer an
-utterance is to its own cluster than to the next, 0 for no difference, 1 for a perfect one. Where no
-number reaches `LEAST_SILHOUETTE`, there is one speaker. An utterance counts as one speaker's, even
+utterance is to its own cluster than to the next, 0 for no difference, 1 for a perfect one. A single
+voice can be divided too, and the fewer its utterances, the better: so there is one speaker unless
+the silhouette is higher than that of one voice, normally distributed with the same covariance
+(after the gap statistic of Tibshirani, Walther and Hastie, J. R. Stat. Soc. B 63, 2001), and at
+least `LEAST_SILHOUETTE`. An utterance counts as one speaker's, even
 if two talk in it; a voice that was recorded in two places may become two.
 """
 
@@ -27,6 +30,8 @@ Vectors = Callable[[Iterable[audio.Waveform]], NDArray[np.float32]]
 """Waveforms → voice vectors (n, E)."""
 LEAST_SILHOUETTE = 0.1
 """Below it, a division into several speakers isn't worth believing."""
+_DRAWS, _MOST_DRAWN = 19, 200
+"""Draws of a single voice, whose median counts, and vectors per draw at most."""
 _CLEAR = 0.2
 _MOST = 8
 """Speakers that are looked for, at most, unless a number is given."""
@@ -97,8 +102,8 @@ def _note(n: int, silhouette: float | None, given: bool) -> tuple[str, bool]:
     figure = f"(silhouette {silhouette:.2f}: 0 is no difference, 1 a perfect one)"
     if n == 1:
         return (
-            f"one; the best division into several isn't worth believing {figure}: if there are "
-            "several, give n_speakers= or speaker_from=",
+            f"one; one voice could be divided as well as this {figure}: if there are several, give "
+            "n_speakers= or speaker_from=",
             False,
         )
     found = f"{n}{', as asked for' if given else ''}"
@@ -115,15 +120,13 @@ def divided(
     Args:
         vectors: of the voices, (n, E).
         lengths: of the utterances in seconds, (n,).
-        n_speakers: how many there are; None takes the number with the highest silhouette, or one.
+        n_speakers: how many there are; None takes the number with the highest silhouette, or one
+            where one voice would be divided as well.
 
     Returns:
         Labels from 0 on, (n,), and the silhouette of the best division into several, None where
         there are fewer than three utterances to compare.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage  # slow, and few imports need them
-    from sklearn.metrics import silhouette_score
-
     long_ones = lengths >= _LONG_S
     if long_ones.sum() < max(3, n_speakers or 0):
         long_ones = np.ones(len(lengths), bool)
@@ -133,25 +136,53 @@ def divided(
     one = np.zeros(len(vectors), np.int64)
     if len(compared) < 3:
         return (one if n_speakers in {None, 1} else np.arange(len(vectors)) % n_speakers), None
-    tree = linkage(compared, "ward")
-    most = min(_MOST, len(compared) - 1)
-    counts = range(2, most + 1) if n_speakers in {None, 1} else [n_speakers]
-    best, labels = -1.0, np.zeros(len(compared), np.int64)
-    for n in counts:
-        found = fcluster(tree, n, "maxclust") - 1
-        if 1 < len(set(found)) < len(compared):
-            score = float(silhouette_score(compared, found))
-            if score > best:
-                best, labels = score, found.astype(np.int64)
-        elif n_speakers is not None:
-            labels = found.astype(np.int64)
-    if n_speakers == 1 or (n_speakers is None and best < LEAST_SILHOUETTE):
+    if n_speakers in {None, 1}:
+        counts = range(2, min(_MOST, len(compared) - 1) + 1)
+    else:
+        counts = range(n_speakers, n_speakers + 1)
+    best, labels = _best_division(compared, counts)
+    if n_speakers == 1 or (n_speakers is None and best < _of_one_voice(compared)):
         return one, best
     centres = np.stack([compared[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
     distances = np.square(x[:, None] - centres).sum(axis=2)
     everyone = distances.argmin(axis=1).astype(np.int64)
     everyone[long_ones] = labels
     return everyone, best
+
+
+def _best_division(x: NDArray[np.float32], counts: range) -> tuple[float, NDArray[np.int64]]:
+    """The highest silhouette of the divisions into so many clusters, and its labels.
+
+    Of a single count the labels are its own, whatever the silhouette.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage  # slow, and few imports need them
+    from sklearn.metrics import silhouette_score
+
+    tree = linkage(x, "ward")
+    best, labels = -1.0, np.zeros(len(x), np.int64)
+    for n in counts:
+        found = fcluster(tree, n, "maxclust") - 1
+        if 1 < len(set(found)) < len(x):
+            score = float(silhouette_score(x, found))
+            if score > best:
+                best, labels = score, found.astype(np.int64)
+        elif len(counts) == 1:
+            labels = found.astype(np.int64)
+    return best, labels
+
+
+def _of_one_voice(x: NDArray[np.float32]) -> float:
+    """The silhouette that a division into several speakers has to reach, of vectors x (n, E)."""
+    rng = np.random.default_rng(0)
+    centred = x - x.mean(axis=0)
+    n = min(len(x), _MOST_DRAWN)
+    counts = range(2, min(_MOST, n - 1) + 1)
+    found = []
+    for _ in range(_DRAWS):
+        # Sums of all vectors with normal weights: their covariance is that of the vectors.
+        weights = rng.standard_normal((n, len(x))) / np.sqrt(len(x) - 1)
+        found.append(_best_division((weights @ centred).astype(np.float32), counts)[0])
+    return max(LEAST_SILHOUETTE, float(np.median(found)))
 
 
 def _waves(recordings: Path, utterances: Sequence[Utterance]) -> Iterator[audio.Waveform]:

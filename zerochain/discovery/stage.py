@@ -33,6 +33,7 @@ from zerochain.discovery.topline import ToplineUnits, phone_classes
 from zerochain.discovery.vqvae import VQVAEUnits
 from zerochain.errors import InputError
 from zerochain.features.extraction import Options, extracted, extracted_from, options_of
+from zerochain.features.vtln import in_other_voices
 from zerochain.formats.atomic import check_replaceable, scratch
 from zerochain.formats.bundle import Fit, opened_as, read_bundle, write_fit
 from zerochain.formats.corpus import Corpus, read_corpus
@@ -227,6 +228,9 @@ class Speech(TypedDict, total=False):
     """Take this split alone."""
     pool_speakers: bool
     """As the attribute of `UnitModel`."""
+    voice_factor: float | None
+    """Encode the speech as others would have spoken it, with vocal tracts this many times as
+    long; with 1, too, the speakers are unknown to the model. None, the default, changes nothing."""
     device: str
     """"cpu", the default, or "cuda"."""
     jobs: int | None
@@ -255,6 +259,11 @@ def encode(
         if segmentation.bitrate is not None:
             asked = with_bitrate(fitted, asked, given, _durations_s(part), segmentation.bitrate)
         units = fitted.encode(given, asked)
+    factor = speech.get("voice_factor")
+    if factor is not None:
+        units = replace(
+            units, speakers=_speakers(part), method=f"{units.method}, voices × {factor:g}"
+        )
     write_units(out, units)
     return units
 
@@ -290,8 +299,9 @@ def encode_frames(
             corpus_id=given.corpus_id,
         ) as writer,
     ):
+        speakers = _speakers(part)
         for name, frames in fitted.latents(given):
-            writer.add(name, frames, given.speakers[name])
+            writer.add(name, frames, speakers[name])
     return read_features(out)
 
 
@@ -356,11 +366,12 @@ def fuse_posteriors(
             )
         )
         made = [one.posteriors(features) for one, features in zip(fitted, given, strict=True)]
+        speakers = _speakers(part)
         for parts in zip(*made, strict=True):
             name = parts[0][0]
             frames = np.concatenate([frames for _, frames in parts], axis=1)
             frames /= np.float32(len(parts))
-            writer.add(name, frames, given[0].speakers[name])
+            writer.add(name, frames, speakers[name])
     return read_features(out)
 
 
@@ -368,6 +379,11 @@ def _model(folder: Path, speech: Speech) -> UnitModel:
     fitted = load_unit_model(folder, speech.get("device", "cpu"))
     fitted.pool_speakers = speech.get("pool_speakers", False)
     return fitted
+
+
+def _speakers(part: Corpus) -> dict[str, str | None]:
+    """Utterance → its speaker, also where it was encoded as another's."""
+    return {u.id: u.speaker for u in part.utterances}
 
 
 def _part(corpus: Path, speech: Speech) -> Corpus:
@@ -387,8 +403,10 @@ def _features_for(
         device=model.device,
         jobs=speech.get("jobs"),
     ) as given:
-        _note(model, given, speech.get("notice"))
-        yield given
+        factor = speech.get("voice_factor")
+        spoken = given if factor is None else in_other_voices(given, factor)
+        _note(model, spoken, speech.get("notice"))
+        yield spoken
 
 
 def _note(model: UnitModel, features: Features, notice: Notice | None) -> None:

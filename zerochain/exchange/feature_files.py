@@ -209,7 +209,7 @@ def feature_files(folder: Path, folders: bool = True) -> tuple[dict[str, Path], 
             f"holds no .npy and no .txt file ({found})",
             path=folder,
             cause="they have another format; .pt and .pkl files may run programs when read",
-            remedy="save each utterance with numpy.save as a (T, D) array",
+            remedy="save each utterance with numpy.save as an array",
         )
     return files, others
 

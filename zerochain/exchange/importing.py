@@ -12,13 +12,14 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange import zerospeech
-from zerochain.exchange.unit_text import UnitText, read_unit_text
+from zerochain.exchange.unit_text import UnitSource, read_unit_files, read_unit_text
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import FeaturesWriter, write_features
 from zerochain.formats.identity import check_same_ids, file_id, foreign_id, ids_by_name
@@ -38,6 +39,8 @@ class Timing:
     spread: bool
     corpus: Corpus | None
     root: Path
+    can_spread: bool = False
+    """Whether the import has `spread`."""
 
     @property
     def corpus_id(self) -> str:
@@ -63,6 +66,14 @@ class Timing:
         """The speakers of utterances; None without a corpus."""
         by_id = {} if self.corpus is None else self.corpus.by_id
         return {name: by_id[name].speaker if name in by_id else None for name in ids}
+
+    def missing(self, ids: Collection[str]) -> tuple[str, ...]:
+        """Utterances of the corpus that are not among `ids`, of the splits that these are of."""
+        if self.corpus is None:
+            return ()
+        splits = {self.corpus.by_id[name].split for name in ids}
+        there = [u for u in self.corpus.utterances if u.split in splits]
+        return tuple(u.id for u in there if u.id not in ids)
 
     def durations(self, name: str, n_lines: int) -> NDArray[np.int32]:
         """Steps that each of an utterance's lines lasts, where they share it evenly."""
@@ -90,12 +101,27 @@ class Timing:
                 error.found,
                 path=self.root,
                 cause="step_ms= is wrong, or repeats were merged and a line is a segment",
-                remedy="give the right step_ms=; import a submission's segments with spread=True",
+                remedy="give the right step_ms="
+                + (
+                    "; spread=True where a line is a segment"
+                    if self.can_spread
+                    else ", or units with a unit for each step"
+                ),
             ) from error
 
 
-def line_timing(step_ms: float | None, corpus: Path | None, spread: bool, root: Path) -> Timing:
+def line_timing(
+    step_ms: float | None,
+    corpus: Path | None,
+    spread: bool,
+    root: Path,
+    *,
+    can_spread: bool = False,
+) -> Timing:
     """How long the lines of `root` last: one step each, or an even share of their recording.
+
+    Args:
+        can_spread: whether a message may tell to spread them.
 
     Raises:
         InputError: both or neither, or no corpus for an even share.
@@ -109,7 +135,7 @@ def line_timing(step_ms: float | None, corpus: Path | None, spread: bool, root: 
             remedy="give either step_ms= or, where lines are segments, spread=True",
         )
     whole = None if corpus is None else read_corpus(corpus)
-    return Timing(step_ms or SPREAD_STEP_MS, spread, whole, root)
+    return Timing(step_ms or SPREAD_STEP_MS, spread, whole, root, can_spread)
 
 
 class Symbols:
@@ -142,7 +168,17 @@ class Imported:
     distance: str
     """The distance that the submission asks for; "" where it doesn't say."""
     missing: tuple[str, ...] = ()
-    """Utterances of the corpus that are not in the submission."""
+    """Utterances of the corpus that are not in the submission, of the splits that it has."""
+
+
+class ImportedUnits(NamedTuple):
+    """What an import of units found."""
+
+    unit_file: UnitFile
+    missing: tuple[str, ...]
+    """Utterances of the corpus that have no units, of the splits of those that have."""
+    others: Mapping[str, int]
+    """How many files were left out, by suffix."""
 
 
 def import_zerospeech2019(
@@ -176,7 +212,7 @@ def import_zerospeech2019(
     return _import(
         _files(folder, root, only),
         out,
-        line_timing(step_ms, corpus, spread, root),
+        line_timing(step_ms, corpus, spread, root, can_spread=True),
         folders,
         system or f"{resolved(root).name} {language}",
         zerospeech.distance_2019(root),
@@ -214,7 +250,7 @@ def import_zerospeech2021(
 def import_units(
     path: Path,
     out: Path,
-    kind: UnitText,
+    kind: UnitSource,
     *,
     step_ms: float,
     n_units: int | None = None,
@@ -222,8 +258,8 @@ def import_units(
     folders: bool = True,
     suffix: str = "",
     system: str | None = None,
-) -> UnitFile:
-    """Import units from JSONL or fairseq's text, one unit per step.
+) -> ImportedUnits:
+    """Import units from JSONL, fairseq's text or a folder of files, one unit per step.
 
     Args:
         n_units: None takes the highest unit plus one.
@@ -232,9 +268,14 @@ def import_units(
             the corpus's ids.
 
     Raises:
-        InputError: as `read_unit_text`; utterances that the corpus lacks or of another length.
+        InputError: as `read_unit_text` or `read_unit_files`; utterances that the corpus lacks or of
+            another length.
     """
-    units = read_unit_text(path, kind, folders=folders, suffix=suffix)
+    others: Mapping[str, int] = {}
+    if kind == "files":
+        units, others = read_unit_files(path, folders=folders, suffix=suffix)
+    else:
+        units = read_unit_text(path, kind, folders=folders, suffix=suffix)
     timing = line_timing(step_ms, corpus, False, path)
     ids = timing.ids(units, folders)
     units = {ids[name]: line for name, line in units.items()}
@@ -243,14 +284,21 @@ def import_units(
         units,
         n_units or highest + 1,
         step_ms,
-        file_id(path),
-        system or f"imported {path.name}",
+        _digest(units) if kind == "files" else file_id(path),
+        system or f"imported {resolved(path).name}",
         timing.speakers(units),
         corpus_id=timing.corpus_id,
     )
     timing.check_lengths(unit_file)
     write_units(out, unit_file)
-    return unit_file
+    return ImportedUnits(unit_file, timing.missing(units), others)
+
+
+def _digest(units: Mapping[str, NDArray[np.int32]]) -> str:
+    digest = hashlib.sha256()
+    for name, values in sorted(units.items()):
+        digest.update(f"{name}\0{len(values)}\0".encode() + values.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def _files(
@@ -320,8 +368,7 @@ def _import(
         if not timing.spread:
             timing.check_lengths(unit_file)
     write_units(out / "units.parquet", unit_file)
-    missing = [] if timing.corpus is None else [n for n in timing.corpus.ids if n not in files]
-    return Imported(unit_file, symbols.dim, distance, tuple(missing))
+    return Imported(unit_file, symbols.dim, distance, timing.missing(files))
 
 
 def _add(

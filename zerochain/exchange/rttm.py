@@ -11,6 +11,7 @@ Other types of lines (SPKR-INFO, LEXEME, …) say nothing about turns, and `;;` 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,11 +81,22 @@ def _turn(fields: list[str], where: str) -> Turn:
     return turn
 
 
-def write_rttm(path: Path, corpus: Corpus) -> int:
-    """Write the utterances of a corpus as turns, by recording and time; how many there are.
+def without_spaces(name: str) -> str:
+    """A name as RTTM has it: a space separates its fields, so "_" takes the place of any."""
+    return "_".join(name.split())
+
+
+def write_rttm(path: Path, corpus: Corpus) -> tuple[int, list[str]]:
+    """Write the utterances of a corpus as turns, by recording and time.
+
+    Spaces in names of recordings and speakers become "_"; `import recordings --rttm` finds such
+    recordings again.
+
+    Returns:
+        How many turns there are, and the names that were changed.
 
     Raises:
-        InputError: the name of a recording or a speaker has a space in it.
+        InputError: two names are one without their spaces.
     """
     rows = sorted(
         (
@@ -96,18 +108,32 @@ def write_rttm(path: Path, corpus: Corpus) -> int:
         )
         for u in corpus.utterances
     )
-    for recording, _, _, _, speaker in rows:
-        for name, what in ((recording, "recording"), (speaker, "speaker")):
-            if len(name.split()) != 1:
-                raise InputError(
-                    f"the {what} {name!r} has a space in its name, which separates RTTM's fields",
-                    path=path,
-                    remedy="rename it and import again",
-                )
+    recordings = _written({row[0] for row in rows}, "recordings", path)
+    speakers = _written({row[4] for row in rows}, "speakers", path)
     lines = [
-        f"SPEAKER {name} {channel} {start:.3f} {length:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
+        f"SPEAKER {recordings[name]} {channel} {start:.3f} {length:.3f} <NA> <NA> "
+        f"{speakers[speaker]} <NA> <NA>\n"
         for name, start, length, channel, speaker in rows
     ]
     with atomic_file(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8", newline="")
-    return len(lines)
+    changed = [
+        name for names in (recordings, speakers) for name, new in names.items() if name != new
+    ]
+    return len(lines), sorted(changed)
+
+
+def _written(names: Iterable[str], what: str, path: Path) -> dict[str, str]:
+    """Names → what is written of them."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        new = without_spaces(name)
+        if new in found:
+            raise InputError(
+                f"the {what} {found[new]!r} and {name!r} have the same name in RTTM, {new!r}, as "
+                "spaces separate its fields",
+                path=path,
+                remedy="rename one of them and import again",
+            )
+        found[new] = name
+    return {name: new for new, name in found.items()}

@@ -3,7 +3,9 @@
     {"file": "u1", "audio": "u1.wav", "units": [12, 12, 33]}        jsonl
     u1|12 12 33                                                     fairseq
 
-Neither has durations: a line holds a unit for every step, or segments without their times.
+Or a folder with a file for each utterance: text, or .npy (N,).
+
+None has durations: a line holds a unit for every step, or segments without their times.
 
 JSONL has the keys of both its readers. DiscoPhon takes "file" as it is. fastabx takes "audio"
 (its default; "file" where DiscoPhon's ABX calls it) and keeps what is between the last slash and
@@ -22,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerochain.errors import InputError, counted, listed
+from zerochain.exchange.feature_files import feature_files, read_array
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import foreign_id
 
 UnitText = Literal["jsonl", "fairseq"]
+UnitSource = Literal[UnitText, "files"]
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _LARGEST = np.iinfo(np.int32).max
 
@@ -73,6 +77,14 @@ def read_unit_text(
             or occurs twice, no units, or a unit that isn't a whole number ≥ 0; the message names
             the line.
     """
+    if path.is_dir():
+        raise InputError(
+            f"is a folder, not a file of {kind!r}",
+            path=path,
+            cause="it has a file for each utterance",
+            remedy="give kind='files' if these hold units; if they hold vectors, use 'zerochain "
+            "import features' or 'zerochain import zerospeech2019'",
+        )
     if not path.is_file():
         raise InputError("no such file", path=path, remedy="check the path")
     parse = _from_json if kind == "jsonl" else _from_fairseq
@@ -96,6 +108,69 @@ def read_unit_text(
     if not units:
         raise InputError("holds no units", path=path, remedy="make it again")
     return units
+
+
+def read_unit_files(
+    folder: Path, *, folders: bool = True, suffix: str = ""
+) -> tuple[dict[str, NDArray[np.int32]], Mapping[str, int]]:
+    """Read a folder with a file for each utterance: .txt with units between spaces or line ends, or
+    .npy of whole numbers (N,).
+
+    Args:
+        folders, suffix: as `foreign_id` takes them, for paths inside the folder without .txt or
+            .npy.
+
+    Returns:
+        The units, and how many other files there were, by suffix.
+
+    Raises:
+        InputError: as `feature_files`; a file without units, or with something else in it.
+    """
+    if folder.is_file():
+        raise InputError(
+            "is a file, not a folder with a file for each utterance",
+            path=folder,
+            remedy="give kind='jsonl' or kind='fairseq'",
+        )
+    files, others = feature_files(folder, folders)
+    units: dict[str, NDArray[np.int32]] = {}
+    for text, path in files.items():
+        name = _named(text, str(path), folders, suffix)
+        units[name] = _array(path) if path.suffix == ".npy" else _text(path, name)
+    return units, others
+
+
+def _array(path: Path) -> NDArray[np.int32]:
+    array = read_array(path)
+    whole = array.dtype.kind in "iu" and array.ndim == 1 and array.size > 0
+    if not whole or array.min() < 0 or array.max() > _LARGEST:
+        raise InputError(
+            f"holds {array.dtype} of shape {array.shape}, not units: whole numbers ≥ 0 of shape "
+            "(N ≥ 1,)",
+            path=path,
+            cause="these are vectors, or the recording is empty",
+            remedy="import vectors with 'zerochain import features'",
+        )
+    return array.astype(np.int32)
+
+
+def _text(path: Path, name: str) -> NDArray[np.int32]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        lines = [line.split() for line in stream]
+    lines = [line for line in lines if line]
+    if len(lines) > 1 and any(len(line) > 1 for line in lines):
+        raise InputError(
+            f"holds {counted(len(lines), 'line')} with several numbers each",
+            path=path,
+            cause="they are vectors, as in a submission to ZeroSpeech",
+            remedy="import them with 'zerochain import zerospeech2019' or 'zerochain import "
+            "features'; units stand in one line, or one in each line",
+        )
+    return _parsed(
+        " ".join(word for line in lines for word in line),
+        lambda text: (name, text.split()),
+        str(path),
+    )[1]
 
 
 def _json_line(name: str, units: list[int]) -> str:

@@ -5,8 +5,9 @@ the last and the next seconds. Stationary noise, and mains hum with all its harm
 after that; speech lies above it in some bands, vowels in low ones and fricatives in high ones, and
 the mean of the four strongest of twelve is the score. (Long-term spectral divergence: Ramírez et
 al., Speech Communication 42, 2004; noise as a quantile: Stahl et al., ICASSP 2000.) Speech is also
-voiced every half second, unlike wind and rain: the autocorrelation of the spectrum above the noise
-has a peak at the period of the voice. Nothing here was trained, so no language is at an advantage.
+voiced every third of a second, unlike wind and rain: the autocorrelation of the spectrum above the
+noise has a peak at the period of the voice. Nothing here was trained, so no language is at an
+advantage.
 
 Two thresholds with hysteresis turn scores into stretches of speech; short pauses are bridged, short
 stretches dropped, long ones cut where the score is lowest.
@@ -59,7 +60,7 @@ _PERIODS = slice(SAMPLE_RATE // 500, SAMPLE_RATE // 80)
 _PERIODIC = 0.45
 _WORTH_A_LOOK = 2.0
 """dB; below it, a frame is not examined for its voice."""
-_LEAST_VOICED, _REACH = 8, 50
+_LEAST_VOICED, _REACH = 8, 30
 """Frames: how many of a stretch have to be voiced, and how far speech extends from them."""
 _RELEASE = 0.65
 """Speech goes on while the score is above this fraction of the threshold."""
@@ -89,7 +90,7 @@ class VoiceActivityConfig(Config):
     """Seconds of the recording that are kept before and after an utterance, as far as the pause
     allows."""
     voicing: bool = True
-    """Whether utterances have to be voiced, unlike wind and rain, within half a second; whispered
+    """Whether utterances have to be voiced, unlike wind and rain, within 0.3 s; whispered
     speech is lost then. Silero decides on its own."""
 
     presets: ClassVar[dict[tuple[str, Any], dict[str, Any]]] = {

@@ -232,6 +232,39 @@ class Vtln:
         return cls(SpectralOptions(**options), reference, dict(factors), corpus_id)
 
 
+def in_other_voices(features: Features, factor: float) -> Features:
+    """The features as other speakers would give them: a view, warped when it is looked at.
+
+    Speakers get other names, so that a model measures them anew, as it does unknown ones, rather
+    than taking what it knows of the voices that were warped.
+
+    Args:
+        factor: length of the vocal tracts, as a multiple of the speakers' own.
+
+    Raises:
+        InputError: the features are neither MFCCs nor mel energies, or a factor beyond ½ … 2.
+    """
+    if not 0.5 <= factor <= 2:
+        raise InputError(
+            f"a vocal tract of {factor:g} times the length is no speaker's",
+            remedy="use a factor from 0.8 to 1.25, as people differ",
+        )
+    others = {
+        name: None if speaker is None else f"{speaker} × {factor:g}"
+        for name, speaker in features.speakers.items()
+    }
+    matrix = warp_matrix(factor, _spectral(features))
+    return _Multiplied(**{**vars(features), "speakers": others}, matrix=matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class _Multiplied(Features):
+    matrix: Frames = field(kw_only=True)
+
+    def __getitem__(self, name: str) -> Frames:
+        return super().__getitem__(name) @ self.matrix
+
+
 @dataclass(frozen=True, eq=False)
 class _WarpedFeatures(Features):
     vtln: Vtln = field(kw_only=True)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from pathlib import Path
 from types import NoneType, UnionType
@@ -28,6 +28,7 @@ from typing import (
     Self,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -61,6 +62,7 @@ SAMPLE = "sample.wav"
 """Beside an inverter's weights, for whoever looks for a voice; like fit.json no part of the id."""
 _WEIGHTS = "weights.safetensors"
 B = TypeVar("B", bound="Bundled")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Header(Header):
@@ -368,14 +370,20 @@ class _Field:
     """Of the names of its tensors."""
 
 
-def _fields(model: type[Bundled]) -> list[_Field]:
+def _once(of_class: F) -> F:
+    """`functools.cache`; mypy takes the hash of a class for that of its instances."""
+    return cast(F, cache(of_class))
+
+
+@_once
+def _fields(model: type[Bundled]) -> tuple[_Field, ...]:
     """What a bundle of this model holds, in the order of the fields."""
     hints = get_type_hints(model, include_extras=True)
     own = [f.name for f in fields(model) if f.name not in {f.name for f in fields(Bundled)}]
     found = [_field(name, hints[name]) for name in own]
     if [f.role for f in found if f.role != "config"] == ["network"]:
-        return found
-    return [replace(f, prefix=f"{f.name}.") if f.role != "config" else f for f in found]
+        return tuple(found)
+    return tuple(replace(f, prefix=f"{f.name}.") if f.role != "config" else f for f in found)
 
 
 def _unaliased(kind: Any) -> Any:
@@ -407,8 +415,9 @@ def _config_of(network: Any) -> Any:
     return signature(network, eval_str=True).parameters["config"].annotation
 
 
+@_once
 def _config_model(model: type[Bundled]) -> type[BaseModel]:
-    """What config.json says of such a model."""
+    """What config.json says of such a model: to make this takes longer than reading a bundle."""
     said: dict[str, Any] = {
         f.name: (f.annotation, PydanticUndefined) for f in _fields(model) if f.role != "array"
     }

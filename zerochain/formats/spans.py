@@ -1,9 +1,11 @@
 """`spans.parquet`: labelled stretches of recordings: hits of a search, clusters, words, segments.
 
-One row is one stretch: `recording`, `start_s`, `end_s`, `label`, and where they are known `score`
-and `speaker`. `recording` is the id of an utterance or the name of a recording (its path without
-the suffix); times count from the beginning of whichever it is. Stretches may overlap and come in
-any order. The same columns are read from a .csv or .tsv, so that a spreadsheet can write them too.
+One row is one stretch: `recording`, `start_s`, `end_s`, `label`, and where they are known `score`,
+`speaker` and, of utterances that are parts of longer sound files, the file and the times in it
+(`audio`, `audio_start_s`, `audio_end_s`), to be found in other programs. `recording` is the id of
+an utterance or the name of a recording (its path without the suffix); times count from the
+beginning of whichever it is. Stretches may overlap and come in any order. The same columns are read
+from a .csv or .tsv, so that a spreadsheet can write them too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import pyarrow as pa
 from pydantic import ConfigDict
 
 from zerochain.errors import InputError, counted
+from zerochain.formats.corpus import Corpus
 from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import composed, short, utterance_id
@@ -28,7 +31,7 @@ from zerochain.formats.text_files import Row, plain, read_rows, write_csv
 KIND = "spans"
 SPANS_FILE = "spans.parquet"
 COLUMNS = ("recording", "start_s", "end_s", "label")
-OPTIONAL = ("score", "speaker")
+OPTIONAL = ("score", "speaker", "audio", "audio_start_s", "audio_end_s")
 _SCHEMA = pa.schema(
     [
         pa.field("recording", pa.string(), nullable=False),
@@ -37,10 +40,14 @@ _SCHEMA = pa.schema(
         pa.field("label", pa.string(), nullable=False),
         pa.field("score", pa.float64()),
         pa.field("speaker", pa.string()),
+        pa.field("audio", pa.string()),
+        pa.field("audio_start_s", pa.float64()),
+        pa.field("audio_end_s", pa.float64()),
     ]
 )
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 _MOST_FREQUENT = 12
+_DIGITS = 4
 
 
 class _Header(Header):
@@ -61,6 +68,11 @@ class LabelledSpan(NamedTuple):
     score: float | None = None
     """Higher is better; None where there is none."""
     speaker: str | None = None
+    audio: str | None = None
+    """Of an utterance that is a part of a longer sound file: the file."""
+    audio_start_s: float | None = None
+    """In that file."""
+    audio_end_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,31 @@ def read_spans(path: Path) -> Spans:
     return Spans(tuple(rows), header.what, header.system, header.corpus_id)
 
 
+def in_files(rows: Iterable[LabelledSpan], corpus: Corpus) -> list[LabelledSpan]:
+    """Stretches of utterances with their times in the sound files, where these are longer.
+
+    Args:
+        rows: whose recordings are utterances of the corpus.
+    """
+    return [
+        row._replace(
+            audio=utterance.audio,
+            audio_start_s=round(utterance.start + row.start_s, _DIGITS),
+            audio_end_s=round(utterance.start + row.end_s, _DIGITS),
+        )
+        if (utterance := corpus.by_id[row.recording]).start is not None
+        else row
+        for row in rows
+    ]
+
+
+def clock(seconds: float) -> str:
+    """A time in a recording as players show it: 4:07.25, 1:02:03.50."""
+    minutes, rest = divmod(round(100 * seconds), 6000)
+    clocked = f"{minutes % 60}:{rest / 100:05.2f}"
+    return clocked if minutes < 60 else f"{minutes // 60}:{clocked:0>8}"
+
+
 def by_recording(rows: Iterable[LabelledSpan]) -> dict[str, list[LabelledSpan]]:
     """The stretches of each recording, in the order of time."""
     found: dict[str, list[LabelledSpan]] = {}
@@ -142,6 +179,11 @@ def _of_text(line: Row, path: Path) -> LabelledSpan:
             plain(values.get("label", "")),
             _number(values["score"], "score", where, path) if "score" in values else None,
             plain(values["speaker"]) if "speaker" in values else None,
+            plain(values["audio"]) if "audio" in values else None,
+            *(
+                _number(values[name], name, where, path) if name in values else None
+                for name in ("audio_start_s", "audio_end_s")
+            ),
         ),
         path,
         where,
@@ -180,7 +222,14 @@ def _checked(row: LabelledSpan, path: Path, where: str) -> LabelledSpan:
             path=path,
             remedy="leave the score empty where there is none",
         )
-    for text in (row.label, row.speaker or ""):
+    for at_s in (row.audio_start_s, row.audio_end_s):
+        if at_s is not None and not (math.isfinite(at_s) and at_s >= 0):
+            raise InputError(
+                f"{where}: a time of {at_s:g} s in its sound file",
+                path=path,
+                remedy="leave audio_start_s and audio_end_s out where they are not known",
+            )
+    for text in (row.label, row.speaker or "", row.audio or ""):
         if not text.isprintable() and _has_controls(text):
             raise InputError(
                 f"{where}: {text!r} holds control characters", path=path, remedy="remove them"
@@ -209,6 +258,9 @@ def _describe(spans: Spans) -> Description:
             row.label,
             "" if row.score is None else f"{row.score:.3g}",
             row.speaker or "",
+            row.audio or "",
+            "" if row.audio_start_s is None else f"{row.audio_start_s:.3f}",
+            "" if row.audio_end_s is None else f"{row.audio_end_s:.3f}",
         ]
         for row in spans.rows[:FIRST]
     ]

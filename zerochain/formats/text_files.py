@@ -83,6 +83,9 @@ class Row:
 def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Row]]:
     """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
 
+    A .csv whose header has semicolons and no comma is separated by these, as spreadsheets write it
+    where a comma is in numbers.
+
     Names of columns are in Unicode's composed form, those in `required` as well.
 
     A .csv may quote its values; in a tab-separated table a quotation mark is just a character.
@@ -93,9 +96,11 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     """
     lines = lines_of(read_text(path), keep_ends=True)
     quoted = path.suffix.lower() == ".csv"
+    header = next((line for line in lines if line.strip()), "")
+    separator = ";" if ";" in header and "," not in header else ","
     reader = csv.reader(
         lines,
-        delimiter="," if quoted else "\t",
+        delimiter=separator if quoted else "\t",
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         strict=True,
     )

@@ -185,6 +185,13 @@ DNSMOS_CONVERTED = tuple(
     replace(one, name=f"{one.name}_converted", label=f"{one.label}, converted", family="conversion")
     for one in DNSMOS
 )
+DNSMOS_TRANSLATED = tuple(
+    replace(
+        one, name=f"{one.name}_translated", label=f"{one.label}, translated", family="recognition"
+    )
+    for one in DNSMOS
+)
+"""Of translations, whose recordings are other utterances than those they are heard beside."""
 SPEAKER_SIMILARITY = Metric(
     "speaker_similarity", "speaker similarity", "resynthesis", "", "higher", -1, 1
 )
@@ -236,6 +243,38 @@ REAL_TIME_FACTOR = Metric(
 
 CER = Metric("cer", "CER", "recognition", "%", "lower", 0)
 WER = Metric("wer", "WER", "recognition", "%", "lower", 0)
+CAPTION_CER = Metric("caption_cer", "CER of captions", "recognition", "%", "lower", 0)
+CAPTION_EXACT = Metric(
+    "caption_exact", "captions without an error", "recognition", "%", "higher", 0, 100
+)
+PICTURE_FIRST = Metric(
+    "picture_recall_at_1",
+    "texts whose picture is found first",
+    "recognition",
+    "%",
+    "higher",
+    0,
+    100,
+    meaning="among the pictures of all utterances that are compared: with fewer it is easier",
+)
+PICTURE_FIVE = Metric(
+    "picture_recall_at_5",
+    "texts whose picture is among the first five",
+    "recognition",
+    "%",
+    "higher",
+    0,
+    100,
+)
+TAGGED_CER = Metric(
+    "tagged_cer",
+    "CER of characters and languages",
+    "recognition",
+    "%",
+    "lower",
+    0,
+    meaning="a character that is recognised in the wrong language is an error",
+)
 ASR_BLEU = Metric("asr_bleu", "ASR-BLEU", "recognition", "", "higher")
 RECOGNISER_CER = Metric(
     "recogniser_cer", "recogniser's CER on real speech", "recognition", "%", low=0
@@ -402,8 +441,14 @@ METRICS: tuple[Metric, ...] = (
     REAL_TIME_FACTOR,
     CER,
     WER,
+    TAGGED_CER,
+    CAPTION_CER,
+    CAPTION_EXACT,
+    PICTURE_FIRST,
+    PICTURE_FIVE,
     ASR_BLEU,
     RECOGNISER_CER,
+    *DNSMOS_TRANSLATED,
     PNMI,
     V_MEASURE,
     COMPLETENESS,

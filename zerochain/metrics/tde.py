@@ -240,6 +240,14 @@ def _covered(gold: _Timeline, span: Found) -> tuple[Phone, ...]:
     return tuple(p for i, p in enumerate(phones) if 0 < i < last or _has_enough(span, p))
 
 
+def transcript(
+    phones: Sequence[Phone], span: Found, silences: Collection[str] = SILENCES
+) -> Labels:
+    """The phones of an utterance that a span covers, without silences."""
+    covered = _covered(_Timeline(phones), span)
+    return tuple(one.phone for one in covered if one.phone not in silences)
+
+
 def _has_enough(span: Found, phone: Phone) -> bool:
     lasting_s, shared_s = phone.offset - phone.onset, _shared_s(span, phone)
     if round(lasting_s, 3) >= _LONG_S:

@@ -174,7 +174,8 @@ def write_figure(figure: Figure, path: Path) -> None:
 def _tradeoff(group: Group, published: str | None, path: Path, which: Rate) -> Tradeoff | None:
     rows = group.rows
     abx = _fullest(rows, names.ABX_ACROSS)
-    known = (_fullest(rows, one) for one in (RATES[which], *RATES.values()))
+    scored = [row for row in rows if abx in row.cells]  # a rate of others only gives no point
+    known = (_fullest(scored, one) for one in (RATES[which], *RATES.values()))
     rate = next((column for column in known if column is not None), None)
     if abx is None or rate is None:
         return None

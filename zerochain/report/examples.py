@@ -95,7 +95,7 @@ def examples(
     Returns:
         The examples, and why there are fewer: recordings that can't be read, or too large a page.
     """
-    tiers = _tiers(run, table, named)
+    tiers = systems_to_show(run, table, named)
     corpus = run.corpora.get(tiers[-1][1].corpus_id) if tiers else None
     if corpus is None:
         return [], []
@@ -297,7 +297,7 @@ def shade(level: NDArray[np.floating], n: int) -> NDArray[np.uint8]:
     return np.asarray(np.clip(shades, 0, n - 1), np.uint8)
 
 
-def _tiers(run: Run, table: ScoreTable | None, named: Sequence[Named]) -> list[Named]:
+def systems_to_show(run: Run, table: ScoreTable | None, named: Sequence[Named]) -> list[Named]:
     """The system with the lowest ABX error, then the resynthesised one if it is another."""
     known = [(name, units) for name, units in named if run.corpus_of(units)]
     unscored = [

@@ -11,7 +11,7 @@ from zerochain.formats.corpus import Corpus
 from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import LONGEST_S, Sound, played
-from zerochain.report.listening import Group, cut, fitting, left_out, write_page
+from zerochain.report.listening import Group, cut, fitting, left_out, where_is, write_page
 from zerochain.search.find import Found, Hit, Place
 from zerochain.search.queries import Example
 
@@ -63,7 +63,7 @@ def _group(label: str, hits: Sequence[Hit], examples: Sequence[Example], corpus:
     for hit in mine:
         utterance = corpus.by_id[hit.place.id]
         what = f"{hit.score:.1f}{', the query itself' if hit.is_own else ''}"
-        where = f"{hit.place.id}, {hit.place.start_s:.2f}–{hit.place.end_s:.2f} s"
+        where = where_is(corpus, *hit.place)
         by = f"{where}, {utterance.speaker or 'unknown speaker'}"
         sounds.append((what, by, _cut(corpus, hit.place)))
     return Group(label, [counted(len(mine), "hit")], played(sounds))

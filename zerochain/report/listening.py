@@ -23,11 +23,11 @@ from zerochain.exchange.term_classes import read_terms
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids
-from zerochain.formats.spans import LabelledSpan, by_label
+from zerochain.formats.spans import COLUMNS, OPTIONAL, LabelledSpan, by_label, clock
 from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import LONGEST_S, Player, Sound, played
-from zerochain.report.page import TEMPLATES, render
+from zerochain.report.rendering import TEMPLATES, render
 
 _AROUND_S = 0.1
 """Played before and behind a span: its ends are estimates."""
@@ -55,13 +55,16 @@ class Group:
 
 def write_terms_page(
     out: Path, terms: Path, corpus: Path, *, per_cluster: int = PER_CLUSTER
-) -> int:
-    """Write a page of clusters of spans, the largest first; the number of clusters shown.
+) -> tuple[int, int]:
+    """Write a page of clusters of spans, the largest first.
 
     Args:
         terms: a table of spans with utterances as recordings, or a file of classes.
         per_cluster: spans to hear of a cluster: those with the highest scores, of as many speakers
             as possible.
+
+    Returns:
+        How many clusters the page shows, and how many there are.
 
     Raises:
         InputError: the packages of the extra `report` are missing, a span of another corpus, or a
@@ -78,6 +81,7 @@ def write_terms_page(
         for label, rows in track(ordered, "Cutting sounds")
     )
     notes = left_out(len(clusters) - len(groups), "cluster", "All are in the table.")
+    columns = _columns(spans.rows)
     can_save = len(spans.rows) <= MOST_ROWS
     if not can_save:
         notes.append(f"Names can't be saved: more than {counted(MOST_ROWS, 'span')}.")
@@ -90,11 +94,12 @@ def write_terms_page(
         "groups": groups,
         "notes": notes,
         "about": f"Sounds begin and end {_AROUND_S:g} s outside their span.",
-        "rows": [_row(row) for row in spans.rows] if can_save else [],
+        "rows": [_row(row, columns) for row in spans.rows] if can_save else [],
+        "columns": columns,
         "file": f"{terms.stem}-named.csv",
     }
     write_page(out, context)
-    return len(groups)
+    return len(groups), len(clusters)
 
 
 def write_page(out: Path, context: dict[str, Any]) -> None:
@@ -102,13 +107,14 @@ def write_page(out: Path, context: dict[str, Any]) -> None:
 
     Args:
         context: `eyebrow`, `title`, `summary`, `system`, `groups`, `notes` and `about`, what to
-            know of the sounds; for a page that names clusters `rows`, the spans to be saved, and
-            `file`, what they are saved as.
+            know of the sounds; for a page that names clusters `rows`, the spans to be saved, with
+            their `columns`, and `file`, what they are saved as.
     """
     script = (TEMPLATES / "listening.js").read_text(encoding="utf-8")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     shared = {
         "rows": [],
+        "columns": [],
         "version": zerochain.__version__,
         "script": script,
         "script_hash": f"sha256-{digest}",
@@ -118,13 +124,18 @@ def write_page(out: Path, context: dict[str, Any]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def fitting(groups: Iterable[Group]) -> list[Group]:
-    """The first groups that fit on a page, at least one; no more are made than one beyond."""
+def fitting(groups: Iterable[Group], most_bytes: int | None = None) -> list[Group]:
+    """The first groups that fit on a page, at least one; no more are made than one beyond.
+
+    Args:
+        most_bytes: of all their sounds; None is `MOST_BYTES`.
+    """
+    most_bytes = MOST_BYTES if most_bytes is None else most_bytes
     kept: list[Group] = []
     size = 0
     for group in groups:
         size += group.size
-        if kept and size > MOST_BYTES:
+        if kept and size > most_bytes:
             break
         kept.append(group)
     return kept
@@ -136,10 +147,17 @@ def left_out(n: int, what: str, where: str, plural: str = "") -> list[str]:
     return [more] if n else []
 
 
-def _row(row: LabelledSpan) -> list[object]:
-    score = "" if row.score is None else round(row.score, 4)
-    times = (round(row.start_s, 4), round(row.end_s, 4))
-    return [row.recording, *times, row.label, score, row.speaker or ""]
+def _columns(rows: Iterable[LabelledSpan]) -> list[str]:
+    """The columns of a table with names; those of sound files only if any row has them."""
+    has_files = any(row.audio is not None for row in rows)
+    return [*COLUMNS, *OPTIONAL] if has_files else [*COLUMNS, "score", "speaker"]
+
+
+def _row(row: LabelledSpan, columns: Sequence[str]) -> list[object]:
+    values = (getattr(row, name) for name in columns)
+    return [
+        "" if one is None else round(one, 4) if isinstance(one, float) else one for one in values
+    ]
 
 
 def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_cluster: int) -> Group:
@@ -154,7 +172,7 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
     best = sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s))
     for row in of_many_speakers(best, lambda r: corpus.by_id[r.recording].speaker, per_cluster):
         speaker = corpus.by_id[row.recording].speaker or "unknown speaker"
-        where = f"{row.recording}, {row.start_s:.2f}–{row.end_s:.2f} s"
+        where = where_is(corpus, *row[:3])
         score = "" if row.score is None else f" ({row.score:.2f})"
         sounds.append((f"{speaker}{score}", where, cut(corpus, *row[:3])))
     return Group(label, facts, played(sounds))
@@ -168,6 +186,15 @@ def of_many_speakers(ranked: Iterable[T], speaker: Callable[[T], str | None], n:
         seen[speaker(one)] += 1
         rounds.append((seen[speaker(one)], one))
     return [one for _, one in sorted(rounds, key=itemgetter(0))[:n]]
+
+
+def where_is(corpus: Corpus, name: str, start_s: float, end_s: float) -> str:
+    """A part of an utterance in words; of an utterance cut from a longer file, its time there."""
+    utterance = corpus.by_id[name]
+    in_file = ""
+    if utterance.start is not None:
+        in_file = f" ({utterance.audio} {clock(utterance.start + start_s)})"
+    return f"{name}, {start_s:.2f}–{end_s:.2f} s{in_file}"
 
 
 def cut(

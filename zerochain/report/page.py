@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from zerochain.metrics import names
 from zerochain.metrics.names import Family
 from zerochain.report import drawings, style
 from zerochain.report.drawings import Rate
-from zerochain.report.examples import examples
+from zerochain.report.examples import examples, systems_to_show
 from zerochain.report.exports import as_csv, as_latex, caption, data_uri
 from zerochain.report.nearby import MARKER, PAGE, PageRecord, page_in, write_page_record
 from zerochain.report.remarks import Remarks, of_model
+from zerochain.report.rendering import TEMPLATES, render
 from zerochain.report.run import Run, RunFiles, bundle_of, read_run
 from zerochain.report.score_tables import (
     Difference,
@@ -40,10 +41,10 @@ from zerochain.report.score_tables import (
     score_table,
 )
 from zerochain.report.translations import translations
+from zerochain.report.unit_sounds import units_of_run
 from zerochain.report.verdict import verdicts
 from zerochain.scoring.abx_tables import difference_interval
 
-TEMPLATES = Path(__file__).parent / "templates"
 _ABSENT = {
     "units": "scores of units ('zerochain score abx', 'zerochain score bitrate')",
     "tradeoff": "a system with both an ABX error across speakers and a bit rate",
@@ -51,6 +52,7 @@ _ABSENT = {
     "players": "resynthesised speech ('zerochain invert synthesize')",
     "usage": "units ('zerochain encode')",
     "examples": "an utterance with both units and a recording ('zerochain report --corpus')",
+    "unit_sounds": "units to listen to: with their recordings ('zerochain report --corpus')",
     "trainings": "a training log",
 }
 """Parts that a run may lack → what the page calls them."""
@@ -60,6 +62,8 @@ _OF_TRANSLATION = {"players", "usage", "trainings"}
 
 _NEED_EXAMPLES = {"examples", "players", "translated"}
 """Parts that n_examples=0 leaves out."""
+UNITS_SHOWN = 40
+"""Units of the report to listen to: the most frequent ones, most of the time of any speech."""
 
 
 def write_report(
@@ -70,6 +74,7 @@ def write_report(
     published: str | None = "english",
     rate: Rate = "units",
     n_examples: int = 4,
+    n_units: int = UNITS_SHOWN,
 ) -> Path:
     """Write `out`/index.html, and its main figure as tradeoff.svg and tradeoff.png.
 
@@ -80,6 +85,7 @@ def write_report(
         rate: the bit rate on the main figure's x axis: that of "units", every one counted, as the
             published ones are; of "segments" without durations; or "timed", segments with them.
         n_examples: the number of test utterances to show.
+        n_units: the number of units to listen to, the most frequent ones.
 
     Returns:
         The path of the page.
@@ -93,7 +99,7 @@ def write_report(
     earlier = page_in(out) if (out / PAGE).is_file() else PageRecord.nothing()
     run = read_run(files, out)
     with atomic_folder(out, MARKER) as folder, style.figure_style():
-        context, parts = _context(run, title, published, rate, n_examples, folder)
+        context, parts = _context(run, title, published, rate, n_examples, n_units, folder)
         record = {
             "title": title,
             "inputs": [
@@ -103,7 +109,7 @@ def write_report(
             "present": _present(files),
             "parts": parts,
         }
-        _check_as_rich(out, earlier, record, n_examples)
+        _check_as_rich(out, earlier, record, n_examples, n_units)
         (folder / PAGE).write_text(render("page.html.j2", context), encoding="utf-8")
         write_page_record(folder, **record)
     return out / PAGE
@@ -117,13 +123,18 @@ def _present(files: RunFiles) -> list[str]:
     return [str(path.relative_to(files.roots[0])) for path in inside]
 
 
+def _switched_off(n_examples: int, n_units: int) -> set[str]:
+    """The parts that weren't asked for."""
+    return (set() if n_examples else _NEED_EXAMPLES) | (set() if n_units else {"unit_sounds"})
+
+
 def _check_as_rich(
-    out: Path, earlier: PageRecord, record: Mapping[str, Any], n_examples: int
+    out: Path, earlier: PageRecord, record: Mapping[str, Any], n_examples: int, n_units: int
 ) -> None:
     """Refuse to replace a page of the same runs by one that shows less."""
     if earlier.runs != record["runs"]:
         return
-    off = _NEED_EXAMPLES if n_examples == 0 else set()
+    off = _switched_off(n_examples, n_units)
     lost = [part for part in earlier.parts if part not in {*record["parts"], *off}]
     if lost:
         what = [_ABSENT.get(part, part.replace("_", " ")) for part in lost]
@@ -136,26 +147,14 @@ def _check_as_rich(
         )
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """A page from one of the templates, whose style sheet is added."""
-    # Late: it is optional (the extra `report`).
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = short
-    environment.filters["counted"] = counted
-    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render({**context, "css": css})
-
-
 def _context(
-    run: Run, title: str, published: str | None, rate: Rate, n_examples: int, folder: Path
+    run: Run,
+    title: str,
+    published: str | None,
+    rate: Rate,
+    n_examples: int,
+    n_units: int,
+    folder: Path,
 ) -> tuple[dict[str, Any], list[str]]:
     """What the template shows, and the names of the parts that are there."""
     grouped: dict[Family, list[Score]] = {}
@@ -172,6 +171,7 @@ def _context(
     named = named_units(units_table, run.units)
     shown, problems = examples(run, units_table, named, n_examples)
     translated, more_problems = translations(run, n_examples)
+    unit_sounds, unplayed = units_of_run(run, systems_to_show(run, units_table, named), n_units)
     parts = {
         "units": units_table,
         "phones": tables.get("phones"),
@@ -189,6 +189,7 @@ def _context(
         "players": run.syntheses if shown or translated else [],
         "usage": [drawings.usage(name, units) for name, units in named],
         "examples": shown,
+        "unit_sounds": unit_sounds,
         "trainings": [
             drawings.training(run.shown(p), log, _of_training(run, p))
             for p, log in run.trainings.items()
@@ -217,8 +218,8 @@ def _context(
         "corpora": [_facts(corpus) for corpus in run.corpora.values()],
         "summary": _summary(run, units_table),
         "verdicts": verdicts(tables.get("translation"), difference),
-        "absent": _absent(parts),
-        "problems": [*_lost_corpora(run), *problems, *more_problems],
+        "absent": _absent(parts, set() if n_units else {"unit_sounds"}),
+        "problems": [*_lost_corpora(run), *problems, *more_problems, *unplayed],
         "version": zerochain.__version__,
         "versions": sorted({score.version for score in run.scores} - {zerochain.__version__}),
         "devices": each_once(
@@ -295,10 +296,15 @@ def _lost_corpora(run: Run) -> list[str]:
     ]
 
 
-def _absent(parts: Mapping[str, Any]) -> list[str]:
-    """The parts that are missing; for a run that translates, only those that belong to that."""
+def _absent(parts: Mapping[str, Any], off: Collection[str]) -> list[str]:
+    """The parts that are missing; for a run that translates, only those that belong to that.
+
+    Args:
+        off: parts that weren't asked for.
+    """
     expected = _OF_TRANSLATION if parts["translation"] or parts["translated"] else set(_ABSENT)
-    return [text for name, text in _ABSENT.items() if name in expected and not parts[name]]
+    wanted = set(expected) - set(off)
+    return [text for name, text in _ABSENT.items() if name in wanted and not parts[name]]
 
 
 def _facts(corpus: Corpus) -> dict[str, str]:

@@ -3,7 +3,8 @@
 The challenges of 2019 and 2020 compared systems by two numbers, the ABX error across speakers and
 the bit rate. A system is ranked by ABX among all, by ABX among those with as few bits, and it is on
 the Pareto front if no published system is at least as good in both and better in one. The published
-numbers are of the challenge's own recordings: unless those were scored, they show only a trend.
+numbers are of the challenge's own recordings: unless those were scored, they show only a trend, and
+by another protocol than the challenge's there is no rank at all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from zerochain.machine import resource
 from zerochain.metrics import names
 
 LANGUAGES = ("english", "surprise")
+PROTOCOL = "zs2019"
+"""The ABX protocol of the challenges."""
 SIMILAR_BITRATE = 1.1
 """Bit rates up to this many times as high count as equal."""
 
@@ -151,6 +154,11 @@ class Place:
     ours: Ours
     systems: tuple[Published, ...]
     """The published ones, the lowest ABX error first."""
+
+    @property
+    def is_challenge(self) -> bool:
+        """Whether errors are by the challenge's protocol; by others there is no rank."""
+        return self.ours.abx.protocol == PROTOCOL
 
     @property
     def rank(self) -> int:

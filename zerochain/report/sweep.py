@@ -7,15 +7,19 @@ Tjandra et al. (Interspeech 2019) next to a sweep's systems of the same kind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zerochain.formats.bundle import Fit, read_bundle, read_fit
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.text_files import csv_text
 from zerochain.metrics import names
+from zerochain.metrics.bootstrap import sums_interval
 from zerochain.metrics.names import Metric, metric
 from zerochain.report.figures import Point, front
 from zerochain.report.published import PaperRow, tjandra2019
@@ -261,6 +265,22 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], n_left: 
     rule = ["---" if i < n_left else "--:" for i in range(len(heads))]
     lines = [" | ".join(cells) for cells in (heads, rule, *rows)]
     return "".join(f"| {line} |\n" for line in lines)
+
+
+def measured(
+    sums: NDArray[np.float64],
+    score: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    n_decimals: int = 1,
+) -> str:
+    """A score of sums over utterances (n, S), with its 95 % interval: "5.3 [4.7, 5.9]".
+
+    Args:
+        score: sums (R, S) → (R,), NaN where undefined.
+    """
+    value = float(score(sums.sum(axis=0)[None])[0])
+    interval = sums_interval(sums, score)
+    ends = "" if interval is None else ", ".join(f"{end:.{n_decimals}f}" for end in interval)
+    return f"{value:.{n_decimals}f}" + (f" [{ends}]" if ends else "")
 
 
 def _row(s: System, titles: Sequence[Title]) -> list[str]:

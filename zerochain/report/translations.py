@@ -234,5 +234,6 @@ def attention_map(
         axes.set_yticks(range(n), [str(unit) for unit in units], size=6)
     axes.set_ylabel("output units, in order")
     axes.set_xlabel("time in the source (s)")
-    axes.set_title(f"attention of {name}")
+    most = 100 * float(weights.max(initial=0.0))
+    axes.set_title(f"attention of {name} (at most {most:.3g} % on one step)")
     return figure

@@ -1,15 +1,16 @@
-"""The page to listen to the units of a model: what each sounds like, and what is known of it.
+"""Units to listen to: what each of a model's units sounds like, and what is known of it.
 
-Every unit has its best examples (nearest to the unit's mean in features, if some are given; of
-typical duration otherwise), examples in its most frequent context, its synthesis by an inverter,
-the phones it goes with, and how long it lasts. Examples are played in a row with short gaps. The
-most frequent units come first, as many as fit on a page.
+`write_units_page` makes a page of all of them, `units_of_run` the part of a run's report. Every
+unit has its best examples (nearest to the unit's mean in features, if some are given; of typical
+duration otherwise), examples in its most frequent context, its synthesis by an inverter, the phones
+it goes with, and how long it lasts. Examples are played in a row with short gaps. The most frequent
+units come first, as many as fit on a page.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +29,11 @@ from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import Sound, played
 from zerochain.report.listening import Group, cut, fitting, left_out, of_many_speakers, write_page
+from zerochain.report.run import Run
 
 PER_UNIT = 4
+MOST_BYTES = 4_000_000
+"""Of all sounds of units in the report, which has other sounds as well."""
 _GAP_S = 0.12
 _LONGEST_S = 0.4
 _AROUND_S = 0.02
@@ -92,45 +96,186 @@ def write_units_page(
     """
     style.require_report_extra()
     unit_file, recordings = read_units(units), read_corpus(corpus)
-    where = f"corpus {recordings.name}"
-    check_same_ids(unit_file.ids, recordings.ids, "unit file", where)
-    unit_file.check_durations({u.id: u.duration for u in recordings.utterances}, where)
-    segments = _Segments.of(unit_file)
-    distance = None
-    if features is not None:
-        distance = _distances(segments, unit_file.n_units, read_features(features))
-    speak = _speaker(inverter, unit_file, voice)
-    phones = _phones(unit_file, recordings, shift_ms)
-    counts = np.bincount(segments.unit, minlength=unit_file.n_units)
-    order = [int(u) for u in np.argsort(-counts, kind="stable") if counts[u]]
-
-    def group(unit: int) -> Group:
-        chosen = np.flatnonzero(segments.unit == unit)
-        facts = _facts(chosen, segments, recordings, phones.get(unit, ""))
-        sounds = _sounds(chosen, segments, recordings, distance, per_unit)
-        if speak is not None:
-            sounds.append(("synthesis", f"{_SPOKEN_MS} ms", speak(unit)))
-        return Group(f"Unit {unit}", facts, played(sounds))
-
-    groups = fitting(group(unit) for unit in track(order, "Cutting sounds"))
-    notes = left_out(len(order) - len(groups), "unit", "They are the least frequent ones.")
-    unused = unit_file.n_units - len(order)
-    if unused:
-        notes.append(f"{counted(unused, 'unit')} of {unit_file.n_units} never used.")
+    sounds = UnitSounds.of(
+        unit_file,
+        recordings,
+        features=None if features is None else read_features(features),
+        speak=_speaker(inverter, unit_file, voice),
+        shift_ms=shift_ms,
+        per_unit=per_unit,
+    )
+    groups = fitting(sounds.groups())
+    notes = left_out(len(sounds.order) - len(groups), "unit", "They are the least frequent ones.")
     write_page(
         out,
         {
             "eyebrow": "zerochain units",
             "title": "What units sound like",
-            "summary": f"{counted(len(order), 'unit')} in {counted(len(segments.unit), 'segment')} "
-            f"of {counted(len(segments.names), 'utterance')} of corpus {recordings.name}.",
+            "summary": sounds.summary,
             "system": unit_file.method,
             "groups": groups,
-            "notes": notes,
-            "about": f"Up to {per_unit} examples are played in a row.",
+            "notes": [*notes, *sounds.unused],
+            "about": sounds.about,
         },
     )
     return len(groups)
+
+
+@dataclass(frozen=True)
+class RunUnits:
+    """The units of a run's system, to listen to."""
+
+    system: str
+    summary: str
+    groups: list[Group]
+    notes: list[str]
+    about: str
+
+
+def units_of_run(
+    run: Run, named: Sequence[tuple[str, UnitFile]], n: int
+) -> tuple[RunUnits | None, list[str]]:
+    """The n most frequent units of a run's system.
+
+    The system is the first one whose recordings are known, one with an inverter before others.
+    Latents of its model show which examples are the best, where the run has them.
+
+    Args:
+        named: unit files under the names of their systems, the best first.
+        n: 0 shows none.
+
+    Returns:
+        The units, if any, and what could not be played.
+    """
+    known = [(name, units, run.corpus_of(units)) for name, units in named]
+    spoken = {id(units): _inverters(run, units) for _, units, _ in known}
+    known.sort(key=lambda one: not spoken[id(one[1])])
+    name, unit_file, corpus = next((one for one in known if one[2]), ("", None, None))
+    if n < 1 or unit_file is None or corpus is None:
+        return None, []
+    problems: list[str] = []
+    speak: Callable[[int], audio.Waveform] | None = None
+    for path, voice in spoken[id(unit_file)]:
+        try:
+            speak = _speaker(path, unit_file, voice)
+            break
+        except InputError as error:
+            problems.append(f"units can't be synthesised: {error}")
+    paths = [
+        source.path
+        for source in run.sources
+        if source.kind == "features"
+        and source.value[0].options.get("model") == unit_file.model_id
+        and (source.value[0].extractor, source.value[0].corpus_id) == ("latents", corpus.id)
+    ]
+    try:
+        features = read_features(paths[0]) if paths else None
+        if features is not None and not features.index.keys() >= unit_file.units.keys():
+            features = None  # of another split
+        sounds = UnitSounds.of(unit_file, corpus, features=features, speak=speak)
+        groups = fitting(sounds.groups(n), MOST_BYTES)
+    except InputError as error:
+        return None, [*problems, f"units could not be played: {error}"]
+    n_more = len(sounds.order) - len(groups)
+    shown = next(run.shown(s.path) for s in run.sources if s.id == unit_file.id)
+    more = (
+        f"{counted(n_more, 'rarer unit')} not shown: 'zerochain units {shown}' makes a page of all."
+    )
+    notes = [*([more] if n_more else []), *sounds.unused]
+    return RunUnits(name, sounds.summary, groups, notes, sounds.about), problems
+
+
+def _inverters(run: Run, unit_file: UnitFile) -> list[tuple[Path, str | None]]:
+    """Inverters of a run that speak these units, and a voice of each; a baseline comes last.
+
+    The voice is that of the run's resynthesis; None is the inverter's first one.
+    """
+    used = {s.inverter_id: s.voice for s in run.syntheses if s.units_id == unit_file.id}
+    found: list[tuple[bool, bool, Path, str | None]] = []
+    for source in run.sources:
+        if source.kind != "model":
+            continue
+        config = source.value.config
+        speaks = "voices" in config and config.get("unit_model") == unit_file.model_id
+        if source.id in used or speaks:
+            voice = used.get(source.id)
+            is_baseline = source.value.model == "unit-means"
+            known = voice if voice in config.get("voices", ()) else None
+            found.append((is_baseline, source.id not in used, source.path, known))
+    found.sort(key=lambda one: one[:2])
+    return [(path, voice) for *_, path, voice in found]
+
+
+@dataclass(frozen=True)
+class UnitSounds:
+    """Everything that is known of the units of a file, and where to hear them."""
+
+    segments: _Segments
+    corpus: Corpus
+    n_units: int
+    order: list[int]
+    """The units in use, the most frequent first."""
+    phones: Mapping[int, str]
+    distance: NDArray[np.float64] | None
+    speak: Callable[[int], audio.Waveform] | None
+    per_unit: int
+
+    @classmethod
+    def of(
+        cls,
+        unit_file: UnitFile,
+        corpus: Corpus,
+        *,
+        features: Features | None = None,
+        speak: Callable[[int], audio.Waveform] | None = None,
+        shift_ms: float = 0.0,
+        per_unit: int = PER_UNIT,
+    ) -> UnitSounds:
+        """Args are those of `write_units_page`, read.
+
+        Raises:
+            InputError: ids or lengths that are not the corpus's.
+        """
+        where = f"corpus {corpus.name}"
+        check_same_ids(unit_file.ids, corpus.ids, "unit file", where)
+        unit_file.check_durations({u.id: u.duration for u in corpus.utterances}, where)
+        segments = _Segments.of(unit_file)
+        distance = None
+        if features is not None:
+            distance = _distances(segments, unit_file.n_units, features)
+        counts = np.bincount(segments.unit, minlength=unit_file.n_units)
+        order = [int(u) for u in np.argsort(-counts, kind="stable") if counts[u]]
+        phones = _phones(unit_file, corpus, shift_ms)
+        return cls(segments, corpus, unit_file.n_units, order, phones, distance, speak, per_unit)
+
+    def groups(self, n: int | None = None) -> Iterator[Group]:
+        """The n most frequent units, or all of them."""
+        for unit in track(self.order[:n], "Cutting sounds of units"):
+            chosen = np.flatnonzero(self.segments.unit == unit)
+            facts = _facts(chosen, self.segments, self.corpus, self.phones.get(unit, ""))
+            sounds = _sounds(chosen, self.segments, self.corpus, self.distance, self.per_unit)
+            if self.speak is not None:
+                sounds.append(("synthesis", f"{_SPOKEN_MS} ms", self.speak(unit)))
+            yield Group(f"Unit {unit}", facts, played(sounds))
+
+    @property
+    def summary(self) -> str:
+        """How much there is of them, in a sentence."""
+        return (
+            f"{counted(len(self.order), 'unit')} in {counted(len(self.segments.unit), 'segment')} "
+            f"of {counted(len(self.segments.names), 'utterance')} of corpus {self.corpus.name}."
+        )
+
+    @property
+    def about(self) -> str:
+        """What to know of the sounds."""
+        return f"Up to {self.per_unit} examples are played in a row."
+
+    @property
+    def unused(self) -> list[str]:
+        """A note on units that never occur, if any."""
+        n = self.n_units - len(self.order)
+        return [f"{counted(n, 'unit')} of {self.n_units} never used."] if n else []
 
 
 def _facts(

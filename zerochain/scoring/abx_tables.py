@@ -126,7 +126,8 @@ def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Compa
         first, second: abx_cells.parquet, or the folders that hold them.
 
     Returns:
-        A comparison for each mode that both have, and the systems' names.
+        A comparison for each mode that both have, and the systems' names, or the paths where both
+        have the same name.
 
     Raises:
         InputError: different tokens, protocols or options; no cell in common.
@@ -141,7 +142,8 @@ def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Compa
         raise InputError(
             "the two have no mode in common", path=second, remedy="score both with the same mode"
         )
-    return found, [cells.system for cells in both]
+    names = [cells.system for cells in both]
+    return found, names if names[0] != names[1] else [str(first), str(second)]
 
 
 def difference_interval(

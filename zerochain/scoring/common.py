@@ -6,14 +6,18 @@ reads them. Ids that one side lacks are an error; whatever is left out on purpos
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from zerochain import audio
+from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.basis import shortfall_note
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import MARKER as CORPUS_MARKER
+from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.pairs import Pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -183,6 +187,52 @@ class Wavs:
         """The ids of inverter and units, where they are known."""
         made = self.synthesis
         return {} if made is None else {"inverter": made.inverter_id, "units": made.units_id}
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Synthesised speech or real recordings, to be judged."""
+
+    folder: Path
+    ids: list[str]
+    system: str
+    """What made them, in a few words."""
+    inputs: Mapping[str, str]
+    corpus: Corpus | None = None
+    """Where the recordings are real, their corpus."""
+    voice: str | None = None
+    """Of synthesised speech, where it is known."""
+
+    @classmethod
+    def of(cls, folder: Path) -> Speech:
+        """A folder of wavs of any origin, or a corpus.
+
+        Raises:
+            InputError: neither.
+        """
+        if (folder / CORPUS_MARKER).exists():
+            corpus = read_corpus(folder)
+            return cls(folder, corpus.ids, REAL_SPEECH, {"recordings": corpus.id}, corpus)
+        wavs = Wavs.of(folder)
+        ids = wavs.ids if wavs.synthesis is None else list(wavs.synthesis.ids)
+        if not ids:
+            raise InputError(
+                "holds no wav",
+                path=folder,
+                cause="it is another folder",
+                remedy="synthesise some speech, or give a corpus",
+            )
+        return cls(folder, ids, wavs.system, wavs.inputs, voice=wavs.known_voice)
+
+    def waves(self, ids: Sequence[str]) -> Iterator[Waveform]:
+        """Recordings at 16 kHz, one after the other."""
+        if self.corpus is None:
+            return (audio.read(self.folder / f"{name}.wav") for name in ids)
+        return self.corpus.waves([self._utterances[name] for name in ids])
+
+    @cached_property
+    def _utterances(self) -> dict[str, Utterance]:
+        return {} if self.corpus is None else {u.id: u for u in self.corpus.utterances}
 
 
 def transcripts(corpus: Corpus, names: Sequence[str]) -> dict[str, str]:

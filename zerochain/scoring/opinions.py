@@ -10,24 +10,86 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from zerochain import audio
 from zerochain.audio import Waveform
-from zerochain.formats.corpus import Corpus, Utterance
-from zerochain.formats.scores import Score
+from zerochain.formats.corpus import Corpus, Utterance, read_corpus
+from zerochain.formats.identity import check_same_ids
+from zerochain.formats.pairs import read_pairs
+from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.listeners.outside import Dnsmos, Opinion, inaudible
-from zerochain.metrics.names import Metric
+from zerochain.metrics.names import DNSMOS_TRANSLATED, Metric
 from zerochain.metrics.resynthesis import mean_score
 from zerochain.progress import track
-from zerochain.scoring.common import REAL_SPEECH, Common
+from zerochain.scoring.common import (
+    REAL_SPEECH,
+    Common,
+    Scored,
+    Speech,
+    exclusion_notes,
+    scored_pairs,
+)
 
+T = TypeVar("T")
 MOST = 100
 """Utterances that are judged, drawn at random: a window takes a quarter of a second, and the mean
 of a hundred is known to .05."""
 _RULE = "repeated to 9.01 s where shorter"
+
+
+def score_opinions(
+    wavs: Path,
+    corpus: Path,
+    *,
+    pairs: Path | None = None,
+    split: str | None = None,
+    system: str | None = None,
+    for_reference: bool = False,
+    seed: int = 0,
+) -> Scored:
+    """Opinions on speech that there are no recordings of, such as translations.
+
+    Score the corpus's own recordings in the same way: they are the scale to read the rest by.
+
+    Args:
+        wavs: folder of <id>.wav; or a corpus, whose recordings are then judged.
+        corpus: the recordings of the language that is spoken.
+        pairs: for translated speech: the wavs have the ids of sources. None: those of the corpus.
+        split: judge what belongs to this split.
+        for_reference: a topline or a ceiling: never the best. Real speech always is for reference.
+
+    Raises:
+        InputError: ids missing on either side, or a recording that can't be read.
+    """
+    if Dnsmos.missing():
+        return Scored([], [Dnsmos.left_out(*(metric.key for metric in DNSMOS_TRANSLATED))])
+    spoken, whole = Speech.of(wavs), read_corpus(corpus)
+    if pairs is None:
+        ids = spoken.ids if split is None else whole.select(split=split).ids
+        check_same_ids(ids, whole.ids, f"folder {wavs}", f"corpus {whole.name}")
+        check_same_ids(ids, spoken.ids, f"corpus {whole.name}", f"folder {wavs}")
+    else:
+        table = scored_pairs(read_pairs(pairs), spoken.ids, whole, split)
+        ids = list(dict.fromkeys(source for source, _ in table.pairs))
+    chosen = _drawn(ids, seed)
+    common = Common(
+        system or spoken.system,
+        {"corpus": whole.id, **spoken.inputs},
+        {
+            "n_of": "utterances",
+            "split": split,
+            "seed": seed,
+            **({FOR_REFERENCE: True} if for_reference else {}),
+        },
+    )
+    judge = Dnsmos()
+    waves = zip(chosen, spoken.waves(chosen), strict=True)
+    opinions = {name: _opinion(judge, wave) for name, wave in track(waves, "DNSMOS", len(chosen))}
+    scores = _means(opinions, DNSMOS_TRANSLATED, common, judge.label, seed)
+    return Scored(scores, [*_note(chosen, ids), *exclusion_notes(scores)])
 
 
 def opinion_scores(
@@ -45,8 +107,7 @@ def opinion_scores(
     """
     if Dnsmos.missing():
         return [], [Dnsmos.left_out(*(metric.key for metric in metrics))]
-    rng = np.random.default_rng(seed)
-    chosen = [part[i] for i in sorted(rng.permutation(len(part))[:MOST].tolist())]
+    chosen = _drawn(part, seed)
     judge = Dnsmos()
     made: dict[str, Opinion | str] = {}
     real: dict[str, Opinion | str] = {}
@@ -59,16 +120,37 @@ def opinion_scores(
     scores = [
         score
         for opinions, who in ((made, common), (real, beside))
-        for i, metric in enumerate(metrics)
-        if (score := _score(opinions, i, metric, who, judge.label, seed))
+        for score in _means(opinions, metrics, who, judge.label, seed)
     ]
-    drawn = len(part) - len(chosen)
-    notes = [f"DNSMOS: {len(chosen)} of {len(part)} utterances, drawn at random"] if drawn else []
-    return scores, notes
+    return scores, _note(chosen, part)
+
+
+def _drawn(all_of_them: Sequence[T], seed: int) -> list[T]:
+    """At most `MOST`, at random, in order."""
+    places = np.random.default_rng(seed).permutation(len(all_of_them))[:MOST]
+    return [all_of_them[i] for i in sorted(places.tolist())]
+
+
+def _note(chosen: Sequence[object], all_of_them: Sequence[object]) -> list[str]:
+    if len(chosen) == len(all_of_them):
+        return []
+    return [f"DNSMOS: {len(chosen)} of {len(all_of_them)} utterances, drawn at random"]
 
 
 def _opinion(judge: Dnsmos, wave: Waveform) -> Opinion | str:
     return inaudible(wave) or judge(wave)
+
+
+def _means(
+    opinions: Mapping[str, Opinion | str],
+    metrics: Sequence[Metric],
+    common: Common,
+    protocol: str,
+    seed: int,
+) -> list[Score]:
+    """The means of the four opinions, those that are defined."""
+    found = (_score(opinions, i, m, common, protocol, seed) for i, m in enumerate(metrics))
+    return [score for score in found if score is not None]
 
 
 def _score(

@@ -12,8 +12,6 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +19,7 @@ from typing import Any, Protocol
 from zerochain import audio
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import scratch
-from zerochain.formats.corpus import MARKER as CORPUS_MARKER
-from zerochain.formats.corpus import Corpus, Utterance, read_corpus
+from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id, short
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import FOR_REFERENCE
@@ -34,14 +31,7 @@ from zerochain.metrics.names import Metric
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import UNDEFINED_BLEU, Estimate, bleu, error_rate
 from zerochain.progress import track
-from zerochain.scoring.common import (
-    REAL_SPEECH,
-    Common,
-    Scored,
-    Wavs,
-    scored_pairs,
-    transcripts,
-)
+from zerochain.scoring.common import Common, Scored, Speech, scored_pairs, transcripts
 
 PLACE = "{wav}"
 """Stands for the recording in a command."""
@@ -92,7 +82,7 @@ def score_recognition(
             "speech is recognised by a recogniser, by a command, or by a judge from outside",
             remedy="give one of recogniser=, command= and judge=",
         )
-    spoken, whole = _Speech.of(wavs), read_corpus(corpus)
+    spoken, whole = Speech.of(wavs), read_corpus(corpus)
     references, inputs = _references(spoken, whole, pairs, split)
     listener: _Judge
     if recogniser is not None:
@@ -148,7 +138,7 @@ def _measured(
 
 
 def _references(
-    spoken: _Speech, whole: Corpus, pairs: Path | None, split: str | None
+    spoken: Speech, whole: Corpus, pairs: Path | None, split: str | None
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Wav → the utterances of the corpus whose texts it should have, and the inputs' ids."""
     where = f"{spoken.folder}"
@@ -177,48 +167,6 @@ def _plain_texts(corpus: Corpus, references: Mapping[str, Sequence[str]]) -> dic
     return texts
 
 
-@dataclass(frozen=True)
-class _Speech:
-    """The recordings to recognise."""
-
-    folder: Path
-    ids: list[str]
-    system: str
-    """What made them, in a few words."""
-    inputs: Mapping[str, str]
-    corpus: Corpus | None = None
-    """Where the recordings are real, their corpus."""
-    voice: str | None = None
-    """Of synthesised speech, where it is known."""
-
-    @classmethod
-    def of(cls, folder: Path) -> _Speech:
-        """A folder of wavs of any origin, or a corpus."""
-        if (folder / CORPUS_MARKER).exists():
-            corpus = read_corpus(folder)
-            return cls(folder, corpus.ids, REAL_SPEECH, {"recordings": corpus.id}, corpus)
-        wavs = Wavs.of(folder)
-        ids = wavs.ids if wavs.synthesis is None else list(wavs.synthesis.ids)
-        if not ids:
-            raise InputError(
-                "holds no wav",
-                path=folder,
-                cause="it is another folder",
-                remedy="synthesise some speech, or give a corpus",
-            )
-        return cls(folder, ids, wavs.system, wavs.inputs, voice=wavs.known_voice)
-
-    def waves(self, ids: Sequence[str]) -> Iterator[audio.Waveform]:
-        """Recordings at 16 kHz, one after the other."""
-        if self.corpus is None:
-            return (audio.read(self.folder / f"{name}.wav") for name in ids)
-        return self.corpus.waves([self._utterances[name] for name in ids])
-
-    @cached_property
-    def _utterances(self) -> dict[str, Utterance]:
-        return {} if self.corpus is None else {u.id: u for u in self.corpus.utterances}
-
-
 class _Judge(Protocol):
     """A recogniser, ours or another program."""
 
@@ -229,7 +177,7 @@ class _Judge(Protocol):
     notes: list[str]
     protocol: str
 
-    def texts(self, spoken: _Speech, ids: Sequence[str]) -> Iterator[str]:
+    def texts(self, spoken: Speech, ids: Sequence[str]) -> Iterator[str]:
         """The recognised text of each recording."""
 
 
@@ -257,7 +205,7 @@ class _Bundle:
                 "the recogniser was trained on what is scored here: train it on another split"
             )
 
-    def texts(self, spoken: _Speech, ids: Sequence[str]) -> Iterator[str]:
+    def texts(self, spoken: Speech, ids: Sequence[str]) -> Iterator[str]:
         waves = spoken.waves(ids)
         for _ in track(range(0, len(ids), _AT_ONCE), "Recognising"):
             yield from self.recogniser.transcribe(list(islice(waves, _AT_ONCE)))
@@ -277,7 +225,7 @@ class _Program:
             "recordings as well"
         ]
 
-    def texts(self, spoken: _Speech, ids: Sequence[str]) -> Iterator[str]:
+    def texts(self, spoken: Speech, ids: Sequence[str]) -> Iterator[str]:
         with scratch() as folder:
             waves = None if spoken.corpus is None else spoken.waves(ids)
             for name in track(ids, "Recognising"):
@@ -302,7 +250,7 @@ class _Sphinx:
             "corpus's recordings as well to know its error on them"
         ]
 
-    def texts(self, spoken: _Speech, ids: Sequence[str]) -> Iterator[str]:
+    def texts(self, spoken: Speech, ids: Sequence[str]) -> Iterator[str]:
         for wave in track(spoken.waves(ids), "Recognising", len(ids)):
             yield self.judge.transcribe(wave)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zerochain.errors import ModelMismatchError, counted
 from zerochain.formats.corpus import read_corpus
@@ -101,9 +102,13 @@ def score_translation(
         ),
         f"merged units of {short(spoken.model_id)}",
     )
-    found = retrieval(_similarity(parallel), parallel.right(), seed=seed)
+    found = retrieval(similarity_of(parallel), parallel.right(), seed=seed)
     overlaps, undefined = _overlaps(parallel, floor, floor_from, report, seed)
-    scores = [*overlaps, *_lengths(parallel, report, seed), *_retrieved(found, report)]
+    scores = [
+        *overlaps,
+        *_lengths(parallel, report, seed),
+        *retrieval_scores(found, report.common, report.protocol),
+    ]
     left = len(table.pairs) - len(wanted.pairs)
     notes = [
         f"{left} of {counted(len(table.pairs), 'pair')} not scored: no output, or another split"
@@ -273,9 +278,8 @@ def _lengths(parallel: Parallel, report: _Report, seed: int) -> list[Score]:
     ]
 
 
-def _similarity(parallel: Parallel) -> Any:
+def similarity_of(parallel: Parallel) -> NDArray[np.float64]:
     """The similarity of each output to each target, (n, m)."""
-
     outputs, targets = (
         [as_characters(units) for units in units_by_id.values()]
         for units_by_id in (parallel.outputs, parallel.targets)
@@ -283,16 +287,17 @@ def _similarity(parallel: Parallel) -> Any:
     return edit_similarity(outputs, targets)
 
 
-def _retrieved(found: Retrieval, report: _Report) -> list[Score]:
+def retrieval_scores(found: Retrieval, common: Common, protocol: str) -> list[Score]:
+    """Lines of scores.jsonl: MRR, and recalls."""
     measures = {names.RETRIEVAL_MRR: found.mrr}
     measures |= {names.RETRIEVAL_RECALL[k]: one for k, one in found.recall.items()}
-    common = {
+    options = {
         "similarity": "1 - edit distance / longer length",
         "n_candidates": found.n_candidates,
         "p_value": found.p_value,
     }
     return [
-        report.score(metric, Estimate(one.value, one.interval, one.n), one.chance, **common)
+        common.score(metric, one.value, one.interval, one.n, protocol, chance=one.chance, **options)
         for metric, one in measures.items()
     ]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from zerochain import audio
+from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import composed
@@ -74,7 +75,7 @@ def examples(
         )
     if span is None:
         if not path.is_file():
-            raise _unknown(text, ids)
+            raise _unknown(text, ids, corpus)
         return [_clip(path, None, None, label)]
     where, start_s, end_s = span["where"], float(span["start"]), float(span["end"])
     if not start_s < end_s:
@@ -86,7 +87,7 @@ def examples(
         return [Example(label or text.rpartition("/")[2], place, name=text)]
     if Path(where).is_file():
         return [_clip(Path(where), start_s, end_s, label)]
-    raise _unknown(where, ids)
+    raise _unknown(where, ids, corpus)
 
 
 def _of_table(
@@ -132,12 +133,7 @@ def _place(row: LabelledSpan, known: Set[str], corpus: Corpus | None) -> Place |
         return Place(name, row.start_s, row.end_s)
     if corpus is None:
         return None
-    cut = [
-        u
-        for u in corpus.utterances
-        if u.id in known
-        and name in {u.audio, str(Path(u.audio).with_suffix("")), Path(u.audio).name}
-    ]
+    cut = _cut_from(name, [u for u in corpus.utterances if u.id in known])
     if not cut:
         return None
     u = max(cut, key=partial(_shared_s, row))
@@ -152,6 +148,19 @@ def _place(row: LabelledSpan, known: Set[str], corpus: Corpus | None) -> Place |
             remedy="give a part of an utterance, or the sound file as FILE:START-END",
         )
     return Place(u.id, max(0.0, start_s), end_s)
+
+
+def _cut_from(name: str, searched: Sequence[Utterance]) -> list[Utterance]:
+    """The utterances of a recording: its path or its name alone, with or without the suffix."""
+    cut = [u for u in searched if name in {u.audio, stem(u.audio)}] or [
+        u for u in searched if name in {Path(u.audio).name, Path(u.audio).stem}
+    ]
+    if len(there := sorted({u.audio for u in cut})) > 1:
+        raise InputError(
+            f"{name!r} is the name of {counted(len(there), 'recording')}: {listed(there)}",
+            remedy="give the path of one of them",
+        )
+    return cut
 
 
 def _shared_s(row: LabelledSpan, u: Utterance) -> float:
@@ -198,10 +207,14 @@ def pause_notes(examples: Sequence[Example], corpus: Corpus) -> list[str]:
     return notes
 
 
-def _unknown(name: str, ids: Sequence[str]) -> InputError:
-    close = difflib.get_close_matches(name, ids, 3, 0.5)
-    alike = f"; similar ids are {listed(close)}" if close else ""
+def _unknown(name: str, ids: Sequence[str], corpus: Corpus | None) -> InputError:
+    known = set(ids)
+    cut = [] if corpus is None else [u for u in corpus.utterances if u.start is not None]
+    recordings = sorted({stem(u.audio) for u in cut if u.id in known})
+    close = difflib.get_close_matches(name, [*recordings, *ids], 3, 0.5)
+    what = "similar ones are" if close else "there are"
     return InputError(
-        f"the query {name!r} is neither a sound file nor an utterance that is searched{alike}",
+        f"the query {name!r} is neither a sound file nor an utterance or recording that is "
+        f"searched; {what} {listed(close or recordings or list(ids), 3)}",
         remedy="give a sound file, UTTERANCE:START-END in seconds, or a table of annotations",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from zerochain.errors import InputError, counted
 from zerochain.exchange.term_classes import write_classes
 from zerochain.formats.corpus import Corpus, read_corpus
-from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
+from zerochain.formats.features import read_features
+from zerochain.formats.spans import LabelledSpan, Spans, in_files, read_spans, write_spans
 from zerochain.formats.units import UnitFile, codebook_of, read_units
 from zerochain.search.lexicon import (
     LexiconConfig,
@@ -17,6 +19,7 @@ from zerochain.search.lexicon import (
     spans_of,
     syllable_words,
 )
+from zerochain.search.sources import FrameSource
 from zerochain.search.stretches import stretches_of
 from zerochain.search.terms import TermsConfig, find_terms, unit_similarity
 
@@ -62,6 +65,7 @@ def make_lexicon(
         n_words = sum(row.recording in inside for row in read_spans(random_like).rows)
         words, how = random_words(speech, n_words, seed=seed), "random words"
     rows = spans_of(words, dict(unit_file.speakers))
+    rows = rows if recordings is None else in_files(rows, recordings)
     write_terms(out, rows, "words", f"{how}, {unit_file.method}", unit_file.corpus_id)
     kinds = Counter(row.label for row in rows)
     n_once = sum(n == 1 for n in kinds.values())
@@ -79,6 +83,7 @@ def make_terms(
     *,
     corpus: Path | None = None,
     model: Path | None = None,
+    features: Path | None = None,
     split: str | None = None,
 ) -> str:
     """Find what is said again in a unit file, and write the clusters.
@@ -87,6 +92,7 @@ def make_terms(
         out: a table of spans, or .classes.
         corpus: the recordings, to leave out pauses.
         model: the units' model, so that units with similar vectors agree in part.
+        features: of the same utterances, which matches are compared by.
 
     Returns:
         What was found, in a line.
@@ -101,15 +107,26 @@ def make_terms(
         codebook = codebook_of(unit_file, model, without="units agree or not")
     similarity = unit_similarity(unit_file.n_units, codebook)
     speech = stretches_of(unit_file, recordings)
-    found = find_terms(speech, config, unit_file.speakers, similarity)
-    write_terms(out, found.rows, "terms", f"terms, {unit_file.method}", unit_file.corpus_id)
-    seconds = sum(row.end_s - row.start_s for row in found.rows)
+    frames = None if features is None else FrameSource(read_features(features))
+    found = find_terms(speech, config, unit_file.speakers, similarity, frames)
+    rows = found.rows if recordings is None else in_files(found.rows, recordings)
+    write_terms(out, rows, "terms", f"terms, {unit_file.method}", unit_file.corpus_id)
+    seconds = covered_s(found.rows)
     return (
         f"{counted(found.n_clusters, 'cluster')} of {counted(len(found.rows), 'span')}, "
-        f"{seconds:.0f} s of {speech.seconds:.0f} s of speech; "
-        f"{counted(found.n_matches, 'match', 'matches')} of {found.threshold:.1f} units or more "
-        f"in {counted(found.n_compared, 'pair')} of stretches"
+        f"in {seconds:.0f} s of {speech.seconds:.0f} s of speech; {found.matches}"
     )
+
+
+def covered_s(rows: Iterable[LabelledSpan]) -> float:
+    """The seconds that are in any span; spans may overlap."""
+    total, name, until_s = 0.0, "", 0.0
+    for row in sorted(rows, key=lambda row: (row.recording, row.start_s)):
+        if row.recording != name:
+            name, until_s = row.recording, 0.0
+        total += max(0.0, row.end_s - max(row.start_s, until_s))
+        until_s = max(until_s, row.end_s)
+    return total
 
 
 def _inputs(units: Path, corpus: Path | None, split: str | None) -> tuple[UnitFile, Corpus | None]:

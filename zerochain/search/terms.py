@@ -5,9 +5,14 @@
        units agree best. With the units' model, similar units agree in part.
     3. A threshold: the score at which so many matches are expected by accident, were units
        independent of each other (Karlin and Altschul 1990). It rises with the amount of speech.
-    4. A graph: places where matches overlap are nodes, matches are edges. Clusters are stars: the
-       node with the strongest edges takes its neighbours, and so on (Aslam, Pelekhov and Rus 2004).
-       Connected components, which ZRTools takes (Jansen and Van Durme 2011), chain unlike words.
+    4. With features, a low threshold gives candidates alone. Each is aligned once more, frame by
+       frame (DTW, as Jansen and Van Durme 2011), and what counts is by how much it is cheaper than
+       the usual candidate, summed over its frames: a long match may be a little less alike. The
+       best ones are taken, until they cover a given share of the speech.
+    5. A graph: places where matches overlap are nodes, matches are edges. Clusters are stars: the
+       node with the strongest edges takes its neighbours, as long as each matches half of those
+       taken before, and so on (after Aslam, Pelekhov and Rus 2004). Connected components, which
+       ZRTools takes, chain unlike words.
 
 Words that are short, or said once, are not found: terms cover a part of the speech, a lexicon all.
 """
@@ -17,7 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +32,12 @@ from scipy.spatial.distance import cdist
 
 from zerochain.config import Config
 from zerochain.errors import InputError, counted
+from zerochain.formats.identity import check_same_ids
 from zerochain.formats.spans import LabelledSpan
 from zerochain.kernels import compiled
 from zerochain.progress import track
 from zerochain.search.lexicon import substrings
+from zerochain.search.sources import Source
 from zerochain.search.stretches import Stretches
 
 Doubles = NDArray[np.float64]
@@ -39,6 +46,8 @@ Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 _compiled = compiled(error_model="numpy")
 _PAIRS_AT_ONCE = 20_000
+_ALIKE = 0.5
+"""A place joins a cluster if it matches this part of those already there."""
 _SAME = 0.5
 """Two matches are of the same place if they share this part of the time that either takes."""
 
@@ -56,7 +65,14 @@ class TermsConfig(Config):
     """Price of a unit without a counterpart; two equal units are worth 1."""
 
     accidents: float = Field(1e-3, gt=0)
-    """Matches that would be expected in all the speech by accident, were units independent."""
+    """Matches that would be expected in all the speech by accident, were units independent; only
+    without features."""
+
+    candidates: float = Field(10.0, gt=0)
+    """The same of candidates, which features are then compared of."""
+
+    covered: float = Field(0.3, gt=0, le=1)
+    """Share of the speech that terms cover at most, the best matches first; only with features."""
 
     most_pairs: int = Field(2_000_000, ge=1)
     """Most pairs of stretches to compare; of more, those that share the rarest strings."""
@@ -73,6 +89,16 @@ class Match(NamedTuple):
     second_end: int
     score: float
     """The sum over aligned units."""
+    likeness: float | None = None
+    """Of frames, at most 1; None where there are none to compare."""
+
+    @property
+    def similarity(self) -> float:
+        """At most 1: of frames, or else the mean per segment."""
+        if self.likeness is not None:
+            return self.likeness
+        longer = max(self.first_end - self.first_begin, self.second_end - self.second_begin)
+        return min(1.0, self.score / longer)
 
 
 @dataclass(frozen=True)
@@ -80,13 +106,10 @@ class Terms:
     """Clusters of places, the largest first, and how they were found."""
 
     rows: list[LabelledSpan]
-    """Labelled "term 1", …; the score is the similarity to the cluster's centre, the mean per
-    segment, at most 1."""
+    """Labelled "term 1", …; the score is the similarity to the cluster's centre, at most 1."""
     n_clusters: int
-    n_compared: int
-    n_matches: int
-    threshold: float
-    """The least score of a match."""
+    matches: str
+    """How many there are and how they were chosen, in words."""
 
 
 def unit_similarity(n_units: int, codebook: Floats | None = None) -> Floats:
@@ -111,19 +134,51 @@ def find_terms(
     config: TermsConfig,
     speakers: Mapping[str, str | None],
     similarity: Floats,
+    frames: Source | None = None,
 ) -> Terms:
     """Find and cluster what is said again in stretches of units.
 
     Args:
         similarity: of units, from `unit_similarity`.
+        frames: features of the same utterances, which matches are compared by; None compares their
+            units alone.
 
     Raises:
-        InputError: nothing is said again, or no more often than by accident.
+        InputError: nothing is said again, or no more often than by accident; utterances without
+            frames.
+    """
+    expected = config.accidents if frames is None else config.candidates
+    matches, how = matches_of_units(speech, config, similarity, expected)
+    if frames is not None:
+        n_candidates = len(matches)
+        matches = best_matches(matches, speech, frames, config.covered)
+        how = f", the best by {frames.words} of {counted(n_candidates, 'candidate')}{how}"
+    times = [one.times for one in speech.stretches]
+    clusters = cluster(matches, times)
+    rows = []
+    for i, members in enumerate(clusters, 1):
+        for stretch, start_s, end_s, score in members:
+            name = speech.stretches[stretch].id
+            span = LabelledSpan(name, start_s, end_s, f"term {i}", score, speakers.get(name))
+            rows.append(span)
+    return Terms(rows, len(clusters), f"{counted(len(matches), 'match', 'matches')}{how}")
+
+
+def matches_of_units(
+    speech: Stretches, config: TermsConfig, similarity: Floats, expected: float
+) -> tuple[list[Match], str]:
+    """Pairs of places whose units are alike, and what was compared, in words.
+
+    Args:
+        expected: so many would be by accident, were units independent.
+
+    Raises:
+        InputError: there is none.
     """
     units, bounds = speech.units, speech.bounds
     times = [one.times for one in speech.stretches]
     pairs = shared_strings(units, bounds, config.seed_units, config.most_pairs)
-    threshold = least_score(units, similarity, config.accidents)
+    threshold = least_score(units, similarity, expected)
     matches: list[Match] = []
     for begin in track(range(0, len(pairs), _PAIRS_AT_ONCE), "Aligning stretches"):
         block = pairs[begin : begin + _PAIRS_AT_ONCE]
@@ -134,23 +189,84 @@ def find_terms(
             match = Match(a, place[0], place[1], b, place[2], place[3], float(scores[i]))
             if _shorter_s(match, times) >= config.min_ms / 1000:
                 matches.append(match)
+    how = f" of {threshold:.1f} units or more in {counted(len(pairs), 'pair')} of stretches"
     if not matches:
         raise InputError(
-            f"nothing is said again: no match of {threshold:.1f} units or more in "
-            f"{counted(len(pairs), 'pair')} of stretches",
+            f"nothing is said again: no match{how}",
             cause="too little speech, words that are said once, or units that follow the speaker "
             "more than the sound",
             remedy="give more speech, units with durations (encode --penalty) and their "
             "recordings, or raise accidents=",
         )
-    clusters = cluster(matches, times)
-    rows = []
-    for i, members in enumerate(clusters, 1):
-        for stretch, start_s, end_s, score in members:
-            name = speech.stretches[stretch].id
-            span = LabelledSpan(name, start_s, end_s, f"term {i}", score, speakers.get(name))
-            rows.append(span)
-    return Terms(rows, len(clusters), len(pairs), len(matches), threshold)
+    return matches, how
+
+
+def best_matches(
+    matches: Sequence[Match], speech: Stretches, frames: Source, covered: float
+) -> list[Match]:
+    """The matches whose frames are most alike, the best first, until they cover a share of speech.
+
+    A match is worth the sum over its frames of what they cost less than the median of all matches.
+
+    Raises:
+        InputError: utterances without frames.
+    """
+    names = dict.fromkeys(one.id for one in speech.stretches)
+    check_same_ids(names, frames.ids, "units", "features")
+    times = [one.times for one in speech.stretches]
+    costs = np.empty(len(matches))
+    spans: dict[tuple[int, int, int], NDArray[Any]] = {}
+
+    def held(stretch: int, begin: int, end: int) -> NDArray[Any]:
+        key = stretch, begin, end
+        if key not in spans:
+            start_s, end_s = times[stretch][begin], times[stretch][end]
+            spans[key] = frames.span(speech.stretches[stretch].id, start_s, end_s)
+        return spans[key]
+
+    last = -1
+    for i in track(range(len(matches)), "Comparing frames"):
+        match = matches[i]
+        if match.first != last:  # they come in the order of the first stretch
+            spans.clear()
+            last = match.first
+        costs[i] = mean_cost(frames.local(held(*match[:3]), held(*match[3:6])))
+    lasting = np.array([_shorter_s(match, times) for match in matches])
+    worth = lasting * (np.median(costs) - costs)
+    bounds, seconds = speech.bounds, np.concatenate([np.diff(line) for line in times])
+    taken = np.zeros(len(seconds), bool)
+    kept: list[Match] = []
+    left_s = covered * float(seconds.sum())
+    for i in np.argsort(-worth, kind="stable").tolist():
+        if left_s <= 0 or (kept and worth[i] <= 0):
+            break
+        match = matches[i]
+        for stretch, begin, end in (match[:3], match[3:6]):
+            inside = slice(bounds[stretch] + begin, bounds[stretch] + end)
+            left_s -= float(seconds[inside][~taken[inside]].sum())
+            taken[inside] = True
+        kept.append(match._replace(likeness=float(1 - costs[i])))
+    return kept
+
+
+@_compiled
+def mean_cost(local: Floats) -> float:
+    """The mean local distance along the cheapest path through all of both, local (n, m).
+
+    A step to the next frame of both counts twice, one to the next frame of either once, so that
+    all paths have the total weight n + m (Sakoe and Chiba 1978, the symmetric form).
+    """
+    n, m = local.shape
+    row = np.full(m + 1, np.inf)
+    row[0] = 0.0
+    for i in range(n):
+        diagonal, row[0] = row[0], np.inf
+        for j in range(m):
+            here = np.float64(local[i, j])
+            best = min(diagonal + 2.0 * here, min(row[j + 1], row[j]) + here)
+            diagonal = row[j + 1]
+            row[j + 1] = best
+    return float(row[m] / (n + m))
 
 
 def shared_strings(units: Ints, bounds: Longs, n: int, most: int) -> Longs:
@@ -223,17 +339,15 @@ def cluster(
 ) -> list[list[tuple[int, float, float, float]]]:
     """Clusters of places, the largest first: (stretch, start in s, end in s, similarity).
 
-    The similarity of a place to its cluster's centre is the score of the match between them by the
-    number of its segments; that of the centre itself is 1.
+    The similarity of a place to its cluster's centre is that of the match between them; that of the
+    centre itself is 1.
     """
     nodes, node_of = _nodes(matches, times)
     edges: dict[int, dict[int, float]] = defaultdict(dict)
     for i, match in enumerate(matches):
         a, b = node_of[2 * i], node_of[2 * i + 1]
-        longer = max(match.first_end - match.first_begin, match.second_end - match.second_begin)
-        similarity = min(1.0, match.score / longer)
-        if a != b and similarity > edges[a].get(b, 0.0):
-            edges[a][b] = edges[b][a] = similarity
+        if a != b and match.similarity > edges[a].get(b, 0.0):
+            edges[a][b] = edges[b][a] = match.similarity
     degree = {node: sum(line.values()) for node, line in edges.items()}
     taken: set[int] = set()
     clusters = []
@@ -241,7 +355,10 @@ def cluster(
         if centre in taken:
             continue
         members = [(centre, 1.0)]
-        members += [(node, s) for node, s in edges[centre].items() if node not in taken]
+        for node, similarity in sorted(edges[centre].items(), key=lambda one: (-one[1], one[0])):
+            alike = sum(node in edges[other] for other, _ in members)
+            if node not in taken and alike >= _ALIKE * len(members):
+                members.append((node, similarity))
         if len(members) < 2:
             continue
         taken.update(node for node, _ in members)

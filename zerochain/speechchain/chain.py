@@ -68,8 +68,16 @@ class ChainConfig(LoopConfig):
     )
     """For experiments: the fraction of the texts that stay paired. Of the others, half lose their
     recordings and half of the recordings their texts."""
+    languages: str = Field("", pattern=r"^([\w-]+(,[\w-]+)+)?$")
+    """Of texts that switch between languages and are tagged: "en,es" for "<en>where is the
+    <es>mercado". Characters and their languages are predicted together."""
     longest_s: float = Field(20.0, gt=0, json_schema_extra={"option": "--longest"})
     """Seconds; longer utterances are left out of training."""
+
+    @property
+    def spoken(self) -> list[str]:
+        """The languages of tagged texts, each once."""
+        return list(dict.fromkeys(filter(None, self.languages.split(","))))
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,7 @@ def train_chain(
         config.method,
         paired=config.paired,
         longest_s=config.longest_s,
+        languages=config.spoken,
         encoder=encoder,
         device=running.device,
         waves=(training.tts if start is None else start.synthesiser.network.config).architecture

@@ -1,12 +1,15 @@
 """What a speech chain learns from: pairs, texts alone, and speech alone.
 
-A text is a sequence of symbols, which are its characters or discovered units. The pairs are split
+A text is a sequence of symbols, which are its characters or discovered units. Where texts switch
+between languages, a symbol is a character of one language, so that both are predicted together
+(Nakayama et al. 2018 predict the language beside the character). The pairs are split
 by their texts, so that what decides when to stop, the held-out pairs, shares none with training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 
 from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted
-from zerochain.metrics.text import plain
+from zerochain.metrics.text import plain, tagged, with_tags
 from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
 from zerochain.speechchain.ctc import Ints, steps_needed
 from zerochain.training.crops import like_lengths, padded
@@ -30,14 +33,16 @@ _POOL = 8  # a batch is drawn from this many times its size, for similar lengths
 _VALID = 0.1
 BATCH_FRAMES = 16_384
 _SLACK = 1.5  # of the rates of nearly all pairs
+_TAGGED = re.compile(r"(.)<(.+)>")
 
 
 @dataclass(frozen=True, eq=False)
 class Symbols:
-    """The symbols of texts: characters, or units by their numbers.
+    """The symbols of texts: characters, characters of a language, or units by their numbers.
 
     Attributes:
-        names: each symbol as it is written.
+        names: each symbol as it is written; "a<en>" is an English a, while spaces are of no
+            language.
         unit_model: id of the unit model; "" for characters.
     """
 
@@ -55,7 +60,8 @@ class Symbols:
     def read(self, text: str) -> Ints | None:
         """The symbols of a text, or None if some are unknown.
 
-        Characters are normalised by `metrics.text.plain`; units are separated by spaces.
+        Characters are normalised by `metrics.text.plain`, which `metrics.text.tagged` applies
+        between tags; units are separated by spaces.
         """
         parts = self._parts(text)
         if any(part not in self._place for part in parts):
@@ -66,13 +72,34 @@ class Symbols:
         """The symbols of a text that are not among these, each once."""
         return sorted({part for part in self._parts(text) if part not in self._place})
 
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Of the characters; none where they have no language."""
+        if self.are_units:
+            return ()
+        return tuple(sorted({found[2] for name in self.names if (found := _TAGGED.match(name))}))
+
     def _parts(self, text: str) -> Sequence[str]:
-        return text.split() if self.are_units else plain(text)
+        if self.are_units:
+            return text.split()
+        return tagged_names(text, self.languages) if self.languages else plain(text)
 
     def write(self, symbols: Ints) -> str:
-        """The text of symbols; for characters with single spaces."""
+        """The text of symbols; for characters with single spaces, and with tags of languages."""
         parts = [self.names[i] for i in symbols]
-        return " ".join(parts) if self.are_units else " ".join("".join(parts).split())
+        if self.are_units:
+            return " ".join(parts)
+        if self.languages:
+            split = (_TAGGED.match(name) for name in parts)
+            text = with_tags((m[1], m[2]) if m else (" ", "") for m in split)
+        else:
+            text = "".join(parts)
+        return " ".join(text.split())
+
+
+def tagged_names(text: str, languages: Collection[str]) -> list[str]:
+    """The names of a tagged text's symbols; letters before the first tag have "" as theirs."""
+    return [c if c == " " else f"{c}<{language}>" for c, language in tagged(text, languages)]
 
 
 class Rates(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted, listed
 from zerochain.features.extraction import extracted
 from zerochain.formats.corpus import Corpus, read_corpus
 from zerochain.formats.features import Features
@@ -27,8 +27,17 @@ from zerochain.formats.text_files import lines_of, read_text
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.listeners.recogniser import SPEECH, plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
+from zerochain.metrics.text import tagged, with_tags
 from zerochain.speechchain.ctc import Ints
-from zerochain.speechchain.data import Material, Pairs, Speech, Symbols, divided, fits
+from zerochain.speechchain.data import (
+    Material,
+    Pairs,
+    Speech,
+    Symbols,
+    divided,
+    fits,
+    tagged_names,
+)
 
 Method = Literal["chain", "propagation", "paired", "all"]
 _SHORTEST_FRAMES = 10
@@ -64,6 +73,7 @@ def read_material(
     *,
     paired: float | None,
     longest_s: float,
+    languages: Sequence[str] = (),
     encoder: SpeakerEncoder | None,
     device: str,
     waves: bool = False,
@@ -73,12 +83,13 @@ def read_material(
     Args:
         paired: the fraction of the different texts that stay paired; None for all.
         longest_s: longer utterances are left out, in seconds.
+        languages: with which texts are tagged, if they are.
         encoder: gives each utterance the vector of its voice.
         waves: whether the samples are kept beside the frames.
 
     Raises:
-        InputError: no text, fewer than two pairs that can be used, or nothing beside them that the
-            method needs.
+        InputError: no text, fewer than two pairs that can be used, nothing beside them that the
+            method needs, or texts that don't begin with a tag though `languages` are given.
     """
     whole = read_corpus(sources.corpus)
     part = whole if sources.split is None else whole.select(split=sources.split)
@@ -89,13 +100,15 @@ def read_material(
     if encoder is not None:
         trained_on["speaker encoder"] = encoder.id
     excluded: Counter[str] = Counter()
-    texts = _texts(part, unit_file)
-    roles = _roles(texts, paired)
+    texts = _texts(part, unit_file, languages)
+    roles = roles_of(texts, paired)
     if method == "all":
         shown = dict.fromkeys(texts, "pair")
     else:
         shown = {name: roles.get(name, "speech") for name in part.ids}
-    symbols = _symbols([texts[name] for name, role in shown.items() if role == "pair"], unit_file)
+    symbols = _symbols(
+        [texts[name] for name, role in shown.items() if role == "pair"], unit_file, languages
+    )
     alone: list[str] = []
     if method == "chain":
         alone = [texts[name] for name, role in shown.items() if role == "text"]
@@ -144,9 +157,15 @@ def _check_unpaired(method: Method, texts: Sequence[Ints], speech: Speech, corpu
         )
 
 
-def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
+def _texts(corpus: Corpus, unit_file: UnitFile | None, languages: Sequence[str]) -> dict[str, str]:
     """The texts of the utterances that have one, normalised."""
     if unit_file is not None:
+        if languages:
+            raise InputError(
+                "units have no language",
+                cause="languages= only applies to texts",
+                remedy="leave languages= or units= out",
+            )
         known = unit_texts(corpus, unit_file)
         if not known:
             raise InputError(
@@ -156,7 +175,7 @@ def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
                 remedy="encode this corpus",
             )
         return known
-    known = plain_texts(corpus)
+    known = spelled_texts(corpus, languages)
     if not known:
         raise InputError(
             f"corpus {corpus.name!r} has no transcripts, so there is no pair to begin with",
@@ -164,7 +183,40 @@ def _texts(corpus: Corpus, unit_file: UnitFile | None) -> dict[str, str]:
             cause="it was imported without a table, or its column 'text' is empty",
             remedy="import it again with a table that has a column 'text', or give units=",
         )
+    if languages:
+        _check_tags(corpus, known, languages)
     return known
+
+
+def spelled_texts(corpus: Corpus, languages: Sequence[str]) -> dict[str, str]:
+    """The texts of the utterances that have one, normalised, with the tags of these languages."""
+    if not languages:
+        return plain_texts(corpus)
+    found = {u.id: with_tags(tagged(u.text or "", languages)) for u in corpus.utterances}
+    return {name: text for name, text in found.items() if text}
+
+
+def _check_tags(corpus: Corpus, texts: Mapping[str, str], languages: Sequence[str]) -> None:
+    """Refuses texts that don't begin with a tag, and a language without any text."""
+    found = {name: tagged(text, languages) for name, text in texts.items()}
+    untold = [name for name, text in found.items() if not text[0][1]]
+    tags = " or ".join(f"<{language}>" for language in languages)
+    if untold:
+        raise InputError(
+            f"{counted(len(untold), 'text')} of corpus {corpus.name!r} begin without the tag of a "
+            f"language: {listed(untold)}",
+            path=corpus.folder,
+            cause=f"languages= says that texts are tagged with {tags}",
+            remedy="write '<en>where is the <es>mercado', from the first word on",
+        )
+    missing = {*languages} - {language for text in found.values() for _, language in text}
+    if found and missing:
+        raise InputError(
+            f"no text of corpus {corpus.name!r} is tagged with {listed(sorted(missing))}",
+            path=corpus.folder,
+            cause="the language's name is misspelled, or its texts are of another split",
+            remedy="name the languages of the texts in languages=",
+        )
 
 
 def unit_texts(corpus: Corpus, unit_file: UnitFile) -> dict[str, str]:
@@ -173,7 +225,7 @@ def unit_texts(corpus: Corpus, unit_file: UnitFile) -> dict[str, str]:
     return {name: " ".join(map(str, unit_file.segments(name)[0])) for name in there}
 
 
-def _roles(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
+def roles_of(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
     """Utterance → "pair", or for experiments "text" or "speech"; equal texts have one role."""
     if paired is None:
         return dict.fromkeys(texts, "pair")
@@ -187,10 +239,13 @@ def _roles(texts: Mapping[str, str], paired: float | None) -> dict[str, str]:
     return {name: of[text] for name, text in texts.items()}
 
 
-def _symbols(texts: Sequence[str], unit_file: UnitFile | None) -> Symbols:
-    """The characters of texts, or all units of a unit model."""
+def _symbols(texts: Sequence[str], unit_file: UnitFile | None, languages: Sequence[str]) -> Symbols:
+    """The characters of texts, each of a language if there are several, or all units of a model."""
     if unit_file is not None:
         return Symbols(tuple(map(str, range(unit_file.n_units))), unit_file.model_id)
+    if languages:
+        names = {name for text in texts for name in tagged_names(text, languages)}
+        return Symbols(tuple(sorted(names)))
     return Symbols(tuple(sorted(set("".join(texts)))))
 
 

@@ -27,19 +27,19 @@ from zerochain.formats.identity import short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.listeners.recogniser import plain_texts
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
+from zerochain.metrics.text import untagged
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.joint_recogniser import FRAMES_PER_STEP
 from zerochain.progress import track
 from zerochain.speechchain.chain import SpeechChain
 from zerochain.speechchain.ctc import Ints, durations
 from zerochain.speechchain.ctc import Path as CtcPath
-from zerochain.speechchain.data import Symbols, n_steps
+from zerochain.speechchain.data import Symbols, n_steps, tagged_names
 from zerochain.speechchain.fusion import check_beam
 from zerochain.speechchain.language_model import LanguageModel
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser
-from zerochain.speechchain.sources import unit_texts
+from zerochain.speechchain.sources import spelled_texts, unit_texts
 from zerochain.speechchain.synthesiser import SynthesisWarning
 
 _AT_ONCE = 32
@@ -55,6 +55,8 @@ class Recognition:
     Attributes:
         cer: error rate in % of characters, or of units; None where no text is known.
         wer: of words; None for units as well.
+        tagged_cer: as `cer`, but a character of the wrong language is wrong; None where no text has
+            tags of languages. Tags count for nothing in the other two.
         n_empty: recordings in which nothing was recognised.
         n_unknown: texts with characters that the chain doesn't know, which count as errors.
     """
@@ -62,6 +64,7 @@ class Recognition:
     transcripts: Transcripts
     cer: Estimate | None
     wer: Estimate | None
+    tagged_cer: Estimate | None
     n_empty: int
     n_unknown: int
 
@@ -126,9 +129,18 @@ def transcribe(
     write_transcripts(out, transcripts)
     if units_out is not None:
         write_units(units_out, _unit_file(found, model, part, whole.id))
-    cer = wer = None
+    cer = wer = tagged_cer = None
+    languages = spelling.languages
+    marked = {name: text for name, text in known.items() if text.startswith("<")}
+    if marked:
+        tagged_cer = error_rate(
+            [tagged_names(texts[name], languages) for name in marked],
+            [[tagged_names(text, languages)] for text in marked.values()],
+        )
     if known:
         pairs = [(texts[name], text) for name, text in known.items()]
+        if languages:
+            pairs = [(untagged(a, languages), untagged(b, languages)) for a, b in pairs]
         words = error_rate([a.split() for a, _ in pairs], [[b.split()] for _, b in pairs])
         if spelling.are_units:
             cer = words
@@ -138,8 +150,9 @@ def transcribe(
         transcripts,
         cer,
         wer,
+        tagged_cer,
         sum(not text for text in texts.values()),
-        sum(spelling.read(text) is None for text in known.values()),
+        sum(spelling.read(text) is None for text in (marked if languages else known).values()),
     )
 
 
@@ -196,7 +209,7 @@ def _references(part: Corpus, spelling: Symbols, units: Path | None) -> dict[str
                 "the chain was trained on characters, and units are given",
                 remedy="leave units= out, or give a chain that was trained with units=",
             )
-        return plain_texts(part)
+        return spelled_texts(part, spelling.languages)
     if units is None:
         return {}
     unit_file = read_units(units)
@@ -355,6 +368,12 @@ def _read(text: str, spelling: Symbols, name: str = "") -> Ints:
     """The symbols of a text that is to be spoken."""
     symbols = spelling.read(text)
     where = f"the text of {name!r}" if name else f"the text {text[:60]!r}"
+    if symbols is None and spelling.languages and not text.lstrip().startswith("<"):
+        raise InputError(
+            f"{where} has no language",
+            cause="the chain speaks several, which tags tell apart",
+            remedy=f"begin it with a tag: '<{spelling.languages[0]}>{text[:20]}'",
+        )
     if symbols is None:
         raise InputError(
             f"{where} has symbols that the chain doesn't know: "

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,11 +188,21 @@ class Pair:
     """Corpus and id of the source, and of the target, with a space between: unique over corpora."""
     pseudo: bool = False
     """Whether a machine made one side; a source of units then gets a tag."""
+    variants: tuple[Array, ...] = ()
+    """The source as other voices would have spoken it, of the same kind."""
 
     @property
     def source_id(self) -> str:
         """The source's id alone."""
         return self.names[0].split(" ", 1)[1]
+
+    def in_some_voice(self, rng: np.random.Generator) -> Pair:
+        """The pair with its source, or one of the variants in its place: each equally likely."""
+        if not self.variants:
+            return self
+        return replace(
+            self, source=(self.source, *self.variants)[rng.integers(len(self.variants) + 1)]
+        )
 
 
 def held_out(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[Pair]]:
@@ -391,8 +401,13 @@ class Material:
         check_lengths(seconds, longest_s)
 
 
-def read_parallel(files: Sequence[Parallel], part: Part | None = None) -> Material:
+def read_parallel(
+    files: Sequence[Parallel], part: Part | None = None, variants: Sequence[Path] = ()
+) -> Material:
     """Read pairs from one or several sources into the same target units.
+
+    Args:
+        variants: sources of the same recordings in other voices, each of one of the corpora.
 
     Raises:
         InputError: files of different kinds, of other corpora than the pairs, or without
@@ -423,7 +438,33 @@ def read_parallel(files: Sequence[Parallel], part: Part | None = None) -> Materi
         trained_on |= {f"{name}{number}": identity for name, identity in ids.items()}
     assert source is not None
     assert target is not None
+    for i, path in enumerate(variants, start=1):
+        other = read_source(path)
+        source.check(other, path)
+        pairs = _with_variant(pairs, other, path)
+        trained_on[f"variant {i}"] = other.id
     return Material(pairs, source, target, own, trained_on)
+
+
+def _with_variant(pairs: Sequence[Pair], other: Features | UnitFile, path: Path) -> list[Pair]:
+    """The pairs, with one more variant of the sources that are of its corpus."""
+    mine = [pair for pair in pairs if pair.names[0].split(" ", 1)[0] == other.corpus_id]
+    if not mine:
+        raise InputError(
+            f"is of corpus {short(other.corpus_id)}, of which no source is",
+            path=path,
+            cause="other recordings were encoded, or the corpus was imported again",
+            remedy="encode the recordings of the source in another voice",
+        )
+    names = sorted({pair.source_id for pair in mine})
+    check_same_ids(names, other.ids, "sources of pairs", f"variant {path}")
+    heard, chosen = arrays(other), set(map(id, mine))
+    return [
+        replace(pair, variants=(*pair.variants, heard[pair.source_id]))
+        if id(pair) in chosen
+        else pair
+        for pair in pairs
+    ]
 
 
 def oriented(pairs: Pairs, source: Features | UnitFile, target: UnitFile, path: Path) -> Pairs:

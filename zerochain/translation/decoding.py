@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zerochain.modules.captioner import Captioner
 from zerochain.modules.joint_recogniser import Encoded, JointRecogniser
 from zerochain.modules.unit_translator import (
     EncoderOutput,
@@ -62,7 +63,7 @@ def length_limits(lengths: Tensor, max_length_ratio: float) -> Tensor:
 
 
 def greedy(
-    network: UnitTranslator | JointRecogniser,
+    network: UnitTranslator | JointRecogniser | Captioner,
     encoded: EncoderOutput | Encoded,
     limits: Tensor,
     *,
@@ -105,7 +106,7 @@ def sample(
 
 
 def _one_by_one(
-    network: UnitTranslator | JointRecogniser,
+    network: UnitTranslator | JointRecogniser | Captioner,
     encoded: EncoderOutput | Encoded,
     limits: Tensor,
     choose: Choose,
@@ -137,7 +138,7 @@ def _one_by_one(
 
 
 def beam_search(
-    network: UnitTranslator | JointRecogniser,
+    network: UnitTranslator | JointRecogniser | Captioner,
     encoded: EncoderOutput | Encoded,
     limits: Tensor,
     width: int,

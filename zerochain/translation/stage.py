@@ -63,6 +63,7 @@ def train_translator(
     recipe: Recipe = RECIPE,
     running: Running | None = None,
     part: Part | None = None,
+    variants: Sequence[Path] = (),
     start_from: Sequence[Path] = (),
     pseudo: Sequence[Pseudo] = (),
 ) -> tuple[Translator, TranslatorTraining]:
@@ -73,6 +74,8 @@ def train_translator(
 
     Args:
         part: train on the pairs of one split alone.
+        variants: the sources in other voices, such as units of `encode` with a `voice_factor`:
+            each example is the source or a variant of it, drawn anew in every step.
         start_from: denoisers from which the encoder, the decoder, or both start; the network then
             has their sizes.
         pseudo: pairs of which a machine made one side; none of them is held out.
@@ -83,7 +86,7 @@ def train_translator(
         ModelMismatchError: units of several models where they should be of one.
     """
     config, running = config or TranslationConfig(), (running or Running()).beside(out)
-    material = read_parallel(files, part)
+    material = read_parallel(files, part, variants)
     learned, valid = held_out(material.pairs, config.validation)
     added = read_pseudo(pseudo, material, valid, learned)
     n_pairs = len(material.pairs)

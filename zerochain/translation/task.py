@@ -327,7 +327,10 @@ class TranslationTask:
         rng = np.random.default_rng([*seed, step])
         sources, pairs = [], []
         for i, j in zip(*self._buckets.examples(step, seed), strict=True):
-            source, pair = self._example(self._train[i], None if j < 0 else self._train[j])
+            first, second = self._train[i], None if j < 0 else self._train[j]
+            source, pair = self._example(
+                first.in_some_voice(rng), None if second is None else second.in_some_voice(rng)
+            )
             sources.append(source)
             pairs.append(pair)
         batch = collated(sources, pairs, self._network.n_units)

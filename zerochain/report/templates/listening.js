@@ -25,9 +25,9 @@ if (bar) {
   };
   const table = () => {
     const given = names();
-    const lines = rows.map(([recording, start, end, label, score, speaker]) =>
-      [recording, start, end, given.get(label) ?? label, score, speaker].map(cell).join(","));
-    return ["recording,start_s,end_s,label,score,speaker", ...lines, ""].join("\n");
+    const lines = rows.map(([recording, start, end, label, ...rest]) =>
+      [recording, start, end, given.get(label) ?? label, ...rest].map(cell).join(","));
+    return [bar.dataset.columns, ...lines, ""].join("\n");
   };
 
   bar.hidden = false;

@@ -1,0 +1,107 @@
+"""Cross-validation, or both directions, or both: a run for each, and a page of their scores."""
+
+# Recordings are imported once. The demonstration corpus is synthesised by each run: which side is
+# an interpreter's depends on the direction.
+WAYS = {"swapped" if swap else "as-given": swap for swap in SWAPPED}
+PARTS = {
+    f"{name}-fold-{fold}" if len(TESTED) > 1 else name: {"swap": swap, "fold": fold}
+    for name, swap in WAYS.items()
+    for fold in TESTED
+}
+GATHERED = "retrieval" if len(TESTED) > 1 else "translation"
+
+
+def settings_of(wildcards):
+    """The settings of one run, those of this one with another direction and fold."""
+    chosen = {**config, **PARTS[wildcards.part]}
+    if not DEMO:
+        there = {"source": corpus("first"), "target": corpus("second"), "pairs": PAIRS}
+        chosen |= {name: str(Path(value).absolute()) for name, value in there.items()}
+    return [f"--set={name}={json.dumps(value)}" for name, value in chosen.items()]
+
+
+rule part:
+    input:
+        [] if DEMO else tables(watched(corpus("first"))),
+        [] if DEMO else tables(watched(corpus("second"))),
+        [] if DEMO else watched(PAIRS),
+    output:
+        # The page alone: Snakemake deletes outputs before a step runs again, and the run itself
+        # knows which of its files are up to date.
+        "parts/{part}/report/index.html",
+    wildcard_constraints:
+        part=one_of(PARTS),
+    threads: 8
+    resources:
+        **needs(memory_gb=16, hours=48, device=config["device"]),
+    params:
+        recipe=given(workflow.basedir),
+        settings=settings_of,
+    shell:
+        "{Z:q} run {params.recipe:q} --out=parts/{wildcards.part:q} --cores={threads:q}"
+        " {params.settings:q}"
+
+
+def parts_of(wildcards):
+    """The runs of one direction."""
+    return [part for part, chosen in PARTS.items() if chosen["swap"] == WAYS[wildcards.way]]
+
+
+def name_there(wildcards):
+    """A system's name, with its direction where there are both."""
+    name = NAMES.get(wildcards.system, wildcards.system)
+    return option("system", name if len(WAYS) == 1 else f"{name}, {wildcards.way}")
+
+
+rule score_folds:
+    input:
+        lambda w: [f"parts/{part}/report/index.html" for part in parts_of(w)],
+    output:
+        "scores/{way}/retrieval-{system}.jsonl",
+    wildcard_constraints:
+        way=one_of(WAYS),
+    threads: 1
+    resources:
+        **needs(memory_gb=4, hours=1),
+    params:
+        folds=lambda w: [
+            word
+            for part in parts_of(w)
+            for word in (
+                "--fold",
+                f"parts/{part}/translations/{w.system}.parquet",
+                f"parts/{part}/units/target.parquet",
+                f"parts/{part}/parallel/pairs.parquet",
+                f"parts/{part}/parallel/source",
+            )
+        ],
+        name=name_there,
+        reference=for_reference,
+        seed=given(SEED),
+    shell:
+        "rm -f {output:q}"
+        " && {Z:q} score folds {params.folds:q} {params.name:q} {params.reference:q}"
+        " {params.seed:q} --out={output:q}"
+
+
+rule score_direction:
+    input:
+        "parts/{way}/report/index.html",
+    output:
+        "scores/{way}/translation-{system}.jsonl",
+    wildcard_constraints:
+        way=one_of(WAYS),
+    threads: 1
+    resources:
+        **needs(memory_gb=4, hours=1),
+    params:
+        name=name_there,
+        reference=for_reference,
+        seed=given(SEED),
+    shell:
+        "rm -f {output:q}"
+        " && {Z:q} score translation parts/{wildcards.way:q}/translations/{wildcards.system:q}.parquet"
+        " --references=parts/{wildcards.way:q}/units/target.parquet"
+        " --pairs=parts/{wildcards.way:q}/parallel/pairs.parquet"
+        " --corpus=parts/{wildcards.way:q}/parallel/source --split=test"
+        " {params.name:q} {params.reference:q} {params.seed:q} --out={output:q}"

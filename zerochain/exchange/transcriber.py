@@ -1,0 +1,95 @@
+"""Transcriber's .trs: turns of speakers, cut into segments by the times at which they begin.
+
+A turn has one speaker, none (a pause), or several who talk at once, whose texts begin with
+<Who nb="1"/>, <Who nb="2"/>, …. A segment lasts from its <Sync> to the next one, or to the end of
+its turn. Events, comments and background sounds stand between the texts and say nothing.
+(Barras, Geoffrois, Wu and Liberman, Speech Communication 33, 2001; its trans-14.dtd.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from zerochain.exchange.elan import ElanTiers, Media
+from zerochain.exchange.textgrid import Interval, Tier
+from zerochain.exchange.xml_tree import LINE, read_tree, unusable
+from zerochain.formats.identity import composed
+
+SUFFIX = ".trs"
+PROGRAM = "Transcriber"
+KIND = "turns"
+"""The linguistic type of its tiers."""
+NOBODY = "no speaker"
+"""The tier of segments with a text in turns without a speaker."""
+
+
+def read_transcriber(path: Path) -> ElanTiers:
+    """A tier of each speaker, and the recording; segments without a text are pauses.
+
+    Raises:
+        InputError: not such a file, damaged, or times that go backwards.
+    """
+    root = read_tree(path, "Trans", PROGRAM)
+    try:
+        tiers = _tiers(root)
+    except ValueError as error:
+        raise unusable(str(error), path, PROGRAM) from error
+    name = root.get("audio_filename", "")
+    return ElanTiers(tiers, (Media(name, "", 0),) if name else ())
+
+
+def _tiers(root: Element) -> tuple[Tier, ...]:
+    named = ((one.get("id", ""), one.get("name", "")) for one in root.iter("Speaker"))
+    names = {identity: name or identity for identity, name in named}
+    found: dict[str, list[Interval]] = defaultdict(list)
+    for turn in root.iter("Turn"):
+        ids = turn.get("speaker", "").split()
+        unknown = [one for one in ids if one not in names]
+        if unknown:
+            raise ValueError(f"line {turn.get(LINE)}: a turn of the unknown speaker {unknown[0]!r}")
+        for i, one in _segments(turn, max(1, len(ids))):
+            found[composed(" ".join(names[ids[i]].split())) if ids else NOBODY].append(one)
+    return tuple(
+        Tier(name, tuple(line), kind=KIND, speaker="" if name == NOBODY else name)
+        for name, line in found.items()
+    )
+
+
+def _segments(turn: Element, n_speakers: int) -> Iterator[tuple[int, Interval]]:
+    """The texts of a turn, each with the number of its speaker from 0 on."""
+    where = f"line {turn.get(LINE)}"
+    start, end = _time(turn, "startTime"), _time(turn, "endTime")
+    begins = [start]
+    texts = [[""] * n_speakers]
+    who = 0
+    texts[-1][who] += turn.text or ""
+    for one in turn:
+        if (one.text or "").strip() or len(one):
+            raise ValueError(f"line {one.get(LINE)}: a text within {one.tag}")
+        if one.tag == "Sync":
+            begins.append(_time(one, "time"))
+            texts.append([""] * n_speakers)
+            who = 0
+        elif one.tag == "Who":
+            who = int(one.get("nb", "0")) - 1
+            if not 0 <= who < n_speakers:
+                raise ValueError(f"line {one.get(LINE)}: speaker {who + 1} of {n_speakers}")
+        texts[-1][who] += f" {one.tail or ''}"
+    ends = [*begins[1:], end]
+    if begins[0] < 0 or any(b < a for a, b in zip(begins, ends, strict=True)):
+        raise ValueError(f"{where}: the times of a turn go backwards")
+    for onset, offset, line in zip(begins, ends, texts, strict=True):
+        for i, text in enumerate(line):
+            if label := composed(" ".join(text.split())):
+                yield i, Interval(f"{where}, {onset:g} s", onset, offset, label)
+
+
+def _time(one: Element, name: str) -> float:
+    seconds = float(one.get(name, "nan"))
+    if not math.isfinite(seconds):
+        raise ValueError(f"line {one.get(LINE)}: {one.tag} without {name}")
+    return seconds
