@@ -74,7 +74,13 @@ def train_language_model(
     if model.training.get("method") == "all":
         method = "all"
     with read_material(
-        sources, method, paired=paired, longest_s=longest_s, encoder=None, device=device
+        sources,
+        method,
+        paired=paired,
+        longest_s=longest_s,
+        languages=recogniser.spelling.languages,
+        encoder=None,
+        device=device,
     ) as (material, trained_on):
         _check_pairs(model, material, chain)
         texts = [*material.train.texts, *material.texts]
