@@ -70,6 +70,7 @@ class Setting:
     sample: int
     cap: float
     device: str
+    variants: tuple[Path, ...] = ()
 
     @property
     def takes_units(self) -> bool:
@@ -136,6 +137,14 @@ class Size:
         """… initialised from denoisers of all training units of both languages."""
         self._translate(out, start_from=self._denoisers())
 
+    def decoder(self, out: Path) -> None:
+        """… of which only the decoder is pretrained, on all training units of the target."""
+        self._translate(out, start_from=self._denoisers()[:1])
+
+    def voices(self, out: Path) -> None:
+        """… which is also trained on the sources in other voices."""
+        self._translate(out, start_from=self._denoisers()[:1], variants=self.setting.variants)
+
     def propagated(self, out: Path) -> None:
         """… also trained on unpaired sources with the targets of their nearest neighbours."""
         s, near = self.setting, self.folder / "near.parquet"
@@ -159,6 +168,8 @@ class Size:
             "paired": self.paired,
             "pretrained": self.pretrained,
         }
+        if self.setting.variants:
+            ways |= {"decoder": self.decoder, "voices": self.voices}
         if self.known.sources:
             ways["propagated"] = self.propagated
         if self.known.targets and self.setting.takes_units:
@@ -233,6 +244,14 @@ def _table(path: Path) -> Pairs:
     "--corpus", type=click.Path(path_type=Path, exists=True), required=True, help="The source's."
 )
 @click.option("--pairs", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option(
+    "--variant",
+    "variants",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="The source in other voices, of 'zerochain encode --voice-factor'.",
+)
+@click.option("--only", default="", help="These methods alone, with commas between.")
 @click.option("--sizes", default="50,200,800", show_default=True)
 @click.option("--width", type=int, default=128, show_default=True)
 @click.option("--layers", type=int, default=3, show_default=True, help="Of encoder and decoder.")
@@ -246,6 +265,7 @@ def _table(path: Path) -> Pairs:
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(
     sizes: str,
+    only: str,
     pairs: Path,
     width: int,
     layers: int,
@@ -269,7 +289,13 @@ def main(
     for n in sorted({int(size) for size in sizes.split(",")}):
         known = know(setting, pairs, n, seed)
         size = Size(setting, known)
-        for name, way in size.ways().items():
+        ways = size.ways()
+        chosen = only.split(",") if only else list(ways)
+        if unknown := sorted(set(chosen) - ways.keys()):
+            raise click.BadParameter(f"--only {', '.join(unknown)}: there are {', '.join(ways)}")
+        for name, way in ways.items():
+            if name not in chosen:
+                continue
             rows.append(measured(size, name, way))
             click.echo(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
             write_tables(setting.out, rows)

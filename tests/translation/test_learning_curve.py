@@ -116,18 +116,19 @@ def test_ways(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
         setting = setting_of(script, languages, tmp_path, source)
         known = script.know(setting, languages.pairs, n, 0)
         assert list(script.Size(setting, known).ways()) == ways
+        more = script.Size(replace(setting, variants=(source,)), known)
+        assert set(more.ways()) == {*ways, "decoder", "voices"}
 
 
-def test_a_curve(
-    script: ModuleType, languages: Languages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ways = script.Size.ways
-    some = ("propagated", "both")  # together they do all that there is to be done
-    monkeypatch.setattr(script.Size, "ways", lambda size: {n: ways(size)[n] for n in some})
+def test_a_curve(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
+    some = ("voices", "propagated", "both")  # together they do all that there is to be done
     arguments = options(languages, tmp_path, languages.source)
+    arguments += [f"--variant={languages.source}", f"--only={','.join(some)}"]
     for _ in range(2):  # the second time everything is there
         result = CliRunner().invoke(script.main, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
+    unknown = CliRunner().invoke(script.main, [*arguments, "--only=magic"])
+    assert "--only magic: there are nearest, paired" in unknown.output
     with (tmp_path / "table.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["pairs"], row["way"]) for row in rows] == [("20", way) for way in some]
