@@ -64,12 +64,15 @@ def refused(arguments: list[str]) -> str:
     return result.stderr
 
 
+ONLY_OUT = {("corpus", "demo"), ("corpus", "switching"), ("run",)}  # take no other path
+
+
 @pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
 def test_no_path_ends_in_a_traceback(
     names: tuple[str, ...], bad: dict[str, Path | str], tmp_path: Path
 ) -> None:
     for path in bad.values():
-        if names != ("corpus", "demo") and names != ("run",):  # which take no more than --out
+        if names not in ONLY_OUT:
             refused([*names, *filled(COMMANDS[names], path, tmp_path / "out")])
     for kind in ("below a file", "long", "long inside", "loop inside", "no path"):
         refused([*names, *filled(COMMANDS[names], tmp_path / "none", bad[kind])])
