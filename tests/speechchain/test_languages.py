@@ -23,6 +23,7 @@ from zerochain.speechchain.chain import (
     train_chain,
 )
 from zerochain.speechchain.data import Symbols
+from zerochain.speechchain.language_model import LanguageModel
 from zerochain.speechchain.sources import Sources
 from zerochain.speechchain.stage import speak, transcribe
 
@@ -135,6 +136,34 @@ def test_the_commands(tones: Corpus, tmp_path: Path) -> None:
         "chain", "train", tones.home, "--languages", "xx", "--out", tmp_path / "d", code=2
     ).stderr
     assert "--languages" in error
+
+
+def test_a_language_model_has_characters_of_languages(tones: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "texts").write_text("<xx>ab <yy>cd\n<yy>ba\nab\n<zz>ab\n", encoding="utf-8")
+    texts = ("--texts", tmp_path / "texts")
+    trained(Sources(tones.home, "train", texts=texts[1]), tmp_path / "c")
+    given = ("chain", "lm", tmp_path / "c", tones.home, "--split", "train", "--beam", 2)
+    result = run(*given, *texts, "--out", tmp_path / "lm")
+    assert "left out" in result.output
+    assert "2 texts with unknown symbols" in result.output
+    model = LanguageModel.load(tmp_path / "lm")
+    assert model.symbols == SpeechChain.load(tmp_path / "c").recogniser.symbols
+    switch = model.spelling.read("<xx>ab <yy>cd")
+    assert switch is not None
+    assert model.score(switch) > model.score(switch[::-1])
+    run(
+        "chain", "transcribe", tmp_path / "c", tones.home, "--split", "test", "--beam", 2,
+        "--lm", tmp_path / "lm", "--lm-weight", 1, "--out", tmp_path / "t.parquet",
+    )  # fmt: skip
+
+
+def test_texts_alone_of_which_none_can_be_used(tones: Corpus, tmp_path: Path) -> None:
+    paired = replace(tones, utterances=tuple(u for u in tones.utterances if u.text))
+    write_corpus(tmp_path / "paired", paired)
+    (tmp_path / "none").write_text("ab\n\n", encoding="utf-8")
+    why = r"(?s)none of the texts .* 1 text with unknown symbols, 1 empty text"
+    with pytest.raises(InputError, match=why):
+        trained(Sources(tmp_path / "paired", texts=tmp_path / "none"), tmp_path / "c")
 
 
 @pytest.mark.parametrize(
