@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chains import ASR, FEW, TTS, texts_of, toned
+from chains import ASR, FEW, LETTERS, TTS, texts_of, toned
 
 from commands import run
 from zerochain.errors import InputError
@@ -24,7 +24,7 @@ from zerochain.speechchain.chain import (
 )
 from zerochain.speechchain.data import Symbols
 from zerochain.speechchain.language_model import LanguageModel
-from zerochain.speechchain.sources import Sources
+from zerochain.speechchain.sources import Sources, roles_of
 from zerochain.speechchain.stage import speak, transcribe
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")
@@ -183,6 +183,18 @@ def test_texts_without_tags_are_refused(
     write_corpus(tmp_path / "corpus", replace(tones, utterances=utterances))
     with pytest.raises(InputError, match=found):
         trained(Sources(tmp_path / "corpus"), tmp_path / "c", languages=languages)
+
+
+def test_a_language_needs_a_pair(tones: Corpus, tmp_path: Path) -> None:
+    """Tags of a language that the chain doesn't know would be read as letters."""
+    plain = {u.id: f"<xx>{'ab'[i % 2]}{'abcd'[i % 4]}" for i, u in enumerate(tones.utterances)}
+    first = tones.utterances[0].id
+    choices = ({**plain, first: f"<xx>ab <yy>{letter}"} for letter in LETTERS)
+    texts = next(one for one in choices if roles_of(one, 0.5)[first] != "pair")
+    utterances = tuple(replace(u, text=texts[u.id]) for u in tones.utterances)
+    write_corpus(tmp_path / "corpus", replace(tones, utterances=utterances))
+    with pytest.raises(InputError, match="no pair is tagged with yy"):
+        trained(Sources(tmp_path / "corpus"), tmp_path / "c", paired=0.5)
 
 
 def test_units_have_no_language(tones: Corpus, tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def read_material(
 
     Raises:
         InputError: no text, fewer than two pairs that can be used, nothing beside them that the
-            method needs, or texts that don't begin with a tag though `languages` are given.
+            method needs, or where `languages` are given, texts that don't begin with a tag or a
+            language without a pair.
     """
     whole = read_corpus(sources.corpus)
     part = whole if sources.split is None else whole.select(split=sources.split)
@@ -111,9 +112,15 @@ def read_material(
         shown = dict.fromkeys(texts, "pair")
     else:
         shown = {name: roles.get(name, "speech") for name in part.ids}
-    symbols = _symbols(
-        [texts[name] for name, role in shown.items() if role == "pair"], unit_file, languages
-    )
+    of_pairs = [texts[name] for name, role in shown.items() if role == "pair"]
+    symbols = _symbols(of_pairs, unit_file, languages)
+    if lost := {*languages} - {*symbols.languages}:
+        raise InputError(
+            f"no pair is tagged with {listed(sorted(lost))}",
+            path=sources.corpus,
+            cause=f"paired={paired} leaves too few pairs",
+            remedy="give more pairs in each language, or leave it out of languages=",
+        )
     alone: list[str] = []
     if method == "chain":
         alone = [texts[name] for name, role in shown.items() if role == "text"]
