@@ -6,7 +6,7 @@ utterances, which are resampled together for all systems, so that differences ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -22,7 +22,7 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.transcripts import read_transcripts
 from zerochain.metrics import names
-from zerochain.metrics.text import plain
+from zerochain.metrics.text import untagged
 from zerochain.report.sweep import markdown_table, measured
 from zerochain.scoring.common import REAL_SPEECH
 
@@ -76,8 +76,15 @@ def main(
     <method>+lm.parquet is of the same chain with a language model; SPEECH are scores of what the
     chains speak.
     """
-    texts = {u.id: plain(u.text or "") for u in read_corpus(corpus).utterances}
-    made = {path.stem: read_transcripts(path).texts for path in transcripts}
+    config = read_bundle(chains / START).config["training"]["config"]
+    languages = [name for name in config["languages"].split(",") if name]
+
+    def compared(texts: Mapping[str, str | None]) -> dict[str, str]:
+        """Texts without tags of languages, which are no characters that anybody says."""
+        return {name: untagged(text or "", languages) for name, text in texts.items()}
+
+    texts = compared({u.id: u.text for u in read_corpus(corpus).utterances})
+    made = {path.stem: compared(read_transcripts(path).texts) for path in transcripts}
     ids = [name for name in next(iter(made.values())) if texts[name]]
     wanted = [texts[name] for name in ids]
     edits = {  # method → (n, 2) of characters and of words

@@ -330,6 +330,9 @@ def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
         ("copies.x=ana", {"copies": {"x": "HERE/ana"}}),
         ("copies={y: ana, z: null}", {"copies": {"y": "HERE/ana", "z": None}}),
         ("corpus=ana", {"corpus": "HERE/ana"}),
+        ("pictures=ana", {"pictures": "HERE/ana"}),
+        ("texts=béa.txt", {"texts": "HERE/béa.txt"}),
+        ("pairs=3", {"pairs": 3}),
         ("systems=[{units: 2}]", {"systems": [{"units": 2}]}),
         ("copies.x=null", {"copies": {"x": None}}),
         ("inverters.a=null", {"inverters": {"a": None}}),
@@ -338,8 +341,12 @@ def test_without_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_change(setting: str, expected: dict[str, Any]) -> None:
     Path("ana").mkdir()
+    Path("béa.txt").touch()
     config: dict[str, Any] = {
         "seed": 0,
+        "pictures": None,
+        "texts": None,
+        "pairs": 5,
         "title": "t",
         "voice": None,
         "corpus": None,

@@ -13,22 +13,29 @@ from zerochain.formats.scores import Score, append_scores
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.machine import resource
 
-TEXTS = {f"u{i}": "abcd efgh" for i in range(20)}
+NAMES = [f"u{i}" for i in range(20)]
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> dict[str, dict[str, str]]:
-    """Systems of 4, 2, 4 and 1 errors per text; the last one, the bound, has one in each."""
-    utterances = tuple(Utterance(n, f"{n}.wav", 1.0, text=f"{t}!") for n, t in TEXTS.items())
+@pytest.fixture(params=["", "xx,yy"])
+def table(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
+    """Systems of 4, 2, 4 and 1 errors per text; the last one, the bound, has one in each.
+
+    Tags of languages count for nothing.
+    """
+    languages = request.param
+    text = "<xx>abcd <yy>efgh" if languages else "abcd efgh"
+    utterances = tuple(Utterance(n, f"{n}.wav", 1.0, text=f"{text}!") for n in NAMES)
     corpus = write_corpus(tmp_path / "corpus", Corpus("c", utterances, str(tmp_path)))
     files = []
     for name, n_wrong in {"paired": 4, "chain": 2, "chain+lm": 1, "none": 4, "all": 1}.items():
-        texts = {u: t[: len(t) - n_wrong] for u, t in TEXTS.items()}
-        made = Transcripts(texts, dict.fromkeys(TEXTS, 0.5), "m" * 64, corpus.id)
+        wrong = text[:-n_wrong] + n_wrong * "z"
+        made = Transcripts(
+            dict.fromkeys(NAMES, wrong), dict.fromkeys(NAMES, 0.5), "m" * 64, corpus.id
+        )
         files.append(tmp_path / "transcripts" / f"{name}.parquet")
         write_transcripts(files[-1], made)
         about = {"n_pairs": 7, "steps": 9, "converged": name == "all", "kept_start": False}
-        about |= {"valid_mel_db": 7.25}
+        about |= {"valid_mel_db": 7.25, "config": {"languages": languages}}
         if not name.endswith("+lm"):
             write_bundle(tmp_path / "chains" / name, "speech-chain", {"training": about}, {}, {})
     for metric, system, value in (("mcd_sp2mc24_dB", "chain", 6.0), ("cer_%", "chain", 3.0)):

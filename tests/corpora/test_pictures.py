@@ -66,3 +66,13 @@ def test_the_features_of_a_corpus(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no texts to draw"):
         draw_pictures(none, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_sentences_of_others_are_refused_though_a_noun_is_known(tmp_path: Path) -> None:
+    texts = ["The hotel and the beach.", "At the hotel behind.", "Where is the hotel?"]
+    utterances = tuple(Utterance(f"u{i}", f"u{i}.wav", 1.0, text=t) for i, t in enumerate(texts))
+    corpus = write_corpus(tmp_path / "c", Corpus("c", utterances, str(tmp_path)))
+    with pytest.raises(InputError, match="2 texts can't be drawn: u0, u1"):
+        draw_pictures(corpus, tmp_path / "p")
+    with pytest.raises(InputError, match="can't be drawn"):
+        draw_picture(texts[0], np.random.default_rng(0))

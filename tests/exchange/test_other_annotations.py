@@ -124,6 +124,7 @@ def test_they_are_utterances(tmp_path: Path, name, text, options, expected) -> N
         ("x.trs", "Trans", "Tranz", "begins with Tranz, not Trans"),
         ("x.flextext", ' begin-time-offset="500"', "", "1 phrase of 3 without times"),
         ("x.flextext", '"500"', '"0.5"', "is '0.5', not milliseconds"),
+        ("x.flextext", '"1500"', '"400"', "line 4: the phrase ends before it begins"),
         ("x.flextext", 'speaker="Ana" media-file="m"/>', 'media-file="n"/>', "of 2 recordings"),
     ],
 )

@@ -12,7 +12,7 @@ from interruption import interrupted
 from commands import run
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.corpus import read_corpus
+from zerochain.formats.corpus import read_corpus, write_corpus
 from zerochain.formats.features import write_features
 from zerochain.formats.scores import read_scores
 from zerochain.formats.transcripts import read_transcripts
@@ -187,6 +187,7 @@ def test_one_by_one_equals_many() -> None:
     ("symbols", "about", "error", "found"),
     [
         (SYMBOLS, {"paired": 0.25}, ModelMismatchError, "trained with paired=0.25"),
+        (SYMBOLS, {"method": "all"}, ModelMismatchError, "trained on all texts"),
         (("0", "1"), {}, InputError, "one of units"),
         (("x", "y"), {}, InputError, "0 different texts of pictures can be used"),
     ],
@@ -195,25 +196,45 @@ def test_chains_that_do_not_fit_are_refused(
     folder: Path,
     tmp_path: Path,
     symbols: tuple[str, ...],
-    about: dict[str, float],
+    about: dict[str, object],
     error: type[InputError],
     found: str,
 ) -> None:
     corpus = read_corpus(folder / "tones-corpus")
-    made = speech_chain(symbols, training={"config": about}, trained_on={"corpus": corpus.id})
+    training = {"config": {"paired": 0.5, **about}, "method": about.get("method", "paired")}
+    made = speech_chain(symbols, training=training, trained_on={"corpus": corpus.id})
     if symbols == ("0", "1"):
         made = replace(
             made,
             recogniser=replace(made.recogniser, unit_model="m" * 64),
             synthesiser=replace(made.synthesiser, unit_model="m" * 64),
         )
-    elif not about:
-        made = replace(made, training={"config": {"paired": 0.5}})
-    name = f"chain-{symbols[0].strip()}-{len(about)}"
-    made.save(folder / name)
+    made.save(folder / (name := f"chain-{found.replace(' ', '-')}"))
     with pytest.raises(error, match=found):
         trained(folder, tmp_path / "c", chain=name)
     assert not (tmp_path / "c").exists()
+
+
+def test_tags_of_languages_are_no_characters(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read_corpus(folder / "tones-corpus")
+    tagged = {u.id: f"<xx>{(u.text or '').replace(' ', ' <yy>')}" for u in whole.utterances}
+    utterances = tuple(replace(u, text=tagged[u.id]) for u in whole.utterances)
+    corpus = write_corpus(tmp_path / "tagged", replace(whole, utterances=utterances))
+    names = (" ", *(f"{c}<{language}>" for c in LETTERS for language in ("xx", "yy")))
+    speech_chain(names).save(tmp_path / "chain")
+    made = tmp_path / "c"
+    train_captioner(
+        corpus.home, folder / "pictures", tmp_path / "chain", made,
+        config=CaptionConfig(method="paired"), sizes=SIZES, recipe=FEW,
+    )  # fmt: skip
+    one_language = [(text.replace("<yy>", ""), 0.0) for text in tagged.values()]
+    monkeypatch.setattr(PictureCaptioner, "captions", lambda *_: one_language)
+    found = caption(made, corpus.home, folder / "pictures", tmp_path / "t.parquet")
+    assert found.cer is not None
+    assert found.exact is not None
+    assert (found.cer.value, found.exact.value) == (0, 100)
 
 
 def test_pictures_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chains import ASR, FEW, TTS, texts_of, toned
+from chains import ASR, FEW, LETTERS, TTS, texts_of, toned
 
 from commands import run
 from zerochain.errors import InputError
@@ -23,7 +23,8 @@ from zerochain.speechchain.chain import (
     train_chain,
 )
 from zerochain.speechchain.data import Symbols
-from zerochain.speechchain.sources import Sources
+from zerochain.speechchain.language_model import LanguageModel
+from zerochain.speechchain.sources import Sources, roles_of
 from zerochain.speechchain.stage import speak, transcribe
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")
@@ -137,6 +138,34 @@ def test_the_commands(tones: Corpus, tmp_path: Path) -> None:
     assert "--languages" in error
 
 
+def test_a_language_model_has_characters_of_languages(tones: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "texts").write_text("<xx>ab <yy>cd\n<yy>ba\nab\n<zz>ab\n", encoding="utf-8")
+    texts = ("--texts", tmp_path / "texts")
+    trained(Sources(tones.home, "train", texts=texts[1]), tmp_path / "c")
+    given = ("chain", "lm", tmp_path / "c", tones.home, "--split", "train", "--beam", 2)
+    result = run(*given, *texts, "--out", tmp_path / "lm")
+    assert "left out" in result.output
+    assert "2 texts with unknown symbols" in result.output
+    model = LanguageModel.load(tmp_path / "lm")
+    assert model.symbols == SpeechChain.load(tmp_path / "c").recogniser.symbols
+    switch = model.spelling.read("<xx>ab <yy>cd")
+    assert switch is not None
+    assert model.score(switch) > model.score(switch[::-1])
+    run(
+        "chain", "transcribe", tmp_path / "c", tones.home, "--split", "test", "--beam", 2,
+        "--lm", tmp_path / "lm", "--lm-weight", 1, "--out", tmp_path / "t.parquet",
+    )  # fmt: skip
+
+
+def test_texts_alone_of_which_none_can_be_used(tones: Corpus, tmp_path: Path) -> None:
+    paired = replace(tones, utterances=tuple(u for u in tones.utterances if u.text))
+    write_corpus(tmp_path / "paired", paired)
+    (tmp_path / "none").write_text("ab\n\n", encoding="utf-8")
+    why = r"(?s)none of the texts .* 1 text with unknown symbols, 1 empty text"
+    with pytest.raises(InputError, match=why):
+        trained(Sources(tmp_path / "paired", texts=tmp_path / "none"), tmp_path / "c")
+
+
 @pytest.mark.parametrize(
     ("texts", "languages", "found"),
     [
@@ -154,6 +183,18 @@ def test_texts_without_tags_are_refused(
     write_corpus(tmp_path / "corpus", replace(tones, utterances=utterances))
     with pytest.raises(InputError, match=found):
         trained(Sources(tmp_path / "corpus"), tmp_path / "c", languages=languages)
+
+
+def test_a_language_needs_a_pair(tones: Corpus, tmp_path: Path) -> None:
+    """Tags of a language that the chain doesn't know would be read as letters."""
+    plain = {u.id: f"<xx>{'ab'[i % 2]}{'abcd'[i % 4]}" for i, u in enumerate(tones.utterances)}
+    first = tones.utterances[0].id
+    choices = ({**plain, first: f"<xx>ab <yy>{letter}"} for letter in LETTERS)
+    texts = next(one for one in choices if roles_of(one, 0.5)[first] != "pair")
+    utterances = tuple(replace(u, text=texts[u.id]) for u in tones.utterances)
+    write_corpus(tmp_path / "corpus", replace(tones, utterances=utterances))
+    with pytest.raises(InputError, match="no pair is tagged with yy"):
+        trained(Sources(tmp_path / "corpus"), tmp_path / "c", paired=0.5)
 
 
 def test_units_have_no_language(tones: Corpus, tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def lm(
             f"{counted(report.n_valid, 'held-out pair')}",
             "error rate": f"{rates} (%, held-out speech)",
             "weight": f"{report.weight:g}" if report.weight else "0: it doesn't help",
+            "left out": left_out_text(report.excluded),
         },
     )
 

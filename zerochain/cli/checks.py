@@ -301,7 +301,7 @@ def check_pairs(setting: str, path: str) -> None:
         raise InputError(
             f"{setting}: has one column, {columns[0]!r}",
             path=path,
-            cause="columns are not separated by commas (.csv) or tabs (anything else)",
+            cause="columns need commas or semicolons in a .csv, and tabs in any other file",
             remedy="write two columns, for the source's and the target's recordings",
         )
 

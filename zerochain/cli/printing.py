@@ -6,6 +6,7 @@ steer a terminal, are escaped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from zerochain.errors import counted, printable
 
 _PIPE_WIDTH = 160
+_PLURAL = re.compile(r"\b(text|transcript|pair)s\b")
 
 
 def console() -> Console:
@@ -89,4 +91,6 @@ def equal_error_rate_text(held: str, verification: Mapping[str, Any] | None) -> 
 
 def left_out_text(excluded: Mapping[str, int]) -> str:
     """How much was left out, and why; empty where nothing was."""
-    return ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in excluded.items())
+    reasons = ((n, why.replace("_", " ")) for why, n in excluded.items())
+    words = ((n, _PLURAL.sub(r"\1", why) if n == 1 else why) for n, why in reasons)
+    return ", ".join(f"{n} {why}" for n, why in words)

@@ -31,9 +31,12 @@ from zerochain.formats.text_files import parse_yaml, read_yaml
 from zerochain.machine import home_for_caches, resource, users_environment
 
 SETTINGS = "config.yaml"
-FOLDERS = {"corpus", "corpora", "copies", "source", "target"}  # settings that name folders
-FILES = {"pairs"}  # and those that name files, unless they are numbers
-NAMES = FOLDERS | {"voice", "train_split", "test_split"}  # text even where it looks like a number
+FOLDERS = {"corpus", "corpora", "copies", "source", "target", "pictures"}
+"""Settings that name folders."""
+FILES = {"pairs", "texts"}
+"""Settings that name files, unless they are numbers."""
+NAMES = FOLDERS | {"voice", "train_split", "test_split"}
+"""Settings that are text even where it looks like a number."""
 REFUSED = 3
 """Snakemake's exit code where pipelines/common.smk refuses a setting."""
 CHECKS = "ZEROCHAIN_CHECKS"
@@ -408,10 +411,10 @@ def _joined(name: str, old: Any, new: Any) -> Any:
 
 
 def change(config: dict[str, Any], setting: str) -> None:
-    """Apply "name=value" or "outer.inner=value"; folders become absolute.
+    """Apply "name=value" or "outer.inner=value"; folders and files become absolute.
 
     Raises:
-        InputError: no "=" in it, no such setting or folder, no YAML, or of another form.
+        InputError: no "=" in it, no such setting, folder or file, no YAML, or of another form.
     """
     name, equals, text = setting.partition("=")
     *outer, last = name.split(".")

@@ -16,6 +16,7 @@ import colorsys
 import hashlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def draw_pictures(corpus: Corpus, out: Path, *, seed: int = 0) -> Features:
         InputError: no texts, or some that are not the demonstration's.
     """
     texts = {u.id: u.text for u in corpus.utterances if u.text}
-    strange = [name for name, text in texts.items() if not _NOUN.search(text)]
+    strange = [name for name, text in texts.items() if _Scene.of(text) is None]
     if strange or not texts:
         raise InputError(
             f"{counted(len(strange), 'text')} can't be drawn: {listed(strange)}"
@@ -85,33 +86,67 @@ def draw_pictures(corpus: Corpus, out: Path, *, seed: int = 0) -> Features:
     return read_features(out)
 
 
+class _Scene(NamedTuple):
+    """What a sentence says, as far as pictures show it."""
+
+    times: list[re.Match[str]]
+    days: list[re.Match[str]]
+    relations: list[str]
+    """Between each two nouns."""
+    cities: list[str]
+    nouns: list[str]
+    numbers: list[str]
+    rest: str
+
+    @classmethod
+    def of(cls, sentence: str) -> _Scene | None:
+        """The scene of a sentence; None if it isn't one of the demonstration's English ones."""
+        rest = sentence
+
+        def taken(pattern: re.Pattern[str]) -> list[re.Match[str]]:
+            """What the sentence says of one kind, which the rest then leaves out."""
+            nonlocal rest
+            found = list(pattern.finditer(rest))
+            rest = pattern.sub("", rest)
+            return found
+
+        times, days = taken(_TIME), taken(_DAY)
+        relations, cities, nouns, numbers = (
+            [one[1] for one in taken(pattern)] for pattern in (_RELATION, _CITY, _NOUN, _NUMBER)
+        )
+        if len(nouns) != len(relations) + 1:
+            return None
+        return cls(times, days, relations, cities, nouns, numbers, " ".join(rest.split()))
+
+
 def draw_picture(sentence: str, rng: np.random.Generator) -> Picture:
-    """A picture of an English sentence of the demonstration."""
+    """A picture of an English sentence of the demonstration.
+
+    Raises:
+        InputError: another sentence.
+    """
+    scene = _Scene.of(sentence)
+    if scene is None:
+        raise InputError(
+            f"{sentence!r} can't be drawn",
+            cause="it is not an English sentence of the demonstration corpus",
+            remedy="draw its own sentences",
+        )
     canvas = np.zeros((SIDE, SIDE, 3))
-    rest = sentence
-
-    def taken(pattern: re.Pattern[str]) -> list[re.Match[str]]:
-        """What the sentence says of one kind, which the rest then leaves out."""
-        nonlocal rest
-        found = list(pattern.finditer(rest))
-        rest = pattern.sub("", rest)
-        return found
-
-    for time in taken(_TIME):
+    for time in scene.times:
         minutes = {"half past ": 30, "a quarter past ": 15}.get(time[1] or "", 0)
         _put(canvas, _clock(_HOURS[time[2]], minutes), _CLOCK, rng)
-    for day in taken(_DAY):
+    for day in scene.days:
         _put(canvas, _bars([en for en, _ in DAYS].index(day[1])), _WEEK, rng)
-    relations = [relation[1] for relation in taken(_RELATION)]
-    for city in taken(_CITY):
-        _put(canvas, _flag(city[1]), _BESIDE, rng)
-    first, *others = [_NAMES[noun[1]] for noun in taken(_NOUN)]
+    for city in scene.cities:
+        _put(canvas, _flag(city), _BESIDE, rng)
+    first, *others = [_NAMES[noun] for noun in scene.nouns]
     _put(canvas, _sprite(first), _FIRST, rng)
-    for other, relation in zip(others, relations, strict=True):
+    for other, relation in zip(others, scene.relations, strict=True):
         _put(canvas, _sprite(other), _SECOND.get(relation, _FAR), rng)
-    for number in taken(_NUMBER):
-        _put(canvas, _dots(_HOURS[number[1]]), _BESIDE, rng)
-    _put(canvas, _sprite(" ".join(rest.split())), _MARK, rng)
+    for number in scene.numbers:
+        _put(canvas, _dots(_HOURS[number]), _BESIDE, rng)
+    _put(canvas, _sprite(scene.rest), _MARK, rng)
     light = rng.uniform(0.8, 1.0)
     canvas = light * canvas + _NOISE * rng.standard_normal(canvas.shape)
     return np.round(255 * canvas.clip(0, 1)).astype(np.uint8)

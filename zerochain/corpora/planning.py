@@ -247,7 +247,12 @@ def _seconds(row: Row, column: str) -> float | None:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{column} {text!r} is not a time in seconds")
+        has_comma = "," in text
+        raise InputError(
+            f"{column} {text!r} is not a time in seconds",
+            cause="the decimal point is a comma" if has_comma else None,
+            remedy="have the spreadsheet write numbers with a point" if has_comma else None,
+        )
     return value
 
 

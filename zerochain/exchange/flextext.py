@@ -65,6 +65,8 @@ def _tiers(phrases: list[Element]) -> tuple[Tier, ...]:
     for phrase, speaker in speakers.items():
         onset, offset = (_seconds(phrase, name) for name in (_BEGIN, _END))
         place = f"line {phrase.get(LINE)}"
+        if offset < onset:
+            raise ValueError(f"{place}: the phrase ends before it begins")
         text = Interval(place, onset, offset, _text(phrase))
         (texts if text.label else empty)[speaker].append(text)
         for one in phrase.findall("item"):

@@ -84,7 +84,7 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
 
     A .csv whose header has semicolons and no comma is separated by these, as spreadsheets write it
-    where a comma is in numbers.
+    where numbers have a decimal comma; such numbers themselves are refused where they are read.
 
     Names of columns are in Unicode's composed form, those in `required` as well.
 
@@ -113,7 +113,7 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
     columns = [composed(name.strip()) for name in table[0][1]] if table else []
     while columns and not columns[-1]:  # as spreadsheets leave them
         columns.pop()
-    _check_columns(columns, required, path, "commas" if quoted else "tabs")
+    _check_columns(columns, required, path, "commas or semicolons" if quoted else "tabs")
     for _, row in table[1:]:
         while len(row) > len(columns) and not row[-1].strip():
             row.pop()
@@ -142,7 +142,8 @@ def _check_columns(
             f"has no column {listed(missing)}; its columns are {there}",
             path=path,
             cause=f"no header line, or columns that are not separated by {separator}",
-            remedy="name the columns in the first line; .csv means commas, anything else tabs",
+            remedy="name the columns in the first line; a .csv has commas or semicolons between "
+            "columns, anything else tabs",
         )
     twice = [repr(name) for name, count in Counter(columns).items() if count > 1]
     if twice:

@@ -35,7 +35,7 @@ from zerochain.formats.features import Features, read_features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.metrics.bootstrap import bootstrap_mean
-from zerochain.metrics.text import NORMALISATION
+from zerochain.metrics.text import NORMALISATION, untagged
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.captioner import Captioner, CaptionerConfig, CaptionerSizes, Seen
 from zerochain.modules.unit_translator import IGNORED, teacher_forcing
@@ -336,7 +336,15 @@ def _check_chain(chain: SpeechChain, corpus: Corpus, config: CaptionConfig) -> N
         )
     own = chain.training.get("config", {})
     same = chain.trained_on.get("corpus") == corpus.id
-    if config.method == "chain" and same and own.get("paired") != config.paired:
+    hides = config.method == "chain" and config.paired is not None
+    if hides and same and chain.training.get("method") == "all":
+        raise ModelMismatchError(
+            "the speech chain was trained on all texts of this corpus, so it knows those that "
+            f"paired={config.paired} hides here",
+            cause="it is the bound, trained with method='all'",
+            remedy=f"give a chain that was trained with paired={config.paired}",
+        )
+    if hides and same and own.get("paired") != config.paired:
         raise ModelMismatchError(
             f"the speech chain was trained with paired={own.get('paired')}, so it knows texts that "
             f"paired={config.paired} hides here",
@@ -631,7 +639,7 @@ class Captions:
     """Captions of a corpus's pictures, compared with its texts where it has some.
 
     Attributes:
-        cer: error rate in % of characters.
+        cer: error rate in % of characters; tags of languages are none.
         exact: share in % of captions without an error.
         first, five: share in % of texts whose own picture is the first one that is found for it
             among all pictures, or among the first five.
@@ -684,7 +692,11 @@ def caption(
     there = [name for name in names if name in known]
     if not there:
         return Captions(transcripts, None, None, None, None)
-    pairs = [(transcripts.texts[name], known[name]) for name in there]
+    languages = spelling.languages  # whose tags count for nothing, as in transcripts of speech
+    pairs = [
+        (untagged(transcripts.texts[name], languages), untagged(known[name], languages))
+        for name in there
+    ]
     read = {name: text for name in there if (text := spelling.read(known[name])) is not None}
     first = five = None
     if read:

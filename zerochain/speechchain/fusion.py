@@ -30,6 +30,7 @@ class LanguageModelTraining:
         n_states: known contexts.
         perplexity: per symbol of the held-out pairs' texts, with their ends.
         n_valid: held-out pairs.
+        excluded: reason → how many texts or utterances were left out.
         error_rates: weight → error rate in % on held-out paired speech.
     """
 
@@ -37,6 +38,7 @@ class LanguageModelTraining:
     n_states: int
     perplexity: float
     n_valid: int
+    excluded: Mapping[str, int]
     error_rates: Mapping[float, Estimate]
     weight: float
 
@@ -95,6 +97,7 @@ def train_language_model(
             len(made.logs),
             made.perplexity(material.valid.texts),
             len(material.valid),
+            material.excluded,
             rates,
             weight,
         )

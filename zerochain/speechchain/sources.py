@@ -41,6 +41,11 @@ from zerochain.speechchain.data import (
 
 Method = Literal["chain", "propagation", "paired", "all"]
 _SHORTEST_FRAMES = 10
+_OF_TEXTS = {
+    "texts_with_unknown_symbols": ("text with unknown symbols", "texts with unknown symbols"),
+    "empty_texts": ("empty text", "empty texts"),
+}
+"""Reasons to leave texts alone out, in words: of one text and of several."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ def read_material(
 
     Raises:
         InputError: no text, fewer than two pairs that can be used, nothing beside them that the
-            method needs, or texts that don't begin with a tag though `languages` are given.
+            method needs, or where `languages` are given, texts that don't begin with a tag or a
+            language without a pair.
     """
     whole = read_corpus(sources.corpus)
     part = whole if sources.split is None else whole.select(split=sources.split)
@@ -106,9 +112,15 @@ def read_material(
         shown = dict.fromkeys(texts, "pair")
     else:
         shown = {name: roles.get(name, "speech") for name in part.ids}
-    symbols = _symbols(
-        [texts[name] for name, role in shown.items() if role == "pair"], unit_file, languages
-    )
+    of_pairs = [texts[name] for name, role in shown.items() if role == "pair"]
+    symbols = _symbols(of_pairs, unit_file, languages)
+    if lost := {*languages} - {*symbols.languages}:
+        raise InputError(
+            f"no pair is tagged with {listed(sorted(lost))}",
+            path=sources.corpus,
+            cause=f"paired={paired} leaves too few pairs",
+            remedy="give more pairs in each language, or leave it out of languages=",
+        )
     alone: list[str] = []
     if method == "chain":
         alone = [texts[name] for name, role in shown.items() if role == "text"]
@@ -133,13 +145,27 @@ def read_material(
                 more = stack.enter_context(extracted(other, SPEECH, device=device))
                 names = _usable(more, longest_s, excluded)
                 speech = speech.joined(_with_waves(_speech(more, names, encoder), other, waves))
-            _check_unpaired(method, known, speech, sources.corpus)
+            _check_unpaired(method, known, speech, sources.corpus, excluded)
         left = {reason: n for reason, n in excluded.items() if n}
         yield Material(symbols, train, valid, known, speech, left), trained_on
 
 
-def _check_unpaired(method: Method, texts: Sequence[Ints], speech: Speech, corpus: Path) -> None:
+def _check_unpaired(
+    method: Method,
+    texts: Sequence[Ints],
+    speech: Speech,
+    corpus: Path,
+    excluded: Mapping[str, int],
+) -> None:
     """Refuses a loop of pairs alone."""
+    lost = [counted(n, *_OF_TEXTS[why]) for why, n in excluded.items() if n and why in _OF_TEXTS]
+    if method == "chain" and not texts and not len(speech) and lost:
+        raise InputError(
+            "none of the texts without speech can be used, and there is no speech without texts",
+            path=corpus,
+            cause=f"left out: {', '.join(lost)}",
+            remedy="give texts with the characters and the tags of the pairs, one per line",
+        )
     if method == "chain" and not texts and not len(speech):
         raise InputError(
             "there is neither speech without texts nor texts without speech",
