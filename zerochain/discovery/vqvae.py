@@ -66,8 +66,8 @@ RECIPE = Recipe(
     learning_rate=1e-3,
     annealing="plateau",
     validate_every=200,
-    patience=3,
-    min_improvement=5e-3,
+    patience=5,
+    min_improvement=2e-3,
     ema_decay=0.995,
 )
 _CROPS_PER_BATCH, _LONGEST_CROP = 8, 512  # in validation
