@@ -185,18 +185,7 @@ def run_pipeline(
             "pipelines need Snakemake, which is not installed",
             remedy="pip install 'zerochain[pipelines]'",
         )
-    config = read_yaml(recipe / SETTINGS) or {}
-    if not isinstance(config, dict):
-        raise InputError(
-            "is not a table of settings",
-            path=recipe / SETTINGS,
-            remedy="write each setting as name: value",
-        )
-    for name in configfiles:
-        overlay(config, Path(name) if Path(name).exists() else recipe / name)
-    for setting in settings:
-        change(config, setting)
-    check_texts(config)
+    config = _settings(recipe, configfiles, settings)
     plans = only_check or bool(PLANS & set(extra))
     where = cores_options(cores, profiles, extra, submits=not plans)
     where += profile_options(profiles, submits=not plans)
@@ -208,9 +197,9 @@ def run_pipeline(
         with atomic_file(frozen) as temporary:
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")
-        snakefile = recipe / "Snakefile"
         there = out if lock is not None else planning
-        command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(snakefile)]
+        command = [sys.executable, "-P", "-m", "snakemake"]
+        command += ["--snakefile", str(recipe / "Snakefile")]
         command += ["--configfile", str(frozen), "--directory", str(there), "--nolock"]
         # Quiet about rules, Snakemake hides why a job failed; steps on this machine say it here.
         quiet = ["host"] if elsewhere(profiles, extra) else ["rules", "host"]
@@ -240,6 +229,25 @@ def run_pipeline(
             remedy="fix it and give the same command again: finished steps are kept",
         )
     return _planned(plan, recipe.name)
+
+
+def _settings(
+    recipe: Path, configfiles: tuple[str, ...], settings: tuple[str, ...]
+) -> dict[str, Any]:
+    """The pipeline's own settings with the user's files and changes on top of them."""
+    config = read_yaml(recipe / SETTINGS) or {}
+    if not isinstance(config, dict):
+        raise InputError(
+            "is not a table of settings",
+            path=recipe / SETTINGS,
+            remedy="write each setting as name: value",
+        )
+    for name in configfiles:
+        overlay(config, Path(name) if Path(name).exists() else recipe / name)
+    for setting in settings:
+        change(config, setting)
+    check_texts(config)
+    return config
 
 
 def _snakemake(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,18 @@ _ABSENT = {
 """Parts that a run may lack → what the page calls them."""
 _ALWAYS_WITHOUT = {names.DISTINCT_OUTPUTS.key, names.REAL_TIME_FACTOR.key}
 _OF_TRANSLATION = {"players", "usage", "trainings"}
-
-
+_TABLES: tuple[Family, ...] = (
+    "units",
+    "phones",
+    "terms",
+    "search",
+    "unaligned",
+    "resynthesis",
+    "conversion",
+    "translation",
+    "recognition",
+)
+"""Groups of scores that the page shows as tables."""
 _NEED_EXAMPLES = {"examples", "players", "translated"}
 """Parts that n_examples=0 leaves out."""
 UNITS_SHOWN = 40
@@ -157,69 +167,101 @@ def _context(
     folder: Path,
 ) -> tuple[dict[str, Any], list[str]]:
     """What the template shows, and the names of the parts that are there."""
+    difference = _differences(run)
+    tables = _tables(run, difference)
+    sounds, problems = _sounds(run, tables.get("units"), n_examples, n_units)
+    parts: dict[str, Any] = {
+        **{group: tables.get(group) for group in _TABLES},
+        **_figures(run, tables.get("units"), published, rate, folder),
+        **sounds,
+    }
+    context = {
+        **parts,
+        **_page_frame(run, title),
+        **_downloads(run),
+        "run": run,
+        "remarks": Remarks(run),
+        "reasons": _without_interval,
+        "rates": _rates(tables.get("units")),
+        "enough": ENOUGH,
+        "corpora": [_facts(corpus) for corpus in run.corpora.values()],
+        "summary": _summary(run, tables.get("units")),
+        "verdicts": verdicts(tables.get("translation"), difference),
+        "absent": _absent(parts, set() if n_units else {"unit_sounds"}),
+        "problems": [*_lost_corpora(run), *problems],
+    }
+    return context, [name for name, part in parts.items() if part]
+
+
+def _tables(run: Run, difference: Difference) -> dict[Family, ScoreTable]:
+    """The scores that may stand beside each other, as tables."""
     grouped: dict[Family, list[Score]] = {}
     for score in run.scores:
         grouped.setdefault(group_of(score), []).append(score)
     voices = {(s.inverter_id, s.units_id): s.voice for s in run.syntheses}
     present = {*run.units, *run.models, *run.features}
-    difference = _differences(run)
-    tables = {
+    return {
         group: score_table(scores, run.units, voices=voices, present=present, difference=difference)
         for group, scores in grouped.items()
     }
-    units_table = tables.get("units")
-    named = named_units(units_table, run.units)
-    shown, problems = examples(run, units_table, named, n_examples)
-    translated, more_problems = translations(run, n_examples)
-    unit_sounds, unplayed = units_of_run(run, systems_to_show(run, units_table, named), n_units)
-    parts = {
-        "units": units_table,
-        "phones": tables.get("phones"),
+
+
+def _figures(
+    run: Run, table: ScoreTable | None, published: str | None, rate: Rate, folder: Path
+) -> dict[str, Any]:
+    """The parts that are drawn; the main figure is written into `folder` as well."""
+    named = named_units(table, run.units)
+    return {
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
-        "terms": tables.get("terms"),
-        "search": tables.get("search"),
-        "unaligned": tables.get("unaligned"),
-        "tradeoff": drawings.tradeoffs(units_table, published, folder, rate),
-        "resynthesis": tables.get("resynthesis"),
-        "conversion": tables.get("conversion"),
-        "translation": tables.get("translation"),
-        "recognition": tables.get("recognition"),
-        "translated": translated,
-        "players": run.syntheses if shown or translated else [],
+        "tradeoff": drawings.tradeoffs(table, published, folder, rate),
         "usage": [drawings.usage(name, units) for name, units in named],
-        "examples": shown,
-        "unit_sounds": unit_sounds,
         "trainings": [
             drawings.training(run.shown(p), log, _of_training(run, p))
             for p, log in run.trainings.items()
         ],
     }
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+
+
+def _sounds(
+    run: Run, table: ScoreTable | None, n_examples: int, n_units: int
+) -> tuple[dict[str, Any], list[str]]:
+    """The parts to listen to, and what can't be played."""
+    named = named_units(table, run.units)
+    shown, problems = examples(run, table, named, n_examples)
+    translated, more_problems = translations(run, n_examples)
+    of_units, unplayed = units_of_run(run, systems_to_show(run, table, named), n_units)
+    parts = {
+        "translated": translated,
+        "players": run.syntheses if shown or translated else [],
+        "examples": shown,
+        "unit_sounds": of_units,
+    }
+    return parts, [*problems, *more_problems, *unplayed]
+
+
+def _downloads(run: Run) -> dict[str, Callable[[Group], str]]:
+    """The caption of a group of scores, and the group as CSV and LaTeX, as links' addresses."""
     corpus_names = {identity: corpus.name for identity, corpus in run.corpora.items()}
 
-    def named_group(group: Group) -> str:
+    def named(group: Group) -> str:
         corpus = group.test.corpus
         return caption(group, corpus_names.get(corpus, short(corpus)) if corpus else "")
 
-    context = {
-        **parts,
+    return {
+        "caption": named,
+        "csv": lambda group: data_uri("text/csv", as_csv(group, named(group))),
+        "latex": lambda group: data_uri("application/x-tex", as_latex(group, named(group))),
+    }
+
+
+def _page_frame(run: Run, title: str) -> dict[str, Any]:
+    """Title, script and what the page is of: versions, devices, date."""
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return {
         "title": title,
         "script": script,
         "script_hash": f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}",
-        "run": run,
-        "remarks": Remarks(run),
-        "caption": named_group,
-        "csv": lambda group: data_uri("text/csv", as_csv(group, named_group(group))),
-        "latex": lambda group: data_uri("application/x-tex", as_latex(group, named_group(group))),
-        "reasons": _without_interval,
-        "rates": _rates(units_table),
-        "enough": ENOUGH,
-        "corpora": [_facts(corpus) for corpus in run.corpora.values()],
-        "summary": _summary(run, units_table),
-        "verdicts": verdicts(tables.get("translation"), difference),
-        "absent": _absent(parts, set() if n_units else {"unit_sounds"}),
-        "problems": [*_lost_corpora(run), *problems, *more_problems, *unplayed],
         "version": zerochain.__version__,
         "versions": sorted({score.version for score in run.scores} - {zerochain.__version__}),
         "devices": each_once(
@@ -228,7 +270,6 @@ def _context(
         ),
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
     }
-    return context, [name for name, part in parts.items() if part]
 
 
 def _differences(run: Run) -> Difference:
