@@ -29,7 +29,7 @@ from zerochain.metrics import names
 from zerochain.metrics.translation import Estimate
 from zerochain.modules.joint_recogniser import RecogniserSizes
 from zerochain.modules.synthesiser import SynthesiserSizes
-from zerochain.scoring.common import Common, Scored
+from zerochain.scoring.common import Common, Scored, Wavs
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
 from zerochain.speechchain.chain import ChainConfig, ChainTraining, Recipes, train_chain
@@ -316,7 +316,7 @@ def transcribe(
             weight = "" if lm_weight is None else f" of weight {lm_weight:g}"
             protocol += f", language model {short(bundle_id(lm))}{weight}"
         name = system or f"speech chain {chain.name}"
-        save_scores(_scored(result, name, split, protocol), scores)
+        save_scores(_scored(result, name, split, protocol, wavs), scores)
 
 
 def estimate_text(one: Estimate | None) -> str:
@@ -327,12 +327,17 @@ def estimate_text(one: Estimate | None) -> str:
     return f"{one.value:.1f} %{interval} on {counted(one.n, 'utterance')}"
 
 
-def _scored(result: Recognition, system: str, split: str | None, protocol: str) -> Scored:
-    """The error rates as lines of scores.jsonl."""
+def _scored(
+    result: Recognition, system: str, split: str | None, protocol: str, wavs: Path | None
+) -> Scored:
+    """The error rates as lines of scores.jsonl: of the chain, or of what spoke the wavs."""
     made = result.transcripts
+    judged = {"chain": made.model_id}
+    if wavs is not None:
+        judged = {"recogniser": made.model_id, **Wavs.of(wavs).inputs}
     common = Common(
         system,
-        {"chain": made.model_id, "corpus": made.corpus_id},
+        {**judged, "corpus": made.corpus_id},
         {"n_of": "utterances", "split": split, "n_unrecognised": result.n_empty},
     )
     metric = names.UNIT_ERROR_RATE if result.wer is None else names.CER

@@ -122,6 +122,9 @@ class ChainTraining(Outcome):
     """Of paired speech in training."""
     excluded: Mapping[str, int]
     seconds: float
+    parts: Sequence[Mapping[str, Any]]
+    """Each "part" in its order, "recogniser", "synthesiser" or "loop", and those of the start:
+    how many "steps" it had, and whether it "converged"."""
     valid_cer: float
     """In %, of the held-out pairs, by CTC's best path."""
     valid_mel_db: float
@@ -205,16 +208,17 @@ def train_chain(
             valid,
             running.device,
         )
-    last = made.fitted[-1].history[-1]
+    last = made.last.history[-1]
     report = ChainTraining(
-        **asdict(made.fitted[-1].outcome),
+        **asdict(made.last.outcome),
         method=config.method,
         n_pairs=len(material.train),
         n_texts=len(material.texts),
         n_speech=len(material.speech),
         minutes=material.train.speech.minutes,
         excluded={**material.excluded, **({"unaligned": made.n_failed} if made.n_failed else {})},
-        seconds=sum(fitted.seconds for fitted in made.fitted),
+        seconds=sum(fitted.seconds for fitted in made.fitted.values()),
+        parts=made.parts,
         valid_cer=made.cer,
         valid_mel_db=mel["valid_mel_dB"],
         start_cer=made.start_cer,
@@ -231,7 +235,7 @@ def train_chain(
         **timeless(asdict(report)),
     }
     chain = replace(made.chain, training=record, trained_on=trained_on)
-    finish(made.fitted[-1], out, lambda: chain.save(out), seconds=report.seconds)
+    finish(made.last, out, lambda: chain.save(out), seconds=report.seconds)
     return report
 
 
@@ -254,11 +258,27 @@ class _Made:
     chain: SpeechChain
     cer: float
     """Of held-out pairs, in %."""
-    fitted: Sequence[Fitted] = ()
+    fitted: Mapping[str, Fitted] = field(default_factory=dict)
+    """By part: "recogniser", "synthesiser" and "loop"."""
     n_failed: int = 0
     """Pairs that couldn't be aligned."""
+    start_parts: Sequence[Mapping[str, Any]] = ()
     start_cer: float | None = None
     kept_start: bool = False
+
+    @property
+    def last(self) -> Fitted:
+        """The part that was trained last."""
+        return list(self.fitted.values())[-1]
+
+    @property
+    def parts(self) -> list[Mapping[str, Any]]:
+        """How each part ended, those of a chain to start from included."""
+        own = [
+            {"part": name, "steps": one.outcome.steps, "converged": one.outcome.converged}
+            for name, one in self.fitted.items()
+        ]
+        return [*self.start_parts, *own]
 
 
 def _digest(material: Material) -> str:
@@ -355,7 +375,8 @@ def _trained(
         if method in {"paired", "all"}:
             return before
     else:
-        before = _Made(start, _cer(start, material, training))
+        parts = start.training.get("parts", ())
+        before = _Made(start, _cer(start, material, training), start_parts=parts)
     if method == "propagation":
         learned = _propagated(training.config, material, before.chain)
         material = replace(material, texts=[], speech=material.speech.take([]))
@@ -374,8 +395,9 @@ def _trained(
     return _Made(
         before.chain if kept_start else after,
         min(cer, before.cer),
-        [*before.fitted, looped],
+        {**before.fitted, "loop": looped},
         learned.n_failed,
+        before.start_parts,
         before.cer,
         kept_start,
     )
@@ -414,7 +436,12 @@ def _on_pairs(
         follows={"recogniser": weights_id(recogniser.network)},
     )
     chain = SpeechChain(recogniser, synthesiser)
-    return _Made(chain, _cer(chain, material, training), [first, second], n_failed)
+    return _Made(
+        chain,
+        _cer(chain, material, training),
+        {"recogniser": first, "synthesiser": second},
+        n_failed,
+    )
 
 
 def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> Aligned:
