@@ -37,7 +37,7 @@ def test_codeswitching(capfd: pytest.CaptureFixture[str]) -> None:
     corpus = toned(Path(), texts_of(18))
     tagged = [f"<xx>{a} <yy>{b}" for a, b in (u.text.split() for u in corpus.utterances if u.text)]
     utterances = tuple(
-        replace(u, text=None if i % 4 == 3 else text)
+        replace(u, text=None if i % 4 == 3 else text, split="valid" if i % 9 == 2 else u.split)
         for i, (u, text) in enumerate(zip(corpus.utterances, tagged, strict=True))
     )
     write_corpus(Path("mine"), replace(corpus, utterances=utterances))
@@ -47,6 +47,7 @@ def test_codeswitching(capfd: pytest.CaptureFixture[str]) -> None:
         "texts": "mixed.txt",
         "languages": "xx,yy",
         "test_splits": "[test]",
+        "valid_split": "valid",
         "methods.propagation": "",
         "methods.longer": "",
         "options": CHAIN,
