@@ -311,8 +311,8 @@ def synthesize(
         The ids.
 
     Raises:
-        InputError: no text, texts with symbols that the chain doesn't know, or units for a chain
-            of characters or none for one of units.
+        InputError: no text, one without any symbol that the chain knows, or units for a chain of
+            characters or none for one of units. Other symbols are left out, with a warning.
         ModelMismatchError: another speaker encoder, or units of another model.
     """
     model, whole = SpeechChain.load(chain, device), read_corpus(corpus)
@@ -321,7 +321,7 @@ def synthesize(
     encoder = _encoder(model, speakers, chain, device)
     written, unit_file = _written(part, synthesiser.spelling, units)
     warn_of_tags(written.values(), synthesiser.spelling.languages, f"corpus {whole.name!r}")
-    texts = {name: _read(text, synthesiser.spelling, name) for name, text in written.items()}
+    texts = _read_all(written, synthesiser.spelling)
     if not texts:
         raise InputError(
             f"corpus {whole.name!r} has no texts to speak",
@@ -401,6 +401,26 @@ def _warn_of_failures(n_failed: int, n: int) -> None:
         SynthesisWarning,
         stacklevel=3,
     )
+
+
+def _read_all(written: Mapping[str, str], spelling: Symbols) -> dict[str, Ints]:
+    """The symbols of texts that are to be spoken; unknown ones are left out, with a warning.
+
+    A text that is spoken without a letter counts as it is when it is scored, and none is missing.
+    """
+    lost = {name: found for name, text in written.items() if (found := spelling.unknown(text))}
+    spoken = {name: spelling.without_unknown(written[name]) for name in lost}
+    if any(len(symbols) for symbols in spoken.values()):
+        warnings.warn(
+            f"{counted(len(lost), 'text')} of {len(written):,} spoken without symbols that the "
+            f"chain doesn't know: {listed(sorted({repr(s) for f in lost.values() for s in f}))}",
+            SynthesisWarning,
+            stacklevel=3,
+        )
+    return {
+        name: spoken[name] if len(spoken.get(name, ())) else _read(text, spelling, name)
+        for name, text in written.items()
+    }
 
 
 def _read(text: str, spelling: Symbols, name: str = "") -> Ints:
