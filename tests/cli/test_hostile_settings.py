@@ -65,7 +65,8 @@ for word in words:
     os.makedirs(os.path.dirname(path) or "." if is_file else path, exist_ok=True)
     if script == "table.py":
         files = ["table.csv", "table.md", "speech.csv", "units.csv", "paper.md",
-                 "tradeoff-mine.png", "tradeoff-mine.svg", "tradeoff-mboshi.png", "tradeoff-mboshi.svg"]
+                 "tradeoff-mine.png", "tradeoff-mine.svg",
+                 "tradeoff-mboshi.png", "tradeoff-mboshi.svg"]
     for name in [path] if is_file else [os.path.join(path, name) for name in files]:
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         open(name, "a").close()
