@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,7 +25,7 @@ from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import PROTOCOLS, variant
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.abx import score_abx
-from zerochain.scoring.abx_tables import Comparison, compare_abx
+from zerochain.scoring.abx_tables import compare_abx
 
 DISTANCES: dict[str, Distance] = {name: name for name in get_args(Distance)}
 DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
@@ -206,15 +205,4 @@ def compare(first: Path, second: Path, seed: int) -> None:
         for name, n in zip(names, one.left_out, strict=True):
             if n:
                 click.echo(f"left out: {counted(n, 'cell')} of {one.mode} that only {name} has")
-        click.echo(f"{one.mode}: {_verdict(one, names)}")
-
-
-def _verdict(found: Comparison, names: Sequence[str]) -> str:
-    """What the interval of the difference allows to say, for people."""
-    if found.interval is None:
-        return "no interval, so neither is shown to be better"
-    low, high = found.interval
-    if low <= 0 <= high:
-        return "no difference is shown: 0 is within the interval"
-    better = names[0] if high < 0 else names[1]
-    return f"{better} is better, beyond the interval"
+        click.echo(f"{one.mode}: {one.verdict(names)}")
