@@ -278,7 +278,7 @@ SCORE = LazyGroup(
         ),
         "compare": (
             "zerochain.cli.score_abx:compare",
-            "Compare the ABX errors of two systems on the same cells.",
+            "Compare the ABX errors of two systems on the same cells, or two translations.",
         ),
         "bitrate": (
             "zerochain.cli.score_units:bitrate",
