@@ -20,7 +20,7 @@ from zerochain.cli.common import (
 )
 from zerochain.cli.score import out_option, save_scores, system_option
 from zerochain.scoring.folds import Fold, score_folds
-from zerochain.scoring.judges import OpinionJudge, RecognitionJudge, SpeakerJudge
+from zerochain.scoring.judges import NOBODY, OpinionJudge, RecognitionJudge, SpeakerJudge
 from zerochain.scoring.opinions import score_opinions
 from zerochain.scoring.recognition import score_recognition
 from zerochain.scoring.speech import Against, score_resyntheses, score_speakers
@@ -28,8 +28,6 @@ from zerochain.scoring.translation import score_translation
 from zerochain.training.device import resolve_device
 
 F = TypeVar("F", bound=Callable[..., Any])
-NOBODY = "none"
-"""No judge from outside."""
 
 
 def judge_option(judges: object, default: str, help: str) -> Callable[[F], F]:

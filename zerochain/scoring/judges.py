@@ -35,6 +35,8 @@ from zerochain.scoring.common import Speech
 OpinionJudge = Literal["dnsmos"]
 SpeakerJudge = Literal["resemblyzer"]
 RecognitionJudge = Literal["pocketsphinx"]
+NOBODY = "none"
+"""What commands and settings call no judge from outside."""
 PLACE = "{wav}"
 """Stands for the recording in a command."""
 _MOST_SHOWN = 500  # characters of a failed program's output
@@ -133,7 +135,21 @@ def listener(
         return TrainedRecogniser(Recogniser.load(recogniser, device), corpus, split)
     if command is not None:
         return Program(parsed(command), timeout_s)
-    return OutsideRecogniser(Sphinx())
+    assert judge is not None
+    return OutsideRecogniser(outside_recogniser(judge))
+
+
+def outside_recogniser(name: RecognitionJudge) -> Sphinx:
+    """A recogniser from outside.
+
+    Raises:
+        InputError: its package is missing.
+    """
+    match name:
+        case "pocketsphinx":
+            return Sphinx()
+        case _:
+            assert_never(name)
 
 
 class Listener(Protocol):
