@@ -248,6 +248,9 @@ def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
     other = Corpus("c", (*parts, Utterance("e/s_1", "e/s.ogg", 9.0, start=0.0, end=9.0)))
     [one] = examples("s.ogg:5.5-6.5", other.ids, other)
     assert one.place == Place("e/s_1", 5.5, 6.5)
+    decomposed = Corpus("c", (Utterance("m_1", "me\u0301.wav", 9.0, start=1.0, end=10.0),))
+    [one] = examples("m\u00e9.wav:5.5-6.5", ["m_1"], decomposed)
+    assert one.place == Place("m_1", 4.5, 5.5)
     with pytest.raises(InputError, match="'s' is the name of 2 recordings: d/s"):
         examples("s:5.5-6.5", other.ids, other)
     with pytest.raises(InputError, match=r"'радио' is neither .*; there are d/s, e/s"):

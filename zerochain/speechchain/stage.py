@@ -39,7 +39,7 @@ from zerochain.speechchain.data import Symbols, n_steps, tagged_names
 from zerochain.speechchain.fusion import check_beam
 from zerochain.speechchain.language_model import LanguageModel
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser
-from zerochain.speechchain.sources import spelled_texts, unit_texts
+from zerochain.speechchain.sources import spelled_texts, unit_texts, warn_of_tags
 from zerochain.speechchain.synthesiser import SynthesisWarning
 
 _AT_ONCE = 32
@@ -243,6 +243,7 @@ def speak(
     """
     model = SpeechChain.load(chain, device)
     synthesiser = model.synthesiser
+    warn_of_tags([text], synthesiser.spelling.languages, "those to speak")
     symbols = _read(text, synthesiser.spelling)
     encoder = _encoder(model, speakers, chain, device)
     if (encoder is None) != (like is None):
@@ -296,6 +297,7 @@ def synthesize(
     part = whole if split is None else whole.select(split=split)
     encoder = _encoder(model, speakers, chain, device)
     written, unit_file = _written(part, synthesiser.spelling, units)
+    warn_of_tags(written.values(), synthesiser.spelling.languages, f"corpus {whole.name!r}")
     texts = {name: _read(text, synthesiser.spelling, name) for name, text in written.items()}
     if not texts:
         raise InputError(
