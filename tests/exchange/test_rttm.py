@@ -108,7 +108,7 @@ def test_settings_of_a_detector_contradict_turns(field: Path, tmp_path: Path) ->
 def test_spaces_are_written_as_underscores_and_found_again(tmp_path: Path) -> None:
     folder = tmp_path / "field"
     folder.mkdir()
-    soundfile.write(folder / "Kofi 1.wav", np.full(32_000, 0.1), 16_000)
+    soundfile.write(folder / "Kofi 1.wav", np.tile([0.1, -0.1], 16_000), 16_000)
     corpus = Corpus("spaced", (Utterance("x", "Kofi 1.wav", 1.5, "Ana  B.", 0.5, 2.0),))
     assert write_rttm(tmp_path / "turns.rttm", corpus) == (1, ["Ana  B.", "Kofi 1"])
     assert read_rttm(tmp_path / "turns.rttm") == [Turn("Kofi_1", 1, 0.5, 2.0, "Ana_B.")]

@@ -25,6 +25,7 @@ from zerochain.exchange.alignment_times import (
     Evidence,
     Notes,
     Origin,
+    beyond,
     cut,
     origin,
     overlapping,
@@ -241,9 +242,10 @@ def read_alignments(
     sources = list(_sources(path, notes, bad))
     if not (sources or bad):
         raise InputError(
-            "holds no alignment",
+            f"holds no alignment{_other_files(path)}",
             path=path,
-            remedy="alignments are .phn, .phones, .TextGrid, .eaf or .ctm files",
+            remedy="alignments are .phn, .phones, .TextGrid, .eaf or .ctm files; a .phn has lines "
+            "'onset offset phone', in seconds",
         )
     # A CTM is often of a whole corpus, of which the recordings are a part.
     from_ctm = {source.name for source in sources if source.channels is not None}
@@ -475,6 +477,14 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
             bad.append(unusable(file, error))
 
 
+def _other_files(folder: Path) -> str:
+    """How many files of which kinds a folder holds instead, or "" of none."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    kinds = Counter(path.suffix or "without suffix" for path in files)
+    found = [f"{n} {kind}" for kind, n in kinds.most_common()]
+    return f" but {listed(found, 3)}" if found else ""
+
+
 def _elan(file: Path) -> ElanTiers:
     """An ELAN file without its text, since those of a whole corpus are held at once."""
     held = read_elan(file)
@@ -524,10 +534,8 @@ def _check_channels(source: Source, target: Target) -> None:
 def _check_end(intervals: Sequence[Interval], span: Span) -> None:
     last = max(intervals, key=lambda one: one.offset, default=None)
     if last is not None and last.offset > span.header.duration_s + BEYOND_S:
-        raise InputError(
-            f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
-            f"{span.header.duration_s:.3f} s"
-        )
+        end = f"the recording at {span.header.duration_s:.3f} s"
+        raise beyond(last.place, last.offset, last.label, end)
 
 
 def _unclear(span: Span) -> InputError:
