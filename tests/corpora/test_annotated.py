@@ -161,6 +161,28 @@ def test_what_is_wrong_with_annotations(imported: Import) -> None:
         imported({"a.eaf": eaf(late), "a.TextGrid": textgrid_text(4, {"t": [(0, 1, "a")]})})
 
 
+def test_annotations_of_a_recording_that_cannot_be_read(imported: Import, tmp_path: Path) -> None:
+    """Its length is unknown, so its annotations are listed with it, and none is cut or kept."""
+    tiers = {"t": [(0, 1, "a"), (3, 9, "b")]}
+    files = {"a.eaf": eaf(tiers), "b.eaf": eaf({"t": [(0, 1, "c")]})}
+    broken = tmp_path / "rec" / "a.wav"
+    broken.parent.mkdir()
+    for content, found in ((b"", "the file is empty"), (b"hello " * 99, "not a readable sound")):
+        broken.write_bytes(content)
+        with pytest.raises(InputError, match=rf"1 file can't be used:\s+a.wav: {found}.*2 utter"):
+            imported(files, ("b.wav",))
+        with pytest.warns(CorpusWarning):
+            corpus = imported(files, ("b.wav",), skip_bad=True)
+        assert [u.text for u in corpus.utterances] == ["c"]
+
+
+def test_annotations_before_the_recording_are_listed(imported: Import) -> None:
+    text = eaf({"t": [(0, 1, "a"), (2, 3, "b")]}, ["a.wav"])
+    early = text.replace(" MIME", ' TIME_ORIGIN="-1500" MIME')
+    with pytest.raises(InputError, match=r"begins 1.5 s before the recording \(TIME_ORIGIN\)"):
+        imported({"a.eaf": early})
+
+
 def test_rounding_is_repaired_and_noted(imported: Import) -> None:
     tiers = {"t": [(0, 1, "a"), (0.99, 2, "b"), (2, 2, "c"), (3, 4.3, "d")]}
     with pytest.warns(CorpusWarning):
@@ -169,7 +191,7 @@ def test_rounding_is_repaired_and_noted(imported: Import) -> None:
     notes = findings(corpus)
     assert "1 annotation without length left out" in notes
     assert "1 overlap of up to 15 ms on a tier taken for rounding" in notes
-    assert "1 annotation cut at the end of their recording" in notes
+    assert "1 annotation cut where the recording ends" in notes
 
 
 def test_options_that_contradict(imported: Import, tmp_path: Path) -> None:

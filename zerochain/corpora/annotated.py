@@ -128,7 +128,7 @@ class _Counts:
         counts = [
             (self.without_length, "annotation", "without length left out"),
             (self.overlaps, "overlap", "of up to 15 ms on a tier taken for rounding"),
-            (self.cut, "annotation", "cut at the end of their recording"),
+            (self.cut, "annotation", "cut where the recording ends"),
             (
                 len(self.empty),
                 "file",
