@@ -12,6 +12,7 @@ from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.units import UnitFile
+from zerochain.search.alignment import best_paths
 from zerochain.search.find import FindConfig, Hit, Place, find, query_at
 from zerochain.search.queries import check_audible, examples
 from zerochain.search.sources import (
@@ -144,6 +145,46 @@ def test_a_query_from_elsewhere_is_normalised_like_the_recordings() -> None:
     assert {hit.place.id for hit in hits[:4]} == {place.id for place in places}
     with pytest.raises(InputError, match="the query is latents of 12 numbers"):
         source.like(replace(clip, extractor="latents"))
+
+
+def test_a_query_of_another_corpus_knows_no_speaker_by_name() -> None:
+    """The same name may be another speaker there."""
+    features, places = recordings("mfcc")
+    source = FrameSource(replace(features, corpus_id="here"))
+    clip = replace(features.restrict([places[0].id]), corpus_id="there")
+    unknown = replace(clip, speakers={places[0].id: "nobody"})
+    one, other = (source.like(each).frames(places[0].id) for each in (clip, unknown))
+    np.testing.assert_array_equal(one, other)
+    assert not np.allclose(one, source.frames(places[0].id), atol=1e-3)
+
+
+def test_scores_are_measured_against_windows_without_the_query() -> None:
+    """Beside a plain loop over all windows, of which there are fewer than are asked for."""
+    rng = np.random.default_rng(1)
+    array = rng.normal(size=(150, DIM)).astype(np.float32)
+    source = FrameSource(Features.from_arrays({"u": array}, extractor="latents", speakers={}))
+    query = query_at(source, None, Place("u", 0.2, 0.4), label="x")
+    costs = []
+    for begin in range(150 - 40 + 1):
+        if begin >= 40 or begin + 40 <= 20:
+            local = source.local(source.frames("u", begin, begin + 40), query.frames)
+            ends, starts = np.empty(40, np.float32), np.empty(40, np.int32)
+            best_paths(local, ends, starts)
+            costs.append(ends.min())
+    hits = find([query], source, None, EVERYTHING).hits
+    assert hits
+    for hit in hits:
+        assert hit.score == pytest.approx((np.mean(costs) - hit.cost) / np.std(costs), rel=1e-3)
+
+
+def test_distances_of_units_are_those_of_their_centred_vectors() -> None:
+    """Vectors that all point in one direction are no nearer to each other for that."""
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(6, 4))
+    table = unit_distances(vectors + 100, 6)
+    centred = vectors - vectors.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(table, (1 - centred @ centred.T) / 2, atol=1e-4)
 
 
 def test_no_hit_is_no_error() -> None:
