@@ -141,6 +141,20 @@ def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_p
         imported({"s.eaf": encoded}, sounds)
 
 
+def test_texts_are_those_of_the_speaker_who_speaks(imported: Import) -> None:
+    """Two speak at once, each with a tier of utterances and one of texts."""
+    tiers = {
+        "u1@Ana": [(0, 2, "x")],
+        "u2@Béa": [(0, 2, "y")],
+        "t1@Ana": [(0.5, 1, "ana's")],
+        "t2@Béa": [(0.6, 1.1, "béa's")],
+    }
+    kinds = {"u1@Ana": "utt", "u2@Béa": "utt", "t1@Ana": "text", "t2@Béa": "text"}
+    chosen = {"segment_tier": "type:utt", "text_tier": "type:text"}
+    corpus = imported({"a.eaf": eaf(tiers, types=kinds)}, **chosen)
+    assert [(u.speaker, u.text) for u in corpus.utterances] == [("Ana", "ana's"), ("Béa", "béa's")]
+
+
 def test_times_begin_where_the_media_s_do(imported: Import) -> None:
     text = eaf({"t": [(0, 1, "a")]}, ["a.wav"]).replace(" MIME", ' TIME_ORIGIN="1500" MIME')
     assert rows(imported({"a.eaf": text})) == [("a_00001500-00002500", None, 1.5, 2.5, "a")]

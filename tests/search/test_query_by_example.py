@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zerochain import audio
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.features import Features
@@ -268,6 +269,18 @@ def test_queries_as_they_are_written(tmp_path: Path) -> None:
         examples("s/u11:0.1-0.2", ids)
     with pytest.raises(InputError, match="only applies to a table"):
         examples("s/u1:0.20-0.85", ids, word="a")
+
+
+def test_a_part_of_a_clip_is_within_it(tmp_path: Path) -> None:
+    clip = tmp_path / "word.wav"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+    audio.write(clip, noise.astype(np.float32))
+    [one] = examples(f"{clip}:0.5-1.1", [])
+    assert one.clip is not None
+    assert len(one.clip) == 8000
+    for span in ("0.5-1.4", "1.05-1.2"):
+        with pytest.raises(InputError, match=r"reaches beyond the clip, which lasts 1.00 s"):
+            examples(f"{clip}:{span}", [])
 
 
 def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
