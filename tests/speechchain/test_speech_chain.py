@@ -428,6 +428,15 @@ def test_a_corpus_is_spoken_and_understood(tones: Corpus, paired: Path, tmp_path
     soundfile.write(silenced, np.zeros(RATE, np.float32), RATE)
     again = transcribe(**real, wavs=tmp_path / "wavs").transcripts.texts
     assert again == {**spoken.transcripts.texts, ids[0]: ""}
+    one, other, *rest = tones.utterances
+    strange = (replace(one, text="abz"), replace(other, text="ab"), *rest)
+    write_corpus(tmp_path / "strange", replace(tones, utterances=strange[:2]))
+    with pytest.warns(SynthesisWarning, match="1 text of 2 spoken without .*know: 'z'"):
+        synthesize(paired, tmp_path / "strange", tmp_path / "z")
+    assert len({(tmp_path / "z" / f"{u.id}.wav").read_bytes() for u in (one, other)}) == 1
+    write_corpus(tmp_path / "zz", replace(tones, utterances=(replace(one, text="zz"),)))
+    with pytest.raises(InputError, match="doesn't know: 'z'"):
+        synthesize(paired, tmp_path / "zz", tmp_path / "y")
     nothing = toned(tmp_path, [None], "no-texts")
     with pytest.raises(InputError, match="has no texts to speak"):
         synthesize(paired, nothing.home, tmp_path / "x")
