@@ -121,6 +121,16 @@ def test_a_textgrid_marks_utterances_too(imported: Import) -> None:
     ]
 
 
+def test_textgrids_of_other_recordings_and_labels_of_pauses_are_noted(imported: Import) -> None:
+    pauses = [(0, 1, "silent"), (1, 2, "mwana"), (2, 3, "<p:>"), (3, 4, "SIL")]
+    corpus = imported({"a.TextGrid": textgrid_text(40, {"ana": pauses})}, speaker_from="name:ana")
+    assert [u.text for u in corpus.utterances] == ["silent", "mwana", "<p:>", "SIL"]
+    length, silent = corpus.record["notes"]
+    assert length.startswith("1 TextGrid longer or shorter than the recording")
+    assert "(40 s, not 4 s)" in length
+    assert silent.startswith("3 utterances with a label of pauses as text")
+
+
 def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_path: Path) -> None:
     sounds = ("one/a.wav", "two/a.wav", "b.wav")
     text = eaf({"t": [(0, 1, "")]}, ["x"]).replace(
