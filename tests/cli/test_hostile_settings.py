@@ -194,7 +194,12 @@ def s2st(folder: str) -> dict[str, Any]:
 
 def spoken_translations() -> dict[str, Any]:
     return {
-        **{"swap": False, "folds": 1, "fold": 0},  # anything else than numbers is refused
+        **{
+            "swap": False,
+            "folds": 1,
+            "fold": 0,
+            "swapped": {},
+        },  # anything else than numbers is refused
         "features": name_marker("features"),
         "unit_features": name_marker("unit_features"),
         "source_units": options("source_units", "kmeans"),

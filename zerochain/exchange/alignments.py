@@ -383,13 +383,13 @@ class _Reading:
 
     def _check_length(self, content: _Content, spans: Sequence[Span]) -> None:
         """Note a TextGrid that is as long as neither the recording nor the utterance."""
-        if content.covered is None:
+        grid = content.held
+        if not isinstance(grid, TextGrid):
             return
-        begin, end = content.covered
         header = spans[0].header
         lengths = [header.duration_s, *(span.utterance.duration for span in spans)]
-        if all(abs(end - x) > _near(x) < abs(end - begin - x) for x in lengths):
-            what = f"{content.source.path} ({end:g} s, not {header.duration_s:g} s)"
+        if not any(map(grid.is_as_long_as, lengths)):
+            what = f"{content.source.path} ({grid.end_s:g} s, not {header.duration_s:g} s)"
             self.notes.other_length.append(what)
 
     def _place(self, content: _Content, target: Target, begin: Origin) -> None:
@@ -449,11 +449,6 @@ class _Reading:
 
     def _refuse(self, source: Source, error: InputError | OSError) -> None:
         self.bad.append(unusable(source.path, error, source.name if source.channels else None))
-
-
-def _near(lasting_s: float) -> float:
-    """How much the lengths of a recording and its TextGrid may differ (s)."""
-    return max(0.1, 0.02 * lasting_s)
 
 
 def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:

@@ -214,6 +214,16 @@ class _Searched:
 
 
 def _clip(path: Path, start_s: float | None, end_s: float | None, label: str | None) -> Example:
+    if start_s is not None and end_s is not None:
+        lasts_s = audio.info(path).duration_s
+        if start_s >= lasts_s or end_s > lasts_s + BEYOND_S:
+            raise InputError(
+                f"the query from {start_s:g} to {end_s:g} s reaches beyond the clip, which lasts "
+                f"{lasts_s:.2f} s",
+                path=path,
+                remedy="give start and end in seconds from its beginning",
+            )
+        end_s = min(end_s, lasts_s)
     wave = audio.read(path, start=start_s, end=end_s)
     part = "" if start_s is None else f":{start_s:.2f}-{end_s:.2f}"
     name = f"{path.name}{part}"
