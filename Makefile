@@ -10,6 +10,10 @@ PYTHON_NEWEST ?= $(shell for python in python3.14 python3.13 python3.12 \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
 	&& command -v "$$python" && break; done)
 
+# Compiled modules are kept, also where the environment says otherwise, as that of many containers
+# does: each step of a pipeline and each process of the tests would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test coverage test-newest fuzz lint benchmark docs clean
 
 # The whole chain on the demonstration corpus; the report is runs/demo/report/index.html

@@ -36,7 +36,13 @@ def pytest_configure() -> None:
     Those that fork have no second one either, which could hold a lock: pyarrow's allocator starts
     a thread unless it is told not to. And nothing waits for the disk: what is left after a loss of
     power is not what tests look at.
+
+    Compiled modules are kept, whatever the environment says: otherwise each worker and each process
+    that a test starts compiles all of them again, which for the tests takes as long as to import
+    everything else.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     os.fsync = lambda fd: None

@@ -35,6 +35,7 @@ SERVER = """
     for command in pkgutil.iter_modules(zerochain.cli.__path__, "zerochain.cli."):
         importlib.import_module(command.name)
     numba.njit(lambda x: x)(1.0)
+    snakemake.cli.get_argument_parser()  # imports its plugins, and what those import
     os.fsync = lambda fd: None  # as in the tests' own process
 
     HIGH = 200  # descriptors below it may be those of who asks

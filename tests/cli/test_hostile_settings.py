@@ -142,6 +142,7 @@ def chain(corpus: str) -> dict[str, Any]:
             "one": options("inverters.one", "train"),
             name_marker("inverters"): options("inverters.two", "train-neural"),
         },
+        "threads": 1,
     }
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.modules.discriminators import MelLoss, multi_resolution_loss
+from zerochain.modules.discriminators import Magnitude, MelLoss, multi_resolution_loss
 
 LOSSES = pytest.mark.parametrize("loss", [MelLoss(), multi_resolution_loss])
 
@@ -39,6 +39,20 @@ def test_known_differences() -> None:
     # convergence |2 − 1| and log 2
     expected = 1 + np.log(2)
     assert multi_resolution_loss(2 * waves(), waves()).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_magnitudes_and_their_gradient_are_those_of_the_formula() -> None:
+    parts = torch.randn(2, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    parts[:, :5] *= 1e-5  # below the floor
+    parts[:, 5] = 0
+    parts.requires_grad_()
+    weights = torch.arange(50.0, dtype=torch.float64)
+    made = Magnitude.apply(torch.complex(*parts))
+    expected = parts.square().sum(dim=0).clamp(min=1e-7).sqrt()
+    torch.testing.assert_close(made, expected)
+    gradients = [torch.autograd.grad((x * weights).sum(), parts)[0] for x in (made, expected)]
+    torch.testing.assert_close(*gradients)
+    assert not gradients[0][:, :6].any()
 
 
 def test_mel_is_librosas() -> None:
