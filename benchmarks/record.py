@@ -23,8 +23,8 @@ from measuring import ROOT
 
 HERE = Path(__file__).resolve().parent
 NOT_BENCHMARKS = {"measuring", "record"}
-BY_NAME = {"vqvae_quality"}
-"""Run only when they are named: they take a corpus, and hours."""
+BY_NAME = {"voice_activity", "vqvae_quality"}
+"""Run only when they are named: they take a corpus, without which their records would lack most."""
 PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "librosa", "numba", "soundfile", "pyarrow", "torch"),
     *("fastabx", "faiss-cpu"),

@@ -15,7 +15,7 @@ With --hours, the import of a stereo WAV at 48 kHz: CPU-seconds and memory, besi
 one utterance.
 
     python benchmarks/voice_activity.py CORPUS --hours 0 [--shift-ms -60] [--noise pink:10]
-    python benchmarks/voice_activity.py --hours 2
+    python benchmarks/voice_activity.py  # the import alone
 """
 
 from __future__ import annotations

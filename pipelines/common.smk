@@ -172,6 +172,12 @@ def several_words(setting, table):
     }
 
 
+def judge(setting):
+    """The option for the judge from outside that a setting names, and whether there is one."""
+    name = config[setting] or "none"
+    return option("judge", name), name != "none"
+
+
 def inverter(setting, text):
     """The words of a training command of 'zerochain invert', with its options."""
     command = words(setting, text)

@@ -561,3 +561,11 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, container: str, codec
         assert 0 < header.n_samples <= 8192 * len(content)
         for block in audio.blocks(path, [Part(), Part(0, 0.01)]):
             assert block.error is None or block.error.path == path
+
+
+def test_a_width_that_the_header_contradicts_is_refused(tmp_path: Path) -> None:
+    content = bytearray(sound("WAV", "PCM_16"))
+    at = content.index(b"fmt ") + 8
+    content[at + 12 : at + 14] = (4).to_bytes(2, "little")  # of a mono file: 2
+    with pytest.raises(InputError, match="says 16 bits, but 4 bytes for each sample"):
+        decoded(written(tmp_path, bytes(content)))

@@ -132,7 +132,9 @@ def main():
     there = out / "scores.jsonl"
     done = {score.system for score in read_scores(there)} if there.exists() else set()
     systems = {} if arguments.no_peer else {PEER: None}
-    systems |= {source.stem: source for source in arguments.sources}
+    systems |= {source.name.removesuffix(".parquet"): source for source in arguments.sources}
+    if len(systems) < len(arguments.sources) + (not arguments.no_peer):
+        parser.error("two sources have the same name, which is their system's")
     for name, source in systems.items():
         if name in done:
             continue

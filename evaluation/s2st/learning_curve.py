@@ -29,13 +29,14 @@ from zerochain.formats.scores import append_scores, read_scores
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.units import read_units, write_units
 from zerochain.metrics import names
-from zerochain.scoring.translation import score_translation
+from zerochain.scoring.translation import compare_translations, score_translation
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 from zerochain.translation.baselines import nearest_baseline
 from zerochain.translation.data import Parallel, Part, oriented, read_source
 from zerochain.translation.pretraining import PretrainingConfig, pretrain
 from zerochain.translation.pseudo import Pseudo
+from zerochain.translation.splicing import spliced_translation
 from zerochain.translation.stage import train_translator, translate
 from zerochain.translation.task import TranslationConfig
 from zerochain.translation.translator import Search
@@ -129,6 +130,11 @@ class Size:
         s = self.setting
         nearest_baseline(s.features, s.target_units, self.known.pairs, s.corpus, out)
 
+    def spliced(self, out: Path) -> None:
+        """Pieces of the targets of several training sources."""
+        s = self.setting
+        spliced_translation(s.features, s.target_units, self.known.pairs, s.corpus, out)
+
     def paired(self, out: Path) -> None:
         """A translator trained on the given pairs only."""
         self._translate(out)
@@ -165,6 +171,7 @@ class Size:
         """The methods for which there is enough data."""
         ways = {
             "nearest": self.nearest,
+            "spliced": self.spliced,
             "paired": self.paired,
             "pretrained": self.pretrained,
         }
@@ -327,6 +334,29 @@ def measured(size: Size, name: str, way: Callable[[Path], None]) -> dict[str, An
         **{column: round(by_name[column].value, 3) for column in COLUMNS if column in by_name},
         "unit_bleu_from": round(low, 3),
         "unit_bleu_to": round(high, 3),
+        **beside_nearest(size, name),
+    }
+
+
+def beside_nearest(size: Size, name: str) -> dict[str, float]:
+    """The difference of unit-BLEU from the nearest neighbour's, and its interval, if both exist."""
+    setting = size.setting
+    output, nearest = size.folder / f"{name}.parquet", size.folder / "nearest.parquet"
+    if name == "nearest" or not (output.exists() and nearest.exists()):
+        return {}
+    found, _ = compare_translations(
+        output,
+        nearest,
+        setting.target_units,
+        size.known.pairs,
+        corpus=setting.corpus,
+        split="test",
+    )
+    low, high = found.interval or (np.nan, np.nan)
+    return {
+        "beside_nearest": round(found.difference, 3),
+        "beside_nearest_from": round(low, 3),
+        "beside_nearest_to": round(high, 3),
     }
 
 

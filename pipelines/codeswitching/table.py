@@ -21,6 +21,7 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.text_files import write_csv
 from zerochain.formats.transcripts import read_transcripts
 from zerochain.metrics.text import tagged
+from zerochain.report.remarks import training_cell
 from zerochain.report.sweep import markdown_table, measured
 
 START = "paired"
@@ -34,7 +35,7 @@ HEAD = [
     "CER %",
     "CER % with languages",
     "of the pairs alone",
-    "training, last part",
+    "training",
 ]
 
 
@@ -78,9 +79,6 @@ def main(
                 measured(np.column_stack([own[:, i], lengths]), lambda s: 100 * s[:, 0] / s[:, 1])
                 for i in range(2)
             )
-            training = trainings[method]
-            ended = "" if training["converged"] else ", NOT CONVERGED"
-            kept = ", kept its start" if training["kept_start"] else ""
             rows.append(
                 [
                     split,
@@ -88,7 +86,7 @@ def main(
                     cer,
                     with_language,
                     "" if method == START else ratio(own[:, 0], edits[START][:, 0]),
-                    f"{training['steps']} steps{ended}{kept}",
+                    training_cell(trainings[method]),
                 ]
             )
     write_csv(out / "table.csv", HEAD, rows)

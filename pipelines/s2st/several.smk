@@ -9,11 +9,14 @@ PARTS = {
     for fold in TESTED
 }
 GATHERED = "retrieval" if len(TESTED) > 1 else "translation"
+# A topline there is only where a direction's own source has text.
+IN_WAYS = {way: [*learned(swap), *BASELINES] for way, swap in WAYS.items()}
 
 
 def settings_of(wildcards):
-    """The settings of one run, those of this one with another direction and fold."""
-    chosen = {**config, **PARTS[wildcards.part]}
+    """The settings of one run: those of its direction, and its fold."""
+    part = PARTS[wildcards.part]
+    chosen = {**direction(part["swap"]), **part, "swapped": {}}
     if not DEMO:
         there = {"source": corpus("first"), "target": corpus("second"), "pairs": PAIRS}
         chosen |= {name: str(Path(value).absolute()) for name, value in there.items()}
@@ -51,6 +54,12 @@ def name_there(wildcards):
     """A system's name, with its direction where there are both."""
     name = NAMES.get(wildcards.system, wildcards.system)
     return option("system", name if len(WAYS) == 1 else f"{name}, {wildcards.way}")
+
+
+def texts_there(wildcards):
+    """The option for a direction's targets, where these have text."""
+    has = has_text(ORDER[WAYS[wildcards.way]][1])
+    return option("texts", f"parts/{wildcards.way}/parallel/target" if has else None)
 
 
 rule score_folds:
@@ -97,11 +106,12 @@ rule score_direction:
     params:
         name=name_there,
         reference=for_reference,
+        texts=texts_there,
         seed=given(SEED),
     shell:
         "rm -f {output:q}"
         " && {Z:q} score translation parts/{wildcards.way:q}/translations/{wildcards.system:q}.parquet"
         " --references=parts/{wildcards.way:q}/units/target.parquet"
         " --pairs=parts/{wildcards.way:q}/parallel/pairs.parquet"
-        " --corpus=parts/{wildcards.way:q}/parallel/source --split=test"
+        " --corpus=parts/{wildcards.way:q}/parallel/source --split=test {params.texts:q}"
         " {params.name:q} {params.reference:q} {params.seed:q} --out={output:q}"

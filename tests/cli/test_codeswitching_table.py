@@ -51,5 +51,5 @@ def test_ratios_and_languages(tmp_path: Path) -> None:
     assert rows["mixed", "chain"]["of the pairs alone"] == "0.25 [0.25, 0.25]"
     assert rows["mixed", "paired"]["of the pairs alone"] == ""
     assert rows["one", "chain"]["of the pairs alone"] == "undefined"
-    assert rows["mixed", "paired"]["training, last part"] == "9 steps, NOT CONVERGED"
-    assert rows["one", "chain"]["training, last part"] == "9 steps"
+    assert rows["mixed", "paired"]["training"] == "9 steps NOT CONVERGED"
+    assert rows["one", "chain"]["training"] == "9 steps"

@@ -59,13 +59,14 @@ script = os.path.basename(words[0])
 files = inside.get(words[2] if words[2] == "report" else words[3], []) if script == "-m" else []
 for word in words:
     option, equals, path = word.partition("=")
-    if option not in ("--out", "--tables", "--attention", "--scores") or not equals:
+    if option not in ("--out", "--tables", "--attention", "--scores", "--units-out") or not equals:
         continue
     is_file = path.endswith((".parquet", ".jsonl", ".txt"))
     os.makedirs(os.path.dirname(path) or "." if is_file else path, exist_ok=True)
     if script == "table.py":
-        files = ["table.csv", "table.md", "speech.csv", "paper.md", "tradeoff-mine.png",
-                 "tradeoff-mine.svg", "tradeoff-mboshi.png", "tradeoff-mboshi.svg"]
+        files = ["table.csv", "table.md", "speech.csv", "units.csv", "paper.md",
+                 "tradeoff-mine.png", "tradeoff-mine.svg",
+                 "tradeoff-mboshi.png", "tradeoff-mboshi.svg"]
     for name in [path] if is_file else [os.path.join(path, name) for name in files]:
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         open(name, "a").close()
@@ -193,7 +194,12 @@ def s2st(folder: str) -> dict[str, Any]:
 
 def spoken_translations() -> dict[str, Any]:
     return {
-        **{"swap": False, "folds": 1, "fold": 0},  # anything else than numbers is refused
+        **{
+            "swap": False,
+            "folds": 1,
+            "fold": 0,
+            "swapped": {},
+        },  # anything else than numbers is refused
         "features": name_marker("features"),
         "unit_features": name_marker("unit_features"),
         "source_units": options("source_units", "kmeans"),
@@ -232,6 +238,7 @@ def pictured_demonstration(folder: str) -> dict[str, Any]:
 def spoken_chain(folder: str) -> dict[str, Any]:
     return {
         "corpus": folder,
+        "units": options("units", "kmeans"),
         "methods": {name_marker("methods"): options("methods.one")},
         "options": options("options"),
         "bound": options("bound"),
@@ -262,7 +269,7 @@ RUNS = {  # a pipeline, its settings, and those of them that the run has no use 
     "captions-demo": ("captions", pictured_demonstration, set()),
     "chain": ("chain", chain, set()),
     "demo": ("demo", lambda corpus: {**chain(corpus), "corpus": "corpora/es"}, set()),
-    "codeswitching": ("codeswitching", mixed, {"pairs", "unpaired", "tests", "voices"}),
+    "codeswitching": ("codeswitching", mixed, {"pairs", "unpaired", "tests", "valids", "voices"}),
     "codeswitching-demo": ("codeswitching", mixed_demonstration, set()),
     "evaluate": ("evaluate", evaluate, {"corpora", "sentences"}),  # a name of ours, and a switch
     "speechchain": ("speechchain", spoken_chain, {"pairs"}),

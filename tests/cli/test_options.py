@@ -179,7 +179,7 @@ def test_the_seed_is_each_recipe_s() -> None:
         (("--layers", 0), "'--layers': 0 is not in the range 1<=x<10"),
         (("--layers", 10), "'--layers': 10 is not in the range 1<=x<10"),
         (("--share", 0), "'--share': 0.0 is not in the range 0<x<=0.5"),
-        (("--shift-ms", "nan"), "'--shift-ms': Input should be a finite number"),
+        (("--shift-ms", "nan"), "'--shift-ms': nan is not a finite number"),
         (("--share", "nan"), "'--share'"),
         (("--subsampling", 3), "'--subsampling': '3' is not one of"),
         (("--secret", 3), "No such option"),

@@ -1,6 +1,7 @@
 """From two folders of recordings and a pairs table to translated speech, and on to a recording."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import soundfile
 from commands import jobs, leftovers, run, settings
 from conftest import voice
 from zerochain.formats.attention import read_attention
-from zerochain.formats.corpus import read_corpus
+from zerochain.formats.corpus import read_corpus, write_corpus
 from zerochain.formats.pairs import read_pairs
 from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
@@ -67,7 +68,7 @@ def test_the_whole_way(made: Path) -> None:
     assert (len(pairs.pairs), len(tests)) == (N, N // 5)
     assert [u.id for u in target.utterances if u.split == "test"] == tests
     references = read_units(made / "units" / "target.parquet")
-    for system in ("conformer", "nearest", "frequent"):
+    for system in ("conformer", "nearest", "spliced", "frequent"):
         said = read_units(made / "translations" / f"{system}.parquet")
         assert said.is_translation
         assert sorted(said.ids) == tests
@@ -86,7 +87,7 @@ def test_the_whole_way(made: Path) -> None:
     for part in ("Source, reference, translation", "attention of conformer", "baseline: nearest"):
         assert part in page
     players = page.partition('id="translated"')[2].partition('id="examples"')[0].count("<audio")
-    assert players == 5  # source, reference, its units, conformer, nearest
+    assert players == 6  # source, reference, its units, conformer, nearest, spliced
     assert not leftovers(made)
 
 
@@ -102,16 +103,16 @@ def test_the_other_way_round_and_other_folds(
     assert (swapped["parallel"], swapped["train"], swapped["invert"]) == (1, 1, 1)
     assert "import_recordings" not in swapped
     units = planned({"inverter": "null", "folds": 5, "fold": 1})
-    assert (units["parallel"], units["train"], units["score_translation"]) == (1, 1, 3)
+    assert (units["parallel"], units["train"], units["score_translation"]) == (1, 1, 4)
     assert not {"invert", "synthesize"} & set(units)
     judged = planned({"judge": "dnsmos"})
-    assert judged["score_opinions"] == 4  # conformer, nearest, references and real speech
+    assert judged["score_opinions"] == 5  # conformer, nearest, spliced, references and real speech
     every = planned({"folds": 5})
-    assert (every["part"], every["score_folds"]) == (5, 3)  # with nearest and frequent
+    assert (every["part"], every["score_folds"]) == (5, 4)  # with the three baselines
     both = planned({"swap": "both"})
-    assert (both["part"], both["score_direction"]) == (2, 6)
+    assert (both["part"], both["score_direction"]) == (2, 8)
     everything = planned({"swap": "both", "folds": 3})
-    assert (everything["part"], everything["score_folds"]) == (6, 6)
+    assert (everything["part"], everything["score_folds"]) == (6, 8)
 
 
 def test_a_cross_validation(
@@ -133,6 +134,64 @@ def test_a_cross_validation(
     assert not tested[0] & tested[1]
 
 
+def with_texts(folder: Path, out: Path) -> Path:
+    """A corpus whose utterances have texts."""
+    corpus = read_corpus(folder)
+    texts = [replace(u, text=f"text of {u.id}") for u in corpus.utterances]
+    root = str(corpus.home / corpus.audio_root)
+    write_corpus(out, replace(corpus, utterances=tuple(texts), audio_root=root, folder=None))
+    return out
+
+
+def test_each_direction_has_the_voice_and_the_topline_of_its_own_language(
+    made: Path,
+    given: dict[str, object],
+    tmp_path: Path,
+    warm_interpreter: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Source "ana" has texts, so that there is a topline from it; target "béa" has none."""
+    monkeypatch.setattr(sys, "executable", warm_interpreter)
+    asked = {
+        **{name: value for name, value in given.items() if name != "translators.conformer"},
+        **{"source": with_texts(made / ".imported/first", tmp_path / "first")},
+        **{"target": made / ".imported/second"},
+        **{"translators": "{}", "topline": SMALL, "recogniser": "null", "swap": "both"},
+        **{"voice": "béa", "swapped": "{target_units: kmeans --units 5 --stride 2}"},
+    }
+    run("run", "s2st", "--out", tmp_path / "r", "--cores", 1, *settings(asked))
+    voices = {"as-given": "béa", "swapped": "ana"}
+    for way, name in voices.items():
+        part = tmp_path / "r/parts" / way
+        assert read_synthesis(part / "wavs/nearest").voice == name
+        speakers = read_corpus(part / "parallel/target").utterances
+        assert {u.speaker for u in speakers} == {name}
+        systems = {path.stem.partition("-")[2] for path in (tmp_path / "r/scores" / way).iterdir()}
+        topline = {"topline"} if way == "as-given" else set()
+        assert systems == {"nearest", "spliced", "frequent", *topline}
+    there = [read_units(tmp_path / f"r/parts/{way}/units/target.parquet") for way in voices]
+    assert [units.n_units for units in there] == [8, 5]
+    page = (tmp_path / "r/report/index.html").read_text(encoding="utf-8")
+    for way in voices:
+        assert f"baseline: nearest training source, {way}" in page
+
+
+def test_settings_of_the_other_direction_are_checked_before_any_work(
+    made: Path, given: dict[str, object], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = {**given, "source": made / ".imported/first", "target": made / ".imported/second"}
+    asked |= {"pairs": made / ".imported/pairs.parquet", "swap": "both"}
+    for swapped, said in (
+        ("{voice: béa}", "béa"),
+        ("{topline: --width x}", "topline"),
+        ("{folds: 3}", "swapped is"),
+    ):
+        wrong = settings({**asked, "swapped": swapped})
+        error = run("run", "s2st", "--out", tmp_path / "r", *wrong, code=1).stderr
+        assert said in error + capfd.readouterr().err
+    assert not (tmp_path / "r/parts").exists()
+
+
 def test_the_demonstration_has_a_topline_and_ceilings(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,7 +199,7 @@ def test_the_demonstration_has_a_topline_and_ceilings(
     plan = jobs(capfd.readouterr().out)
     assert plan["demo"] == plan["recogniser"] == plan["characters"] == 1
     assert plan["train"] == 2  # the translator and the topline
-    assert plan["score_recognition"] == 5  # both, nearest, references and real speech
+    assert plan["score_recognition"] == 6  # both, nearest, spliced, references and real speech
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from zerochain import audio
 from zerochain.cli import main
 from zerochain.cli.lazy import LazyGroup
-from zerochain.cli.score_abx import _verdict
 from zerochain.errors import InputError
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import write_corpus
@@ -22,7 +21,6 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.bitrate import unit_bitrates
 from zerochain.metrics.items import read_items, triphone_items, write_items
-from zerochain.scoring.abx_tables import Comparison
 
 LINE = ["a", "b", "a", "c", "a", "b", "a", "c", "a", "b", "a", "SIL"]
 STEP_S = 0.02
@@ -164,19 +162,6 @@ def test_two_systems_beside_each_other(spoken, run):
     assert "across" in output
     assert "across: no interval, so neither is shown to be better" in run("compare", "t1", "t1")
     assert "not 'abx-cells'" in run("compare", "t1", "units.parquet", code=1)
-
-
-@pytest.mark.parametrize(
-    ("interval", "words"),
-    [
-        ((-2.0, -0.1), "km is better"),
-        ((0.1, 2.0), "vq is better"),
-        ((-0.1, 2.0), "no difference is shown"),
-    ],
-)
-def test_a_system_is_better_only_beyond_the_interval(interval, words):
-    found = Comparison("across", 20.0, 21.0, -1.0, interval, 9, (0, 0))
-    assert _verdict(found, ["km", "vq"]).startswith(words)
 
 
 def test_one_speaker_across_is_said_or_refused(spoken, run, tmp_path):

@@ -121,6 +121,16 @@ def test_a_textgrid_marks_utterances_too(imported: Import) -> None:
     ]
 
 
+def test_textgrids_of_other_recordings_and_labels_of_pauses_are_noted(imported: Import) -> None:
+    pauses = [(0, 1, "silent"), (1, 2, "mwana"), (2, 3, "<p:>"), (3, 4, "SIL")]
+    corpus = imported({"a.TextGrid": textgrid_text(40, {"ana": pauses})}, speaker_from="name:ana")
+    assert [u.text for u in corpus.utterances] == ["silent", "mwana", "<p:>", "SIL"]
+    length, silent = corpus.record["notes"]
+    assert length.startswith("1 TextGrid longer or shorter than the recording")
+    assert "(40 s, not 4 s)" in length
+    assert silent.startswith("3 utterances with a label of pauses as text")
+
+
 def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_path: Path) -> None:
     sounds = ("one/a.wav", "two/a.wav", "b.wav")
     text = eaf({"t": [(0, 1, "")]}, ["x"]).replace(
@@ -139,6 +149,20 @@ def test_the_link_decides_between_recordings_of_one_name(imported: Import, tmp_p
     encoded = text.replace("../rec/two/a", "k%C3%A9").replace('"x"', '"file:///k%C3%A9.wav"')
     with pytest.raises(InputError, match=r"is not in [^:]*rec: ké\.wav;"):
         imported({"s.eaf": encoded}, sounds)
+
+
+def test_texts_are_those_of_the_speaker_who_speaks(imported: Import) -> None:
+    """Two speak at once, each with a tier of utterances and one of texts."""
+    tiers = {
+        "u1@Ana": [(0, 2, "x")],
+        "u2@Béa": [(0, 2, "y")],
+        "t1@Ana": [(0.5, 1, "ana's")],
+        "t2@Béa": [(0.6, 1.1, "béa's")],
+    }
+    kinds = {"u1@Ana": "utt", "u2@Béa": "utt", "t1@Ana": "text", "t2@Béa": "text"}
+    chosen = {"segment_tier": "type:utt", "text_tier": "type:text"}
+    corpus = imported({"a.eaf": eaf(tiers, types=kinds)}, **chosen)
+    assert [(u.speaker, u.text) for u in corpus.utterances] == [("Ana", "ana's"), ("Béa", "béa's")]
 
 
 def test_times_begin_where_the_media_s_do(imported: Import) -> None:
@@ -161,6 +185,28 @@ def test_what_is_wrong_with_annotations(imported: Import) -> None:
         imported({"a.eaf": eaf(late), "a.TextGrid": textgrid_text(4, {"t": [(0, 1, "a")]})})
 
 
+def test_annotations_of_a_recording_that_cannot_be_read(imported: Import, tmp_path: Path) -> None:
+    """Its length is unknown, so its annotations are listed with it, and none is cut or kept."""
+    tiers = {"t": [(0, 1, "a"), (3, 9, "b")]}
+    files = {"a.eaf": eaf(tiers), "b.eaf": eaf({"t": [(0, 1, "c")]})}
+    broken = tmp_path / "rec" / "a.wav"
+    broken.parent.mkdir()
+    for content, found in ((b"", "the file is empty"), (b"hello " * 99, "not a readable sound")):
+        broken.write_bytes(content)
+        with pytest.raises(InputError, match=rf"1 file can't be used:\s+a.wav: {found}.*2 utter"):
+            imported(files, ("b.wav",))
+        with pytest.warns(CorpusWarning):
+            corpus = imported(files, ("b.wav",), skip_bad=True)
+        assert [u.text for u in corpus.utterances] == ["c"]
+
+
+def test_annotations_before_the_recording_are_listed(imported: Import) -> None:
+    text = eaf({"t": [(0, 1, "a"), (2, 3, "b")]}, ["a.wav"])
+    early = text.replace(" MIME", ' TIME_ORIGIN="-1500" MIME')
+    with pytest.raises(InputError, match=r"begins 1.5 s before the recording \(TIME_ORIGIN\)"):
+        imported({"a.eaf": early})
+
+
 def test_rounding_is_repaired_and_noted(imported: Import) -> None:
     tiers = {"t": [(0, 1, "a"), (0.99, 2, "b"), (2, 2, "c"), (3, 4.3, "d")]}
     with pytest.warns(CorpusWarning):
@@ -169,7 +215,7 @@ def test_rounding_is_repaired_and_noted(imported: Import) -> None:
     notes = findings(corpus)
     assert "1 annotation without length left out" in notes
     assert "1 overlap of up to 15 ms on a tier taken for rounding" in notes
-    assert "1 annotation cut at the end of their recording" in notes
+    assert "1 annotation cut where the recording ends" in notes
 
 
 def test_options_that_contradict(imported: Import, tmp_path: Path) -> None:

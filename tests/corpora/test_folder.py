@@ -345,6 +345,47 @@ def test_claimed_seconds_are_compared(recordings: Path, record: Record, tmp_path
     assert [entry["id"] for entry in corpus.record["noticed"]] == ["b"]
 
 
+@pytest.mark.parametrize("column", ["seconds", "duration"])
+def test_a_duration_after_a_start_gives_the_end(
+    recordings: Path, record: Record, tmp_path: Path, column: str
+) -> None:
+    record("a.wav", 1.0)
+    listed = table(recordings, f"File\tStart\tSpeaker\t{column}\na.wav\t0.25\tana\t0.5\n")
+    corpus = import_folder(recordings, tmp_path / "out", table=listed)
+    (u,) = corpus.utterances
+    assert (u.start, u.end, u.duration, u.speaker) == (0.25, 0.75, 0.5, "ana")
+
+
+@pytest.mark.parametrize("name", ["x/a", "X/A.WAV", "field/x/a.wav", "a.wav", "x/a.mp3"])
+def test_a_name_much_like_a_files_is_said_to_be_that(
+    recordings: Path, record: Record, tmp_path: Path, name: str
+) -> None:
+    record("x/a.wav", 1.0)
+    for stem in ("x/b", "y/b"):
+        record(f"{stem}.wav", 1.0)
+    with pytest.raises(InputError, match=r"no such file; is 'x/a\.wav' meant"):
+        import_folder(recordings, tmp_path / "out", table=table(recordings, f"file\n{name}\n"))
+    with pytest.raises(InputError, match=r"b\.wav: no such file\n"):
+        import_folder(recordings, tmp_path / "out", table=table(recordings, "file\nb.wav\n"))
+
+
+def test_labels_that_may_be_none_or_the_same_are_reported(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    for name in "abc":
+        record(f"{name}.wav", 1.0)
+    rows = "a.wav\tNA\ttest\nb.wav\tana\tTest\nc.wav\tana\ttrain\n"
+    listed = table(recordings, "file\tspeaker\tsplit\n" + rows)
+    with pytest.warns(CorpusWarning) as caught:
+        corpus = import_folder(recordings, tmp_path / "out", table=listed)
+    assert corpus.record["notes"] == [
+        "speaker 'NA', of 1 utterance, is taken for a name: leave the cell empty if it means that "
+        "nobody knows",
+        "splits 'Test' and 'test' differ only in case, and count as 2",
+    ]
+    assert {*corpus.record["notes"]} <= {str(one.message) for one in caught}
+
+
 def test_bad_rows_are_listed_with_bad_files(
     recordings: Path, record: Record, tmp_path: Path
 ) -> None:

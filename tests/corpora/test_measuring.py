@@ -56,6 +56,21 @@ def test_blocks_change_nothing(size: int) -> None:
         assert full_scale_noise(wave) == pytest.approx(whole_noise(wave), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("wave", "what"),
+    [
+        (np.full(16_000, 0.5), "silent, at a constant 0.5 of full scale"),
+        (np.full(16_000, 1e-4), "silent (never above -60 dB)"),
+        (2.0**15 * voice(np.random.default_rng(0), 1.0, 120), "times as loud as full scale"),
+    ],
+)
+def test_levels_that_are_no_speech(wave: audio.Waveform, what: str) -> None:
+    meter = Meter()
+    meter.add(wave.astype(np.float32))
+    (found,) = meter.oddities(HEADER, 1.0)
+    assert what in found
+
+
 def file_of(folder: Path, name: str, rate: int = 16_000, seconds: float = 3.0) -> Path:
     rng = np.random.default_rng(0)
     sides = [voice(rng, seconds, pitch, rate) for pitch in (120, 210)]

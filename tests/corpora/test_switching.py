@@ -49,6 +49,15 @@ def test_the_splits(corpus: Corpus, folder: Path) -> None:
     assert len(set(plain)) == len(plain)
 
 
+def test_mixed_sentences_may_be_held_out(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    held = make_switching(tmp_path / "s", **SIZES, n_valid=2).select(split="valid-mixed")
+    assert all(u.text and "<en>" in u.text and "<es>" in u.text for u in held.utterances)
+    assert len(held.ids) == 2
+    with pytest.raises(InputError, match="n_valid=-1"):
+        make_switching(tmp_path / "t", **SIZES, n_valid=-1)
+
+
 def test_every_voice_speaks_all_of_it(corpus: Corpus) -> None:
     assert set(corpus.speakers) == set(list(BILINGUAL)[:2])
     for kind in (None, "<en>", "<es>"):

@@ -25,6 +25,7 @@ def commands(
             yield (*before, name)
 
 
+DISCOVERY = ROOT / "evaluation" / "discovery" / "README.md"
 ALL = list(commands(main, click.Context(main, info_name="zerochain", **main.context_settings)))
 
 
@@ -55,7 +56,7 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("any_path")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, DISCOVERY], ids=lambda page: str(page.relative_to(ROOT)))
 def test_command_lines_are_taken(page: Path) -> None:
     for where, words in command_lines(page):
         try:

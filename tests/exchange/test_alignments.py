@@ -256,6 +256,18 @@ def test_numbers_that_count_no_samples_are_refused(
     assert said in bad[0].reason
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.7])
+def test_milliseconds_that_stop_early_are_no_samples(
+    tmp_path: Path, rate: int, share: float
+) -> None:
+    ends = [round(10_000 * share * k / 4) for k in range(5)]
+    phn(tmp_path, "u", *(f"{a} {b} p" for a, b in itertools.pairwise(ends)))
+    phones, bad, _ = read_alignments(tmp_path, spans(u=10.0, rate=rate))
+    assert phones.by_id == {}
+    assert "neither seconds nor samples" in bad[0].reason
+
+
 def test_samples_of_labels_that_end_early_are_samples(tmp_path: Path) -> None:
     phn(tmp_path, "a", "0 8000 A", "8000 16000 B")  # 1 s of 4 s
     phones, _, _ = read_alignments(tmp_path, spans(a=4.0))

@@ -21,13 +21,13 @@ def test_arrays_and_text_in_nested_folders(tmp_path: Path) -> None:
     np.save(root / "x" / "y" / "é.npy", FRAMES)
     np.savetxt(root / "b.wav.txt", FRAMES)
     (root / "notes.md").write_text("")
-    made, others = import_features(root, tmp_path / "out", step_ms=20)
-    assert others == {".md": 1}
+    made, others, missing = import_features(root, tmp_path / "out", step_ms=20)
+    assert (others, missing) == ({".md": 1}, ())
     assert made.ids == ["b.wav", "x/y/é"]
     assert (made.extractor, made.step_ms, made.dim) == ("hubert", 20, 3)
     for name in made.ids:
         np.testing.assert_array_equal(made[name], FRAMES.astype(np.float32))
-    made, _ = import_features(root, tmp_path / "out", step_ms=20, folders=False)
+    made, *_ = import_features(root, tmp_path / "out", step_ms=20, folders=False)
     assert made.ids == ["b.wav", "é"]
 
 
@@ -57,6 +57,11 @@ def test_a_corpus_gives_speakers_and_lengths(
     assert (back.speakers, back.corpus_id) == ({"u0": "ana", "u1": "béa"}, corpus.id)
     with pytest.raises(InputError, match=r"u0.npy: lasts 2.40 s at 20 ms per frame, its rec"):
         import_features(root, tmp_path / "out", step_ms=20, corpus=corpus.folder)
+    (root / "u1.npy").unlink()
+    assert import_features(root, tmp_path / "part", step_ms=10, corpus=corpus.folder).missing == (
+        "u1",
+    )
+    np.save(root / "u1.npy", np.ones((int(corpus.by_id["u1"].duration * 100), 2)))
     np.save(root / "v.npy", np.ones((3, 2)))
     with pytest.raises(InputError, match="1 of 3 ids of the features is missing"):
         import_features(root, tmp_path / "out", step_ms=10, corpus=corpus.folder)

@@ -105,10 +105,27 @@ def test_settings_of_a_detector_contradict_turns(field: Path, tmp_path: Path) ->
         )
 
 
+def test_a_turn_is_there_once(tmp_path: Path) -> None:
+    folder = tmp_path / "field"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.tile([0.1, -0.1], 16_000), 16_000)
+    lines = [f"SPEAKER a 1 0.5 1 <NA> <NA> {name} <NA> <NA>\n" for name in ("ana", "béa", "ana")]
+    (tmp_path / "t.rttm").write_text("".join(lines[:2]))
+    both = import_recordings(folder, tmp_path / "out", rttm=tmp_path / "t.rttm")
+    assert [(u.start, u.end, u.speaker) for u in both.utterances] == [
+        (0.5, 1.5, "ana"),
+        (0.5, 1.5, "béa"),
+    ]
+    for order in (lines, lines[::2]):
+        (tmp_path / "t.rttm").write_text("".join(order))
+        with pytest.raises(InputError, match=r"from 0\.5 to 1\.5 s is there twice"):
+            import_recordings(folder, tmp_path / "out", rttm=tmp_path / "t.rttm")
+
+
 def test_spaces_are_written_as_underscores_and_found_again(tmp_path: Path) -> None:
     folder = tmp_path / "field"
     folder.mkdir()
-    soundfile.write(folder / "Kofi 1.wav", np.full(32_000, 0.1), 16_000)
+    soundfile.write(folder / "Kofi 1.wav", np.tile([0.1, -0.1], 16_000), 16_000)
     corpus = Corpus("spaced", (Utterance("x", "Kofi 1.wav", 1.5, "Ana  B.", 0.5, 2.0),))
     assert write_rttm(tmp_path / "turns.rttm", corpus) == (1, ["Ana  B.", "Kofi 1"])
     assert read_rttm(tmp_path / "turns.rttm") == [Turn("Kofi_1", 1, 0.5, 2.0, "Ana_B.")]

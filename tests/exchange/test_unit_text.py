@@ -79,6 +79,7 @@ GOOD = {"jsonl": '{"file": "a", "units": [1]}', "fairseq": "a|1"}
         ("jsonl", '{"file": "b", "units": [true]}', "True is not a unit"),
         ("jsonl", '{"file": "b", "units": [2147483648]}', "is not a unit"),
         ("jsonl", '{"file": "b", "units": []}', "has no units"),
+        ("jsonl", '{"file": "b", "units": [1, 2], "durations": [3, 1]}', "would be lost"),
         ("jsonl", '{"file": "../b", "units": [1]}', "can't be an utterance's id"),
         ("jsonl", '{"file": "a", "units": [1]}', "'a' is in line 1 already"),
         ("fairseq", "b 1 2", "has no |"),

@@ -115,6 +115,19 @@ def test_clicks_and_bursts_of_noise_are_not_voiced() -> None:
     assert len(detect([wave], VoiceActivityConfig(voicing=False))) >= 14
 
 
+def test_gusts_around_a_voice_are_not_speech() -> None:
+    """Ends without voice are wind where pauses are as loud, and speech where these are not."""
+    rng = np.random.default_rng(5)
+    for level, ends, expected in ((6, 6, (9.97, 11.03)), (6, 12, (9.8, 11.2)), (0, 6, (9.8, 11.2))):
+        scores = level + rng.uniform(-0.5, 0.5, 2000).astype(np.float32)
+        scores[980:1120] = ends
+        scores[1000:1100] = 20
+        voiced = np.zeros(2000, bool)
+        voiced[999:1101] = True
+        found = stretches(Activity(scores, voiced), VoiceActivityConfig(padding_s=0))
+        assert within(found, expected, by=0.03)
+
+
 @given(
     scores=st.lists(st.tuples(st.integers(1, 400), st.sampled_from([0, 2.5, 5])), max_size=30),
     pause=st.sampled_from([0, 0.3, 1.0]),

@@ -194,6 +194,34 @@ FOLDERS = ["corpus", "features", "bundle"]
 
 
 @pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("there", ["nothing", "exchanged", "moved away"])
+def test_a_folder_is_on_the_disk_before_its_name_and_its_name_after(
+    tmp_path: Path, name: str, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in a folder, and its list of entries, are flushed before it is renamed, and the
+    parent's list of entries afterwards, as are those of parents that are made on the way."""
+    path = tmp_path / "made" / "on the way" / name
+    if there != "nothing":
+        KINDS[name].write(path, 1)
+    if there == "moved away":
+        monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    before: set[int] = set()
+    after: set[int] = set()
+    old = atomic.identity(path)
+
+    def sync(flushed: Path) -> None:
+        renamed = atomic.identity(path) not in (old, None)
+        (after if renamed else before).add(flushed.stat().st_ino)
+
+    monkeypatch.setattr(atomic, "sync", sync)
+    KINDS[name].write(path, 2)
+    assert {entry.stat().st_ino for entry in (path, *path.rglob("*"))} <= before
+    assert path.parent.stat().st_ino in after
+    made = {folder.stat().st_ino for folder in (tmp_path, tmp_path / "made")}
+    assert made <= before or there != "nothing"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("marker", [None, "corpus.json", "features.json", "config.json"])
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path, name: str, marker: str | None) -> None:
     path = tmp_path / name

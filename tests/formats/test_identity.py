@@ -78,3 +78,16 @@ def test_file_id_is_sha256_of_all_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12")
     (tmp_path / "b").write_bytes(b"3")
     assert file_id(tmp_path / "a", tmp_path / "b") == hashlib.sha256(b"123").hexdigest()
+
+
+def test_names_of_files_among_ids_are_said_to_be_that() -> None:
+    with pytest.raises(InputError, match=r"end in .mp3, .wav, those in the corpus don't: a.wav"):
+        check_same_ids(["a.wav", "b/c.mp3", "d"], ["a", "b/c", "d"], "units", "corpus")
+    with pytest.raises(InputError, match="2 of 2 ids of the units are missing"):
+        check_same_ids(["a.wav", "e.wav"], ["a"], "units", "corpus")
+
+
+def test_a_path_of_windows_is_named() -> None:
+    with pytest.raises(InputError, match="backslash") as caught:
+        utterance_id(r"ana\a1")
+    assert "Windows" in str(caught.value)

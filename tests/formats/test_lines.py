@@ -100,3 +100,14 @@ def test_semicolons_of_spreadsheets(tmp_path: Path) -> None:
     assert row.values == {"source file": "a", "target": "b", "note": "x, y; z"}
     path.write_text("id,text;x\na,b;c\n")  # a comma in the header: that is the separator
     assert read_rows(path, required=())[1][0].values == {"id": "a", "text;x": "b;c"}
+
+
+def test_columns_are_known_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("File\tSPEAKER\tText\ttext\tGloss\na.wav\tana\tx\ty\tz\n")
+    columns, [row] = read_rows(path, ["file"], ["speaker", "text"])
+    assert columns == ["file", "speaker", "Text", "text", "Gloss"]
+    assert row.values == {"file": "a.wav", "speaker": "ana", "Text": "x", "text": "y", "Gloss": "z"}
+    path.write_text("File\tSpeaker\tSPEAKER\na.wav\tana\tx\n")
+    with pytest.raises(InputError, match="a column twice: 'speaker'"):
+        read_rows(path, ["file"], ["speaker"])

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from zerochain import audio
+from zerochain.corpora.build import CorpusWarning
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
@@ -139,6 +140,13 @@ def test_unit_means_are_means(prepared: tuple[Corpus, Path], tmp_path: Path) -> 
     expected = magnitude[present == unit].mean(0)
     one = np.array([unit], np.int32)
     np.testing.assert_allclose(inverter.magnitudes(one)[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_units_of_another_corpus_are_told(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:
+    corpus, units = prepared
+    write_units(tmp_path / "other.parquet", replace(read_units(units), corpus_id="0" * 64))
+    with pytest.warns(CorpusWarning, match="the units were made of corpus 000000000000, not of"):
+        Material.read(tmp_path / "other.parquet", corpus.home, ["ana"], None, "train", "cpu")
 
 
 def test_units_of_another_model_are_refused(prepared: tuple[Corpus, Path], tmp_path: Path) -> None:

@@ -362,6 +362,17 @@ def test_single_tokens_within_and_no_items_are_undefined():
         abx(features, [])
 
 
+def test_items_outside_every_recording_say_so():
+    features, items = dataset(random_tokens(0, dim=2), 2)
+    late = [one._replace(onset=one.onset * 1000, offset=one.offset * 1000) for one in items]
+    late = [one._replace(onset=max(one.onset, 900), offset=one.offset + 1000) for one in late]
+    with pytest.raises(
+        NoCellsError, match=f"none has a frame .{len(items)} outside the audio"
+    ) as error:
+        abx(features, late, mode="within")
+    assert "milliseconds" in error.value.cause
+
+
 def test_bad_input_is_refused():
     features, items = dataset(random_tokens(0, n=40, dim=2), 2)
     with pytest.raises(InputError, match="missing in the units or features: nobody"):

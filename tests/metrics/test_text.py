@@ -17,6 +17,8 @@ from zerochain.metrics.text import plain, tagged, untagged, with_tags
         ("ĐÂY là", "đây là"),
         ("e\u0301te\u0301", "été"),
         ("नमस्ते।", "नमस्ते"),
+        ("می\u200cخواهم \u200fكتاب\u200e", "میخواهم كتاب"),
+        ("क्\u200dष co\u00adoperate", "क्ष cooperate"),
         ("…!? ", ""),
         ("", ""),
     ],
@@ -53,6 +55,7 @@ LANGUAGES = ["en", "es"]
         ("one <es>dos", "one dos", "one <es>dos"),
         ("<en><es>hola <en>!", "hola", "<es>hola"),
         ("<fr>où <es>allí", "fr où allí", "fr où <es>allí"),
+        ("<en>chat\u200c<es>\u200eear", "chatear", "<en>chat<es>ear"),
         ("<en>", "", ""),
     ],
 )

@@ -13,6 +13,7 @@ from zerochain.metrics.translation import (
     as_words,
     bleu,
     chrf,
+    compared_bleu,
     distinct_ratio,
     error_rate,
     length_ratio,
@@ -206,3 +207,22 @@ def test_the_same_units_in_any_sequence_type_score_alike() -> None:
     assert unit_bleu(arrays, references) == unit_bleu(outputs, references)
     assert error_rate(arrays, each(references)) == error_rate(outputs, each(references))
     assert math.isclose(distinct_ratio(arrays), distinct_ratio(outputs))
+
+
+def test_two_systems_are_compared_on_the_same_draws() -> None:
+    rng = np.random.default_rng(0)
+    references = [[" ".join(map(str, rng.integers(0, 9, 8)))] for _ in range(60)]
+    good = [r[0] if i % 3 else "1 2 3 4 5" for i, r in enumerate(references)]
+    worse = [text if i % 5 else "5 4 3 2 1" for i, text in enumerate(good)]
+    found = compared_bleu(good, worse, references)
+    assert (found.first, found.second) == tuple(bleu(o, references).value for o in (good, worse))
+    assert found.better == 0
+    same = compared_bleu(good, good, references)
+    assert same.interval == (0.0, 0.0)
+    assert same.better is None
+    back = compared_bleu(worse, good, references)
+    assert back.interval == pytest.approx((-found.interval[1], -found.interval[0]))
+    alone = [bleu(outputs, references).interval for outputs in (good, worse)]
+    widest = sum(high - low for low, high in alone)
+    assert found.interval[1] - found.interval[0] < widest
+    assert compared_bleu(good[:1], worse[:1], references[:1]).interval is None

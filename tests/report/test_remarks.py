@@ -42,6 +42,18 @@ def test_units_have_collapsed_where_few_are_used_in_much_speech(n, used, says) -
     assert len(of_usage([score])) == says
 
 
+def test_a_row_of_a_speech_chain_says_how_it_was_trained() -> None:
+    """What it recognises is its own; what it spoke is judged by another recogniser."""
+    models = {"c": bundle("c", training={"converged": False}), "j": bundle("j")}
+    run = Run(RunFiles(), {}, {}, models, [], [], {}, fits={"c": Fit(3.5, "CPU, 1 thread")})
+    for inputs in ({"chain": "c"}, {"captioner": "c"}, {"recogniser": "j", "inverter": "c"}):
+        (row,) = score_table([Score("cer_%", 9, None, 20, "p", "s", inputs, {})], {}).rows
+        assert Remarks(run).of(row, "recognition") == ["NOT CONVERGED"]
+        assert [cost.fit.device for cost in Remarks(run).costs(row, "recognition")] == [
+            "CPU, 1 thread"
+        ]
+
+
 def translated(metric: str, value: float, **options) -> Score:
     inputs = {"units": "u", "translator": "t"} if metric == "real_time_factor" else {"units": "u"}
     return Score(metric, value, None, 20, "p", "conformer", inputs, options)

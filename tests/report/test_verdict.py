@@ -41,15 +41,15 @@ NEIGHBOUR = {"baseline": (NEAREST + " by DTW, mfcc", chrf(30, 10)), "same": (FRE
 @pytest.mark.parametrize(
     ("own", "words"),
     [
-        (40, "better than the nearest training source (unit chrF 40.0 against 30.0)"),
-        (30.5, "no better than the nearest training source, within the intervals"),
-        (20, "WORSE than the nearest training source (unit chrF 20.0 against 30.0)"),
+        (40, "(unit chrF 40.0 against 30.0): the translator is better, beyond the interval"),
+        (30.5, "(unit chrF 30.5 against 30.0): no difference is shown"),
+        (20, "(unit chrF 20.0 against 30.0): the baseline is better, beyond the interval"),
     ],
 )
 def test_beside_the_nearest_training_source(own: float, words: str) -> None:
     (line,) = lines({**NEIGHBOUR, "mine": ("conformer", chrf(own, 10))})
     assert line.startswith("mine: uses its input (unit BLEU ")
-    assert words in line
+    assert f"beside the nearest training source {words}" in line
 
 
 def test_collapse_comes_first() -> None:

@@ -39,6 +39,7 @@ def test_utterances_whose_text_has_the_word_are_right(corpus: Corpus, tmp_path: 
         ("u0", 0, 1, "mwána", 9.0),  # the query's own utterance is no trial
         ("u1", 0, 1, "mwána", 5.0),
         ("u1", 1, 2, "mwána", 4.0),  # the same utterance again
+        ("u3", 0, 1, "mwána", 4.5),  # wrong, and below the best hit of u1
         ("u3", 1, 2, "adí", 3.5),  # wrong
         ("u0", 1, 2, "adí", 3.0),
     )
@@ -70,7 +71,9 @@ def test_places_are_compared_in_time(corpus: Corpus, tmp_path: Path) -> None:
         ("u1", 0.6, 1.6, "mwána", 4.5),  # the same word once more is wrong
         ("u1", 1.6, 2.4, "mwána", 4.0),
     )
-    found = values(score_find(hits, corpus.home, queries=queries, words=words))
+    scored = score_find(hits, corpus.home, queries=queries, words=words)
+    found = values(scored)
+    assert scored.scores[0].options["n_trials"] == 3 * (len(TEXTS) - 1)  # seconds of the others
     assert found["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["mtwv"] == pytest.approx(0.5)
 

@@ -22,7 +22,8 @@ from zerochain.metrics.text import plain
 from zerochain.metrics.translation import bleu, error_rate
 from zerochain.modules.encoder import Encoder, EncoderConfig
 from zerochain.scoring.common import Speech
-from zerochain.scoring.recognition import parsed, score_recognition, transcribe_by
+from zerochain.scoring.judges import Program, parsed, transcribe_by
+from zerochain.scoring.recognition import score_recognition
 
 TEXTS = {"a": "Das rote Haus.", "b": "Ein Hund, der schläft!", "c": "Das Haus schläft nicht?"}
 PYTHON = shlex.quote(sys.executable)
@@ -212,10 +213,8 @@ def test_a_program_is_given_each_utterance_of_a_corpus(spoken: Corpus, tmp_path:
 
 
 def _recognised(corpus: Path, command: str) -> list[str]:
-    from zerochain.scoring.recognition import _Program
-
     speech = Speech.of(corpus)
-    return list(_Program(parsed(command), 60).texts(speech, read_corpus(corpus).ids))
+    return list(Program(parsed(command), 60).texts(speech, read_corpus(corpus).ids))
 
 
 def test_synthesised_speech_names_its_inverter_and_units(spoken: Corpus, tmp_path: Path) -> None:

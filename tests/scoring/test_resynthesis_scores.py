@@ -48,7 +48,7 @@ def spoken(corpus: Corpus, folder: Path, change: Callable[[np.ndarray], np.ndarr
     return folder
 
 
-score_resyntheses = partial(score_with_a_judge, judge="none")
+score_resyntheses = partial(score_with_a_judge, judge=None)
 
 
 def by_metric(scores: list[Score]) -> dict[str, Score]:

@@ -12,7 +12,7 @@ from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.scores import Score, read_scores
 from zerochain.formats.units import UnitFile, write_units
-from zerochain.scoring.translation import score_translation
+from zerochain.scoring.translation import compare_translations, score_translation
 
 N = 24
 RNG = np.random.default_rng(0)
@@ -212,3 +212,27 @@ def test_the_command_appends_and_says_what_chance_is(write, tmp_path: Path) -> N
     write_units(out, unit_file(noisy(0.2), model_id="another"))
     run("score", "translation", out, *options, code=1)
     assert len(read_scores(tmp_path / "s.jsonl")) == len(scores)
+
+
+def test_two_translations_are_compared_on_the_same_sources(write, tmp_path: Path) -> None:
+    worse, ref, pairs = write(noisy(0.3), method="worse")
+    better = tmp_path / "better.parquet"
+    write_units(better, unit_file(noisy(0.1), method="better"))
+    found, names = compare_translations(better, worse, ref, pairs)
+    assert names == ["better", "worse"]
+    for value, path in ((found.first, better), (found.second, worse)):
+        assert value == values(score_translation(path, ref, pairs).scores)["unit_bleu"]
+    options = ["--references", ref, "--pairs", pairs]
+    said = run("score", "compare", better, worse, *options).output
+    assert found.verdict(names) == "better is better, beyond the interval"
+    assert found.verdict(names) in said
+    assert f"{found.difference:+.2f}" in said
+    again, paths = compare_translations(worse, worse, ref, pairs)
+    assert (again.interval, paths) == ((0, 0), [str(worse)] * 2)
+    fewer = tmp_path / "fewer.parquet"
+    write_units(fewer, unit_file({"s0": TARGETS["t0"]}))
+    with pytest.raises(InputError, match="s1"):
+        compare_translations(worse, fewer, ref, pairs)
+    assert (
+        "require each other" in run("score", "compare", better, worse, *options[:2], code=2).stderr
+    )

@@ -37,6 +37,14 @@ def values(scored):
     return {score.metric: score.value for score in scored.scores}
 
 
+def test_times_beyond_the_recordings_are_told(spoken, tmp_path):
+    for scale, told in ((1, 0), (1000, 1)):
+        rows = [LabelledSpan(n, 0, 0.2 * scale, "w") for n in spoken.ids]
+        write_spans(tmp_path / "t.parquet", Spans(tuple(rows), "words"))
+        notes = score_terms(tmp_path / "t.parquet", corpus=spoken.folder).notes
+        assert sum("end after the recording does, such as 0 to 200 s" in n for n in notes) == told
+
+
 def test_a_shifted_lexicon_is_perfect(spoken, tmp_path):
     given = {"corpus": spoken.folder, "words": tmp_path / "words.parquet"}
     scored = score_terms(tmp_path / "found.parquet", **given, shift_ms=-60)

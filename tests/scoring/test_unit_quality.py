@@ -14,11 +14,12 @@ from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.kinds import find
 from zerochain.formats.pairs import Pairs, write_pairs
-from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.scoring.abx import score_abx
 from zerochain.scoring.quality import score_quality
-from zerochain.scoring.units import score_leakage, score_robustness, score_sentences
+from zerochain.scoring.units import score_bitrate, score_leakage, score_robustness, score_sentences
 
 PHONES = ["SIL", "k", "a", "t", "a", "SIL"]
 LABELS = ["SIL", "a", "k", "t"]
@@ -53,6 +54,14 @@ def spoken(tmp_path):
 
 def values(scored):
     return {score.metric: score.value for score in scored.scores}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("what", ["quality", "abx"])
+def test_shifts_are_finite(spoken, tmp_path, what, value):
+    command = ("score", what, tmp_path / "u.parquet", "--corpus", spoken.folder)
+    result = run(*command, "--shift-ms", value, "--out", tmp_path / "s.jsonl", code=2)
+    assert "is not a finite number" in result.stderr
 
 
 def test_units_that_are_phones_are_perfect(spoken, tmp_path):
@@ -347,3 +356,15 @@ def test_a_change_on_the_command_line(changed, tmp_path):
         "score", "robustness", *files, "--corpus", tmp_path / "noisy", "--out", tmp_path / "s.jsonl"
     )
     assert "ued_noise_%" in output.output
+
+
+def test_units_of_another_corpus_of_the_same_ids_are_told(spoken, tmp_path):
+    again = replace(spoken, language="other", utterances=spoken.utterances, folder=None)
+    again = write_corpus(tmp_path / "c2", again, read_phones(spoken.home / PHONES_FILE))
+    for score in (score_quality, score_bitrate, score_abx):
+        told = [
+            note for note in score(tmp_path / "u.parquet", again.folder).notes if "made of" in note
+        ]
+        assert [note.startswith("the units were made of corpus") for note in told] == [True]
+        own = score(tmp_path / "u.parquet", spoken.folder).notes
+        assert not [note for note in own if "made of" in note]

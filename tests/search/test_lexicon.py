@@ -57,6 +57,20 @@ def test_an_artificial_languages_words_are_found():
     assert all(np.array_equal(a.edges, b.edges) for a, b in zip(words, again, strict=True))
 
 
+def test_words_end_with_syllables_where_other_ends_are_dear():
+    unit_file, _ = language(20)
+    speech = stretches_of(unit_file)
+    rng = np.random.default_rng(0)
+    marked = []
+    for one in speech.stretches:
+        ends = rng.random(len(one.units)) < 0.5
+        ends[-1] = True
+        marked.append(one._replace(ends_syllable=ends))
+    config = LexiconConfig(word_ms=250, sweeps=5, inside_syllable=1000)
+    for one in segment_words(replace(speech, stretches=marked), config):
+        assert one.stretch.ends_syllable[one.edges[1:] - 1].all()
+
+
 def test_substrings_are_numbered_alike_where_they_are_equal():
     units = np.array([1, 2, 1, 2, 1, 3], np.int32)
     types, lengths = substrings(units, np.array([0, 4, 6]), 3)

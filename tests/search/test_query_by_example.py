@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zerochain import audio
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.units import UnitFile
+from zerochain.search.alignment import best_paths
 from zerochain.search.find import FindConfig, Hit, Place, find, query_at
 from zerochain.search.queries import check_audible, examples
 from zerochain.search.sources import (
@@ -146,6 +148,46 @@ def test_a_query_from_elsewhere_is_normalised_like_the_recordings() -> None:
         source.like(replace(clip, extractor="latents"))
 
 
+def test_a_query_of_another_corpus_knows_no_speaker_by_name() -> None:
+    """The same name may be another speaker there."""
+    features, places = recordings("mfcc")
+    source = FrameSource(replace(features, corpus_id="here"))
+    clip = replace(features.restrict([places[0].id]), corpus_id="there")
+    unknown = replace(clip, speakers={places[0].id: "nobody"})
+    one, other = (source.like(each).frames(places[0].id) for each in (clip, unknown))
+    np.testing.assert_array_equal(one, other)
+    assert not np.allclose(one, source.frames(places[0].id), atol=1e-3)
+
+
+def test_scores_are_measured_against_windows_without_the_query() -> None:
+    """Beside a plain loop over all windows, of which there are fewer than are asked for."""
+    rng = np.random.default_rng(1)
+    array = rng.normal(size=(150, DIM)).astype(np.float32)
+    source = FrameSource(Features.from_arrays({"u": array}, extractor="latents", speakers={}))
+    query = query_at(source, None, Place("u", 0.2, 0.4), label="x")
+    costs = []
+    for begin in range(150 - 40 + 1):
+        if begin >= 40 or begin + 40 <= 20:
+            local = source.local(source.frames("u", begin, begin + 40), query.frames)
+            ends, starts = np.empty(40, np.float32), np.empty(40, np.int32)
+            best_paths(local, ends, starts)
+            costs.append(ends.min())
+    hits = find([query], source, None, EVERYTHING).hits
+    assert hits
+    for hit in hits:
+        assert hit.score == pytest.approx((np.mean(costs) - hit.cost) / np.std(costs), rel=1e-3)
+
+
+def test_distances_of_units_are_those_of_their_centred_vectors() -> None:
+    """Vectors that all point in one direction are no nearer to each other for that."""
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(6, 4))
+    table = unit_distances(vectors + 100, 6)
+    centred = vectors - vectors.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(table, (1 - centred @ centred.T) / 2, atol=1e-4)
+
+
 def test_no_hit_is_no_error() -> None:
     source, coarse, places = sources("latents")
     query = query_at(source, coarse, places[0], label="word")
@@ -229,6 +271,18 @@ def test_queries_as_they_are_written(tmp_path: Path) -> None:
         examples("s/u1:0.20-0.85", ids, word="a")
 
 
+def test_a_part_of_a_clip_is_within_it(tmp_path: Path) -> None:
+    clip = tmp_path / "word.wav"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+    audio.write(clip, noise.astype(np.float32))
+    [one] = examples(f"{clip}:0.5-1.1", [])
+    assert one.clip is not None
+    assert len(one.clip) == 8000
+    for span in ("0.5-1.4", "1.05-1.2"):
+        with pytest.raises(InputError, match=r"reaches beyond the clip, which lasts 1.00 s"):
+            examples(f"{clip}:{span}", [])
+
+
 def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
     """Nothing is cut off in silence: a pause between utterances is said to be one."""
     parts = [
@@ -248,6 +302,9 @@ def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
     other = Corpus("c", (*parts, Utterance("e/s_1", "e/s.ogg", 9.0, start=0.0, end=9.0)))
     [one] = examples("s.ogg:5.5-6.5", other.ids, other)
     assert one.place == Place("e/s_1", 5.5, 6.5)
+    decomposed = Corpus("c", (Utterance("m_1", "me\u0301.wav", 9.0, start=1.0, end=10.0),))
+    [one] = examples("m\u00e9.wav:5.5-6.5", ["m_1"], decomposed)
+    assert one.place == Place("m_1", 4.5, 5.5)
     with pytest.raises(InputError, match="'s' is the name of 2 recordings: d/s"):
         examples("s:5.5-6.5", other.ids, other)
     with pytest.raises(InputError, match=r"'радио' is neither .*; there are d/s, e/s"):

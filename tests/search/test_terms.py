@@ -199,6 +199,22 @@ def test_clusters_are_stars():
     assert max(score for *_, score in clusters[0]) == 1
 
 
+def test_matches_at_nearly_the_same_place_are_one_place():
+    """Its ends are the medians of theirs; a match elsewhere, though it overlaps, is another."""
+    times = [np.arange(41) / 10] * 5
+    ends = [(10, 20), (10, 20), (11, 20), (18, 28)]
+    matches = [Match(0, a, b, i + 1, 0, 10, 8.0) for i, (a, b) in enumerate(ends)]
+    found = cluster(matches, times)
+    places = {one[1:3] for members in found for one in members if one[0] == 0}
+    assert places == {(1.0, 2.0), (1.8, 2.8)}
+
+
+def test_the_similarity_of_units_is_per_segment_of_the_longer_side():
+    assert Match(0, 0, 4, 1, 0, 6, 3.0).similarity == 0.5
+    assert Match(0, 0, 6, 1, 0, 4, 3.0).similarity == 0.5
+    assert Match(0, 0, 6, 1, 0, 4, 3.0, 0.9).similarity == 0.9
+
+
 def test_a_place_that_only_the_centre_matches_stays_outside():
     """Three places match each other and the centre, a fifth only the centre."""
     times = [np.arange(5) / 10] * 5

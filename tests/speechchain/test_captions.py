@@ -10,7 +10,9 @@ from chains import LETTERS, QUICK, texts_of, toned
 from interruption import interrupted
 
 from commands import run
+from zerochain.cli.captions import NEAREST
 from zerochain.errors import InputError, ModelMismatchError
+from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import read_corpus, write_corpus
 from zerochain.formats.features import write_features
@@ -25,6 +27,7 @@ from zerochain.speechchain.captions import (
     CaptionTraining,
     PictureCaptioner,
     caption,
+    nearest_texts,
     train_captioner,
 )
 from zerochain.speechchain.chain import SpeechChain
@@ -126,6 +129,31 @@ def test_letters_are_captioned_and_found(folder: Path, tmp_path: Path) -> None:
     assert found.first is not None
     assert found.first.value <= found.five.value
     assert found.five.value > 60  # a tenth of that is chance
+    result = run(
+        "chain", "caption", tmp_path / "c", folder / "tones-corpus", folder / "pictures",
+        "--split", "test", "--nearest", "test", "--beam", 1, "--out", tmp_path / "t.parquet",
+        "--scores", tmp_path / "s.jsonl",
+    )  # fmt: skip
+    assert "CER of the nearest picture's text" in result.output
+    scores = [s for s in read_scores(tmp_path / "s.jsonl") if s.system == NEAREST]
+    assert [score.value for score in scores] == [0, 100]  # each is nearest to itself
+
+
+def test_the_nearest_picture_is_found_as_by_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    moments = Moments(rng.normal(size=3).astype(np.float32), np.array([1, 2, 3], np.float32))
+    pictures, known = (
+        [rng.normal(size=(r, 3)).astype(np.float32) for r in rows] for rows in ((2, 4), (4, 3, 1))
+    )
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        wide = [np.zeros((4, 3)) for _ in range(2)]
+        for w, x in zip(wide, (a, b), strict=True):
+            w[: len(x)] = (x - moments.mean) / moments.deviation
+        return float(np.square(wide[0] - wide[1]).sum())
+
+    wanted = ["abc"[int(np.argmin([distance(p, k) for k in known]))] for p in pictures]
+    assert nearest_texts(pictures, known, list("abc"), moments) == wanted
 
 
 def test_what_is_paired_decides_what_it_learns_from(folder: Path, tmp_path: Path) -> None:

@@ -11,14 +11,17 @@ from chains import LETTERS
 
 from commands import run
 from zerochain.errors import InputError, ModelMismatchError
+from zerochain.features.extraction import extracted
 from zerochain.formats.corpus import Corpus
+from zerochain.listeners.recogniser import plain_texts
 from zerochain.modules.joint_recogniser import Encoded, JointConfig, JointRecogniser
 from zerochain.speechchain import language_model
+from zerochain.speechchain.chain import SpeechChain
 from zerochain.speechchain.ctc import beams
 from zerochain.speechchain.data import Symbols
 from zerochain.speechchain.fusion import train_language_model
 from zerochain.speechchain.language_model import LanguageModel
-from zerochain.speechchain.sources import Sources
+from zerochain.speechchain.sources import Sources, roles_of
 from zerochain.speechchain.stage import transcribe
 from zerochain.translation.decoding import beam_search
 
@@ -161,6 +164,25 @@ def test_its_weight_is_the_best_on_held_out_pairs(
     )
     without = transcribe(paired, tones.home, tmp_path / "t.parquet", split="test")
     assert one.transcripts.texts == without.transcripts.texts != other.transcripts.texts
+
+
+def test_speech_without_a_text_is_not_read(
+    tones: Corpus, paired: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that lose their texts or recordings, the texts are learned and no speech is read."""
+    read: list[str] = []
+
+    def spied(corpus: Corpus, *args: object, **options: object) -> object:
+        read.extend(corpus.ids)
+        return extracted(corpus, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("zerochain.speechchain.sources.extracted", spied)
+    sources = Sources(tones.home, "train")
+    report = train_language_model(paired, sources, tmp_path / "lm", paired=0.5, beam=2)
+    roles = roles_of(plain_texts(tones.select(split="train")), 0.5)
+    assert set(read) == {name for name, role in roles.items() if role == "pair"}
+    n_paired = SpeechChain.load(paired).training["n_pairs"]
+    assert report.n_texts == n_paired + sum(role == "text" for role in roles.values())
 
 
 def test_texts_of_a_file_are_learned(tones: Corpus, paired: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 languages.
 """
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from zerochain.speechchain.chain import (
 )
 from zerochain.speechchain.data import Symbols
 from zerochain.speechchain.language_model import LanguageModel
-from zerochain.speechchain.sources import Sources, roles_of
+from zerochain.speechchain.sources import Sources, TagWarning, roles_of, spelled_texts
 from zerochain.speechchain.stage import speak, transcribe
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")
@@ -88,6 +89,8 @@ def test_a_chain_of_two_languages(tones: Corpus, tmp_path: Path) -> None:
     assert len(speak(tmp_path / "c", "<xx>ab <yy>cd", tmp_path / "a.wav")) > 0
     with pytest.raises(InputError, match=r"(?s)has no language.*begin it with a tag: '<xx>ab'"):
         speak(tmp_path / "c", "ab", tmp_path / "b.wav")
+    with pytest.warns(TagWarning, match="1 text of those to speak"):
+        speak(tmp_path / "c", "<xx>ab <d>c", tmp_path / "b.wav")
     # Texts without tags are compared without languages.
     plain = replace(tones, utterances=tuple(replace(u, text="ab") for u in tones.utterances))
     write_corpus(tmp_path / "plain", plain)
@@ -138,6 +141,7 @@ def test_the_commands(tones: Corpus, tmp_path: Path) -> None:
     assert "--languages" in error
 
 
+@pytest.mark.filterwarnings("ignore::zerochain.speechchain.sources.TagWarning")
 def test_a_language_model_has_characters_of_languages(tones: Corpus, tmp_path: Path) -> None:
     (tmp_path / "texts").write_text("<xx>ab <yy>cd\n<yy>ba\nab\n<zz>ab\n", encoding="utf-8")
     texts = ("--texts", tmp_path / "texts")
@@ -183,6 +187,17 @@ def test_texts_without_tags_are_refused(
     write_corpus(tmp_path / "corpus", replace(tones, utterances=utterances))
     with pytest.raises(InputError, match=found):
         trained(Sources(tmp_path / "corpus"), tmp_path / "c", languages=languages)
+
+
+def test_tags_that_are_read_as_letters_raise_a_warning(tones: Corpus) -> None:
+    n = sum(u.text is not None for u in tones.utterances)
+    with pytest.warns(TagWarning, match=rf"{n} texts of corpus .* read as letters: <xx>, <yy>\."):
+        assert all("xx" in text for text in spelled_texts(tones, []).values())
+    with pytest.warns(TagWarning, match="read as letters: <yy>"):
+        spelled_texts(tones, ["xx"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spelled_texts(tones, ["xx", "yy"])
 
 
 def test_a_language_needs_a_pair(tones: Corpus, tmp_path: Path) -> None:

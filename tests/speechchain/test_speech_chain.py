@@ -191,6 +191,39 @@ def test_where_the_loop_makes_it_worse_the_models_before_are_kept(
     made, start = SpeechChain.load(tmp_path / "c"), SpeechChain.load(paired)
     wave = [np.random.default_rng(0).normal(size=(50, 80)).astype(np.float32)]
     assert made.recogniser.transcribe(wave)[0].score == start.recogniser.transcribe(wave)[0].score
+    with pytest.warns(ChainWarning, match="keep='last' keeps its last ones"):
+        last = trained(sources, tmp_path / "last", wild, keep="last")
+    assert not last.kept_start
+    assert last.valid_cer > last.start_cer == report.start_cer
+    assert last.best_step == last.steps
+    made = SpeechChain.load(tmp_path / "last")
+    assert made.recogniser.transcribe(wave)[0].score != start.recogniser.transcribe(wave)[0].score
+
+
+def test_a_split_is_held_out(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None:
+    """In place of a tenth of the pairs, without the texts that are learned as well."""
+    test = [u for u in tones.utterances if u.split == "test"]
+    other = replace(
+        tones,
+        utterances=tuple(
+            replace(u, text="zz") if u == test[0] else replace(u, split=u.split)
+            for u in tones.utterances
+        ),
+    )
+    write_corpus(tmp_path / "corpus", other)
+    sources = Sources(tmp_path / "corpus", "train", valid_split="test")
+    report = trained(sources, tmp_path / "c", untrained, method="paired", paired=None)
+    learned = {u.text for u in tones.utterances if u.split == "train"}
+    assert report.n_pairs == sum(u.split == "train" for u in tones.utterances)
+    assert report.excluded["held_out_texts_with_unknown_symbols"] == 1
+    same = sum(u.text in learned for u in test[1:])
+    assert report.excluded.get("held_out_texts_that_are_learned", 0) == same
+    with pytest.raises(InputError, match="leaves nothing to learn from"):
+        trained(replace(sources, split="test"), tmp_path / "d", method="paired")
+    rest = trained(replace(sources, split=None), tmp_path / "e", untrained, method="paired")
+    assert rest.n_pairs < report.n_pairs  # of which half are pairs
+    with pytest.raises(InputError, match="other pairs of this corpus"):
+        trained(Sources(tmp_path / "corpus", "train", start=tmp_path / "c"), tmp_path / "f")
 
 
 def test_a_chain_of_other_speech_warns_that_little_is_used(
@@ -395,6 +428,15 @@ def test_a_corpus_is_spoken_and_understood(tones: Corpus, paired: Path, tmp_path
     soundfile.write(silenced, np.zeros(RATE, np.float32), RATE)
     again = transcribe(**real, wavs=tmp_path / "wavs").transcripts.texts
     assert again == {**spoken.transcripts.texts, ids[0]: ""}
+    one, other, *rest = tones.utterances
+    strange = (replace(one, text="abz"), replace(other, text="ab"), *rest)
+    write_corpus(tmp_path / "strange", replace(tones, utterances=strange[:2]))
+    with pytest.warns(SynthesisWarning, match="1 text of 2 spoken without .*know: 'z'"):
+        synthesize(paired, tmp_path / "strange", tmp_path / "z")
+    assert len({(tmp_path / "z" / f"{u.id}.wav").read_bytes() for u in (one, other)}) == 1
+    write_corpus(tmp_path / "zz", replace(tones, utterances=(replace(one, text="zz"),)))
+    with pytest.raises(InputError, match="doesn't know: 'z'"):
+        synthesize(paired, tmp_path / "zz", tmp_path / "y")
     nothing = toned(tmp_path, [None], "no-texts")
     with pytest.raises(InputError, match="has no texts to speak"):
         synthesize(paired, nothing.home, tmp_path / "x")

@@ -107,7 +107,7 @@ def test_no_pair_hides_among_what_has_none(
 
 def test_ways(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
     """Pseudo-pairs need units, not frames, and utterances without a pair."""
-    always = ["nearest", "paired", "pretrained"]
+    always = ["nearest", "spliced", "paired", "pretrained"]
     for source, n, ways in (
         (languages.source, 20, [*always, "propagated", "back-translated", "both"]),
         (languages.frames, 20, [*always, "propagated"]),
@@ -121,18 +121,29 @@ def test_ways(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
 
 
 def test_a_curve(script: ModuleType, languages: Languages, tmp_path: Path) -> None:
-    some = ("voices", "propagated", "both")  # together they do all that there is to be done
+    some = (
+        "nearest",
+        "spliced",
+        "voices",
+        "propagated",
+        "both",
+    )  # together they do all that there is to be done
     arguments = options(languages, tmp_path, languages.source)
     arguments += [f"--variant={languages.source}", f"--only={','.join(some)}"]
     for _ in range(2):  # the second time everything is there
         result = CliRunner().invoke(script.main, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
     unknown = CliRunner().invoke(script.main, [*arguments, "--only=magic"])
-    assert "--only magic: there are nearest, paired" in unknown.output
+    assert "--only magic: there are nearest, spliced, paired" in unknown.output
     with (tmp_path / "table.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["pairs"], row["way"]) for row in rows] == [("20", way) for way in some]
     assert all(0 <= float(row["unit_bleu"]) <= 100 for row in rows)
+    assert not rows[0]["beside_nearest"]
+    for row in rows[1:]:
+        difference = float(row["unit_bleu"]) - float(rows[0]["unit_bleu"])
+        assert float(row["beside_nearest"]) == pytest.approx(difference, abs=0.002)
+        assert float(row["beside_nearest_from"]) <= difference <= float(row["beside_nearest_to"])
     assert read_units(tmp_path / "20" / "both.parquet").ids == [f"s{i}" for i in range(0, 60, 5)]
 
     plot = loaded("plot_curve")

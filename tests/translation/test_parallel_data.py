@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from languages import make_languages
 from zerochain.errors import InputError
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
-from zerochain.formats.units import read_units, write_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.modules.unit_translator import IGNORED, teacher_forcing
 from zerochain.translation.data import (
     Buckets,
@@ -219,6 +219,49 @@ def test_variants_are_drawn_as_often_as_the_source(tmp_path: Path) -> None:
         read_parallel(files, None, [tmp_path / "few"])
     with pytest.raises(InputError, match="translator takes units"):
         read_parallel(files, None, [made.frames])
+
+
+def encoded_by(units: UnitFile, path: Path, corpus: str, shift: int = 0) -> Path:
+    """Units of another corpus with the same ids, each unit `shift` further."""
+    there = {name: (u + shift) % units.n_units for name, u in units.units.items()}
+    write_units(path, replace(units, units=there, durations=None, corpus_id=corpus, id=""))
+    return path
+
+
+def test_a_variant_is_of_its_own_corpus_where_ids_coincide(tmp_path: Path) -> None:
+    """Two source languages and the target have utterances of the same names."""
+    made = make_languages(tmp_path, 8, prefix="t")  # as the target's are called
+    units = read_units(made.source)
+    one = encoded_by(units, tmp_path / "one", "corpus-a")
+    two = encoded_by(units, tmp_path / "two", "corpus-c", 1)
+    names = tuple((name, name) for name in units.ids)
+    write_pairs(tmp_path / "pairs-c", Pairs(names, "corpus-b", "corpus-c"))  # the other way round
+    files = [
+        Parallel(one, made.target, made.pairs),
+        Parallel(two, made.target, tmp_path / "pairs-c"),
+    ]
+    variant = encoded_by(units, tmp_path / "variant", "corpus-c", 2)
+    for part in ([files[1]], files, files[::-1]):
+        pairs = read_parallel(part, None, [variant]).pairs
+        assert len(pairs) == 8 * len(part)
+        for pair in pairs:
+            own = (units.units[pair.source_id] + 2) % units.n_units
+            expected = [own.tolist()] if pair.source_corpus == "corpus-c" else []
+            assert [v.tolist() for v in pair.variants] == expected
+    of_target = encoded_by(units, tmp_path / "target's", "corpus-b")
+    with pytest.raises(InputError, match="corpus-b, of which no source is"):
+        read_parallel(files, None, [of_target])
+
+
+def test_each_of_several_sources_is_checked_where_ids_coincide(tmp_path: Path) -> None:
+    made = make_languages(tmp_path, 4)
+    one = read_parallel([Parallel(made.source, made.target, made.pairs)])
+    pair = one.pairs[0]
+    long = replace(pair, source=np.arange(500) % 2, names=(f"corpus-c {pair.source_id}", "t t"))
+    for order in ([pair, long], [long, pair]):
+        with pytest.raises(InputError, match=rf"{pair.source_id} of corpus corpus-c \(10 s\)"):
+            replace(one, pairs=order).check_lengths(9)
+    assert set(one.sources()) == {pair.source_id for pair in one.pairs}
 
 
 def test_what_does_not_belong_together(tmp_path: Path) -> None:

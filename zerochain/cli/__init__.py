@@ -155,6 +155,11 @@ TRANSLATE_BASELINE = LazyGroup(
             "zerochain.cli.translate:nearest",
             "The units in TARGETS of the training source whose FEATURES are nearest, by DTW.",
         ),
+        "spliced": (
+            "zerochain.cli.translate:spliced",
+            "The units in TARGETS of pieces of training sources whose FEATURES, joined, are "
+            "nearest.",
+        ),
         "frequent": (
             "zerochain.cli.translate:frequent",
             "The same units for all sources: the most frequent of TARGETS, or the most central of "
@@ -273,7 +278,7 @@ SCORE = LazyGroup(
         ),
         "compare": (
             "zerochain.cli.score_abx:compare",
-            "Compare the ABX errors of two systems on the same cells.",
+            "Compare the ABX errors of two systems on the same cells, or two translations.",
         ),
         "bitrate": (
             "zerochain.cli.score_units:bitrate",

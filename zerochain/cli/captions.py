@@ -89,6 +89,10 @@ def train_captioner(
         )
 
 
+NEAREST = "text of the nearest picture"
+"""The baseline, as a system of scores."""
+
+
 @click.command(
     cls=Command,
     example="zerochain chain caption captioners/chain corpora/demo/en features/pictures "
@@ -98,6 +102,15 @@ def train_captioner(
 @click.argument("corpus", type=FOLDER)
 @click.argument("pictures", type=FOLDER)
 @split_option
+@click.option(
+    "--nearest",
+    help="A split: beside the captions, give each picture the text of the nearest picture there.",
+)
+@click.option(
+    "--paired",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="With --nearest, as for the captioner: the fraction of the texts that stay paired.",
+)
 @click.option(
     "--beam",
     type=click.IntRange(1, 100),
@@ -114,6 +127,8 @@ def caption(
     corpus: Path,
     pictures: Path,
     split: str | None,
+    nearest: str | None,
+    paired: float | None,
     beam: int,
     out: Path,
     scores: Path | None,
@@ -123,10 +138,21 @@ def caption(
     """Caption the PICTURES of a CORPUS, and find pictures by its texts, if any.
 
     Scores have 95 % intervals over pictures. A text is looked for among all pictures that are
-    captioned.
+    captioned. --nearest gives a baseline, which copies texts of the pictures that the captioner
+    learned from.
     """
+    if nearest is None and paired is not None:
+        raise click.UsageError("--paired only applies with --nearest")
     result = caption_corpus(
-        captioner, corpus, pictures, out, split=split, beam=beam, device=resolve_device(device)
+        captioner,
+        corpus,
+        pictures,
+        out,
+        split=split,
+        nearest=nearest,
+        paired=paired,
+        beam=beam,
+        device=resolve_device(device),
     )
     print_facts(
         f"captions {out}",
@@ -134,6 +160,8 @@ def caption(
             "pictures": f"{len(result.captions.texts):,}",
             "CER": estimate_text(result.cer),
             "without an error": estimate_text(result.exact),
+            "CER of the nearest picture's text": estimate_text(result.nearest_cer),
+            "… without an error": estimate_text(result.nearest_exact),
             "picture found first": estimate_text(result.first),
             "… among the first five": estimate_text(result.five),
         },
@@ -146,21 +174,21 @@ def caption(
 def _scored(result: Captions, system: str, split: str | None, protocol: str) -> Scored:
     """The scores as lines of scores.jsonl."""
     made = result.captions
-    common = Common(
-        system,
-        {"captioner": made.model_id, "corpus": made.corpus_id},
-        {"n_of": "utterances", "split": split},
-    )
-    found = {
-        names.CAPTION_CER: result.cer,
-        names.CAPTION_EXACT: result.exact,
-        names.PICTURE_FIRST: result.first,
-        names.PICTURE_FIVE: result.five,
-    }
+    about = {"n_of": "utterances", "split": split}
+    own = Common(system, {"captioner": made.model_id, "corpus": made.corpus_id}, about)
+    baseline = Common(NEAREST, {"corpus": made.corpus_id}, about)
+    found = [
+        (own, names.CAPTION_CER, result.cer),
+        (own, names.CAPTION_EXACT, result.exact),
+        (own, names.PICTURE_FIRST, result.first),
+        (own, names.PICTURE_FIVE, result.five),
+        (baseline, names.CAPTION_CER, result.nearest_cer),
+        (baseline, names.CAPTION_EXACT, result.nearest_exact),
+    ]
     return Scored(
         [
             common.score(metric, one.value, one.interval, one.n, protocol)
-            for metric, one in found.items()
+            for common, metric, one in found
             if one is not None
         ]
     )

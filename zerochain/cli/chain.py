@@ -29,7 +29,7 @@ from zerochain.metrics import names
 from zerochain.metrics.translation import Estimate
 from zerochain.modules.joint_recogniser import RecogniserSizes
 from zerochain.modules.synthesiser import SynthesiserSizes
-from zerochain.scoring.common import Common, Scored
+from zerochain.scoring.common import Common, Scored, Wavs
 from zerochain.speechchain import recogniser as listening
 from zerochain.speechchain import synthesiser as speaking
 from zerochain.speechchain.chain import ChainConfig, ChainTraining, Recipes, train_chain
@@ -47,6 +47,12 @@ from zerochain.training.device import is_main_process, resolve_device
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
+valid_split_option = click.option(
+    "--valid-split",
+    help="A split of the CORPUS whose pairs are held out, to decide when to stop: sentences that "
+    "switch between languages, for instance.  [default: a tenth of the pairs]",
+)
+
 
 @click.command(
     cls=Command,
@@ -56,6 +62,7 @@ from zerochain.training.run import Running
 )
 @click.argument("corpus", type=FOLDER)
 @split_option
+@valid_split_option
 @click.option("--units", type=FILE, help="Units of the CORPUS, which take the place of its texts.")
 @click.option("--texts", type=FILE, help="Texts without speech: a file with one per line.")
 @click.option("--speech", type=FOLDER, help="A corpus of speech without texts.")
@@ -90,6 +97,7 @@ from zerochain.training.run import Running
 def train(
     corpus: Path,
     split: str | None,
+    valid_split: str | None,
     units: Path | None,
     texts: Path | None,
     speech: Path | None,
@@ -114,7 +122,7 @@ def train(
     continues it.
     """
     report = train_chain(
-        Sources(corpus, split, units, texts, speech, speakers, start),
+        Sources(corpus, split, units, texts, speech, speakers, start, valid_split),
         out,
         config=config,
         asr=asr,
@@ -151,6 +159,7 @@ def _facts(report: ChainTraining) -> dict[str, str]:
 @click.argument("chain", type=FOLDER)
 @click.argument("corpus", type=FOLDER)
 @split_option
+@valid_split_option
 @click.option("--units", type=FILE, help="Units of the CORPUS, for a chain of units.")
 @click.option("--texts", type=FILE, help="Texts without speech: a file with one per line.")
 @click.option(
@@ -180,6 +189,7 @@ def lm(
     chain: Path,
     corpus: Path,
     split: str | None,
+    valid_split: str | None,
     units: Path | None,
     texts: Path | None,
     paired: float | None,
@@ -191,12 +201,12 @@ def lm(
 ) -> None:
     """Make a language model for a CHAIN of the texts of its pairs and of texts alone.
 
-    'chain transcribe --lm' decodes with it. CORPUS, --split, --paired and --longest are those of
-    the chain, whose held-out pairs choose the weight.
+    'chain transcribe --lm' decodes with it. CORPUS, --split, --valid-split, --paired and
+    --longest are those of the chain, whose held-out pairs choose the weight.
     """
     report = train_language_model(
         chain,
-        Sources(corpus, split, units, texts),
+        Sources(corpus, split, units, texts, valid_split=valid_split),
         out,
         config=config,
         paired=paired,
@@ -316,7 +326,7 @@ def transcribe(
             weight = "" if lm_weight is None else f" of weight {lm_weight:g}"
             protocol += f", language model {short(bundle_id(lm))}{weight}"
         name = system or f"speech chain {chain.name}"
-        save_scores(_scored(result, name, split, protocol), scores)
+        save_scores(_scored(result, name, split, protocol, wavs), scores)
 
 
 def estimate_text(one: Estimate | None) -> str:
@@ -327,12 +337,17 @@ def estimate_text(one: Estimate | None) -> str:
     return f"{one.value:.1f} %{interval} on {counted(one.n, 'utterance')}"
 
 
-def _scored(result: Recognition, system: str, split: str | None, protocol: str) -> Scored:
-    """The error rates as lines of scores.jsonl."""
+def _scored(
+    result: Recognition, system: str, split: str | None, protocol: str, wavs: Path | None
+) -> Scored:
+    """The error rates as lines of scores.jsonl: of the chain, or of what spoke the wavs."""
     made = result.transcripts
+    judged = {"chain": made.model_id}
+    if wavs is not None:
+        judged = {"recogniser": made.model_id, **Wavs.of(wavs).inputs}
     common = Common(
         system,
-        {"chain": made.model_id, "corpus": made.corpus_id},
+        {**judged, "corpus": made.corpus_id},
         {"n_of": "utterances", "split": split, "n_unrecognised": result.n_empty},
     )
     metric = names.UNIT_ERROR_RATE if result.wer is None else names.CER

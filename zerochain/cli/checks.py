@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast, get_args
 
 import click
 
@@ -26,15 +26,27 @@ from zerochain.formats.corpus import MARKER, Corpus, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.formats.text_files import read_rows
 from zerochain.inversion.voice_data import chosen_voices, spoken_by
+from zerochain.scoring.judges import (
+    NOBODY,
+    OpinionJudge,
+    RecognitionJudge,
+    SpeakerJudge,
+    outside_recogniser,
+)
 
 EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "demo": ("espeakng_loader",),
     "ssl": ("transformers",),
-    "quality": ("pocketsphinx",),
 }
 """Extra of the package → the modules that it installs and that a step imports."""
 
+JUDGES = {
+    "opinions": get_args(OpinionJudge),
+    "speakers": get_args(SpeakerJudge),
+    "recognition": get_args(RecognitionJudge),
+}
+"""What is judged → the names of the judges from outside."""
 _FILLED = "made-by-the-pipeline"
 """Stands for a path that a step is given."""
 
@@ -263,6 +275,23 @@ def check_value(setting: str, command: str, option: str, value: object) -> None:
         raise InputError(found, remedy=f"change it with --set {setting}=…") from error
 
 
+def check_judge(setting: str, of: str, name: str | None) -> None:
+    """Check a setting that names a judge from outside; null and "none" are nobody.
+
+    Args:
+        of: what is judged, a key of `JUDGES`.
+
+    Raises:
+        InputError: there is no such judge; or a recogniser, without whose package nothing is
+            scored, is not installed.
+    """
+    if name in {None, NOBODY}:
+        return
+    _check_one_of(setting, str(name), (*JUDGES[of], NOBODY))
+    if of == "recognition":
+        outside_recogniser(cast("RecognitionJudge", name))
+
+
 def check_features(setting: str, features: str) -> None:
     """Check a setting that says which features are extracted.
 
@@ -326,6 +355,7 @@ def check_extra(extra: str, what: str) -> None:
 CHECKS: Mapping[str, Callable[..., None]] = {
     "split": check_split,
     "voice": check_voice,
+    "judge": check_judge,
     "phones": check_phones,
     "texts": check_texts,
     "speakers": check_speakers,

@@ -5,6 +5,7 @@ Errors of the library name arguments of functions; `Command` reports them with t
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -78,9 +79,13 @@ class Command(click.Command):
         """Its options that are derived from configs, by `options.options_of`."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """As click does it; of options that another command has, say which."""
+        """As click does it, but without NaN and infinity; of options that another command has, say
+        which."""
         try:
-            return super().parse_args(context, args)
+            rest = super().parse_args(context, args)
+            for parameter in self.params:
+                _check_finite(context, parameter)
+            return rest
         except click.NoSuchOption as error:
             if error.option_name not in self.elsewhere:
                 raise
@@ -157,6 +162,14 @@ class Command(click.Command):
             also = f"the options of this step are in --set {setting}='…'"
             renamed.remedy = f"{renamed.remedy}; {also}" if renamed.remedy else also
         return renamed
+
+
+def _check_finite(context: click.Context, parameter: click.Parameter) -> None:
+    """Raise BadParameter for NaN and infinity, which click takes for numbers in any range."""
+    value = context.params.get(str(parameter.name))
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, float) and not math.isfinite(one):
+            raise click.BadParameter(f"{one} is not a finite number", context, parameter)
 
 
 def _exported(variable: str) -> list[str]:

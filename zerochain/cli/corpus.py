@@ -61,9 +61,18 @@ def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> Non
 @click.option(
     "--tests", type=int, default=100, show_default=True, help="Sentences of each test split."
 )
+@click.option(
+    "--valids",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Mixed sentences with texts in the split valid-mixed, for 'chain train --valid-split'.",
+)
 @click.option("--voices", type=int, default=4, show_default=True, help="Bilingual speakers.")
 @seed_option
-def switching(out: Path, pairs: int, unpaired: int, tests: int, voices: int, seed: int) -> None:
+def switching(
+    out: Path, pairs: int, unpaired: int, tests: int, valids: int, voices: int, seed: int
+) -> None:
     """Synthesise a corpus of code-switching: English and Spanish within one sentence.
 
     In --out/corpus, split train has English and Spanish sentences with their texts, and mixed
@@ -72,7 +81,13 @@ def switching(out: Path, pairs: int, unpaired: int, tests: int, voices: int, see
     'zerochain[demo]'.
     """
     corpus = make_switching(
-        out, n_pairs=pairs, n_unpaired=unpaired, n_test=tests, n_voices=voices, seed=seed
+        out,
+        n_pairs=pairs,
+        n_unpaired=unpaired,
+        n_test=tests,
+        n_voices=voices,
+        n_valid=valids,
+        seed=seed,
     )
     summarise(corpus)
     click.echo(f"{out / TEXTS}: {counted(unpaired, 'text')}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -291,11 +291,15 @@ def import_units(file: Path, kind: Any, out: Path, ids: str, **options: Any) -> 
         f"{out}: {counted(len(made.units), 'utterance')}, {counted(count, 'unit')} of 0 … "
         f"{made.n_units - 1}, each {made.step_ms:g} ms"
     )
-    if missing:
-        lacking = f"{counted(len(missing), 'utterance')} without units: {listed(list(missing))}"
-        click.echo(f"Warning: the corpus has {lacking}", err=True)
+    _warn_of_missing(missing, "units")
     for ending, n_files in others.items():
         click.echo(f"left out: {n_files} {ending}")
+
+
+def _warn_of_missing(ids: Sequence[str], what: str) -> None:
+    if ids:
+        lacking = f"{counted(len(ids), 'utterance')} without {what}: {listed(list(ids))}"
+        click.echo(f"Warning: the corpus has {lacking}", err=True)
 
 
 @click.command(
@@ -314,7 +318,8 @@ def import_features(out: Path, ids: str, **options: Any) -> None:
 
     .txt files are those of ZeroSpeech 2021 and Libri-Light: numbers with spaces between them.
     """
-    made, others = feature_files.import_features(out=out, folders=ids == "path", **options)
+    made, others, missing = feature_files.import_features(out=out, folders=ids == "path", **options)
     click.echo(f"{out}: {counted(len(made), 'utterance')}, {len(made.frames)} × {made.dim}")
+    _warn_of_missing(missing, "features")
     for suffix, count in others.items():
         click.echo(f"left out: {count} {suffix}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,9 +23,11 @@ from zerochain.cli.score import beside_option, out_option, save_scores, system_o
 from zerochain.errors import counted
 from zerochain.metrics.abx_engine import Distance
 from zerochain.metrics.abx_plan import PROTOCOLS, variant
+from zerochain.metrics.comparison import Comparison
 from zerochain.metrics.silences import chosen
 from zerochain.scoring.abx import score_abx
-from zerochain.scoring.abx_tables import Comparison, compare_abx
+from zerochain.scoring.abx_tables import compare_abx
+from zerochain.scoring.translation import compare_translations
 
 DISTANCES: dict[str, Distance] = {name: name for name in get_args(Distance)}
 DISTANCES |= {"dtw_cosine": "angular", "dtw_kl": "kl", "cosine": "angular"}
@@ -183,38 +184,61 @@ def abx(
     save_scores(scored, out, beside)
 
 
-@click.command(cls=Command, example="zerochain score compare tables/km256 tables/gmm256")
+@click.command(
+    cls=Command,
+    example="zerochain score compare tables/km256 tables/gmm256\n"
+    "zerochain score compare conformer.parquet nearest.parquet --references units/es.parquet "
+    "--pairs corpora/pairs.parquet --corpus corpora/en --split test",
+)
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
+@click.option("--references", type=FILE, help="Of translations: units of the targets' recordings.")
+@click.option("--pairs", type=FILE, help="Of translations: which source has which targets.")
+@click.option("--corpus", type=FOLDER, help="Of translations: that of either side, for --split.")
+@split_option
 @seed_option
-def compare(first: Path, second: Path, seed: int) -> None:
-    """Compare the ABX errors of two systems on the same cells.
+def compare(
+    first: Path,
+    second: Path,
+    references: Path | None,
+    pairs: Path | None,
+    corpus: Path | None,
+    split: str | None,
+    seed: int,
+) -> None:
+    """Compare the ABX errors of two systems on the same cells, or two translations.
 
     FIRST and SECOND are folders of --tables from 'score abx', or the abx_cells.parquet in them.
     The interval is that of the difference, over phones and speakers: it is narrower than the
     systems' own intervals suggest, since the same phones are hard for both.
+
+    With --references and --pairs they are unit files of translations of the same sources, compared
+    by unit BLEU; the interval is over sources, drawn for both at once.
     """
+    if references is not None and pairs is not None:
+        one, names = compare_translations(
+            first, second, references, pairs, corpus=corpus, split=split, seed=seed
+        )
+        header = (*names, "difference", "95 % interval")
+        print_table("unit BLEU", header, [_values(one)])
+        click.echo(one.verdict(names))
+        return
+    if {references, pairs, corpus, split} != {None}:
+        raise click.BadParameter(
+            "--corpus and --split require --references and --pairs, which require each other"
+        )
     found, names = compare_abx(first, second, seed=seed)
-    rows = []
-    for one in found:
-        errors = [f"{one.first:.2f}", f"{one.second:.2f}", f"{one.difference:+.2f}"]
-        ends = "" if one.interval is None else f"{one.interval[0]:+.2f} … {one.interval[1]:+.2f}"
-        rows.append((one.mode, *errors, ends, f"{one.n_cells:,}"))
     header = ("mode", *names, "difference", "95 % interval", "cells")
+    rows = [(one.mode, *_values(one), f"{one.n_cells:,}") for one in found]
     print_table("ABX error in %", header, rows)
     for one in found:
         for name, n in zip(names, one.left_out, strict=True):
             if n:
                 click.echo(f"left out: {counted(n, 'cell')} of {one.mode} that only {name} has")
-        click.echo(f"{one.mode}: {_verdict(one, names)}")
+        click.echo(f"{one.mode}: {one.verdict(names)}")
 
 
-def _verdict(found: Comparison, names: Sequence[str]) -> str:
-    """What the interval of the difference allows to say, for people."""
-    if found.interval is None:
-        return "no interval, so neither is shown to be better"
-    low, high = found.interval
-    if low <= 0 <= high:
-        return "no difference is shown: 0 is within the interval"
-    better = names[0] if high < 0 else names[1]
-    return f"{better} is better, beyond the interval"
+def _values(one: Comparison) -> tuple[str, ...]:
+    """Both values, their difference, and its interval."""
+    ends = "" if one.interval is None else f"{one.interval[0]:+.2f} … {one.interval[1]:+.2f}"
+    return f"{one.first:.2f}", f"{one.second:.2f}", f"{one.difference:+.2f}", ends

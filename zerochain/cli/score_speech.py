@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -18,13 +19,28 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.score import out_option, save_scores, system_option
-from zerochain.listeners.outside import RecognitionJudge, SpeakerJudge
 from zerochain.scoring.folds import Fold, score_folds
+from zerochain.scoring.judges import NOBODY, OpinionJudge, RecognitionJudge, SpeakerJudge
 from zerochain.scoring.opinions import score_opinions
 from zerochain.scoring.recognition import score_recognition
 from zerochain.scoring.speech import Against, score_resyntheses, score_speakers
 from zerochain.scoring.translation import score_translation
 from zerochain.training.device import resolve_device
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def judge_option(judges: object, default: str, help: str) -> Callable[[F], F]:
+    """`--judge`: one of the names of a kind of judges from outside, or "none"."""
+    return click.option(
+        "--judge",
+        type=click.Choice([*get_args(judges), NOBODY]),
+        default=default,
+        show_default=True,
+        callback=lambda context, option, value: None if value == NOBODY else value,
+        help=help,
+    )
+
 
 reference_option = click.option(
     "--for-reference",
@@ -56,13 +72,11 @@ reference_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     help="The most that lengths may differ by.  [default: one unit, or 80]",
 )
-@click.option(
-    "--judge",
-    type=click.Choice(["dnsmos", "none"]),
-    default="dnsmos",
-    show_default=True,
-    help="Predicts how listeners would rate the WAVS and the recordings; takes the packages of "
-    "pip install 'zerochain[quality]'.",
+@judge_option(
+    OpinionJudge,
+    "dnsmos",
+    "Predicts how listeners would rate the WAVS and the recordings; takes the packages of pip "
+    "install 'zerochain[quality]'.",
 )
 @system_option
 @out_option
@@ -108,11 +122,11 @@ def resynthesis(out: Path, **options: Any) -> None:
     type=FOLDER,
     help="A speaker encoder ('zerochain speakers train') that no inverter was conditioned on.",
 )
-@click.option(
-    "--judge",
-    type=click.Choice(get_args(SpeakerJudge)),
-    help="An encoder from outside, trained on English, instead of --encoder or beside it: pip "
-    "install --no-deps resemblyzer webrtcvad-wheels.",
+@judge_option(
+    SpeakerJudge,
+    NOBODY,
+    "An encoder from outside, trained on English, instead of --encoder or beside it: pip install "
+    "--no-deps resemblyzer webrtcvad-wheels.",
 )
 @split_option
 @click.option("--voice", help="The target voice.  [default: from synthesis.json of the WAVS]")
@@ -150,10 +164,10 @@ def speakers(out: Path, device: str, **options: Any) -> None:
     help="A program instead, with {wav} for the recording; it writes the text to its "
     'standard output: --command "prog --text-only {wav}". No shell is involved.',
 )
-@click.option(
-    "--judge",
-    type=click.Choice(get_args(RecognitionJudge)),
-    help="For English: a recogniser from outside, trained on other speech (pip install "
+@judge_option(
+    RecognitionJudge,
+    NOBODY,
+    "For English: a recogniser from outside, trained on other speech (pip install "
     "'zerochain[quality]').",
 )
 @click.option(
@@ -195,6 +209,13 @@ def recognition(out: Path, device: str, **options: Any) -> None:
     "--pairs", type=FILE, help="For translated speech: WAVS have the ids of these sources."
 )
 @split_option
+@click.option(
+    "--judge",
+    type=click.Choice(get_args(OpinionJudge)),
+    default="dnsmos",
+    show_default=True,
+    help="Who predicts the opinions.",
+)
 @system_option
 @reference_option
 @out_option

@@ -35,6 +35,7 @@ from zerochain.translation.data import Parallel, Part
 from zerochain.translation.pretraining import PretrainingConfig
 from zerochain.translation.pretraining import pretrain as pretrain_denoiser
 from zerochain.translation.pseudo import Pseudo
+from zerochain.translation.splicing import spliced_translation
 from zerochain.translation.stage import train_translator
 from zerochain.translation.stage import translate as translate_files
 from zerochain.translation.task import TranslationConfig, TranslationTraining
@@ -389,6 +390,23 @@ split_option = click.option(
 )
 
 
+normalisation_option = click.option(
+    "--normalisation",
+    type=click.Choice(["auto", "none", "corpus", "speaker", "utterance"]),
+    default="auto",
+    show_default=True,
+    callback=lambda context, option, value: None if value == "auto" else value,
+    help="Of the features; auto: per speaker where all are known, else per utterance.",
+)
+step_option = click.option(
+    "--step-ms",
+    type=click.FloatRange(min=1),
+    default=STEP_MS,
+    show_default=True,
+    help="Frames are averaged to steps of this length.",
+)
+
+
 @click.command(
     cls=Command,
     example="zerochain translate baseline nearest features/en units/es.parquet "
@@ -400,20 +418,8 @@ split_option = click.option(
 @corpus_option
 @train_split_option
 @split_option
-@click.option(
-    "--normalisation",
-    type=click.Choice(["auto", "none", "corpus", "speaker", "utterance"]),
-    default="auto",
-    show_default=True,
-    help="Of the features; auto: per speaker where all are known, else per utterance.",
-)
-@click.option(
-    "--step-ms",
-    type=click.FloatRange(min=1),
-    default=STEP_MS,
-    show_default=True,
-    help="Frames are averaged to steps of this length.",
-)
+@normalisation_option
+@step_option
 @click.option(
     "--unpaired",
     is_flag=True,
@@ -422,13 +428,50 @@ split_option = click.option(
 )
 @out_option("the units", TABLE)
 @jobs_option
-def nearest(normalisation: str, out: Path, **options: Any) -> None:
+def nearest(out: Path, **options: Any) -> None:
     """The units in TARGETS of the training source whose FEATURES are nearest, by DTW."""
-    kind: Any = None if normalisation == "auto" else normalisation
-    found = nearest_baseline(out=out, normalisation=kind, **options)
+    found = nearest_baseline(out=out, **options)
     n_examples = len(set(found.values()))
     click.echo(
         f"{counted(len(found), 'utterance')}, {counted(n_examples, 'different example')} → {out}"
+    )
+
+
+@click.command(
+    cls=Command,
+    example="zerochain translate baseline spliced features/en units/es.parquet "
+    "corpora/pairs.parquet --corpus corpora/en --out spliced.parquet",
+)
+@click.argument("features", type=FOLDER)
+@targets_argument
+@pairs_argument
+@corpus_option
+@train_split_option
+@split_option
+@click.option(
+    "--penalty",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The price of another piece, in distances of frames, of which 1 is the largest.  "
+    "[default: chosen on the training pairs]",
+)
+@normalisation_option
+@step_option
+@out_option("the units", TABLE)
+@jobs_option
+def spliced(out: Path, **options: Any) -> None:
+    """The units in TARGETS of pieces of training sources whose FEATURES, joined, are nearest.
+
+    Each source is explained by pieces of one or several training sources, and translated into the
+    pieces of their targets at the same times: so the two languages need roughly one order of words.
+    It takes no training, and with few pairs it is far better than the nearest source as a whole.
+    """
+    found = spliced_translation(out=out, **options)
+    if found.tuned:
+        tried = ", ".join(f"{one:g}: {value:.1f}" for one, value in found.tuned.items())
+        click.echo(f"unit-BLEU of training pairs without themselves, by penalty: {tried}")
+    click.echo(
+        f"{counted(len(found.pieces), 'utterance')}, penalty {found.penalty:g}, "
+        f"{found.n_pieces:.1f} pieces per utterance → {out}"
     )
 
 

@@ -182,6 +182,12 @@ def _riff_sound(
     if tag == _EXTENSIBLE and len(form) >= 26:
         (tag,) = struct.unpack(layout.order + "H", form[24:26])
     raw = _riff_raw(tag, channels, block, bits, layout.order)
+    if raw and tag == _PCM and raw.n_bytes * 8 >= bits + 16:
+        raise file.refused(
+            f"its header says {bits} bits, but {raw.n_bytes} bytes for each sample",
+            "a program changed the number of channels or the width, and not the rest of the header",
+            "write it again: 'sox OLD NEW.flac', and compare the lengths",
+        )
     unit = raw.n_bytes * channels if raw else max(block, 1)
     follows = _follows(file, layout, begins, at)
     if layout is RIFF and promised is not None and _counts_header(file, at, start, promised):

@@ -35,6 +35,7 @@ from zerochain.exchange.textgrid import (
 )
 from zerochain.formats.corpus import Utterance
 from zerochain.formats.identity import composed, utterance_id
+from zerochain.metrics.silences import SILENCES
 
 _READERS: Mapping[str, Callable[[Path], ElanFile | ElanTiers | TextGrid]] = {
     SUFFIX: read_elan,
@@ -45,6 +46,8 @@ _READERS: Mapping[str, Callable[[Path], ElanFile | ElanTiers | TextGrid]] = {
 SUFFIXES = frozenset(_READERS)
 OVERLAP_S = 0.015
 """Neighbours on a tier may overlap by as much, from rounding; the later one is cut."""
+_PRAAT_S = "silent"
+"""What Praat's own detector of silences calls them."""
 OVERSHOOT_S = 0.5
 """How far an annotation may reach beyond its recording; it is cut there."""
 
@@ -109,7 +112,10 @@ def annotated(
         by_recording[file].append(path)
         found.used.add(file)
         counts.empty += [] if turns else [str(path)]
-        _add(found, file, recordings / file, turns, with_speakers, counts)
+        lasting = _duration(recordings / file)
+        if isinstance(held, TextGrid) and lasting and not held.is_as_long_as(lasting):
+            counts.other_length.append(f"{path} ({held.end_s:g} s, not {lasting:g} s)")
+        _add(found, file, lasting, turns, with_speakers, counts)
     _refuse_twice(by_recording, segments)
     found.notes += counts.lines()
     return found
@@ -123,16 +129,32 @@ class _Counts:
     overlaps: int = 0
     cut: int = 0
     empty: list[str] = field(default_factory=list)
+    other_length: list[str] = field(default_factory=list)
+    """TextGrids with the lengths that they give for their recordings."""
+    silent: list[str] = field(default_factory=list)
+    """Texts of annotations that name a pause."""
 
     def lines(self) -> list[str]:
         counts = [
             (self.without_length, "annotation", "without length left out"),
             (self.overlaps, "overlap", "of up to 15 ms on a tier taken for rounding"),
-            (self.cut, "annotation", "cut at the end of their recording"),
+            (self.cut, "annotation", "cut where the recording ends"),
             (
                 len(self.empty),
                 "file",
                 f"without an annotation on its tiers: {listed(self.empty, 3)}",
+            ),
+            (
+                len(self.other_length),
+                "TextGrid",
+                "longer or shorter than the recording, as if of another: "
+                f"{listed(self.other_length, 3)}",
+            ),
+            (
+                len(self.silent),
+                "utterance",
+                "with a label of pauses as text, taken like any other: "
+                f"{listed(sorted({*self.silent}), 3)}; clear these labels if nobody speaks there",
             ),
         ]
         return [f"{counted(n, one)} {what}" for n, one, what in counts if n]
@@ -344,13 +366,12 @@ def _apart(tier: Tier, counts: _Counts) -> Iterator[Interval]:
 def _add(
     found: Annotated,
     file: str,
-    path: Path,
+    lasting: float | None,
     turns: Sequence[_Turn],
     with_speakers: bool,
     counts: _Counts,
 ) -> None:
-    """Add the utterances of one recording."""
-    lasting = _duration(path)
+    """Add the utterances of one recording, which lasts so many seconds if that is known."""
     for turn in turns:
         one, tier = turn.interval, turn.tier
         start, end = one.onset, one.offset
@@ -374,6 +395,8 @@ def _add(
         except InputError as error:
             found.bad.append(Bad(file, f"{one.place}: {error.found}", name))
             continue
+        if turn.text and (turn.text in SILENCES or turn.text.casefold() == _PRAAT_S):
+            counts.silent.append(turn.text)
         found.utterances.append(
             Utterance(
                 id=identity,

@@ -34,6 +34,8 @@ from zerochain.progress import track
 
 UNKNOWN = math.nan
 """The duration of an utterance that nobody has measured yet."""
+_MISSING = {"na", "n/a", "<na>", "nan", "none", "null"}
+"""What other programs write for a missing value."""
 _SHOWN = 50
 _ALIKE = 4
 """From this many on, files with one cause share a line."""
@@ -112,6 +114,8 @@ def build_corpus(
         if aligned is not None:
             record["without_alignment"] = len(utterances) - len(aligned.phones.by_id)
             record["notes"] = [*record.get("notes", []), *aligned.notes]
+        if notes := _label_notes(utterances):
+            record["notes"] = [*record.get("notes", []), *notes]
         corpus = replace(draft, utterances=utterances, record=record)
         if copy:
             utterances = tuple(map(_copied, utterances))
@@ -273,6 +277,26 @@ def grouped(bad: Iterable[tuple[str, str]]) -> list[str]:
         like = "" if same else ", such as the first of them"
         lines.append(f"{len(files)} files{like}: {entries[0][1]} ({listed(files, _SHOWN_ALIKE)})")
     return lines
+
+
+def _label_notes(utterances: Sequence[Utterance]) -> list[str]:
+    """Speakers and splits that may be none, or the same as others."""
+    notes = []
+    for field in ("speaker", "split"):
+        counts = Counter(label for u in utterances if (label := getattr(u, field)) is not None)
+        by_form: dict[str, list[str]] = defaultdict(list)
+        for label in sorted(counts):
+            by_form[label.casefold()].append(label)
+            if label.casefold() in _MISSING:
+                notes.append(
+                    f"{field} {label!r}, of {counted(counts[label], 'utterance')}, is taken for a "
+                    "name: leave the cell empty if it means that nobody knows"
+                )
+        for labels in by_form.values():
+            if len(labels) > 1:
+                names = " and ".join(map(repr, labels))
+                notes.append(f"{field}s {names} differ only in case, and count as {len(labels)}")
+    return notes
 
 
 def _record(good: list[tuple[Utterance, Measured]], bad: Sequence[Bad]) -> dict[str, Any]:

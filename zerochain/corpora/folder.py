@@ -75,8 +75,9 @@ def import_folder(
         out: the corpus's folder.
         name: of the corpus; that of `out` by default.
         table: TSV or CSV with a column `file` and any of id, speaker, start, end, split, text,
-            seconds (checked against the recording), channel (left, right, A, B or a number
-            counted from 1); only its recordings are imported.
+            channel (left, right, A, B or a number counted from 1) and seconds or duration, which
+            give the end that a start lacks and are checked otherwise; only its recordings are
+            imported.
         segments_from: files of ELAN, Praat (TextGrids), Transcriber or FLEx (.flextext), a folder
             or one of them, whose annotations are the utterances, with their texts and speakers,
             instead of a table; see `zerochain.corpora.annotated.annotated`.

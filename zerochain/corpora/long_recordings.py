@@ -216,7 +216,9 @@ def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...
             )
         for u in fitting:
             one = _piece(u, Stretch(turn.start, turn.end))
-            if one.id in pieces:  # two speak at the very same time
+            one = replace(one, speaker=turn.speaker or one.speaker)
+            others = pieces.get(one.id)
+            if others is not None and others.speaker != one.speaker:  # two at the very same time
                 one = replace(one, id=utterance_id(f"{one.id}_{turn.speaker}"))
             if one.id in pieces:
                 raise InputError(
@@ -225,7 +227,7 @@ def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...
                     path=rttm,
                     remedy="delete one of them",
                 )
-            pieces[one.id] = replace(one, speaker=turn.speaker or one.speaker)
+            pieces[one.id] = one
     used = {u.audio for u in pieces.values()}
     without = sorted(printable(u.audio) for u in whole if u.audio not in used)
     notes = [f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}"]

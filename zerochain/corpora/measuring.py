@@ -21,6 +21,8 @@ from zerochain.formats.corpus import Utterance
 
 _SILENT = 1e-3
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-3
+_OVER = 8.0
+"""Beyond full scale, floating-point recordings have some headroom, but not 18 dB of it."""
 _SHORT_S = 0.1
 NOISE_S = 0.1
 """From this much noise at full scale on, it is reported (s)."""
@@ -157,6 +159,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.n_samples, self.peak = 0, 0.0
+        self._low, self._high = math.inf, -math.inf
         self._n_clipped, self._noise = 0, _Noise()
 
     def add(self, block: audio.Waveform) -> None:
@@ -164,6 +167,8 @@ class Meter:
         level = np.abs(block)
         self.n_samples += len(block)
         self.peak = max(self.peak, float(level.max(initial=0.0)))
+        self._low = min(self._low, float(block.min(initial=math.inf)))
+        self._high = max(self._high, float(block.max(initial=-math.inf)))
         self._n_clipped += int(np.count_nonzero(level >= _FULL_SCALE))
         self._noise.add(block)
 
@@ -187,9 +192,16 @@ class Meter:
         yield from of_channels(levels) if levels is not None else ()
         if self.peak < _SILENT:
             yield "silent (never above -60 dB)"
+        elif (self._high - self._low) / 2 < _SILENT:
+            yield f"silent, at a constant {self._high:.2g} of full scale"
         noisy_s, begin_s = self._noise.found()
         clipped = self._n_clipped / self.n_samples
-        if noisy_s >= NOISE_S:
+        if self.peak > _OVER:
+            yield (
+                f"{self.peak:,.0f} times as loud as full scale, as if integers were stored as "
+                "floating-point numbers"
+            )
+        elif noisy_s >= NOISE_S:
             yield (
                 f"{noisy_s:.2f} s of noise at full scale, from {begin_s:.2f} s on: a byte may be "
                 "lost there, so that the following samples are misaligned"

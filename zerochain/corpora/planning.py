@@ -7,6 +7,7 @@ decoded yet. Whatever is known to be unusable is kept with its reason.
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
     Raises:
         InputError: an unreadable table, paths that leave the folder, or duplicate ids.
     """
-    columns, rows = read_rows(table, required=["file"])
+    columns, rows = read_rows(table, required=["file"], optional=_COLUMNS)
     sounds = sound_files(recordings)
     outside = [file for row in rows if _leaves(file := row.values.get("file", ""))]
     if outside and not skip_bad:
@@ -88,7 +89,7 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
             path=table,
             remedy="write paths relative to the recordings' folder",
         )
-    names = _Names(sounds)
+    names = _Names(sounds, recordings)
     planned = [_planned(row, names) for row in rows]
     utterances = [item for item in planned if isinstance(item, Utterance)]
     why = "the file is listed twice without an id or start and end"
@@ -180,20 +181,23 @@ def with_own_ids(
 class _Names:
     """Files' names as the disk has them, by their names in Unicode's composed form."""
 
-    def __init__(self, sounds: Sounds) -> None:
-        self._there = set(sounds.files)
+    def __init__(self, sounds: Sounds, root: Path) -> None:
+        self._root, self._there = root, set(sounds.files)
         self._unreachable = {bad.file: bad.reason for bad in sounds.bad}
         self._by_form: dict[str, list[str]] = defaultdict(list)
+        self._by_loose: dict[str, set[str]] = defaultdict(set)
         for file in sounds.files:
             self._by_form[composed(file)].append(file)
+            for part in (file, PurePosixPath(file).name):
+                self._by_loose[_loose(part)].add(file)
         self.asked: set[str] = set()
 
     def find(self, name: str) -> str:
         """The file of this name, or the name itself where there is none.
 
         Raises:
-            InputError: several files have this name in different Unicode forms; it is a broken
-                link, or of a format that isn't read.
+            InputError: several files have this name in different Unicode forms; there is none of it
+                but one much like it; it is a broken link, or of a format that isn't read.
         """
         plain = PurePosixPath(name).as_posix()
         if plain in self._unreachable:
@@ -206,8 +210,23 @@ class _Names:
             raise InputError(
                 f"{len(forms)} files have this name in different Unicode forms: {written}"
             )
+        is_there = forms[0] in self._there or os.path.exists(self._root / plain)  # noqa: PTH110
+        if not is_there and (alike := self._alike(plain)):
+            raise InputError(f"no such file; is {alike!r} meant?")
         self.asked.add(forms[0])
         return forms[0]
+
+    def _alike(self, name: str) -> str | None:
+        """The only file whose name differs in case, its suffix or the folders before it."""
+        parts = name.split("/")
+        ends = ("/".join(parts[begin:]) for begin in range(len(parts)))
+        found = next(filter(None, (self._by_loose.get(_loose(end)) for end in ends)), set())
+        return next(iter(found)) if len(found) == 1 else None
+
+
+def _loose(name: str) -> str:
+    """A file's name without its suffix and the case of its letters."""
+    return composed(stem(name)).casefold()
 
 
 def _planned(row: Row, names: _Names) -> Utterance | Bad:
@@ -220,6 +239,8 @@ def _planned(row: Row, names: _Names) -> Utterance | Bad:
     try:
         start, end = _seconds(row, "start"), _seconds(row, "end")
         claimed = _seconds(row, "seconds" if "seconds" in row.values else "duration")
+        if start is not None and end is None and claimed is not None:
+            end = round(start + claimed, 9)
         channel = channel_of(get("channel", "mix"))
         if end is not None and end <= (start or 0.0):
             raise InputError(f"ends at {end} s, before it starts")

@@ -66,12 +66,14 @@ def make_switching(
     n_unpaired: int = 600,
     n_test: int = 100,
     n_voices: int = 4,
+    n_valid: int = 0,
     seed: int = 0,
 ) -> Corpus:
     """Write the corpus `out`/corpus, with gold phones, and `out`/texts.txt.
 
     The corpus's split "train" has the pairs in each language, and mixed sentences without texts;
-    texts.txt has other mixed sentences, one per line. "test-en", "test-es" and "test-mixed" have
+    texts.txt has other mixed sentences, one per line. "valid-mixed" has mixed sentences with their
+    texts, to decide when a training stops. "test-en", "test-es" and "test-mixed" have
     sentences that are in none of these, by the same voices. Every voice speaks all of it in turn.
     The same arguments give the same bytes.
 
@@ -79,6 +81,8 @@ def make_switching(
         n_pairs: sentences in each language that have speech and text.
         n_unpaired: mixed sentences of speech alone, and as many of text alone.
         n_test: sentences of each test split.
+        n_valid: mixed sentences of the split "valid-mixed". With another number, the other splits
+            have other sentences.
 
     Raises:
         InputError: espeak-ng isn't installed, or more voices or sentences than there are.
@@ -90,14 +94,17 @@ def make_switching(
     for n, what in ((n_pairs, "pair"), (n_unpaired, "sentence alone"), (n_test, "test sentence")):
         if n < 1:
             raise InputError(f"{counted(n, what)} asked for", remedy="ask for at least one")
+    if n_valid < 0:
+        raise InputError(f"n_valid={n_valid} is negative", remedy="use 0 for none, or more")
     options = {
         "n_pairs": n_pairs,
         "n_unpaired": n_unpaired,
         "n_test": n_test,
         "n_voices": n_voices,
+        **({"n_valid": n_valid} if n_valid else {}),
         "seed": seed,
     }
-    lines = _lines(n_pairs, n_unpaired, n_test, list(BILINGUAL)[:n_voices], seed)
+    lines = _lines(n_pairs, n_unpaired, n_test, n_valid, list(BILINGUAL)[:n_voices], seed)
     with atomic_folder(out, _MARKER) as temporary:
         _write(temporary / CORPUS, [line for line in lines if line.speaker], seed)
         texts = [line.text for line in lines if not line.speaker]
@@ -107,13 +114,14 @@ def make_switching(
 
 
 def _lines(
-    n_pairs: int, n_unpaired: int, n_test: int, speakers: Sequence[str], seed: int
+    n_pairs: int, n_unpaired: int, n_test: int, n_valid: int, speakers: Sequence[str], seed: int
 ) -> list[_Line]:
     """Sentences in random roles: alone in a language, or in both, which begins in turn."""
     roles = [
         *([("en", "train", True)] * n_pairs + [("es", "train", True)] * n_pairs),
         *([("mixed", "train", False)] * n_unpaired + [("mixed", "", True)] * n_unpaired),
         *((kind, f"test-{kind}", True) for kind in (*LANGUAGES, "mixed") for _ in range(n_test)),
+        *[("mixed", "valid-mixed", True)] * n_valid,
     ]
     sentences = draw_marked(len(roles), seed)
     turns: Counter[tuple[str, str, bool]] = Counter()

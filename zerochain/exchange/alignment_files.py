@@ -23,7 +23,7 @@ from zerochain.formats.text_files import fields_of, lines_of, read_text
 BEYOND_S = 0.05
 """How much later than its recording an alignment may end: the aligner's last frame is padded."""
 _TIMIT_RATE = 16_000
-_WHOLE_SHARE = 0.75
+_WHOLE_SHARE, _FEW = 0.75, 0.1
 _NO_SAMPLES = {1000: "milliseconds", 200: "frames of 5 ms", 100: "frames of 10 ms",
                50: "frames of 20 ms", 10**7: "HTK's units of 100 ns"}  # fmt: skip
 """Units of time that whole numbers may count, by how many make a second."""
@@ -71,8 +71,9 @@ def read_phn(
     last = max(offset for _, offset in times)
     scale = 1.0
     if whole and last > total_s + BEYOND_S:
-        _refuse_other_units(last, (duration_s, total_s), sample_rate, path)
-        if last > 100 * duration_s:
+        are_samples = last > 100 * duration_s
+        _refuse_other_units(last, (duration_s, total_s), sample_rate, are_samples, path)
+        if are_samples:
             scale = 1 / _rate(last, duration_s, total_s, sample_rate, path)
     return [
         Interval(f"line {i}", onset * scale, offset * scale, fields[2])
@@ -115,7 +116,14 @@ def time(text: str, line: int, path: Path) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"line {line}: {text!r} is not a time", path=path)
+        raise InputError(
+            f"line {line}: {text!r} is not a time",
+            path=path,
+            cause="the decimal point is a comma"
+            if "," in text
+            else "a header, or a line cut short",
+            remedy="write times as numbers of seconds, with a point",
+        )
     return value
 
 
@@ -124,13 +132,24 @@ def _lines(path: Path) -> list[str]:
     return lines_of(unicodedata.normalize("NFC", read_text(path)))
 
 
-def _refuse_other_units(last: float, lasting_s: Iterable[float], own: int, path: Path) -> None:
-    """Raise InputError where times fit the recording in another unit, but not as samples."""
+def _refuse_other_units(
+    last: float, lasting_s: Iterable[float], own: int, are_samples: bool, path: Path
+) -> None:
+    """Raise InputError where times fit the recording in another unit, but not as samples.
+
+    Samples that end in the first tenth of a recording don't fit: milliseconds are more likely.
+    """
 
     def ends(per_s: int) -> bool:
         return any(_ends(last / per_s, one) for one in lasting_s)
 
+    def share(per_s: int) -> float:
+        return max(last / per_s / one for one in lasting_s)
+
     units = [name for per_s, name in _NO_SAMPLES.items() if ends(per_s)]
+    rate = min(own, _TIMIT_RATE)
+    if are_samples and not units and share(rate) < _FEW:  # the end may have no label
+        units = [name for per_s, name in _NO_SAMPLES.items() if share(per_s) <= 1 < rate / per_s]
     if units and not (ends(own) or ends(_TIMIT_RATE)):
         raise InputError(
             f"its times are whole numbers up to {last:g}, neither seconds nor samples: they may be "

@@ -170,16 +170,18 @@ def phones_in(intervals: Iterable[Interval], duration_s: float, notes: Notes) ->
     phones: list[Phone] = []
     for place, onset, offset, label in intervals:
         previous = phones[-1].offset if phones else 0.0
-        backwards = not (math.isfinite(onset) and onset <= offset < math.inf)
-        if backwards or previous - onset > _CENTISECOND_S + 1e-9:
+        span = f"{place}: {label!r} from {onset:g} to {offset:g} s"
+        if not (math.isfinite(onset) and onset <= offset < math.inf):
+            raise InputError(f"{span} ends before it begins")
+        if onset < -_CENTISECOND_S - 1e-9:
+            raise InputError(f"{span} begins before the utterance does")
+        if previous - onset > _CENTISECOND_S + 1e-9:
             raise InputError(
-                f"{place}: {label!r} from {onset:g} to {offset:g} s follows a phone that ends at "
-                f"{previous:g} s"
+                f"{span} follows a phone that ends at {previous:g} s",
+                cause="phones overlap, or are not in the order of time",
             )
         if offset > duration_s + BEYOND_S:
-            raise InputError(
-                f"{place}: {label!r} ends at {offset:g} s, the utterance at {duration_s:.3f} s"
-            )
+            raise beyond(place, offset, label, f"the utterance at {duration_s:.3f} s")
         if offset == onset:
             notes.without_length += 1
             continue
@@ -194,6 +196,14 @@ def phones_in(intervals: Iterable[Interval], duration_s: float, notes: Notes) ->
             raise InputError(f"{place}: {label!r} at {onset:g} s has no duration in the recording")
         phones.append(phone)
     return phones
+
+
+def beyond(place: str, offset: float, label: str, end: str) -> InputError:
+    """That a label ends later than its recording or utterance does (`end`)."""
+    return InputError(
+        f"{place}: {label!r} ends at {offset:g} s, {end}",
+        cause="times in another unit than seconds, or an alignment of another recording",
+    )
 
 
 def overlapping(spans: Sequence[Span]) -> tuple[Span, Span] | None:

@@ -25,6 +25,7 @@ from zerochain.exchange.alignment_times import (
     Evidence,
     Notes,
     Origin,
+    beyond,
     cut,
     origin,
     overlapping,
@@ -241,9 +242,10 @@ def read_alignments(
     sources = list(_sources(path, notes, bad))
     if not (sources or bad):
         raise InputError(
-            "holds no alignment",
+            f"holds no alignment{_other_files(path)}",
             path=path,
-            remedy="alignments are .phn, .phones, .TextGrid, .eaf or .ctm files",
+            remedy="alignments are .phn, .phones, .TextGrid, .eaf or .ctm files; a .phn has lines "
+            "'onset offset phone', in seconds",
         )
     # A CTM is often of a whole corpus, of which the recordings are a part.
     from_ctm = {source.name for source in sources if source.channels is not None}
@@ -381,13 +383,13 @@ class _Reading:
 
     def _check_length(self, content: _Content, spans: Sequence[Span]) -> None:
         """Note a TextGrid that is as long as neither the recording nor the utterance."""
-        if content.covered is None:
+        grid = content.held
+        if not isinstance(grid, TextGrid):
             return
-        begin, end = content.covered
         header = spans[0].header
         lengths = [header.duration_s, *(span.utterance.duration for span in spans)]
-        if all(abs(end - x) > _near(x) < abs(end - begin - x) for x in lengths):
-            what = f"{content.source.path} ({end:g} s, not {header.duration_s:g} s)"
+        if not any(map(grid.is_as_long_as, lengths)):
+            what = f"{content.source.path} ({grid.end_s:g} s, not {header.duration_s:g} s)"
             self.notes.other_length.append(what)
 
     def _place(self, content: _Content, target: Target, begin: Origin) -> None:
@@ -449,11 +451,6 @@ class _Reading:
         self.bad.append(unusable(source.path, error, source.name if source.channels else None))
 
 
-def _near(lasting_s: float) -> float:
-    """How much the lengths of a recording and its TextGrid may differ (s)."""
-    return max(0.1, 0.02 * lasting_s)
-
-
 def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
     if not path.exists():
         raise InputError("no such file or folder", path=path, remedy="check the path")
@@ -473,6 +470,14 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
             bad.append(unusable(file, error))
         except OSError as error:
             bad.append(unusable(file, error))
+
+
+def _other_files(folder: Path) -> str:
+    """How many files of which kinds a folder holds instead, or "" of none."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    kinds = Counter(path.suffix or "without suffix" for path in files)
+    found = [f"{n} {kind}" for kind, n in kinds.most_common()]
+    return f" but {listed(found, 3)}" if found else ""
 
 
 def _elan(file: Path) -> ElanTiers:
@@ -524,10 +529,8 @@ def _check_channels(source: Source, target: Target) -> None:
 def _check_end(intervals: Sequence[Interval], span: Span) -> None:
     last = max(intervals, key=lambda one: one.offset, default=None)
     if last is not None and last.offset > span.header.duration_s + BEYOND_S:
-        raise InputError(
-            f"{last.place}: {last.label!r} ends at {last.offset:g} s, the recording at "
-            f"{span.header.duration_s:.3f} s"
-        )
+        end = f"the recording at {span.header.duration_s:.3f} s"
+        raise beyond(last.place, last.offset, last.label, end)
 
 
 def _unclear(span: Span) -> InputError:

@@ -26,11 +26,13 @@ from urllib.parse import unquote
 
 from zerochain.corpora.sounds import stem
 from zerochain.errors import listed
-from zerochain.exchange.elan_xml import Document, Element, annotations_of, unusable
+from zerochain.exchange.elan_xml import Document, Element, annotations_of
 from zerochain.exchange.textgrid import Interval, Tier
+from zerochain.exchange.xml_tree import reading
 from zerochain.formats.identity import composed
 
 SUFFIX = ".eaf"
+PROGRAM = "ELAN"
 _LATEST_MS = 2**32 - 1
 
 
@@ -111,13 +113,11 @@ def read_elan(path: Path) -> ElanFile:
 
 def elan_of(data: bytes, path: Path) -> ElanFile:
     """What the bytes of an .eaf file hold; `path` is for errors. As `read_elan`."""
-    document = Document.parsed(data, path)
-    try:
+    with reading(path, PROGRAM):
+        document = Document.parsed(data)
         times = _Times(document)
         tiers = tuple(_tier(element, times) for element in document.tiers)
         media = tuple(_media(element) for element in document.media)
-    except ValueError as error:
-        raise unusable(str(error), path) from error
     return ElanFile(tiers, media, path, document)
 
 

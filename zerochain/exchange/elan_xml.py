@@ -14,12 +14,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from xml.parsers import expat
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import listed
 
-_FIX = "open it in ELAN and save it again"
 _ROOT = "ANNOTATION_DOCUMENT"
 _ANNOTATIONS = {"ALIGNABLE_ANNOTATION", "REF_ANNOTATION"}
 _INSIDE = {
@@ -92,18 +90,14 @@ class Document:
     root: Element
 
     @classmethod
-    def parsed(cls, data: bytes, path: Path) -> Document:
+    def parsed(cls, data: bytes) -> Document:
         """Parse a file.
 
         Raises:
-            InputError: not an .eaf file, or damaged.
+            ExpatError, ValueError: not an .eaf file, or damaged (`zerochain.exchange.xml_tree`).
         """
-        text, encoding, bom = _decoded(data, path)
-        parser = _Parser(text)
-        try:
-            return cls(text, encoding, bom, parser.root())
-        except (expat.ExpatError, ValueError) as error:
-            raise unusable(str(error), path) from error
+        text, encoding, bom = _decoded(data)
+        return cls(text, encoding, bom, _Parser(text).root())
 
     def encoded(self, text: bytes) -> bytes:
         """A text of UTF-8 in the file's own encoding."""
@@ -136,17 +130,17 @@ _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']
 _ENCODING = re.compile(r"utf-?8|us-ascii|ascii|iso-?8859-\d+|latin-1|windows-125\d|cp125\d", re.I)
 
 
-def _decoded(data: bytes, path: Path) -> tuple[bytes, str, bytes]:
+def _decoded(data: bytes) -> tuple[bytes, str, bytes]:
     """The text as UTF-8, its encoding and its byte-order mark."""
     bom = next((mark for mark in _BOMS if data.startswith(mark)), b"")
     declared = _DECLARED.match(data[:200])
     encoding = _BOMS[bom] if bom else declared[1].decode() if declared else "utf-8"
     if not bom and not _ENCODING.fullmatch(encoding):
-        raise InputError(f"is declared to be in the encoding {encoding!r}", path=path, remedy=_FIX)
+        raise ValueError(f"it is declared to be in the encoding {encoding!r}")
     try:
         return data[len(bom) :].decode(encoding).encode(), encoding, bom
     except (UnicodeError, LookupError) as error:
-        raise unusable(f"it is not text in {encoding} ({error})", path) from error
+        raise ValueError(f"it is not text in {encoding} ({error})") from error
 
 
 _TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
@@ -263,13 +257,3 @@ def annotations_of(tier: Element) -> Iterator[Element]:
     """A tier's ALIGNABLE_ANNOTATIONs and REF_ANNOTATIONs."""
     for wrapper in tier.parts:
         yield wrapper.parts[0]
-
-
-def unusable(why: str, path: Path) -> InputError:
-    """The error of a file that can't be read, and why."""
-    return InputError(
-        f"is not an ELAN file that can be read: {why}",
-        path=path,
-        cause="it was cut short, or edited or written by another program than ELAN",
-        remedy=_FIX,
-    )

@@ -119,6 +119,16 @@ def _first_bad(words: list[bytes]) -> str:
 SUFFIXES = (".npy", ".txt")
 
 
+class ImportedFeatures(NamedTuple):
+    """What an import of features found."""
+
+    features: Features
+    others: Mapping[str, int]
+    """How many files were left out, by suffix."""
+    missing: tuple[str, ...]
+    """Utterances of the corpus that have no features, of the splits of those that have."""
+
+
 def import_features(
     folder: Path,
     out: Path,
@@ -127,7 +137,7 @@ def import_features(
     corpus: Path | None = None,
     folders: bool = True,
     extractor: str | None = None,
-) -> tuple[Features, Mapping[str, int]]:
+) -> ImportedFeatures:
     """Write the .npy (T, D) and .txt files (a frame per line) in a folder as features.
 
     Args:
@@ -136,9 +146,6 @@ def import_features(
         folders: an id is the path inside the folder without .npy or .txt; else the name alone,
             or the corpus's id that ends with it.
         extractor: what the features are called; None takes the folder's name.
-
-    Returns:
-        The features, and how many other files there were, by suffix.
 
     Raises:
         InputError: no such folder, no file, two of one id, one that isn't a (T, D) array of finite
@@ -176,7 +183,8 @@ def import_features(
                     file, len(frames) * step_ms / 1000, known[utterance].duration, step_ms
                 )
             writer.add(utterance, frames, known[utterance].speaker if whole is not None else None)
-    return read_features(out), others
+    missing = () if whole is None else whole.missing_from(files)
+    return ImportedFeatures(read_features(out), others, missing)
 
 
 def feature_files(folder: Path, folders: bool = True) -> tuple[dict[str, Path], Mapping[str, int]]:

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 from zerochain.errors import InputError, counted
 from zerochain.exchange.elan import ElanTiers, Media
 from zerochain.exchange.textgrid import Interval, Tier
-from zerochain.exchange.xml_tree import LINE, read_tree, unusable
+from zerochain.exchange.xml_tree import LINE, read_tree, reading
 from zerochain.formats.identity import composed
 
 SUFFIX = ".flextext"
@@ -49,10 +49,8 @@ def read_flextext(path: Path) -> ElanTiers:
             path=path,
             remedy="export each text from FLEx into a file of its own",
         )
-    try:
+    with reading(path, PROGRAM):
         tiers = _tiers(phrases)
-    except ValueError as error:
-        raise unusable(str(error), path, PROGRAM) from error
     return ElanTiers(tiers, tuple(Media(one.get("location", ""), "", 0) for one in media))
 
 

@@ -69,11 +69,7 @@ class Timing:
 
     def missing(self, ids: Collection[str]) -> tuple[str, ...]:
         """Utterances of the corpus that are not among `ids`, of the splits that these are of."""
-        if self.corpus is None:
-            return ()
-        splits = {self.corpus.by_id[name].split for name in ids}
-        there = [u for u in self.corpus.utterances if u.split in splits]
-        return tuple(u.id for u in there if u.id not in ids)
+        return () if self.corpus is None else self.corpus.missing_from(ids)
 
     def durations(self, name: str, n_lines: int) -> NDArray[np.int32]:
         """Steps that each of an utterance's lines lasts, where they share it evenly."""

@@ -257,7 +257,9 @@ def _within(segment: _Segment, recording: _Recording) -> _Segment:
     end = segment.end
     if segment.start is not None:
         last = math.inf if end is None else end
-        if not 0 <= segment.start < last or end == math.inf:
+        if not 0 <= segment.start < math.inf:
+            raise InputError(f"{segment}: it does not begin at 0 s or later")
+        if not segment.start < last or end == math.inf:
             raise InputError(f"{segment}: it does not end after it starts")
         if recording.header is not None:
             duration = recording.header.duration_s

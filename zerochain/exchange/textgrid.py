@@ -81,6 +81,12 @@ class TextGrid:
     end_s: float
     tiers: tuple[Tier, ...]
 
+    def is_as_long_as(self, lasting_s: float) -> bool:
+        """Whether it covers a recording of this length, or kept the times of a longer one."""
+        near = max(0.1, 0.02 * lasting_s)
+        covers = self.end_s, self.end_s - self.start_s
+        return any(abs(one - lasting_s) <= near for one in covers)
+
 
 def read_textgrid(path: Path) -> TextGrid:
     """All of a TextGrid in Praat's long or short text format, UTF-8 or UTF-16.

@@ -8,7 +8,7 @@ its turn. Events, comments and background sounds stand between the texts and say
 
 from __future__ import annotations
 
-import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,14 @@ from xml.etree.ElementTree import Element
 
 from zerochain.exchange.elan import ElanTiers, Media
 from zerochain.exchange.textgrid import Interval, Tier
-from zerochain.exchange.xml_tree import LINE, read_tree, unusable
+from zerochain.exchange.xml_tree import LINE, read_tree, reading
 from zerochain.formats.identity import composed
 
 SUFFIX = ".trs"
 PROGRAM = "Transcriber"
 KIND = "turns"
 """The linguistic type of its tiers."""
+_SECONDS = re.compile(r"\s*[0-9]{1,9}(\.[0-9]*)?(e-?[0-9])?\s*", re.ASCII | re.I)
 NOBODY = "no speaker"
 """The tier of segments with a text in turns without a speaker."""
 
@@ -34,10 +35,8 @@ def read_transcriber(path: Path) -> ElanTiers:
         InputError: not such a file, damaged, or times that go backwards.
     """
     root = read_tree(path, "Trans", PROGRAM)
-    try:
+    with reading(path, PROGRAM):
         tiers = _tiers(root)
-    except ValueError as error:
-        raise unusable(str(error), path, PROGRAM) from error
     name = root.get("audio_filename", "")
     return ElanTiers(tiers, (Media(name, "", 0),) if name else ())
 
@@ -75,12 +74,13 @@ def _segments(turn: Element, n_speakers: int) -> Iterator[tuple[int, Interval]]:
             texts.append([""] * n_speakers)
             who = 0
         elif one.tag == "Who":
-            who = int(one.get("nb", "0")) - 1
-            if not 0 <= who < n_speakers:
-                raise ValueError(f"line {one.get(LINE)}: speaker {who + 1} of {n_speakers}")
+            number = one.get("nb", "")
+            if not (number.isascii() and number.isdigit() and 1 <= int(number) <= n_speakers):
+                raise ValueError(f"line {one.get(LINE)}: speaker {number!r} of {n_speakers}")
+            who = int(number) - 1
         texts[-1][who] += f" {one.tail or ''}"
     ends = [*begins[1:], end]
-    if begins[0] < 0 or any(b < a for a, b in zip(begins, ends, strict=True)):
+    if any(b < a for a, b in zip(begins, ends, strict=True)):
         raise ValueError(f"{where}: the times of a turn go backwards")
     for onset, offset, line in zip(begins, ends, texts, strict=True):
         for i, text in enumerate(line):
@@ -89,7 +89,9 @@ def _segments(turn: Element, n_speakers: int) -> Iterator[tuple[int, Interval]]:
 
 
 def _time(one: Element, name: str) -> float:
-    seconds = float(one.get(name, "nan"))
-    if not math.isfinite(seconds):
+    text = one.get(name)
+    if text is None:
         raise ValueError(f"line {one.get(LINE)}: {one.tag} without {name}")
-    return seconds
+    if not _SECONDS.fullmatch(text):
+        raise ValueError(f"line {one.get(LINE)}: {name} is {text[:40]!r}, not seconds")
+    return float(text)

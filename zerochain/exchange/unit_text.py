@@ -228,6 +228,8 @@ def _from_json(line: str) -> tuple[str, list[Any]]:
         raise ValueError('it has no text "file" or "audio"')
     if not isinstance(row.get("units"), list):
         raise ValueError('it has no list "units"')
+    if row.get("durations") is not None:
+        raise ValueError('it has "durations", which would be lost: write a unit for every step')
     return name, row["units"]
 
 

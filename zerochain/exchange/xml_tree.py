@@ -1,7 +1,12 @@
-"""Small XML files of other programs as trees, without anything that XML could fetch or expand."""
+"""XML files of other programs: what is wrong with them, and small ones as trees.
+
+Nothing that XML could fetch or expand is followed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -43,13 +48,15 @@ def read_tree(path: Path, root: str, program: str) -> Element:
     parser.StartDoctypeDeclHandler = doctype
     parser.EntityDeclHandler = entity
     parser.SkippedEntityHandler = entity
-    try:
-        parser.Parse(path.read_bytes(), True)
+    data = path.read_bytes()
+    with reading(path, program):
+        try:
+            parser.Parse(data, True)
+        except LookupError as error:  # an encoding that Python doesn't have
+            raise ValueError(str(error)) from error
         found = builder.close()
         if found.tag != root:
             raise ValueError(f"it begins with {found.tag}, not {root}")
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise unusable(str(error), path, program) from error
     return found
 
 
@@ -57,11 +64,21 @@ LINE = " line"
 """The attribute that holds an element's line."""
 
 
-def unusable(why: str, path: Path, program: str) -> InputError:
-    """The error of a file that can't be read, and why."""
-    return InputError(
-        f"is not a file of {program} that can be read: {why}",
-        path=path,
-        cause=f"it was cut short, or edited or written by another program than {program}",
-        remedy=f"open it in {program} and save it again",
-    )
+@contextmanager
+def reading(path: Path, program: str) -> Iterator[None]:
+    """Turn errors of XML, and a reader's ValueErrors, into an InputError about the file.
+
+    Raises:
+        InputError: either of them, with its text as the reason.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (expat.ExpatError, ValueError) as error:
+        raise InputError(
+            f"is not a file of {program} that can be read: {error}",
+            path=path,
+            cause=f"it was cut short, or edited or written by another program than {program}",
+            remedy=f"open it in {program} and save it again",
+        ) from error

@@ -6,7 +6,8 @@ after that; speech lies above it in some bands, vowels in low ones and fricative
 the mean of the four strongest of twelve is the score. (Long-term spectral divergence: Ramírez et
 al., Speech Communication 42, 2004; noise as a quantile: Stahl et al., ICASSP 2000.) Speech is also
 voiced every third of a second, unlike wind and rain: the autocorrelation of the spectrum above the
-noise has a peak at the period of the voice. Nothing here was trained, so no language is at an
+noise has a peak at the period of the voice. Near a voice, gusts are told from speech by the level
+of the pauses within a second. Nothing here was trained, so no language is at an
 advantage.
 
 Two thresholds with hysteresis turn scores into stretches of speech; short pauses are bridged, short
@@ -62,6 +63,10 @@ _WORTH_A_LOOK = 2.0
 """dB; below it, a frame is not examined for its voice."""
 _LEAST_VOICED, _REACH = 8, 30
 """Frames: how many of a stretch have to be voiced, and how far speech extends from them."""
+_CLOSE = 3
+"""Frames on both sides of voiced ones that are speech in any noise."""
+_LOCAL, _FEWEST_LOCAL = 100, 20
+"""Frames on both sides, and how many of them in pauses, that tell how loud gusts of wind are."""
 _RELEASE = 0.65
 """Speech goes on while the score is above this fraction of the threshold."""
 _DIP = 10
@@ -358,7 +363,7 @@ def stretches(activity: Activity, config: VoiceActivityConfig) -> list[Stretch]:
     voiced = activity.voiced if config.voicing else None
     if voiced is not None:
         voiced = voiced & (scores > config.threshold)
-        active &= _widened(_three_in_a_row(voiced), _REACH)
+        active &= _around_voices(scores, _three_in_a_row(voiced), config.threshold)
     speech = [(a, b) for a, b in _runs(active) if (scores[a:b] > config.threshold).any()]
     bridged: list[tuple[int, int]] = []
     for first, last in speech:
@@ -402,6 +407,26 @@ def _widened(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
     here = np.arange(len(mask))
     until = np.minimum(here + by + 1, len(mask))
     return np.asarray(total[until] > total[np.maximum(here - by, 0)])
+
+
+def _around_voices(
+    scores: Scores, voices: NDArray[np.bool_], threshold: float
+) -> NDArray[np.bool_]:
+    """Which frames may be speech: those near voices, unless a gust explains them.
+
+    The noise of 25 s is below gusts of wind, so that all that is near a voice would count. Scores
+    in pauses within a second tell how far: where these are above the noise themselves, speech
+    exceeds them by the threshold.
+    """
+    near = _widened(voices, _REACH)
+    totals = np.concatenate([[0.0], np.cumsum(np.where(near, 0, scores), dtype=np.float64)])
+    counts = np.concatenate([[0], np.cumsum(~near)])
+    here = np.arange(len(scores))
+    first, last = np.maximum(here - _LOCAL, 0), np.minimum(here + _LOCAL + 1, len(scores))
+    n = counts[last] - counts[first]
+    level = np.where(n < _FEWEST_LOCAL, 0, (totals[last] - totals[first]) / np.maximum(n, 1))
+    in_gust = (level > threshold / 2) & (scores <= level + threshold)
+    return near & (~in_gust | _widened(voices, _CLOSE))
 
 
 def _cut(

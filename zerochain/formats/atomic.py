@@ -25,12 +25,20 @@ from zerochain.leftovers import REPLACED, SCRATCH, WRITING, clear_abandoned, hol
 
 
 def sync(path: Path) -> None:
-    """Flush a file's or a folder's content to the disk."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_parents(path: Path) -> None:
+    """Make the folders above a path that don't exist, each synced into its own parent."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
 
 
 @contextmanager
@@ -58,7 +66,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         InputError: the disk is full or the folder can't be written.
     """
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
         clear_abandoned(path.parent)
         handle, name = tempfile.mkstemp(prefix=owned(WRITING), suffix=path.suffix, dir=path.parent)
         temporary = Path(name)
@@ -87,16 +95,16 @@ def atomic_folder(path: Path, marker: str) -> Iterator[Path]:
     path = resolved(path)
     with explained(path):
         check_replaceable(path, marker)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
         clear_abandoned(path.parent)
         temporary = Path(tempfile.mkdtemp(prefix=owned(WRITING), dir=path.parent))
         handle = os.open(temporary, os.O_RDONLY)
         try:
             hold(handle)
             yield temporary
-            for file in sorted(temporary.rglob("*")):
-                sync(file)
             temporary.chmod(0o777 & ~_umask())
+            for entry in (*sorted(temporary.rglob("*")), temporary):
+                sync(entry)
             _swap_in(temporary, path)
         except InputError as error:
             if error.path is not None and temporary in (inner := Path(error.path)).parents:
@@ -177,6 +185,7 @@ def _swap_in(temporary: Path, path: Path) -> None:
         retired = Path(tempfile.mkdtemp(prefix=owned(REPLACED), dir=path.parent))
         path.rename(retired / path.name)
         temporary.rename(path)
+        sync(path.parent)  # before the old one is gone
         shutil.rmtree(retired)
     sync(path.parent)
 

@@ -164,6 +164,24 @@ class Corpus:
         """Whether the corpus with this id has the same utterances, but for their splits."""
         return corpus_id in self.record.get(SAME_RECORDINGS, [])
 
+    def note_on(self, corpus_id: str, what: str) -> str:
+        """That `what` was made of another corpus than this one; "" if it wasn't, or isn't known.
+
+        Ids and lengths alone don't show it: cuts of one length often have the same names.
+        """
+        if corpus_id in ("", self.id) or self.has_recordings_of(corpus_id):
+            return ""
+        return (
+            f"the {what} were made of corpus {short(corpus_id)}, not of {self.name} "
+            f"({short(self.id)}): right only if that has the same recordings, imported at another "
+            "time"
+        )
+
+    def missing_from(self, ids: Collection[str]) -> tuple[str, ...]:
+        """The utterances that are not among `ids`, of the splits that these are of."""
+        splits = {self.by_id[name].split for name in ids}
+        return tuple(u.id for u in self.utterances if u.split in splits and u.id not in ids)
+
     def check_recordings(self) -> None:
         """Check that the folder of recordings is there.
 

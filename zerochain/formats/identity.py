@@ -11,7 +11,7 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from zerochain.errors import InputError, counted, listed
 
@@ -57,6 +57,12 @@ def utterance_id(text: str) -> str:
         or "\\" in name
         or any(part in {"", ".", ".."} for part in name.split("/"))
     ):
+        if "\\" in name:
+            raise InputError(
+                f"{text!r} can't be an utterance's id: it has a backslash",
+                cause="a path as Windows writes it",
+                remedy="write / between folders",
+            )
         raise InputError(
             f"{text!r} can't be an utterance's id",
             cause="ids name output files, so they may not be empty, hold control characters, "
@@ -141,6 +147,14 @@ def check_same_ids(left: Collection[str], right: Collection[str], what: str, whe
     """
     there = set(right)
     missing = [name for name in left if name not in there]
+    suffixes = {PurePosixPath(name).suffix for name in missing}
+    if missing and all(name.removesuffix(PurePosixPath(name).suffix) in there for name in missing):
+        raise InputError(
+            f"ids of the {what} end in {listed(sorted(suffixes))}, those in the {where} don't: "
+            f"{listed(missing, 3)}",
+            cause="they are names of files",
+            remedy="write them without; 'zerochain import units --suffix' leaves it out",
+        )
     if missing:
         raise InputError(
             f"{len(missing)} of {counted(len(left), 'id')} of the {what} "

@@ -80,13 +80,16 @@ class Row:
     values: dict[str, str]
 
 
-def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Row]]:
+def read_rows(
+    path: Path, required: Collection[str], optional: Collection[str] = ()
+) -> tuple[list[str], list[Row]]:
     """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
 
     A .csv whose header has semicolons and no comma is separated by these, as spreadsheets write it
     where numbers have a decimal comma; such numbers themselves are refused where they are read.
 
-    Names of columns are in Unicode's composed form, those in `required` as well.
+    Names of columns are in Unicode's composed form, those in `required` as well. "Speaker" is the
+    column that `required` or `optional` call "speaker", unless that is there too.
 
     A .csv may quote its values; in a tab-separated table a quotation mark is just a character.
 
@@ -111,6 +114,8 @@ def read_rows(path: Path, required: Collection[str]) -> tuple[list[str], list[Ro
             f"line {reader.line_num}: {error}", path=path, remedy="fix the quotation marks"
         ) from error
     columns = [composed(name.strip()) for name in table[0][1]] if table else []
+    known = {name.casefold(): name for name in (*required, *optional) if name not in columns}
+    columns = [known.get(name.casefold(), name) for name in columns]
     while columns and not columns[-1]:  # as spreadsheets leave them
         columns.pop()
     _check_columns(columns, required, path, "commas or semicolons" if quoted else "tabs")

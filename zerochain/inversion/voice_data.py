@@ -7,6 +7,7 @@ predict spectrograms. Their utterances stand one after the other with padding be
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from zerochain import audio
 from zerochain.audio import Waveform
+from zerochain.corpora.build import CorpusWarning
 from zerochain.errors import InputError, listed
 from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.corpus import Corpus, read_corpus
@@ -84,6 +86,8 @@ class Material:
         part = spoken_by(whole, names, split)
         what = f"voice {names[0]}" if len(names) == 1 else f"{len(names)} voices"
         check_same_ids(part.ids, unit_file.ids, what, f"unit file {units}")
+        if note := whole.note_on(unit_file.corpus_id, "units"):
+            warnings.warn(note, CorpusWarning, stacklevel=3)
         return cls(
             units=unit_file,
             corpus=part,

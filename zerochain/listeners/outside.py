@@ -18,16 +18,13 @@ import importlib.util
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError
 from zerochain.listeners.speaker_encoder import Vectors
-
-SpeakerJudge = Literal["resemblyzer"]
-RecognitionJudge = Literal["pocketsphinx"]
 
 
 class Outside:

@@ -42,6 +42,7 @@ from zerochain.metrics.abx_plan import (
     Labels,
     Levels,
     Mode,
+    NoCellsError,
     Plan,
     Protocol,
     plan,
@@ -158,6 +159,8 @@ def abx_on(
     # Sorted, so that random draws do not depend on the order in which items are listed.
     order = sorted(range(len(items)), key=lambda i: (items[i], [v[i] for v in labels.values()]))
     kept, spans, exclusions = _usable(items, order, sequences, frames)
+    if items and not kept:
+        raise _no_frames(len(items), exclusions)
     todo = plan(
         {column: [values[i] for i in kept] for column, values in labels.items()},
         conditions,
@@ -292,6 +295,16 @@ def _usable(
             kept.append(i)
             spans.append((start + found[0], found[1] - found[0]))
     return kept, np.array(spans, np.int64).reshape(-1, 2), dict(excluded)
+
+
+def _no_frames(n_items: int, exclusions: Exclusions) -> NoCellsError:
+    reasons = ", ".join(f"{n:,} {why.replace('_', ' ')}" for why, n in exclusions.items())
+    return NoCellsError(
+        f"ABX is undefined: {counted(n_items, 'item')}, and none has a frame ({reasons})",
+        cause="their times are in another unit than seconds, as milliseconds, or of other "
+        "recordings, or are shifted too far",
+        remedy="give times in seconds from the beginning of each recording",
+    )
 
 
 def _table(todo: Plan, scores: NDArray[np.float64]) -> pa.Table:

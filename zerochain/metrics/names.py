@@ -307,8 +307,9 @@ NED = Metric(
     "lower",
     0,
     100,
-    meaning="counts pairs, so that large clusters outweigh small ones; low where few terms are "
-    "found, so read it beside coverage",
+    meaning="normalised edit distance between the phones of two spans of one cluster; counts "
+    "pairs, so that large clusters outweigh small ones; low where few terms are found, so read it "
+    "beside coverage",
 )
 WEIGHTED_NED = Metric(
     "weighted_ned",
@@ -332,26 +333,51 @@ INVERSE_NED = Metric(
     meaning="how differently the tokens of one gold word are labelled; high where words are "
     "spread over clusters or not found",
 )
-COVERAGE = Metric("coverage", "coverage of the phones", "terms", "%", "higher", 0, 100)
+COVERAGE = Metric(
+    "coverage",
+    "coverage of the phones",
+    "terms",
+    "%",
+    "higher",
+    0,
+    100,
+    meaning="the phones that are in any span; a lexicon covers nearly all, whatever its words",
+)
 TERM_RATES: Mapping[str, tuple[Metric, Metric, Metric]] = {
     kind: (
         Metric(f"{kind}_precision", f"{words} precision", "terms", "%", "higher", 0, 100),
         Metric(f"{kind}_recall", f"{words} recall", "terms", "%", "higher", 0, 100),
-        Metric(f"{kind}_f1", f"{words} F1", "terms", "%", "higher", 0, 100),
+        Metric(
+            f"{kind}_f1",
+            f"{words} F1",
+            "terms",
+            "%",
+            "higher",
+            0,
+            100,
+            meaning=f"of {meaning}",
+        ),
     )
-    for kind, words in {
-        "grouping": "grouping",
-        "token": "token",
-        "type": "type",
-        "word_boundary": "word boundary",
-    }.items()
+    for kind, words, meaning in (
+        ("grouping", "grouping", "pairs of spans with the same phones, and in one cluster"),
+        ("token", "word token", "spans with exactly the phones of a word"),
+        ("type", "word type", "different words, however often each is said"),
+        ("word_boundary", "word boundary", "places where a word begins or ends"),
+    )
 }
 """What is compared → its precision, recall and F1."""
 
 # Hits of a search.
 
 SEARCH_MAP = Metric(
-    "mean_average_precision", "mean average precision", "search", "", "higher", 0, 1
+    "mean_average_precision",
+    "mean average precision",
+    "search",
+    "",
+    "higher",
+    0,
+    1,
+    meaning="how far up a query's ranking what is right stands: 1 where nothing wrong is above it",
 )
 SEARCH_PRECISION = Metric(
     "precision@10",
@@ -365,7 +391,7 @@ SEARCH_PRECISION = Metric(
 )
 SEARCH_MTWV = Metric(
     "mtwv",
-    "MTWV",
+    "MTWV (maximum term-weighted value)",
     "search",
     "",
     "higher",
@@ -458,9 +484,9 @@ METRICS: tuple[Metric, ...] = (
     *BOUNDARIES,
     *map(mapped, BOUNDARIES),
     NED,
+    COVERAGE,
     WEIGHTED_NED,
     INVERSE_NED,
-    COVERAGE,
     *(one for rates in TERM_RATES.values() for one in rates),
     SEARCH_MAP,
     SEARCH_PRECISION,

@@ -20,10 +20,11 @@ def plain(text: str) -> str:
     """Text in lower case and without punctuation, with single spaces between words.
 
     In Unicode's composed form (NFC). Letters, their marks and digits are kept, and apostrophes
-    between two letters ("don't", "l'eau"); anything else separates words. Digits are not spelled
-    out.
+    between two letters ("don't", "l'eau"); anything else separates words, but for characters that
+    only say how others are drawn (joiners of Persian and of Indian scripts, soft hyphens, marks of
+    direction), which are left out. Digits are not spelled out.
     """
-    composed = unicodedata.normalize("NFC", text).lower().translate(_APOSTROPHES)
+    composed = unicodedata.normalize("NFC", _seen(text)).lower().translate(_APOSTROPHES)
     edged = f" {unicodedata.normalize('NFC', composed)} "
     kept = [
         c if _belongs(c) or (c == "'" and _belongs(before) and _belongs(after)) else " "
@@ -41,7 +42,7 @@ def tagged(text: str, languages: Collection[str]) -> Tagged:
 
     A tag within a word leaves it one word.
     """
-    pieces = re.split(_tags(languages), text)
+    pieces = re.split(_tags(languages), _seen(text))
     found: Tagged = []
     inside = False
     for language, piece in zip(["", *pieces[1::2]], pieces[::2], strict=True):
@@ -68,6 +69,11 @@ def with_tags(characters: Iterable[tuple[str, str]]) -> str:
             last = language
         parts.append(character)
     return "".join(parts)
+
+
+def _seen(text: str) -> str:
+    """Without characters that have no shape of their own (Unicode's category Cf)."""
+    return "".join(c for c in text if unicodedata.category(c) != "Cf")
 
 
 def _tags(languages: Collection[str]) -> str:

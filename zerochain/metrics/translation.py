@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from zerochain.errors import InputError, counted
 from zerochain.metrics.bootstrap import REPLICATES, percentile_interval, resample_weights
+from zerochain.metrics.comparison import Comparison
 
 Doubles = NDArray[np.float64]
 Sequences = Sequence[Sequence[Hashable]]
@@ -97,6 +99,34 @@ def bleu(
     must_match = [min(several) >= _ORDER for several in lengths]
     return _by_sacrebleu(
         metric, outputs, references, seed, replicates, np.column_stack([may_match, must_match])
+    )
+
+
+def compared_bleu(
+    first: Sequence[str],
+    second: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """Corpus BLEU of two systems on the same sources, and the interval of the difference.
+
+    Paired bootstrap resampling (Koehn 2004): both are scored on the same draws of sources.
+
+    Raises:
+        InputError: as `bleu`.
+    """
+    metric, draws = BLEU(tokenize="none", force=True), []
+    for outputs in (first, second):
+        statistics = _statistics(metric, outputs, references)
+        score = partial(_sacrebleu_score, metric)
+        draws.append((score(statistics.sum(axis=0)), _resampled(statistics, score, seed)))
+    (one, of_one), (other, of_other) = draws
+    return Comparison(
+        first=one,
+        second=other,
+        interval=percentile_interval(of_one - of_other) if len(first) > 1 else None,
+        direction="higher",
     )
 
 
@@ -223,10 +253,7 @@ def _by_sacrebleu(
         longest: for BLEU, whether any and whether all references of each output (n, 2) have an
             n-gram of the highest order.
     """
-    _check(outputs, references)
-    most = max(map(len, references))
-    streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
-    statistics = np.array(metric._extract_corpus_statistics(outputs, streams), np.float64)
+    statistics = _statistics(metric, outputs, references)
     n_own = statistics.shape[1]
     if longest is not None:
         statistics = np.column_stack([statistics, longest])
@@ -236,9 +263,23 @@ def _by_sacrebleu(
             n_grams, (may_match, must_match) = sums[n_own - 1], sums[n_own:]  # of highest order
             if not may_match or not (n_grams or must_match):
                 return np.nan
-        return float(metric._compute_score_from_stats(sums[:n_own].tolist()).score)
+        return _sacrebleu_score(metric, sums[:n_own])
 
     return _estimate(statistics, score, seed, replicates, str(metric.get_signature()))
+
+
+def _statistics(
+    metric: Any, outputs: Sequence[str], references: Sequence[Sequence[str]]
+) -> Doubles:
+    """What a metric of sacrebleu sums over outputs, of each: (n, S)."""
+    _check(outputs, references)
+    most = max(map(len, references))
+    streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
+    return np.array(metric._extract_corpus_statistics(outputs, streams), np.float64)
+
+
+def _sacrebleu_score(metric: Any, sums: Doubles) -> float:
+    return float(metric._compute_score_from_stats(sums.tolist()).score)
 
 
 def _estimate(
@@ -253,11 +294,20 @@ def _estimate(
     value = score(statistics.sum(axis=0))
     if n < 2 or replicates == 0:
         return Estimate(value, None, n, signature)
-    rng, drawn, block = np.random.default_rng(seed), [], max(1, _BLOCK // n)
+    drawn = _resampled(statistics, score, seed, replicates)
+    return Estimate(value, percentile_interval(drawn), n, signature)
+
+
+def _resampled(
+    statistics: Doubles, score: Callable[[Doubles], float], seed: int, replicates: int = REPLICATES
+) -> Doubles:
+    """A score of resampled outputs (replicates,); the draws depend on n and the seed alone."""
+    n, rng, drawn = len(statistics), np.random.default_rng(seed), []
+    block = max(1, _BLOCK // n)
     for done in range(0, replicates, block):
         weights = resample_weights(n, rng, min(block, replicates - done))
         drawn += [score(sums) for sums in weights @ statistics]
-    return Estimate(value, percentile_interval(np.array(drawn)), n, signature)
+    return np.array(drawn)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -34,8 +34,15 @@ def write_hits_page(
     """
     style.require_report_extra()
     labels = list(dict.fromkeys(example.label for example in examples))
+    hits: dict[str, list[Hit]] = {label: [] for label in labels}
+    for hit in found.hits:
+        hits[hit.label].append(hit)
+    queries: dict[str, list[Example]] = {label: [] for label in labels}
+    for example in examples:
+        queries[example.label].append(example)
     groups = fitting(
-        _group(label, found.hits, examples, corpus) for label in track(labels, "Cutting sounds")
+        _group(label, hits[label], queries[label], corpus)
+        for label in track(labels, "Cutting sounds")
     )
     n_lost = len(labels) - len(groups)
     lost = left_out(n_lost, "query", "All hits are in the table.", plural="queries")
@@ -54,19 +61,14 @@ def write_hits_page(
 
 
 def _group(label: str, hits: Sequence[Hit], examples: Sequence[Example], corpus: Corpus) -> Group:
-    sounds: list[Sound] = [
-        ("query", example.name, _sound(corpus, example))
-        for example in examples
-        if example.label == label
-    ]
-    mine = [hit for hit in hits if hit.label == label]
-    for hit in mine:
+    sounds: list[Sound] = [("query", example.name, _sound(corpus, example)) for example in examples]
+    for hit in hits:
         utterance = corpus.by_id[hit.place.id]
         what = f"{hit.score:.1f}{', the query itself' if hit.is_own else ''}"
         where = where_is(corpus, *hit.place)
         by = f"{where}, {utterance.speaker or 'unknown speaker'}"
         sounds.append((what, by, _cut(corpus, hit.place)))
-    return Group(label, [counted(len(mine), "hit")], played(sounds))
+    return Group(label, [counted(len(hits), "hit")], played(sounds))
 
 
 def _sound(corpus: Corpus, example: Example) -> audio.Waveform:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zerochain.errors import counted
 from zerochain.formats.bundle import Bundle, Fit
 from zerochain.formats.scores import Score
 from zerochain.metrics import names
@@ -48,6 +49,22 @@ def unconverged(bundle: Bundle) -> list[str]:
 def has_converged(bundle: Bundle) -> bool:
     """Whether no part of a model ran out of training steps, as its bundle records."""
     return not unconverged(bundle)
+
+
+def training_cell(training: Mapping[str, Any]) -> str:
+    """How a model was trained, for a table: "recogniser 900 steps, loop 400 steps NOT CONVERGED".
+
+    Args:
+        training: its bundle's record, with "steps", "converged" and, where several "parts" were
+            trained, these of each.
+    """
+    done = []
+    for part in training.get("parts") or [training]:
+        ended = f" {NOT_CONVERGED}" if part["converged"] is False else ""
+        done.append(f"{part.get('part', '')} {counted(part['steps'], 'step')}{ended}".strip())
+    kept = "; kept its start" if training.get("kept_start") else ""
+    device = training.get("computed_on")
+    return ", ".join(done) + kept + (f"; {device}" if device else "")
 
 
 def of_model(bundle: Bundle) -> list[str]:
@@ -104,7 +121,10 @@ class Remarks:
                 self._translations.setdefault(score.inputs["units"], []).append(score)
 
     def models(self, row: Row, family: Family) -> dict[str, str]:
-        """What the scores of a row judge: its name → the id of the model."""
+        """What the scores of a row judge: its name → the id of the model.
+
+        A speech chain is judged by what it recognises, and as an inverter by what it speaks.
+        """
         units, inverter = row.unit_file, row.input("inverter")
         found: dict[str, str | None] = {}
         if inverter is None and units is not None and not units.is_translation:
@@ -112,6 +132,7 @@ class Remarks:
         if family in {"translation", "recognition"} and (made := row.input("units")):
             found["translator"] = row.input("translator") or self._translators.get(made)
         found["inverter"] = inverter
+        found |= {name: row.input(name) for name in ("chain", "captioner")}
         return {name: one for name, one in found.items() if one is not None}
 
     def of(self, row: Row, family: Family) -> list[str]:

@@ -11,7 +11,6 @@ rests on too little data.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from zerochain.errors import counted
 from zerochain.formats.basis import basis, interval_of, no_interval, shortfall
 from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.units import UnitFile
+from zerochain.metrics.comparison import Comparison, independent
 from zerochain.metrics.names import BITRATES, Family, Metric, metric, rank
 
 _ARROWS = {"lower": "↓", "higher": "↑", "": ""}
@@ -402,7 +402,9 @@ def _mark_best(group: Group, difference: Difference) -> None:
             continue
         best = (min if direction == "lower" else max)(cells, key=lambda cell: cell.score.value)
         best.best = all(
-            is_beyond(best.score, other.score, difference) for other in cells if other is not best
+            compared(best.score, other.score, difference).better == 0
+            for other in cells
+            if other is not best
         )
 
 
@@ -413,17 +415,17 @@ def _ranked(group: Group, column: Column) -> Iterator[Cell]:
             yield row.cells[column]
 
 
-def is_beyond(first: Score, second: Score, difference: Difference) -> bool:
-    """Whether two scores differ by more than the 95 % interval of their difference.
+def compared(first: Score, second: Score, difference: Difference) -> Comparison:
+    """Two scores of one metric, by the interval of their difference.
 
-    Without a better interval it is that of independent scores: half widths add up as squares. On
-    the same utterances the true one is narrower, so this errs towards no difference.
+    Where that is unknown, it is that of independent scores.
     """
-    paired = difference(first, second)
-    if paired is not None:
-        return paired[0] > 0 or paired[1] < 0
-    low, high = sorted((first, second), key=lambda score: score.value)
-    if low.interval is None or high.interval is None:
-        return False
-    half = math.hypot(low.interval[1] - low.value, high.value - high.interval[0])
-    return high.value - low.value > half
+    interval = difference(first, second) or independent(
+        first.value, first.interval, second.value, second.interval
+    )
+    return Comparison(
+        first=first.value,
+        second=second.value,
+        interval=interval,
+        direction=metric(first.metric).direction,
+    )

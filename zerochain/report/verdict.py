@@ -18,7 +18,7 @@ from zerochain.report.score_tables import (
     Group,
     Row,
     ScoreTable,
-    is_beyond,
+    compared,
     number,
 )
 from zerochain.scoring.translation import ignores_its_input
@@ -67,13 +67,9 @@ def _of_nearest(row: Row, nearest: Row | None, group: Group, difference: Differe
     if nearest is None or column is None:
         return "not compared with the nearest training source"
     own, other = row.cells[column].score, nearest.cells[column].score
-    if not is_beyond(own, other, difference):
-        how = "no better than the nearest training source, within the intervals"
-    else:
-        better = (own.value > other.value) == (column.metric.direction == "higher")
-        how = f"{'better' if better else 'WORSE'} than the nearest training source"
-    values = f"{number(own.value)} against {number(other.value)}"
-    return f"{how} ({column.metric.label} {values})"
+    values = f"{column.metric.label} {number(own.value)} against {number(other.value)}"
+    said = compared(own, other, difference).verdict(("the translator", "the baseline"))
+    return f"beside the nearest training source ({values}): {said}"
 
 
 def _shared(row: Row, other: Row, group: Group) -> Column | None:

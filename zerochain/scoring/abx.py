@@ -123,7 +123,9 @@ def score_abx(
     common = Common(
         system or _name(representation), _inputs(representation, model, whole, items), options
     )
-    scores, notes, results = [], [], {}
+    what = "units" if isinstance(representation, UnitFile) else "features"
+    told = "" if whole is None else whole.note_on(representation.corpus_id, what)
+    scores, notes, results = [], [told] if told else [], {}
     modes: tuple[Any, ...] = protocol.modes if mode is None else (mode,)
     for one in ("within", "across") if mode == "both" else modes:
         try:

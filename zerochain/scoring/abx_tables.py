@@ -21,6 +21,7 @@ from zerochain.formats.scores import Score
 from zerochain.formats.text_files import write_csv
 from zerochain.metrics.abx import AbxResult
 from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
+from zerochain.metrics.comparison import Comparison
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,23 +104,22 @@ def _pair_errors(
     return found
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """ABX errors of two systems on the same cells, in per cent."""
+@dataclass(frozen=True, kw_only=True)
+class AbxComparison(Comparison):
+    """ABX errors of two systems on the same cells, in per cent.
+
+    The interval is over phones and speakers.
+    """
 
     mode: str
-    first: float
-    second: float
-    difference: float
-    """First minus second: below 0 the first system is better."""
-    interval: tuple[float, float] | None
-    """95 % of the difference, over phones and speakers."""
     n_cells: int
     left_out: tuple[int, int]
     """Number of cells that only the first and only the second system has."""
 
 
-def compare_abx(first: Path, second: Path, *, seed: int = 0) -> tuple[list[Comparison], list[str]]:
+def compare_abx(
+    first: Path, second: Path, *, seed: int = 0
+) -> tuple[list[AbxComparison], list[str]]:
     """Compare two systems on the cells that both have.
 
     Args:
@@ -179,7 +179,7 @@ def _columns(table: pa.Table) -> tuple[dict[str, Ints], dict[str, list[str]]]:
     return keys, names
 
 
-def _compare(mode: str, first: AbxCells, second: AbxCells, seed: int) -> Comparison:
+def _compare(mode: str, first: AbxCells, second: AbxCells, seed: int) -> AbxComparison:
     tables = [cells.of_mode(mode) for cells in (first, second)]
     keys, _ = _columns(pa.concat_tables(tables))
     _, cell = np.unique(np.stack(list(keys.values())), axis=1, return_inverse=True)
@@ -196,11 +196,10 @@ def _compare(mode: str, first: AbxCells, second: AbxCells, seed: int) -> Compari
     levels = [*map(tuple, first.options["collapse"]), tuple(keys)]
     errors = [100 * (1 - collapse(values, keys, levels)) for values in scores]
     ends = pigeonhole_interval(scores[1] - scores[0], keys, levels, seed=seed)
-    return Comparison(
+    return AbxComparison(
         mode=mode,
         first=errors[0],
         second=errors[1],
-        difference=errors[0] - errors[1],
         interval=None if ends is None else (100 * ends[0], 100 * ends[1]),
         n_cells=len(mine),
         left_out=(len(tables[0]) - len(mine), len(tables[1]) - len(mine)),

@@ -95,7 +95,8 @@ def exclusion_notes(scores: Sequence[Score]) -> list[str]:
 def selected_units(
     unit_file: UnitFile, corpus: Corpus, split: str | None
 ) -> tuple[UnitFile, list[str]]:
-    """The units of a split, or all of them, and a note on utterances without units.
+    """The units of a split, or all of them, and notes on utterances without units and on units
+    that were made of another corpus.
 
     Raises:
         InputError: ids that the corpus lacks, units longer or shorter than its recordings, or a
@@ -104,16 +105,18 @@ def selected_units(
     where = f"corpus {corpus.name}"
     check_same_ids(unit_file.ids, corpus.ids, "unit file", where)
     unit_file.check_durations({u.id: u.duration for u in corpus.utterances}, where)
+    notes = [note] if (note := corpus.note_on(unit_file.corpus_id, "units")) else []
     if split is None:
         missing = sorted(set(corpus.ids) - set(unit_file.ids))
-        note = (
-            f"{counted(len(missing), 'utterance')} of the corpus without units: left out, also "
-            f"from the total duration: {listed(missing)}"
-        )
-        return unit_file, [note] if missing else []
+        if missing:
+            notes.append(
+                f"{counted(len(missing), 'utterance')} of the corpus without units: left out, also "
+                f"from the total duration: {listed(missing)}"
+            )
+        return unit_file, notes
     ids = corpus.select(split=split).ids
     check_same_ids(ids, unit_file.ids, f"split {split!r}", "unit file")
-    return unit_file.restrict(ids), []
+    return unit_file.restrict(ids), notes
 
 
 def gold_phones(corpus: Corpus) -> Phones:

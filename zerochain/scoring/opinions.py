@@ -32,6 +32,7 @@ from zerochain.scoring.common import (
     exclusion_notes,
     scored_pairs,
 )
+from zerochain.scoring.judges import OpinionJudge, opinion_judge
 
 T = TypeVar("T")
 MOST = 100
@@ -46,6 +47,7 @@ def score_opinions(
     *,
     pairs: Path | None = None,
     split: str | None = None,
+    judge: OpinionJudge = "dnsmos",
     system: str | None = None,
     for_reference: bool = False,
     seed: int = 0,
@@ -64,8 +66,9 @@ def score_opinions(
     Raises:
         InputError: ids missing on either side, or a recording that can't be read.
     """
-    if Dnsmos.missing():
-        return Scored([], [Dnsmos.left_out(*(metric.key for metric in DNSMOS_TRANSLATED))])
+    by, notes = opinion_judge(judge, DNSMOS_TRANSLATED)
+    if by is None:
+        return Scored([], notes)
     spoken, whole = Speech.of(wavs), read_corpus(corpus)
     if pairs is None:
         ids = spoken.ids if split is None else whole.select(split=split).ids
@@ -85,17 +88,17 @@ def score_opinions(
             **({FOR_REFERENCE: True} if for_reference else {}),
         },
     )
-    judge = Dnsmos()
     waves = zip(chosen, spoken.waves(chosen), strict=True)
-    opinions = {name: _opinion(judge, wave) for name, wave in track(waves, "DNSMOS", len(chosen))}
-    scores = _means(opinions, DNSMOS_TRANSLATED, common, judge.label, seed)
-    return Scored(scores, [*_note(chosen, ids), *exclusion_notes(scores)])
+    opinions = {name: _opinion(by, wave) for name, wave in track(waves, by.NAME, len(chosen))}
+    scores = _means(opinions, DNSMOS_TRANSLATED, common, by.label, seed)
+    return Scored(scores, [*_note(by, chosen, ids), *exclusion_notes(scores)])
 
 
 def opinion_scores(
     corpus: Corpus,
     part: Sequence[Utterance],
     wavs: Path,
+    judge: OpinionJudge | None,
     common: Common,
     metrics: Sequence[Metric],
     seed: int,
@@ -103,26 +106,27 @@ def opinion_scores(
     """Scores of the wavs of some utterances, and of their recordings; and notes.
 
     Args:
+        judge: None gives no scores.
         metrics: what the wavs' overall, signal, background and P.808 opinion are called.
     """
-    if Dnsmos.missing():
-        return [], [Dnsmos.left_out(*(metric.key for metric in metrics))]
+    by, notes = opinion_judge(judge, metrics)
+    if by is None:
+        return [], notes
     chosen = _drawn(part, seed)
-    judge = Dnsmos()
     made: dict[str, Opinion | str] = {}
     real: dict[str, Opinion | str] = {}
     originals = zip(chosen, corpus.waves(chosen), strict=True)
-    for u, original in track(originals, "DNSMOS", len(chosen)):
-        made[u.id] = _opinion(judge, audio.read(wavs / f"{u.id}.wav"))
-        real[u.id] = _opinion(judge, original)
+    for u, original in track(originals, by.NAME, len(chosen)):
+        made[u.id] = _opinion(by, audio.read(wavs / f"{u.id}.wav"))
+        real[u.id] = _opinion(by, original)
     recordings = {"corpus": corpus.id, "recordings": corpus.id}
     beside = replace(common, system=REAL_SPEECH, inputs=recordings)
     scores = [
         score
         for opinions, who in ((made, common), (real, beside))
-        for score in _means(opinions, metrics, who, judge.label, seed)
+        for score in _means(opinions, metrics, who, by.label, seed)
     ]
-    return scores, _note(chosen, part)
+    return scores, _note(by, chosen, part)
 
 
 def _drawn(all_of_them: Sequence[T], seed: int) -> list[T]:
@@ -131,10 +135,10 @@ def _drawn(all_of_them: Sequence[T], seed: int) -> list[T]:
     return [all_of_them[i] for i in sorted(places.tolist())]
 
 
-def _note(chosen: Sequence[object], all_of_them: Sequence[object]) -> list[str]:
+def _note(judge: Dnsmos, chosen: Sequence[object], all_of_them: Sequence[object]) -> list[str]:
     if len(chosen) == len(all_of_them):
         return []
-    return [f"DNSMOS: {len(chosen)} of {len(all_of_them)} utterances, drawn at random"]
+    return [f"{judge.NAME}: {len(chosen)} of {len(all_of_them)} utterances, drawn at random"]
 
 
 def _opinion(judge: Dnsmos, wave: Waveform) -> Opinion | str:

@@ -8,6 +8,7 @@ twice: where units change, and where the phones change that units were mapped to
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -103,18 +104,9 @@ def score_quality(
         InputError: no gold phones, ids that don't join, units that last longer than the
             recordings, or only one phone.
     """
-    if protocol == "phones" and (assignment != "many-to-one" or n_phonemes is not None):
-        raise InputError(
-            "assignment= and n_phonemes= only apply to protocol='discophon'",
-            remedy="leave them out, or give protocol='discophon'",
-        )
-    if protocol == "discophon" and (map_units is not None or map_split is not None):
-        raise InputError(
-            "DiscoPhon assigns units on what is scored: map_units= and map_split= don't apply",
-            remedy="leave them out, or give protocol='phones'",
-        )
+    _check_protocol(protocol, assignment, n_phonemes, map_units, map_split)
     whole, given = read_corpus(corpus), read_units(units)
-    phones, seconds = gold_phones(whole), {u.id: u.duration for u in whole.utterances}
+    phones = gold_phones(whole)
     scored, notes, unaligned = _aligned_part(given, whole, phones, split)
     common = Common(
         system or given.method,
@@ -129,75 +121,154 @@ def score_quality(
             "seed": seed,
         },
     )
+    gold = _Gold(whole, phones, silences, shift_ms)
     if protocol == "discophon":
-        discovered = phoneme_discovery(
-            {name: scored.steps(name) for name in sorted(scored.ids)},
-            _frames_of(scored, phones, silences, shift_ms),
-            step_ms=given.step_ms,
-            n_units=given.n_units,
-            n_phonemes=n_phonemes,
-            assignment=assignment,
-            seed=seed,
+        rows, more = _by_discophon(scored, gold, assignment, n_phonemes, tables, common)
+    else:
+        others = None
+        if map_units is not None or map_split is not None:
+            others = given if map_units is None else read_units(map_units)
+        rows, more = _by_phones(scored, gold, others, map_split, tables, common)
+    return Scored(rows, [*notes, *more, *exclusion_notes(rows)])
+
+
+def _check_protocol(
+    protocol: str,
+    assignment: Assignment,
+    n_phonemes: int | None,
+    map_units: Path | None,
+    map_split: str | None,
+) -> None:
+    """Refuse options of the other protocol."""
+    if protocol == "phones" and (assignment != "many-to-one" or n_phonemes is not None):
+        raise InputError(
+            "assignment= and n_phonemes= only apply to protocol='discophon'",
+            remedy="leave them out, or give protocol='discophon'",
         )
-        rows = discovery_scores(discovered, assignment, common)
-        notes += comparability(given.n_units, assignment)
-        if discovered.boundaries is None:
-            notes.append("boundary scores are undefined and left out: there is no boundary")
-        if tables is not None:
-            notes.append(write_phone_tables(tables, discovered.aligned, discovered.mapping))
-        return Scored(rows, [*notes, *exclusion_notes(rows)])
-    aligned = align_frames(scored, phones, silences=silences, shift_ms=shift_ms)
+    if protocol == "discophon" and (map_units is not None or map_split is not None):
+        raise InputError(
+            "DiscoPhon assigns units on what is scored: map_units= and map_split= don't apply",
+            remedy="leave them out, or give protocol='phones'",
+        )
+
+
+@dataclass(frozen=True)
+class _Gold:
+    """The gold phones of a corpus, and how they are read."""
+
+    corpus: Corpus
+    phones: Phones
+    silences: Collection[str]
+    shift_ms: float
+
+    def frames(self, scored: UnitFile) -> dict[str, list[str]]:
+        """The phones of each utterance, one per step of its units, as DiscoPhon has them."""
+        return {
+            name: phone_frames(
+                self.phones.by_id[name],
+                len(scored.steps(name)),
+                scored.step_ms,
+                silences=self.silences,
+                shift_ms=self.shift_ms,
+            )
+            for name in sorted(scored.ids)
+        }
+
+    def aligned(self, units: UnitFile) -> Aligned:
+        """Units beside phones, frame by frame."""
+        return align_frames(units, self.phones, silences=self.silences, shift_ms=self.shift_ms)
+
+
+def _by_discophon(
+    scored: UnitFile,
+    gold: _Gold,
+    assignment: Assignment,
+    n_phonemes: int | None,
+    tables: Path | None,
+    common: Common,
+) -> tuple[list[Score], list[str]]:
+    """Scores and notes by the benchmark's protocol."""
+    discovered = phoneme_discovery(
+        {name: scored.steps(name) for name in sorted(scored.ids)},
+        gold.frames(scored),
+        step_ms=scored.step_ms,
+        n_units=scored.n_units,
+        n_phonemes=n_phonemes,
+        assignment=assignment,
+        seed=common.options["seed"],
+    )
+    notes = comparability(scored.n_units, assignment)
+    if discovered.boundaries is None:
+        notes.append("boundary scores are undefined and left out: there is no boundary")
+    if tables is not None:
+        notes.append(write_phone_tables(tables, discovered.aligned, discovered.mapping))
+    return discovery_scores(discovered, assignment, common), notes
+
+
+def _by_phones(
+    scored: UnitFile,
+    gold: _Gold,
+    others: UnitFile | None,
+    map_split: str | None,
+    tables: Path | None,
+    common: Common,
+) -> tuple[list[Score], list[str]]:
+    """Scores and notes without silence.
+
+    Args:
+        others: units to learn the phones of units on, of split `map_split`; None: what is scored.
+    """
+    seed, notes = common.options["seed"], []
+    aligned = gold.aligned(scored)
     learned, learned_on = aligned, "what is scored"
-    if map_units is not None or map_split is not None:
-        others = given if map_units is None else read_units(map_units)
-        others.check_model(given.model_id, "mapping")
-        part, _, _ = _aligned_part(others, whole, phones, map_split)
-        learned = align_frames(part, phones, silences=silences, shift_ms=shift_ms)
+    if others is not None:
+        others.check_model(scored.model_id, "mapping")
+        part, _, _ = _aligned_part(others, gold.corpus, gold.phones, map_split)
+        learned = gold.aligned(part)
         # Part of the protocol's name: scores of older files compare only if it stays as it is.
         learned_on = f"split {map_split}" if map_split else counted(len(part.units), "utterance")
     mapping = many_to_one(learned)
     quality = unit_quality(aligned, seed=seed)
     if quality.completeness is None:
         notes.append("completeness is undefined and left out: there is only one unit")
-    errors = phone_error_rate(scored, phones, mapping, silences=silences, seed=seed)
+    errors = phone_error_rate(scored, gold.phones, mapping, silences=gold.silences, seed=seed)
+    boundaries, undefined = _boundaries(scored, gold, mapping, common)
     rows = [
         *_quality_scores(quality, common),
         _phone_error_score(errors, mapping, learned_on, scored, common),
+        *boundaries,
     ]
-    gold = {
-        name: phone_boundaries(phones.by_id[name], silences=silences, shift_ms=shift_ms)
+    notes += undefined
+    if tables is not None:
+        notes.append(write_phone_tables(tables, aligned, mapping))
+    return rows, notes
+
+
+def _boundaries(
+    scored: UnitFile, gold: _Gold, mapping: PhoneMap, common: Common
+) -> tuple[list[Score], list[str]]:
+    """Scores of the boundaries of units, and of the phones that they stand for; and notes."""
+    seconds = {u.id: u.duration for u in gold.corpus.utterances}
+    wanted = {
+        name: phone_boundaries(
+            gold.phones.by_id[name], silences=gold.silences, shift_ms=gold.shift_ms
+        )
         for name in scored.ids
     }
+    rows: list[Score] = []
+    notes = []
     for of, variant, steps in (
         ("units", lambda metric: metric, scored.steps),
         ("units mapped to phones", names.mapped, partial(mapping.steps, scored)),
     ):
-        found = {name: change_times(steps(name), given.step_ms) for name in scored.ids}
+        found = {name: change_times(steps(name), scored.step_ms) for name in scored.ids}
         try:
-            boundaries = boundary_scores(found, gold, seconds, seed=seed)
+            one = boundary_scores(found, wanted, seconds, seed=common.options["seed"])
         except NoBoundariesError as error:
             notes.append(f"boundary scores of {of} are undefined and left out: {error.found}")
         else:
-            rows += _boundary_scores(boundaries, common, of=of, variant=variant)
-    if tables is not None:
-        notes.append(write_phone_tables(tables, aligned, mapping))
-    return Scored(rows, [*notes, *exclusion_notes(rows)])
-
-
-def _frames_of(
-    scored: UnitFile, phones: Phones, silences: Collection[str], shift_ms: float
-) -> dict[str, list[str]]:
-    """The gold phones of each utterance, as DiscoPhon has them."""
-    return {
-        name: phone_frames(
-            phones.by_id[name],
-            len(scored.steps(name)),
-            scored.step_ms,
-            silences=silences,
-            shift_ms=shift_ms,
-        )
-        for name in sorted(scored.ids)
-    }
+            rows += _boundary_scores(one, common, of=of, variant=variant)
+    return rows, notes
 
 
 def discovery_scores(

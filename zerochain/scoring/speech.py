@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,10 +28,10 @@ from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted
 from zerochain.features.f0 import F0Options, track_f0
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
-from zerochain.formats.identity import check_same_ids, short
+from zerochain.formats.identity import check_same_ids
 from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis
-from zerochain.listeners.outside import Resemblyzer, SpeakerJudge
+from zerochain.listeners.outside import Resemblyzer
 from zerochain.listeners.speaker_encoder import SpeakerEncoder, Vectors, mean_voice, unusable
 from zerochain.machine import cores
 from zerochain.metrics import names
@@ -54,6 +54,7 @@ from zerochain.metrics.resynthesis import (
 )
 from zerochain.progress import track
 from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
+from zerochain.scoring.judges import OpinionJudge, SpeakerJudge, VoiceJudge, voice_judges
 from zerochain.scoring.opinions import opinion_scores
 
 Against = Literal["voice", "source", "text"]
@@ -132,7 +133,7 @@ def score_resyntheses(
     voice: str | None = None,
     against: Against = "voice",
     max_difference_ms: float | None = None,
-    judge: Literal["dnsmos", "none"] = "dnsmos",
+    judge: OpinionJudge | None = "dnsmos",
     system: str | None = None,
     seed: int = 0,
     jobs: int | None = None,
@@ -151,8 +152,8 @@ def score_resyntheses(
             texts has a pace of its own.
         max_difference_ms: the most that lengths may differ by; None takes the step of the units
             that were synthesised (synthesis.json in the folder), else 80 ms.
-        judge: who rates the speech without comparing it, and the recordings in the same way;
-            where its package is missing, a note says so and its scores are left out.
+        judge: who rates the speech without comparing it, and the recordings in the same way; None
+            is nobody. Where its package is missing, a note says so and its scores are left out.
         jobs: processes at most; None takes the cores. One is started for every 10 minutes of
             speech: with less it would take longer to start than to score.
 
@@ -196,11 +197,10 @@ def score_resyntheses(
             cause="the recordings are silent",
             remedy="score other recordings",
         )
-    if judge == "dnsmos":
-        named = names.DNSMOS_CONVERTED if against == "source" else names.DNSMOS
-        opinions, more = opinion_scores(whole, part, wavs, common, named, seed)
-        scores, notes = scores + opinions, notes + more
-    return Scored(scores, [*notes, *exclusion_notes(scores)])
+    named = names.DNSMOS_CONVERTED if against == "source" else names.DNSMOS
+    opinions, more = opinion_scores(whole, part, wavs, judge, common, named, seed)
+    scores += opinions
+    return Scored(scores, [*notes, *more, *exclusion_notes(scores)])
 
 
 def _usual_difference_ms(synthesis: Synthesis | None) -> float:
@@ -308,42 +308,22 @@ def score_speakers(
         InputError: the encoder conditioned the wavs' inverter, no such voice, ids that the corpus
             lacks, no wav with enough speech, or the judge alone, whose package is missing.
     """
-    if encoder is None and judge is None:
-        raise InputError(
-            "voices are compared by a speaker encoder or by a judge from outside",
-            remedy="give encoder= or judge=, or both",
-        )
     made, whole = Wavs.of(wavs), read_corpus(corpus)
-    own = None if encoder is None else SpeakerEncoder.load(encoder, device)
-    if own is not None and encoder is not None:
-        _check_independent(own, made.synthesis, encoder)
+    judges, left_out = voice_judges(encoder, judge, device)
+    for one in judges:
+        _check_independent(one, made.synthesis, encoder)
     target = made.voice(voice)
     whole.select(speaker=target)  # raises where there is no such voice
     part = whole if split is None else whole.select(split=split)
     spoken, notes = _spoken(made, whole, part)
     inputs = {"corpus": whole.id, **made.inputs}
     options = {"n_of": "utterances", "voice": target, "split": split, "seed": seed}
-    common = Common(system or made.system, inputs, options)
     scores: list[Score] = []
-    if own is not None:
-        by = replace(common, inputs={**inputs, "speaker_encoder": own.id})
-        scores += _similarities(
-            own, f"encoder {short(own.id)}", wavs, spoken, target, whole, part, by
-        )
-        if made.synthesis is None:
-            notes.append(
-                "what the wavs' inverter was conditioned on is unknown: if it was this encoder, "
-                "the scores mean nothing"
-            )
-        if own.trained_on.get("corpus") != whole.id:
-            notes.append("the speaker encoder was trained on another corpus than this one")
-    if judge is not None:
-        if own is not None and Resemblyzer.missing():
-            notes.append(Resemblyzer.left_out("similarity by an outside encoder"))
-        else:
-            outside = Resemblyzer()
-            protocol = f"encoder {outside.label}"
-            scores += _similarities(outside, protocol, wavs, spoken, target, whole, part, common)
+    for one in judges:
+        common = Common(system or made.system, {**inputs, **one.inputs}, options)
+        scores += _similarities(one, wavs, spoken, target, whole, part, common)
+        notes += _doubts(one, made.synthesis, whole)
+    notes += left_out
     if names.SIMILARITY_RECORDINGS.key not in {score.metric for score in scores}:
         notes.append(
             f"{names.SIMILARITY_RECORDINGS.key} is undefined and left out: it takes two recordings "
@@ -353,8 +333,7 @@ def score_speakers(
 
 
 def _similarities(
-    judge: SpeakerEncoder | Resemblyzer,
-    protocol: str,
+    judge: VoiceJudge,
     wavs: Path,
     spoken: Mapping[str, str | None],
     target: str,
@@ -364,7 +343,7 @@ def _similarities(
 ) -> list[Score]:
     """All similarities by one judge."""
     seed = common.options["seed"]
-    voices = _Voices(judge, whole, seed)
+    voices = _Voices(judge.encoder, whole, seed)
     found = _of_wavs(wavs, spoken, target, voices)
     if not (found[names.SPEAKER_SIMILARITY].values or found[names.SIMILARITY_CONVERTED].values):
         reasons = sum((one.excluded for one in found.values()), Counter[str]())
@@ -376,7 +355,7 @@ def _similarities(
         )
     found |= _of_recordings(part, target, voices)
     return [
-        similarities.score(metric, protocol, common, seed)
+        similarities.score(metric, judge.protocol, common, seed)
         for metric, similarities in found.items()
         if similarities.values
     ]
@@ -493,11 +472,28 @@ def _spoken(made: Wavs, whole: Corpus, part: Corpus) -> tuple[dict[str, str | No
     return chosen, [f"not scored: {counted(others, 'wav')} of other splits"] if others else []
 
 
-def _check_independent(judge: SpeakerEncoder, synthesis: Synthesis | None, path: Path) -> None:
-    if synthesis is not None and synthesis.speaker_encoder_id == judge.id:
+def _check_independent(judge: VoiceJudge, synthesis: Synthesis | None, path: Path | None) -> None:
+    """Refuse the encoder that the wavs' inverter was conditioned on."""
+    own = judge.inputs.get("speaker_encoder")
+    if synthesis is not None and own is not None and synthesis.speaker_encoder_id == own:
         raise InputError(
             "is the speaker encoder that the wavs' inverter is conditioned on",
             path=path,
             cause="an inverter is trained with its own encoder, which therefore can't judge it",
             remedy="train another for scoring: 'zerochain speakers train … --seed 1'",
         )
+
+
+def _doubts(judge: VoiceJudge, synthesis: Synthesis | None, corpus: Corpus) -> list[str]:
+    """What is to be said against an encoder that was trained here."""
+    if not isinstance(judge.encoder, SpeakerEncoder):
+        return []
+    notes = []
+    if synthesis is None:
+        notes.append(
+            "what the wavs' inverter was conditioned on is unknown: if it was this encoder, the "
+            "scores mean nothing"
+        )
+    if judge.encoder.trained_on.get("corpus") != corpus.id:
+        notes.append("the speaker encoder was trained on another corpus than this one")
+    return notes

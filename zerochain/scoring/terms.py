@@ -7,7 +7,9 @@ Without words there are NED, its weighted form, coverage and grouping, which tak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from zerochain.errors import InputError, counted, listed
@@ -24,6 +26,8 @@ from zerochain.metrics.tde import Found, Terms, Value, score_clusters
 from zerochain.scoring.common import Common, Scored, exclusion_notes, gold_phones
 
 PROTOCOL = "tde"
+_LATE_S = 1.0
+"""How much later than gold phones a span may end: silence after them may have no label."""
 
 
 def score_terms(
@@ -68,11 +72,13 @@ def score_terms(
         scored, exclusions = _of_split(_joined(found.rows, whole, folders), whole, gold, split)
         wanted = whole.ids if split is None else whole.select(split=split).ids
         gold = {name: gold[name] for name in wanted if name in gold}
+        ends = {u.id: u.duration for u in whole.utterances}
     else:
         assert phones is not None
         gold = read_gold(phones).by_id
         inputs["phones"] = file_id(phones)
         scored, exclusions = found.rows, {}
+        ends = {name: max(phone.offset for phone in line) for name, line in gold.items() if line}
     spoken: Mapping[str, Sequence[Phone]] | None = None
     if words is not None:
         spoken = _words(words, whole if corpus is not None else None, folders)
@@ -103,7 +109,21 @@ def score_terms(
             "seed": seed,
         },
     )
-    return _scored(common, result, has_words=words is not None)
+    made = _scored(common, result, has_words=words is not None)
+    return replace(made, notes=[*_late(scored, ends), *made.notes])
+
+
+def _late(rows: Sequence[LabelledSpan], ends: Mapping[str, float]) -> list[str]:
+    """A note on spans that end long after their recordings or the last gold phones."""
+    late = [row for row in rows if row.end_s > ends.get(row.recording, math.inf) + _LATE_S]
+    if not late:
+        return []
+    one = late[0]
+    return [
+        f"{counted(len(late), 'span')} of {len(rows)} end after the recording does, such as "
+        f"{one.start_s:g} to {one.end_s:g} s of {one.recording!r} ({ends[one.recording]:g} s): "
+        "these scores are wrong if times are not in seconds, or of other recordings"
+    ]
 
 
 def _joined(rows: Sequence[LabelledSpan], corpus: Corpus, folders: bool) -> Sequence[LabelledSpan]:

@@ -24,6 +24,7 @@ from zerochain.formats.pairs import Pairs, read_pairs
 from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics import names
+from zerochain.metrics.comparison import Comparison
 from zerochain.metrics.names import Metric
 from zerochain.metrics.retrieval import Retrieval, edit_similarity, retrieval
 from zerochain.metrics.translation import (
@@ -33,6 +34,7 @@ from zerochain.metrics.translation import (
     as_words,
     bleu,
     chrf,
+    compared_bleu,
     distinct_ratio,
     error_rate,
     length_ratio,
@@ -115,6 +117,41 @@ def score_translation(
     ]
     notes = [*(notes if left else []), *undefined, *_warnings(parallel, scores, found)]
     return Scored(scores, notes)
+
+
+def compare_translations(
+    first: Path,
+    second: Path,
+    references: Path,
+    pairs: Path,
+    *,
+    corpus: Path | None = None,
+    split: str | None = None,
+    seed: int = 0,
+) -> tuple[Comparison, list[str]]:
+    """Unit BLEU of two systems on the same sources, with the interval of the difference.
+
+    Args:
+        first, second: unit files of the translations, with the ids of the sources.
+        references, pairs, corpus, split: as of `score_translation`.
+
+    Returns:
+        The comparison, and the systems' names, or the paths where both have the same name.
+
+    Raises:
+        ModelMismatchError, InputError: as `score_translation`.
+    """
+    spoken, table = read_units(references), read_pairs(pairs)
+    side = None if corpus is None else read_corpus(corpus)
+    both = [read_units(first), read_units(second)]
+    parts = [join(made, spoken, scored_pairs(table, made.ids, side, split), None) for made in both]
+    check_same_ids(parts[0].outputs, parts[1].outputs, f"{first}", f"{second}")
+    check_same_ids(parts[1].outputs, parts[0].outputs, f"{second}", f"{first}")
+    one, other = ([as_words(part.outputs[n]) for n in parts[0].outputs] for part in parts)
+    wanted = [[as_words(units) for units in several] for several in parts[0].wanted()]
+    methods = [made.method for made in both]
+    called = methods if methods[0] != methods[1] else [f"{first}", f"{second}"]
+    return compared_bleu(one, other, wanted, seed=seed), called
 
 
 @dataclass(frozen=True)

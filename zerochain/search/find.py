@@ -14,6 +14,7 @@ verification; for queries by example: Szöke et al., MediaEval 2013).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -200,7 +201,8 @@ def find(
             cause="the units are of another corpus or split",
             remedy="encode the same utterances",
         )
-    notes = _warnings(queries, source)
+    lengths = np.array([source.n_frames(name) for name in source.ids])
+    notes = _warnings(queries, source, lengths)
     in_two = [i for i, q in enumerate(queries) if coarse is not None and _has_steps(q)]
     in_one = sorted(set(range(len(queries))) - set(in_two))
     if coarse is not None and in_one:
@@ -216,22 +218,25 @@ def find(
             results = _first_pass(shapes, first, source.ids, per_query)
             found |= dict(zip(group, results, strict=True))
     random = np.random.default_rng(config.seed)
-    hits: list[Hit] = []
+    own: dict[tuple[str, str], list[Place]] = defaultdict(list)  # by label and utterance
+    for query in queries:
+        if query.own is not None:
+            own[query.label, query.own.id].append(query.own)
+    hits: dict[str, list[Hit]] = {query.label: [] for query in queries}
+    with_two = set(in_two)
     for i in track(range(len(queries)), "Aligning"):
         query = queries[i]
         places = found[i]
-        if coarse is not None and i in in_two:
+        if coarse is not None and i in with_two:
             places = _second_pass(query, source, coarse.step_ms, places)
-        mean, deviation = _background(query, source, config.windows, random)
-        own = [one.own for one in queries if one.own and one.label == query.label]
+        mean, deviation = _background(query, source, lengths, config.windows, random)
         for name, begin, end, cost in places:
             place = Place(name, begin * source.step_ms / 1000, end * source.step_ms / 1000)
             score = (mean - cost) / deviation
-            is_own = any(other.id == name and _overlap(other, place) > 0 for other in own)
-            hits.append(Hit(query.label, query.name, place, score, cost, is_own))
+            is_own = any(_overlap(one, place) > 0 for one in own.get((query.label, name), ()))
+            hits[query.label].append(Hit(query.label, query.name, place, score, cost, is_own))
     kept: list[Hit] = []
-    for label in dict.fromkeys(query.label for query in queries):
-        mine = [hit for hit in hits if hit.label == label]
+    for label, mine in hits.items():
         best = [hit for hit in _merged(mine) if config.keep_own or not hit.is_own]
         enough = [hit for hit in best if hit.score >= config.min_score][: config.most]
         if not enough:
@@ -245,13 +250,13 @@ _Candidate = tuple[str, int, int, float]
 """Utterance, first frame, frame behind the last, cost."""
 
 
-def _warnings(queries: Sequence[Query], source: Source) -> list[str]:
+def _warnings(queries: Sequence[Query], source: Source, lengths: NDArray[np.int64]) -> list[str]:
     notes = []
     if short := [query.name for query in queries if query.duration_s < SHORT_S]:
         notes.append(
             f"shorter than {1000 * SHORT_S:.0f} ms, so that much will be like it: {listed(short)}"
         )
-    longest = max(map(source.n_frames, source.ids))
+    longest = int(lengths.max())
     for query in queries:
         least = _shortest_path(len(query.frames))
         if least > longest:
@@ -264,7 +269,7 @@ def _warnings(queries: Sequence[Query], source: Source) -> list[str]:
         if _is_constant(query.frames):
             notes.append(f"{query.name} hardly changes: silence or a hum, which is found anywhere")
     too_short = _shortest_path(min(len(query.frames) for query in queries))
-    n_short = sum(source.n_frames(name) < too_short for name in source.ids)
+    n_short = int((lengths < too_short).sum())
     if n_short:
         notes.append(f"{counted(n_short, 'utterance')} too short for any of the queries")
     return notes
@@ -407,24 +412,30 @@ def _best_of_each(query: Query, source: Source, block: _Block) -> list[_Candidat
 
 
 def _background(
-    query: Query, source: Source, n_windows: int, random: np.random.Generator
+    query: Query,
+    source: Source,
+    lengths: NDArray[np.int64],
+    n_windows: int,
+    random: np.random.Generator,
 ) -> tuple[float, float]:
     """Mean and standard deviation of the cheapest alignment in random windows.
 
     A window has twice the query's frames, or all those of a shorter utterance; windows that
     overlap the query itself don't count.
+
+    Args:
+        lengths: frames of each utterance of the source.
     """
     length, least = LONGEST_PATH * len(query.frames), _shortest_path(len(query.frames))
-    usable = [name for name in source.ids if source.n_frames(name) >= least]
-    places = np.array([max(1, source.n_frames(name) - length + 1) for name in usable])
+    places = np.where(lengths >= least, np.maximum(1, lengths - length + 1), 0)
     total = int(places.sum())
     drawn = random.integers(total, size=n_windows) if total > n_windows else np.arange(total)
     firsts = np.concatenate([[0], np.cumsum(places)])
     step_s = source.step_ms / 1000
     block: _Block = []
     for draw, at in zip(drawn, np.searchsorted(firsts, drawn, side="right") - 1, strict=True):
-        name, begin = usable[at], int(draw - firsts[at])
-        end = min(begin + length, source.n_frames(name))
+        name, begin = source.ids[at], int(draw - firsts[at])
+        end = min(begin + length, int(lengths[at]))
         window = Place(name, begin * step_s, end * step_s)
         if query.own is None or query.own.id != name or not _overlap(query.own, window) > 0:
             block.append((name, begin, end))

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence, Set
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zerochain import audio
 from zerochain.corpora.sounds import stem
@@ -82,7 +85,7 @@ def examples(
         raise InputError(
             f"the query {text!r} ends before it starts", remedy="write START-END in seconds"
         )
-    place = _place(LabelledSpan(where, start_s, end_s, ""), set(ids), corpus)
+    place = _Searched(ids, corpus).place(LabelledSpan(where, start_s, end_s, ""))
     if place is not None:
         return [Example(label or text.rpartition("/")[2], place, name=text)]
     if Path(where).is_file():
@@ -108,9 +111,9 @@ def _of_table(
             cause=f"there are {listed(close)}" if there else None,
             remedy="choose one of its labels, exactly as they are written",
         )
-    found, lost, known = [], [], set(ids)
+    found, lost, searched = [], [], _Searched(ids, corpus)
     for row in chosen:
-        place = _place(row, known, corpus)
+        place = searched.place(row)
         name = f"{row.recording}:{row.start_s:.2f}-{row.end_s:.2f}"
         if place is None:
             lost.append(row.recording)
@@ -126,50 +129,101 @@ def _of_table(
     return found
 
 
-def _place(row: LabelledSpan, known: Set[str], corpus: Corpus | None) -> Place | None:
-    """Where a span is among the utterances that are searched; None where it isn't."""
-    name = composed(row.recording)
-    if name in known:
-        return Place(name, row.start_s, row.end_s)
-    if corpus is None:
-        return None
-    cut = _cut_from(name, [u for u in corpus.utterances if u.id in known])
-    if not cut:
-        return None
-    u = max(cut, key=partial(_shared_s, row))
-    begin_s = u.start or 0.0
-    start_s, end_s = row.start_s - begin_s, row.end_s - begin_s
-    if _shared_s(row, u) <= 0 or start_s < -BEYOND_S or end_s > u.duration + BEYOND_S:
-        near = f"{begin_s:.2f} to {begin_s + u.duration:.2f} s"
-        raise InputError(
-            f"the query from {row.start_s:g} to {row.end_s:g} s of {name!r} is not within one "
-            f"utterance; the nearest is from {near}",
-            cause="it lies in a pause, or reaches over one",
-            remedy="give a part of an utterance, or the sound file as FILE:START-END",
-        )
-    return Place(u.id, max(0.0, start_s), end_s)
+class _Cut(NamedTuple):
+    """The utterances of a recording, and where they are in it (s)."""
+
+    ids: list[str]
+    begins: NDArray[np.float64]
+    ends: NDArray[np.float64]
 
 
-def _cut_from(name: str, searched: Sequence[Utterance]) -> list[Utterance]:
-    """The utterances of a recording: its path or its name alone, with or without the suffix."""
-    cut = [u for u in searched if name in {u.audio, stem(u.audio)}] or [
-        u for u in searched if name in {Path(u.audio).name, Path(u.audio).stem}
-    ]
-    if len(there := sorted({u.audio for u in cut})) > 1:
-        raise InputError(
-            f"{name!r} is the name of {counted(len(there), 'recording')}: {listed(there)}",
-            remedy="give the path of one of them",
-        )
-    return cut
+class _Searched:
+    """The utterances that are searched, by their ids and by the recordings they were cut from."""
 
+    def __init__(self, ids: Sequence[str], corpus: Corpus | None) -> None:
+        self._ids = set(ids)
+        self._corpus = corpus
 
-def _shared_s(row: LabelledSpan, u: Utterance) -> float:
-    """How long a span and an utterance of one recording are both; below 0, how far apart."""
-    begin_s = u.start or 0.0
-    return min(row.end_s, begin_s + u.duration) - max(row.start_s, begin_s)
+    def place(self, row: LabelledSpan) -> Place | None:
+        """Where a span is; None where it isn't searched.
+
+        Raises:
+            InputError: it is not within one utterance, or the name is that of several recordings.
+        """
+        name = composed(row.recording)
+        if name in self._ids:
+            return Place(name, row.start_s, row.end_s)
+        file = self._recording(name)
+        if file is None:
+            return None
+        cut = self._cut[file]
+        shared_s = np.minimum(row.end_s, cut.ends) - np.maximum(row.start_s, cut.begins)
+        best = int(shared_s.argmax())
+        begin_s, until_s = float(cut.begins[best]), float(cut.ends[best])
+        if (
+            shared_s[best] <= 0
+            or row.start_s < begin_s - BEYOND_S
+            or row.end_s > until_s + BEYOND_S
+        ):
+            raise InputError(
+                f"the query from {row.start_s:g} to {row.end_s:g} s of {name!r} is not within one "
+                f"utterance; the nearest is from {begin_s:.2f} to {until_s:.2f} s",
+                cause="it lies in a pause, or reaches over one",
+                remedy="give a part of an utterance, or the sound file as FILE:START-END",
+            )
+        return Place(cut.ids[best], max(0.0, row.start_s - begin_s), row.end_s - begin_s)
+
+    def _recording(self, name: str) -> str | None:
+        """The recording with this path, or else this name, with or without the suffix."""
+        by_path, by_name = self._named
+        there = by_path.get(name) or by_name.get(name) or []
+        if len(there) > 1:
+            raise InputError(
+                f"{name!r} is the name of {counted(len(there), 'recording')}: "
+                f"{listed(sorted(there))}",
+                remedy="give the path of one of them",
+            )
+        return there[0] if there else None
+
+    @cached_property
+    def _cut(self) -> dict[str, _Cut]:
+        """Recording → its utterances; built once, however many queries there are."""
+        of: dict[str, list[Utterance]] = defaultdict(list)
+        for u in () if self._corpus is None else self._corpus.utterances:
+            if u.id in self._ids:
+                of[u.audio].append(u)
+        cut = {}
+        for file, group in of.items():
+            begins = np.array([u.start or 0.0 for u in group])
+            ends = begins + np.array([u.duration for u in group])
+            cut[file] = _Cut([u.id for u in group], begins, ends)
+        return cut
+
+    @cached_property
+    def _named(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Path or name, with and without the suffix → the recordings that it may mean."""
+        by_path: dict[str, list[str]] = defaultdict(list)
+        by_name: dict[str, list[str]] = defaultdict(list)
+        for file in self._cut:
+            path = Path(composed(file))  # macOS writes names in their decomposed form
+            for key in {path.as_posix(), stem(path.as_posix())}:
+                by_path[key].append(file)
+            for key in {path.name, path.stem}:
+                by_name[key].append(file)
+        return by_path, by_name
 
 
 def _clip(path: Path, start_s: float | None, end_s: float | None, label: str | None) -> Example:
+    if start_s is not None and end_s is not None:
+        lasts_s = audio.info(path).duration_s
+        if start_s >= lasts_s or end_s > lasts_s + BEYOND_S:
+            raise InputError(
+                f"the query from {start_s:g} to {end_s:g} s reaches beyond the clip, which lasts "
+                f"{lasts_s:.2f} s",
+                path=path,
+                remedy="give start and end in seconds from its beginning",
+            )
+        end_s = min(end_s, lasts_s)
     wave = audio.read(path, start=start_s, end=end_s)
     part = "" if start_s is None else f":{start_s:.2f}-{end_s:.2f}"
     name = f"{path.name}{part}"

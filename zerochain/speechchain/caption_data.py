@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -125,36 +125,24 @@ def read_captioned(
         shown = {name: roles.get(name, "speech") for name in part.ids}
     check_same_ids([n for n, r in shown.items() if r != "text"], pictures.ids, "corpus", "pictures")
     excluded: Counter[str] = Counter()
-    read = {name: spelling.read(text) for name, text in known.items()}
 
-    def spelled(name: str) -> Ints | None:
-        text = read[name]
-        if text is None or len(text) == 0:
-            excluded["texts_with_unknown_symbols"] += 1
-            return None
-        return text
+    def spelled(role: str) -> dict[str, Ints]:
+        """The texts of the utterances with a role that can be spelled; the others are counted."""
+        read = {name: spelling.read(known[name]) for name, own in shown.items() if own == role}
+        kept = {name: text for name, text in read.items() if text is not None and len(text)}
+        excluded["texts_with_unknown_symbols"] += len(read) - len(kept)
+        return kept
 
-    pairs = {
-        name: text
-        for name, role in shown.items()
-        if role == "pair" and (text := spelled(name)) is not None
-    }
-    own = {name for name in pairs if roles[name] == "pair"}
-    train, valid = _divided(pairs, own, corpus)
-    texts = []
+    pairs = spelled("pair")
+    train, valid = _divided(pairs, {name for name in pairs if roles[name] == "pair"}, corpus)
+    texts: list[Ints] = []
     spoken: dict[str, tuple[Ints, float]] = {}
     if method == "chain":
-        texts = [
-            text
-            for name, role in shown.items()
-            if role == "text" and (text := spelled(name)) is not None
-        ]
+        texts = list(spelled("text").values())
         names = [name for name, role in shown.items() if role == "speech"]
-        spoken = (
-            _transcribed(part.restrict(names), chain, min_confidence, excluded, device)
-            if names
-            else {}
-        )
+        if names:
+            audible = part.restrict(names)
+            spoken = _transcribed(audible, chain, min_confidence, excluded, device)
         if not texts and not spoken:
             raise InputError(
                 "there is no speech whose transcript can be trusted, and no text alone",
@@ -163,16 +151,13 @@ def read_captioned(
                 remedy="hide some texts for an experiment with paired=0.3, train the speech chain "
                 "for longer, or use method='paired'",
             )
+    transcripts = {name: text for name, (text, _) in spoken.items()}
+    sure = [sure for _, sure in spoken.values()]
     return CaptionMaterial(
         spelling,
         _captioned(train, pictures),
         _captioned(valid, pictures),
-        Captioned(
-            tuple(spoken),
-            [np.asarray(pictures[name]) for name in spoken],
-            [text for text, _ in spoken.values()],
-            np.array([sure for _, sure in spoken.values()], np.float32),
-        ),
+        replace(_captioned(transcripts, pictures), weights=np.array(sure, np.float32)),
         texts,
         {reason: n for reason, n in excluded.items() if n},
     )

@@ -27,8 +27,8 @@ from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.normalisation import Moments
 from zerochain.formats.bundle import Bundled, timeless
-from zerochain.formats.corpus import read_corpus
-from zerochain.formats.features import read_features
+from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.features import Features, read_features
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.text import NORMALISATION, untagged
@@ -45,11 +45,11 @@ from zerochain.speechchain.chain import SpeechChain
 from zerochain.speechchain.ctc import Ints
 from zerochain.speechchain.data import Frames, Symbols, text_batch
 from zerochain.speechchain.recogniser import mean
-from zerochain.speechchain.sources import spelled_texts
+from zerochain.speechchain.sources import roles_of, spelled_texts
 from zerochain.training.crops import padded
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
-from zerochain.training.run import Running, finish, fit
+from zerochain.training.run import Fitted, Running, finish, fit
 from zerochain.training.task import Batch, Row, Update
 from zerochain.translation.decoding import beam_search, greedy
 
@@ -388,7 +388,6 @@ def train_captioner(
     torch.manual_seed(recipe.seed)
     network = Captioner(network_config)
     task = CaptionTask(network, material, moments, config, recipe, running.device)
-    trained_on = {"corpus": whole.id, "pictures": features.id, "speech chain": model.id}
     inputs = {
         "network": network_config.model_dump(),
         "config": config.model_dump(),
@@ -396,9 +395,30 @@ def train_captioner(
         "pictures": features.id,
     }
     fitted = fit(task, recipe, running, inputs=inputs)
-    report = CaptionTraining(
+    report = _report(config.method, material, fitted)
+    record = {
+        "config": config.model_dump(),
+        "recipe": recipe.model_dump(),
+        "text": NORMALISATION,
+        **timeless(asdict(report)),
+    }
+    captioner = PictureCaptioner(
+        network.to(running.device),
+        moments.mean,
+        moments.deviation,
+        material.symbols.names,
+        int(_LONGEST_CAPTION * max(map(len, material.train.texts))),
+        record,
+        trained_on={"corpus": whole.id, "pictures": features.id, "speech chain": model.id},
+    )
+    finish(fitted, out, lambda: captioner.save(out))
+    return report
+
+
+def _report(method: CaptionMethod, material: CaptionMaterial, fitted: Fitted) -> CaptionTraining:
+    return CaptionTraining(
         **asdict(fitted.outcome),
-        method=config.method,
+        method=method,
         n_pairs=len(material.train),
         n_spoken=len(material.spoken),
         n_texts=len(material.texts),
@@ -406,22 +426,6 @@ def train_captioner(
         seconds=fitted.seconds,
         valid_cer=fitted.best["valid_cer_%"],
     )
-    captioner = PictureCaptioner(
-        network.to(running.device),
-        moments.mean,
-        moments.deviation,
-        material.symbols.names,
-        int(_LONGEST_CAPTION * max(map(len, material.train.texts))),
-        {
-            "config": config.model_dump(),
-            "recipe": recipe.model_dump(),
-            "text": NORMALISATION,
-            **timeless(asdict(report)),
-        },
-        trained_on=trained_on,
-    )
-    finish(fitted, out, lambda: captioner.save(out))
-    return report
 
 
 @dataclass(frozen=True)
@@ -433,6 +437,8 @@ class Captions:
         exact: share in % of captions without an error.
         first, five: share in % of texts whose own picture is the first one that is found for it
             among all pictures, or among the first five.
+        nearest_cer, nearest_exact: of the baseline that gives each picture the text of the nearest
+            one among others with texts; None where none were given.
     """
 
     captions: Transcripts
@@ -440,6 +446,8 @@ class Captions:
     exact: Estimate | None
     first: Estimate | None
     five: Estimate | None
+    nearest_cer: Estimate | None = None
+    nearest_exact: Estimate | None = None
 
 
 def caption(
@@ -449,10 +457,16 @@ def caption(
     out: Path,
     *,
     split: str | None = None,
+    nearest: str | None = None,
+    paired: float | None = None,
     beam: int = 5,
     device: str = "cpu",
 ) -> Captions:
     """Write the captions of a corpus's pictures, and find pictures by its texts.
+
+    Args:
+        nearest: the split whose pictures with texts are the baseline's.
+        paired: as for the captioner: the fraction of that split's texts that stay paired.
 
     Raises:
         InputError: not a captioner, pictures of another kind or of none of the utterances.
@@ -482,11 +496,17 @@ def caption(
     there = [name for name in names if name in known]
     if not there:
         return Captions(transcripts, None, None, None, None)
-    languages = spelling.languages  # whose tags count for nothing, as in transcripts of speech
-    pairs = [
-        (untagged(transcripts.texts[name], languages), untagged(known[name], languages))
-        for name in there
-    ]
+    cer, exact = _compared(transcripts.texts, known, there, spelling.languages)
+    baseline: tuple[Estimate | None, Estimate | None] = None, None
+    if nearest is not None:
+        others = _paired_texts(whole.select(split=nearest), features, spelling, paired)
+        near = nearest_texts(
+            [seen[names.index(name)] for name in there],
+            [np.asarray(features[name]) for name in others],
+            list(others.values()),
+            Moments(model.mean, model.deviation),
+        )
+        baseline = _compared(dict(zip(there, near, strict=True)), known, there, spelling.languages)
     read = {name: text for name in there if (text := spelling.read(known[name])) is not None}
     first = five = None
     if read:
@@ -494,13 +514,46 @@ def caption(
         own = products[np.arange(len(read)), [names.index(name) for name in read]]
         ranks = (products > own[:, None]).sum(axis=1)
         first, five = _share(ranks < 1), _share(ranks < 5)
-    return Captions(
-        transcripts,
-        error_rate([a for a, _ in pairs], [[b] for _, b in pairs]),
-        _share(np.array([a == b for a, b in pairs])),
-        first,
-        five,
-    )
+    return Captions(transcripts, cer, exact, first, five, *baseline)
+
+
+def _compared(
+    made: Mapping[str, str], known: Mapping[str, str], ids: Sequence[str], languages: Sequence[str]
+) -> tuple[Estimate, Estimate]:
+    """The error rate of characters, and the share without an error; tags of languages are none."""
+    pairs = [(untagged(made[n], languages), untagged(known[n], languages)) for n in ids]
+    exact = _share(np.array([a == b for a, b in pairs]))
+    return error_rate([a for a, _ in pairs], [[b] for _, b in pairs]), exact
+
+
+def _paired_texts(
+    part: Corpus, pictures: Features, spelling: Symbols, paired: float | None
+) -> dict[str, str]:
+    """The texts of the pictures that a captioner learned from."""
+    texts = spelled_texts(part, spelling.languages)
+    roles = roles_of(texts, paired)
+    there = {n: t for n, t in texts.items() if roles[n] == "pair" and n in pictures.index}
+    if not there:
+        raise InputError(
+            "no utterance of the split nearest= has a text and a picture",
+            path=part.folder,
+            cause="it is a split without texts, or its pictures are left out",
+            remedy="give the split that the captioner was trained on, and its pictures",
+        )
+    return there
+
+
+def nearest_texts(
+    pictures: Sequence[Frames], known: Sequence[Frames], texts: Sequence[str], moments: Moments
+) -> list[str]:
+    """For each picture (R, D), the text of the known one whose normalised values are nearest.
+
+    A baseline for captions: it says what copying a text of the training pictures is worth.
+    """
+    x, _ = padded([(p - moments.mean) / moments.deviation for p in [*pictures, *known]])
+    flat = x.flatten(1)
+    rows = torch.cdist(flat[: len(pictures)], flat[len(pictures) :]).argmin(dim=1)
+    return [texts[i] for i in rows.tolist()]
 
 
 def _share(right: NDArray[np.bool_]) -> Estimate:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from zerochain.speechchain.synthesiser import (
     Aligned,
     ChainSynthesiser,
     SynthesisLoss,
+    SynthesisLosses,
     aligned,
     losses_of,
     train_synthesiser,
@@ -71,6 +72,9 @@ class ChainConfig(LoopConfig):
     languages: str = Field("", pattern=r"^([\w-]+(,[\w-]+)+)?$")
     """Of texts that switch between languages and are tagged: "en,es" for "<en>where is the
     <es>mercado". Characters and their languages are predicted together."""
+    keep: Literal["best", "last"] = "best"
+    """Which models are kept: the best by the held-out pairs, be they those before the loop; or
+    those of the loop's last step, which then has no end but its steps."""
     longest_s: float = Field(20.0, gt=0, json_schema_extra={"option": "--longest"})
     """Seconds; longer utterances are left out of training."""
 
@@ -122,6 +126,9 @@ class ChainTraining(Outcome):
     """Of paired speech in training."""
     excluded: Mapping[str, int]
     seconds: float
+    parts: Sequence[Mapping[str, Any]]
+    """Each "part" in its order, "recogniser", "synthesiser" or "loop", and those of the start:
+    how many "steps" it had, and whether it "converged"."""
     valid_cer: float
     """In %, of the held-out pairs, by CTC's best path."""
     valid_mel_db: float
@@ -155,26 +162,24 @@ def train_chain(
         InputError: fewer than two pairs, nothing beside them for the chain, a start of other
             symbols or another speaker encoder, or for pairs alone, or divergence.
     """
-    config, recipes = config or ChainConfig(), recipes or Recipes()
+    settings = _Settings(
+        config or ChainConfig(),
+        asr or RecogniserSizes(),
+        tts or SynthesiserSizes(),
+        loss or SynthesisLoss(),
+        recipes or Recipes(),
+        (running or Running()).beside(out),
+    )
+    config, device = settings.config, settings.running.device
     if sources.start is not None and config.method in {"paired", "all"}:
         raise InputError(
             f"method={config.method!r} trains on pairs from the beginning",
             remedy="leave start= out",
         )
-    running = (running or Running()).beside(out)
-    running.discard()
-    training = _Training(
-        config,
-        asr or RecogniserSizes(),
-        tts or SynthesiserSizes(),
-        loss or SynthesisLoss(),
-        recipes,
-        running,
-    )
-    start = None if sources.start is None else SpeechChain.load(sources.start, running.device)
-    encoder = None
-    if sources.speakers is not None:
-        encoder = SpeakerEncoder.load(sources.speakers, running.device)
+    settings.running.discard()
+    start = None if sources.start is None else SpeechChain.load(sources.start, device)
+    encoder = None if sources.speakers is None else SpeakerEncoder.load(sources.speakers, device)
+    spoken_by = settings.tts if start is None else start.synthesiser.network.config
     with read_material(
         sources,
         config.method,
@@ -182,62 +187,32 @@ def train_chain(
         longest_s=config.longest_s,
         languages=config.spoken,
         encoder=encoder,
-        device=running.device,
-        waves=(training.tts if start is None else start.synthesiser.network.config).architecture
-        == "tacotron",
+        device=device,
+        waves=spoken_by.architecture == "tacotron",
     ) as (material, trained_on):
         _check_feedback(config, material)
         if start is not None:
             _check_start(start, material, encoder, sources, trained_on["corpus"])
             trained_on["start"] = start.id
-        pairs = pairs_id(material)
-        inputs = {"sources": trained_on, "material": _digest(material)}
-        made = _trained(training, material, start, encoder, inputs)
-        valid = aligned(made.chain.recogniser, material.valid)
-        mel = speaking.validated(
-            made.chain.synthesiser.network,
-            losses_of(
-                training.loss,
-                made.chain.synthesiser.moments,
-                None,
-                running.device,
-            ),
-            valid,
-            running.device,
-        )
-    last = made.fitted[-1].history[-1]
-    report = ChainTraining(
-        **asdict(made.fitted[-1].outcome),
-        method=config.method,
-        n_pairs=len(material.train),
-        n_texts=len(material.texts),
-        n_speech=len(material.speech),
-        minutes=material.train.speech.minutes,
-        excluded={**material.excluded, **({"unaligned": made.n_failed} if made.n_failed else {})},
-        seconds=sum(fitted.seconds for fitted in made.fitted),
-        valid_cer=made.cer,
-        valid_mel_db=mel["valid_mel_dB"],
-        start_cer=made.start_cer,
-        kept_start=made.kept_start,
-        texts_kept=last.get("texts_kept"),
-        speech_kept=last.get("speech_kept"),
-    )
+        training = _Training(settings, material, start, encoder, trained_on)
+        made = _trained(training)
+        report = _report(training, made)
     record = {
         "config": config.model_dump(),
-        "loss": training.loss.model_dump(),
-        "pairs": pairs,
-        "recipes": {name: one.model_dump() for name, one in vars(recipes).items()},
+        "loss": settings.loss.model_dump(),
+        "pairs": pairs_id(material),
+        "recipes": {name: one.model_dump() for name, one in vars(settings.recipes).items()},
         "text": NORMALISATION if not material.symbols.are_units else "units",
         **timeless(asdict(report)),
     }
     chain = replace(made.chain, training=record, trained_on=trained_on)
-    finish(made.fitted[-1], out, lambda: chain.save(out), seconds=report.seconds)
+    finish(made.last, out, lambda: chain.save(out), seconds=report.seconds)
     return report
 
 
 @dataclass(frozen=True)
-class _Training:
-    """All settings of a training."""
+class _Settings:
+    """How a chain is trained."""
 
     config: ChainConfig
     asr: RecogniserSizes
@@ -248,17 +223,87 @@ class _Training:
 
 
 @dataclass(frozen=True, eq=False)
+class _Training:
+    """How a chain is trained, and on what."""
+
+    settings: _Settings
+    material: Material
+    start: SpeechChain | None
+    encoder: SpeakerEncoder | None
+    trained_on: Mapping[str, str]
+    """The ids of the files that were read."""
+
+    @property
+    def device(self) -> str:
+        return self.settings.running.device
+
+    def losses(self, synthesiser: ChainSynthesiser, *, of_voices: bool) -> SynthesisLosses:
+        """Of a synthesiser; that of voices only where there is a speaker encoder."""
+        voices = self.encoder.network if self.encoder is not None and of_voices else None
+        return losses_of(self.settings.loss, synthesiser.moments, voices, self.device)
+
+    def cer(self, chain: SpeechChain) -> float:
+        """The error rate of the held-out pairs in %, by CTC's best path."""
+        row = validated(chain.recogniser.network, self.material.valid, self.device)
+        return row["valid_cer_%"]
+
+
+@dataclass(frozen=True, eq=False)
 class _Made:
     """A chain, and how its training went."""
 
     chain: SpeechChain
     cer: float
     """Of held-out pairs, in %."""
-    fitted: Sequence[Fitted] = ()
+    fitted: Mapping[str, Fitted] = field(default_factory=dict)
+    """By part: "recogniser", "synthesiser" and "loop"."""
     n_failed: int = 0
     """Pairs that couldn't be aligned."""
+    start_parts: Sequence[Mapping[str, Any]] = ()
     start_cer: float | None = None
     kept_start: bool = False
+
+    @property
+    def last(self) -> Fitted:
+        """The part that was trained last."""
+        return list(self.fitted.values())[-1]
+
+    @property
+    def parts(self) -> list[Mapping[str, Any]]:
+        """How each part ended, those of a chain to start from included."""
+        own = [
+            {"part": name, "steps": one.outcome.steps, "converged": one.outcome.converged}
+            for name, one in self.fitted.items()
+        ]
+        return [*self.start_parts, *own]
+
+
+def _report(training: _Training, made: _Made) -> ChainTraining:
+    material, synthesiser = training.material, made.chain.synthesiser
+    mel = speaking.validated(
+        synthesiser.network,
+        training.losses(synthesiser, of_voices=False),
+        aligned(made.chain.recogniser, material.valid),
+        training.device,
+    )
+    last = made.last.history[-1]
+    return ChainTraining(
+        **asdict(made.last.outcome),
+        method=training.settings.config.method,
+        n_pairs=len(material.train),
+        n_texts=len(material.texts),
+        n_speech=len(material.speech),
+        minutes=material.train.speech.minutes,
+        excluded={**material.excluded, **({"unaligned": made.n_failed} if made.n_failed else {})},
+        seconds=sum(fitted.seconds for fitted in made.fitted.values()),
+        parts=made.parts,
+        valid_cer=made.cer,
+        valid_mel_db=mel["valid_mel_dB"],
+        start_cer=made.start_cer,
+        kept_start=made.kept_start,
+        texts_kept=last.get("texts_kept"),
+        speech_kept=last.get("speech_kept"),
+    )
 
 
 def _digest(material: Material) -> str:
@@ -342,79 +387,65 @@ def _kind(symbols: Symbols) -> str:
 # The methods.
 
 
-def _trained(
-    training: _Training,
-    material: Material,
-    start: SpeechChain | None,
-    encoder: SpeakerEncoder | None,
-    inputs: Mapping[str, Any],
-) -> _Made:
-    method = training.config.method
-    if start is None:
-        before = _on_pairs(training, material, encoder, inputs)
-        if method in {"paired", "all"}:
-            return before
-    else:
-        before = _Made(start, _cer(start, material, training))
-    if method == "propagation":
-        learned = _propagated(training.config, material, before.chain)
+def _trained(training: _Training) -> _Made:
+    config, material = training.settings.config, training.material
+    before = _started(training)
+    if config.method in {"paired", "all"}:
+        return before
+    if config.method == "propagation":
+        learned = _propagated(config, material, before.chain)
         material = replace(material, texts=[], speech=material.speech.take([]))
     else:
         learned = aligned(before.chain.recogniser, material.train)
-    after, looped = _looped(training, material, learned, before.chain, encoder, inputs)
-    cer = _cer(after, material, training)
-    kept_start = cer > before.cer
-    if kept_start:
+    after, looped = _looped(training, material, learned, before.chain)
+    cer = training.cer(after)
+    worse, kept_start = cer > before.cer, cer > before.cer and config.keep == "best"
+    if worse:
+        kept = "the models before it are kept" if kept_start else "keep='last' keeps its last ones"
         warnings.warn(
-            f"the {method} ended with a character error rate of {cer:.1f} % on held-out pairs, "
-            f"and {before.cer:.1f} % before it: the models before it are kept",
+            f"the {config.method} ended with a character error rate of {cer:.1f} % on held-out "
+            f"pairs, and {before.cer:.1f} % before it: {kept}",
             ChainWarning,
             stacklevel=2,
         )
     return _Made(
         before.chain if kept_start else after,
-        min(cer, before.cer),
-        [*before.fitted, looped],
+        before.cer if kept_start else cer,
+        {**before.fitted, "loop": looped},
         learned.n_failed,
+        before.start_parts,
         before.cer,
         kept_start,
     )
 
 
-def _cer(chain: SpeechChain, material: Material, training: _Training) -> float:
-    row = validated(chain.recogniser.network, material.valid, training.running.device)
-    return row["valid_cer_%"]
+def _started(training: _Training) -> _Made:
+    """The chain to start from, or a recogniser of the pairs, then a synthesiser as it aligns them.
 
-
-def _on_pairs(
-    training: _Training,
-    material: Material,
-    encoder: SpeakerEncoder | None,
-    inputs: Mapping[str, Any],
-) -> _Made:
-    """A recogniser of the pairs, then a synthesiser of the pairs as it aligns them."""
-    # The parts don't depend on what isn't paired: another loop continues with the same ones.
-    own = {
-        "corpus": inputs["sources"]["corpus"],
-        "pairs": pairs_id(material),
-    }
+    The parts don't depend on what isn't paired: another loop continues with the same ones.
+    """
+    start, material, settings = training.start, training.material, training.settings
+    if start is not None:
+        return _Made(start, training.cer(start), start_parts=start.training.get("parts", ()))
+    own = {"corpus": training.trained_on["corpus"], "pairs": pairs_id(material)}
     recogniser, first = train_recogniser(
-        material, training.asr, training.recipes.asr, training.running.part("recogniser"), own
+        material, settings.asr, settings.recipes.asr, settings.running.part("recogniser"), own
     )
-    voices = None if encoder is None else (encoder.network, encoder.id)
+    voices = None if training.encoder is None else (training.encoder.network, training.encoder.id)
     synthesiser, second, n_failed = train_synthesiser(
         material,
         recogniser,
-        training.tts,
-        training.loss,
+        settings.tts,
+        settings.loss,
         voices,
-        training.recipes.tts,
-        training.running.part("synthesiser"),
+        settings.recipes.tts,
+        settings.running.part("synthesiser"),
         own,
         follows={"recogniser": weights_id(recogniser.network)},
     )
     chain = SpeechChain(recogniser, synthesiser)
-    return _Made(chain, _cer(chain, material, training), [first, second], n_failed)
+    fitted = {"recogniser": first, "synthesiser": second}
+    return _Made(chain, training.cer(chain), fitted, n_failed)
 
 
 def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> Aligned:
@@ -443,39 +474,42 @@ def _propagated(config: ChainConfig, material: Material, start: SpeechChain) -> 
 
 
 def _looped(
-    training: _Training,
-    material: Material,
-    learned: Aligned,
-    start: SpeechChain,
-    encoder: SpeakerEncoder | None,
-    inputs: Mapping[str, Any],
+    training: _Training, material: Material, learned: Aligned, start: SpeechChain
 ) -> tuple[SpeechChain, Fitted]:
-    """A chain after the loop, or after training on propagated labels."""
-    device, recipe = training.running.device, training.recipes.loop
+    """A chain after the loop, or after training on propagated labels: then nothing is alone."""
+    settings = training.settings
+    recipe = settings.recipes.loop.model_copy(update={"keep": settings.config.keep})
     torch.manual_seed(recipe.seed)
     network = ChainNetwork(
         copy.deepcopy(start.recogniser.network), copy.deepcopy(start.synthesiser.network)
     ).requires_grad_(requires_grad=True)
-    moments = start.synthesiser.moments
-    losses = losses_of(training.loss, moments, None if encoder is None else encoder.network, device)
-    valid = aligned(start.recogniser, material.valid)
-    task = LoopTask(network, losses, material, learned, valid, training.config, recipe, device)
-    chosen = {
-        "config": training.config.model_dump(exclude={"paired", "longest_s"}),
-        "loss": training.loss.model_dump(),
-    }
+    task = LoopTask(
+        network,
+        training.losses(start.synthesiser, of_voices=True),
+        material,
+        learned,
+        aligned(start.recogniser, material.valid),
+        settings.config,
+        recipe,
+        training.device,
+    )
     fitted = fit(
         task,
         recipe,
-        training.running.part("loop"),
-        inputs={**inputs, **chosen},
+        settings.running.part("loop"),
+        inputs={
+            "sources": training.trained_on,
+            "material": _digest(training.material),
+            "config": settings.config.model_dump(exclude={"paired", "longest_s"}),
+            "loss": settings.loss.model_dump(),
+        },
         follows={
             "recogniser": weights_id(start.recogniser.network),
             "synthesiser": weights_id(start.synthesiser.network),
         },
         watch=_watch(),
     )
-    network.to(device)
+    network.to(training.device)
     return (
         SpeechChain(
             replace(start.recogniser, network=network.recogniser, id=""),

@@ -68,6 +68,10 @@ class Symbols:
             return None
         return np.array([self._place[part] for part in parts], np.int64)
 
+    def without_unknown(self, text: str) -> Ints:
+        """The symbols of a text that are among these."""
+        return np.array([self._place[p] for p in self._parts(text) if p in self._place], np.int64)
+
     def unknown(self, text: str) -> list[str]:
         """The symbols of a text that are not among these, each once."""
         return sorted({part for part in self._parts(text) if part not in self._place})

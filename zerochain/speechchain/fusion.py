@@ -1,8 +1,8 @@
 """The stage that makes a language model for a chain: from texts to a bundle.
 
-It learns from the chain's pairs and from texts alone, and its weight in decoding is the one with
-the lowest error rate on held-out paired speech, which neither the chain nor the model was trained
-on. If nothing is gained there, the weight is 0 and says so.
+It learns from the texts of the chain's pairs and from texts alone, and its weight in decoding is
+the one with the lowest error rate on held-out paired speech, which neither the chain nor the model
+was trained on. If nothing is gained there, the weight is 0 and says so.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def train_language_model(
         languages=recogniser.spelling.languages,
         encoder=None,
         device=device,
+        speech_alone=False,
     ) as (material, trained_on):
         _check_pairs(model, material, chain)
         texts = [*material.train.texts, *material.texts]

@@ -8,16 +8,19 @@ order and for all methods alike. What can't be learned from is left out and coun
 from __future__ import annotations
 
 import hashlib
+import re
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted, listed
 from zerochain.features.extraction import extracted
 from zerochain.formats.corpus import Corpus, read_corpus
@@ -39,6 +42,12 @@ from zerochain.speechchain.data import (
     tagged_names,
 )
 
+
+class TagWarning(UserWarning):
+    """Texts are tagged, and tags are read as letters."""
+
+
+_TAG = re.compile(r"<([A-Za-z][\w-]*)>")
 Method = Literal["chain", "propagation", "paired", "all"]
 _SHORTEST_FRAMES = 10
 _OF_TEXTS = {
@@ -55,6 +64,8 @@ class Sources:
     Attributes:
         corpus: its utterances with a text are pairs, the others speech alone.
         split: of it.
+        valid_split: the split of it whose pairs are held out, such as sentences that switch between
+            languages; None holds out a tenth of the pairs.
         units: of the corpus, which take the place of the texts.
         texts: a file of texts alone, one per line.
         speech: a corpus whose recordings are speech alone, whether or not it has texts.
@@ -69,6 +80,7 @@ class Sources:
     speech: Path | None = None
     speakers: Path | None = None
     start: Path | None = None
+    valid_split: str | None = None
 
 
 @contextmanager
@@ -82,6 +94,7 @@ def read_material(
     encoder: SpeakerEncoder | None,
     device: str,
     waves: bool = False,
+    speech_alone: bool = True,
 ) -> Iterator[tuple[Material, dict[str, str]]]:
     """Pairs, texts and speech, and the ids of the files they come from.
 
@@ -91,29 +104,88 @@ def read_material(
         languages: with which texts are tagged, if they are.
         encoder: gives each utterance the vector of its voice.
         waves: whether the samples are kept beside the frames.
+        speech_alone: False for what learns from texts: speech without a text isn't read.
 
     Raises:
-        InputError: no text, fewer than two pairs that can be used, nothing beside them that the
-            method needs, or where `languages` are given, texts that don't begin with a tag or a
-            language without a pair.
+        InputError: no text, fewer than two pairs that can be used, none of them held out, nothing
+            beside them that the method needs, or where `languages` are given, texts that don't
+            begin with a tag or a language without a pair.
     """
+    excluded: Counter[str] = Counter()
+    plan = _planned(sources, method, paired, languages, excluded)
+    trained_on = plan.trained_on
+    if encoder is not None:
+        trained_on["speaker encoder"] = encoder.id
+    known = _known(plan.alone, plan.symbols, excluded)
+    speech_alone = speech_alone and method in {"chain", "propagation"}
+    unread = {"text"} if speech_alone else {"text", "speech"}
+    with ExitStack() as stack:
+
+        def recordings(corpus: Corpus) -> _Recordings:
+            """A corpus's recordings, with the vectors of their voices and perhaps their samples."""
+            features = stack.enter_context(extracted(corpus, SPEECH, device=device))
+            usable = _usable(features, longest_s, excluded)
+            return _Recordings(corpus, features, usable, encoder, waves)
+
+        own = recordings(
+            plan.corpus.restrict([n for n, r in plan.roles.items() if r not in unread])
+        )
+        train, valid = _divided(_pairs(own, plan, excluded), plan)
+        speech = own.speech([])
+        if speech_alone:
+            speech = own.speech([name for name in own.usable if plan.roles[name] == "speech"])
+            if sources.speech is not None:
+                other = recordings(read_corpus(sources.speech))
+                trained_on["speech"] = other.corpus.id
+                speech = speech.joined(other.speech(other.usable))
+            _check_unpaired(method, known, speech, sources.corpus, excluded)
+        left = {reason: n for reason, n in excluded.items() if n}
+        yield Material(plan.symbols, train, valid, known, speech, left), trained_on
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which utterance is what, before any recording is read.
+
+    Attributes:
+        corpus: of the split that is learned from, and of the one that is held out.
+        texts: those that are known, normalised.
+        roles: utterance → "pair", "text" or "speech" for the method at hand, or "held out".
+        own: utterances that are pairs for all methods, of which some are held out where no split
+            is: the bound is given more pairs, but the same ones are held out.
+        alone: texts without speech, as they are written.
+        trained_on: the ids of the files.
+    """
+
+    corpus: Corpus
+    texts: Mapping[str, str]
+    roles: Mapping[str, str]
+    own: frozenset[str]
+    symbols: Symbols
+    alone: Sequence[str]
+    trained_on: dict[str, str]
+
+
+def _planned(
+    sources: Sources,
+    method: Method,
+    paired: float | None,
+    languages: Sequence[str],
+    excluded: Counter[str],
+) -> _Plan:
     whole = read_corpus(sources.corpus)
-    part = whole if sources.split is None else whole.select(split=sources.split)
     unit_file = None if sources.units is None else read_units(sources.units)
     trained_on = {"corpus": whole.id}
     if unit_file is not None:
         trained_on["units"] = unit_file.id
-    if encoder is not None:
-        trained_on["speaker encoder"] = encoder.id
-    excluded: Counter[str] = Counter()
+    part, held = _parts(whole, sources)
     texts = _texts(part, unit_file, languages)
     roles = roles_of(texts, paired)
+    own = frozenset(name for name, role in roles.items() if role == "pair")
+    shown = {name: roles.get(name, "speech") for name in part.ids}
     if method == "all":
         shown = dict.fromkeys(texts, "pair")
-    else:
-        shown = {name: roles.get(name, "speech") for name in part.ids}
-    of_pairs = [texts[name] for name, role in shown.items() if role == "pair"]
-    symbols = _symbols(of_pairs, unit_file, languages)
+    symbols = _symbols([texts[n] for n, r in shown.items() if r == "pair"], unit_file, languages)
     if lost := {*languages} - {*symbols.languages}:
         raise InputError(
             f"no pair is tagged with {listed(sorted(lost))}",
@@ -125,29 +197,64 @@ def read_material(
     if method == "chain":
         alone = [texts[name] for name, role in shown.items() if role == "text"]
         if sources.texts is not None:
-            alone += lines_of(read_text(sources.texts))
+            lines = lines_of(read_text(sources.texts))
+            warn_of_tags(lines, languages, sources.texts.name)
+            alone += lines
             trained_on["texts"] = file_id(sources.texts)
-    known = _known(alone, symbols, excluded)
-    with ExitStack() as stack:
-        audible = part.restrict([name for name, role in shown.items() if role != "text"])
-        features = stack.enter_context(extracted(audible, SPEECH, device=device))
-        usable = _usable(features, longest_s, excluded)
-        pairs = _pairs(features, usable, shown, texts, symbols, encoder, excluded)
-        pairs = replace(pairs, speech=_with_waves(pairs.speech, audible, waves))
-        train, valid = _divided(pairs, roles)
-        speech = _with_waves(_speech(features, [], encoder), audible, waves)
-        if method in {"chain", "propagation"}:
-            names = [name for name in usable if shown[name] == "speech"]
-            speech = _with_waves(_speech(features, names, encoder), audible, waves)
-            if sources.speech is not None:
-                other = read_corpus(sources.speech)
-                trained_on["speech"] = other.id
-                more = stack.enter_context(extracted(other, SPEECH, device=device))
-                names = _usable(more, longest_s, excluded)
-                speech = speech.joined(_with_waves(_speech(more, names, encoder), other, waves))
-            _check_unpaired(method, known, speech, sources.corpus, excluded)
-        left = {reason: n for reason, n in excluded.items() if n}
-        yield Material(symbols, train, valid, known, speech, left), trained_on
+    if held is not None:
+        spoken = {*texts.values()}
+        of_held = _texts(held, unit_file, languages, every=False)
+        others = {name: text for name, text in of_held.items() if text not in spoken}
+        excluded["held_out_texts_that_are_learned"] += len(of_held) - len(others)
+        shown |= dict.fromkeys(others, "held out")
+        texts |= others
+    corpus = part if held is None else whole.restrict([*part.ids, *held.ids])
+    return _Plan(corpus, texts, shown, own, symbols, alone, trained_on)
+
+
+def _parts(whole: Corpus, sources: Sources) -> tuple[Corpus, Corpus | None]:
+    """What is learned from, and the split that is held out, if there is one."""
+    if sources.valid_split is None:
+        return whole if sources.split is None else whole.select(split=sources.split), None
+    held = whole.select(split=sources.valid_split)
+    if sources.split is not None and sources.split != sources.valid_split:
+        return whole.select(split=sources.split), held
+    rest = [name for name in whole.ids if name not in {*held.ids}]
+    if sources.split is not None or not rest:
+        raise InputError(
+            f"valid_split={sources.valid_split!r} leaves nothing to learn from",
+            path=sources.corpus,
+            cause="it is the split that is trained on, or the corpus's only one",
+            remedy="give split= and valid_split= two different splits of the corpus",
+        )
+    return whole.restrict(rest), held
+
+
+@dataclass(frozen=True, eq=False)
+class _Recordings:
+    """Recordings as frames, those of them that can be used, and how more is found out of them."""
+
+    corpus: Corpus
+    features: Features
+    usable: Sequence[str]
+    encoder: SpeakerEncoder | None
+    waves: bool
+
+    def speech(self, names: Sequence[str]) -> Speech:
+        """Some of the utterances."""
+        frames = [self.features[name] for name in names]
+        voices: NDArray[np.float32] = np.zeros((len(names), 0), np.float32)
+        if self.encoder is not None:
+            voices = np.zeros((len(names), self.encoder.dim), np.float32)
+            if names:
+                voices = self.encoder.embed_frames(frames)
+        return Speech(tuple(names), frames, voices, self._samples(names) if self.waves else None)
+
+    def _samples(self, names: Sequence[str]) -> list[Waveform]:
+        wanted = {*names}
+        chosen = [u for u in self.corpus.utterances if u.id in wanted]
+        found = {u.id: wave for u, wave in zip(chosen, self.corpus.waves(chosen), strict=True)}
+        return [found[name] for name in names]
 
 
 def _check_unpaired(
@@ -183,8 +290,14 @@ def _check_unpaired(
         )
 
 
-def _texts(corpus: Corpus, unit_file: UnitFile | None, languages: Sequence[str]) -> dict[str, str]:
-    """The texts of the utterances that have one, normalised."""
+def _texts(
+    corpus: Corpus,
+    unit_file: UnitFile | None,
+    languages: Sequence[str],
+    *,
+    every: bool = True,
+) -> dict[str, str]:
+    """The texts of the utterances that have one, normalised; `every` language has to be there."""
     if unit_file is not None:
         if languages:
             raise InputError(
@@ -210,20 +323,40 @@ def _texts(corpus: Corpus, unit_file: UnitFile | None, languages: Sequence[str])
             remedy="import it again with a table that has a column 'text', or give units=",
         )
     if languages:
-        _check_tags(corpus, known, languages)
+        _check_tags(corpus, known, languages, every=every)
     return known
 
 
 def spelled_texts(corpus: Corpus, languages: Sequence[str]) -> dict[str, str]:
-    """The texts of the utterances that have one, normalised, with the tags of these languages."""
+    """The texts of the utterances that have one, normalised, with the tags of these languages.
+
+    Warns of tags of other languages, which are read as letters.
+    """
+    warn_of_tags((u.text or "" for u in corpus.utterances), languages, f"corpus {corpus.name!r}")
     if not languages:
         return plain_texts(corpus)
     found = {u.id: with_tags(tagged(u.text or "", languages)) for u in corpus.utterances}
     return {name: text for name, text in found.items() if text}
 
 
-def _check_tags(corpus: Corpus, texts: Mapping[str, str], languages: Sequence[str]) -> None:
-    """Refuses texts that don't begin with a tag, and a language without any text."""
+def warn_of_tags(texts: Iterable[str], languages: Collection[str], where: Path | str) -> None:
+    """Warn if texts have tags of languages that aren't among `languages`."""
+    found = [tags for text in texts if (tags := {*_TAG.findall(text)} - {*languages})]
+    if found:
+        all_tags = listed([f"<{tag}>" for tag in sorted(set().union(*found))])
+        warnings.warn(
+            f"{counted(len(found), 'text')} of {where} with tags that are read as letters: "
+            f"{all_tags}. If they say in which language the text goes on, name all of them in "
+            "languages= when the chain is trained; otherwise leave them out of the texts",
+            TagWarning,
+            stacklevel=3,
+        )
+
+
+def _check_tags(
+    corpus: Corpus, texts: Mapping[str, str], languages: Sequence[str], *, every: bool
+) -> None:
+    """Refuses texts that don't begin with a tag, and perhaps a language without any text."""
     found = {name: tagged(text, languages) for name, text in texts.items()}
     untold = [name for name, text in found.items() if not text[0][1]]
     tags = " or ".join(f"<{language}>" for language in languages)
@@ -236,7 +369,7 @@ def _check_tags(corpus: Corpus, texts: Mapping[str, str], languages: Sequence[st
             remedy="write '<en>where is the <es>mercado', from the first word on",
         )
     missing = {*languages} - {language for text in found.values() for _, language in text}
-    if found and missing:
+    if every and found and missing:
         raise InputError(
             f"no text of corpus {corpus.name!r} is tagged with {listed(sorted(missing))}",
             path=corpus.folder,
@@ -306,57 +439,42 @@ def _usable(features: Features, longest_s: float, excluded: Counter[str]) -> lis
     return kept
 
 
-def _pairs(
-    features: Features,
-    usable: Sequence[str],
-    shown: Mapping[str, str],
-    texts: Mapping[str, str],
-    symbols: Symbols,
-    encoder: SpeakerEncoder | None,
-    excluded: Counter[str],
-) -> Pairs:
+def _pairs(recordings: _Recordings, plan: _Plan, excluded: Counter[str]) -> Pairs:
+    """The pairs that can be used, those that are held out included; the others are counted."""
     names, kept = [], []
-    for name in usable:
-        if shown[name] != "pair":
+    for name in recordings.usable:
+        if plan.roles[name] not in {"pair", "held out"}:
             continue
-        text = symbols.read(texts[name])
-        if text is None or not fits(text, features[name]):
+        text = plan.symbols.read(plan.texts[name])
+        if text is None:  # of the split that is held out
+            excluded["held_out_texts_with_unknown_symbols"] += 1
+        elif not fits(text, recordings.features[name]):
             excluded["too_short_for_their_texts"] += 1
-            continue
-        names.append(name)
-        kept.append(text)
+        else:
+            names.append(name)
+            kept.append(text)
     if not kept:
         raise InputError(
             "no pair of speech and text can be used",
             cause=f"left out: {dict(excluded)}",
             remedy="give recordings with the texts that are spoken in them",
         )
-    return Pairs.of(_speech(features, names, encoder), kept)
+    return Pairs.of(recordings.speech(names), kept)
 
 
-def _speech(features: Features, names: Sequence[str], encoder: SpeakerEncoder | None) -> Speech:
-    frames = [features[name] for name in names]
-    voices: NDArray[np.float32] = np.zeros((len(names), 0), np.float32)
-    if encoder is not None:
-        voices = np.zeros((len(names), encoder.dim), np.float32)
-        if names:
-            voices = encoder.embed_frames(frames)
-    return Speech(tuple(names), frames, voices)
-
-
-def _with_waves(speech: Speech, corpus: Corpus, wanted: bool) -> Speech:
-    """Utterances with their samples, if these are wanted."""
-    if not wanted:
-        return speech
-    names = set(speech.names)
-    chosen = [u for u in corpus.utterances if u.id in names]
-    waves = {u.id: wave for u, wave in zip(chosen, corpus.waves(chosen), strict=True)}
-    return replace(speech, waves=[waves[name] for name in speech.names])
-
-
-def _divided(pairs: Pairs, roles: Mapping[str, str]) -> tuple[Pairs, Pairs]:
+def _divided(pairs: Pairs, plan: _Plan) -> tuple[Pairs, Pairs]:
     """Pairs to train on and held-out ones, which are the same for all methods."""
-    own = [i for i, name in enumerate(pairs.speech.names) if roles[name] == "pair"]
-    train, valid = divided(pairs.take(own))
-    others = pairs.take([i for i, name in enumerate(pairs.speech.names) if roles[name] != "pair"])
-    return train.joined(others), valid
+    names = pairs.speech.names
+    held = [i for i, name in enumerate(names) if plan.roles[name] == "held out"]
+    rest = [i for i, name in enumerate(names) if plan.roles[name] != "held out"]
+    if "held out" in plan.roles.values():
+        if held and rest:
+            return pairs.take(rest), pairs.take(held)
+        raise InputError(
+            f"no pair of {'the held-out split' if rest else 'the split to train on'} can be used",
+            path=plan.corpus.folder,
+            cause="its texts have symbols that no other pair has, or are those that are learned",
+            remedy="hold out other sentences, with the symbols of the pairs",
+        )
+    train, valid = divided(pairs.take([i for i in rest if names[i] in plan.own]))
+    return train.joined(pairs.take([i for i in rest if names[i] not in plan.own])), valid

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -39,7 +39,7 @@ from zerochain.speechchain.data import Symbols, n_steps, tagged_names
 from zerochain.speechchain.fusion import check_beam
 from zerochain.speechchain.language_model import LanguageModel
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser
-from zerochain.speechchain.sources import spelled_texts, unit_texts
+from zerochain.speechchain.sources import spelled_texts, unit_texts, warn_of_tags
 from zerochain.speechchain.synthesiser import SynthesisWarning
 
 _AT_ONCE = 32
@@ -112,25 +112,48 @@ def transcribe(
             path=chain,
             remedy="leave units_out= out, or give a chain that was trained with units=",
         )
-    found: dict[str, tuple[Ints, Ints]] = {}
-    extractor = SpectralExtractor(recogniser.features, str(recogniser.device))
-    texts, confidence = {}, {}
     waves = part.waves() if wavs is None else (audio.read(wavs / f"{n}.wav") for n in part.ids)
-    groups = [part.ids[i : i + _AT_ONCE] for i in range(0, len(part.ids), _AT_ONCE)]
-    for names in track(groups, "Transcribing"):
-        frames = [extractor([wave])[0] for wave in islice(waves, len(names))]
-        paths = recogniser.transcribe(frames, beam, language_model)
-        for name, path, x in zip(names, paths, frames, strict=True):
-            if units_out is not None and len(path.symbols):
-                found[name] = path.symbols, _lasting(path, n_steps(len(x)))
-            texts[name] = spelling.write(path.symbols)
-            confidence[name] = float(np.exp(path.score)) if len(path.symbols) else 0.0
+    paths, steps = _recognised(recogniser, part.ids, waves, beam, language_model)
+    texts = {name: spelling.write(path.symbols) for name, path in paths.items()}
+    confidence = {
+        name: float(np.exp(path.score)) if len(path.symbols) else 0.0
+        for name, path in paths.items()
+    }
     transcripts = Transcripts(texts, confidence, model.id, whole.id)
     write_transcripts(out, transcripts)
     if units_out is not None:
+        found = {
+            name: (path.symbols, _lasting(path, steps[name]))
+            for name, path in paths.items()
+            if len(path.symbols)
+        }
         write_units(units_out, _unit_file(found, model, part, whole.id))
+    return _compared(transcripts, known, spelling)
+
+
+def _recognised(
+    recogniser: ChainRecogniser,
+    ids: Sequence[str],
+    waves: Iterator[Waveform],
+    beam: int,
+    lm: LanguageModel | None,
+) -> tuple[dict[str, CtcPath], dict[str, int]]:
+    """What is recognised in each recording, and how many steps it has."""
+    extractor = SpectralExtractor(recogniser.features, str(recogniser.device))
+    found: dict[str, CtcPath] = {}
+    steps: dict[str, int] = {}
+    groups = [ids[i : i + _AT_ONCE] for i in range(0, len(ids), _AT_ONCE)]
+    for names in track(groups, "Transcribing"):
+        frames = [extractor([wave])[0] for wave in islice(waves, len(names))]
+        found |= zip(names, recogniser.transcribe(frames, beam, lm), strict=True)
+        steps |= zip(names, (n_steps(len(x)) for x in frames), strict=True)
+    return found, steps
+
+
+def _compared(made: Transcripts, known: Mapping[str, str], spelling: Symbols) -> Recognition:
+    """Transcripts and their error rates, where true texts are known."""
+    texts, languages = made.texts, spelling.languages
     cer = wer = tagged_cer = None
-    languages = spelling.languages
     marked = {name: text for name, text in known.items() if text.startswith("<")}
     if marked:
         tagged_cer = error_rate(
@@ -147,7 +170,7 @@ def transcribe(
         else:
             cer, wer = error_rate([a for a, _ in pairs], [[b] for _, b in pairs]), words
     return Recognition(
-        transcripts,
+        made,
         cer,
         wer,
         tagged_cer,
@@ -243,6 +266,7 @@ def speak(
     """
     model = SpeechChain.load(chain, device)
     synthesiser = model.synthesiser
+    warn_of_tags([text], synthesiser.spelling.languages, "those to speak")
     symbols = _read(text, synthesiser.spelling)
     encoder = _encoder(model, speakers, chain, device)
     if (encoder is None) != (like is None):
@@ -287,8 +311,8 @@ def synthesize(
         The ids.
 
     Raises:
-        InputError: no text, texts with symbols that the chain doesn't know, or units for a chain
-            of characters or none for one of units.
+        InputError: no text, one without any symbol that the chain knows, or units for a chain of
+            characters or none for one of units. Other symbols are left out, with a warning.
         ModelMismatchError: another speaker encoder, or units of another model.
     """
     model, whole = SpeechChain.load(chain, device), read_corpus(corpus)
@@ -296,7 +320,8 @@ def synthesize(
     part = whole if split is None else whole.select(split=split)
     encoder = _encoder(model, speakers, chain, device)
     written, unit_file = _written(part, synthesiser.spelling, units)
-    texts = {name: _read(text, synthesiser.spelling, name) for name, text in written.items()}
+    warn_of_tags(written.values(), synthesiser.spelling.languages, f"corpus {whole.name!r}")
+    texts = _read_all(written, synthesiser.spelling)
     if not texts:
         raise InputError(
             f"corpus {whole.name!r} has no texts to speak",
@@ -305,16 +330,8 @@ def synthesize(
             remedy="import it again with a table that has a column 'text'",
         )
     chosen: Sequence[Utterance] = [u for u in part.utterances if u.id in texts]
-    n_failed = 0
     with atomic_folder(out, MARKER) as folder:
-        waves = whole.waves(chosen) if encoder is not None else iter(())
-        for u in track(chosen, "Speaking"):
-            voice = np.zeros(0, np.float32)
-            if encoder is not None:
-                voice = encoder.embed(next(waves), whole.audio_path(u))
-            wave, failed = synthesiser.speak(texts[u.id], voice, seed=seed)
-            n_failed += failed
-            audio.write(folder / f"{u.id}.wav", wave)
+        n_failed = _spoken(model, whole, chosen, texts, encoder, folder, seed)
         speaker_names = sorted({str(u.speaker) for u in chosen})
         write_synthesis(
             Synthesis(
@@ -334,6 +351,28 @@ def synthesize(
     if n_failed:
         _warn_of_failures(n_failed, len(texts))
     return list(texts)
+
+
+def _spoken(
+    model: SpeechChain,
+    corpus: Corpus,
+    chosen: Sequence[Utterance],
+    texts: Mapping[str, Ints],
+    encoder: SpeakerEncoder | None,
+    folder: Path,
+    seed: int,
+) -> int:
+    """Speak texts into a folder, each in the voice of its recording; how many of them failed."""
+    n_failed = 0
+    waves = corpus.waves(chosen) if encoder is not None else iter(())
+    for u in track(chosen, "Speaking"):
+        voice = np.zeros(0, np.float32)
+        if encoder is not None:
+            voice = encoder.embed(next(waves), corpus.audio_path(u))
+        wave, failed = model.synthesiser.speak(texts[u.id], voice, seed=seed)
+        n_failed += failed
+        audio.write(folder / f"{u.id}.wav", wave)
+    return n_failed
 
 
 def _written(
@@ -362,6 +401,26 @@ def _warn_of_failures(n_failed: int, n: int) -> None:
         SynthesisWarning,
         stacklevel=3,
     )
+
+
+def _read_all(written: Mapping[str, str], spelling: Symbols) -> dict[str, Ints]:
+    """The symbols of texts that are to be spoken; unknown ones are left out, with a warning.
+
+    A text that is spoken without a letter counts as it is when it is scored, and none is missing.
+    """
+    lost = {name: found for name, text in written.items() if (found := spelling.unknown(text))}
+    spoken = {name: spelling.without_unknown(written[name]) for name in lost}
+    if any(len(symbols) for symbols in spoken.values()):
+        warnings.warn(
+            f"{counted(len(lost), 'text')} of {len(written):,} spoken without symbols that the "
+            f"chain doesn't know: {listed(sorted({repr(s) for f in lost.values() for s in f}))}",
+            SynthesisWarning,
+            stacklevel=3,
+        )
+    return {
+        name: spoken[name] if len(spoken.get(name, ())) else _read(text, spelling, name)
+        for name, text in written.items()
+    }
 
 
 def _read(text: str, spelling: Symbols, name: str = "") -> Ints:

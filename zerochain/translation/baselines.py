@@ -80,18 +80,11 @@ def nearest_baseline(
         InputError: a source without features, a target without units, a split without pairs, or
             one that is both the examples' and the queries'.
     """
-    examples = _examples(targets, pairs, corpus, train_split, split, unpaired)
-    whole = read_features(features)
-    part = whole.restrict(list(dict.fromkeys([*examples.targets, *examples.queries])))
-    found = nearest_sources(
-        normalised(part, normalisation or default_normalisation(part)),
-        examples.queries,
-        list(examples.targets),
-        step_ms=step_ms,
-        jobs=jobs,
-    )
+    examples = read_examples(targets, pairs, corpus, train_split, split, unpaired)
+    frames, extractor = averaged(examples, features, normalisation, step_ms)
+    found = _nearest(frames, examples.queries, list(examples.targets), jobs)
     chosen = {query: examples.targets[source] for query, source in found.items()}
-    examples.write(out, chosen, f"{NEAREST} by DTW, {whole.extractor}")
+    examples.write(out, examples.whole(chosen), f"{NEAREST} by DTW, {extractor}")
     return found
 
 
@@ -108,10 +101,10 @@ def frequent_baseline(
 
     Args and raises: as `nearest_baseline`.
     """
-    examples = _examples(targets, pairs, corpus, train_split, split)
+    examples = read_examples(targets, pairs, corpus, train_split, split)
     names = list(examples.targets.values())
     name = names[most_frequent([examples.units.segments(n)[0].tolist() for n in names])]
-    examples.write(out, dict.fromkeys(examples.queries, name), FREQUENT)
+    examples.write(out, examples.whole(dict.fromkeys(examples.queries, name)), FREQUENT)
     return name
 
 
@@ -164,8 +157,36 @@ def nearest_sources(
         )
     wanted = list(dict.fromkeys([*queries, *examples]))
     check_same_ids(wanted, features.index, "pairs", "features")
+    return _nearest(_steps(features, wanted, step_ms), queries, examples, jobs)
+
+
+def averaged(
+    examples: Examples, features: Path, normalisation: NormalisationKind | None, step_ms: float
+) -> tuple[dict[str, Floats], str]:
+    """The frames of training sources and queries, normalised, averaged to steps, for the kernel.
+
+    Returns:
+        Source → its steps as columns (R, T); and what the features are.
+
+    Raises:
+        InputError: a source without features.
+    """
+    whole = read_features(features)
+    wanted = list(dict.fromkeys([*examples.targets, *examples.queries]))
+    part = whole.restrict(wanted)
+    ready = normalised(part, normalisation or default_normalisation(part))
+    return _steps(ready, wanted, step_ms), whole.extractor
+
+
+def _steps(features: Features, names: Sequence[str], step_ms: float) -> dict[str, Floats]:
     n_averaged = max(1, round(step_ms / features.step_ms))
-    frames = {name: _columns(features[name], n_averaged) for name in wanted}
+    return {name: _columns(features[name], n_averaged) for name in names}
+
+
+def _nearest(
+    frames: Mapping[str, Floats], queries: Sequence[str], examples: Sequence[str], jobs: int | None
+) -> dict[str, str]:
+    """Each query's nearest example, of the steps of both."""
     packed, bounds = _packed([frames[name] for name in examples])
 
     def search(name: str) -> str:
@@ -225,14 +246,15 @@ class Examples:
     corpus: Corpus
     """Of the sources."""
 
-    def write(self, path: Path, chosen: Mapping[str, str], method: str) -> UnitFile:
-        """Write for each query the merged units of a target, without durations."""
-        units: dict[str, NDArray[np.int32]] = {
-            query: self.units.segments(chosen[query])[0] for query in self.queries
-        }
+    def whole(self, chosen: Mapping[str, str]) -> dict[str, NDArray[np.int32]]:
+        """The merged units of the target that was chosen for each query."""
+        return {query: self.units.segments(chosen[query])[0] for query in self.queries}
+
+    def write(self, path: Path, units: Mapping[str, NDArray[np.int32]], method: str) -> UnitFile:
+        """Write the translation of each query: merged units, without durations."""
         speakers = {u.id: u.speaker for u in self.corpus.utterances}
         made = UnitFile(
-            units=units,
+            units=dict(units),
             n_units=self.units.n_units,
             step_ms=self.units.step_ms,
             model_id=self.units.model_id,
@@ -244,7 +266,7 @@ class Examples:
         return made
 
 
-def _examples(
+def read_examples(
     targets: Path,
     pairs: Path,
     corpus: Path,
@@ -252,6 +274,11 @@ def _examples(
     split: str,
     unpaired: bool = False,
 ) -> Examples:
+    """The training pairs of one split, and the sources to translate of another.
+
+    Raises:
+        InputError: as `nearest_baseline`.
+    """
     if train_split == split and not unpaired:
         raise InputError(
             f"split={split!r} can't be both the examples' and the one to translate",

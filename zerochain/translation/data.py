@@ -193,8 +193,13 @@ class Pair:
 
     @property
     def source_id(self) -> str:
-        """The source's id alone."""
+        """The source's id alone: utterances of several corpora may have the same."""
         return self.names[0].split(" ", 1)[1]
+
+    @property
+    def source_corpus(self) -> str:
+        """The source's corpus; "" where its file names none."""
+        return self.names[0].split(" ", 1)[0]
 
     def in_some_voice(self, rng: np.random.Generator) -> Pair:
         """The pair with its source, or one of the variants in its place: each equally likely."""
@@ -395,9 +400,21 @@ class Material:
         """Units of the target per frame or unit of the source."""
         return len(pair.target) / len(self.source.prepared(pair.source, pair.names[0]))
 
+    def sources(self) -> dict[str, Array]:
+        """Source → its frames or units: under its id, with its corpus where several have that."""
+        corpora: dict[str, set[str]] = {}
+        for pair in self.pairs:
+            corpora.setdefault(pair.source_id, set()).add(pair.source_corpus)
+        return {
+            pair.source_id
+            if len(corpora[pair.source_id]) == 1
+            else f"{pair.source_id} of corpus {short(pair.source_corpus)}": pair.source
+            for pair in self.pairs
+        }
+
     def check_lengths(self, longest_s: float) -> None:
         """Refuse sources that are too long (`zerochain.translation.data.check_lengths`)."""
-        seconds = {p.source_id: self.source.seconds(p.source) for p in self.pairs}
+        seconds = {name: self.source.seconds(array) for name, array in self.sources().items()}
         check_lengths(seconds, longest_s)
 
 
@@ -448,12 +465,13 @@ def read_parallel(
 
 def _with_variant(pairs: Sequence[Pair], other: Features | UnitFile, path: Path) -> list[Pair]:
     """The pairs, with one more variant of the sources that are of its corpus."""
-    mine = [pair for pair in pairs if pair.names[0].split(" ", 1)[0] == other.corpus_id]
+    mine = [pair for pair in pairs if pair.source_corpus == other.corpus_id]
     if not mine:
         raise InputError(
             f"is of corpus {short(other.corpus_id)}, of which no source is",
             path=path,
-            cause="other recordings were encoded, or the corpus was imported again",
+            cause="other recordings were encoded, such as the targets', or the corpus was imported "
+            "again",
             remedy="encode the recordings of the source in another voice",
         )
     names = sorted({pair.source_id for pair in mine})

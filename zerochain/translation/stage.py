@@ -124,8 +124,8 @@ def train_translator(
 
 
 def _check_audible(material: Material) -> None:
-    sources = {pair.source_id: pair.source for pair in material.pairs}
-    silent = [name for name, array in sources.items() if material.source.is_silent(array)]
+    sources = material.sources().items()
+    silent = [name for name, array in sources if material.source.is_silent(array)]
     if silent:
         raise InputError(
             f"{counted(len(silent), 'source is', 'sources are')} silent: {listed(silent)}",
