@@ -197,8 +197,10 @@ def scored(files: Sequence[Path], metrics: Mapping[str, str]) -> list[list[str]]
     found: dict[str, dict[str, str]] = {}
     for path in files:
         for score in read_scores(path):
-            interval = "" if score.interval is None else " [{:.2f}, {:.2f}]".format(*score.interval)
-            found.setdefault(score.system, {})[score.metric] = f"{score.value:.2f}{interval}"
+            n = 2 if names.metric(score.metric).unit else 3  # decimals: shares have no unit
+            ends = "" if score.interval is None else ", ".join(f"{x:.{n}f}" for x in score.interval)
+            cell = f"{score.value:.{n}f}" + (f" [{ends}]" if ends else "")
+            found.setdefault(score.system, {})[score.metric] = cell
     return [[name, *(values.get(one, "") for one in metrics)] for name, values in found.items()]
 
 
