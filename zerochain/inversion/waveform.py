@@ -71,6 +71,7 @@ RECIPE = Recipe(
     patience=5,
 )
 """A voice of half an hour in an hour on a CPU, with our generator and without an adversary."""
+_F0_UNITS = 256  # of our inverter
 _BETAS = (0.8, 0.99)  # of AdamW, as published for HiFi-GAN
 _CROP_S = 0.64
 _LONG_CROPS, _LONG_CROP = 8, 400
@@ -85,6 +86,13 @@ class WaveformConfig(Config):
         None, ge=1, json_schema_extra={"default": "256; of hifigan the published 512"}
     )
     """Channels per layer; for hifigan, of the first one."""
+    f0_units: int | None = Field(
+        None, ge=2, le=2**20, json_schema_extra={"default": "256; of hifigan the published 20"}
+    )
+    """Number of F0 units, one of which stands for 80 ms of pitch.
+
+    Ours follows the pitch that it is given, so what F0 units lose is lost in its speech: by the 20
+    published ones it is off by more than a semitone."""
     adversary: Literal["none", "patches", "multi-resolution", "multi-period"] = "none"
     """Discriminators; patches (of spectra) are for CPUs, multi-period is the published one.
 
@@ -104,7 +112,13 @@ class WaveformConfig(Config):
     @property
     def losses(self) -> dict[str, Any]:
         """What a generator is trained on, as bundles record it."""
-        return self.model_dump(exclude={"width"})
+        return self.model_dump(exclude={"width", "f0_units"})
+
+    def n_f0_units(self, method: WaveformMethod) -> int:
+        """Number of F0 units of a method's inverter."""
+        if self.f0_units is not None:
+            return self.f0_units
+        return F0VqvaeConfig().n_units if method == "hifigan" else _F0_UNITS
 
     def steps_before(self, max_steps: int) -> int:
         """Number of steps before training with the adversary begins."""
@@ -325,11 +339,12 @@ def train_waveform(
     durations = {u.id: u.duration for u in material.corpus.utterances}
     material.units.check_durations(durations, "corpus")
     torch.manual_seed(recipe.seed)
-    generator = _untrained(method, material, config.width)
+    f0_config = F0VqvaeConfig(n_units=config.n_f0_units(method))
+    generator = _untrained(method, material, config.width, f0_config.n_units)
     if material.references is not None:
         generator.conditioning.voice.references.copy_(torch.from_numpy(material.references))
     speech = material.contours, material.numbers, material.statistics
-    quantizer = F0Quantizer.fit(*speech, recipe=f0, running=running.part("f0"))
+    quantizer = F0Quantizer.fit(*speech, config=f0_config, recipe=f0, running=running.part("f0"))
     predictor = fit_prosody(
         material.units,
         *speech,
@@ -353,7 +368,8 @@ def train_waveform(
         generator.start_from(mean_envelopes(generator, learned))
         part = running.part("envelopes")
         first = fit_envelopes(generator, learned, kept, envelopes, part, inputs=inputs)
-        parts["envelopes"] = asdict(first.outcome)
+        # A start, which needn't converge.
+        parts["envelopes"] = {"steps": first.outcome.steps, "valid_loss": first.best["valid_loss"]}
         follows["envelopes"] = weights_id(generator)
     # Again: how many random numbers the other parts drew depends on whether they were resumed.
     torch.manual_seed(recipe.seed)
@@ -381,13 +397,15 @@ def train_waveform(
     return inverter, fitted
 
 
-def _untrained(method: WaveformMethod, material: Material, width: int | None) -> Generator:
+def _untrained(
+    method: WaveformMethod, material: Material, width: int | None, n_f0_units: int
+) -> Generator:
     """A generator with random weights; HiFi-GAN, which has no excitation, takes F0 units too."""
     try:
         return make_generator(
             method,
             n_units=material.units.n_units,
-            n_f0_units=F0VqvaeConfig().n_units if method == "hifigan" else 0,
+            n_f0_units=n_f0_units if method == "hifigan" else 0,
             n_voices=len(material.names),
             n_reference=material.n_reference,
             hop=hop_of_frames(material.units.step_ms),
