@@ -1,4 +1,4 @@
-"""F0 units: a voice's pitch movements as 20 units at 12.5 Hz, free of the voice.
+"""F0 units: a voice's pitch movements as units at 12.5 Hz, free of the voice.
 
 A VQ-VAE of log F0, normalised by each voice's mean and deviation, and voicing (Polyak et al.,
 Interspeech 2021): contours of 5 ms go in, a unit per 80 ms comes out, and a contour in any voice
@@ -38,7 +38,9 @@ from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Update
 
-RECIPE = Recipe(max_steps=1500, batch_size=32, ema_decay=0.99)
+RECIPE = Recipe(
+    max_steps=1500, batch_size=32, learning_rate=2e-3, annealing="cosine", ema_decay=0.99
+)
 """A minute or two on a CPU."""
 _COLLAPSED = 0.25  # the share of codes in use below which little of the pitch is kept
 _CROP_FRAMES = 256  # 1.3 s: longer than the reach of a unit

@@ -3,8 +3,8 @@
 Disentangled resynthesis after Polyak et al. (Interspeech 2021): content comes as units, pitch as
 F0 (and its units), the voice as a vector, so that each can be exchanged. Two generators: ours, a
 ConvNeXt that filters a harmonic excitation, which spectral losses alone can train; and HiFi-GAN
-(Kong et al. 2020) as published, on F0 units as well. Training takes three parts: F0 units,
-prosody, the generator.
+(Kong et al. 2020) as published, on F0 units as well. Training takes up to four parts: F0 units,
+prosody, spectral envelopes (`zerochain.inversion.envelopes`), the generator.
 
 From top to bottom: the config and recipe, the inverters, training.
 """
@@ -26,6 +26,7 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.inversion.envelopes import fit_envelopes, frame_units, mean_envelopes
 from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.methods import WaveformMethod
 from zerochain.inversion.pitch import F0Quantizer, resampled
@@ -70,6 +71,7 @@ RECIPE = Recipe(
     patience=5,
 )
 """A voice of half an hour in an hour on a CPU, with our generator and without an adversary."""
+_F0_UNITS = 256  # of our inverter
 _BETAS = (0.8, 0.99)  # of AdamW, as published for HiFi-GAN
 _CROP_S = 0.64
 _LONG_CROPS, _LONG_CROP = 8, 400
@@ -84,6 +86,13 @@ class WaveformConfig(Config):
         None, ge=1, json_schema_extra={"default": "256; of hifigan the published 512"}
     )
     """Channels per layer; for hifigan, of the first one."""
+    f0_units: int | None = Field(
+        None, ge=2, le=2**20, json_schema_extra={"default": "256; of hifigan the published 20"}
+    )
+    """Number of F0 units, one of which stands for 80 ms of pitch.
+
+    Ours follows the pitch that it is given, so what F0 units lose is lost in its speech: by the 20
+    published ones it is off by more than a semitone."""
     adversary: Literal["none", "patches", "multi-resolution", "multi-period"] = "none"
     """Discriminators; patches (of spectra) are for CPUs, multi-period is the published one.
 
@@ -103,7 +112,13 @@ class WaveformConfig(Config):
     @property
     def losses(self) -> dict[str, Any]:
         """What a generator is trained on, as bundles record it."""
-        return self.model_dump(exclude={"width"})
+        return self.model_dump(exclude={"width", "f0_units"})
+
+    def n_f0_units(self, method: WaveformMethod) -> int:
+        """Number of F0 units of a method's inverter."""
+        if self.f0_units is not None:
+            return self.f0_units
+        return F0VqvaeConfig().n_units if method == "hifigan" else _F0_UNITS
 
     def steps_before(self, max_steps: int) -> int:
         """Number of steps before training with the adversary begins."""
@@ -308,8 +323,12 @@ def train_waveform(
     *,
     f0: Recipe,
     prosody: Recipe,
+    envelopes: Recipe,
 ) -> tuple[NeuralInverter, Fitted]:
     """Train an inverter that predicts waveforms: its F0 units, its prosody, its generator.
+
+    Args:
+        envelopes: recipe of the first part of our generator's training; HiFi-GAN has none.
 
     Raises:
         InputError: too little speech, an adversary that would begin after the last step, or
@@ -320,11 +339,12 @@ def train_waveform(
     durations = {u.id: u.duration for u in material.corpus.utterances}
     material.units.check_durations(durations, "corpus")
     torch.manual_seed(recipe.seed)
-    generator = _untrained(method, material, config.width)
+    f0_config = F0VqvaeConfig(n_units=config.n_f0_units(method))
+    generator = _untrained(method, material, config.width, f0_config.n_units)
     if material.references is not None:
         generator.conditioning.voice.references.copy_(torch.from_numpy(material.references))
     speech = material.contours, material.numbers, material.statistics
-    quantizer = F0Quantizer.fit(*speech, recipe=f0, running=running.part("f0"))
+    quantizer = F0Quantizer.fit(*speech, config=f0_config, recipe=f0, running=running.part("f0"))
     predictor = fit_prosody(
         material.units,
         *speech,
@@ -334,27 +354,33 @@ def train_waveform(
     )
     hop = generator.config.hop
     learned, kept = training_crops(_utterances(material, quantizer), hop)
-    if isinstance(generator, SourceFilterGenerator):
-        generator.start_from(mean_spectra(generator, learned))
-    # Again: how many random numbers the other parts drew depends on whether they were resumed.
-    torch.manual_seed(recipe.seed)
-    n_frames = round(_CROP_S * SAMPLE_RATE / hop)
-    task = GeneratorTask(
-        generator, learned, kept, config, recipe, n_frames=n_frames, device=running.device
-    )
     inputs = {
         "network": generator.config.model_dump(),
-        "losses": config.losses,
         "units": material.units.id,
         "corpus": material.corpus_id,
         "ids": material.corpus.ids,
         "voices": list(material.names),
         "speakers": material.speaker_encoder_id,
     }
+    parts: dict[str, Any] = {}
     follows = {"f0": weights_id(quantizer.network)} if generator.config.n_f0_units else {}
-    fitted = fit(task, recipe, running, inputs=inputs, follows=follows)
+    if isinstance(generator, SourceFilterGenerator):
+        generator.start_from(mean_envelopes(generator, learned))
+        part = running.part("envelopes")
+        first = fit_envelopes(generator, learned, kept, envelopes, part, inputs=inputs)
+        # A start, which needn't converge.
+        parts["envelopes"] = {"steps": first.outcome.steps, "valid_loss": first.best["valid_loss"]}
+        follows["envelopes"] = weights_id(generator)
+    # Again: how many random numbers the other parts drew depends on whether they were resumed.
+    torch.manual_seed(recipe.seed)
+    n_frames = round(_CROP_S * SAMPLE_RATE / hop)
+    task = GeneratorTask(
+        generator, learned, kept, config, recipe, n_frames=n_frames, device=running.device
+    )
+    fitted = fit(task, recipe, running, inputs={**inputs, "losses": config.losses}, follows=follows)
     report = {
         **material.report,
+        **parts,
         "losses": config.losses,
         "training": recipe.model_dump(),
         "device": running.device,
@@ -371,13 +397,15 @@ def train_waveform(
     return inverter, fitted
 
 
-def _untrained(method: WaveformMethod, material: Material, width: int | None) -> Generator:
+def _untrained(
+    method: WaveformMethod, material: Material, width: int | None, n_f0_units: int
+) -> Generator:
     """A generator with random weights; HiFi-GAN, which has no excitation, takes F0 units too."""
     try:
         return make_generator(
             method,
             n_units=material.units.n_units,
-            n_f0_units=F0VqvaeConfig().n_units if method == "hifigan" else 0,
+            n_f0_units=n_f0_units if method == "hifigan" else 0,
             n_voices=len(material.names),
             n_reference=material.n_reference,
             hop=hop_of_frames(material.units.step_ms),
@@ -444,20 +472,6 @@ def training_crops(utterances: Mapping[str, Utterance], hop: int) -> tuple[Crops
         Crops.of([u.arrays(hop) for u in s], voices=[u.voice for u in s]) for s in sides
     )
     return learned, kept
-
-
-def mean_spectra(generator: SourceFilterGenerator, crops: Crops) -> Tensor:
-    """Each unit's mean log spectrum, (n_units + 1, n_bins): of all frames where it never occurs."""
-    n_units = generator.config.n_units
-    sums = torch.zeros(n_units + 1, generator.transform.n_bins, dtype=torch.float64)
-    counts = torch.zeros(n_units + 1, dtype=torch.float64)
-    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
-        units, real = _units(batch, n_units)
-        spectra = generator.log_magnitude(batch["waves"].flatten(1))[real].double()
-        sums.index_add_(0, units[real], spectra)
-        counts += torch.bincount(units[real], minlength=n_units + 1)
-    mean = sums.sum(dim=0) / counts.sum()
-    return torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], mean).float()
 
 
 class GeneratorTask:
@@ -543,7 +557,7 @@ class GeneratorTask:
 
     def _made(self, generator: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the generator makes of a batch, and the recordings, without the crops' edges."""
-        units, _ = _units(batch, self._padding_unit)
+        units, _ = frame_units(batch, self._padding_unit)
         start = Start(batch["phase"], batch["noise"]) if "phase" in batch else None
         f0_units = batch["f0_units"] if self._has_f0_units else None
         made = generator(units, f0_units, batch["f0"], batch["voices"], start)
@@ -554,10 +568,3 @@ class GeneratorTask:
     def _reconstruction(self, made: Tensor, real: Tensor) -> Tensor:
         mel: Tensor = self._mel(made, real)
         return mel + multi_resolution_loss(made, real) if self._has_resolutions else mel
-
-
-def _units(batch: Batch, padding_unit: int) -> tuple[Tensor, Tensor]:
-    """Units (B, T), padded beyond an utterance's end, and which frames are no padding (B, T)."""
-    units = batch["units"]
-    real = torch.arange(units.shape[1], device=units.device) < batch["lengths"][:, None]
-    return torch.where(real, units, padding_unit), real
