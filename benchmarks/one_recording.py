@@ -74,7 +74,7 @@ def prepare(root, seconds, builder):
     run("invert", "train", *given, *FEW, "--adversary", "none", "--prosody-steps", 2,
         "--out", root / "code2spec")  # fmt: skip
     run("invert", "train-neural", *given, *FEW, "--f0-steps", 2, "--prosody-steps", 2,
-        "--envelope-steps", 2, "--out", root / "convnext")  # fmt: skip
+        "--out", root / "convnext")  # fmt: skip
     table, pairs = root / "pairs.tsv", root / "pairs.parquet"
     rows = "".join(f"u{i}\tu{i}\n" for i in range(N_UTTERANCES))
     table.write_text(f"source\ttarget\n{rows}")

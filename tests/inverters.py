@@ -57,7 +57,7 @@ def trained_neural(
 ) -> NeuralInverter:
     """A neural inverter of all of `three_voices`, a few steps old."""
     config = WaveformConfig(width=width, **(losses or {}))
-    few = {"f0": FEW, "prosody": FEW, "envelopes": FEW, "recipe": FEW}
+    few = {"f0": FEW, "prosody": FEW, "recipe": FEW}
     settings = {"method": "convnext", "voices": None, "config": config, **few, **options}
     made, _ = train_inverter(prepared / "units.parquet", prepared / "tiny", out, **settings)
     assert isinstance(made, NeuralInverter)

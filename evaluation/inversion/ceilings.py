@@ -71,11 +71,12 @@ class SourceFilter:
     def __init__(self) -> None:
         self.generator = SourceFilterGenerator(SourceFilterConfig(n_units=1, n_voices=1, hop=HOP))
         self.transform = self.generator.transform
+        self.level = float(self.transform.analysis_window.square().sum().log()) / 2
 
     def envelopes(self, wave: Waveform) -> torch.Tensor:
         """Log gains (T, n_bins)."""
         whole = torch.from_numpy(wave[: len(wave) // HOP * HOP])[None]
-        return self.generator.envelope(whole)[0]
+        return self.generator.log_magnitude(whole)[0] - self.level
 
     def speech(self, wave: Waveform, gains: torch.Tensor) -> Waveform:
         """Filter a buzz at the F0 of a recording, and noise, by gains (T, n_bins)."""

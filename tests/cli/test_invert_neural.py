@@ -18,7 +18,7 @@ from zerochain.formats.units import read_units
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.modules.vqvae.CollapseWarning")
 QUICK = ("--steps", 4, "--validate-every", 2, "--batch-size", 2, "--width", 8)
-QUICK = (*QUICK, "--f0-steps", 2, "--prosody-steps", 2, "--envelope-steps", 2)
+QUICK = (*QUICK, "--f0-steps", 2, "--prosody-steps", 2)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,6 @@ def test_show_says_it_of_spectral_inverters_too(prepared: Path) -> None:
         (("--adversary", "gan"), "--adversary", 2),
         (("--adversary-width", 2), "--adversary-width", 2),
         (("--f0-steps", 0), "--f0-steps", 2),
-        (("--envelope-steps", 0), "--envelope-steps", 2),
         (("--learning-rate", "nan"), "--learning-rate", 2),
         (("--voice", "ana", "--all-voices"), "exclude each other", 2),
         ((), "3 known speakers: ana, béa, carl", 1),

@@ -46,8 +46,7 @@ def test_chain(capfd: pytest.CaptureFixture[str]) -> None:
         "inverter.units": 8,
         "inverters.unit-means": "train --method unit-means --prosody-steps 0",
         "inverters.code2spec": f"train --width 8 --steps 20 {SMALL}",
-        "inverters.convnext": "train-neural --width 8 --f0-steps 5 --envelope-steps 5 --steps 10 "
-        + SMALL,
+        "inverters.convnext": f"train-neural --width 8 --f0-steps 5 --steps 10 {SMALL}",
         "speaker_steps": 5,
         "judge": "none",
     }

@@ -25,8 +25,7 @@ SMALLER = {
     r"--units \d+": "--units 12",
     r"--test-fraction [\d.]+": "--test-fraction 0.4",
     r"(discover vqvae .*)$": rf"\1 --width 16 --blocks 1 {TINY}",
-    r"(invert train-neural .*)$": r"\1 --width 16 --f0-steps 2 --prosody-steps 2 "
-    rf"--envelope-steps 2 {TINY}",
+    r"(invert train-neural .*)$": rf"\1 --width 16 --f0-steps 2 --prosody-steps 2 {TINY}",
     r"(invert train (?!-).*)$": r"\1 --prosody-steps 2",
     r"(translate train .*)$": rf"\1 --width 16 --encoder-layers 1 --decoder-layers 1 {TINY}",
     r"(zerochain report .*)$": r"\1 --examples 1",

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +10,6 @@ from interruption import interrupted
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
-from zerochain.inversion.envelopes import EnvelopeTask, fit_envelopes
-from zerochain.inversion.envelopes import mean_envelopes as unit_means
 from zerochain.inversion.waveform import (
     Generator,
     GeneratorTask,
@@ -20,16 +17,15 @@ from zerochain.inversion.waveform import (
     WaveformConfig,
     training_crops,
 )
+from zerochain.inversion.waveform import mean_spectra as unit_means
 from zerochain.modules.generators import (
     HiFiGANConfig,
     HiFiGANGenerator,
     SourceFilterConfig,
     SourceFilterGenerator,
 )
-from zerochain.training.crops import Crops
 from zerochain.training.loop import Trained, train
 from zerochain.training.recipe import Recipe
-from zerochain.training.run import Running
 
 HOP, N_UNITS = 160, 4
 AMPLITUDES = (0.02, 0.2, 0.1)  # of the units; the last one never occurs
@@ -80,16 +76,6 @@ def task(
     learned, kept = training_crops(data or speech(), HOP)
     if isinstance(generator, SourceFilterGenerator):
         generator.start_from(unit_means(generator, learned))
-    return task_of(generator, learned, kept, losses, config)
-
-
-def task_of(
-    generator: Generator,
-    learned: Crops,
-    kept: Crops,
-    losses: WaveformConfig | None = None,
-    config: Recipe = CONFIG,
-) -> GeneratorTask:
     losses = losses or WaveformConfig()
     return GeneratorTask(generator, learned, kept, losses, config, n_frames=20, device="cpu")
 
@@ -242,7 +228,7 @@ def test_unit_means_are_means() -> None:
         arrays = u.arrays(HOP)
         if not any(np.array_equal(arrays["waves"], w) for w in _each(learned)):
             continue  # held out
-        frames = generator.envelope(torch.from_numpy(arrays["waves"]).flatten()[None])[0]
+        frames = generator.log_magnitude(torch.from_numpy(arrays["waves"]).flatten()[None])[0]
         assert len(frames) == len(u.units), name
         for unit, frame in zip(u.units, frames, strict=True):
             spectra[int(unit)].append(frame)
@@ -339,41 +325,3 @@ def test_half_precision(generator: Any, tmp_path: Path) -> None:
     plain = CONFIG.model_copy(update={"max_steps": 2})
     (whole,) = run(tmp_path / "whole", config=plain, generator=generator()).history
     assert row["valid_loss"] == pytest.approx(whole["valid_loss"], rel=0.1)
-
-
-def test_envelopes_are_learned_and_bring_speech_closer_to_the_recordings(tmp_path: Path) -> None:
-    """Noise and tones differ in level by voice, which the units' means can't know."""
-    data = {
-        name: replace(one, wave=one.wave * (3 if one.voice else 1))
-        for name, one in speech().items()
-    }
-    learned, kept = training_crops(data, HOP)
-    generator = source_filter()
-    generator.start_from(unit_means(generator, learned))
-    recipe = CONFIG.model_copy(update={"max_steps": 60, "validate_every": 20, "keep": "best"})
-    envelope = EnvelopeTask(generator, learned, kept, recipe, "cpu")
-    with torch.no_grad():
-        before = envelope.validate(envelope.networks["gains"])
-        loss_before = task_of(generator, learned, kept).validate(generator)
-    offset = generator.noise_where_voiced.detach().clone()
-    fitted = fit_envelopes(
-        generator, learned, kept, recipe, Running(device="cpu", folder=tmp_path), inputs={}
-    )
-    assert fitted.best["valid_loss"] < 0.5 * before
-    with torch.no_grad():
-        assert task_of(generator, learned, kept).validate(generator) < loss_before
-    assert torch.equal(generator.noise_where_voiced, offset)
-    assert all(p.requires_grad for p in generator.parameters())
-
-
-def test_least_squares_ignore_padding() -> None:
-    """The mean square is the same whether utterances stand beside longer ones or alone."""
-    learned, kept = training_crops(speech(), HOP)
-    generator = source_filter()
-    made = EnvelopeTask(generator, learned, kept, CONFIG, "cpu")
-    gains = made.networks["gains"]
-    with torch.no_grad():
-        whole, n = made._squares(gains, next(learned.all(8, 400)))
-        alone = [made._squares(gains, batch) for batch in learned.all(1, 400)]
-    assert n == sum(m for _, m in alone)
-    torch.testing.assert_close(whole, sum(squares for squares, _ in alone), rtol=1e-4, atol=0)

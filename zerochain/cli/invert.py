@@ -21,7 +21,7 @@ from zerochain.cli.common import (
 from zerochain.cli.options import options_of, recipe_options, running_options
 from zerochain.cli.printing import training_text
 from zerochain.errors import counted
-from zerochain.inversion import envelopes, pitch, prosody, spectral, waveform
+from zerochain.inversion import pitch, prosody, spectral, waveform
 from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.methods import (
     SPECTRAL_METHODS,
@@ -154,13 +154,6 @@ def train(
     help="Ours, which filters a harmonic excitation, or HiFi-GAN as published.",
 )
 @options_of(WaveformConfig, waveform.RECIPE)
-@recipe_options(
-    envelopes.RECIPE,
-    only=["max_steps"],
-    prefix="envelope",
-    into="envelope_recipe",
-    part="spectral envelopes, with which convnext begins",
-)
 @recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0", part="F0 units")
 @recipe_options(
     prosody.RECIPE,
@@ -181,7 +174,6 @@ def train_neural(
     generator: WaveformMethod,
     config: WaveformConfig,
     recipe: Recipe,
-    envelope_recipe: Recipe,
     f0: Recipe,
     prosody_recipe: Recipe,
     out: Path,
@@ -189,8 +181,7 @@ def train_neural(
 ) -> None:
     """Train a neural inverter on the UNITS and the recordings of one or more voices of a CORPUS.
 
-    Four parts are trained: F0 units, the durations and F0 of units, spectral envelopes (with which
-    convnext begins), and the generator. Units of
+    Three parts are trained: F0 units, the durations and F0 of units, and the generator. Units of
     any voice can be spoken in any of its voices, at any pitch and rate ('invert synthesize'). If
     training is interrupted, the same command continues it.
     """
@@ -206,7 +197,6 @@ def train_neural(
         recipe=recipe,
         f0=f0,
         prosody=prosody_recipe,
-        envelopes=envelope_recipe,
         running=running,
     )
     _print_training(out, inverter, report)

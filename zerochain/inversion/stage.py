@@ -9,7 +9,7 @@ from typing import Any
 
 from zerochain import audio
 from zerochain.formats.bundle import SAMPLE
-from zerochain.inversion import envelopes, pitch, prosody, spectral, waveform
+from zerochain.inversion import pitch, prosody, spectral, waveform
 from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.methods import SPECTRAL_METHODS, Method
 from zerochain.inversion.prosody import fit_prosody
@@ -34,7 +34,6 @@ def train_inverter(
     recipe: Recipe | None = None,
     f0: Recipe = pitch.RECIPE,
     prosody: Recipe | None = prosody.RECIPE,
-    envelopes: Recipe = envelopes.RECIPE,
     running: Running | None = None,
 ) -> tuple[Inverter, dict[str, Any]]:
     """Train an inverter on voices' units and recordings and save it as the bundle `out`.
@@ -54,7 +53,6 @@ def train_inverter(
         f0: recipe of the F0 units, of methods that predict waveforms.
         prosody: recipe of the durations (and F0) of units that come without any; None: none are
             learned, where spectrograms are predicted.
-        envelopes: recipe of the first part of the convnext generator's training.
 
     Returns:
         The inverter, and how its training went.
@@ -89,7 +87,6 @@ def train_inverter(
                 running,
                 f0=f0,
                 prosody=prosody,
-                envelopes=envelopes,
             )
         case _:
             raise TypeError(f"a {method} inverter can't be trained with {config=}, {prosody=}")

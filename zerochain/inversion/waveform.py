@@ -3,8 +3,8 @@
 Disentangled resynthesis after Polyak et al. (Interspeech 2021): content comes as units, pitch as
 F0 (and its units), the voice as a vector, so that each can be exchanged. Two generators: ours, a
 ConvNeXt that filters a harmonic excitation, which spectral losses alone can train; and HiFi-GAN
-(Kong et al. 2020) as published, on F0 units as well. Training takes up to four parts: F0 units,
-prosody, spectral envelopes (`zerochain.inversion.envelopes`), the generator.
+(Kong et al. 2020) as published, on F0 units as well. Training takes three parts: F0 units,
+prosody, the generator.
 
 From top to bottom: the config and recipe, the inverters, training.
 """
@@ -26,7 +26,6 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.inversion.envelopes import fit_envelopes, frame_units, mean_envelopes
 from zerochain.inversion.inverter import Inverter
 from zerochain.inversion.methods import WaveformMethod
 from zerochain.inversion.pitch import F0Quantizer, resampled
@@ -323,12 +322,8 @@ def train_waveform(
     *,
     f0: Recipe,
     prosody: Recipe,
-    envelopes: Recipe,
 ) -> tuple[NeuralInverter, Fitted]:
     """Train an inverter that predicts waveforms: its F0 units, its prosody, its generator.
-
-    Args:
-        envelopes: recipe of the first part of our generator's training; HiFi-GAN has none.
 
     Raises:
         InputError: too little speech, an adversary that would begin after the last step, or
@@ -354,33 +349,27 @@ def train_waveform(
     )
     hop = generator.config.hop
     learned, kept = training_crops(_utterances(material, quantizer), hop)
-    inputs = {
-        "network": generator.config.model_dump(),
-        "units": material.units.id,
-        "corpus": material.corpus_id,
-        "ids": material.corpus.ids,
-        "voices": list(material.names),
-        "speakers": material.speaker_encoder_id,
-    }
-    parts: dict[str, Any] = {}
-    follows = {"f0": weights_id(quantizer.network)} if generator.config.n_f0_units else {}
     if isinstance(generator, SourceFilterGenerator):
-        generator.start_from(mean_envelopes(generator, learned))
-        part = running.part("envelopes")
-        first = fit_envelopes(generator, learned, kept, envelopes, part, inputs=inputs)
-        # A start, which needn't converge.
-        parts["envelopes"] = {"steps": first.outcome.steps, "valid_loss": first.best["valid_loss"]}
-        follows["envelopes"] = weights_id(generator)
+        generator.start_from(mean_spectra(generator, learned))
     # Again: how many random numbers the other parts drew depends on whether they were resumed.
     torch.manual_seed(recipe.seed)
     n_frames = round(_CROP_S * SAMPLE_RATE / hop)
     task = GeneratorTask(
         generator, learned, kept, config, recipe, n_frames=n_frames, device=running.device
     )
-    fitted = fit(task, recipe, running, inputs={**inputs, "losses": config.losses}, follows=follows)
+    inputs = {
+        "network": generator.config.model_dump(),
+        "losses": config.losses,
+        "units": material.units.id,
+        "corpus": material.corpus_id,
+        "ids": material.corpus.ids,
+        "voices": list(material.names),
+        "speakers": material.speaker_encoder_id,
+    }
+    follows = {"f0": weights_id(quantizer.network)} if generator.config.n_f0_units else {}
+    fitted = fit(task, recipe, running, inputs=inputs, follows=follows)
     report = {
         **material.report,
-        **parts,
         "losses": config.losses,
         "training": recipe.model_dump(),
         "device": running.device,
@@ -474,6 +463,20 @@ def training_crops(utterances: Mapping[str, Utterance], hop: int) -> tuple[Crops
     return learned, kept
 
 
+def mean_spectra(generator: SourceFilterGenerator, crops: Crops) -> Tensor:
+    """Each unit's mean log spectrum, (n_units + 1, n_bins): of all frames where it never occurs."""
+    n_units = generator.config.n_units
+    sums = torch.zeros(n_units + 1, generator.transform.n_bins, dtype=torch.float64)
+    counts = torch.zeros(n_units + 1, dtype=torch.float64)
+    for batch in crops.all(_LONG_CROPS, _LONG_CROP):
+        units, real = _units(batch, n_units)
+        spectra = generator.log_magnitude(batch["waves"].flatten(1))[real].double()
+        sums.index_add_(0, units[real], spectra)
+        counts += torch.bincount(units[real], minlength=n_units + 1)
+    mean = sums.sum(dim=0) / counts.sum()
+    return torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], mean).float()
+
+
 class GeneratorTask:
     """Log-mel distance and, for our own generator, several resolutions of log magnitudes.
 
@@ -557,7 +560,7 @@ class GeneratorTask:
 
     def _made(self, generator: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the generator makes of a batch, and the recordings, without the crops' edges."""
-        units, _ = frame_units(batch, self._padding_unit)
+        units, _ = _units(batch, self._padding_unit)
         start = Start(batch["phase"], batch["noise"]) if "phase" in batch else None
         f0_units = batch["f0_units"] if self._has_f0_units else None
         made = generator(units, f0_units, batch["f0"], batch["voices"], start)
@@ -568,3 +571,10 @@ class GeneratorTask:
     def _reconstruction(self, made: Tensor, real: Tensor) -> Tensor:
         mel: Tensor = self._mel(made, real)
         return mel + multi_resolution_loss(made, real) if self._has_resolutions else mel
+
+
+def _units(batch: Batch, padding_unit: int) -> tuple[Tensor, Tensor]:
+    """Units (B, T), padded beyond an utterance's end, and which frames are no padding (B, T)."""
+    units = batch["units"]
+    real = torch.arange(units.shape[1], device=units.device) < batch["lengths"][:, None]
+    return torch.where(real, units, padding_unit), real

@@ -448,31 +448,6 @@ class SourceFilterConfig(ConditioningConfig):
         return self
 
 
-def _smoothing(n_bins: int, n_fft: int) -> Tensor:
-    """The matrix (n_bins, n_bins) that averages power over neighbouring bins, by a Hann window.
-
-    Beyond the ends of the spectrum its last bins go on.
-    """
-    half = round(_SMOOTH_HZ * n_fft / SAMPLE_RATE / 2)
-    weights = torch.hann_window(2 * half + 3, periodic=False)[1:-1]
-    every = torch.arange(n_bins)
-    matrix = torch.zeros(n_bins, n_bins)
-    for offset, weight in enumerate(weights / weights.sum(), start=-half):
-        matrix[(every + offset).clamp(0, n_bins - 1), every] += weight
-    return matrix
-
-
-class Filters(NamedTuple):
-    """What is predicted of each frame and frequency, (B, T, n_bins) each."""
-
-    gain: Tensor
-    """Log gain of the harmonics' filter."""
-    angle: Tensor
-    """Its phase, in radians."""
-    noise: Tensor
-    """Log gain of the noise's filter where no frame is voiced."""
-
-
 class SourceFilterGenerator(nn.Module):
     """Units, pitch and voice → waveform: the inverse STFT of H_h · E_harmonic + H_n · E_noise.
 
@@ -484,9 +459,6 @@ class SourceFilterGenerator(nn.Module):
     Frames of padding (the unit `n_units`) are silent and equal what convolutions assume outside
     the batch: adding them changes no other frame.
     """
-
-    smoothing: Tensor
-    """(n_bins, n_bins): power → power averaged over neighbouring bins."""
 
     def __init__(self, config: SourceFilterConfig) -> None:
         super().__init__()
@@ -504,15 +476,14 @@ class SourceFilterGenerator(nn.Module):
         self.means = nn.Embedding(config.n_units + 1, n_bins)
         nn.init.constant_(self.means.weight, _BEFORE_TRAINING)
         self.noise_where_voiced = nn.Parameter(torch.linspace(_NOISE_WHERE_VOICED, 0, n_bins))
-        self.register_buffer("smoothing", _smoothing(n_bins, config.n_fft), persistent=False)
 
     @property
     def reach(self) -> int:
         """Frames to either side that a frame's samples depend on."""
         return (1 + self.config.n_blocks) * (_KERNEL // 2) + self.transform.reach
 
-    def envelope(self, waves: Tensor) -> Tensor:
-        """The log gains that give an excitation of power 1 the spectral envelopes of speech.
+    def log_magnitude(self, waves: Tensor) -> Tensor:
+        """Log spectral envelopes, whose means per unit `start_from` takes.
 
         Power is averaged over neighbouring bins, wide enough to smooth out the harmonics, which
         come from the excitation.
@@ -521,15 +492,22 @@ class SourceFilterGenerator(nn.Module):
             waves: (B, T · hop).
 
         Returns:
-            (B, T, n_bins).
+            (B, T, n_bins), at least −11.5.
         """
-        smooth = self.transform.analyse(waves).abs().square() @ self.smoothing
-        of_excitation = self.transform.analysis_window.square().sum()
-        return (smooth.clamp(min=1e-10).log() - of_excitation.log()) / 2
+        power = self.transform.analyse(waves).abs().square()
+        half = round(_SMOOTH_HZ * self.config.n_fft / SAMPLE_RATE / 2)
+        weights = torch.hann_window(2 * half + 3, periodic=False, device=waves.device)[1:-1]
+        padded = nn.functional.pad(power, (half, half), mode="replicate")
+        smooth: Tensor = padded.unfold(-1, 2 * half + 1, 1) @ (weights / weights.sum())
+        return smooth.clamp(min=1e-10).log() / 2
 
     def start_from(self, means: Tensor) -> None:
-        """Start from each unit's mean `envelope`, (n_units + 1, n_bins), with no correction."""
-        self.means.weight.data.copy_(means)
+        """Start from each unit's mean log envelope, (n_units + 1, n_bins), with no correction.
+
+        A gain is an envelope divided by the spectrum of an excitation of power 1.
+        """
+        power = self.transform.analysis_window.square().sum()
+        self.means.weight.data.copy_(means - power.log() / 2)
         nn.init.zeros_(self.filters.weight)
         nn.init.zeros_(self.filters.bias)
 
@@ -551,25 +529,18 @@ class SourceFilterGenerator(nn.Module):
             start: where a chunk starts in its utterance (`starts`); None at its
                 beginning.
         """
-        mask, filters = self.conditioning.mask(units), self.filters_of(units, f0_units, f0, voices)
-        gain = filters.gain.clamp(max=_LOUDEST).exp() * mask
-        noise = filters.noise + self.noise_where_voiced * (f0 > 0)[..., None]
-        noise = noise.clamp(max=_LOUDEST).exp() * mask
-        audible = mask.expand(-1, -1, self.config.hop).flatten(1)
-        source = excite(f0, self.config.hop, start)
-        buzz = self.transform.analyse(source.harmonic * audible)
-        hiss = self.transform.analyse(source.noise * audible)
-        return self.transform.synthesise(buzz * torch.polar(gain, filters.angle) + hiss * noise)
-
-    def filters_of(
-        self, units: Tensor, f0_units: Tensor | None, f0: Tensor, voices: Tensor
-    ) -> Filters:
-        """The filters of each frame, (B, T, n_bins) each; arguments as those of `forward`."""
         mask = self.conditioning.mask(units)
         x = self.first_norm(self.first(self.conditioning(units, f0_units, f0, voices))) * mask
         for block in self.blocks:
             x = block(x, mask)
         # Spectra in full precision: autocast's types have no complex counterpart on CUDA.
         gain, angle, noise = self.filters(self.last_norm(x)).float().chunk(3, dim=-1)
-        means = self.means(units)
-        return Filters(gain + means, angle, noise + means)
+        means, voiced = self.means(units), (f0 > 0)[..., None]
+        gain = (gain + means).clamp(max=_LOUDEST).exp() * mask
+        noise = noise + means + self.noise_where_voiced * voiced
+        noise = noise.clamp(max=_LOUDEST).exp() * mask
+        audible = mask.expand(-1, -1, self.config.hop).flatten(1)
+        source = excite(f0, self.config.hop, start)
+        buzz = self.transform.analyse(source.harmonic * audible)
+        hiss = self.transform.analyse(source.noise * audible)
+        return self.transform.synthesise(buzz * torch.polar(gain, angle) + hiss * noise)

@@ -42,11 +42,7 @@ RATES: Mapping[Rate, Metric] = {
     "timed": names.TIMED_SEGMENT_BITRATE,
 }
 """What a symbol is → the bit rate on the x axis."""
-_PARTS = {
-    "f0": "F0 units",
-    "prosody": "durations and pitch",
-    "envelopes": "spectral envelopes",
-}
+_PARTS = {"f0": "F0 units", "prosody": "durations and pitch"}
 """Parts of an inverter that are trained in sub-folders of its training."""
 _WIDE, _NARROW, _FILE = (980, 560), (350, 430), (1000, 600)
 _MOST_ABX_MAPS, _MOST_PHONE_MAPS = 6, 3
