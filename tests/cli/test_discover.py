@@ -309,8 +309,8 @@ def test_options_of_an_extractor_reach_it(make_corpus: Callable[..., Corpus]) ->
     [
         (("extract", "c"), "Missing option '--out'"),
         (("extract", "c", "--out", "f", "--features", "plp"), "plp"),
-        (("extract", "c", "--out", "f", "--step-ms", "nan"), "step_ms"),
-        (("extract", "c", "--out", "f", "--step-ms", "inf"), "step_ms"),
+        (("extract", "c", "--out", "f", "--step-ms", "nan"), "--step-ms"),
+        (("extract", "c", "--out", "f", "--step-ms", "inf"), "--step-ms"),
         (("extract", "c", "--out", "f", "--step-ms", "0.01"), "step_ms"),
         (("extract", "c", "--out", "f", "--step-ms", "11.6"), "the nearest is 11.625"),
         (("extract", "c", "--out", "f", "--window-ms", "0"), "window_ms"),

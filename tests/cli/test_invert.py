@@ -331,6 +331,7 @@ def test_without_a_gpu_cuda_is_refused(prepared: Prepared, monkeypatch: pytest.M
     assert "no GPU" in run(*speak, "--device", "cuda", code=1).stderr
 
 
+@pytest.mark.filterwarnings("ignore:the units were made of corpus")
 def test_a_recording_with_nan_is_named(prepared: Prepared) -> None:
     shutil.copytree(prepared.root, "copy")
     broken = Path("copy/tiny-audio/u4.wav")

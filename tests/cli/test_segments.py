@@ -97,8 +97,8 @@ def test_options_from_a_file(corpus: Corpus) -> None:
     [
         (("--penalty", 1, "--bitrate", 100), "can't both be given"),
         (("--penalty", -1), "--penalty"),
-        (("--penalty", "nan"), "'--penalty': Input should be a finite number"),
-        (("--penalty", "inf"), "'--penalty': Input should be a finite number"),
+        (("--penalty", "nan"), "'--penalty': nan is not a finite number"),
+        (("--penalty", "inf"), "'--penalty': inf is not a finite number"),
         (("--bitrate", 0), "--bitrate"),
         (("--bitrate", "nan"), "bitrate"),
         (("--min-duration", 0), "--min-duration"),

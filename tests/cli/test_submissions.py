@@ -160,7 +160,9 @@ def test_features_of_other_programs(units: tuple[Path, Path], tmp_path: Path) ->
     out = tmp_path / "feats"
     options = ("--step-ms", 10, "--corpus", corpus, "--out", out)
     result = run("import", "features", root, *options)
-    assert f"{out}: 1 utterance, 120 × 3\nleft out: 1 .gz" in result.output
+    assert f"{out}: 1 utterance, 120 × 3\n" in result.output
+    assert "left out: 1 .gz" in result.output
+    assert "the corpus has 2 utterances without features: u1, u3" in result.output
     (root / "u1.txt").write_text("1 2 3\n1 2 nan\n")
     result = run("import", "features", root, *options, code=1)
     assert "u1.txt:2: holds NaN" in result.output

@@ -236,6 +236,7 @@ def test_whispered_speech_is_spoken_as_a_whisper(
     assert wave.std() == pytest.approx(0.1, rel=0.3)  # as loud as it was
 
 
+@pytest.mark.filterwarnings("ignore:the units were made of corpus")
 def test_a_recording_with_nan_is_named(
     make_corpus: Callable[..., Corpus], prepared: Path, tmp_path: Path
 ) -> None:
