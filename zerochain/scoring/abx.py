@@ -7,10 +7,11 @@ recording, since its submissions gave no frame step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,28 +126,24 @@ def score_abx(
     )
     what = "units" if isinstance(representation, UnitFile) else "features"
     told = "" if whole is None else whole.note_on(representation.corpus_id, what)
-    scores, notes, results = [], [told] if told else [], {}
-    modes: tuple[Any, ...] = protocol.modes if mode is None else (mode,)
-    for one in ("within", "across") if mode == "both" else modes:
-        try:
-            result = abx(
-                representation,
-                tokens,
-                mode=one,
-                distance=distance,
-                codebook=codebook,
-                protocol=protocol,
-                seed=seed,
-                jobs=jobs,
-            )
-        except NoCellsError:
-            if mode is not None or one == "within" or len({t.speaker for t in tokens}) > 1:
-                raise
-            notes.append(f"{names.ABX[one].key} is undefined and left out: there is one speaker")
-            continue
-        results[one] = result = replace(result, exclusions={**excluded, **result.exclusions})
-        scores.append(_abx_score(result, one, protocol, common))
-        notes.append(_basis(result, one))
+    compare = partial(
+        abx,
+        representation,
+        tokens,
+        distance=distance,
+        codebook=codebook,
+        protocol=protocol,
+        seed=seed,
+        jobs=jobs,
+    )
+    several = len({token.speaker for token in tokens}) > 1
+    errors, notes = _of_modes(compare, protocol, mode, several=several)
+    results = {
+        one: replace(result, exclusions={**excluded, **result.exclusions})
+        for one, result in errors.items()
+    }
+    scores = [_abx_score(result, one, protocol, common) for one, result in results.items()]
+    notes = [*([told] if told else []), *notes]
     notes += exclusion_notes(scores)
     if n_zero:
         notes.append(
@@ -167,8 +164,41 @@ def score_abx(
     return Scored(scores, notes)
 
 
+def _of_modes(
+    compare: Callable[..., AbxResult],
+    protocol: Protocol,
+    mode: Mode | Literal["both"] | None,
+    *,
+    several: bool,
+) -> tuple[dict[Mode, AbxResult], list[str]]:
+    """The errors of the modes that were asked for, and notes.
+
+    Args:
+        compare: `abx` of everything but the mode.
+        mode: None is all of the protocol's, without those that one speaker can't have.
+        several: whether there are several speakers.
+    """
+    results: dict[Mode, AbxResult] = {}
+    notes = []
+    modes: tuple[Mode, ...] = protocol.modes if mode is None else _modes(mode)
+    for one in modes:
+        try:
+            results[one] = compare(mode=one)
+        except NoCellsError:
+            if mode is not None or one == "within" or several:
+                raise
+            notes.append(f"{names.ABX[one].key} is undefined and left out: there is one speaker")
+            continue
+        notes.append(_basis(results[one], one))
+    return results, notes
+
+
+def _modes(mode: Mode | Literal["both"]) -> tuple[Mode, ...]:
+    return ("within", "across") if mode == "both" else (mode,)
+
+
 def _grouped(
-    results: dict[str, AbxResult], scores: list[Score], kinds: PhoneTable
+    results: Mapping[Mode, AbxResult], scores: list[Score], kinds: PhoneTable
 ) -> list[GroupError]:
     """The errors of the groups of pairs, of all modes."""
     cells = cells_of(results, scores[0])

@@ -20,6 +20,7 @@ from zerochain.formats.abx_cells import CELLS_FILE, KEYS, SCHEMA, AbxCells, read
 from zerochain.formats.scores import Score
 from zerochain.formats.text_files import write_csv
 from zerochain.metrics.abx import AbxResult
+from zerochain.metrics.abx_plan import Mode
 from zerochain.metrics.bootstrap import collapse, pigeonhole_interval
 from zerochain.metrics.comparison import Comparison
 
@@ -40,7 +41,7 @@ _BY_SPEAKERS = (("previous", "next"), ("phone_a", "phone_b"))
 
 
 def write_abx_tables(
-    folder: Path, results: Mapping[str, AbxResult], scores: Sequence[Score]
+    folder: Path, results: Mapping[Mode, AbxResult], scores: Sequence[Score]
 ) -> None:
     """Write abx_cells.parquet, abx_phone_pairs.csv and abx_speaker_pairs.csv into a folder.
 
@@ -62,7 +63,7 @@ def write_abx_tables(
     write_csv(folder / SPEAKER_PAIRS, ("mode", *_SPEAKERS, *header), speakers)
 
 
-def cells_of(results: Mapping[str, AbxResult], first: Score) -> AbxCells:
+def cells_of(results: Mapping[Mode, AbxResult], first: Score) -> AbxCells:
     """The cells of all modes; `first` is the score of one of them."""
     return AbxCells(
         table=pa.concat_tables([_as_rows(mode, result) for mode, result in results.items()]),
