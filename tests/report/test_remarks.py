@@ -28,6 +28,14 @@ def bundle(identity: str = "i", **config) -> Bundle:
             ["COLLAPSED: 4 of 20 F0 units in use"],
         ),
         ({"f0_quantizer": {"report": {"n_used": 5}, "network": {"n_units": 20}}}, []),
+        (
+            {"f0_quantizer": {"report": {"n_used": 4, "n_seen": 170}, "network": {"n_units": 20}}},
+            ["COLLAPSED: 4 of 20 F0 units in use"],
+        ),
+        (
+            {"f0_quantizer": {"report": {"n_used": 4, "n_seen": 160}, "network": {"n_units": 20}}},
+            [],
+        ),
     ],
 )
 def test_a_model_s_own_record(config, remarks) -> None:

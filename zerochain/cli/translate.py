@@ -15,6 +15,7 @@ from zerochain.cli.common import (
     PATH,
     TABLE,
     Command,
+    F,
     channel_option,
     device_option,
     jobs_option,
@@ -407,19 +408,29 @@ step_option = click.option(
 )
 
 
+def example_options(function: F) -> F:
+    """What baselines that take training sources as examples need."""
+    options = [
+        click.argument("features", type=FOLDER),
+        targets_argument,
+        pairs_argument,
+        corpus_option,
+        train_split_option,
+        split_option,
+        normalisation_option,
+        step_option,
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @click.command(
     cls=Command,
     example="zerochain translate baseline nearest features/en units/es.parquet "
     "corpora/pairs.parquet --corpus corpora/en --out nearest.parquet",
 )
-@click.argument("features", type=FOLDER)
-@targets_argument
-@pairs_argument
-@corpus_option
-@train_split_option
-@split_option
-@normalisation_option
-@step_option
+@example_options
 @click.option(
     "--unpaired",
     is_flag=True,
@@ -442,20 +453,13 @@ def nearest(out: Path, **options: Any) -> None:
     example="zerochain translate baseline spliced features/en units/es.parquet "
     "corpora/pairs.parquet --corpus corpora/en --out spliced.parquet",
 )
-@click.argument("features", type=FOLDER)
-@targets_argument
-@pairs_argument
-@corpus_option
-@train_split_option
-@split_option
+@example_options
 @click.option(
     "--penalty",
     type=click.FloatRange(min=0, min_open=True),
     help="The price of another piece, in distances of frames, of which 1 is the largest.  "
     "[default: chosen on the training pairs]",
 )
-@normalisation_option
-@step_option
 @out_option("the units", TABLE)
 @jobs_option
 def spliced(out: Path, **options: Any) -> None:

@@ -6,9 +6,8 @@ after that; speech lies above it in some bands, vowels in low ones and fricative
 the mean of the four strongest of twelve is the score. (Long-term spectral divergence: Ramírez et
 al., Speech Communication 42, 2004; noise as a quantile: Stahl et al., ICASSP 2000.) Speech is also
 voiced every third of a second, unlike wind and rain: the autocorrelation of the spectrum above the
-noise has a peak at the period of the voice. Near a voice, gusts are told from speech by the level
-of the pauses within a second. Nothing here was trained, so no language is at an
-advantage.
+noise has a peak at the period of the voice. Near a voice, the level of the pauses within a
+second tells gusts from speech. Nothing here was trained, so no language is at an advantage.
 
 Two thresholds with hysteresis turn scores into stretches of speech; short pauses are bridged, short
 stretches dropped, long ones cut where the score is lowest.

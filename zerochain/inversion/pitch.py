@@ -9,6 +9,7 @@ From top to bottom: the recipe, contours, the quantizer, its training.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ RECIPE = Recipe(
 )
 """A minute or two on a CPU."""
 _COLLAPSED = 0.25  # the share of codes in use below which little of the pitch is kept
+_PER_UNIT = 10  # units of speech for each code: in less, many codes are unused by chance
 _CROP_FRAMES = 256  # 1.3 s: longer than the reach of a unit
 _LONG_CROPS, _LONG_CROP = 16, 2048
 
@@ -179,7 +181,8 @@ class F0Quantizer(Bundled):
                 "no frame of the training speech is voiced (whispered, or silent): F0 units carry "
                 "no pitch, and all contours come back unvoiced"
             ]
-        if self.report["n_used"] < _COLLAPSED * self.n_units:
+        enough_for = self.report.get("n_seen", math.inf) / _PER_UNIT
+        if self.report["n_used"] < _COLLAPSED * min(self.n_units, enough_for):
             return [_collapse(self.report["n_used"], self.n_units)]
         return []
 
@@ -361,6 +364,7 @@ def measured(
         **asdict(fitted.outcome),
         "voiced": float(learned.arrays["voiced"].mean()),
         "n_used": len(shares),
+        "n_seen": int(counts.sum()),
         "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
         "held_out_voicing_error": wrong / len(kept.arrays["voiced"]),
         "held_out_z_rmse": (squares / n_voiced) ** 0.5 if n_voiced else None,

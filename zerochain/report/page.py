@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import zerochain
 from zerochain.errors import InputError, counted, listed
@@ -22,6 +22,7 @@ from zerochain.formats.bundle import each_once
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import short
 from zerochain.formats.scores import Score
+from zerochain.formats.units import UnitFile
 from zerochain.metrics import names
 from zerochain.metrics.names import Family
 from zerochain.report import drawings, style
@@ -58,17 +59,7 @@ _ABSENT = {
 """Parts that a run may lack → what the page calls them."""
 _ALWAYS_WITHOUT = {names.DISTINCT_OUTPUTS.key, names.REAL_TIME_FACTOR.key}
 _OF_TRANSLATION = {"players", "usage", "trainings"}
-_TABLES: tuple[Family, ...] = (
-    "units",
-    "phones",
-    "terms",
-    "search",
-    "unaligned",
-    "resynthesis",
-    "conversion",
-    "translation",
-    "recognition",
-)
+_TABLES: tuple[Family, ...] = tuple(filter(None, get_args(Family)))
 """Groups of scores that the page shows as tables."""
 _NEED_EXAMPLES = {"examples", "players", "translated"}
 """Parts that n_examples=0 leaves out."""
@@ -169,10 +160,11 @@ def _context(
     """What the template shows, and the names of the parts that are there."""
     difference = _differences(run)
     tables = _tables(run, difference)
-    sounds, problems = _sounds(run, tables.get("units"), n_examples, n_units)
+    named = named_units(tables.get("units"), run.units)
+    sounds, problems = _sounds(run, tables.get("units"), named, n_examples, n_units)
     parts: dict[str, Any] = {
         **{group: tables.get(group) for group in _TABLES},
-        **_figures(run, tables.get("units"), published, rate, folder),
+        **_figures(run, tables.get("units"), named, published, rate, folder),
         **sounds,
     }
     context = {
@@ -207,10 +199,14 @@ def _tables(run: Run, difference: Difference) -> dict[Family, ScoreTable]:
 
 
 def _figures(
-    run: Run, table: ScoreTable | None, published: str | None, rate: Rate, folder: Path
+    run: Run,
+    table: ScoreTable | None,
+    named: Sequence[tuple[str, UnitFile]],
+    published: str | None,
+    rate: Rate,
+    folder: Path,
 ) -> dict[str, Any]:
     """The parts that are drawn; the main figure is written into `folder` as well."""
-    named = named_units(table, run.units)
     return {
         "phone_maps": list(drawings.phone_maps(run, named)),
         "abx_maps": list(drawings.abx_maps(run)),
@@ -224,10 +220,13 @@ def _figures(
 
 
 def _sounds(
-    run: Run, table: ScoreTable | None, n_examples: int, n_units: int
+    run: Run,
+    table: ScoreTable | None,
+    named: Sequence[tuple[str, UnitFile]],
+    n_examples: int,
+    n_units: int,
 ) -> tuple[dict[str, Any], list[str]]:
     """The parts to listen to, and what can't be played."""
-    named = named_units(table, run.units)
     shown, problems = examples(run, table, named, n_examples)
     translated, more_problems = translations(run, n_examples)
     of_units, unplayed = units_of_run(run, systems_to_show(run, table, named), n_units)

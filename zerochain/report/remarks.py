@@ -7,6 +7,7 @@ what, belongs to the comparison as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ COLLAPSED = 0.1
 STEPS_PER_UNIT = 10
 """… if there are this many steps for each unit: in less speech many units are unused by chance."""
 PITCH_COLLAPSED = 0.25
-"""Likewise of the F0 units, of which there are few."""
+"""Likewise of the F0 units."""
 NOT_CONVERGED = "NOT CONVERGED"
 
 
@@ -78,7 +79,9 @@ def of_model(bundle: Bundle) -> list[str]:
     if isinstance(quantizer, Mapping):
         used = _number(quantizer, "report", "n_used")
         of_all = _number(quantizer, "network", "n_units")
-        if used is not None and of_all and used < PITCH_COLLAPSED * of_all:
+        seen = _number(quantizer, "report", "n_seen")  # older bundles lack it
+        enough_for = math.inf if seen is None else seen / STEPS_PER_UNIT
+        if used is not None and of_all and used < PITCH_COLLAPSED * min(of_all, enough_for):
             found.append(f"COLLAPSED: {used:g} of {of_all:g} F0 units in use")
     return found
 

@@ -125,7 +125,7 @@ def score_abx(
         system or _name(representation), _inputs(representation, model, whole, items), options
     )
     what = "units" if isinstance(representation, UnitFile) else "features"
-    told = "" if whole is None else whole.note_on(representation.corpus_id, what)
+    note = "" if whole is None else whole.note_on(representation.corpus_id, what)
     compare = partial(
         abx,
         representation,
@@ -143,7 +143,7 @@ def score_abx(
         for one, result in errors.items()
     }
     scores = [_abx_score(result, one, protocol, common) for one, result in results.items()]
-    notes = [*([told] if told else []), *notes]
+    notes = [*([note] if note else []), *notes]
     notes += exclusion_notes(scores)
     if n_zero:
         notes.append(
