@@ -14,13 +14,12 @@ import pytest
 import soundfile
 
 from zerochain import audio
-from zerochain.corpora.build import CorpusWarning
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.inversion import spectral

@@ -16,6 +16,7 @@ import difflib
 import itertools
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -26,7 +27,7 @@ import numpy as np
 
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.corpus import read_corpus
+from zerochain.formats.corpus import CorpusWarning, read_corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -489,9 +490,9 @@ def export_textgrids(
     whole = read_corpus(corpus)
     durations = {u.id: u.duration for u in whole.utterances}
     systems = {tier: read_units(path) for tier, path in paths.items()}
-    for unit_file in systems.values():
-        check_same_ids(unit_file.ids, whole.ids, "unit file", f"corpus {whole.name}")
-        unit_file.check_durations(durations, f"corpus {whole.name}")
+    for tier, unit_file in systems.items():
+        if note := unit_file.check_corpus(whole):
+            warnings.warn(f"{paths[tier]}: {note}", CorpusWarning, stacklevel=2)
     if split is None:
         shared = set.intersection(*(set(one.ids) for one in systems.values()))
         names = [name for name in next(iter(systems.values())).ids if name in shared]

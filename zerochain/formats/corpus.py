@@ -53,6 +53,10 @@ _SCHEMA = pa.schema(
 )
 
 
+class CorpusWarning(UserWarning):
+    """Something about a corpus deserves a look: its recordings, or what is joined with it."""
+
+
 class _Header(Header):
     """People may edit it and add keys of their own."""
 
