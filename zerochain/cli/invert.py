@@ -18,8 +18,9 @@ from zerochain.cli.common import (
     out_option,
     seed_option,
 )
-from zerochain.cli.options import options_of, recipe_options, running_options
+from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import training_text
+from zerochain.cli.training import running_options
 from zerochain.errors import counted
 from zerochain.inversion import pitch, prosody, spectral, waveform
 from zerochain.inversion.inverter import Inverter

@@ -129,6 +129,16 @@ class SpeakerEncoder(Bundled):
         extractor = SpectralExtractor(self.features, str(self.device))
         return self.embed_frames([extractor([wave])[0] for wave in waves])
 
+    def embed_short(self, waves: Iterable[Waveform]) -> Vectors:
+        """As `embed`, for n recordings: (n, E). Short ones are repeated until they are usable."""
+        shortest = round(SHORTEST_S * SAMPLE_RATE)
+        return np.stack(
+            [
+                self.embed(wave if len(wave) >= shortest else np.resize(wave, shortest))
+                for wave in waves
+            ]
+        )
+
     def voice(self, waves: Iterable[Waveform]) -> Vectors:
         """The mean voice of all usable recordings: (E,), of unit length.
 

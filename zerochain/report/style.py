@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from zerochain.errors import InputError
@@ -67,14 +68,12 @@ def require_report_extra() -> None:
         OSError: no folder, not even a temporary one, can be written for matplotlib's cache.
     """
     spare_matplotlib_the_search()
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"the report needs {error.name}, which is not installed",
-            remedy="pip install 'zerochain[report]'",
-        ) from error
+    for name in ("jinja2", "matplotlib"):
+        if find_spec(name) is None:
+            raise InputError(
+                f"the report needs {name}, which is not installed",
+                remedy="pip install 'zerochain[report]'",
+            )
 
 
 def _settings(settings: Any) -> AbstractContextManager[None]:
