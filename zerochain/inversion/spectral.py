@@ -49,7 +49,7 @@ from zerochain.modules.discriminators import (
 )
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 RECIPE = Recipe(max_steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
 """A voice of half an hour in a quarter of an hour on a CPU."""
@@ -390,10 +390,9 @@ class Code2SpecTask:
         n_frames: int,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"inverter": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "inverter": torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "inverter", network, torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        )
         if adversary.form != "none":
             judge = PatchDiscriminator(data.options.n_bins, adversary.width)
             self.networks["discriminator"] = judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -38,7 +38,7 @@ from zerochain.training.crops import Crops, like_lengths, padded
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish, fit
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Update, single
 
 SHORTEST_S = 0.5
 """Shorter recordings don't represent a voice."""
@@ -331,12 +331,11 @@ class SpeakerTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"speakers": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "speakers": torch.optim.AdamW(
-                network.parameters(), recipe.learning_rate, weight_decay=0.05
-            )
-        }
+        self.networks, self.optimisers = single(
+            "speakers",
+            network,
+            torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=0.05),
+        )
         self._network, self._recipe, self._device = network, recipe, device
         self._train = train.crops()
         self._groups = self._train.groups(self._train.numbers["labels"])

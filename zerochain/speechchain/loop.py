@@ -52,7 +52,7 @@ from zerochain.speechchain.synthesiser import (
 )
 from zerochain.speechchain.synthesiser import validated as synthesiser_validated
 from zerochain.training.recipe import Recipe
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 RECIPE = Recipe(
     max_steps=1500,
@@ -140,10 +140,9 @@ class LoopTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"chain": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "chain": torch.optim.AdamW(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "chain", network, torch.optim.AdamW(network.parameters(), recipe.learning_rate)
+        )
         self._synthesis, self._material, self._config = losses, material, config
         self._train, self._valid = train, valid
         self._recipe, self._device = recipe, device

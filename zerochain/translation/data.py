@@ -15,7 +15,7 @@ inverter predicts their durations. The source may come with its own units, for a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -521,6 +521,18 @@ def _pairs(
     check_same_ids(targets, target.ids, where, f"target {files.target}")
     if own is not None:
         check_same_ids(sources, own.ids, where, f"source's units {files.own_units}")
+    return pairs_of(table.pairs, given, target, own)
+
+
+def pairs_of(
+    ids: Iterable[tuple[str, str]],
+    given: Features | UnitFile,
+    target: UnitFile,
+    own: UnitFile | None,
+    *,
+    pseudo: bool = False,
+) -> list[Pair]:
+    """A pair for each (source, target) of `ids`, all of which are there."""
     inputs = arrays(given)
     return [
         Pair(
@@ -528,6 +540,7 @@ def _pairs(
             target=target.segments(b)[0],
             own=None if own is None else own.segments(a)[0],
             names=(f"{given.corpus_id} {a}", f"{target.corpus_id} {b}"),
+            pseudo=pseudo,
         )
-        for a, b in table.pairs
+        for a, b in ids
     ]

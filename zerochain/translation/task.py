@@ -42,7 +42,7 @@ from zerochain.training.crops import like_lengths
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 from zerochain.translation.data import (
     Array,
     Buckets,
@@ -307,12 +307,13 @@ class TranslationTask:
         Args:
             max_length_ratio: the most target units per frame or unit of the source.
         """
-        self.networks: dict[str, nn.Module] = {"translator": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "translator": torch.optim.AdamW(
+        self.networks, self.optimisers = single(
+            "translator",
+            network,
+            torch.optim.AdamW(
                 network.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-            )
-        }
+            ),
+        )
         self._network, self._source, self._config = network.config, source, config
         self._train, self._valid, self._recipe = train, valid[:_DECODED], recipe
         self._max_length_ratio, self._device = max_length_ratio, device
