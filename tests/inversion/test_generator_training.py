@@ -18,12 +18,8 @@ from zerochain.inversion.waveform import (
     training_crops,
 )
 from zerochain.inversion.waveform import mean_spectra as unit_means
-from zerochain.modules.generators import (
-    HiFiGANConfig,
-    HiFiGANGenerator,
-    SourceFilterConfig,
-    SourceFilterGenerator,
-)
+from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.source_filter import SourceFilterConfig, SourceFilterGenerator
 from zerochain.training.loop import Trained, train
 from zerochain.training.recipe import Recipe
 

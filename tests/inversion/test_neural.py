@@ -14,8 +14,8 @@ from inverters import N_UNITS, PITCHES, untrained_neural
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.bundle import read_bundle, write_bundle
+from zerochain.inversion import WaveformMethod as Method
 from zerochain.inversion import waveform as neural
-from zerochain.inversion.methods import WaveformMethod as Method
 from zerochain.inversion.voices import Voice
 from zerochain.inversion.waveform import NeuralInverter, frame_f0_units, hop_of_frames
 

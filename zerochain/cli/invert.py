@@ -22,11 +22,14 @@ from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import training_text
 from zerochain.cli.training import running_options
 from zerochain.errors import counted
-from zerochain.inversion import pitch, prosody, spectral, waveform
-from zerochain.inversion.methods import (
+from zerochain.inversion import (
     SPECTRAL_METHODS,
     WAVEFORM_METHODS,
     WaveformMethod,
+    pitch,
+    prosody,
+    spectral,
+    waveform,
 )
 from zerochain.inversion.phase import Phase
 from zerochain.inversion.speaking import Manner, Speaking

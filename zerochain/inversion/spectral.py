@@ -26,8 +26,8 @@ from zerochain.audio import Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError, listed
 from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.inversion import SpectralMethod
 from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import SpectralMethod
 from zerochain.inversion.phase import Phase, SpectrogramOptions, hop_of, stream
 from zerochain.inversion.voice_data import FRAME_MS, Material, VoiceData, unit_means, voice_data
 from zerochain.inversion.voices import Voice

@@ -26,8 +26,8 @@ from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError
 from zerochain.features.f0 import Contour, F0Statistics
+from zerochain.inversion import WaveformMethod
 from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import WaveformMethod
 from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, fit_prosody, frames_per_step
 from zerochain.inversion.voice_data import Material
@@ -45,9 +45,8 @@ from zerochain.modules.discriminators import (
     halves,
     multi_resolution_loss,
 )
-from zerochain.modules.generators import (
-    HiFiGANConfig,
-    HiFiGANGenerator,
+from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.source_filter import (
     SourceFilterConfig,
     SourceFilterGenerator,
     Start,

@@ -1,4 +1,4 @@
-"""The style of figures, and their output as SVG for a page and as files.
+"""Pages out of their templates, and the style of figures, their output as SVG and as files.
 
 Page and figures share one palette. Inlined SVGs use the page's fonts, and CSS variables for
 colours, so that they follow its light and dark schemes.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
+from zerochain.formats.identity import short
 from zerochain.machine import spare_matplotlib_the_search
 
 # Functions import matplotlib themselves: it is optional (the extra `report`), and is to be loaded
@@ -123,3 +125,24 @@ def to_bytes(figure: Figure, kind: str, background: str = "none") -> bytes:
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, dpi=2 * _CSS_PX, facecolor=background, metadata=metadata)
     return buffer.getvalue()
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A page from one of the templates, whose style sheet is added."""
+    # Late: it is optional (the extra `report`).
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = short
+    environment.filters["counted"] = counted
+    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render({**context, "css": css})

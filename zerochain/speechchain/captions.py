@@ -34,7 +34,7 @@ from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.text import NORMALISATION, untagged
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.captioner import Captioner, CaptionerConfig, CaptionerSizes, Seen
-from zerochain.modules.unit_translator import IGNORED, teacher_forcing
+from zerochain.modules.decoders import IGNORED, teacher_forcing
 from zerochain.speechchain.caption_data import (
     Captioned,
     CaptionMaterial,

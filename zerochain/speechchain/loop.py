@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, one_hot
 
 from zerochain.config import Config
+from zerochain.modules.decoders import teacher_forcing
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.joint_recogniser import JointRecogniser, normalised
 from zerochain.modules.synthesiser import Synthesiser
-from zerochain.modules.unit_translator import teacher_forcing
 from zerochain.speechchain.ctc import Ints, Path, durations
 from zerochain.speechchain.data import Material, Rates, n_steps, text_batch
 from zerochain.speechchain.recogniser import (

@@ -24,6 +24,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import Bundled
 from zerochain.listeners.recogniser import AUGMENTATION, SPEECH
 from zerochain.metrics.translation import error_rate
+from zerochain.modules.decoders import IGNORED, teacher_forcing
 from zerochain.modules.joint_recogniser import (
     Encoded,
     JointConfig,
@@ -32,7 +33,6 @@ from zerochain.modules.joint_recogniser import (
     RecogniserSizes,
     normalised,
 )
-from zerochain.modules.unit_translator import IGNORED, teacher_forcing
 from zerochain.speechchain.ctc import Ints, Logs, Path, beams, best_path, forced
 from zerochain.speechchain.data import (
     BATCH_FRAMES,

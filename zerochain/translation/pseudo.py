@@ -19,7 +19,8 @@ from zerochain.errors import InputError, counted
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.translation.data import Material, Pair, pairs_of, read_source
+from zerochain.translation.data import Material, pairs_of, read_source
+from zerochain.translation.pairs import Pair
 
 _SLACK = 1.5  # of the length ratios of nearly all true pairs
 

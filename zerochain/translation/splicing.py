@@ -33,7 +33,7 @@ from zerochain.metrics.abx_kernel import ANGULAR, Doubles, Floats, Ints, frame_d
 from zerochain.metrics.translation import unit_bleu
 from zerochain.progress import track
 from zerochain.translation.baselines import STEP_MS, Examples, averaged, read_examples
-from zerochain.translation.data import UnitArray, merged
+from zerochain.translation.pairs import UnitArray, merged
 
 SPLICED = "spliced training sources"
 """How the method begins, after "translated: "."""

@@ -25,35 +25,25 @@ from zerochain.errors import InputError, counted, listed
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
 from zerochain.features.normalisation import Moments
 from zerochain.metrics.translation import unit_bleu
+from zerochain.modules.decoders import IGNORED, end_of, teacher_forcing
 from zerochain.modules.unit_translator import (
-    IGNORED,
     Architecture,
     Auxiliary,
     NetworkSizes,
     Predicted,
     TranslatorConfig,
     UnitTranslator,
-    end_of,
     mask_token,
     tag_token,
-    teacher_forcing,
 )
 from zerochain.training.crops import like_lengths
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
 from zerochain.training.task import Batch, Row, Update, single
-from zerochain.translation.data import (
-    Array,
-    Buckets,
-    Material,
-    Pair,
-    SourceKind,
-    collated,
-    ctc_steps_needed,
-    joined,
-)
+from zerochain.translation.data import Material, SourceKind
 from zerochain.translation.decoding import ctc_best, greedy, length_limits
+from zerochain.translation.pairs import Array, Buckets, Pair, collated, ctc_steps_needed, joined
 from zerochain.translation.translator import UnitSequenceModel
 
 _SPECTRAL = ("mfcc", "log-mel")
