@@ -10,13 +10,8 @@ from interruption import interrupted
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
-from zerochain.inversion.waveform import (
-    Generator,
-    GeneratorTask,
-    Utterance,
-    WaveformConfig,
-    training_crops,
-)
+from zerochain.inversion.inverter import Generator
+from zerochain.inversion.waveform import GeneratorTask, Utterance, WaveformConfig, training_crops
 from zerochain.inversion.waveform import mean_spectra as unit_means
 from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
 from zerochain.modules.source_filter import SourceFilterConfig, SourceFilterGenerator
