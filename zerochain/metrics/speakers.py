@@ -73,7 +73,9 @@ def speaker_probe(
         raise InputError(
             f"{counted(len(counts), 'speaker')}, {len(few)} of them with fewer than {n_folds} "
             f"utterances ({listed(sorted(few)) or 'none'}): a probe needs two speakers or more",
-            cause="speaker leakage is undefined for a single speaker",
+            cause="speaker leakage is undefined for a single speaker"
+            if len(counts) < 2
+            else "each speaker's utterances are spread over all folds",
             remedy="score more speakers or utterances, or use fewer folds (two or more)",
         )
     if len(vectors) != len(speakers) or not np.isfinite(vectors).all():
