@@ -44,12 +44,8 @@ from zerochain.speechchain.recogniser import (
     recognition_losses,
 )
 from zerochain.speechchain.recogniser import validated as recogniser_validated
-from zerochain.speechchain.synthesiser import (
-    Aligned,
-    SynthesisLosses,
-    edged,
-    synthesis,
-)
+from zerochain.speechchain.synthesis_loss import SynthesisLosses, edged, synthesis
+from zerochain.speechchain.synthesiser import Aligned
 from zerochain.speechchain.synthesiser import validated as synthesiser_validated
 from zerochain.training.recipe import Recipe
 from zerochain.training.task import Batch, Row, Update, single
