@@ -10,14 +10,13 @@ from commands import leftovers, run
 from conftest import voice
 from inverters import FEW, three_voices, untrained_neural
 from zerochain import audio
-from zerochain.corpora.build import CorpusWarning
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, write_corpus
 from zerochain.formats.units import read_units
 from zerochain.inversion.speaking import Manner, Speaking, synthesize
 from zerochain.inversion.stage import train_inverter

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from zerochain import audio
-from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.measuring import of_channels
 from zerochain.corpora.sounds import channel_of
 from zerochain.discovery.model import UnitModel
@@ -32,7 +31,7 @@ from zerochain.features.extraction import options_of
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.atomic import scratch
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, write_corpus
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_ids, check_same_ids, short
 from zerochain.formats.units import UnitFile, read_units

@@ -8,11 +8,11 @@ import pytest
 import soundfile
 
 from eaf import SAMPLE, eaf
-from zerochain.corpora.build import CorpusWarning, findings
+from zerochain.corpora.build import findings
 from zerochain.corpora.folder import import_folder
 from zerochain.errors import InputError
 from zerochain.exchange.textgrid import textgrid_text
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.phones import PHONES_FILE, read_phones
 
 Import = Callable[..., Corpus]

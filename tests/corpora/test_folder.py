@@ -11,10 +11,9 @@ import soundfile
 
 from conftest import voice
 from zerochain import audio
-from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.folder import import_folder
 from zerochain.errors import InputError
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
 from zerochain.formats.phones import read_phones
 
 Record = Callable[..., Path]
@@ -307,6 +306,19 @@ def test_copy_holds_the_audio_itself(recordings: Path, record: Record, tmp_path:
     original = audio.read(plain.audio_path(plain.utterances[0]))
     np.testing.assert_allclose(audio.read(path), original, atol=2 / 32768)
     assert copied.utterances[0].duration == plain.utterances[0].duration
+
+
+def test_copies_of_names_that_differ_in_case_are_different_files(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    """Also on disks that take such names for one, as those of macOS do."""
+    for name, seconds in (("a/x", 0.5), ("A/X", 0.75), ("a/x-2", 0.25)):
+        record(f"{name}.wav", seconds)
+    copied = import_folder(recordings, tmp_path / "copied", copy=True)
+    files = {u.id: u.audio for u in copied.utterances}
+    assert files == {"A/X": "A/X.flac", "a/x": "a/x-3.flac", "a/x-2": "a/x-2.flac"}
+    for u in copied.utterances:
+        assert len(copied.wave(u)) / audio.SAMPLE_RATE == pytest.approx(u.duration)
 
 
 def test_table(recordings: Path, record: Record, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import soundfile
 
 from conftest import voice
 from zerochain import KMeansUnits, audio
-from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.long_recordings import import_recordings
 from zerochain.corpora.speaker_clusters import divided
@@ -16,7 +15,7 @@ from zerochain.errors import InputError
 from zerochain.features.extraction import extract
 from zerochain.features.spectral import SpectralOptions
 from zerochain.features.voice_activity import VoiceActivityConfig
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.phones import read_phones
 
 PAUSES = VoiceActivityConfig(shortest_pause_s=0.6)
@@ -102,7 +101,7 @@ def test_each_channel_has_its_own_utterances_and_speaker(tmp_path: Path) -> None
     assert corpus.utterances[0].id.endswith("_ch1")
 
 
-@pytest.mark.filterwarnings("ignore::zerochain.corpora.build.CorpusWarning")
+@pytest.mark.filterwarnings("ignore::zerochain.formats.corpus.CorpusWarning")
 def test_identical_channels_are_one(tmp_path: Path) -> None:
     (tmp_path / "calls").mkdir()
     soundfile.write(tmp_path / "calls" / "é.wav", np.stack([ANA, ANA], 1), 16_000)
@@ -116,7 +115,7 @@ def test_identical_channels_are_one(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore::zerochain.corpora.build.CorpusWarning")
+@pytest.mark.filterwarnings("ignore::zerochain.formats.corpus.CorpusWarning")
 def test_voices_become_speakers(tmp_path: Path) -> None:
     (tmp_path / "talk").mkdir()
     turns = [(3.0 * i + 0.5, 3.0 * i + 2.5, (100, 230)[i % 2]) for i in range(8)]
@@ -203,7 +202,7 @@ def test_alignments_of_the_recording_are_cut(field: Path, tmp_path: Path) -> Non
     assert next(p.onset for p in first if p.phone == "a") == pytest.approx(1.2 - start, abs=0.01)
 
 
-@pytest.mark.filterwarnings("ignore::zerochain.corpora.build.CorpusWarning")
+@pytest.mark.filterwarnings("ignore::zerochain.formats.corpus.CorpusWarning")
 def test_test_fraction_is_one_of_utterances(field: Path, tmp_path: Path) -> None:
     corpus = import_recordings(field, tmp_path / "out", activity=PAUSES, test_fraction=0.5)
     assert {u.split for u in corpus.utterances} <= {"train", "test"}

@@ -95,7 +95,8 @@ def test_one_pass_gives_what_each_alone_does(tmp_path: Path, name: str) -> None:
         cut("no channel", 0.0, 1.0, 3),
     )
     copies = tmp_path / "copies"
-    found = measure_file(Job(path, utterances, copies))
+    files = {u.id: copies / f"{u.id}.flac" for u in utterances}
+    found = measure_file(Job(path, utterances, files))
     assert set(found) == {u.id for u in utterances}
     for u in utterances:
         one = found[u.id]
@@ -117,10 +118,10 @@ def test_long_copies_are_those_of_short_ones(
     rng = np.random.default_rng(0)
     loud = np.concatenate([voice(rng, 2.0, 120), 3 * voice(rng, 1.0, 120)])
     soundfile.write(tmp_path / "loud.wav", loud, 16_000, subtype="FLOAT")
-    job = Job(tmp_path / "loud.wav", (cut("u", None, None),), tmp_path / "short")
+    job = Job(tmp_path / "loud.wav", (cut("u", None, None),), {"u": tmp_path / "short" / "u.flac"})
     measure_file(job)
     monkeypatch.setattr(measuring, "_LONG_S", 0.5)
-    measure_file(Job(job.path, job.utterances, tmp_path / "long"))
+    measure_file(Job(job.path, job.utterances, {"u": tmp_path / "long" / "u.flac"}))
     short, long = (audio.read(tmp_path / place / "u.flac") for place in ("short", "long"))
     np.testing.assert_array_equal(short, long)
     np.testing.assert_allclose(short, loud / np.abs(loud).max(), atol=2 / 32768)
@@ -136,7 +137,8 @@ def test_memory_does_not_grow_with_the_recording(
     with soundfile.SoundFile(path, "w", 48_000, 2, "PCM_16") as file:
         file.write(minute)
     del minute
-    job = Job(path, (Utterance("u", "x.wav", NAN),), tmp_path / "copies" if copies else None)
+    files = {"u": tmp_path / "copies" / "u.flac"} if copies else None
+    job = Job(path, (Utterance("u", "x.wav", NAN),), files)
     measure_file(job)  # what is imported and cached on the way
     tracemalloc.start()
     found = measure_file(job)
@@ -186,4 +188,4 @@ def test_a_copy_that_cannot_be_written_is_not_the_recordings_fault(tmp_path: Pat
     path = file_of(tmp_path, "x.wav")
     (tmp_path / "copies").touch()
     with pytest.raises(OSError, match="copies"):
-        measure_file(Job(path, (cut("a", 0, 1),), tmp_path / "copies"))
+        measure_file(Job(path, (cut("a", 0, 1),), {"a": tmp_path / "copies" / "a.flac"}))

@@ -155,10 +155,13 @@ def test_rates_are_those_that_are_scored() -> None:
         assert f"{rates.segments.value:.1f} bit/s of segments" in said
         assert f"{rates.timed_segments.value:.1f} with their durations" in said
         assert said.startswith("without a penalty") == (durations is None)
-    asked = segment_rates(UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds, 130)
+    asked = segment_rates(UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds, 42)
     timed = unit_bitrates(UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds).timed_segments
-    assert "the 130 bit/s asked for are of segments without durations" in asked
+    assert "the 42 bit/s asked for are of segments without durations" in asked
     assert f"with their durations they take {timed.value:.0f} bit/s" in asked
+    unreached = segment_rates(UnitFile(units, 3, 10, "m", "x"), seconds, 9999)
+    assert "the 9999 bit/s asked for can't be reached" in unreached
+    assert "asked for are" not in unreached
     assert "36 ms per segment" in segment_rates(
         UnitFile(units, 3, 10, "m", "x", {}, lasts), seconds
     )

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,9 +19,9 @@ from zerochain.errors import InputError
 from zerochain.exchange.elan import ElanFile, elan_of, read_elan
 from zerochain.exchange.elan_edit import NewTier, Row, with_tiers, without_tiers
 from zerochain.exchange.elan_export import Exported, export_elan
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
-from zerochain.formats.units import UnitFile, write_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 
 PATH = Path("x.eaf")
 ORDER = ["LICENSE", "HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LOCALE", "LANGUAGE"]
@@ -201,6 +202,13 @@ def export(corpus: Corpus, tmp_path: Path) -> Export:
     units, spans = {"units": tmp_path / "km.parquet"}, {"hits": tmp_path / "found.csv"}
     usual = {"units": units, "spans": spans}
     return lambda **more: export_elan(tmp_path / "out", corpus.home, **(usual | more))
+
+
+def test_units_of_another_corpus_are_named(export: Export, corpus: Corpus, tmp_path: Path) -> None:
+    path = tmp_path / "km.parquet"
+    write_units(path, replace(read_units(path), corpus_id="0" * 64))
+    with pytest.warns(CorpusWarning, match=r"km\.parquet: the units were made of corpus 0000"):
+        export()
 
 
 def test_a_new_file_for_every_recording(export: Export, corpus: Corpus, tmp_path: Path) -> None:

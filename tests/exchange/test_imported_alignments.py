@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from zerochain.corpora.build import CorpusWarning, findings
+from zerochain.corpora.build import findings
 from zerochain.corpora.folder import import_folder
 from zerochain.errors import InputError
 from zerochain.exchange.kaldi import import_kaldi
 from zerochain.exchange.textgrid import textgrid_text
+from zerochain.formats.corpus import CorpusWarning
 from zerochain.formats.phones import PHONES_FILE, read_phones
 
 LINE = [(1.0, 1.25, "p"), (1.25, 1.5, "a"), (1.5, 1.75, "t"), (1.75, 2.0, "a")]

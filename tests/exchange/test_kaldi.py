@@ -8,10 +8,9 @@ import pytest
 import soundfile
 
 from conftest import voice
-from zerochain.corpora.build import CorpusWarning
 from zerochain.errors import InputError
 from zerochain.exchange.kaldi import import_kaldi
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning
 
 
 @pytest.fixture

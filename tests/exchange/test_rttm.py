@@ -1,17 +1,17 @@
 """RTTM: turns out and in again, several channels and speakers, and lines that are no turns."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from zerochain.corpora.build import CorpusWarning
 from zerochain.corpora.long_recordings import import_recordings
 from zerochain.errors import InputError
 from zerochain.exchange.rttm import Turn, read_rttm, write_rttm
 from zerochain.features.voice_activity import VoiceActivityConfig
-from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance
 
 TURNS = """;; made by hand
 SPKR-INFO story 1 <NA> <NA> <NA> unknown ana <NA> <NA>
@@ -53,7 +53,7 @@ def test_turns_are_utterances_and_come_out_again(field: Path, tmp_path: Path) ->
     assert set(again.utterances) == set(corpus.utterances)
 
 
-@pytest.mark.filterwarnings("ignore::zerochain.corpora.build.CorpusWarning")
+@pytest.mark.filterwarnings("ignore::zerochain.formats.corpus.CorpusWarning")
 def test_turns_of_each_channel(field: Path, tmp_path: Path) -> None:
     (tmp_path / "turns.rttm").write_text(
         "SPEAKER one 2 1 0.5 <NA> <NA> béa <NA> <NA>\nSPEAKER one 1 2 0.5 <NA> <NA> <NA> <NA>\n"
@@ -64,8 +64,39 @@ def test_turns_of_each_channel(field: Path, tmp_path: Path) -> None:
     found = [(u.channel, u.speaker, u.start) for u in corpus.utterances]
     assert found == [(2, "béa", 1.0), (1, "calls/one_ch1", 2.0)]
     (tmp_path / "turns.rttm").write_text("SPEAKER one 3 1 0.5 <NA> <NA> béa <NA> <NA>\n")
-    with pytest.raises(InputError, match="is on channel 3, and it has 2 channels"):
+    with pytest.raises(InputError, match="is on channel 3, and the recording has 2 channels"):
         import_recordings(field, tmp_path / "x", rttm=tmp_path / "turns.rttm", channel="each")
+
+
+@pytest.mark.parametrize(
+    ("recording", "channel", "said"),
+    [
+        ("story", None, "story: the turn .* on channel 2, and the recording has 1 channel$"),
+        ("story", "each", "story: the turn .* on channel 2, and the recording has 1 channel$"),
+        (
+            "calls/one",
+            "left",
+            "calls/one: .* on channel 2, and only channel 1 is imported$",
+        ),
+    ],
+)
+def test_a_turn_on_a_channel_that_is_not_there_is_refused(
+    field: Path, tmp_path: Path, recording: str, channel: str | None, said: str
+) -> None:
+    (tmp_path / "turns.rttm").write_text(f"SPEAKER {recording} 2 1 0.5 <NA> <NA> ana <NA> <NA>\n")
+    with pytest.raises(InputError) as caught:
+        import_recordings(field, tmp_path / "x", rttm=tmp_path / "turns.rttm", channel=channel)
+    assert re.search(said, caught.value.found)
+
+
+@pytest.mark.filterwarnings("ignore::zerochain.formats.corpus.CorpusWarning")
+def test_channel_1_stands_for_a_chosen_channel(field: Path, tmp_path: Path) -> None:
+    """Diarisation of one channel writes 1, whichever it was given."""
+    (tmp_path / "turns.rttm").write_text("SPEAKER one 1 1 0.5 <NA> <NA> ana <NA> <NA>\n")
+    corpus = import_recordings(
+        field, tmp_path / "out", rttm=tmp_path / "turns.rttm", channel="right"
+    )
+    assert [(u.channel, u.start) for u in corpus.utterances] == [(2, 1.0)]
 
 
 def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> None:

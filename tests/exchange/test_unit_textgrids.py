@@ -8,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
-from zerochain.exchange.textgrid import (
-    Interval,
-    Tier,
-    export_textgrids,
-    phones_of,
-    read_textgrid,
-    textgrid_text,
-)
-from zerochain.formats.corpus import write_corpus
+from zerochain.exchange.textgrid import Interval, Tier, phones_of, read_textgrid, textgrid_text
+from zerochain.exchange.textgrid_export import export_textgrids
+from zerochain.formats.corpus import CorpusWarning, write_corpus
 from zerochain.formats.phones import Phone, Phones
-from zerochain.formats.units import UnitFile, write_units
+from zerochain.formats.units import UnitFile, read_units, write_units
 
 
 @pytest.fixture
@@ -48,6 +42,17 @@ def test_tiers_come_back(made, tmp_path):
     assert units[-1].offset <= made.utterances[0].duration + 1e-6
     with pytest.raises(InputError, match="its interval tiers are 'units'"):
         phones_of(read_textgrid(tmp_path / "tg" / "u1.TextGrid"))
+
+
+def test_units_of_another_corpus_are_named(made, tmp_path):
+    unit_file = read_units(tmp_path / "u.parquet")
+    write_units(tmp_path / "other.parquet", replace(unit_file, corpus_id="0" * 64))
+    with pytest.warns(CorpusWarning, match=r"other.parquet: the units were made of corpus 0000"):
+        export_textgrids(tmp_path / "other.parquet", made.folder, tmp_path / "tg")
+    tiers = {name: tmp_path / f"{name}.parquet" for name in ("u", "other")}
+    with pytest.warns(CorpusWarning) as caught:
+        export_textgrids(tiers, made.folder, tmp_path / "tg")
+    assert len(caught) == 1
 
 
 def test_a_split_and_what_doesn_t_join(made, tmp_path):

@@ -72,6 +72,15 @@ def test_more_components_than_dimensions_are_refused() -> None:
     assert "components=15 at most" in str(caught.value)
 
 
+def test_more_context_than_a_covariance_can_take_is_refused_before_any_work() -> None:
+    with pytest.raises(InputError, match="context=500 makes 39,039 dimensions of 39") as caught:
+        Projection.fit([np.zeros((3, 39), np.float32)], 500, 40)
+    assert "use context=127 at most" in str(caught.value)
+    assert (2 * 127 + 1) * 39 <= 10_000 < (2 * 128 + 1) * 39
+    with pytest.raises(InputError, match="features with fewer dimensions"):
+        Projection.fit([np.zeros((3, 10_001), np.float32)], 0, 40)
+
+
 def test_fewer_frames_than_dimensions() -> None:
     frames = utterances()[2][:3]
     projected = Projection.fit([frames], 4, 10)(frames)

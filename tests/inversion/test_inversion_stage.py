@@ -14,20 +14,19 @@ import pytest
 import soundfile
 
 from zerochain import audio
-from zerochain.corpora.build import CorpusWarning
 from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.corpus import Corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.inversion import spectral
-from zerochain.inversion.methods import Method
+from zerochain.inversion import Method, spectral
+from zerochain.inversion.inverter import SpectralInverter
 from zerochain.inversion.phase import SpectrogramOptions
 from zerochain.inversion.speaking import synthesize
-from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
+from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import Material, voice_data
 from zerochain.training.recipe import Recipe

@@ -9,6 +9,7 @@ from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.items import (
     Item,
     frame_span,
+    is_pause,
     phone_items,
     read_items,
     triphone_items,
@@ -53,6 +54,13 @@ def test_an_unlabelled_gap_is_a_pause():
     assert [i.phone for i in items] == ["d"]
     assert excluded == {"beside_silence": 4}
     assert [i.previous for i in phone_items(Phones({"u": line}), {"u": "s"})[0]] == list("#a#cd")
+
+
+@given(st.integers(0, 100_000), st.integers(1, 60))
+def test_a_gap_of_twenty_milliseconds_is_none_whatever_the_floats(offset_01_ms, shift_ms):
+    offset = offset_01_ms / 10_000 + shift_ms / 1000
+    assert not is_pause(offset, (offset_01_ms + 200) / 10_000 + shift_ms / 1000)
+    assert is_pause(offset, (offset_01_ms + 201) / 10_000 + shift_ms / 1000)
 
 
 def test_no_speaker_and_no_item_are_errors():

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from zerochain.cli import main
 from zerochain.errors import InputError
 from zerochain.formats.bundle import write_bundle
-from zerochain.formats.corpus import write_corpus
+from zerochain.formats.corpus import CorpusWarning, write_corpus
 from zerochain.formats.features import write_features
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile, write_units
@@ -77,6 +77,14 @@ def test_it_is_bounded(spoken, tmp_path, monkeypatch):
     text = out.read_text(encoding="utf-8")
     assert "2 units not shown: more would make the page too large." in text
     assert "typical length" in text
+
+
+def test_units_of_another_corpus_are_named_there_and_on_the_page(spoken, tmp_path):
+    corpus, made = spoken
+    write_units(tmp_path / "u.parquet", replace(made, corpus_id="0" * 64))
+    with pytest.warns(CorpusWarning, match="the units were made of corpus 0000"):
+        write_units_page(tmp_path / "p.html", tmp_path / "u.parquet", corpus.folder)
+    assert "the units were made of corpus 0000" in (tmp_path / "p.html").read_text("utf-8")
 
 
 def test_the_best_examples_are_nearest_to_the_mean(spoken, tmp_path):

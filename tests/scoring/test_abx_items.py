@@ -133,3 +133,26 @@ def test_tokens_without_a_match_are_counted(tmp_path):
     # ana has one "c" and two "a"; "d" has another context than all others
     assert (score.options["n_items"], score.options["n_compared"]) == (8, 7)
     assert "1 item without a match to compare with" in scored.notes[0]
+
+
+def test_of_both_modes_an_undefined_one_is_left_out_with_its_reason(corpus, tmp_path):
+    """By default; a mode that was asked for is an error, and so is a score of neither."""
+    source = features(tmp_path / "f")
+    across = [Item(u, 0.1, 0.2, p, "x", "y", NAMES[u]) for u in ("in/u0", "in/u2") for p in "ab"]
+    within = [Item("in/u0", t, t + 0.1, p, "x", "y", "ana") for p in "ab" for t in (0.1, 0.5)]
+    for tokens, kept, why in (
+        (across, "across", "no phone occurs twice"),
+        ([*within, across[-1]._replace(phone="c")], "within", "for two values of speaker"),
+        (within, "within", "only one speaker"),
+    ):
+        write_items(tmp_path / "x.item", tokens)
+        scored = score_abx(source, items=tmp_path / "x.item")
+        assert [kept in score.metric for score in scored.scores] == [True]
+        (note,) = (note for note in scored.notes if "undefined" in note)
+        assert why in note
+        for mode in ("both", "within" if kept == "across" else "across"):
+            with pytest.raises(InputError, match="ABX is undefined"):
+                score_abx(source, items=tmp_path / "x.item", mode=mode)
+    write_items(tmp_path / "x.item", [within[0], across[-1]])
+    with pytest.raises(InputError, match="ABX is undefined"):
+        score_abx(source, items=tmp_path / "x.item")

@@ -78,6 +78,18 @@ def test_places_are_compared_in_time(corpus: Corpus, tmp_path: Path) -> None:
     assert found["mtwv"] == pytest.approx(0.5)
 
 
+def test_a_word_of_all_utterances_measures_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    everywhere = spans(tmp_path / "q.csv", *((f"u{i}", 0, 1, "wó") for i in (0, 1, 4, 5)))
+    found = spans(tmp_path / "found.csv", ("u3", 0, 1, "wó", 5.0))
+    with pytest.raises(InputError, match="everything searched is right for wó, which leaves"):
+        score_find(found, corpus.home, queries=everywhere)
+    rows = [(f"u{i}", 0, 1, "wó") for i in (0, 1, 4, 5)] + [("u1", 1, 2, "adí")]
+    scored = score_find(found, corpus.home, queries=spans(tmp_path / "two.csv", *rows))
+    assert (scored.scores[0].n, values(scored)["mean_average_precision"]) == (1, 0)
+    assert scored.scores[0].options["exclusions"] == {"queries_said_everywhere": 1}
+    assert "that all other utterances have: wó" in scored.notes[0]
+
+
 def test_what_does_not_join_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     queries = spans(tmp_path / "q.csv", ("u0", 0, 1, "mwána"))
     other = spans(tmp_path / "other.csv", ("u9", 0, 1, "mwána", 1.0))

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from zerochain.cli import main
 from zerochain.errors import InputError
 from zerochain.exchange.term_classes import read_terms
+from zerochain.formats.corpus import CorpusWarning
 from zerochain.formats.spans import read_spans
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.search.lexicon import (
@@ -227,5 +228,8 @@ def test_the_command(make_corpus, tmp_path):
     assert len(read_terms(classes).rows) == len(found.rows)
     run("--corpus", corpus.folder, "--syllables", "--out", tmp_path / "s.parquet")
     assert read_spans(tmp_path / "s.parquet").system == "syllables, random"
+    write_units(tmp_path / "u.parquet", UnitFile(units, 5, 10.0, "m", "random", corpus_id="0" * 64))
+    with pytest.warns(CorpusWarning, match="the units were made of corpus 0000"):
+        run("--corpus", corpus.folder, "--syllables", "--out", tmp_path / "s.parquet")
     assert "needs --corpus" in run("--syllables", "--out", out, code=1)
     assert "--split needs --corpus" in run("--split", "train", "--out", out, code=1)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from zerochain.cli import main
 from zerochain.errors import InputError
-from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance
 from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 from zerochain.formats.units import UnitFile, write_units
@@ -261,6 +261,10 @@ def test_the_command_and_its_page(make_corpus, tmp_path):
     assert text.count("<audio") == sum(
         min(4, sum(row.label == label for row in rows)) for label in {r.label for r in rows}
     )
+    made = UnitFile(units, N_UNITS, 1000 * STEP_S, "m", "random", corpus_id="0" * 64)
+    write_units(tmp_path / "u.parquet", made)
+    with pytest.warns(CorpusWarning, match="the units were made of corpus 0000"):
+        assert CliRunner().invoke(main, list(map(str, words))).exit_code == 0
     without = CliRunner().invoke(main, ["terms", "u.parquet", "--out", "t.csv", "--page", "p.html"])
     assert without.exit_code == 2
     assert "--page needs --corpus" in without.output

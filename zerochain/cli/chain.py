@@ -19,9 +19,10 @@ from zerochain.cli.common import (
     seed_option,
     split_option,
 )
-from zerochain.cli.options import options_of, recipe_options, running_options
+from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import left_out_text, print_facts, training_text
 from zerochain.cli.score import save_scores, system_option
+from zerochain.cli.training import running_options
 from zerochain.errors import counted
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.identity import short

@@ -37,7 +37,7 @@ from zerochain.discovery.stage import (
     needed_options,
 )
 from zerochain.errors import InputError, ModelMismatchError, counted, printable
-from zerochain.exchange.textgrid import export_spans
+from zerochain.exchange.textgrid_export import export_spans
 from zerochain.features.extraction import extracted
 from zerochain.features.extraction import options_of as extractor_of
 from zerochain.features.spectral import SpectralOptions

@@ -22,7 +22,7 @@ from zerochain.cli.common import (
 )
 from zerochain.cli.options import options_of
 from zerochain.cli.printing import print_facts
-from zerochain.corpora.build import CorpusWarning, findings
+from zerochain.corpora.build import findings
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.long_recordings import import_recordings
 from zerochain.corpora.parallel import import_pairs
@@ -30,7 +30,7 @@ from zerochain.corpora.speaker_clusters import Vectors
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.kaldi import import_kaldi
 from zerochain.features.voice_activity import VoiceActivityConfig
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
 from zerochain.metrics.silences import SILENCES
 
@@ -205,20 +205,9 @@ def recordings(
 
 
 def _encoded_by(folder: Path) -> Vectors:
-    """Voice vectors of a speaker encoder; short utterances are repeated until it takes them."""
-    import numpy as np
+    from zerochain.listeners.speaker_encoder import SpeakerEncoder  # torch is slow
 
-    from zerochain.audio import SAMPLE_RATE
-    from zerochain.listeners.speaker_encoder import SHORTEST_S, SpeakerEncoder  # torch is slow
-
-    encoder = SpeakerEncoder.load(folder)
-    shortest = round(SHORTEST_S * SAMPLE_RATE)
-    return lambda waves: np.stack(
-        [
-            encoder.embed(wave if len(wave) >= shortest else np.resize(wave, shortest))
-            for wave in waves
-        ]
-    )
+    return SpeakerEncoder.load(folder).embed_short
 
 
 @click.command(

@@ -8,6 +8,7 @@ corpus's record, and `findings` puts it into words.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import warnings
@@ -25,7 +26,14 @@ from zerochain.corpora.measuring import Job, Measured, measure_file
 from zerochain.corpora.sounds import Bad, check_path, conversion, stem
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.formats.atomic import atomic_folder, check_replaceable
-from zerochain.formats.corpus import MARKER, Corpus, Utterance, fill_corpus, read_corpus
+from zerochain.formats.corpus import (
+    MARKER,
+    Corpus,
+    CorpusWarning,
+    Utterance,
+    fill_corpus,
+    read_corpus,
+)
 from zerochain.formats.identity import composed
 from zerochain.formats.inside import resolved
 from zerochain.formats.phones import Phones
@@ -43,10 +51,6 @@ _SHOWN_ALIKE = 3
 _DETAIL = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
 _LONGEST_NAME = 255 - len(".flac")
 _QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
-
-
-class CorpusWarning(UserWarning):
-    """An import succeeded, but something about the recordings deserves a look."""
 
 
 class Span(NamedTuple):
@@ -98,8 +102,9 @@ def build_corpus(
     _check_places(out, draft)
     draft = replace(draft, utterances=tuple(map(_composed, draft.utterances)))
     with atomic_folder(out, MARKER) as temporary:
-        copies = temporary / "audio" if copy else None
-        found = _decode_all(draft, copies, jobs or cores())
+        names = copy_names(draft.ids) if copy else {}
+        copies = {name: temporary / "audio" / file for name, file in names.items()}
+        found = _decode_all(draft, copies if copy else None, jobs or cores())
         good = [(u, m) for u, m in found if isinstance(m, Measured)]
         lost = [m for _, m in found if isinstance(m, Bad)]
         utterances = tuple(replace(u, duration=m.duration) for u, m in good)
@@ -118,7 +123,10 @@ def build_corpus(
             record["notes"] = [*record.get("notes", []), *notes]
         corpus = replace(draft, utterances=utterances, record=record)
         if copy:
-            utterances = tuple(map(_copied, utterances))
+            utterances = tuple(
+                replace(u, audio=names[u.id], start=None, end=None, channel=None)
+                for u in utterances
+            )
             corpus = replace(corpus, utterances=utterances, audio_root="audio")
         fill_corpus(temporary, corpus, aligned.phones if aligned else None)
     written = read_corpus(out)
@@ -190,7 +198,7 @@ def _composed(utterance: Utterance) -> Utterance:
 
 
 def _decode_all(
-    draft: Corpus, copies: Path | None, jobs: int
+    draft: Corpus, copies: Mapping[str, Path] | None, jobs: int
 ) -> list[tuple[Utterance, Measured | Bad]]:
     """Measure every utterance, those of one file in one pass."""
     found: dict[str, Measured | Bad] = {}
@@ -211,7 +219,7 @@ def _unnamable(utterance: Utterance) -> Bad | None:
     return Bad(printable(utterance.audio), why, utterance.id)
 
 
-def _jobs(draft: Corpus, copies: Path | None, but: Collection[str]) -> Iterator[Job]:
+def _jobs(draft: Corpus, copies: Mapping[str, Path] | None, but: Collection[str]) -> Iterator[Job]:
     """The utterances of each file; where seeking is quick, a hundred at a time."""
     by_file: dict[Path, list[Utterance]] = defaultdict(list)
     for u in (u for u in draft.utterances if u.id not in but):
@@ -223,8 +231,22 @@ def _jobs(draft: Corpus, copies: Path | None, but: Collection[str]) -> Iterator[
             yield Job(path, tuple(utterances[i : i + n]), copies)
 
 
-def _copied(utterance: Utterance) -> Utterance:
-    return replace(utterance, audio=f"{utterance.id}.flac", start=None, end=None, channel=None)
+def copy_names(ids: Collection[str]) -> dict[str, str]:
+    """Id → the name of its copy: `ID.flac`, or `ID-2.flac` where another id differs only in case.
+
+    Disks of macOS and Windows take such names for one file, and one copy would replace the other.
+    """
+    found: dict[str, str] = {}
+    taken, seen = {name.casefold() for name in ids}, set()
+    for name in sorted(ids):
+        free = name
+        if name.casefold() in seen:
+            numbered = (f"{name}-{n}" for n in itertools.count(2))
+            free = next(one for one in numbered if one.casefold() not in taken)
+            taken.add(free.casefold())
+        seen.add(name.casefold())
+        found[name] = f"{free}.flac"
+    return found
 
 
 def _refuse(bad: Sequence[Bad], n_good: int, root: Path, skip_bad: bool) -> None:

@@ -12,7 +12,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.folder import Pieces, import_folder
 from zerochain.corpora.measuring import why_not
-from zerochain.corpora.sounds import Bad, part_id, stem, suffixed
+from zerochain.corpora.sounds import Bad, n_channels, part_id, stem, suffixed
 from zerochain.corpora.speaker_clusters import Vectors, Voices, clustered
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.rttm import Turn, read_rttm, without_spaces
@@ -71,7 +71,7 @@ def import_recordings(
         vectors: waveforms → voice vectors (n, E) for "cluster"; of MFCC statistics by default.
         rttm: a file of turns, which are the utterances, with their speakers, instead of what a
             detector finds; recordings are named by their paths without the suffix, or the last
-            part of that.
+            part of that. Turns on any channel are cut out of the mix of all, if that is imported.
         speaker_from: see `zerochain.corpora.folder.labels_from`.
         channel: mix (the default), left, right, a number, or each: the utterances of each channel
             are found by themselves and are a speaker of their own.
@@ -98,7 +98,7 @@ def import_recordings(
             remedy="leave out rttm=, or all of them",
         )
     if rttm is not None:
-        turns = partial(_cut_by_turns, rttm, read_rttm(rttm))
+        turns = partial(_cut_by_turns, recordings, rttm, read_rttm(rttm))
         return import_folder(recordings, out, channel=channel, jobs=jobs, cut=turns, **options)
     cut = partial(
         _cut,
@@ -185,7 +185,9 @@ def _cut(
     return Pieces(tuple(utterances), bad, notes, {"voice_activity": record})
 
 
-def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...]) -> Pieces:
+def _cut_by_turns(
+    recordings: Path, rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...]
+) -> Pieces:
     """The utterances that an RTTM file marks."""
     by_name: dict[str, list[Utterance]] = defaultdict(list)
     for u in whole:
@@ -203,17 +205,14 @@ def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...
             cause="it belongs to another folder of recordings",
             remedy=f"name them as they are in this one: {listed(sorted(by_name), 5)}",
         )
+    channels_in = cache(n_channels)
     pieces: dict[str, Utterance] = {}
     for turn in turns:
         parts = by_name.get(turn.recording) or by_name[last_parts[turn.recording]]
         fitting = [u for u in parts if not _is_divided(u) or u.channel == turn.channel]
-        if not fitting:
-            raise InputError(
-                f"{turn.recording}: a turn from {turn.start:g} to {turn.end:g} s is on channel "
-                f"{turn.channel}, and it has {counted(len(parts), 'channel')}",
-                path=rttm,
-                remedy="correct its channel, or leave out channel='each'",
-            )
+        n = channels_in(recordings / parts[0].audio)
+        if n is not None and turn.channel > 1:  # 1 is also written for a mix or a chosen channel
+            _check_channel(turn, parts, n, rttm)
         for u in fitting:
             one = _piece(u, Stretch(turn.start, turn.end))
             one = replace(one, speaker=turn.speaker or one.speaker)
@@ -233,6 +232,25 @@ def _cut_by_turns(rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...
     notes = [f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}"]
     record = {"rttm": str(rttm)}
     return Pieces(tuple(pieces.values()), [], notes if without else [], record)
+
+
+def _check_channel(turn: Turn, parts: Sequence[Utterance], n: int, rttm: Path) -> None:
+    """Raise InputError if a turn's channel isn't one of the recording's n, or isn't imported."""
+    imported = {u.channel for u in parts}
+    if turn.channel > n:
+        found = f"the recording has {counted(n, 'channel')}"
+        remedy = "correct the channel; that of a mono recording is 1"
+    elif not imported & {None, turn.channel}:  # None: they are mixed
+        found = f"only channel {parts[0].channel} is imported"
+        remedy = "give channel='each', or delete the turns on other channels"
+    else:
+        return
+    raise InputError(
+        f"{turn.recording}: the turn from {turn.start:g} to {turn.end:g} s is on channel "
+        f"{turn.channel}, and {found}",
+        path=rttm,
+        remedy=remedy,
+    )
 
 
 def _listen(path: Path, group: Sequence[Utterance], config: VoiceActivityConfig) -> _Found:

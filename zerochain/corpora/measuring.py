@@ -8,7 +8,7 @@ can't be decoded makes an utterance unusable.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,8 @@ class Job:
 
     path: Path
     utterances: tuple[Utterance, ...]
-    copies: Path | None = None
-    """Where to write each as 16 kHz FLAC, named by its id."""
+    copies: Mapping[str, Path] | None = None
+    """Where to write each as 16 kHz FLAC, by its id."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ def why_not(error: Exception) -> str:
 class _Take:
     """An utterance being decoded: its measurements and, for a copy, its samples."""
 
-    def __init__(self, utterance: Utterance, copies: Path | None) -> None:
+    def __init__(self, utterance: Utterance, copies: Mapping[str, Path] | None) -> None:
         self.utterance = utterance
-        self._path = None if copies is None else copies / f"{utterance.id}.flac"
+        self._path = None if copies is None else copies[utterance.id]
         self._meter = Meter()
         self._waves: list[audio.Waveform] | None = None if copies is None else []
 

@@ -323,8 +323,8 @@ def expand_channels(
             remedy="leave one of them out",
         )
     if each:
-        n_channels = cache(_n_channels)
-        return tuple(one for u in chosen for one in _split(u, n_channels(root / u.audio)))
+        channels_in = cache(n_channels)
+        return tuple(one for u in chosen for one in _split(u, channels_in(root / u.audio) or 1))
     return tuple(replace(u, channel=number) for u in chosen)
 
 
@@ -352,13 +352,13 @@ def _chosen(choice: str) -> int | None:
         ) from error
 
 
-def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
-    if n_channels == 1:
+def _split(utterance: Utterance, n: int) -> Sequence[Utterance]:
+    if n == 1:
         return [utterance]
     if utterance.text is not None:
         raise InputError(
             f"channel='each' is given, but {utterance.id!r} has a text, and which of its "
-            f"{n_channels} channels it belongs to is unknown",
+            f"{n} channels it belongs to is unknown",
             remedy="name it in a column 'channel' of a table=, or leave out the texts",
         )
     return [
@@ -368,13 +368,13 @@ def _split(utterance: Utterance, n_channels: int) -> Sequence[Utterance]:
             speaker=suffixed(utterance.speaker or stem(utterance.audio), channel),
             channel=channel,
         )
-        for channel in range(1, n_channels + 1)
+        for channel in range(1, n + 1)
     ]
 
 
-def _n_channels(path: Path) -> int:
-    """The number of channels; 1 if the file can't be read, which the import reports later."""
+def n_channels(path: Path) -> int | None:
+    """The number of channels; None if the file can't be read, which the import reports later."""
     try:
         return audio.info(path).n_channels
     except (InputError, OSError, ValueError):
-        return 1
+        return None

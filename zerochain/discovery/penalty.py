@@ -27,6 +27,7 @@ from zerochain.progress import track
 _SAMPLE_S = 1200.0
 _SAMPLE_COSTS = 2**26  # of float32: 256 MB
 _ROUNDS = 40
+_REACHED = 0.9  # of the bit rate asked for: a sample's rate is not that of all speech
 
 
 class SegmentationOptions(Config):
@@ -182,6 +183,11 @@ def segment_rates(
     )
     if target is None:
         return rates
+    if alone < _REACHED * target:
+        return (
+            f"{rates}\nthe {target:g} bit/s asked for can't be reached: these units take fewer "
+            "without any penalty; more units or shorter steps take more"
+        )
     more = f", {whole / alone:.2f} times as much" if alone > 0 else ""
     return (
         f"{rates}\nthe {target:g} bit/s asked for are of segments without durations "

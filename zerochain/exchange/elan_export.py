@@ -10,6 +10,7 @@ import math
 import mimetypes
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from zerochain.errors import InputError
 from zerochain.exchange.elan import SUFFIX, ElanFile, elan_of, read_elan
 from zerochain.exchange.elan_edit import OURS, SEGMENTS, NewTier, Row, with_tiers
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.corpus import Corpus, Utterance, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, read_corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids, composed
 from zerochain.formats.spans import Spans, read_spans
@@ -165,9 +166,8 @@ def _add_units(
     found: _Found, tier: str, path: Path, corpus: Corpus, names: Sequence[str] | None
 ) -> None:
     unit_file = read_units(path)
-    check_same_ids(unit_file.ids, corpus.ids, "unit file", f"corpus {corpus.name}")
-    durations = {u.id: u.duration for u in corpus.utterances}
-    unit_file.check_durations(durations, f"corpus {corpus.name}")
+    if note := unit_file.check_corpus(corpus):
+        warnings.warn(f"{path}: {note}", CorpusWarning, stacklevel=4)
     if names is not None:
         check_same_ids(names, unit_file.ids, "split", "unit file")
     for name in unit_file.ids if names is None else names:

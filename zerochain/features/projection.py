@@ -18,6 +18,8 @@ from zerochain.errors import InputError
 
 Matrix = NDArray[np.float64]
 _FRAMES_PER_CLASS = 100
+_MOST_DIMENSIONS = 10_000
+"""Stacked, at most: their covariance takes .8 GB, its eigenvectors a quarter of an hour."""
 _RIDGE = 1e-6  # of the mean variance: directions without any variance stay as they are
 
 
@@ -42,23 +44,19 @@ class Projection:
         """Principal components of the stacked frames of all utterances, each (T, D).
 
         Raises:
-            InputError: more components than stacked dimensions.
+            InputError: more components than stacked dimensions, or too many of these.
         """
         n, total, square = 0, np.zeros(1), np.zeros((1, 1))
         for utterance in utterances:
+            if n == 0:
+                _check_dimensions(utterance.shape[1], context, components)
             wide = stacked(utterance, context).astype(np.float64)
             n += len(wide)
             total = total + wide.sum(axis=0)
             square = square + wide.T @ wide
         mean: NDArray[np.float64] = total / n
-        dim = len(mean)
-        if components is not None and components > dim:
-            raise InputError(
-                f"components={components} can't be kept of {dim} dimensions",
-                remedy=f"use components={dim} at most, or more context",
-            )
         _, vectors = np.linalg.eigh(square / n - np.outer(mean, mean))
-        matrix = vectors[:, ::-1][:, : components or dim]
+        matrix = vectors[:, ::-1][:, : components or len(mean)]
         # An eigenvector's sign is arbitrary: fix it, so that the same data give the same bundle.
         matrix = matrix * np.sign(matrix[np.abs(matrix).argmax(axis=0), np.arange(matrix.shape[1])])
         return cls(context, np.asarray(mean, np.float32), np.ascontiguousarray(matrix, np.float32))
@@ -93,6 +91,24 @@ class Projection:
         if "projection.matrix" not in tensors:
             return None
         return cls(context, tensors["projection.mean"], tensors["projection.matrix"])
+
+
+def _check_dimensions(n_features: int, context: int, components: int | None) -> None:
+    dim = (2 * context + 1) * n_features
+    if dim > _MOST_DIMENSIONS:
+        raise InputError(
+            f"context={context} makes {dim:,} dimensions of {n_features}, more than "
+            f"{_MOST_DIMENSIONS:,}",
+            cause="it counts frames on each side, of 10 ms if they are MFCCs",
+            remedy=f"use context={(_MOST_DIMENSIONS // n_features - 1) // 2} at most"
+            if n_features <= _MOST_DIMENSIONS
+            else "use features with fewer dimensions",
+        )
+    if components is not None and components > dim:
+        raise InputError(
+            f"components={components} can't be kept of {dim} dimensions",
+            remedy=f"use components={dim} at most, or more context",
+        )
 
 
 def stacked(frames: NDArray[np.float32], context: int) -> NDArray[np.float32]:

@@ -53,6 +53,10 @@ _SCHEMA = pa.schema(
 )
 
 
+class CorpusWarning(UserWarning):
+    """Something about a corpus deserves a look: its recordings, or what is joined with it."""
+
+
 class _Header(Header):
     """People may edit it and add keys of their own."""
 
@@ -175,6 +179,20 @@ class Corpus:
             f"the {what} were made of corpus {short(corpus_id)}, not of {self.name} "
             f"({short(self.id)}): right only if that has the same recordings, imported at another "
             "time"
+        )
+
+    def without_texts(self, found: str, *, or_else: str = "") -> InputError:
+        """The error where texts are needed and no utterance has one.
+
+        Args:
+            found: what follows "corpus 'x' has", such as "no transcripts to train a recogniser on".
+            or_else: what else would help.
+        """
+        return InputError(
+            f"corpus {self.name!r} has {found}",
+            path=self.folder,
+            cause="it was imported without a table, or its column 'text' is empty",
+            remedy=f"import it again with a table that has a column 'text'{or_else}",
         )
 
     def missing_from(self, ids: Collection[str]) -> tuple[str, ...]:

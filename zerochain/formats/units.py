@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from zerochain.errors import InputError, ModelMismatchError, counted, listed
 from zerochain.formats.arrays import LIST, Sequences
 from zerochain.formats.bundle import read_bundle
+from zerochain.formats.corpus import Corpus
 from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header
 from zerochain.formats.identity import (
@@ -132,6 +133,20 @@ class UnitFile:
                 cause="another corpus has the same ids, or the recordings were cut differently",
                 remedy="encode this corpus, and score those units",
             )
+
+    def check_corpus(self, corpus: Corpus) -> str:
+        """Check that these can be units of a corpus, or of some of its utterances.
+
+        Returns:
+            A note that they were made of another corpus; "" if they weren't, or it isn't known.
+
+        Raises:
+            InputError: ids that the corpus lacks, or units longer or shorter than its recordings.
+        """
+        where = f"corpus {corpus.name}"
+        check_same_ids(self.ids, corpus.ids, "unit file", where)
+        self.check_durations({u.id: u.duration for u in corpus.utterances}, where)
+        return corpus.note_on(self.corpus_id, "units")
 
     def check_model(self, model_id: str, stage: str) -> None:
         """Raise ModelMismatchError unless these units are of the model that `stage` knows."""

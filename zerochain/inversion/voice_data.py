@@ -22,10 +22,9 @@ from torch import Tensor
 
 from zerochain import audio
 from zerochain.audio import Waveform
-from zerochain.corpora.build import CorpusWarning
 from zerochain.errors import InputError, listed
 from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
 from zerochain.formats.identity import check_same_ids, same_name
 from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.phase import SpectrogramOptions, hop_of

@@ -22,8 +22,7 @@ from zerochain.metrics.silences import SILENCES
 
 EDGE = "#"
 """The neighbour of an utterance's first and last phone."""
-GAP_S = 0.02
-"""Phones farther apart (in seconds) have an unlabelled pause between them."""
+_GAP_S = 0.02
 FrameRule = Literal["middle", "middle-less-one", "fraction"]
 """Which frames belong to an item, see `item_frames`."""
 COLUMNS = ("file", "onset", "offset", "phone", "prev-phone", "next-phone", "speaker")
@@ -79,6 +78,15 @@ def phone_items(
         return Item(name, phone.onset, phone.offset, phone.phone, left, right, "")
 
     return _items(phones, speakers, silences, cut)
+
+
+def is_pause(offset: float, onset: float) -> bool:
+    """Whether phones that end and begin there (s) have an unlabelled pause between them.
+
+    So it is if they are more than 20 ms apart, to the microsecond: as floats, 0.1033 - 0.0833 is
+    more than 0.02.
+    """
+    return round(onset - offset, 6) > _GAP_S
 
 
 def frame_span(onset: float, offset: float, step_ms: float) -> tuple[int, int]:
@@ -188,9 +196,9 @@ def _windows(phones: Phones) -> Iterator[tuple[str, Phone | None, Phone, Phone |
         for i, phone in enumerate(line):
             before = line[i - 1] if i > 0 else None
             after = line[i + 1] if i + 1 < len(line) else None
-            if before is not None and phone.onset - before.offset > GAP_S:
+            if before is not None and is_pause(before.offset, phone.onset):
                 before = None
-            if after is not None and after.onset - phone.offset > GAP_S:
+            if after is not None and is_pause(phone.offset, after.onset):
                 after = None
             yield name, before, phone, after
 

@@ -36,7 +36,7 @@ from zerochain.metrics.bootstrap import (
     histogram_replicates,
     sums_interval,
 )
-from zerochain.metrics.items import GAP_S, frame_span
+from zerochain.metrics.items import frame_span, is_pause
 from zerochain.metrics.silences import SILENCES
 from zerochain.metrics.translation import Estimate, error_rate
 
@@ -349,7 +349,7 @@ def phone_boundaries(
     times = [phone.onset for phone in spoken]
     nexts = [phone.onset for phone in spoken[1:]] + [np.inf] * bool(spoken)
     for phone, next_onset in zip(spoken, nexts, strict=True):
-        if next_onset - phone.offset > GAP_S:
+        if is_pause(phone.offset, next_onset):
             times.append(phone.offset)
     return np.sort(np.array(times, np.float64)) + shift_ms / 1000
 

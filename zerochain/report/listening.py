@@ -27,7 +27,7 @@ from zerochain.formats.spans import COLUMNS, OPTIONAL, LabelledSpan, by_label, c
 from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import LONGEST_S, Player, Sound, played
-from zerochain.report.rendering import TEMPLATES, render
+from zerochain.report.style import TEMPLATES, render
 
 _AROUND_S = 0.1
 """Played before and behind a span: its ends are estimates."""

@@ -9,6 +9,7 @@ units come first, as many as fit on a page.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from zerochain import audio
 from zerochain.errors import InputError, counted
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
 from zerochain.formats.features import Features, read_features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -104,6 +105,8 @@ def write_units_page(
         shift_ms=shift_ms,
         per_unit=per_unit,
     )
+    if sounds.of_another_corpus:
+        warnings.warn(sounds.of_another_corpus, CorpusWarning, stacklevel=2)
     groups = fitting(sounds.groups())
     notes = left_out(len(sounds.order) - len(groups), "unit", "They are the least frequent ones.")
     write_page(
@@ -114,7 +117,7 @@ def write_units_page(
             "summary": sounds.summary,
             "system": unit_file.method,
             "groups": groups,
-            "notes": [*notes, *sounds.unused],
+            "notes": [*notes, *sounds.notes],
             "about": sounds.about,
         },
     )
@@ -181,7 +184,7 @@ def units_of_run(
     more = (
         f"{counted(n_more, 'rarer unit')} not shown: 'zerochain units {shown}' makes a page of all."
     )
-    notes = [*([more] if n_more else []), *sounds.unused]
+    notes = [*([more] if n_more else []), *sounds.notes]
     return RunUnits(name, sounds.summary, groups, notes, sounds.about), problems
 
 
@@ -219,6 +222,8 @@ class UnitSounds:
     distance: NDArray[np.float64] | None
     speak: Callable[[int], audio.Waveform] | None
     per_unit: int
+    of_another_corpus: str
+    """A note where the units are; "" if they aren't."""
 
     @classmethod
     def of(
@@ -236,9 +241,7 @@ class UnitSounds:
         Raises:
             InputError: ids or lengths that are not the corpus's.
         """
-        where = f"corpus {corpus.name}"
-        check_same_ids(unit_file.ids, corpus.ids, "unit file", where)
-        unit_file.check_durations({u.id: u.duration for u in corpus.utterances}, where)
+        note = unit_file.check_corpus(corpus)
         segments = _Segments.of(unit_file)
         distance = None
         if features is not None:
@@ -246,7 +249,9 @@ class UnitSounds:
         counts = np.bincount(segments.unit, minlength=unit_file.n_units)
         order = [int(u) for u in np.argsort(-counts, kind="stable") if counts[u]]
         phones = _phones(unit_file, corpus, shift_ms)
-        return cls(segments, corpus, unit_file.n_units, order, phones, distance, speak, per_unit)
+        return cls(
+            segments, corpus, unit_file.n_units, order, phones, distance, speak, per_unit, note
+        )
 
     def groups(self, n: int | None = None) -> Iterator[Group]:
         """The n most frequent units, or all of them."""
@@ -272,10 +277,11 @@ class UnitSounds:
         return f"Up to {self.per_unit} examples are played in a row."
 
     @property
-    def unused(self) -> list[str]:
-        """A note on units that never occur, if any."""
+    def notes(self) -> list[str]:
+        """On units of another corpus, and on units that never occur."""
         n = self.n_units - len(self.order)
-        return [f"{counted(n, 'unit')} of {self.n_units} never used."] if n else []
+        unused = f"{counted(n, 'unit')} of {self.n_units} never used." if n else ""
+        return [note for note in (self.of_another_corpus, unused) if note]
 
 
 def _facts(

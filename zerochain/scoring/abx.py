@@ -82,8 +82,8 @@ def score_abx(
         model: the units' model; its codebook gives distances other than "same or not".
         items: an .item file, instead of the corpus's gold phones.
         ids: what `items` call utterances: whole ids ("path"), or the part behind the last slash.
-        mode: None scores all modes of the protocol; for one speaker, across is left out with a
-            note.
+        mode: None scores all modes of the protocol; of two, one without an A, B and X is left out
+            with a note.
         normalise: normalise the mean and variance of features first, over all of `source`;
             "length" gives each frame length 1 instead, as Libri-Light's code does for any distance.
         shift_ms: added to the times of the tokens: automatic alignments can be late.
@@ -136,8 +136,7 @@ def score_abx(
         seed=seed,
         jobs=jobs,
     )
-    several = len({token.speaker for token in tokens}) > 1
-    errors, notes = _of_modes(compare, protocol, mode, several=several)
+    errors, notes = _of_modes(compare, protocol, mode)
     results = {
         one: replace(result, exclusions={**excluded, **result.exclusions})
         for one, result in errors.items()
@@ -168,26 +167,28 @@ def _of_modes(
     compare: Callable[..., AbxResult],
     protocol: Protocol,
     mode: Mode | Literal["both"] | None,
-    *,
-    several: bool,
 ) -> tuple[dict[Mode, AbxResult], list[str]]:
     """The errors of the modes that were asked for, and notes.
 
     Args:
         compare: `abx` of everything but the mode.
-        mode: None is all of the protocol's, without those that one speaker can't have.
-        several: whether there are several speakers.
+        mode: None is all of the protocol's, without those that are undefined.
+
+    Raises:
+        NoCellsError: a mode that was asked for is undefined, or all are.
     """
     results: dict[Mode, AbxResult] = {}
-    notes = []
+    notes, undefined = [], []
     modes: tuple[Mode, ...] = protocol.modes if mode is None else _modes(mode)
     for one in modes:
         try:
             results[one] = compare(mode=one)
-        except NoCellsError:
-            if mode is not None or one == "within" or several:
-                raise
-            notes.append(f"{names.ABX[one].key} is undefined and left out: there is one speaker")
+        except NoCellsError as error:
+            undefined.append(error)
+            if mode is not None or len(undefined) == len(modes):
+                raise undefined[0] from None
+            why = error.cause or error.found
+            notes.append(f"{names.ABX[one].key} is undefined and left out: {why}")
             continue
         notes.append(_basis(results[one], one))
     return results, notes

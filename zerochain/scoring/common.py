@@ -102,10 +102,7 @@ def selected_units(
         InputError: ids that the corpus lacks, units longer or shorter than its recordings, or a
             split that the unit file does not cover.
     """
-    where = f"corpus {corpus.name}"
-    check_same_ids(unit_file.ids, corpus.ids, "unit file", where)
-    unit_file.check_durations({u.id: u.duration for u in corpus.utterances}, where)
-    notes = [note] if (note := corpus.note_on(unit_file.corpus_id, "units")) else []
+    notes = [note] if (note := unit_file.check_corpus(corpus)) else []
     if split is None:
         missing = sorted(set(corpus.ids) - set(unit_file.ids))
         if missing:

@@ -76,6 +76,16 @@ def score_find(
         ranked = place_rankings(hits_of, examples_of, searched, words)
         protocol, beta = "places", SWS_BETA if beta is None else beta
     silent = [label for label in labels if label not in ranked]
+    # Nothing wrong can be returned for these, so nothing is measured, and MTWV is undefined.
+    everywhere = [label for label, query in ranked.items() if query.n_right == query.n_trials]
+    ranked = {label: query for label, query in ranked.items() if label not in everywhere}
+    if everywhere and not ranked:
+        raise InputError(
+            f"everything searched is right for {listed(everywhere)}, which leaves nothing to find",
+            path=queries,
+            cause="all other utterances have the word",
+            remedy="search more speech, or for rarer words",
+        )
     if not ranked:
         raise InputError(
             f"none of {counted(len(labels), 'query', 'queries')} is said again",
@@ -89,6 +99,12 @@ def score_find(
             f"left out: {counted(len(silent), 'query', 'queries')} that nobody says again: "
             f"{listed(silent)}"
         )
+    if everywhere:
+        notes.append(
+            f"left out: {counted(len(everywhere), 'query', 'queries')} that all other utterances "
+            f"have: {listed(everywhere)}"
+        )
+    left_out = {"queries_said_once": len(silent), "queries_said_everywhere": len(everywhere)}
     inputs = {"hits": file_id(hits), "corpus": whole.id, "queries": file_id(queries)}
     if words is not None:
         inputs["words"] = file_id(words)
@@ -99,7 +115,7 @@ def score_find(
         "n_trials": int(np.mean([query.n_trials for query in ranked.values()])),
         "n_right": sum(query.n_right for query in ranked.values()),
         "normalisation": NORMALISATION,
-        "exclusions": {"queries_said_once": len(silent)} if silent else {},
+        "exclusions": {why: n for why, n in left_out.items() if n},
     }
     common = Common(system or found.system or hits.stem, inputs, options)
     all_of = list(ranked.values())

@@ -10,6 +10,7 @@ units").
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +20,7 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from zerochain import audio
 from zerochain.errors import InputError
-from zerochain.formats.corpus import Corpus
-from zerochain.formats.identity import check_same_ids
+from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.units import UnitFile
 from zerochain.progress import track
 
@@ -92,11 +92,8 @@ def stretches_of(
     Raises:
         InputError: ids or lengths that are not the corpus's, or all recordings are silent.
     """
-    if corpus is not None:
-        check_same_ids(unit_file.ids, corpus.ids, "unit file", f"corpus {corpus.name}")
-        unit_file.check_durations(
-            {u.id: u.duration for u in corpus.utterances}, f"corpus {corpus.name}"
-        )
+    if corpus is not None and (note := unit_file.check_corpus(corpus)):
+        warnings.warn(note, CorpusWarning, stacklevel=3)
     found: list[Stretch] = []
     pauses_s = 0.0
     for name in track(unit_file.ids, "Looking for pauses") if corpus else unit_file.ids:

@@ -399,7 +399,8 @@ def _trained(training: _Training) -> _Made:
         learned = aligned(before.chain.recogniser, material.train)
     after, looped = _looped(training, material, learned, before.chain)
     cer = training.cer(after)
-    worse, kept_start = cer > before.cer, cer > before.cer and config.keep == "best"
+    worse = cer > before.cer
+    kept_start = worse and config.keep == "best"
     if worse:
         kept = "the models before it are kept" if kept_start else "keep='last' keeps its last ones"
         warnings.warn(

@@ -53,7 +53,7 @@ from zerochain.speechchain.data import Frames, Material, Pairs, Speech, Symbols,
 from zerochain.speechchain.recogniser import ChainRecogniser, ctc_logs, mean
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 RECIPE = Recipe(
     max_steps=1500,
@@ -478,12 +478,11 @@ class SynthesiserTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"synthesiser": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "synthesiser": torch.optim.AdamW(
-                network.parameters(), recipe.learning_rate, weight_decay=0.01
-            )
-        }
+        self.networks, self.optimisers = single(
+            "synthesiser",
+            network,
+            torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=0.01),
+        )
         self._losses, self._train, self._valid = losses, train, valid
         self._recipe, self._device, self._n = recipe, device, network.config.n_symbols
 
