@@ -278,7 +278,7 @@ def place_labels(
     figure: Any = axes.figure
     canvas: Any = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
-    figure.draw_without_rendering()
+    style.lay_out(figure)
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(label.x, label.y) for label in labels])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]

@@ -100,6 +100,14 @@ def new_figure(width_px: float, height_px: float) -> Figure:
     return Figure(figsize=(width_px / _CSS_PX, height_px / _CSS_PX), layout="constrained")
 
 
+def lay_out(figure: Figure) -> None:
+    """Place the axes of a finished figure for good, for which drawing would draw it twice."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
 def inline_svg(figure: Figure, alt: str, name: str) -> str:
     """A figure as an <svg> element for HTML: labelled, in the page's font and colours.
 
@@ -121,6 +129,7 @@ def inline_svg(figure: Figure, alt: str, name: str) -> str:
 
 def to_bytes(figure: Figure, kind: str, background: str = "none") -> bytes:
     """A figure as the bytes of an SVG or PNG file, the same for the same figure."""
+    lay_out(figure)
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, dpi=2 * _CSS_PX, facecolor=background, metadata=metadata)
