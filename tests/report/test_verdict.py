@@ -7,8 +7,7 @@ from zerochain.formats.scores import Score
 from zerochain.formats.units import UnitFile
 from zerochain.report.score_tables import score_table
 from zerochain.report.verdict import verdicts
-from zerochain.translation.baselines import FREQUENT, NEAREST
-from zerochain.translation.splicing import SPLICED
+from zerochain.translation.baselines import FREQUENT, NEAREST, SPLICED
 
 
 def lines(systems: dict[str, tuple[str, dict[str, float]]], half: float = 1.0) -> list[str]:

@@ -31,7 +31,6 @@ from zerochain.report.examples import examples, systems_to_show
 from zerochain.report.exports import as_csv, as_latex, caption, data_uri
 from zerochain.report.nearby import MARKER, PAGE, PageRecord, page_in, write_page_record
 from zerochain.report.remarks import Remarks, of_model
-from zerochain.report.rendering import TEMPLATES, render
 from zerochain.report.run import Run, RunFiles, bundle_of, read_run
 from zerochain.report.score_tables import (
     Difference,
@@ -41,6 +40,7 @@ from zerochain.report.score_tables import (
     named_units,
     score_table,
 )
+from zerochain.report.style import TEMPLATES, render
 from zerochain.report.translations import translations
 from zerochain.report.unit_sounds import units_of_run
 from zerochain.report.verdict import verdicts

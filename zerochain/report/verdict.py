@@ -24,8 +24,7 @@ from zerochain.report.score_tables import (
     number,
 )
 from zerochain.scoring.translation import ignores_its_input
-from zerochain.translation.baselines import FREQUENT, NEAREST
-from zerochain.translation.splicing import SPLICED
+from zerochain.translation.baselines import FREQUENT, NEAREST, SPLICED
 
 SIGNIFICANT = 0.05
 """Ranks that chance reaches more often than this show no use of the input."""
