@@ -25,12 +25,8 @@ HOP, BATCH, FRAMES = 160, 8, 64
 def generator(name):
     import torch
 
-    from zerochain.modules.generators import (
-        HiFiGANConfig,
-        HiFiGANGenerator,
-        SourceFilterConfig,
-        SourceFilterGenerator,
-    )
+    from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+    from zerochain.modules.source_filter import SourceFilterConfig, SourceFilterGenerator
 
     torch.manual_seed(0)
     sizes = {"n_units": 256, "n_f0_units": 20, "n_voices": 100, "hop": HOP}

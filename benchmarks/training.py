@@ -69,7 +69,8 @@ def translator(recipe, **sizes):
 
     from zerochain.features.spectral import SpectralOptions
     from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
-    from zerochain.translation.data import Pair, SourceKind
+    from zerochain.translation.data import SourceKind
+    from zerochain.translation.pairs import Pair
     from zerochain.translation.task import TranslationConfig, TranslationTask
 
     options = SpectralOptions(kind="log-mel").model_dump()

@@ -11,20 +11,15 @@ from zerochain.discovery.kmeans import KMeansUnits
 from zerochain.discovery.stage import discover, encode
 from zerochain.features.f0 import F0Statistics
 from zerochain.features.spectral import SpectralOptions
-from zerochain.inversion.methods import WaveformMethod as Method
+from zerochain.inversion import WaveformMethod as Method
+from zerochain.inversion.inverter import NeuralInverter, hop_of_frames
 from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.prosody import Prosody
 from zerochain.inversion.stage import train_inverter
-from zerochain.inversion.waveform import (
-    KINDS,
-    NeuralInverter,
-    WaveformConfig,
-    hop_of_frames,
-    make_generator,
-)
+from zerochain.inversion.waveform import KINDS, WaveformConfig, make_generator
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
-from zerochain.modules.generators import SourceFilterGenerator
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
+from zerochain.modules.source_filter import SourceFilterGenerator
 from zerochain.modules.speaker_encoder import SpeakerNet, SpeakerNetConfig
 from zerochain.modules.vqvae import F0Vqvae, F0VqvaeConfig
 from zerochain.training.recipe import Recipe

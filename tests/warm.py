@@ -22,7 +22,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 SERVER = """
-    import fcntl, gc, importlib, marshal, os, pkgutil, runpy, socket, sys, threading, traceback
+    import contextlib, fcntl, gc, importlib, marshal, os, pkgutil, runpy, select, signal, socket
+    import sys, threading, traceback
     # What is imported late: by functions of ours, by optimisers (dynamo), by numba's first kernel.
     import accelerate, librosa.effects, numba, scipy.ndimage, scipy.signal, scipy.sparse.csgraph
     import scipy.special, sklearn.cluster, sklearn.linear_model, sklearn.mixture
@@ -45,38 +46,49 @@ SERVER = """
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(address + ".new")
         listening.listen()
+        ended, wakes = socket.socketpair()
+        ended.setblocking(False), wakes.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakes.fileno())
         gc.collect(), gc.freeze()  # which a fork would copy otherwise
         assert threading.active_count() == 1  # a thread may hold a lock, which a fork never gets
         os.rename(address + ".new", address)  # who sees it finds somebody who listens
+        waiting = {}  # process → the connection of who asked for it
         while True:
-            connection, _ = listening.accept()
-            if not os.fork():
-                listening.close()
-                answer(connection, stand_in)
-                os._exit(0)
-            connection.close()
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                pass
+            ready, _, _ = select.select([listening, ended], [], [])
+            if ended in ready:
+                ended.recv(1 << 12)
+                tell(waiting)
+            if listening in ready:
+                connection, _ = listening.accept()
+                worker, handles = start(connection, stand_in, [listening, *waiting.values()])
+                waiting[worker] = connection
+                for handle in handles:  # who reads from a pipe waits until nobody can write
+                    os.close(handle)
 
-    def answer(connection, stand_in):
+    def tell(waiting):
+        while waiting:
+            worker, status = os.waitpid(-1, os.WNOHANG)
+            if not worker:
+                return
+            with waiting.pop(worker) as connection, contextlib.suppress(OSError):  # has gone
+                connection.sendall(marshal.dumps(os.waitstatus_to_exitcode(status)))
+
+    def start(connection, stand_in, others):
         given, handles, _, _ = socket.recv_fds(connection, 1 << 20, 50)
-        asked = marshal.loads(given)
         worker = os.fork()
         if not worker:
-            connection.close()
+            signal.set_wakeup_fd(-1), signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for one in [connection, *others]:
+                one.close()
+            asked = marshal.loads(given)
             for end in [fcntl.fcntl(handle, fcntl.F_DUPFD, HIGH) for handle in handles]:
                 os.dup2(end, asked["descriptors"].pop(0))
                 os.close(end)
             sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
             sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
             os._exit(run(asked, stand_in))
-        for handle in handles:  # who reads from a pipe waits until nobody can write
-            os.close(handle)
-        _, status = os.waitpid(worker, 0)
-        connection.sendall(marshal.dumps(os.waitstatus_to_exitcode(status)))
+        return worker, handles
 
     def run(asked, stand_in):
         os.chdir(asked["folder"])
@@ -139,6 +151,8 @@ case "$*" in
 esac
 exec '{python}' -S -E '{folder}/client.py' '{folder}/socket' "$@"
 """
+_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "PYTHONMALLOC": "malloc"}
+"""A fork copies the table of all pages, which takes half as long where Linux has few large ones."""
 
 
 @contextmanager
@@ -152,7 +166,7 @@ def stand_in(**environment: str) -> Iterator[str]:
         python.write_text(INTERPRETER.format(python=sys.executable, folder=folder))
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
         command = [sys.executable, "-P", folder / "server.py", folder / "socket", python]
-        running = subprocess.Popen(command, env={**os.environ, **environment})
+        running = subprocess.Popen(command, env={**os.environ, **_LARGE_PAGES, **environment})
         try:
             while not (folder / "socket").exists():
                 assert running.poll() is None

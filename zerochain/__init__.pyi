@@ -28,7 +28,7 @@ from .errors import InputError as InputError
 from .exchange.feature_files import import_features as import_features
 from .exchange.importing import import_units as import_units
 from .exchange.kaldi import import_kaldi as import_kaldi
-from .exchange.textgrid import export_textgrids as export_textgrids
+from .exchange.textgrid_export import export_textgrids as export_textgrids
 from .features.extraction import extract as extract
 from .features.f0 import F0Options as F0Options
 from .features.spectral import SpectralOptions as SpectralOptions

@@ -1,7 +1,7 @@
 """What each step of the way back loses before any network: one thing is taken away at a time.
 
-    python evaluation/inversion/ceilings.py corpora/luxembourgish --units units.parquet \
-        --out ceilings.csv
+    python evaluation/inversion/ceilings.py corpora/luxembourgish --units "K-Means" km.parquet \
+        --units "K-Means, 1024 units" km1024.parquet --out ceilings.csv
 
 What is left of the recording in each row:
 
@@ -10,16 +10,19 @@ What is left of the recording in each row:
 - envelopes and F0: smooth envelopes every 10 ms filter the excitation of the convnext inverter, at
   the recording's F0
 - units and F0: the same with each unit's mean envelope over split train, where the convnext
-  inverter's training begins
+  inverter's training begins; a row for each unit file, with its bit rate in the split (segments of
+  equal units)
 
-Means over utterances of a split, the same for all rows, beside the recordings themselves. DNSMOS
+Means over utterances of a split, the same for all rows, beside the recordings themselves, and for
+ESTOI the ends of the 95 % interval over utterances. DNSMOS
 was trained on other speech; without its package the columns stay empty.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +37,16 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.inversion.phase import SpectrogramOptions, reconstruct
 from zerochain.inversion.prosody import frames_per_step
 from zerochain.listeners.outside import Dnsmos
+from zerochain.metrics.bitrate import unit_bitrates
+from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance, mcd_sp2mc24
 from zerochain.modules.generators import SourceFilterConfig, SourceFilterGenerator, excite
 from zerochain.modules.mel import mel_filters
 
 HOP, N_MELS = 160, 80
 PHASE = SpectrogramOptions()
-COLUMNS = ("system", "utterances", "estoi", "mcd_sp2mc24_dB", "log_spectral_distance_dB",
-           "dnsmos_overall", "dnsmos_p808")  # fmt: skip
+COLUMNS = ("system", "bit/s", "utterances", "estoi", "estoi_from", "estoi_to", "mcd_sp2mc24_dB",
+           "log_spectral_distance_dB", "dnsmos_overall", "dnsmos_p808")  # fmt: skip
 
 
 def spectra(wave: Waveform) -> torch.Tensor:
@@ -94,17 +99,24 @@ class SourceFilter:
         """No units: the phase, the harmonics' strengths and the fine structure are lost."""
         return self.speech(wave, self.envelopes(wave))
 
-    def means(self, corpus: Corpus, units: UnitFile) -> torch.Tensor:
-        """Each unit's mean envelope over a corpus, (n_units, n_bins)."""
-        sums = torch.zeros(units.n_units, self.transform.n_bins)
-        counts = torch.zeros(units.n_units)
+    def means(self, corpus: Corpus, systems: Mapping[str, UnitFile]) -> dict[str, torch.Tensor]:
+        """Each unit's mean envelope over a corpus: system → (n_units, n_bins)."""
+        sums = {name: torch.zeros(u.n_units, self.transform.n_bins) for name, u in systems.items()}
+        counts = {name: torch.zeros(u.n_units) for name, u in systems.items()}
         for u, wave in zip(corpus.utterances, corpus.waves(corpus.utterances), strict=True):
-            envelopes, codes = self.envelopes(wave), frames(units, u.id)
-            n = min(len(envelopes), len(codes))
-            sums.index_add_(0, codes[:n], envelopes[:n])
-            counts += torch.bincount(codes[:n], minlength=units.n_units)
-        everything = sums.sum(dim=0) / counts.sum()
-        return torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], everything)
+            envelopes = self.envelopes(wave)
+            for name, units in systems.items():
+                codes = frames(units, u.id)[: len(envelopes)]
+                sums[name].index_add_(0, codes, envelopes[: len(codes)])
+                counts[name] += torch.bincount(codes, minlength=units.n_units)
+        return {
+            name: torch.where(
+                counts[name][:, None] > 0,
+                sums[name] / counts[name].clamp(min=1)[:, None],
+                sums[name].sum(dim=0) / counts[name].sum(),
+            )
+            for name in systems
+        }
 
 
 def frames(units: UnitFile, name: str) -> torch.Tensor:
@@ -114,7 +126,7 @@ def frames(units: UnitFile, name: str) -> torch.Tensor:
 
 
 def scores(original: Waveform, made: Waveform, judge: Dnsmos | None) -> NDArray[np.float64]:
-    """One value per column after the first two; NaN where undefined."""
+    """One value per column after the first three; NaN where undefined."""
     n = min(len(original), len(made))
     original, made = original[:n], made[:n].astype(np.float32)
     opinion = None if judge is None else judge(made)
@@ -128,42 +140,59 @@ def scores(original: Waveform, made: Waveform, judge: Dnsmos | None) -> NDArray[
     return np.array([np.nan if value is None else value for value in values])
 
 
+def _summary(values: NDArray[np.float64]) -> list[float]:
+    """Scores (n, columns) → their means, after the first the ends of its 95 % interval."""
+    means = np.nanmean(values, axis=0).round(3).tolist()
+    ends = bootstrap_mean(values[:, 0]) or (np.nan, np.nan)
+    return [means[0], *(round(end, 3) for end in ends), *means[1:]]
+
+
 @torch.inference_mode()
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--units", type=Path, required=True)
+    parser.add_argument(
+        "--units", nargs=2, action="append", metavar=("NAME", "FILE"), required=True
+    )
     parser.add_argument("--split", default="test")
     parser.add_argument("--speaker", help="the voice; not needed where the corpus has only one")
     parser.add_argument("--most", type=int, default=20, help="utterances, drawn at random")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    whole, units = read_corpus(given.corpus), read_units(given.units)
+    whole = read_corpus(given.corpus)
+    systems = {name: read_units(Path(path)) for name, path in given.units}
     if given.speaker is not None:
         whole = whole.select(speaker=given.speaker)
     test = whole.select(split=given.split).utterances
     order = np.random.default_rng(0).permutation(len(test))[: given.most]
     chosen = [test[i] for i in sorted(order)]
     model, judge = SourceFilter(), None if Dnsmos.missing() else Dnsmos()
-    means = model.means(whole.select(split="train"), units)
+    means = model.means(whole.select(split="train"), systems)
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for u, wave in zip(chosen, whole.waves(chosen), strict=True):
-        codes = frames(units, u.id)[: len(wave) // HOP]
-        systems: dict[str, Callable[[Waveform], Waveform]] = {
+        made: dict[str, Callable[[Waveform], Waveform]] = {
             "recordings": lambda w: w,
             "spectra": from_spectra,
             "mel spectra": from_mel,
             "envelopes and F0": model.from_envelopes,
-            "units and F0": lambda w, codes=codes: model.speech(w, means[codes]),
         }
-        for name, make in systems.items():
+        for name, units in systems.items():
+            gains = means[name][frames(units, u.id)[: len(wave) // HOP]]
+            made[f"{name} and F0"] = partial(model.speech, gains=gains)
+        for name, make in made.items():
             rows.setdefault(name, []).append(scores(wave, make(wave), judge))
+    ids = [u.id for u in test]
+    durations = {u.id: u.duration for u in test}
+    rates = {
+        f"{name} and F0": round(unit_bitrates(units.restrict(ids), durations).segments.value)
+        for name, units in systems.items()
+    }
     write_csv(
         given.out,
         COLUMNS,
         [
-            [name, len(values), *np.nanmean(values, axis=0).round(3)]
+            [name, rates.get(name, ""), len(values), *_summary(np.array(values))]
             for name, values in rows.items()
         ],
     )

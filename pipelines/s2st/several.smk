@@ -50,10 +50,19 @@ def parts_of(wildcards):
     return [part for part, chosen in PARTS.items() if chosen["swap"] == WAYS[wildcards.way]]
 
 
-def name_there(wildcards):
+def baselines_of(system):
+    """What a system is compared with: both kinds of examples, or what is weaker than itself."""
+    return {"nearest": [], "frequent": [], "spliced": ["nearest"]}.get(system, ["nearest", "spliced"])
+
+
+def system_there(system, way):
     """A system's name, with its direction where there are both."""
-    name = NAMES.get(wildcards.system, wildcards.system)
-    return option("system", name if len(WAYS) == 1 else f"{name}, {wildcards.way}")
+    name = NAMES.get(system, system)
+    return name if len(WAYS) == 1 else f"{name}, {way}"
+
+
+def name_there(wildcards):
+    return option("system", system_there(wildcards.system, wildcards.way))
 
 
 def texts_there(wildcards):
@@ -84,12 +93,22 @@ rule score_folds:
                 f"parts/{part}/parallel/source",
             )
         ],
+        baselines=lambda w: [
+            word
+            for baseline in baselines_of(w.system)
+            for part in parts_of(w)
+            for word in (
+                "--baseline",
+                system_there(baseline, w.way),
+                f"parts/{part}/translations/{baseline}.parquet",
+            )
+        ],
         name=name_there,
         reference=for_reference,
         seed=given(SEED),
     shell:
         "rm -f {output:q}"
-        " && {Z:q} score folds {params.folds:q} {params.name:q} {params.reference:q}"
+        " && {Z:q} score folds {params.folds:q} {params.baselines:q} {params.name:q} {params.reference:q}"
         " {params.seed:q} --out={output:q}"
 
 

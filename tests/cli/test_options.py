@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, model_validator
 
 from zerochain.cli.common import Command, as_options
-from zerochain.cli.options import (
-    RECIPE_OPTIONS,
-    options_of,
-    options_table,
-    recipe_options,
-    running_options,
-)
+from zerochain.cli.options import RECIPE_OPTIONS, options_of, options_table, recipe_options
+from zerochain.cli.training import running_options
 from zerochain.config import Config
 from zerochain.discovery.vqvae import VQVAEConfig
 from zerochain.errors import InputError

@@ -129,7 +129,7 @@ def test_a_plan_shows_what_jobs_ask_for(
     (tmp_path / "mine" / "config.yaml").write_text("jobs: 3\n")
     corpus = make_corpus(6)
     given = {"corpus": corpus.folder, "abx": "false", "voice": corpus.speakers[0], "device": "cuda"}
-    given["threads"] = 3  # of trainings
+    given["threads"] = 3  # of a step, at most
     plan = ("--profile", "mine", *settings(given), "--", "--dry-run")
     run("run", "chain", "--out", "r", *plan)
     jobs = re.findall(
@@ -139,8 +139,8 @@ def test_a_plan_shows_what_jobs_ask_for(
     )
     wanted = {rule: (threads or "1", asked) for rule, threads, asked in jobs if rule != "all"}
     assert {rule: threads for rule, (threads, _) in wanted.items()} == {
-        **{"extract": "8", "discover": "4", "encode": "4", "score": "1", "invert": "3"},
-        **{"synthesize": "4", "score_resynthesis": "1", "report": "1"},
+        **{"extract": "3", "discover": "3", "encode": "3", "score": "1", "invert": "3"},
+        **{"synthesize": "3", "score_resynthesis": "1", "report": "1"},
     }
     assert "mem_mb=16000" in wanted["invert"][1]
     assert "runtime=720" in wanted["invert"][1]

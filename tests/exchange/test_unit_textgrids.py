@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerochain.errors import InputError
-from zerochain.exchange.textgrid import (
-    Interval,
-    Tier,
-    export_textgrids,
-    phones_of,
-    read_textgrid,
-    textgrid_text,
-)
+from zerochain.exchange.textgrid import Interval, Tier, phones_of, read_textgrid, textgrid_text
+from zerochain.exchange.textgrid_export import export_textgrids
 from zerochain.formats.corpus import CorpusWarning, write_corpus
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.units import UnitFile, read_units, write_units

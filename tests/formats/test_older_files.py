@@ -27,11 +27,10 @@ from zerochain.formats.scores import read_scores
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units
+from zerochain.inversion.inverter import NeuralInverter, SpectralInverter
 from zerochain.inversion.pitch import F0Quantizer
 from zerochain.inversion.speaking import load_inverter
-from zerochain.inversion.spectral import SpectralInverter
 from zerochain.inversion.voices import Voice
-from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.recogniser import Recogniser
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.translation.data import arrays, read_source

@@ -300,8 +300,8 @@ def _read_unit_model(folder: Path) -> Any:
 def _inverter(folder: Path, method: str) -> None:
     from inverters import untrained_neural
     from zerochain.features.f0 import F0Statistics
+    from zerochain.inversion.inverter import Code2SpecInverter, UnitMeansInverter
     from zerochain.inversion.phase import SpectrogramOptions
-    from zerochain.inversion.spectral import Code2SpecInverter, UnitMeansInverter
     from zerochain.modules.code2spec import (
         Code2Spec,
         Code2SpecConfig,

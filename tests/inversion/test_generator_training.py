@@ -10,20 +10,11 @@ from interruption import interrupted
 from torch import Tensor, nn
 
 from zerochain.errors import InputError
-from zerochain.inversion.waveform import (
-    Generator,
-    GeneratorTask,
-    Utterance,
-    WaveformConfig,
-    training_crops,
-)
+from zerochain.inversion.inverter import Generator
+from zerochain.inversion.waveform import GeneratorTask, Utterance, WaveformConfig, training_crops
 from zerochain.inversion.waveform import mean_spectra as unit_means
-from zerochain.modules.generators import (
-    HiFiGANConfig,
-    HiFiGANGenerator,
-    SourceFilterConfig,
-    SourceFilterGenerator,
-)
+from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.source_filter import SourceFilterConfig, SourceFilterGenerator
 from zerochain.training.loop import Trained, train
 from zerochain.training.recipe import Recipe
 

@@ -22,11 +22,11 @@ from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.headers import read_json
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.inversion import spectral
-from zerochain.inversion.methods import Method
+from zerochain.inversion import Method, spectral
+from zerochain.inversion.inverter import SpectralInverter
 from zerochain.inversion.phase import SpectrogramOptions
 from zerochain.inversion.speaking import synthesize
-from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
+from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import Material, voice_data
 from zerochain.training.recipe import Recipe

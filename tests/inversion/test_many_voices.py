@@ -19,9 +19,10 @@ from zerochain.formats.bundle import bundle_id, read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units
+from zerochain.inversion.inverter import SpectralInverter
 from zerochain.inversion.phase import SpectrogramOptions
 from zerochain.inversion.speaking import Speaking, synthesize
-from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig, SpectralInverter
+from zerochain.inversion.spectral import AdversaryConfig, SpectralConfig
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voice_data import Material, chosen_voices, timeline, voice_data
 from zerochain.inversion.voices import Voice, read_contours, reference_vectors, statistics_of

@@ -14,10 +14,10 @@ from inverters import N_UNITS, PITCHES, untrained_neural
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.bundle import read_bundle, write_bundle
-from zerochain.inversion import waveform as neural
-from zerochain.inversion.methods import WaveformMethod as Method
+from zerochain.inversion import WaveformMethod as Method
+from zerochain.inversion import inverter as inverters
+from zerochain.inversion.inverter import NeuralInverter, frame_f0_units, hop_of_frames
 from zerochain.inversion.voices import Voice
-from zerochain.inversion.waveform import NeuralInverter, frame_f0_units, hop_of_frames
 
 BOTH = pytest.mark.parametrize("method", ["convnext", "hifigan"])
 
@@ -38,7 +38,7 @@ def test_chunks_are_the_whole(method: Method, monkeypatch: pytest.MonkeyPatch) -
     model = untrained_neural(method)
     voice, steps, f0 = model.voice("béa"), units(150), pitch(300)
     whole = model.synthesize(steps, voice, f0, seed=3)
-    monkeypatch.setattr(neural, "_CHUNK_S", 0.35)
+    monkeypatch.setattr(inverters, "_CHUNK_S", 0.35)
     chunks = list(model.stream(np.repeat(steps, 2), voice, f0, seed=3))
     assert [len(c) for c in chunks] == [35 * 160] * 8 + [20 * 160]
     np.testing.assert_allclose(np.concatenate(chunks), whole, atol=1e-4 * np.abs(whole).max())

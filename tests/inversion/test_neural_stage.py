@@ -21,9 +21,9 @@ from zerochain.formats.bundle import bundle_id, read_bundle, within
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.training_log import read_training_log
 from zerochain.formats.units import read_units, write_units
-from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.inverter import Inverter, NeuralInverter
 from zerochain.inversion.stage import train_inverter
-from zerochain.inversion.waveform import GeneratorTask, NeuralInverter, WaveformConfig
+from zerochain.inversion.waveform import GeneratorTask, WaveformConfig
 from zerochain.modules.vqvae import CollapseWarning
 from zerochain.training.loop import Trained, train
 from zerochain.training.task import Batch, Update

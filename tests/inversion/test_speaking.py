@@ -17,11 +17,10 @@ from zerochain.formats.bundle import bundle_id
 from zerochain.formats.corpus import Corpus, read_corpus, write_corpus
 from zerochain.formats.synthesis import read_synthesis
 from zerochain.formats.units import read_units, write_units
+from zerochain.inversion.inverter import NeuralInverter, SpectralInverter
 from zerochain.inversion.speaking import Manner, Speaking, load_inverter, moved, synthesize
-from zerochain.inversion.spectral import SpectralInverter
 from zerochain.inversion.stage import train_inverter
 from zerochain.inversion.voices import Voice
-from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.training.recipe import Recipe
 

@@ -11,8 +11,8 @@ from conftest import voice
 from spectra import SMALL, magnitude
 from zerochain.features.f0 import F0Statistics
 from zerochain.inversion import phase
+from zerochain.inversion.inverter import Code2SpecInverter
 from zerochain.inversion.phase import Phase, reconstruct, stream
-from zerochain.inversion.spectral import Code2SpecInverter
 from zerochain.modules.code2spec import Code2Spec, Code2SpecConfig
 
 N_UNITS = 10

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import find_peaks
 
-from zerochain.modules.generators import Start, at, excite, starts, white_noise
+from zerochain.modules.source_filter import Start, at, excite, starts, white_noise
 
 HOP = 160
 

@@ -13,16 +13,14 @@ from torch import nn
 from conftest import voice
 from zerochain.errors import InputError
 from zerochain.modules.discriminators import MelLoss
-from zerochain.modules.generators import (
-    HiFiGANConfig,
-    HiFiGANGenerator,
+from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator, upsampling_factors
+from zerochain.modules.source_filter import (
     SourceFilterConfig,
     SourceFilterGenerator,
     Start,
     at,
     excite,
     starts,
-    upsampling_factors,
 )
 
 N_UNITS, N_F0_UNITS = 7, 4

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from zerochain.modules.generators import ShortTime
+from zerochain.modules.source_filter import ShortTime
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from zerochain.modules.conformer import Attention, rotated, sinusoids
-from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator, begin_of, select
+from zerochain.modules.decoders import begin_of, select
+from zerochain.modules.unit_translator import TranslatorConfig, UnitTranslator
 
 SMALL = {"width": 16, "n_heads": 2, "n_encoder_layers": 3, "n_decoder_layers": 2, "n_units": 7}
 RNN = {"decoder_width": 24, "embedding": 8}

@@ -73,6 +73,41 @@ def test_it_pools_the_rankings_of_the_folds(folds: list[Fold]) -> None:
     assert set(by_metric) == {"retrieval_mrr", "retrieval_recall@1_%", "retrieval_recall@10_%"}
 
 
+@pytest.fixture
+def always_right(folds: list[Fold], tmp_path: Path) -> list[Path]:
+    """Translations of each fold in which every source has its own target."""
+    files = []
+    for k, fold in enumerate(folds):
+        outputs, targets = read_units(fold.output), read_units(fold.references)
+        units = {name: targets.steps(f"t{name[1:]}") for name in outputs.ids}
+        files.append(tmp_path / f"{k}.parquet")
+        write_units(files[-1], made(units, f"model {k}", outputs.corpus_id))
+    return files
+
+
+def test_beside_a_baseline(folds: list[Fold], always_right: list[Path]) -> None:
+    """Both have half of the sources right; of the others the baseline alone."""
+    same = [fold.output for fold in folds]
+    scored = score_folds(folds, baselines={"oracle": always_right, "itself": same}, system="half")
+    mrr = {score.metric: score for score in scored.scores}["retrieval_mrr"]
+    low, high = mrr.interval_beside("oracle") or (0.0, 0.0)
+    assert low < mrr.value - 1 < high < 0
+    assert mrr.interval_beside("itself") == (0, 0)
+    assert mrr.interval_beside("another") is None
+    said = "\n".join(scored.notes)
+    assert f"beside oracle: {mrr.value:.3f} and 1.000" in said
+    assert "oracle is better, beyond the interval" in said
+    assert "MRR beside itself" in said
+    assert "no difference is shown" in said
+    others = [score for score in scored.scores if score.metric != "retrieval_mrr"]
+    assert not any("beside" in score.options for score in others)
+
+
+def test_a_baseline_has_every_fold(folds: list[Fold], always_right: list[Path]) -> None:
+    with pytest.raises(InputError, match="baseline 'oracle' has 2 unit files, and there are 3"):
+        score_folds(folds, baselines={"oracle": always_right[:2]})
+
+
 def test_what_is_no_cross_validation(folds: list[Fold]) -> None:
     with pytest.raises(InputError, match="1 fold: a cross-validation has two or more"):
         score_folds(folds[:1])
@@ -86,7 +121,9 @@ def test_the_command(folds: list[Fold], tmp_path: Path) -> None:
         for fold in folds
         for word in ("--fold", fold.output, fold.references, fold.pairs, fold.corpus)
     ]
+    given += [word for fold in folds for word in ("--baseline", "itself", fold.output)]
     said = run("score", "folds", *given, "--for-reference", "--out", tmp_path / "s.jsonl").stdout
     assert "3 folds" in said
+    assert "MRR beside itself" in said
     assert "chance level among 4 targets" in said
     assert len(read_scores(tmp_path / "s.jsonl")) == 3

@@ -8,12 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerochain.modules.unit_translator import (
-    EncoderOutput,
-    TranslatorConfig,
-    UnitTranslator,
-    begin_of,
-)
+from zerochain.modules.decoders import begin_of
+from zerochain.modules.unit_translator import EncoderOutput, TranslatorConfig, UnitTranslator
 from zerochain.translation.decoding import (
     Hypothesis,
     beam_search,

@@ -15,17 +15,16 @@ from languages import make_languages
 from zerochain.errors import InputError
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.units import UnitFile, read_units, write_units
-from zerochain.modules.unit_translator import IGNORED, teacher_forcing
-from zerochain.translation.data import (
+from zerochain.modules.decoders import IGNORED, teacher_forcing
+from zerochain.translation.data import Parallel, read_parallel
+from zerochain.translation.pairs import (
     Buckets,
     Pair,
-    Parallel,
     collated,
     ctc_steps_needed,
     held_out,
     joined,
     merged,
-    read_parallel,
 )
 
 

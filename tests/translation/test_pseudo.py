@@ -20,7 +20,8 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import unit_bleu
 from zerochain.modules.unit_translator import UnitTranslator, tag_token
 from zerochain.training.recipe import Recipe
-from zerochain.translation.data import Material, Pair, Parallel, held_out, read_parallel
+from zerochain.translation.data import Material, Parallel, read_parallel
+from zerochain.translation.pairs import Pair, held_out
 from zerochain.translation.pseudo import Added, Pseudo, mixed, read_pseudo
 from zerochain.translation.stage import train_translator, translate
 from zerochain.translation.task import TranslationConfig, TranslationTask, network_config

@@ -17,9 +17,10 @@ from zerochain.cli.common import (
     out_option,
     split_option,
 )
-from zerochain.cli.options import options_of, running_options
+from zerochain.cli.options import options_of
 from zerochain.cli.printing import left_out_text, print_facts, training_text
 from zerochain.cli.score import save_scores, system_option
+from zerochain.cli.training import running_options
 from zerochain.errors import counted
 from zerochain.metrics import names
 from zerochain.modules.captioner import CaptionerSizes

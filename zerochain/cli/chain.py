@@ -19,9 +19,10 @@ from zerochain.cli.common import (
     seed_option,
     split_option,
 )
-from zerochain.cli.options import options_of, recipe_options, running_options
+from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import left_out_text, print_facts, training_text
 from zerochain.cli.score import save_scores, system_option
+from zerochain.cli.training import running_options
 from zerochain.errors import counted
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.identity import short
@@ -42,7 +43,7 @@ from zerochain.speechchain.stage import Recognition
 from zerochain.speechchain.stage import speak as speak_text
 from zerochain.speechchain.stage import synthesize as speak_corpus
 from zerochain.speechchain.stage import transcribe as transcribe_corpus
-from zerochain.speechchain.synthesiser import SynthesisLoss
+from zerochain.speechchain.synthesis_loss import SynthesisLoss
 from zerochain.training.device import is_main_process, resolve_device
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running

@@ -22,8 +22,6 @@ import click
 from zerochain.errors import InputError, printable, refusal
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from zerochain.cli.options import Derived
 
 _MORE = "close other programs, use fewer --jobs or shorter recordings, or a larger machine"
@@ -43,7 +41,6 @@ DERIVED = "__zerochain_derived__"
 HELP = {"help_option_names": ["-h", "--help"]}
 """What click has to know of every command: it keeps a command's option of help once it is made."""
 F = TypeVar("F", bound=Callable[..., Any])
-M = TypeVar("M", bound="BaseModel")
 
 
 class Command(click.Command):
@@ -282,18 +279,6 @@ def as_options(
         return f"{flag} {shlex.quote(plain)}" if plain else flag
 
     return _ARGUMENT.sub(option, text)
-
-
-def checked(model: type[M], **values: Any) -> M:
-    """A pydantic model built from options; its validation errors become usage errors."""
-    from pydantic import ValidationError  # slow, and help does without it
-
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        raise click.BadParameter(": ".join([*map(str, first["loc"]), message])) from error
 
 
 def is_unicode(text: str) -> bool:

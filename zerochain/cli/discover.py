@@ -23,7 +23,8 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.extract import feature_source, layer_option, pool_option
-from zerochain.cli.options import options_of, running_options
+from zerochain.cli.options import options_of
+from zerochain.cli.training import running_options
 from zerochain.discovery import cpc, self_training
 from zerochain.discovery import topline as top
 from zerochain.discovery import vqvae as vq

@@ -27,7 +27,7 @@ from zerochain.errors import counted, listed, printable
 from zerochain.exchange import feature_files, importing
 from zerochain.exchange.elan_export import export_elan
 from zerochain.exchange.rttm import write_rttm
-from zerochain.exchange.textgrid import export_textgrids
+from zerochain.exchange.textgrid_export import export_textgrids
 from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import ids_by_name

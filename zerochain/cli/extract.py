@@ -12,12 +12,12 @@ from click.core import ParameterSource
 from zerochain.cli.common import (
     FOLDER,
     Command,
-    checked,
     device_option,
     jobs_option,
     out_option,
     split_option,
 )
+from zerochain.cli.options import checked
 from zerochain.discovery.stage import adapt as adapt_features
 from zerochain.discovery.stage import fuse_posteriors
 from zerochain.errors import counted

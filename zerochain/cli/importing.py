@@ -205,20 +205,9 @@ def recordings(
 
 
 def _encoded_by(folder: Path) -> Vectors:
-    """Voice vectors of a speaker encoder; short utterances are repeated until it takes them."""
-    import numpy as np
+    from zerochain.listeners.speaker_encoder import SpeakerEncoder  # torch is slow
 
-    from zerochain.audio import SAMPLE_RATE
-    from zerochain.listeners.speaker_encoder import SHORTEST_S, SpeakerEncoder  # torch is slow
-
-    encoder = SpeakerEncoder.load(folder)
-    shortest = round(SHORTEST_S * SAMPLE_RATE)
-    return lambda waves: np.stack(
-        [
-            encoder.embed(wave if len(wave) >= shortest else np.resize(wave, shortest))
-            for wave in waves
-        ]
-    )
+    return SpeakerEncoder.load(folder).embed_short
 
 
 @click.command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -18,16 +18,18 @@ from zerochain.cli.common import (
     out_option,
     seed_option,
 )
-from zerochain.cli.options import options_of, recipe_options, running_options
+from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import training_text
+from zerochain.cli.training import running_options
 from zerochain.errors import counted
-from zerochain.inversion import pitch, prosody, spectral, waveform
-from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import (
+from zerochain.inversion import (
     SPECTRAL_METHODS,
     WAVEFORM_METHODS,
-    SpectralMethod,
     WaveformMethod,
+    pitch,
+    prosody,
+    spectral,
+    waveform,
 )
 from zerochain.inversion.phase import Phase
 from zerochain.inversion.speaking import Manner, Speaking
@@ -38,13 +40,12 @@ from zerochain.inversion.waveform import WaveformConfig
 from zerochain.recordings import convert as convert_recording
 from zerochain.training.device import is_main_process, resolve_device
 from zerochain.training.recipe import Recipe
-from zerochain.training.run import Running
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def voice_options(function: F) -> F:
-    """`--voice`, `--all-voices`, `--speakers`, `--split`; `_asked_voices` reads the first two."""
+    """`--voice`, `--all-voices`, `--speakers`, `--split`; `_train` reads the first two."""
     options = [
         click.option(
             "--voice",
@@ -66,13 +67,6 @@ def voice_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
-
-
-def _asked_voices(voices: tuple[str, ...], all_voices: bool) -> tuple[str, ...] | None:
-    """As `train_inverter` takes them; None stands for all."""
-    if voices and all_voices:
-        raise click.BadParameter("--voice and --all-voices exclude each other")
-    return None if all_voices else voices
 
 
 @click.command(
@@ -101,19 +95,11 @@ def _asked_voices(voices: tuple[str, ...], all_voices: bool) -> tuple[str, ...] 
 @out_option("the inverter; <out>.training gets the checkpoint and log.csv")
 @running_options
 def train(
-    units: Path,
-    corpus: Path,
-    voices: tuple[str, ...],
-    all_voices: bool,
-    speakers: Path | None,
-    split: str | None,
-    method: SpectralMethod,
     config: SpectralConfig,
     adversary: AdversaryConfig,
     recipe: Recipe,
     prosody_steps: int,
-    out: Path,
-    running: Running,
+    **values: Any,
 ) -> None:
     """Train an inverter on the UNITS and the recordings of one or more voices of a CORPUS.
 
@@ -121,20 +107,12 @@ def train(
     improves. If it is interrupted, the same command continues it.
     """
     steps = {"max_steps": prosody_steps, "seed": recipe.seed}
-    inverter, report = train_inverter(
-        units,
-        corpus,
-        out,
-        method=method,
-        voices=_asked_voices(voices, all_voices),
-        speakers=speakers,
-        split=split,
+    _train(
         config=config.model_copy(update={"adversary": adversary}),
         recipe=recipe,
         prosody=prosody.RECIPE.model_copy(update=steps) if prosody_steps else None,
-        running=running,
+        **values,
     )
-    _print_training(out, inverter, report)
 
 
 @click.command(
@@ -164,46 +142,26 @@ def train(
 )
 @out_option("the inverter; <out>.training gets checkpoints and logs")
 @running_options
-def train_neural(
-    units: Path,
-    corpus: Path,
-    voices: tuple[str, ...],
-    all_voices: bool,
-    speakers: Path | None,
-    split: str | None,
-    generator: WaveformMethod,
-    config: WaveformConfig,
-    recipe: Recipe,
-    f0: Recipe,
-    prosody_recipe: Recipe,
-    out: Path,
-    running: Running,
-) -> None:
+def train_neural(generator: WaveformMethod, prosody_recipe: Recipe, **values: Any) -> None:
     """Train a neural inverter on the UNITS and the recordings of one or more voices of a CORPUS.
 
     Three parts are trained: F0 units, the durations and F0 of units, and the generator. Units of
     any voice can be spoken in any of its voices, at any pitch and rate ('invert synthesize'). If
     training is interrupted, the same command continues it.
     """
-    inverter, report = train_inverter(
-        units,
-        corpus,
-        out,
-        method=generator,
-        voices=_asked_voices(voices, all_voices),
-        speakers=speakers,
-        split=split,
-        config=config,
-        recipe=recipe,
-        f0=f0,
-        prosody=prosody_recipe,
-        running=running,
-    )
-    _print_training(out, inverter, report)
+    _train(method=generator, prosody=prosody_recipe, **values)
 
 
-def _print_training(out: Path, inverter: Inverter, report: Mapping[str, Any]) -> None:
-    """Print how a training went."""
+def _train(*, out: Path, voices: tuple[str, ...], all_voices: bool, **settings: Any) -> None:
+    """Train an inverter, and print how the training went.
+
+    Args:
+        settings: what `train_inverter` takes beside the bundle and the voices.
+    """
+    if voices and all_voices:
+        raise click.BadParameter("--voice and --all-voices exclude each other")
+    chosen = None if all_voices else voices
+    inverter, report = train_inverter(out=out, voices=chosen, **settings)
     if not is_main_process():
         return
     click.echo(f"{out}: {inverter.method} from {report['minutes']:.1f} min of speech")

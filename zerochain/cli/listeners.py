@@ -13,8 +13,9 @@ from zerochain.cli.common import (
     out_option,
     split_option,
 )
-from zerochain.cli.options import options_of, running_options
+from zerochain.cli.options import options_of
 from zerochain.cli.printing import equal_error_rate_text, left_out_text, print_facts, training_text
+from zerochain.cli.training import running_options
 from zerochain.errors import counted
 from zerochain.listeners.recogniser import RECIPE as RECOGNISER_RECIPE
 from zerochain.listeners.recogniser import (

@@ -16,8 +16,9 @@ from zerochain.cli.common import (
     out_option,
     seed_option,
 )
-from zerochain.cli.options import options_of, running_options
+from zerochain.cli.options import options_of
 from zerochain.cli.printing import print_table
+from zerochain.cli.training import running_options
 from zerochain.cli.translate import echo_training
 from zerochain.errors import counted
 from zerochain.recordings import respeak

@@ -29,16 +29,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 import click
 from click.core import ParameterSource
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from zerochain.cli.common import DERIVED, Command, PathType, as_options, device_option, seed_option
+from zerochain.cli.common import DERIVED, Command, PathType, as_options
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
-
     from zerochain.training.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=BaseModel)
 RECIPE_OPTIONS = {
     "max_steps": "--steps",
     "batch_size": "--batch-size",
@@ -226,8 +226,6 @@ class Derived:
         Raises:
             click.UsageError: it is not valid; the error names the option.
         """
-        from pydantic import ValidationError  # slow, and the table of commands does without
-
         given = {
             name: field.taken(context.params[field.param])
             for name, field in self.fields.items()
@@ -243,15 +241,31 @@ class Derived:
             raise _usage_error(error, self, context) from error
 
 
-def _usage_error(error: Any, derived: Derived, context: click.Context) -> click.UsageError:
-    """A config's validation error, as one that names the option."""
+def checked(model: type[M], **values: Any) -> M:
+    """A pydantic model built from options; its validation errors become usage errors."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        where, message = _first(error)
+        raise click.BadParameter(": ".join([*where, message])) from error
+
+
+def _first(error: ValidationError) -> tuple[list[str], str]:
+    """Where the first mistake is, from the outermost field on, and what it is."""
     first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
+    return [*map(str, first["loc"])], first["msg"].removeprefix("Value error, ")
+
+
+def _usage_error(
+    error: ValidationError, derived: Derived, context: click.Context
+) -> click.UsageError:
+    """A config's validation error, as one that names the option."""
+    where, message = _first(error)
     if isinstance(context.command, Command):
         message = as_options(message, context.command.options)
-    field = derived.fields.get(str(first["loc"][0])) if first["loc"] else None
+    field = derived.fields.get(where[0]) if where else None
     if field is None:
-        return click.UsageError(": ".join([*map(str, first["loc"]), message]), context)
+        return click.UsageError(": ".join([*where, message]), context)
     option = next((p for p in context.command.params if p.name == field.param), None)
     return click.BadParameter(message, context, option)
 
@@ -376,52 +390,6 @@ def recipe_options(
     start = f"--{prefix}-" if prefix else "--"
     flags = {name: start + flag[2:] for name, flag in RECIPE_OPTIONS.items() if name in only}
     return _decorator([_derived(recipe, into, flags, part=part)])
-
-
-def running_options(function: F) -> F:
-    """Options for how a training is run: device, seed, and whether it starts anew.
-
-    The function receives them as its argument `running`; the seed becomes that of its recipes.
-    """
-
-    @functools.wraps(function)
-    def with_running(
-        *args: Any,
-        seed: int,
-        device: str,
-        restart: bool,
-        restart_changed: bool,
-        tensorboard: bool,
-        **values: Any,
-    ) -> Any:
-        from zerochain.training.run import Running  # with torch
-
-        del seed  # it is in each recipe already
-        anew: bool | Literal["changed"] = "changed" if restart_changed and not restart else restart
-        return function(*args, running=Running(device, anew, tensorboard), **values)
-
-    wrapped: Any = with_running
-    for option in (
-        device_option,
-        seed_option,
-        click.option(
-            "--tensorboard", is_flag=True, help="Log for TensorBoard as well as to log.csv."
-        ),
-        click.option(
-            "--restart-changed",
-            is_flag=True,
-            envvar="ZEROCHAIN_RESTART_CHANGED",  # pipelines set both, step by step
-            help="Start anew if settings or data have changed, which is otherwise an error.",
-        ),
-        click.option(
-            "--restart",
-            is_flag=True,
-            envvar="ZEROCHAIN_RESTART",
-            help="Start anew instead of continuing from a checkpoint.",
-        ),
-    ):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
 
 
 def options_table(config: type[BaseModel], recipe: Recipe | None = None) -> list[Row]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zerochain.errors import counted, printable
+from zerochain.training.outcome import ending
 
 _PIPE_WIDTH = 160
 _PLURAL = re.compile(r"\b(text|transcript|pair)s\b")
@@ -66,8 +67,6 @@ def training_text(report: Mapping[str, Any], reached: str = "") -> str:
     Args:
         reached: the result of the training; by default the validation loss.
     """
-    from zerochain.training.outcome import ending  # torch is slow, and takes 170 MB
-
     device = f" on {report['device']}" if "device" in report else ""
     reached = reached or f"validation loss {report['best_valid_loss']:.4f}"
     return (

@@ -247,19 +247,37 @@ def opinions(out: Path, **options: Any) -> None:
     help="A fold's translations, units of its targets, pairs, and corpus of sources. Give each.",
 )
 @click.option(
+    "--baseline",
+    "baselines",
+    type=(str, FILE),
+    multiple=True,
+    metavar="NAME UNITS",
+    help="A baseline's translations of a fold, to compare with: one for each --fold, in its order.",
+)
+@click.option(
     "--split", default="test", show_default=True, help="The tested pairs of each fold's corpus."
 )
 @system_option
 @reference_option
 @out_option
 @seed_option
-def folds(out: Path, folds: tuple[tuple[Path, Path, Path, Path], ...], **options: Any) -> None:
+def folds(
+    out: Path,
+    folds: tuple[tuple[Path, Path, Path, Path], ...],
+    baselines: tuple[tuple[str, Path], ...],
+    **options: Any,
+) -> None:
     """Retrieval of one system over all folds of a cross-validation, in which each pair is tested.
 
     The targets of a fold are ranked by their similarity to each translation: 1 - edit distance /
     longer length, of units with repeats merged. Means, intervals and chance are over all folds.
+    With --baseline the difference of the mean reciprocal ranks has an interval of its own, over
+    sources drawn for both at once.
     """
-    save_scores(score_folds([Fold(*files) for files in folds], **options), out)
+    by_name: dict[str, list[Path]] = {}
+    for name, output in baselines:
+        by_name.setdefault(name, []).append(output)
+    save_scores(score_folds([Fold(*files) for files in folds], baselines=by_name, **options), out)
 
 
 @click.command(

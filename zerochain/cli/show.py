@@ -27,7 +27,7 @@ from zerochain.formats.description import Description, FileKind, Table, flat
 from zerochain.formats.identity import short
 from zerochain.formats.kinds import FOLDER_MARKERS, find, kind_of
 from zerochain.formats.text_files import read_text, read_yaml
-from zerochain.inversion.methods import METHODS
+from zerochain.inversion import METHODS
 from zerochain.report.nearby import made_from
 from zerochain.training.outcome import ending
 

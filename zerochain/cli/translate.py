@@ -22,8 +22,9 @@ from zerochain.cli.common import (
     out_option,
     seed_option,
 )
-from zerochain.cli.options import options_of, running_options
+from zerochain.cli.options import options_of
 from zerochain.cli.printing import training_text
+from zerochain.cli.training import running_options
 from zerochain.errors import counted, listed
 from zerochain.inversion.speaking import Manner, Speaking
 from zerochain.recordings import translate as translate_recording

@@ -8,8 +8,8 @@ the seed, so the same arguments give the same bytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count, permutations, product
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 
 import zerochain
 from zerochain import audio
+from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.espeak import PAUSE, Speech, Voice, speak
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_folder
@@ -340,36 +341,43 @@ def _write_side(
         lines = _assign(texts, list(voices), language == "es")
     else:
         lines = _cast(texts, list(voices), interpreted=language == into)
-    (folder / "audio").mkdir(parents=True)
     spoken = speak((line.text, voices[line.speaker]) for line in lines)
-    utterances, phones = [], {}
-    for i, speech in enumerate(track(spoken, f"Speaking {_LANGUAGES[language]}", len(lines))):
-        line, name = lines[i], f"{language}{i:04d}"
-        wave, phones[name] = recorded(speech, np.random.default_rng([seed, i]))
-        path = folder / "audio" / f"{name}.flac"
-        path.write_bytes(audio.encoded(path, wave))
-        utterances.append(
-            Utterance(
-                id=name,
-                audio=f"{name}.flac",
-                duration=len(wave) / audio.SAMPLE_RATE,
-                speaker=line.speaker,
-                split=line.split,
-                text=line.text,
-            )
-        )
-    source = f"espeak-ng; {_main_speaker(lines)}"
+    named = [
+        Utterance(f"{language}{i:04d}", "", UNKNOWN, line.speaker, split=line.split, text=line.text)
+        for i, line in enumerate(lines)
+    ]
     corpus = Corpus(
         name=f"demo-{language}",
+        utterances=tuple(named),
+        language=_LANGUAGES[language],
+        source=f"espeak-ng; {_main_speaker(lines)}",
+    )
+    fill_spoken(folder, corpus, track(spoken, f"Speaking {_LANGUAGES[language]}", len(lines)), seed)
+    return read_corpus(folder)
+
+
+def fill_spoken(folder: Path, corpus: Corpus, spoken: Iterable[Speech], seed: int) -> None:
+    """Write a corpus of what was spoken, as recordings in `folder`/audio, with its phones.
+
+    Args:
+        corpus: its utterances without recordings, in the order of `spoken`.
+        seed: of the rooms' noise.
+    """
+    (folder / "audio").mkdir(parents=True)
+    utterances, phones = [], {}
+    for i, (u, speech) in enumerate(zip(corpus.utterances, spoken, strict=True)):
+        wave, phones[u.id] = recorded(speech, np.random.default_rng([seed, i]))
+        path = folder / "audio" / f"{u.id}.flac"
+        path.write_bytes(audio.encoded(path, wave))
+        utterances.append(replace(u, audio=path.name, duration=len(wave) / audio.SAMPLE_RATE))
+    filled = replace(
+        corpus,
         utterances=tuple(utterances),
         audio_root="audio",
-        language=_LANGUAGES[language],
         licence="CC0: made on this machine",
-        source=source,
         record={"zerochain": zerochain.__version__},
     )
-    fill_corpus(folder, corpus, Phones(phones, source="espeak-ng's phoneme events"))
-    return read_corpus(folder)
+    fill_corpus(folder, filled, Phones(phones, source="espeak-ng's phoneme events"))
 
 
 def _assign(texts: Sequence[str], speakers: list[str], in_blocks: bool) -> list[_Line]:

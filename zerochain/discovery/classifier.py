@@ -32,7 +32,7 @@ from zerochain.modules.encoder import Tail, check_tail
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Update, single
 
 NO_LABEL = -100
 """The label beyond an utterance's end, which cross-entropy ignores."""
@@ -258,12 +258,11 @@ class FrameTask:
         augmentation: Augmentation | None,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"classifier": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "classifier": torch.optim.AdamW(
-                network.parameters(), recipe.learning_rate, weight_decay=0.01
-            )
-        }
+        self.networks, self.optimisers = single(
+            "classifier",
+            network,
+            torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=0.01),
+        )
         self._train, self._valid, self._config, self._recipe = train, valid, config, recipe
         self._stride, self._augmentation, self._device = stride, augmentation, device
 

@@ -28,7 +28,7 @@ from zerochain.modules.vqvae import Quantizer
 from zerochain.training.crops import Crops, Groups
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, weights_id
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Update, single
 
 Negatives = Literal["speaker", "utterance", "any"]
 _MOST_VALIDATIONS = 16  # batches
@@ -269,10 +269,9 @@ class CpcTask:
         augmentation: Augmentation | None,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"cpc": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "cpc": torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "cpc", network, torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        )
         self._config, self._recipe = config, recipe
         self._augmentation, self._device = augmentation, device
         self._n_groups = recipe.batch_size // config.n_per_group

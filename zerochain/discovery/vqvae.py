@@ -58,7 +58,7 @@ from zerochain.modules.vqvae import (
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 RECIPE = Recipe(
     max_steps=20_000,
@@ -390,10 +390,9 @@ class VqvaeTask:
         augmentation: Augmentation | None = None,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"vqvae": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "vqvae": torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "vqvae", network, torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        )
         self._train, self._valid, self._recipe = train, valid, recipe
         self._n_frames, self._device = n_frames, device
         self._stride, self._weight, self._augmentation = stride, teacher_weight, augmentation

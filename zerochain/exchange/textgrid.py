@@ -1,4 +1,4 @@
-"""Praat TextGrids: read all tiers, choose the tier of phones, write units next to gold phones.
+"""Praat TextGrids: read all tiers, choose the tier of phones, write tiers as text.
 
 Aligners name tiers differently: MFA "phones" or, with several speakers in a file, "ana - phones";
 WebMAUS "MAU"; DoReCo "ph@ana". A name in the same case is tried first, then in any case, then a
@@ -16,25 +16,14 @@ import difflib
 import itertools
 import re
 import unicodedata
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from zerochain.errors import InputError, counted, listed
-from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.corpus import CorpusWarning, read_corpus
-from zerochain.formats.headers import write_json
-from zerochain.formats.identity import check_same_ids
-from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
-from zerochain.formats.spans import Spans, by_recording
-from zerochain.formats.units import UnitFile, read_units
 from zerochain.metrics.silences import SILENCES
-from zerochain.progress import track
 
 # Praat reads free-standing numbers, strings and flags; all else ("xmin =", "item [1]:") is comment,
 # and so is the rest of a line behind an exclamation mark that begins a word.
@@ -454,126 +443,3 @@ def _joined(tiers: Sequence[Numbered]) -> Chosen:
                 "names as in the tiers' names",
             )
     return Chosen(spoken, "those of several speakers were joined, without their silences")
-
-
-MARKER = "textgrids.json"
-
-
-def export_textgrids(
-    units: Path | Mapping[str, Path],
-    corpus: Path,
-    out: Path,
-    *,
-    split: str | None = None,
-    keep: Path | None = None,
-) -> tuple[int, int]:
-    """Write `out`/<id>.TextGrid for every utterance, with tiers of units and "phones".
-
-    Repeated units are merged. An utterance without gold phones has no tier "phones".
-
-    Args:
-        units: a unit file, whose tier is "units"; or tier → unit file, of several systems.
-        split: only this split, all of which needs units; None: all utterances with units of every
-            system.
-        keep: a folder of TextGrids of the utterances, <id>.TextGrid, whose tiers come first; those
-            that have the name of a tier that is written are replaced.
-
-    Returns:
-        How many were written, and how many of them have phones.
-
-    Raises:
-        InputError: units that the corpus lacks or that are longer or shorter than its recordings,
-            a split without units, TextGrids of other lengths than their utterances, or `out` is a
-            folder that zerochain didn't make.
-    """
-    paths = {"units": units} if isinstance(units, Path) else units
-    whole = read_corpus(corpus)
-    durations = {u.id: u.duration for u in whole.utterances}
-    systems = {tier: read_units(path) for tier, path in paths.items()}
-    for tier, unit_file in systems.items():
-        if note := unit_file.check_corpus(whole):
-            warnings.warn(f"{paths[tier]}: {note}", CorpusWarning, stacklevel=2)
-    if split is None:
-        shared = set.intersection(*(set(one.ids) for one in systems.values()))
-        names = [name for name in next(iter(systems.values())).ids if name in shared]
-    else:
-        names = whole.select(split=split).ids
-        for unit_file in systems.values():
-            check_same_ids(names, unit_file.ids, f"split {split!r}", "unit file")
-    path = whole.home / PHONES_FILE
-    phones = read_phones(path) if path.is_file() else Phones({})
-    with atomic_folder(out, MARKER) as temporary:
-        for name in track(names, "Writing TextGrids"):
-            tiers = {tier: _unit_segments(one, name) for tier, one in systems.items()}
-            if name in phones.by_id:
-                tiers["phones"] = [(p.onset, p.offset, p.phone) for p in phones.by_id[name]]
-            kept = () if keep is None else _kept(keep / f"{name}.TextGrid", durations[name])
-            file = temporary / f"{name}.TextGrid"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(textgrid_text(durations[name], tiers, kept), encoding="utf-8")
-        inputs = {
-            "units": {tier: unit_file.id for tier, unit_file in systems.items()},
-            "corpus": whole.id,
-        }
-        write_json(temporary / MARKER, "textgrids", inputs)
-    return len(names), sum(name in phones.by_id for name in names)
-
-
-def export_spans(spans: Spans, durations_s: Mapping[str, float], out: Path) -> int:
-    """Write `out`/<id>.TextGrid for every recording that has spans, a tier per label.
-
-    A span that overlaps an earlier one of its label is in another tier, "LABEL (2)".
-
-    Args:
-        durations_s: of the recordings.
-
-    Returns:
-        How many were written.
-
-    Raises:
-        InputError: spans of a recording whose duration is unknown, or `out` is a folder that
-            zerochain didn't make.
-    """
-    found = by_recording(spans.rows)
-    check_same_ids(list(found), durations_s, "spans", "recordings")
-    with atomic_folder(out, MARKER) as temporary:
-        for name, rows in found.items():
-            tiers: dict[str, list[Segment]] = {}
-            for row in rows:
-                tier, number = row.label, 1
-                while tier in tiers and tiers[tier][-1][1] > row.start_s:
-                    number += 1
-                    tier = f"{row.label} ({number})"
-                tiers.setdefault(tier, []).append((row.start_s, row.end_s, row.label))
-            file = temporary / f"{name}.TextGrid"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(textgrid_text(durations_s[name], tiers), encoding="utf-8")
-        write_json(temporary / MARKER, "textgrids", {"spans": spans.system})
-    return len(found)
-
-
-_SAME_S = 0.1
-
-
-def _kept(path: Path, duration_s: float) -> tuple[Tier, ...]:
-    """The tiers of a user's TextGrid of one utterance; none where there is no such file."""
-    if not path.is_file():
-        return ()
-    grid = read_textgrid(path)
-    if abs(grid.end_s - grid.start_s - duration_s) > _SAME_S or grid.start_s != 0:
-        raise InputError(
-            f"lasts {grid.end_s - grid.start_s:.2f} s, and its utterance {duration_s:.2f} s",
-            path=path,
-            cause="it is of a whole recording, of which the utterance is a part",
-            remedy="give TextGrids of the utterances, or leave keep= out",
-        )
-    return grid.tiers
-
-
-def _unit_segments(unit_file: UnitFile, name: str) -> list[Segment]:
-    units, lasting = unit_file.segments(name)
-    times = np.append(0, np.cumsum(lasting)) * unit_file.step_ms / 1000
-    return [
-        (float(onset), float(offset), str(unit))
-        for onset, offset, unit in zip(times[:-1], times[1:], units.tolist(), strict=True)
-    ]

@@ -181,6 +181,20 @@ class Corpus:
             "time"
         )
 
+    def without_texts(self, found: str, *, or_else: str = "") -> InputError:
+        """The error where texts are needed and no utterance has one.
+
+        Args:
+            found: what follows "corpus 'x' has", such as "no transcripts to train a recogniser on".
+            or_else: what else would help.
+        """
+        return InputError(
+            f"corpus {self.name!r} has {found}",
+            path=self.folder,
+            cause="it was imported without a table, or its column 'text' is empty",
+            remedy=f"import it again with a table that has a column 'text'{or_else}",
+        )
+
     def missing_from(self, ids: Collection[str]) -> tuple[str, ...]:
         """The utterances that are not among `ids`, of the splits that these are of."""
         splits = {self.by_id[name].split for name in ids}

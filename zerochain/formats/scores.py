@@ -27,6 +27,9 @@ from zerochain.metrics.names import metric
 KIND, SCORES_FILE = "scores", "scores.jsonl"
 FOR_REFERENCE = "for_reference"
 """The option that is true for a topline or a ceiling, which is listed apart and never the best."""
+BESIDE = "beside"
+"""The option with the 95 % intervals of the score's differences from other systems' on the same
+things: system → [low, high]."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,15 @@ class Score:
     """Name of an input ("units", "corpus", "model", …) → its id."""
     options: Mapping[str, Any] = field(default_factory=dict)
     version: str = zerochain.__version__
+
+    def interval_beside(self, system: str) -> tuple[float, float] | None:
+        """The 95 % interval of the difference from another system's value; None if not recorded."""
+        match self.options.get(BESIDE):
+            case {**known} if isinstance(ends := known.get(system), list | tuple):
+                match ends:
+                    case [int() | float() as low, int() | float() as high]:
+                        return low, high
+        return None
 
 
 def append_scores(path: Path, scores: Iterable[Score]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -33,20 +32,19 @@ def with_weights(
     Raises:
         ValueError: they are not this network's.
     """
-    # torch is imported late: formats are read without it.
-    import torch
-
     with _unfilled(_SPARE + 2 * sum(w.size for w in weights.values())):
         network = make()
-    expected = {n: (tuple(t.shape), t.dtype) for n, t in network.state_dict().items()}
-    given = {n: (w.shape, torch.from_numpy(np.empty(0, w.dtype)).dtype) for n, w in weights.items()}
+    own = weights_of(network)
+    expected = {name: (array.shape, array.dtype) for name, array in own.items()}
+    given = {name: (array.shape, array.dtype) for name, array in weights.items()}
     wrong = sorted(n for n in expected.keys() | given.keys() if expected.get(n) != given.get(n))
     if wrong:
         raise ValueError(
             f"{len(wrong)} of its weights are not those of such a network: {wrong[0]} is "
             f"{given.get(wrong[0])}, not {expected.get(wrong[0])}"
         )
-    network.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
+    for name, array in own.items():  # they share the memory of the network's own
+        array[...] = weights[name]
     return network.to(device).eval()
 
 
@@ -56,7 +54,7 @@ def _unfilled(n_numbers: int) -> AbstractContextManager[Any]:
     Networks on the device "meta" would take no memory at all, but torch imports its compiler, for
     a second, as soon as anything is computed there.
     """
-    import torch
+    import torch  # late: formats are read without it
 
     sized = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 

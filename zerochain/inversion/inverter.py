@@ -1,33 +1,46 @@
-"""The one interface of all inverters: the unit of each frame, a voice and, for some, F0 → speech.
+"""The one interface of all inverters, and the four: the unit of each frame, a voice, F0 → speech.
 
 An inverter speaks the units of one unit model, in the voices that it was trained on or, with a
-speaker encoder, in any. Those that predict spectrograms (`zerochain.inversion.spectral`) speak at
-the pitch that their units imply; those that predict waveforms (`zerochain.inversion.waveform`) are
+speaker encoder, in any. Those that predict spectrograms (trained in `zerochain.inversion.spectral`)
+speak at the pitch that their units imply; those that predict waveforms (`inversion.waveform`) are
 conditioned on F0 as well (`has_pitch`). `stream` yields an utterance of any length in chunks that
 join without a seam; `synthesize` is all of them at once.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AliasChoices, Field
+from torch import Tensor
 
-from zerochain.audio import Waveform
+from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.errors import InputError, counted
 from zerochain.features.f0 import Contour, F0Statistics
 from zerochain.formats.bundle import Bundled
-from zerochain.inversion.pitch import F0Quantizer
+from zerochain.inversion.phase import Phase, SpectrogramOptions, stream
+from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import Prosody, frames_per_step
 from zerochain.inversion.voices import Voice, check_n_reference, check_vector, voice_number
-
-if TYPE_CHECKING:
-    from zerochain.inversion.phase import Phase
+from zerochain.modules.code2spec import (
+    REACH,
+    Code2Spec,
+    UnitMeans,
+)
+from zerochain.modules.hifigan import HiFiGANGenerator
+from zerochain.modules.source_filter import (
+    SourceFilterGenerator,
+    at,
+    starts,
+)
+from zerochain.modules.vqvae import STRIDE
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -207,3 +220,298 @@ class Inverter(Bundled, ABC):
                 remedy="train it with prosody, or give units with their durations",
             )
         return self.prosody
+
+
+Generator = SourceFilterGenerator | HiFiGANGenerator
+_CHUNK_S = 10.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NeuralInverter(Inverter):
+    """Units → speech in any of its voices, at any pitch.
+
+    Attributes:
+        generator: units, F0 units, F0 and voice of each frame → samples.
+        f0_quantizer: between F0 contours and F0 units.
+        prosody: durations and F0 for units that come without any; knows the voices' F0 statistics.
+    """
+
+    has_pitch = True
+
+    generator: Generator
+    f0_quantizer: F0Quantizer
+    prosody: Prosody
+
+    @property
+    def statistics(self) -> tuple[F0Statistics, ...]:
+        """Of the F0 of each voice."""
+        return self.prosody.statistics
+
+    @property
+    def n_reference(self) -> int:
+        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
+        return self.generator.config.n_reference
+
+    @property
+    def pitch_quantizer(self) -> F0Quantizer:
+        """Between F0 contours and F0 units."""
+        return self.f0_quantizer
+
+    def stream(
+        self,
+        frames: NDArray[np.int32],
+        voice: Voice,
+        f0: Contour | None = None,
+        seed: int = 0,
+    ) -> Iterator[Waveform]:
+        """As `Inverter.stream`: T · hop samples."""
+        if f0 is None:
+            raise InputError(
+                f"a {self.method} inverter needs the F0 of each frame",
+                remedy="give f0=, or take the one that `f0_of` predicts",
+            )
+        self.check_voice(voice)
+        self.check_units(frames)
+        self._check_f0(f0, len(frames))
+        reach, device = self.generator.reach, next(self.generator.parameters()).device
+        # Padding is as silent as what lies beyond it: the network sees the same there.
+        padded = np.pad(frames.astype(np.int64), reach, constant_values=self.n_units)
+        pitch = torch.from_numpy(np.pad(f0, reach))[None].to(device)
+        codes = np.pad(self._f0_units(f0, voice), reach)
+        start = starts(pitch, self.generator.config.hop, seed)
+        speaker, n = voice.tensor(device), len(frames)
+        chunk = round(_CHUNK_S * 1000 / self.frame_ms)
+        for first in range(0, n, chunk):
+            end = min(first + chunk, n)
+            seen = slice(first, end + 2 * reach)
+            with torch.inference_mode():
+                wave = self.generator(
+                    torch.from_numpy(padded[seen])[None].to(device),
+                    torch.from_numpy(codes[seen])[None].to(device) if self._has_f0_units else None,
+                    pitch[:, seen],
+                    speaker,
+                    at(start, first),
+                )[0]
+            hop = self.generator.config.hop
+            yield wave[reach * hop : (reach + end - first) * hop].cpu().numpy()
+
+    def check(self) -> None:
+        network, f0, prosody = self.generator.config, self.f0_quantizer, self.prosody
+        same = {
+            "units": (self.n_units, network.n_units, prosody.n_units),
+            "F0 units": (network.n_f0_units or f0.n_units, f0.n_units),
+            "voices": (len(self.voices), network.n_voices, len(prosody.statistics)),
+            "dimensions of a voice": (network.n_reference, prosody.network.config.n_reference),
+            "ms per step": (self.step_ms, prosody.step_ms),
+            "samples per frame": (hop_of_frames(self.step_ms), network.hop),
+        }
+        for what, numbers in same.items():
+            if len(set(numbers)) > 1:
+                raise ValueError(f"its parts have different numbers of {what}: {numbers}")
+
+    @property
+    def _has_f0_units(self) -> bool:
+        return self.generator.config.n_f0_units > 0
+
+    def _f0_units(self, f0: Contour, voice: Voice) -> NDArray[np.int64]:
+        """The F0 unit of each frame; zeros where the generator has none."""
+        if not self._has_f0_units:
+            return np.zeros(len(f0), np.int64)
+        return frame_f0_units(self.f0_quantizer, f0, self.frame_ms, voice)
+
+    def _check_f0(self, f0: Contour, n_frames: int) -> None:
+        if f0.shape != (n_frames,) or not np.isfinite(f0).all() or f0.min() < 0:
+            raise InputError(
+                f"F0 of shape {f0.shape}, or with NaN or negative values, for {n_frames} frames "
+                f"of {self.frame_ms:g} ms",
+                cause="it is of another utterance",
+            )
+
+
+_NAMES = AliasChoices("generator", "network")
+"""Of the generator's configuration; the second in version 1."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ConvNextInverter(NeuralInverter):
+    """Ours: filters on a harmonic excitation, which a ConvNeXt predicts."""
+
+    MODEL = "convnext"
+    generator: Annotated[SourceFilterGenerator, Field(validation_alias=_NAMES)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HiFiGANInverter(NeuralInverter):
+    """HiFi-GAN as published."""
+
+    MODEL = "hifigan"
+    generator: Annotated[HiFiGANGenerator, Field(validation_alias=_NAMES)]
+
+
+def frame_f0_units(
+    quantizer: F0Quantizer, f0: Contour, frame_ms: float, voice: Voice
+) -> NDArray[np.int64]:
+    """The F0 unit that each frame lies in, (T,), for F0 in Hz per frame (T,)."""
+    n = math.ceil(len(f0) * frame_ms / quantizer.step_ms - 1e-9)
+    fine = resampled(f0, frame_ms, quantizer.step_ms, max(n, 1))
+    units = quantizer.units(fine, voice.statistics).astype(np.int64)
+    place = np.arange(len(f0)) * frame_ms / (quantizer.step_ms * STRIDE)
+    return units[np.minimum(place.astype(np.int64), len(units) - 1)]
+
+
+def hop_of_frames(step_ms: float) -> int:
+    """Samples per frame of a neural inverter.
+
+    Raises:
+        InputError: a frame is no whole number of samples.
+    """
+    hop = step_ms / frames_per_step(step_ms) * SAMPLE_RATE / 1000
+    if hop != round(hop):
+        raise InputError(
+            f"a unit of {step_ms:g} ms can't be divided into frames of whole samples",
+            cause="the unit model's features have an unusual step",
+            remedy="use features with a step of 10 ms",
+        )
+    return round(hop)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpectralInverter(Inverter):
+    """Units → magnitudes → speech.
+
+    Attributes:
+        spectrogram: the transform.
+        mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
+        f0: statistics of the F0 of each voice.
+        phase: how phases are found.
+        network: units (B, T), and voices where there are several, → normalised spectrum
+            (B, T, n_bins).
+    """
+
+    has_pitch = False
+
+    network: Code2Spec | UnitMeans
+    spectrogram: SpectrogramOptions
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    f0: tuple[F0Statistics, ...]
+    phase: Phase = "pghi-fgla"
+
+    @property
+    def frames_per_step(self) -> int:
+        """Frames that the network predicts for each step of a unit."""
+        return round(self.step_ms * 16 / self.spectrogram.hop)
+
+    @property
+    def statistics(self) -> Sequence[F0Statistics]:
+        """Of the F0 of each voice."""
+        return self.f0
+
+    @property
+    def n_reference(self) -> int:
+        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
+        return self.network.config.n_reference
+
+    def with_phase(self, phase: Phase) -> Self:
+        """The same inverter, which finds the phase of its spectrograms in another way."""
+        return replace(self, phase=phase)
+
+    def magnitudes(self, steps: NDArray[np.int32], voice: Voice | str | None = None) -> Tensor:
+        """The spectrogram of one utterance.
+
+        Args:
+            steps: the unit of each step (N,).
+            voice: itself or its name; None is the only one.
+
+        Returns:
+            (N · frames_per_step, n_bins), linear magnitude.
+        """
+        frames = np.repeat(steps, self.frames_per_step)
+        voice = voice if isinstance(voice, Voice) else self.voice(voice)
+        return self._magnitudes(_padded(frames, self.n_units), self._speaker(voice), 0, len(frames))
+
+    def stream(
+        self,
+        frames: NDArray[np.int32],
+        voice: Voice,
+        f0: Contour | None = None,
+        seed: int = 0,
+    ) -> Iterator[Waveform]:
+        """As `Inverter.stream`: T · hop samples, which depend on the utterance alone."""
+        if f0 is not None:
+            self.check_pitch()
+        self.check_units(frames)
+        speaker, padded = self._speaker(voice), _padded(frames, self.n_units)
+
+        def magnitudes(start: int, end: int) -> Tensor:
+            return self._magnitudes(padded, speaker, start, end)
+
+        return stream(magnitudes, len(frames), self.spectrogram, self.phase, seed=seed)
+
+    def check(self) -> None:
+        sizes, n_bins = self.network.config, self.spectrogram.n_bins
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if values.shape != (n_bins,):
+                raise ValueError(f"has a {name} of {len(values)} for {n_bins} bins")
+        mine = (self.n_units, n_bins, len(self.voices))
+        if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
+            raise ValueError("its network is of other units, bins or voices than the inverter")
+        if self.step_ms * 16 < self.spectrogram.hop or len(self.f0) != len(self.voices):
+            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _speaker(self, voice: Voice) -> Tensor | None:
+        """What the network is conditioned on, a batch of one; None if it has a single voice."""
+        self.check_voice(voice)
+        return voice.tensor(self._device) if self.network.config.has_voices else None
+
+    def _magnitudes(
+        self, frames: NDArray[np.int64], speaker: Tensor | None, start: int, end: int
+    ) -> Tensor:
+        """Magnitudes (end - start, n_bins), as they are in the whole utterance."""
+        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self._device)[None]
+        given = (seen,) if speaker is None else (seen, speaker)
+        mean, deviation = (
+            torch.from_numpy(x).to(self._device) for x in (self.mean, self.deviation)
+        )
+        with torch.inference_mode():
+            spectrum = self.network(*given)[0, REACH : REACH + end - start]
+            return self.spectrogram.unscaled(spectrum * deviation + mean)
+
+
+def _padded(frames: NDArray[np.int32], padding_unit: int) -> NDArray[np.int64]:
+    return np.pad(frames.astype(np.int64), REACH, constant_values=padding_unit)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Code2SpecInverter(SpectralInverter):
+    """A multi-scale convolutional network, of one or several voices."""
+
+    MODEL = "code2spec"
+    network: Code2Spec
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnitMeansInverter(SpectralInverter):
+    """The baseline: each unit's mean spectrum, of one voice."""
+
+    MODEL = "unit-means"
+    network: UnitMeans
+
+    @classmethod
+    def from_parts(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+        device: str = "cpu",
+        **given: Any,
+    ) -> Self:
+        """As `Bundled.from_parts`; version 1 left the sizes of the table out."""
+        if not config["network"]:
+            options = SpectrogramOptions.model_validate(config["spectrogram"])
+            sizes = {"n_units": config["n_units"], "n_bins": options.n_bins}
+            config = {**config, "network": sizes}
+        return super().from_parts(config, tensors, device, **given)

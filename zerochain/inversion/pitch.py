@@ -37,7 +37,7 @@ from zerochain.modules.vqvae import (
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Update, single
 
 RECIPE = Recipe(
     max_steps=1500, batch_size=32, learning_rate=2e-3, annealing="cosine", ema_decay=0.99
@@ -282,10 +282,9 @@ class F0Task:
     def __init__(
         self, network: F0Vqvae, learned: Crops, kept: Crops, recipe: Recipe, device: str
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"f0": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "f0": torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "f0", network, torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        )
         self._learned, self._kept, self._recipe, self._device = learned, kept, recipe, device
         self._start(network)
 

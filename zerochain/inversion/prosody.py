@@ -33,7 +33,7 @@ from zerochain.modules.vqvae import F0Errors
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, fit
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Update, single
 
 RECIPE = Recipe(max_steps=600, batch_size=8, validate_every=100, patience=3, ema_decay=0.99)
 """Seconds on a CPU."""
@@ -346,10 +346,9 @@ class ProsodyTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"prosody": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "prosody": torch.optim.AdamW(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "prosody", network, torch.optim.AdamW(network.parameters(), recipe.learning_rate)
+        )
         self._learned, self._kept, self._recipe, self._device = learned, kept, recipe, device
 
     def batch(self, step: int, process: int) -> Batch:

@@ -25,12 +25,10 @@ from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import check_same_ids, short
 from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
 from zerochain.formats.units import UnitFile, read_units, run_lengths
-from zerochain.inversion.inverter import Inverter
+from zerochain.inversion.inverter import Inverter, NeuralInverter, SpectralInverter
 from zerochain.inversion.pitch import F0Quantizer, resampled
 from zerochain.inversion.prosody import whole_steps
-from zerochain.inversion.spectral import SpectralInverter
 from zerochain.inversion.voices import F0, Voice, read_contours
-from zerochain.inversion.waveform import NeuralInverter
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
 from zerochain.progress import track
 

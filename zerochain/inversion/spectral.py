@@ -1,38 +1,36 @@
-"""Inverters that predict spectrograms: Code2Spec (Tjandra et al. 2019), and its baseline.
+"""Training of Code2Spec (Tjandra et al. 2019), which predicts spectrograms, and of its baseline.
 
 A network maps the unit of each frame (and the voice, where there are several) to a normalised
 linear or log magnitude spectrum; a phase is then found for it (`zerochain.inversion.phase`). The
 paper trains it on α·MSE + β·G_adv, with a discriminator of spectrogram patches against the blur of
 a mean; ours starts from each unit's mean spectrum, which is the baseline `unit-means` as well.
 
-From top to bottom: the config and recipe, the inverters, training, the adversary's warnings.
+From top to bottom: the config and recipe, training, the adversary's warnings.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from zerochain.audio import Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError, listed
-from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import SpectralMethod
-from zerochain.inversion.phase import Phase, SpectrogramOptions, hop_of, stream
+from zerochain.inversion import SpectralMethod
+from zerochain.inversion.inverter import (
+    Code2SpecInverter,
+    SpectralInverter,
+    UnitMeansInverter,
+)
+from zerochain.inversion.phase import SpectrogramOptions, hop_of
 from zerochain.inversion.voice_data import FRAME_MS, Material, VoiceData, unit_means, voice_data
-from zerochain.inversion.voices import Voice
 from zerochain.modules.code2spec import (
-    REACH,
     Code2Spec,
     Code2SpecConfig,
     UnitMeans,
@@ -49,7 +47,7 @@ from zerochain.modules.discriminators import (
 )
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 RECIPE = Recipe(max_steps=3000, batch_size=16, learning_rate=1e-3, validate_every=100, patience=8)
 """A voice of half an hour in a quarter of an hour on a CPU."""
@@ -115,148 +113,6 @@ class SpectralConfig(Config):
                 f"the adversary would begin at step {first}, and training ends at step {max_steps}",
                 remedy="lower from_step=, or use form='none'",
             )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SpectralInverter(Inverter):
-    """Units → magnitudes → speech.
-
-    Attributes:
-        spectrogram: the transform.
-        mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
-        f0: statistics of the F0 of each voice.
-        phase: how phases are found.
-        network: units (B, T), and voices where there are several, → normalised spectrum
-            (B, T, n_bins).
-    """
-
-    has_pitch = False
-
-    network: Code2Spec | UnitMeans
-    spectrogram: SpectrogramOptions
-    mean: NDArray[np.float32]
-    deviation: NDArray[np.float32]
-    f0: tuple[F0Statistics, ...]
-    phase: Phase = "pghi-fgla"
-
-    @property
-    def frames_per_step(self) -> int:
-        """Frames that the network predicts for each step of a unit."""
-        return round(self.step_ms * 16 / self.spectrogram.hop)
-
-    @property
-    def statistics(self) -> Sequence[F0Statistics]:
-        """Of the F0 of each voice."""
-        return self.f0
-
-    @property
-    def n_reference(self) -> int:
-        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
-        return self.network.config.n_reference
-
-    def with_phase(self, phase: Phase) -> Self:
-        """The same inverter, which finds the phase of its spectrograms in another way."""
-        return replace(self, phase=phase)
-
-    def magnitudes(self, steps: NDArray[np.int32], voice: Voice | str | None = None) -> Tensor:
-        """The spectrogram of one utterance.
-
-        Args:
-            steps: the unit of each step (N,).
-            voice: itself or its name; None is the only one.
-
-        Returns:
-            (N · frames_per_step, n_bins), linear magnitude.
-        """
-        frames = np.repeat(steps, self.frames_per_step)
-        voice = voice if isinstance(voice, Voice) else self.voice(voice)
-        return self._magnitudes(_padded(frames, self.n_units), self._speaker(voice), 0, len(frames))
-
-    def stream(
-        self,
-        frames: NDArray[np.int32],
-        voice: Voice,
-        f0: Contour | None = None,
-        seed: int = 0,
-    ) -> Iterator[Waveform]:
-        """As `Inverter.stream`: T · hop samples, which depend on the utterance alone."""
-        if f0 is not None:
-            self.check_pitch()
-        self.check_units(frames)
-        speaker, padded = self._speaker(voice), _padded(frames, self.n_units)
-
-        def magnitudes(start: int, end: int) -> Tensor:
-            return self._magnitudes(padded, speaker, start, end)
-
-        return stream(magnitudes, len(frames), self.spectrogram, self.phase, seed=seed)
-
-    def check(self) -> None:
-        sizes, n_bins = self.network.config, self.spectrogram.n_bins
-        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
-            if values.shape != (n_bins,):
-                raise ValueError(f"has a {name} of {len(values)} for {n_bins} bins")
-        mine = (self.n_units, n_bins, len(self.voices))
-        if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
-            raise ValueError("its network is of other units, bins or voices than the inverter")
-        if self.step_ms * 16 < self.spectrogram.hop or len(self.f0) != len(self.voices):
-            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    def _speaker(self, voice: Voice) -> Tensor | None:
-        """What the network is conditioned on, a batch of one; None if it has a single voice."""
-        self.check_voice(voice)
-        return voice.tensor(self._device) if self.network.config.has_voices else None
-
-    def _magnitudes(
-        self, frames: NDArray[np.int64], speaker: Tensor | None, start: int, end: int
-    ) -> Tensor:
-        """Magnitudes (end - start, n_bins), as they are in the whole utterance."""
-        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self._device)[None]
-        given = (seen,) if speaker is None else (seen, speaker)
-        mean, deviation = (
-            torch.from_numpy(x).to(self._device) for x in (self.mean, self.deviation)
-        )
-        with torch.inference_mode():
-            spectrum = self.network(*given)[0, REACH : REACH + end - start]
-            return self.spectrogram.unscaled(spectrum * deviation + mean)
-
-
-def _padded(frames: NDArray[np.int32], padding_unit: int) -> NDArray[np.int64]:
-    return np.pad(frames.astype(np.int64), REACH, constant_values=padding_unit)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Code2SpecInverter(SpectralInverter):
-    """A multi-scale convolutional network, of one or several voices."""
-
-    MODEL = "code2spec"
-    network: Code2Spec
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class UnitMeansInverter(SpectralInverter):
-    """The baseline: each unit's mean spectrum, of one voice."""
-
-    MODEL = "unit-means"
-    network: UnitMeans
-
-    @classmethod
-    def from_parts(
-        cls,
-        config: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-        device: str = "cpu",
-        **given: Any,
-    ) -> Self:
-        """As `Bundled.from_parts`; version 1 left the sizes of the table out."""
-        if not config["network"]:
-            options = SpectrogramOptions.model_validate(config["spectrogram"])
-            sizes = {"n_units": config["n_units"], "n_bins": options.n_bins}
-            config = {**config, "network": sizes}
-        return super().from_parts(config, tensors, device, **given)
 
 
 def train_spectral(
@@ -390,10 +246,9 @@ class Code2SpecTask:
         n_frames: int,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"inverter": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "inverter": torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "inverter", network, torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        )
         if adversary.form != "none":
             judge = PatchDiscriminator(data.options.n_bins, adversary.width)
             self.networks["discriminator"] = judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,9 +9,8 @@ from typing import Any
 
 from zerochain import audio
 from zerochain.formats.bundle import SAMPLE
-from zerochain.inversion import pitch, prosody, spectral, waveform
+from zerochain.inversion import SPECTRAL_METHODS, Method, pitch, prosody, spectral, waveform
 from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import SPECTRAL_METHODS, Method
 from zerochain.inversion.prosody import fit_prosody
 from zerochain.inversion.spectral import SpectralConfig, train_spectral
 from zerochain.inversion.voice_data import Material

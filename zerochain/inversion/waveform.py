@@ -1,37 +1,41 @@
-"""Inverters that predict waveforms: units, pitch and voice → samples, without spectrograms.
+"""Training of inverters that predict waveforms: units, pitch and voice → samples.
 
 Disentangled resynthesis after Polyak et al. (Interspeech 2021): content comes as units, pitch as
 F0 (and its units), the voice as a vector, so that each can be exchanged. Two generators: ours, a
 ConvNeXt that filters a harmonic excitation, which spectral losses alone can train; and HiFi-GAN
 (Kong et al. 2020) as published, on F0 units as well. Training takes three parts: F0 units,
 prosody, the generator.
-
-From top to bottom: the config and recipe, the inverters, training.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AliasChoices, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from zerochain.audio import SAMPLE_RATE, Waveform
 from zerochain.config import Config
 from zerochain.errors import InputError
-from zerochain.features.f0 import Contour, F0Statistics
-from zerochain.inversion.inverter import Inverter
-from zerochain.inversion.methods import WaveformMethod
+from zerochain.features.f0 import Contour
+from zerochain.inversion import WaveformMethod
+from zerochain.inversion.inverter import (
+    ConvNextInverter,
+    Generator,
+    HiFiGANInverter,
+    NeuralInverter,
+    frame_f0_units,
+    hop_of_frames,
+)
 from zerochain.inversion.pitch import F0Quantizer, resampled
-from zerochain.inversion.prosody import Prosody, fit_prosody, frames_per_step
+from zerochain.inversion.prosody import fit_prosody, frames_per_step
 from zerochain.inversion.voice_data import Material
-from zerochain.inversion.voices import F0, Voice
+from zerochain.inversion.voices import F0
 from zerochain.modules.discriminators import (
     Discriminators,
     MelLoss,
@@ -45,22 +49,18 @@ from zerochain.modules.discriminators import (
     halves,
     multi_resolution_loss,
 )
-from zerochain.modules.generators import (
-    HiFiGANConfig,
-    HiFiGANGenerator,
+from zerochain.modules.hifigan import HiFiGANConfig, HiFiGANGenerator
+from zerochain.modules.source_filter import (
     SourceFilterConfig,
     SourceFilterGenerator,
     Start,
-    at,
-    starts,
 )
-from zerochain.modules.vqvae import STRIDE, F0VqvaeConfig
+from zerochain.modules.vqvae import F0VqvaeConfig
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Fitted, Running, fit, weights_id
 from zerochain.training.task import Batch, Update
 
-Generator = SourceFilterGenerator | HiFiGANGenerator
 RECIPE = Recipe(
     max_steps=4000,
     batch_size=16,
@@ -75,7 +75,6 @@ _BETAS = (0.8, 0.99)  # of AdamW, as published for HiFi-GAN
 _CROP_S = 0.64
 _LONG_CROPS, _LONG_CROP = 8, 400
 _EDGE_FRAMES = 4  # of a crop, whose neighbours the generator doesn't see
-_CHUNK_S = 10.0
 
 
 class WaveformConfig(Config):
@@ -151,159 +150,10 @@ class WaveformConfig(Config):
                 )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class NeuralInverter(Inverter):
-    """Units → speech in any of its voices, at any pitch.
-
-    Attributes:
-        generator: units, F0 units, F0 and voice of each frame → samples.
-        f0_quantizer: between F0 contours and F0 units.
-        prosody: durations and F0 for units that come without any; knows the voices' F0 statistics.
-    """
-
-    has_pitch = True
-
-    generator: Generator
-    f0_quantizer: F0Quantizer
-    prosody: Prosody
-
-    @property
-    def statistics(self) -> tuple[F0Statistics, ...]:
-        """Of the F0 of each voice."""
-        return self.prosody.statistics
-
-    @property
-    def n_reference(self) -> int:
-        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
-        return self.generator.config.n_reference
-
-    @property
-    def pitch_quantizer(self) -> F0Quantizer:
-        """Between F0 contours and F0 units."""
-        return self.f0_quantizer
-
-    def stream(
-        self,
-        frames: NDArray[np.int32],
-        voice: Voice,
-        f0: Contour | None = None,
-        seed: int = 0,
-    ) -> Iterator[Waveform]:
-        """As `Inverter.stream`: T · hop samples."""
-        if f0 is None:
-            raise InputError(
-                f"a {self.method} inverter needs the F0 of each frame",
-                remedy="give f0=, or take the one that `f0_of` predicts",
-            )
-        self.check_voice(voice)
-        self.check_units(frames)
-        self._check_f0(f0, len(frames))
-        reach, device = self.generator.reach, next(self.generator.parameters()).device
-        # Padding is as silent as what lies beyond it: the network sees the same there.
-        padded = np.pad(frames.astype(np.int64), reach, constant_values=self.n_units)
-        pitch = torch.from_numpy(np.pad(f0, reach))[None].to(device)
-        codes = np.pad(self._f0_units(f0, voice), reach)
-        start = starts(pitch, self.generator.config.hop, seed)
-        speaker, n = voice.tensor(device), len(frames)
-        chunk = round(_CHUNK_S * 1000 / self.frame_ms)
-        for first in range(0, n, chunk):
-            end = min(first + chunk, n)
-            seen = slice(first, end + 2 * reach)
-            with torch.inference_mode():
-                wave = self.generator(
-                    torch.from_numpy(padded[seen])[None].to(device),
-                    torch.from_numpy(codes[seen])[None].to(device) if self._has_f0_units else None,
-                    pitch[:, seen],
-                    speaker,
-                    at(start, first),
-                )[0]
-            hop = self.generator.config.hop
-            yield wave[reach * hop : (reach + end - first) * hop].cpu().numpy()
-
-    def check(self) -> None:
-        network, f0, prosody = self.generator.config, self.f0_quantizer, self.prosody
-        same = {
-            "units": (self.n_units, network.n_units, prosody.n_units),
-            "F0 units": (network.n_f0_units or f0.n_units, f0.n_units),
-            "voices": (len(self.voices), network.n_voices, len(prosody.statistics)),
-            "dimensions of a voice": (network.n_reference, prosody.network.config.n_reference),
-            "ms per step": (self.step_ms, prosody.step_ms),
-            "samples per frame": (hop_of_frames(self.step_ms), network.hop),
-        }
-        for what, numbers in same.items():
-            if len(set(numbers)) > 1:
-                raise ValueError(f"its parts have different numbers of {what}: {numbers}")
-
-    @property
-    def _has_f0_units(self) -> bool:
-        return self.generator.config.n_f0_units > 0
-
-    def _f0_units(self, f0: Contour, voice: Voice) -> NDArray[np.int64]:
-        """The F0 unit of each frame; zeros where the generator has none."""
-        if not self._has_f0_units:
-            return np.zeros(len(f0), np.int64)
-        return frame_f0_units(self.f0_quantizer, f0, self.frame_ms, voice)
-
-    def _check_f0(self, f0: Contour, n_frames: int) -> None:
-        if f0.shape != (n_frames,) or not np.isfinite(f0).all() or f0.min() < 0:
-            raise InputError(
-                f"F0 of shape {f0.shape}, or with NaN or negative values, for {n_frames} frames "
-                f"of {self.frame_ms:g} ms",
-                cause="it is of another utterance",
-            )
-
-
-_NAMES = AliasChoices("generator", "network")
-"""Of the generator's configuration; the second in version 1."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ConvNextInverter(NeuralInverter):
-    """Ours: filters on a harmonic excitation, which a ConvNeXt predicts."""
-
-    MODEL = "convnext"
-    generator: Annotated[SourceFilterGenerator, Field(validation_alias=_NAMES)]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class HiFiGANInverter(NeuralInverter):
-    """HiFi-GAN as published."""
-
-    MODEL = "hifigan"
-    generator: Annotated[HiFiGANGenerator, Field(validation_alias=_NAMES)]
-
-
 KINDS: Mapping[WaveformMethod, type[NeuralInverter]] = {
     "convnext": ConvNextInverter,
     "hifigan": HiFiGANInverter,
 }
-
-
-def frame_f0_units(
-    quantizer: F0Quantizer, f0: Contour, frame_ms: float, voice: Voice
-) -> NDArray[np.int64]:
-    """The F0 unit that each frame lies in, (T,), for F0 in Hz per frame (T,)."""
-    n = math.ceil(len(f0) * frame_ms / quantizer.step_ms - 1e-9)
-    fine = resampled(f0, frame_ms, quantizer.step_ms, max(n, 1))
-    units = quantizer.units(fine, voice.statistics).astype(np.int64)
-    place = np.arange(len(f0)) * frame_ms / (quantizer.step_ms * STRIDE)
-    return units[np.minimum(place.astype(np.int64), len(units) - 1)]
-
-
-def hop_of_frames(step_ms: float) -> int:
-    """Samples per frame of a neural inverter.
-
-    Raises:
-        InputError: a frame is no whole number of samples.
-    """
-    hop = step_ms / frames_per_step(step_ms) * SAMPLE_RATE / 1000
-    if hop != round(hop):
-        raise InputError(
-            f"a unit of {step_ms:g} ms can't be divided into frames of whole samples",
-            cause="the unit model's features have an unusual step",
-            remedy="use features with a step of 10 ms",
-        )
-    return round(hop)
 
 
 def make_generator(method: WaveformMethod, **sizes: Any) -> Generator:

@@ -40,7 +40,7 @@ from zerochain.training.crops import like_lengths, padded
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, finish, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 SPEECH = SpectralOptions(kind="log-mel")
 _BATCH_FRAMES = 16_384
@@ -175,12 +175,11 @@ class RecogniserTask:
         config: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"recogniser": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "recogniser": torch.optim.AdamW(
-                network.parameters(), config.learning_rate, weight_decay=0.01
-            )
-        }
+        self.networks, self.optimisers = single(
+            "recogniser",
+            network,
+            torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=0.01),
+        )
         self._train, self._valid, self._config, self._device = train, valid, config, device
         self._stride = network.config.stride
         self._augment = Augmentation.of(AUGMENTATION, SPEECH.kind, SPEECH.model_dump())
@@ -372,12 +371,7 @@ def _texts(corpus: Corpus) -> tuple[dict[str, str], int]:
     """The texts of the utterances that have one, and how many have none."""
     known = plain_texts(corpus)
     if not known:
-        raise InputError(
-            f"corpus {corpus.name!r} has no transcripts to train a recogniser on",
-            path=corpus.folder,
-            cause="it was imported without a table, or its column 'text' is empty",
-            remedy="import it again with a table that has a column 'text'",
-        )
+        raise corpus.without_texts("no transcripts to train a recogniser on")
     return known, len(corpus.utterances) - len(known)
 
 

@@ -38,7 +38,7 @@ from zerochain.training.crops import Crops, like_lengths, padded
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish, fit
-from zerochain.training.task import Batch, Update
+from zerochain.training.task import Batch, Update, single
 
 SHORTEST_S = 0.5
 """Shorter recordings don't represent a voice."""
@@ -128,6 +128,16 @@ class SpeakerEncoder(Bundled):
             _check(wave)
         extractor = SpectralExtractor(self.features, str(self.device))
         return self.embed_frames([extractor([wave])[0] for wave in waves])
+
+    def embed_short(self, waves: Iterable[Waveform]) -> Vectors:
+        """As `embed`, for n recordings: (n, E). Short ones are repeated until they are usable."""
+        shortest = round(SHORTEST_S * SAMPLE_RATE)
+        return np.stack(
+            [
+                self.embed(wave if len(wave) >= shortest else np.resize(wave, shortest))
+                for wave in waves
+            ]
+        )
 
     def voice(self, waves: Iterable[Waveform]) -> Vectors:
         """The mean voice of all usable recordings: (E,), of unit length.
@@ -321,12 +331,11 @@ class SpeakerTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"speakers": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "speakers": torch.optim.AdamW(
-                network.parameters(), recipe.learning_rate, weight_decay=0.05
-            )
-        }
+        self.networks, self.optimisers = single(
+            "speakers",
+            network,
+            torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=0.05),
+        )
         self._network, self._recipe, self._device = network, recipe, device
         self._train = train.crops()
         self._groups = self._train.groups(self._train.numbers["labels"])

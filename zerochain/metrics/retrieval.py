@@ -19,6 +19,7 @@ from rapidfuzz.process import cdist
 from zerochain.errors import InputError, counted
 from zerochain.kernels import compiled
 from zerochain.metrics.bootstrap import bootstrap_mean
+from zerochain.metrics.comparison import Comparison
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -110,6 +111,36 @@ def pooled_retrieval(rankings: Sequence[Ranking], *, seed: int = 0) -> Retrieval
         recall=dict(zip(RECALLS, found[1:], strict=True)),
         n_candidates=max(ranking.similarity.shape[1] for ranking in rankings),
         p_value=_p_value([table[:, :, 0] for table in tables], seed),
+    )
+
+
+def compared_mrr(
+    first: Sequence[Ranking], second: Sequence[Ranking], *, seed: int = 0
+) -> Comparison:
+    """Mean reciprocal ranks of two systems on the same sources, and the interval of the difference.
+
+    Paired bootstrap over sources.
+
+    Args:
+        first, second: a ranking for each fold, with the sources in the same order.
+
+    Raises:
+        InputError: different numbers of outputs, or as `pooled_retrieval`.
+    """
+    sizes = [[len(ranking.similarity) for ranking in rankings] for rankings in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"rankings of {sizes[0]} and of {sizes[1]} outputs", remedy="rank the same sources"
+        )
+    one, other = (
+        np.concatenate([np.diagonal(_values(ranking)[0][:, :, 0]) for ranking in rankings])
+        for rankings in (first, second)
+    )
+    return Comparison(
+        first=float(one.mean()),
+        second=float(other.mean()),
+        interval=bootstrap_mean(one - other, seed=seed),
+        direction="higher",
     )
 
 

@@ -178,14 +178,11 @@ def equal_error_rate(targets: ArrayLike, nontargets: ArrayLike) -> float:
 
 
 def _predicted(vectors: Doubles, labels: NDArray[np.str_], n_folds: int, seed: int) -> NDArray[Any]:
-    # Late: scikit-learn takes over a second to load, and verification does without it. Linear
-    # models import the rest of what is used here.
-    import sklearn.linear_model
-    import sklearn.pipeline
+    # Late: scikit-learn takes over a second to load, and verification does without it.
+    from sklearn import linear_model, model_selection, pipeline, preprocessing
 
-    probe = sklearn.pipeline.make_pipeline(
-        sklearn.preprocessing.StandardScaler(),
-        sklearn.linear_model.LogisticRegression(max_iter=1000),
+    probe = pipeline.make_pipeline(
+        preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=1000)
     )
-    folds = sklearn.model_selection.StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    return np.asarray(sklearn.model_selection.cross_val_predict(probe, vectors, labels, cv=folds))
+    folds = model_selection.StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    return np.asarray(model_selection.cross_val_predict(probe, vectors, labels, cv=folds))

@@ -17,9 +17,9 @@ from torch.nn.functional import gelu, normalize
 
 from zerochain.config import NO_OPTION, Config
 from zerochain.modules.convnext import ConvNextBlock
+from zerochain.modules.decoders import TransformerDecoder, teacher_forcing
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.joint_recogniser import Encoded
-from zerochain.modules.unit_translator import TransformerDecoder, teacher_forcing
 
 _KERNEL = 5
 _SCALE = math.log(10.0)  # of the products, at first

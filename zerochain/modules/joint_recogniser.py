@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from zerochain.config import NO_OPTION, Config
 from zerochain.modules.conformer import ConformerEncoder, Subsampling
 from zerochain.modules.convnext import ConvNextEncoder
-from zerochain.modules.encoder import instance_norm, mask_of
-from zerochain.modules.unit_translator import (
+from zerochain.modules.decoders import (
     CtcHead,
     RecurrentDecoder,
     RecurrentEncoder,
     TransformerDecoder,
 )
+from zerochain.modules.encoder import instance_norm, mask_of
 
 FRAMES_PER_STEP = 2
 """Of CTC, and of the synthesiser's durations: 20 ms."""

@@ -278,7 +278,7 @@ def place_labels(
     figure: Any = axes.figure
     canvas: Any = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
-    figure.draw_without_rendering()
+    style.lay_out(figure)
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(label.x, label.y) for label in labels])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
@@ -289,7 +289,8 @@ def place_labels(
             continue
         size = _size(figure, label, renderer)
         for distance, way in product(_DISTANCES_PT, _DIRECTIONS):
-            box = _box(dot, size, distance * figure.dpi / 72, way)
+            corner = _corner(dot, size, distance * figure.dpi / 72, way)
+            box = Bbox.from_bounds(*corner, *size)
             if _inside(box, frame) and not any(box.overlaps(other) for other in taken):
                 break
         else:
@@ -348,15 +349,13 @@ def _limits(
     references: Sequence[tuple[str, float]],
     published: Sequence[Published | PaperRow],
 ) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
-
     both: list[Point | Published | PaperRow] = [*points, *published]
     rates = [p.bitrate for p in both]
     low, high = min(rates) / 1.6, max(rates) * 1.8
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([t for t in _TICKS if low <= t <= high]))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks([t for t in _TICKS if low <= t <= high])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     errors = [p.abx for p in both] + [abx for _, abx in references]
     errors += [end for p in points for end in p.abx_interval or ()]
     margin = max(2.0, 0.1 * (max(errors) - min(errors)))
@@ -371,15 +370,15 @@ def _size(figure: Any, label: Label, renderer: Any) -> tuple[float, float]:
     return box.width, box.height
 
 
-def _box(dot: Any, size: tuple[float, float], distance: float, way: tuple[int, int]) -> Bbox:
-    """The box of a text of this size at a distance from a point."""
-    from matplotlib.transforms import Bbox
-
+def _corner(
+    dot: Any, size: tuple[float, float], distance: float, way: tuple[int, int]
+) -> tuple[float, float]:
+    """The left lower corner of a text of this size at a distance from a point."""
     left, bottom = (
         center + side * distance + (side - 1) / 2 * length
         for center, side, length in zip(dot, way, size, strict=True)
     )
-    return Bbox.from_bounds(left, bottom, *size)
+    return left, bottom
 
 
 def _inside(box: Bbox, frame: Bbox) -> bool:

@@ -31,7 +31,6 @@ from zerochain.report.examples import examples, systems_to_show
 from zerochain.report.exports import as_csv, as_latex, caption, data_uri
 from zerochain.report.nearby import MARKER, PAGE, PageRecord, page_in, write_page_record
 from zerochain.report.remarks import Remarks, of_model
-from zerochain.report.rendering import TEMPLATES, render
 from zerochain.report.run import Run, RunFiles, bundle_of, read_run
 from zerochain.report.score_tables import (
     Difference,
@@ -41,6 +40,7 @@ from zerochain.report.score_tables import (
     named_units,
     score_table,
 )
+from zerochain.report.style import TEMPLATES, render
 from zerochain.report.translations import translations
 from zerochain.report.unit_sounds import units_of_run
 from zerochain.report.verdict import verdicts
@@ -272,13 +272,18 @@ def _page_frame(run: Run, title: str) -> dict[str, Any]:
 
 
 def _differences(run: Run) -> Difference:
-    """The interval of the difference of two ABX errors, where the run has the cells of both."""
+    """The interval of the difference of two scores, where the run knows it: of ABX errors from the
+    cells of both, and of others from what their scoring compared them with."""
     cells = {
         _of_cells(one.system, one.protocol, one.distance, one.inputs): one for one in run.abx_cells
     }
     modes = {one.key: mode for mode, one in names.ABX.items()}
 
     def difference(first: Score, second: Score) -> tuple[float, float] | None:
+        if known := first.interval_beside(second.system):
+            return known
+        if known := second.interval_beside(first.system):
+            return -known[1], -known[0]
         both = [
             cells.get(_of_cells(s.system, s.protocol, s.options.get("distance"), s.inputs))
             for s in (first, second)

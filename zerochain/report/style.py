@@ -1,4 +1,4 @@
-"""The style of figures, and their output as SVG for a page and as files.
+"""Pages out of their templates, and the style of figures, their output as SVG and as files.
 
 Page and figures share one palette. Inlined SVGs use the page's fonts, and CSS variables for
 colours, so that they follow its light and dark schemes.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerochain.errors import InputError
+from zerochain.errors import InputError, counted
+from zerochain.formats.identity import short
 from zerochain.machine import spare_matplotlib_the_search
 
 # Functions import matplotlib themselves: it is optional (the extra `report`), and is to be loaded
@@ -67,14 +70,12 @@ def require_report_extra() -> None:
         OSError: no folder, not even a temporary one, can be written for matplotlib's cache.
     """
     spare_matplotlib_the_search()
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"the report needs {error.name}, which is not installed",
-            remedy="pip install 'zerochain[report]'",
-        ) from error
+    for name in ("jinja2", "matplotlib"):
+        if find_spec(name) is None:
+            raise InputError(
+                f"the report needs {name}, which is not installed",
+                remedy="pip install 'zerochain[report]'",
+            )
 
 
 def _settings(settings: Any) -> AbstractContextManager[None]:
@@ -99,6 +100,14 @@ def new_figure(width_px: float, height_px: float) -> Figure:
     return Figure(figsize=(width_px / _CSS_PX, height_px / _CSS_PX), layout="constrained")
 
 
+def lay_out(figure: Figure) -> None:
+    """Place the axes of a finished figure for good, for which drawing would draw it twice."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
 def inline_svg(figure: Figure, alt: str, name: str) -> str:
     """A figure as an <svg> element for HTML: labelled, in the page's font and colours.
 
@@ -120,7 +129,29 @@ def inline_svg(figure: Figure, alt: str, name: str) -> str:
 
 def to_bytes(figure: Figure, kind: str, background: str = "none") -> bytes:
     """A figure as the bytes of an SVG or PNG file, the same for the same figure."""
+    lay_out(figure)
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, dpi=2 * _CSS_PX, facecolor=background, metadata=metadata)
     return buffer.getvalue()
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A page from one of the templates, whose style sheet is added."""
+    # Late: it is optional (the extra `report`).
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = short
+    environment.filters["counted"] = counted
+    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render({**context, "css": css})

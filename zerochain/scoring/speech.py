@@ -212,12 +212,10 @@ def _part(
     whole: Corpus, split: str | None, voice: str | None, against: Against, made: Wavs
 ) -> tuple[Utterance, ...]:
     """The utterances to score."""
-    if against == "text":
-        own = whole.select(split=split)
-        check_same_ids(own.ids, made.ids, f"corpus {whole.name}", f"folder {made.folder}")
-        return own.utterances
-    if against == "voice":
-        if voice is None and made.synthesis is not None:
+    if against != "source":
+        if against == "text":
+            voice = None
+        elif voice is None and made.synthesis is not None:
             voice = made.synthesis.voice
         own = whole.select(split=split, speaker=voice)
         check_same_ids(own.ids, made.ids, f"corpus {whole.name}", f"folder {made.folder}")

@@ -34,7 +34,7 @@ from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.text import NORMALISATION, untagged
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.modules.captioner import Captioner, CaptionerConfig, CaptionerSizes, Seen
-from zerochain.modules.unit_translator import IGNORED, teacher_forcing
+from zerochain.modules.decoders import IGNORED, teacher_forcing
 from zerochain.speechchain.caption_data import (
     Captioned,
     CaptionMaterial,
@@ -50,7 +50,7 @@ from zerochain.training.crops import padded
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, finish, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 from zerochain.translation.decoding import beam_search, greedy
 
 RECIPE = Recipe(
@@ -199,12 +199,11 @@ class CaptionTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"captioner": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "captioner": torch.optim.AdamW(
-                network.parameters(), recipe.learning_rate, weight_decay=0.01
-            )
-        }
+        self.networks, self.optimisers = single(
+            "captioner",
+            network,
+            torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=0.01),
+        )
         self._network, self._material, self._moments = network, material, moments
         self._config, self._recipe, self._device = config, recipe, device
 

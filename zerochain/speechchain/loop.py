@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, one_hot
 
 from zerochain.config import Config
+from zerochain.modules.decoders import teacher_forcing
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.joint_recogniser import JointRecogniser, normalised
 from zerochain.modules.synthesiser import Synthesiser
-from zerochain.modules.unit_translator import teacher_forcing
 from zerochain.speechchain.ctc import Ints, Path, durations
 from zerochain.speechchain.data import Material, Rates, n_steps, text_batch
 from zerochain.speechchain.recogniser import (
@@ -44,15 +44,11 @@ from zerochain.speechchain.recogniser import (
     recognition_losses,
 )
 from zerochain.speechchain.recogniser import validated as recogniser_validated
-from zerochain.speechchain.synthesiser import (
-    Aligned,
-    SynthesisLosses,
-    edged,
-    synthesis,
-)
+from zerochain.speechchain.synthesis_loss import SynthesisLosses, edged, synthesis
+from zerochain.speechchain.synthesiser import Aligned
 from zerochain.speechchain.synthesiser import validated as synthesiser_validated
 from zerochain.training.recipe import Recipe
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 
 RECIPE = Recipe(
     max_steps=1500,
@@ -140,10 +136,9 @@ class LoopTask:
         recipe: Recipe,
         device: str,
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"chain": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "chain": torch.optim.AdamW(network.parameters(), recipe.learning_rate)
-        }
+        self.networks, self.optimisers = single(
+            "chain", network, torch.optim.AdamW(network.parameters(), recipe.learning_rate)
+        )
         self._synthesis, self._material, self._config = losses, material, config
         self._train, self._valid = train, valid
         self._recipe, self._device = recipe, device

@@ -24,6 +24,7 @@ from zerochain.features.spectral import SpectralOptions
 from zerochain.formats.bundle import Bundled
 from zerochain.listeners.recogniser import AUGMENTATION, SPEECH
 from zerochain.metrics.translation import error_rate
+from zerochain.modules.decoders import IGNORED, teacher_forcing
 from zerochain.modules.joint_recogniser import (
     Encoded,
     JointConfig,
@@ -32,7 +33,6 @@ from zerochain.modules.joint_recogniser import (
     RecogniserSizes,
     normalised,
 )
-from zerochain.modules.unit_translator import IGNORED, teacher_forcing
 from zerochain.speechchain.ctc import Ints, Logs, Path, beams, best_path, forced
 from zerochain.speechchain.data import (
     BATCH_FRAMES,
@@ -47,7 +47,7 @@ from zerochain.speechchain.language_model import LanguageModel
 from zerochain.training.crops import like_lengths, padded
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Row, Update
+from zerochain.training.task import Batch, Row, Update, single
 from zerochain.translation.decoding import beam_search, greedy
 
 RECIPE = Recipe(
@@ -308,12 +308,11 @@ class RecogniserTask:
     def __init__(
         self, network: JointRecogniser, material: Material, recipe: Recipe, device: str
     ) -> None:
-        self.networks: dict[str, nn.Module] = {"recogniser": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "recogniser": torch.optim.AdamW(
-                network.parameters(), recipe.learning_rate, weight_decay=0.01
-            )
-        }
+        self.networks, self.optimisers = single(
+            "recogniser",
+            network,
+            torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=0.01),
+        )
         self._material, self._recipe, self._device = material, recipe, device
         self._n, self._augment = network.config.n_symbols, augmentation("cpu")
 

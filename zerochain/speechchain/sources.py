@@ -316,11 +316,8 @@ def _texts(
         return known
     known = spelled_texts(corpus, languages)
     if not known:
-        raise InputError(
-            f"corpus {corpus.name!r} has no transcripts, so there is no pair to begin with",
-            path=corpus.folder,
-            cause="it was imported without a table, or its column 'text' is empty",
-            remedy="import it again with a table that has a column 'text', or give units=",
+        raise corpus.without_texts(
+            "no transcripts, so there is no pair to begin with", or_else=", or give units="
         )
     if languages:
         _check_tags(corpus, known, languages, every=every)

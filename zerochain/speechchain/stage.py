@@ -323,12 +323,7 @@ def synthesize(
     warn_of_tags(written.values(), synthesiser.spelling.languages, f"corpus {whole.name!r}")
     texts = _read_all(written, synthesiser.spelling)
     if not texts:
-        raise InputError(
-            f"corpus {whole.name!r} has no texts to speak",
-            path=corpus,
-            cause="it was imported without a table, or its column 'text' is empty",
-            remedy="import it again with a table that has a column 'text'",
-        )
+        raise whole.without_texts("no texts to speak")
     chosen: Sequence[Utterance] = [u for u in part.utterances if u.id in texts]
     with atomic_folder(out, MARKER) as folder:
         n_failed = _spoken(model, whole, chosen, texts, encoder, folder, seed)

@@ -6,6 +6,8 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
+import torch
+
 from zerochain.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ def resolve_device(name: str) -> str:
     Raises:
         InputError: "cuda" was asked for and there is none.
     """
-    import torch  # late: 'zerochain show' imports this module
-
     available = torch.cuda.is_available()
     if name == "auto":
         return "cuda" if available else "cpu"
@@ -36,8 +36,6 @@ def resolve_device(name: str) -> str:
 
 def described(device: str) -> str:
     """ "cpu" or "cuda" described for users: "CPU, 2 threads", "NVIDIA H100, 2 processes"."""
-    import torch
-
     parts = [str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"]
     if device != "cuda":
         parts.append(counted(torch.get_num_threads(), "thread"))

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
 from zerochain.errors import counted
-from zerochain.training.device import described
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from zerochain.training.loop import Trained
 
 
 @dataclass(frozen=True)
@@ -32,23 +25,6 @@ class Outcome:
     """Steps from which training continued with another `max_steps`. Its learning rate and early
     stopping differ from those of a training with that `max_steps` from the start, and so does
     the id of its model."""
-
-    @classmethod
-    def of(cls, trained: Trained, network: nn.Module) -> Self:
-        """From what `train` returned for a network."""
-        from zerochain.training.precision import Form  # with torch, which printing does without
-
-        # Float32 is not named, as bundles of older versions don't name it.
-        as_computed = "" if trained.form == Form.FLOAT32 else f", {trained.form}"
-        return cls(
-            n_parameters=sum(p.numel() for p in network.parameters()),
-            steps=int(trained.history[-1]["step"]),
-            best_step=int(trained.best["step"]),
-            best_valid_loss=trained.best["valid_loss"],
-            converged=trained.converged,
-            computed_on=described(next(network.parameters()).device.type) + as_computed,
-            extended_at=trained.extended_at,
-        )
 
     def __str__(self) -> str:
         where = f", computed on {self.computed_on}" if self.computed_on else ""

@@ -42,10 +42,11 @@ from torch import nn
 from zerochain.formats.atomic import check_replaceable, scratch
 from zerochain.formats.bundle import MARKER, Fit, write_fit
 from zerochain.training.checkpoint import CHECKPOINT, digest_of, training_folder
-from zerochain.training.device import is_main_process, resolve_device
+from zerochain.training.device import described, is_main_process, resolve_device
 from zerochain.training.log import check_tensorboard
-from zerochain.training.loop import train
+from zerochain.training.loop import Trained, train
 from zerochain.training.outcome import Outcome
+from zerochain.training.precision import Form
 from zerochain.training.recipe import Recipe
 from zerochain.training.task import Row, Task
 
@@ -158,8 +159,21 @@ def fit(
     network = next(iter(task.networks.values()))
     network.load_state_dict(trained.weights)
     network.eval()
-    outcome = Outcome.of(trained, network)
-    return Fitted(outcome, trained.history, trained.best, trained.seconds)
+    return Fitted(_outcome(trained, network), trained.history, trained.best, trained.seconds)
+
+
+def _outcome(trained: Trained, network: nn.Module) -> Outcome:
+    # Float32 is not named, as bundles of older versions don't name it.
+    as_computed = "" if trained.form == Form.FLOAT32 else f", {trained.form}"
+    return Outcome(
+        n_parameters=sum(p.numel() for p in network.parameters()),
+        steps=int(trained.history[-1]["step"]),
+        best_step=int(trained.best["step"]),
+        best_valid_loss=trained.best["valid_loss"],
+        converged=trained.converged,
+        computed_on=described(next(network.parameters()).device.type) + as_computed,
+        extended_at=trained.extended_at,
+    )
 
 
 def finish(

@@ -42,6 +42,13 @@ class Task(Protocol):
         """The loss on held-out utterances; or "valid_loss" with other values for the log."""
 
 
+def single(
+    name: str, network: nn.Module, optimiser: optim.Optimizer
+) -> tuple[dict[str, nn.Module], dict[str, optim.Optimizer]]:
+    """The `networks` and `optimisers` of a task that trains a single network, called `name`."""
+    return {name: network}, {name: optimiser}
+
+
 @dataclass(frozen=True)
 class Update:
     """One optimiser's step on a loss, with gradient clipping."""

@@ -41,6 +41,7 @@ STEP_MS = 40.0
 
 
 NEAREST, FREQUENT = "nearest training source", "the most frequent target"
+SPLICED = "spliced training sources"
 """How the methods of baselines begin, after "translated: "."""
 
 

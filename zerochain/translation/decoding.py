@@ -19,14 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zerochain.modules.captioner import Captioner
+from zerochain.modules.decoders import begin_of, end_of, select
 from zerochain.modules.joint_recogniser import Encoded, JointRecogniser
-from zerochain.modules.unit_translator import (
-    EncoderOutput,
-    UnitTranslator,
-    begin_of,
-    end_of,
-    select,
-)
+from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator
 
 Choose = Callable[[Tensor, int], Tensor]
 """Log-probabilities (B, K + 1) and the number of units so far → tokens (B,)."""

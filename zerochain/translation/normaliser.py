@@ -30,7 +30,8 @@ from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.metrics.translation import Estimate, error_rate
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
-from zerochain.translation.data import Material, Pair, SourceKind, arrays, held_out
+from zerochain.translation.data import Material, SourceKind, arrays
+from zerochain.translation.pairs import Pair, held_out
 from zerochain.translation.task import RECIPE as TRANSLATOR_RECIPE
 from zerochain.translation.task import (
     TranslationConfig,

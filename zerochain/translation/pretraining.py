@@ -27,7 +27,8 @@ from zerochain.modules.unit_translator import UnitTranslator, mask_token
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
 from zerochain.training.task import Batch, Row
-from zerochain.translation.data import Array, Material, Pair, SourceKind, held_out
+from zerochain.translation.data import Material, SourceKind
+from zerochain.translation.pairs import Array, Pair, held_out
 from zerochain.translation.task import RECIPE as TRANSLATOR_RECIPE
 from zerochain.translation.task import (
     TranslationConfig,

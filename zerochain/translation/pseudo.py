@@ -19,7 +19,8 @@ from zerochain.errors import InputError, counted
 from zerochain.formats.features import Features
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.units import UnitFile, read_units
-from zerochain.translation.data import Material, Pair, arrays, read_source
+from zerochain.translation.data import Material, pairs_of, read_source
+from zerochain.translation.pairs import Pair
 
 _SLACK = 1.5  # of the length ratios of nearly all true pairs
 
@@ -125,17 +126,7 @@ def _pairs(
     own = material.own
     if own is not None:
         check_same_ids(names, own.ids, f"pseudo pairs {files.source}", "source's own units")
-    inputs = arrays(given)
-    return [
-        Pair(
-            source=inputs[name],
-            target=target.segments(name)[0],
-            own=None if own is None else own.segments(name)[0],
-            names=(f"{given.corpus_id} {name}", f"{target.corpus_id} {name}"),
-            pseudo=True,
-        )
-        for name in names
-    ]
+    return pairs_of(zip(names, names, strict=True), given, target, own, pseudo=True)
 
 
 def _usual_ratios(pairs: Sequence[Pair], material: Material) -> tuple[float, float]:

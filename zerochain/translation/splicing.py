@@ -32,11 +32,9 @@ from zerochain.machine import cores
 from zerochain.metrics.abx_kernel import ANGULAR, Doubles, Floats, Ints, frame_distances
 from zerochain.metrics.translation import unit_bleu
 from zerochain.progress import track
-from zerochain.translation.baselines import STEP_MS, Examples, averaged, read_examples
-from zerochain.translation.data import UnitArray, merged
+from zerochain.translation.baselines import SPLICED, STEP_MS, Examples, averaged, read_examples
+from zerochain.translation.pairs import UnitArray, merged
 
-SPLICED = "spliced training sources"
-"""How the method begins, after "translated: "."""
 PENALTIES = (4.0, 3.0, 2.0, 1.5, 1.0, 0.7)
 """Tried in this order; of equally good ones the first is taken, with the longest pieces."""
 _TUNED_ON = 200  # training pairs that the penalty is chosen on, at most

@@ -21,15 +21,8 @@ from zerochain.metrics.names import REAL_TIME_FACTOR
 from zerochain.training.device import described
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running, finish
-from zerochain.translation.data import (
-    Material,
-    Parallel,
-    Part,
-    arrays,
-    held_out,
-    read_parallel,
-    read_source,
-)
+from zerochain.translation.data import Material, Parallel, Part, arrays, read_parallel, read_source
+from zerochain.translation.pairs import held_out
 from zerochain.translation.pretraining import read_start
 from zerochain.translation.pseudo import Pseudo, mixed, read_pseudo
 from zerochain.translation.task import (

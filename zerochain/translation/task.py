@@ -25,35 +25,25 @@ from zerochain.errors import InputError, counted, listed
 from zerochain.features.augmentation import Augmentation, AugmentationOptions, masked
 from zerochain.features.normalisation import Moments
 from zerochain.metrics.translation import unit_bleu
+from zerochain.modules.decoders import IGNORED, end_of, teacher_forcing
 from zerochain.modules.unit_translator import (
-    IGNORED,
     Architecture,
     Auxiliary,
     NetworkSizes,
     Predicted,
     TranslatorConfig,
     UnitTranslator,
-    end_of,
     mask_token,
     tag_token,
-    teacher_forcing,
 )
 from zerochain.training.crops import like_lengths
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Fitted, Running, fit
-from zerochain.training.task import Batch, Row, Update
-from zerochain.translation.data import (
-    Array,
-    Buckets,
-    Material,
-    Pair,
-    SourceKind,
-    collated,
-    ctc_steps_needed,
-    joined,
-)
+from zerochain.training.task import Batch, Row, Update, single
+from zerochain.translation.data import Material, SourceKind
 from zerochain.translation.decoding import ctc_best, greedy, length_limits
+from zerochain.translation.pairs import Array, Buckets, Pair, collated, ctc_steps_needed, joined
 from zerochain.translation.translator import UnitSequenceModel
 
 _SPECTRAL = ("mfcc", "log-mel")
@@ -307,12 +297,13 @@ class TranslationTask:
         Args:
             max_length_ratio: the most target units per frame or unit of the source.
         """
-        self.networks: dict[str, nn.Module] = {"translator": network}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "translator": torch.optim.AdamW(
+        self.networks, self.optimisers = single(
+            "translator",
+            network,
+            torch.optim.AdamW(
                 network.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-            )
-        }
+            ),
+        )
         self._network, self._source, self._config = network.config, source, config
         self._train, self._valid, self._recipe = train, valid[:_DECODED], recipe
         self._max_length_ratio, self._device = max_length_ratio, device

@@ -23,10 +23,11 @@ from pydantic import AliasChoices, Field
 from zerochain.errors import InputError
 from zerochain.formats.bundle import Bundle, Bundled
 from zerochain.formats.units import Units
-from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator, teacher_forcing
+from zerochain.modules.decoders import teacher_forcing
+from zerochain.modules.unit_translator import EncoderOutput, UnitTranslator
 from zerochain.progress import track
 from zerochain.training.crops import like_lengths
-from zerochain.translation.data import Array, SourceKind, check_lengths, padded
+from zerochain.translation.data import SourceKind, check_lengths
 from zerochain.translation.decoding import (
     Hypothesis,
     beam_search,
@@ -35,6 +36,7 @@ from zerochain.translation.decoding import (
     length_limits,
     sample,
 )
+from zerochain.translation.pairs import Array, padded
 
 _OLD_NAMES = {
     "said": "self_attention",
