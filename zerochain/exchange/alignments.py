@@ -126,12 +126,16 @@ def read_alignments(
     return Alignment(Phones(by_id, source=str(path)), reading.bad, notes.lines(by_id.values()))
 
 
+Held = TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
+"""What an alignment holds: tiers, the channels of a CTM, or the labels of a .phn."""
+
+
 @dataclass(frozen=True)
 class _Content:
     """What an alignment holds, before its utterance is known."""
 
     source: Source
-    held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
+    held: Held
     tier: str | None
     notes: Notes
 
@@ -201,13 +205,15 @@ class _Reading:
         for content, target in self._undecided:
             span = target.spans[0]
             by_name: set[Clock] = set() if target.of_recording else {"utterance"}
-            known = self._proven or by_name
             try:
-                if len(known) != 1:
-                    raise _unclear(span)
-                at_start = Origin(span.utterance.start or 0.0, "recording")
-                is_recording = "recording" in known
-                self._place(content, target, at_start if is_recording else Origin(0, "utterance"))
+                match list(self._proven or by_name):
+                    case ["utterance"]:
+                        begin = Origin(0, "utterance")
+                    case ["recording"]:
+                        begin = Origin(span.utterance.start or 0.0, "recording")
+                    case _:  # neither, or some are on one clock and some on the other
+                        raise _unclear(span)
+                self._place(content, target, begin)
             except InputError as error:
                 self._refuse(content.source, error)
 
@@ -224,7 +230,7 @@ class _Reading:
             )
 
     def _read(self, source: Source, target: Target) -> _Content:
-        held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
+        held: Held
         if source.channels is not None:
             held = source.channels
         elif source.elan is not None:
