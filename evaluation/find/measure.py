@@ -112,6 +112,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("sources", type=Path, nargs="+", help="MFCCs, other features, unit files.")
+    parser.add_argument("--also", type=Path, help="Features to compare the first ones along with.")
     parser.add_argument("--words", type=Path, help="Gold words (data/mboshi/words.py).")
     parser.add_argument("--least", type=int, default=3, help="Utterances that a word is said in.")
     parser.add_argument("--letters", type=int, default=5, help="Of a word, at least.")
@@ -135,6 +136,11 @@ def main():
     systems |= {source.name.removesuffix(".parquet"): source for source in arguments.sources}
     if len(systems) < len(arguments.sources) + (not arguments.no_peer):
         parser.error("two sources have the same name, which is their system's")
+    extra = {}
+    if arguments.also is not None:
+        first = arguments.sources[0]
+        systems[f"{first.name}+{arguments.also.name}"] = first
+        extra[f"{first.name}+{arguments.also.name}"] = ("--also", arguments.also)
     for name, source in systems.items():
         if name in done:
             continue
@@ -143,6 +149,7 @@ def main():
             plain_dtw(arguments.sources[0], queries, hits)
         else:
             more = ("--model", source.with_suffix("")) if source.suffix == ".parquet" else ()
+            more += extra.get(name, ())
             command("find", out / "queries.parquet", source, *more, *EVERYTHING, "--out", hits)
         command("score", "find", hits, *common, *beside, "--system", name, "--out", there)
     values = {

@@ -73,6 +73,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--out",
         root / "units.parquet",
     )
+    write_corpus(root / "other-corpus", replace(corpus, utterances=tuple(utterances[:4])))
+    run("extract", root / "other-corpus", "--out", root / "elsewhere")
     return root
 
 
@@ -88,12 +90,14 @@ ALL = ("--min-score", -50, "--windows", 60)
         ("posteriors", ("--model", "gmm")),
         ("units.parquet", ("--model", "gmm")),
         ("posteriors", ("--model", "gmm", "--index", "units.parquet")),
+        ("mfcc", ("--also", "posteriors", "--model", "gmm")),
+        ("corpus", ("--also", "posteriors", "--model", "gmm", "--first-pass-ms", "0")),
     ],
 )
 def test_a_clip_is_found_where_it_is_said(
     made: Path, tmp_path: Path, source: str, options: tuple[str, ...]
 ) -> None:
-    options = tuple(o if o.startswith("--") else str(made / o) for o in options)
+    options = tuple(str(made / o) if (made / o).exists() else o for o in options)
     out = tmp_path / "hits.parquet"
     run("find", made / "word.wav", made / source, *options, *ALL, "--out", out)
     spans = read_spans(out)
@@ -169,6 +173,7 @@ def test_rows_of_a_table_are_queries(made: Path, tmp_path: Path) -> None:
         (("word.wav", "gmm"), "can't be searched: it is bundle"),
         (("word.wav", "posteriors", "--model", "other"), "the model was fitted again"),
         (("u0:1.2-1.8", "units.parquet", "--model", "other"), "are of unit model"),
+        (("u0:1.2-1.8", "mfcc", "--also", "elsewhere"), "extract or encode both from one corpus"),
     ],
 )
 def test_bad_input(made: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -190,6 +195,8 @@ def test_options_that_do_not_go_together(made: Path, tmp_path: Path) -> None:
         (("--out", tmp_path / "h.csv", "--index", made / "units.parquet"), "needs the --model"),
     ):
         assert message in run_usage(*query, *options)
+    units = "find", "u0:1.2-1.8", made / "units.parquet", "--also", made / "mfcc"
+    assert "only applies to features" in run_usage(*units, "--out", tmp_path / "h.csv")
 
 
 def run_usage(*arguments: object) -> str:

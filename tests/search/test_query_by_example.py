@@ -18,6 +18,7 @@ from zerochain.search.find import FindConfig, Hit, Place, find, query_at
 from zerochain.search.queries import check_audible, examples
 from zerochain.search.sources import (
     FrameSource,
+    FusedSource,
     PooledSource,
     Source,
     UnitSource,
@@ -158,6 +159,35 @@ def test_a_query_of_another_corpus_knows_no_speaker_by_name() -> None:
     one, other = (source.like(each).frames(places[0].id) for each in (clip, unknown))
     np.testing.assert_array_equal(one, other)
     assert not np.allclose(one, source.frames(places[0].id), atol=1e-3)
+
+
+@pytest.mark.parametrize("kinds", [("mfcc", "posteriors"), ("posteriors", "latents")])
+def test_two_kinds_of_features_are_at_the_mean_of_their_distances(kinds: tuple[str, str]) -> None:
+    one, other = (FrameSource(recordings(kind)[0]) for kind in kinds)
+    _, places = recordings(kinds[0])
+    both = FusedSource(one, other, 0.5)
+    name, begin, end = places[0].id, 160, 190
+    apart = [s.local(s.frames(name), s.frames(name, begin, end)) for s in (one, other)]
+    together = both.local(both.frames(name), both.frames(name, begin, end))
+    np.testing.assert_allclose(together, (2 * apart[0] + apart[1]) / 3, atol=1e-5)
+    query = query_at(both, PooledSource(one, 4), places[0], label="word")
+    hits = find([query], both, PooledSource(one, 4), EVERYTHING).hits
+    assert {hit.place.id for hit in hits[:3]} == {place.id for place in places[1:]}
+
+
+def test_two_kinds_of_features_are_of_the_same_frames() -> None:
+    features, _ = recordings()
+    source = FrameSource(features)
+    for other, message in (
+        (features.restrict(features.ids[1:]), "lack 1 utterance: s/u0"),
+        (replace(features, step_ms=20.0), "steps of 20 ms beside steps of 10 ms"),
+        (
+            Features.from_arrays({n: features[n][:-1] for n in features.ids}),
+            "another number of frames in 12 utterances",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            FusedSource(source, FrameSource(other), 0.5)
 
 
 def test_scores_are_measured_against_windows_without_the_query() -> None:

@@ -58,6 +58,7 @@ from zerochain.search.find import find as find_all
 from zerochain.search.queries import Example, examples, pause_notes
 from zerochain.search.sources import (
     FrameSource,
+    FusedSource,
     PooledSource,
     Source,
     UnitSource,
@@ -103,6 +104,20 @@ _OF_MODELS = ("posteriors", "latents")
     help="Units of the same utterances, of --model: the first pass reads these alone, so that no "
     "more of FEATURES is read than what is compared.",
 )
+@click.option(
+    "--also",
+    type=FOLDER,
+    metavar="FEATURES",
+    help="Other features of the same utterances, compared along with FEATURES: of MFCCs and a "
+    "network's latents, each corrects the other. The first pass reads FEATURES alone.",
+)
+@click.option(
+    "--also-weight",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Weight of the distance by --also, beside 1 for that by FEATURES.",
+)
 @options_of(FindConfig)
 @click.option("--page", type=FILE, help="Also write an HTML page with players.")
 @click.option("--textgrids", type=FOLDER, help="Also write a TextGrid per utterance with hits.")
@@ -118,6 +133,8 @@ def find(
     split: str | None,
     model: Path | None,
     index: Path | None,
+    also: Path | None,
+    also_weight: float,
     config: FindConfig,
     page: Path | None,
     textgrids: Path | None,
@@ -145,7 +162,8 @@ def find(
         raise click.UsageError("--index needs the --model of its units")
     config = config.model_copy(update={"seed": seed})
     known = None if corpus is None else read_corpus(corpus)
-    with _opened(source, known, split, model, index, resolve_device(device)) as searched:
+    with _opened(source, known, split, model, index, resolve_device(device)) as opened:
+        searched = opened if also is None else opened.beside(also, also_weight)
         if page is not None and searched.corpus is None:
             raise click.UsageError("--page needs the --corpus, whose recordings it plays")
         given = examples(query, searched.ids, searched.corpus, word=word, label=label)
@@ -217,6 +235,22 @@ class _Searched(NamedTuple):
     model_path: Path | None
     path: Path
     device: str
+    also: Features | None = None
+    also_weight: float = 0.0
+
+    def beside(self, path: Path, weight: float) -> _Searched:
+        """The same with other features beside it."""
+        if isinstance(self.made, UnitFile):
+            raise click.UsageError("--also only applies to features")
+        also = read_features(path)
+        if len({also.corpus_id, self.made.corpus_id} - {""}) > 1:
+            raise InputError(
+                f"is of corpus {short(also.corpus_id)}, not of {short(self.made.corpus_id)}",
+                path=path,
+                cause="the corpus was imported again, or these are features of another one",
+                remedy="extract or encode both from one corpus",
+            )
+        return self._replace(also=also, also_weight=weight)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -229,11 +263,14 @@ class _Searched(NamedTuple):
         if isinstance(self.made, UnitFile):
             return _units(self.made, model), None
         frames = FrameSource(self.made)
+        whole: Source = frames
+        if self.also is not None:
+            whole = FusedSource(frames, FrameSource(self.also), self.also_weight)
         if index is not None:
             units = read_units(index)
-            return frames, _units(units.restrict(self.ids), model)
+            return whole, _units(units.restrict(self.ids), model)
         factor = round(config.first_pass_ms / frames.step_ms)
-        return frames, PooledSource(frames, factor) if factor > 1 else None
+        return whole, PooledSource(frames, factor) if factor > 1 else None
 
     def query(self, example: Example, recordings: Source, coarse: Source | None) -> Query:
         """An example as a query."""
@@ -251,14 +288,20 @@ class _Searched(NamedTuple):
         waves = {"query": wave}
         if isinstance(recordings, UnitSource):
             return recordings.like(self._units_of(waves)), None
-        assert isinstance(recordings, FrameSource)
         assert isinstance(self.made, Features)
-        like = recordings.like(self._frames_of(self.made, waves))
+        made = self._frames_of(self.made, waves)
+        like: Source
+        if isinstance(recordings, FusedSource):
+            assert self.also is not None
+            like = recordings.like(made, self._frames_of(self.also, waves))
+        else:
+            assert isinstance(recordings, FrameSource)
+            like = recordings.like(made)
         match coarse:
             case UnitSource():
                 return like, coarse.like(self._units_of(waves))
             case PooledSource():
-                return like, PooledSource(like, coarse.factor)
+                return like, coarse.like(made)
             case _:
                 return like, None
 

@@ -2,7 +2,8 @@
 
 Each source gives the frames of any part of an utterance, and the local distances (T, n) between
 them and a query's: 1 − cosine of features, the squared Hellinger distance 1 − Σ √(p q) of
-posteriors, and a table of distances between all units. MFCCs and log-mels are normalised first.
+posteriors, and a table of distances between all units. MFCCs and log-mels are normalised first. Two
+kinds of features can be compared at once: they err in different places.
 
 Hellinger's distance is bounded, so that one frame in which two posteriors disagree does not decide
 about a whole word, as it does with −log Σ p q or a KL divergence.
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.errors import InputError, counted
+from zerochain.errors import InputError, counted, listed
 from zerochain.features.normalisation import Normalisation, default_normalisation
 from zerochain.formats.features import Features, check_frames
 from zerochain.formats.units import UnitFile
@@ -109,9 +110,7 @@ class FrameSource(Source):
         return np.sqrt(frames, where=frames > _LEAST_PROBABILITY, out=np.zeros_like(frames))
 
     def local(self, frames: NDArray[Any], query: NDArray[Any]) -> Floats:
-        products: Floats = frames @ np.ascontiguousarray(query.T)
-        np.subtract(np.float32(1), products, out=products)
-        return products
+        return _one_minus_products(frames, query)
 
     def normalised(self, name: str, begin: int = 0, end: int | None = None) -> Floats:
         """A part of an utterance before it is brought into the form in which it is compared."""
@@ -135,6 +134,65 @@ class FrameSource(Source):
             )
         check_frames(features.frames, features.dim, features.ids[0])
         return FrameSource(features, self._normalisation.covering(features))
+
+
+class FusedSource(Source):
+    """Two kinds of features of the same utterances: the mean of their distances."""
+
+    def __init__(self, source: FrameSource, other: FrameSource, weight: float) -> None:
+        """Frames of `source`, and beside them those of `other`.
+
+        Args:
+            weight: of the distance of `other`, beside 1 for that of `source`.
+
+        Raises:
+            InputError: `other` lacks utterances, or its frames are not those of the same times.
+        """
+        if lost := [name for name in source.ids if name not in other.speakers]:
+            raise InputError(
+                f"the second features lack {counted(len(lost), 'utterance')}: {listed(lost)}",
+                cause="they are of another corpus or split",
+                remedy="extract or encode the same utterances",
+            )
+        if source.step_ms != other.step_ms:
+            raise InputError(
+                f"steps of {other.step_ms:g} ms beside steps of {source.step_ms:g} ms",
+                cause="the latents of a model with stride= above 1 have longer steps",
+                remedy="give features with the same step",
+            )
+        if lost := [n for n in source.ids if source.n_frames(n) != other.n_frames(n)]:
+            raise InputError(
+                f"another number of frames in {counted(len(lost), 'utterance')}: {listed(lost)}",
+                cause="the recordings were changed or cut anew in between",
+                remedy="extract and encode again from one corpus",
+            )
+        self._parts, self._weight = (source, other), weight
+        total = 1 + weight
+        self._scales = (np.float32((1 / total) ** 0.5), np.float32((weight / total) ** 0.5))
+        self.ids, self.speakers = source.ids, source.speakers
+        self.step_ms, self.corpus_id = source.step_ms, source.corpus_id
+        self.words = f"{source.words}, and {other.words} with a weight of {weight:g}"
+
+    def n_frames(self, name: str) -> int:
+        return self._parts[0].n_frames(name)
+
+    def frames(self, name: str, begin: int = 0, end: int | None = None) -> Floats:
+        """Both kinds side by side, so that the distance is one product again."""
+        parts = [one.frames(name, begin, end) for one in self._parts]
+        scaled = [part * scale for part, scale in zip(parts, self._scales, strict=True)]
+        return np.concatenate(scaled, axis=1)
+
+    def local(self, frames: NDArray[Any], query: NDArray[Any]) -> Floats:
+        return _one_minus_products(frames, query)
+
+    def like(self, features: Features, other: Features) -> FusedSource:
+        """A query's features of both kinds, normalised as these are.
+
+        Raises:
+            InputError: they are of another kind or dimension.
+        """
+        one, two = self._parts
+        return FusedSource(one.like(features), two.like(other), self._weight)
 
 
 class PooledSource(Source):
@@ -171,6 +229,10 @@ class PooledSource(Source):
 
     def local(self, frames: NDArray[Any], query: NDArray[Any]) -> Floats:
         return self._source.local(frames, query)
+
+    def like(self, features: Features) -> PooledSource:
+        """Means of a query's features; raises as `FrameSource.like`."""
+        return PooledSource(self._source.like(features), self.factor)
 
 
 @dataclass(frozen=True)
@@ -240,6 +302,13 @@ def unit_distances(codebook: NDArray[np.floating] | None, n_units: int) -> Float
     table = np.clip((1 - centred @ centred.T) / 2, 0, 1)
     np.fill_diagonal(table, 0)
     return np.asarray(table, np.float32)
+
+
+def _one_minus_products(frames: NDArray[Any], query: NDArray[Any]) -> Floats:
+    """Of frames (T, D) and a query's (n, D), (T, n)."""
+    products: Floats = frames @ np.ascontiguousarray(query.T)
+    np.subtract(np.float32(1), products, out=products)
+    return products
 
 
 def _unit_length(frames: Floats) -> Floats:
