@@ -76,7 +76,13 @@ def opened(system, folder):
     """What is searched, and the first pass's view of it."""
     from zerochain.formats.features import read_features
     from zerochain.formats.units import read_units
-    from zerochain.search.sources import FrameSource, PooledSource, UnitSource, unit_distances
+    from zerochain.search.sources import (
+        DERIVATIVES,
+        FrameSource,
+        PooledSource,
+        UnitSource,
+        unit_distances,
+    )
 
     units = None
     if system in {"index", "units"}:
@@ -84,7 +90,8 @@ def opened(system, folder):
         units = UnitSource(read_units(folder / "units.parquet"), table)
     if system == "units":
         return units, None
-    frames = FrameSource(read_features(folder / "features", verified=system != "index"))
+    features = read_features(folder / "features", verified=system != "index")
+    frames = FrameSource(features, derivatives=DERIVATIVES)
     return frames, PooledSource(frames, POOL) if system == "frames" else units
 
 

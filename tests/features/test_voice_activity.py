@@ -63,6 +63,102 @@ def test_finds_who_speaks(wave: np.ndarray) -> None:
     assert within(detect([wave], long_pauses), (5, 8), (20, 24))
 
 
+RAW = scene(15.0)[4 * RATE : 25 * RATE]
+"""21 s, in which a voice speaks from 1 to 4 s and from 16 to 20 s."""
+_TIME = np.arange(len(RAW)) / RATE
+
+
+def damaged(kind: str, at_s: float, strength: float) -> np.ndarray:
+    """A copy of `RAW` as a recorder or a user may have left it."""
+    wave = RAW.copy()
+    at = round(at_s * RATE)
+    match kind:
+        case "cut off":
+            return wave[:at]
+        case "begins late":
+            return wave[at:]
+        case "digital silence":
+            wave[at : at + round(4 * strength * RATE)] = 0
+        case "silence around":
+            silence = np.zeros(at, np.float32)
+            wave = np.concatenate([silence, wave, silence])
+        case "offset":
+            wave += np.float32(strength)
+        case "offset that jumps":
+            wave[at:] += np.float32(strength)
+        case "clipped":
+            wave = np.clip(wave * (1 + 100 * strength), -1, 1)
+        case "hum":
+            wave += np.float32(0.1 * strength) * np.sin(2 * np.pi * 50 * _TIME).astype(np.float32)
+        case "click":
+            wave[at : at + 8] = 1
+        case "faint":
+            wave *= np.float32(10 ** (-5 * strength))
+        case "16 bits":
+            wave = np.round(wave * strength * 100).astype(np.float32) / 32768
+    return wave
+
+
+DAMAGES = (
+    "cut off", "begins late", "digital silence", "silence around", "offset", "offset that jumps",
+    "clipped", "hum", "click", "faint", "16 bits",
+)  # fmt: skip
+
+
+@given(
+    kind=st.sampled_from(DAMAGES),
+    at_s=st.one_of(st.sampled_from([0.0, 0.01, 0.03, 0.5]), st.floats(0, 21)),
+    strength=st.floats(0, 1),
+    threshold=st.sampled_from([0.01, 1.0, 3.0, 10.0, 59.0]),
+    pause=st.sampled_from([0.0, 0.3, 60.0]),
+    block=st.sampled_from([1600, 12_345, 10**6]),
+)
+@settings(max_examples=60, deadline=None)
+def test_damaged_recordings(
+    kind: str, at_s: float, strength: float, threshold: float, pause: float, block: int
+) -> None:
+    """Whatever a recording is like: finite scores, and utterances within it that keep to their
+    limits."""
+    wave = damaged(kind, at_s, strength)
+    found = EnergyDetector()
+    for start in range(0, len(wave), block):
+        found.add(wave[start : start + block])
+    activity = found.finish()
+    assert activity.voiced is not None
+    assert len(activity.scores) == len(activity.voiced) == -(-len(wave) // (RATE // 100))
+    assert np.isfinite(activity.scores).all()
+    config = VoiceActivityConfig(threshold=threshold, shortest_pause_s=pause)
+    speech = stretches(activity, config)
+    ends = [0.0, *(t for one in speech for t in one), len(activity.scores) / 100]
+    assert all(a <= b + 1e-9 for a, b in pairwise(ends))
+    assert all(
+        config.shortest_s - 0.01 < s.end - s.start <= config.longest_s + 1e-6 for s in speech
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_s", "strength"),
+    [
+        ("silence around", 0.7, 1),
+        ("silence around", 20, 1),
+        ("digital silence", 8, 1),
+        ("offset", 0, 0.9),
+        ("offset that jumps", 8, 0.5),
+        ("clipped", 0, 1),
+        ("hum", 0, 1),
+        ("click", 10, 1),
+        ("faint", 0, 0.4),
+        ("16 bits", 0, 1),
+    ],
+)
+def test_damage_loses_no_speech(kind: str, at_s: float, strength: float) -> None:
+    wave = damaged(kind, at_s, strength)
+    later = at_s if kind == "silence around" else 0.0
+    found = detect([wave], VoiceActivityConfig(shortest_pause_s=0.6))
+    # Beside digital silence the noise counts as sound, for 0.3 s from a voice and its padding.
+    assert within(found, (1 + later, 4 + later), (16 + later, 20 + later), by=0.45)
+
+
 def test_blocks_change_nothing() -> None:
     wave = scene()
     whole = EnergyDetector()

@@ -175,6 +175,19 @@ def test_two_kinds_of_features_are_at_the_mean_of_their_distances(kinds: tuple[s
     assert {hit.place.id for hit in hits[:3]} == {place.id for place in places[1:]}
 
 
+def test_derivatives_of_mfccs_count_more() -> None:
+    features, places = recordings("mfcc")
+    alike = replace(features, options={"n_mfcc": 4, "n_deltas": 1})
+    name = places[0].id
+    plain, weighted = FrameSource(alike), FrameSource(alike, derivatives=2.0)
+    expected = plain.normalised(name) * np.repeat(np.float32([1, 2, 1]), 4)  # tone is the last
+    np.testing.assert_allclose(weighted.normalised(name), expected, rtol=1e-6)
+    np.testing.assert_array_equal(weighted.like(alike).frames(name), weighted.frames(name))
+    for other in (replace(alike, extractor="latents"), features):
+        kept = FrameSource(other, derivatives=2.0)
+        np.testing.assert_array_equal(kept.frames(name), FrameSource(other).frames(name))
+
+
 def test_two_kinds_of_features_are_of_the_same_frames() -> None:
     features, _ = recordings()
     source = FrameSource(features)

@@ -57,6 +57,7 @@ from zerochain.search.find import FindConfig, Found, Place, Query, query_at
 from zerochain.search.find import find as find_all
 from zerochain.search.queries import Example, examples, pause_notes
 from zerochain.search.sources import (
+    DERIVATIVES,
     FrameSource,
     FusedSource,
     PooledSource,
@@ -262,10 +263,11 @@ class _Searched(NamedTuple):
         """The recordings, and a coarser view of them for the first pass."""
         if isinstance(self.made, UnitFile):
             return _units(self.made, model), None
-        frames = FrameSource(self.made)
+        frames = FrameSource(self.made, derivatives=DERIVATIVES)
         whole: Source = frames
         if self.also is not None:
-            whole = FusedSource(frames, FrameSource(self.also), self.also_weight)
+            other = FrameSource(self.also, derivatives=DERIVATIVES)
+            whole = FusedSource(frames, other, self.also_weight)
         if index is not None:
             units = read_units(index)
             return whole, _units(units.restrict(self.ids), model)

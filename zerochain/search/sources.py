@@ -29,6 +29,9 @@ Floats = NDArray[np.float32]
 NORMALISED = ("mfcc", "log-mel", "mfcc+tone")
 """Kinds of features whose mean and variance are the channel's and the speaker's."""
 POSTERIORS = "posteriors"
+DERIVATIVES = 1.5
+"""Weight of the derivatives of MFCCs in a search by example; chosen on half of the words of
+`evaluation/find`."""
 _LEAST_PROBABILITY = 1e-6
 
 
@@ -75,12 +78,19 @@ class Source(ABC):
 class FrameSource(Source):
     """Features: MFCCs, latents, posteriors, a checkpoint's layer."""
 
-    def __init__(self, features: Features, normalisation: Normalisation | None = None) -> None:
+    def __init__(
+        self,
+        features: Features,
+        normalisation: Normalisation | None = None,
+        *,
+        derivatives: float = 1.0,
+    ) -> None:
         """Frames of features.
 
         Args:
             normalisation: that of the searched features, for a query that is not among them; None
                 measures it, for those that need one.
+            derivatives: weight of the derivatives of MFCCs, beside 1 for the coefficients.
         """
         # A view without numpy's memmap class, whose slices take longer than the frames in them.
         self._features = replace(features, frames=np.asarray(features.frames))
@@ -88,7 +98,8 @@ class FrameSource(Source):
             wanted = features.extractor in NORMALISED
             kind = default_normalisation(features) if wanted else "none"
             normalisation = Normalisation.fit(kind, features)
-        self._normalisation = normalisation
+        self._normalisation, self._derivatives = normalisation, derivatives
+        self._weights = _weights(features, derivatives)
         self._has_posteriors = features.extractor == POSTERIORS
         self.ids, self.speakers = features.ids, features.speakers
         self.step_ms, self.corpus_id = features.step_ms, features.corpus_id
@@ -117,7 +128,8 @@ class FrameSource(Source):
         whole = self._normalisation.kind == "utterance"
         part = self._features[name] if whole else self._features[name][begin:end]
         normal = self._normalisation(part, self.speakers[name])
-        return normal[begin:end] if whole else normal
+        normal = normal[begin:end] if whole else normal
+        return normal if self._weights is None else normal * self._weights
 
     def like(self, features: Features) -> FrameSource:
         """A query's features, normalised as these are.
@@ -133,7 +145,8 @@ class FrameSource(Source):
                 remedy="extract both with the same options and model",
             )
         check_frames(features.frames, features.dim, features.ids[0])
-        return FrameSource(features, self._normalisation.covering(features))
+        normalisation = self._normalisation.covering(features)
+        return FrameSource(features, normalisation, derivatives=self._derivatives)
 
 
 class FusedSource(Source):
@@ -302,6 +315,17 @@ def unit_distances(codebook: NDArray[np.floating] | None, n_units: int) -> Float
     table = np.clip((1 - centred @ centred.T) / 2, 0, 1)
     np.fill_diagonal(table, 0)
     return np.asarray(table, np.float32)
+
+
+def _weights(features: Features, derivatives: float) -> Floats | None:
+    """Of each dimension (D,); None where all are 1."""
+    n_mfcc = int(features.options.get("n_mfcc", features.dim))
+    behind = n_mfcc * (1 + int(features.options.get("n_deltas", 0)))
+    if not features.extractor.startswith("mfcc") or derivatives == 1 or behind > features.dim:
+        return None
+    weights = np.ones(features.dim, np.float32)
+    weights[n_mfcc:behind] = derivatives
+    return weights
 
 
 def _one_minus_products(frames: NDArray[Any], query: NDArray[Any]) -> Floats:
