@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eaf import eaf
 from zerochain import audio
 from zerochain.errors import InputError, ModelMismatchError
-from zerochain.formats.corpus import Corpus, Utterance
+from zerochain.exchange.textgrid import textgrid_text
+from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.units import UnitFile
@@ -313,6 +315,42 @@ def test_queries_as_they_are_written(tmp_path: Path) -> None:
         examples("s/u11:0.1-0.2", ids)
     with pytest.raises(InputError, match="only applies to a table"):
         examples("s/u1:0.20-0.85", ids, word="a")
+
+
+def test_annotations_of_elan_and_praat_are_queries(tmp_path: Path) -> None:
+    """Of a recording called like the file, or else like an .eaf's media; each place once."""
+    parts = [Utterance(f"s_{i}", "d/s.wav", 4.0, start=5.0 * i, end=5.0 * i + 4) for i in (0, 1)]
+    corpus = Corpus("c", tuple(parts))
+    segments = [(1.0, 1.5, "nde"), (6.0, 6.5, "nde"), (7.5, 8.0, "x")]
+    elan = tmp_path / "old.eaf"
+    elan.write_text(eaf({"ana": segments, "béa": segments[:1]}, ["s.wav"]), encoding="utf-8")
+    praat = tmp_path / "s.TextGrid"
+    praat.write_text(textgrid_text(9.0, {"w": segments, "again": segments}), encoding="utf-8")
+    for path in (elan, praat):
+        found = examples(str(path), corpus.ids, corpus, word="nde")
+        assert {one.place for one in found} == {Place("s_0", 1.0, 1.5), Place("s_1", 1.0, 1.5)}
+        assert len(found) == 2
+        with pytest.raises(InputError, match="all of them would be searched for"):
+            examples(str(path), corpus.ids, corpus)
+        with pytest.raises(InputError, match="no row with the label 'ndo'"):
+            examples(str(path), corpus.ids, corpus, word="ndo")
+
+
+def test_a_recording_of_the_corpus_is_known_by_its_path(tmp_path: Path) -> None:
+    """So that the place itself is no hit; across a pause it is a clip."""
+    (tmp_path / "field" / "d").mkdir(parents=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(9 * 16_000)
+    audio.write(tmp_path / "field" / "d" / "s.wav", noise.astype(np.float32))
+    audio.write(tmp_path / "s.wav", noise.astype(np.float32))
+    parts = [Utterance(f"s_{i}", "d/s.wav", 4.0, start=5.0 * i, end=5.0 * i + 4) for i in (0, 1)]
+    write_corpus(tmp_path / "c", Corpus("c", tuple(parts), audio_root=str(tmp_path / "field")))
+    corpus = read_corpus(tmp_path / "c")
+    [one] = examples(f"{tmp_path}/field/d/s.wav:6-6.5", corpus.ids, corpus)
+    assert one.place == Place("s_1", 1.0, 1.5)
+    for text in (f"{tmp_path}/field/d/s.wav:3.5-5.5", f"{tmp_path}/s.wav:6-6.5"):
+        [other] = examples(text, corpus.ids, corpus)
+        assert other.place is None
+        assert other.clip is not None
 
 
 def test_a_part_of_a_clip_is_within_it(tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ _OF_MODELS = ("posteriors", "latents")
 )
 @click.argument("query", metavar="QUERY")
 @click.argument("source", metavar="CORPUS|FEATURES|UNITS", type=PATH)
-@click.option("--word", help="Of a QUERY that is a table: only its rows with this label.")
+@click.option(
+    "--word", help="Of a QUERY that is a table or has tiers: only annotations with this label."
+)
 @click.option(
     "--label", help="What hits are called.  [default: the row's label, or the clip's name]"
 )
@@ -151,6 +153,7 @@ def find(
               ID:1.20-1.85           a part of an utterance, or of a recording of the corpus
               words.csv              annotations: recording, start_s, end_s, label; rows with one
                                      label are examples of one word, whose hits are merged
+              session1.eaf           annotations of ELAN or Praat (.TextGrid) that read --word
 
     Subsequence DTW on features, posteriors or latents ('zerochain encode --latents'), or on units.
     A CORPUS is searched by its MFCCs, or by what --model makes of it; that is computed anew each

@@ -5,6 +5,8 @@ word.wav:0.20-0.85       a part of it, in seconds
 session1/u7:1.20-1.85    a part of an utterance that is searched, or of a recording of the
                          corpus, whose times count from the recording's beginning
 queries.csv              annotations: recording, start_s, end_s and label (formats.spans)
+session1.eaf             annotations of ELAN or Praat (.TextGrid), of all tiers; times count from
+                         the beginning of the recording of that name
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from numpy.typing import NDArray
 from zerochain import audio
 from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError, counted, listed
+from zerochain.exchange.elan import read_elan
+from zerochain.exchange.textgrid import read_textgrid
 from zerochain.formats.corpus import Corpus, Utterance
 from zerochain.formats.identity import composed
 from zerochain.formats.spans import LabelledSpan, read_spans
@@ -31,6 +35,8 @@ from zerochain.search.find import BEYOND_S, Place, check_duration
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 """Suffixes of tables of annotations."""
+TIERS = (".eaf", ".textgrid")
+"""Suffixes of files with tiers of annotations."""
 _SPAN = re.compile(r"(?P<where>.+):(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)", re.DOTALL)
 _QUIET = 1e-3
 _PAUSE = 0.1  # 20 dB below the loudest moment
@@ -69,12 +75,14 @@ def examples(
     """
     span = _SPAN.fullmatch(text)
     path = Path(text)
-    if span is None and path.suffix.lower() in TABLES:
-        return _of_table(path, ids, corpus, word, label)
+    searched = _Searched(ids, corpus)
+    if span is None and path.suffix.lower() in (*TABLES, *TIERS):
+        return _of_table(path, searched, word, label)
     if word is not None:
         raise InputError(
             f"word={word!r} only applies to a table of annotations",
-            remedy=f"give a table ({', '.join(TABLES)}) as the query",
+            remedy=f"give a table or a file with tiers ({', '.join((*TABLES, *TIERS))}) as the "
+            "query",
         )
     if span is None:
         if not path.is_file():
@@ -85,7 +93,9 @@ def examples(
         raise InputError(
             f"the query {text!r} ends before it starts", remedy="write START-END in seconds"
         )
-    place = _Searched(ids, corpus).place(LabelledSpan(where, start_s, end_s, ""))
+    place = searched.place(LabelledSpan(where, start_s, end_s, ""))
+    if place is None and Path(where).is_file():
+        place = searched.place_in_file(Path(where), start_s, end_s)
     if place is not None:
         return [Example(label or text.rpartition("/")[2], place, name=text)]
     if Path(where).is_file():
@@ -94,13 +104,9 @@ def examples(
 
 
 def _of_table(
-    path: Path,
-    ids: Sequence[str],
-    corpus: Corpus | None,
-    word: str | None,
-    label: str | None,
+    path: Path, searched: _Searched, word: str | None, label: str | None
 ) -> list[Example]:
-    rows = read_spans(path).rows
+    rows = _annotations(path, searched, word)
     chosen = [row for row in rows if word is None or row.label == composed(word)]
     if not chosen:
         there = sorted({row.label for row in rows})
@@ -111,7 +117,7 @@ def _of_table(
             cause=f"there are {listed(close)}" if there else None,
             remedy="choose one of its labels, exactly as they are written",
         )
-    found, lost, searched = [], [], _Searched(ids, corpus)
+    found, lost = [], []
     for row in chosen:
         place = searched.place(row)
         name = f"{row.recording}:{row.start_s:.2f}-{row.end_s:.2f}"
@@ -127,6 +133,33 @@ def _of_table(
             remedy="give ids of utterances, or the corpus whose recordings they are",
         )
     return found
+
+
+def _annotations(path: Path, searched: _Searched, word: str | None) -> Sequence[LabelledSpan]:
+    """The rows of a table, or the annotations of all tiers; those that two tiers share once.
+
+    Raises:
+        InputError: not such a file, or tiers without a word to choose one by.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in TIERS:
+        return read_spans(path).rows
+    if word is None:
+        raise InputError(
+            "has many annotations, and all of them would be searched for",
+            path=path,
+            remedy="give word=, one of them as it is written there",
+        )
+    names = [path.stem]
+    if suffix == ".eaf":
+        file = read_elan(path)
+        names += [stem(name) for media in file.media for name in media.names]
+        name = searched.known(names)
+        tiers = file.on_recording(name).tiers
+    else:
+        name, tiers = searched.known(names), read_textgrid(path).tiers
+    spans = dict.fromkeys((i.onset, i.offset, i.label) for tier in tiers for i in tier.intervals)
+    return [LabelledSpan(name, *span) for span in spans if span[2]]
 
 
 class _Cut(NamedTuple):
@@ -156,22 +189,48 @@ class _Searched:
         file = self._recording(name)
         if file is None:
             return None
-        cut = self._cut[file]
-        shared_s = np.minimum(row.end_s, cut.ends) - np.maximum(row.start_s, cut.begins)
-        best = int(shared_s.argmax())
-        begin_s, until_s = float(cut.begins[best]), float(cut.ends[best])
-        if (
-            shared_s[best] <= 0
-            or row.start_s < begin_s - BEYOND_S
-            or row.end_s > until_s + BEYOND_S
-        ):
+        place, (begin_s, until_s) = self._within(file, row.start_s, row.end_s)
+        if place is None:
             raise InputError(
                 f"the query from {row.start_s:g} to {row.end_s:g} s of {name!r} is not within one "
                 f"utterance; the nearest is from {begin_s:.2f} to {until_s:.2f} s",
                 cause="it lies in a pause, or reaches over one",
                 remedy="give a part of an utterance, or the sound file as FILE:START-END",
             )
-        return Place(cut.ids[best], max(0.0, row.start_s - begin_s), row.end_s - begin_s)
+        return place
+
+    def place_in_file(self, path: Path, start_s: float, end_s: float) -> Place | None:
+        """Where a part of a file is, if that is a recording of the corpus; else None.
+
+        It is None as well where the part is not within one utterance: it is a clip then.
+        """
+        if self._corpus is None or self._corpus.folder is None:
+            return None
+        root = (self._corpus.home / self._corpus.audio_root).resolve()
+        there = path.resolve()
+        inside = composed(there.relative_to(root).as_posix()) if root in there.parents else ""
+        return next(
+            (self._within(f, start_s, end_s)[0] for f in self._named[0].get(inside, ())), None
+        )
+
+    def known(self, names: Sequence[str]) -> str:
+        """The first name of an utterance or a recording that is searched; else the first of all."""
+        there = [n for n in map(composed, names) if n in self._ids or self._recording(n)]
+        return (there or list(names))[0]
+
+    def _within(
+        self, file: str, start_s: float, end_s: float
+    ) -> tuple[Place | None, tuple[float, float]]:
+        """The place in the nearest utterance, None beyond it, and when that begins and ends."""
+        cut = self._cut[file]
+        shared_s = np.minimum(end_s, cut.ends) - np.maximum(start_s, cut.begins)
+        best = int(shared_s.argmax())
+        begin_s, until_s = float(cut.begins[best]), float(cut.ends[best])
+        beyond = start_s < begin_s - BEYOND_S or end_s > until_s + BEYOND_S
+        if shared_s[best] <= 0 or beyond:
+            return None, (begin_s, until_s)
+        place = Place(cut.ids[best], max(0.0, start_s - begin_s), end_s - begin_s)
+        return place, (begin_s, until_s)
 
     def _recording(self, name: str) -> str | None:
         """The recording with this path, or else this name, with or without the suffix."""
