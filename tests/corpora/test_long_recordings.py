@@ -8,6 +8,7 @@ import soundfile
 
 from conftest import voice
 from zerochain import KMeansUnits, audio
+from zerochain.corpora.build import findings
 from zerochain.corpora.folder import import_folder
 from zerochain.corpora.long_recordings import import_recordings
 from zerochain.corpora.speaker_clusters import divided
@@ -58,6 +59,16 @@ def test_utterances_point_into_the_recording(field: Path, tmp_path: Path) -> Non
     assert record["recordings_s"] == 12.0
     assert record["shortest_pause_s"] == 0.6
     assert not list((tmp_path / "out").rglob("*.flac"))
+
+
+def test_annotations_beside_the_recordings_are_pointed_out(field: Path, tmp_path: Path) -> None:
+    """Who has marked utterances by hand does not want others."""
+    (field / "ana" / "story.eaf").touch()
+    (field / "notes.txt").touch()
+    with pytest.warns(CorpusWarning, match=r"^1 \.eaf beside the recordings, and utterances are"):
+        corpus = import_recordings(field, tmp_path / "out", activity=PAUSES)
+    [line] = findings(corpus)
+    assert "'import folder' with segments_from= takes these" in line
 
 
 def test_copies(field: Path, tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ _ALIKE = 4
 """From this many on, files with one cause share a line."""
 _SHOWN_ALIKE = 3
 _DETAIL = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
+_ANNOTATIONS = (".eaf", ".trs", ".flextext")
+"""Suffixes of files that mostly say which utterances there are."""
 _LONGEST_NAME = 255 - len(".flac")
 _QUICK, _AT_ONCE = {".wav", ".flac", ".aif", ".aiff", ".w64", ".rf64", ".sph"}, 100
 
@@ -142,6 +144,7 @@ def findings(corpus: Corpus) -> list[str]:
         _skipped(record.get("skipped", [])),
         _unread(record.get("unread", {})),
         _noticed(record.get("noticed", [])),
+        _not_consulted(record),
     ]
     counts = {
         "unlisted": ("recording", "in the folder but not in the table"),
@@ -358,6 +361,18 @@ def _unread(files: Mapping[str, Sequence[str]]) -> str:
     return (
         f"sound in formats that aren't read ({kinds}): {names}; "
         f"convert it and import again: {conversion(first)}"
+    )
+
+
+def _not_consulted(record: Mapping[str, Any]) -> str:
+    """Annotations that may say where utterances are, where voice activity was asked instead."""
+    others = record.get("other_files", {})
+    kinds = [f"{others[suffix]} {suffix}" for suffix in _ANNOTATIONS if suffix in others]
+    if not kinds or "voice_activity" not in record:
+        return ""
+    return (
+        f"{', '.join(kinds)} beside the recordings, and utterances are those of voice activity; "
+        "where annotations mark them already, 'import folder' with segments_from= takes these"
     )
 
 
