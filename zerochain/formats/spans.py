@@ -115,7 +115,7 @@ def read_spans(path: Path) -> Spans:
         InputError: not such a table, a column missing, or as `write_spans`.
     """
     if path.suffix.lower() in _TEXT_SUFFIXES:
-        _, lines = read_rows(path, COLUMNS, OPTIONAL)
+        _, lines = read_rows(path, COLUMNS, OPTIONAL, may_be_empty=True)
         rows = (_of_text(line, path) for line in lines)
         return Spans(tuple(rows), what=path.stem)
     table, header, _ = read_table(path, KIND, _SCHEMA, _Header, optional=OPTIONAL)

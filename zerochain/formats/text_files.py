@@ -81,7 +81,11 @@ class Row:
 
 
 def read_rows(
-    path: Path, required: Collection[str], optional: Collection[str] = ()
+    path: Path,
+    required: Collection[str],
+    optional: Collection[str] = (),
+    *,
+    may_be_empty: bool = False,
 ) -> tuple[list[str], list[Row]]:
     """The columns and rows of a table with a header; commas in a .csv, tabs otherwise.
 
@@ -95,7 +99,7 @@ def read_rows(
 
     Raises:
         InputError: missing, in another encoding, no header, a column of `required` missing, any
-            twice, rows of another length than the header, or no row.
+            twice, rows of another length than the header, or no row unless `may_be_empty`.
     """
     lines = lines_of(read_text(path), keep_ends=True)
     quoted = path.suffix.lower() == ".csv"
@@ -132,7 +136,7 @@ def read_rows(
             cause="a value holds the separator, or a line was cut short",
             remedy="fix those lines",
         )
-    if len(table) < 2:
+    if len(table) < 2 and not may_be_empty:
         raise InputError("holds no row", path=path, remedy="list some recordings in it")
     return columns, [Row(line, _values(columns, row)) for line, row in table[1:]]
 
