@@ -171,10 +171,18 @@ def table(path, n, values):
         cells = [f"{s.value:.3f} ({s.interval[0]:.3f}–{s.interval[1]:.3f})" for s in row.values()]
         gain = "–"
         if PEER in values and system in values and system != PEER:
-            differences = values[system] - values[PEER]
-            low, high = bootstrap_mean(differences)
-            gain = f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+            gain = gained(values[system], values[PEER])
         click.echo(f"| {system} | {' | '.join(cells)} | {gain} |")
+    for system in values:
+        for part in system.split("+") if "+" in system else ():
+            if part in values:
+                click.echo(f"{system} beside {part}: {gained(values[system], values[part])}")
+
+
+def gained(values, others):
+    """The mean difference, query by query, with its interval."""
+    low, high = bootstrap_mean(values - others)
+    return f"{(values - others).mean():+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 if __name__ == "__main__":
