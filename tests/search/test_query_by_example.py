@@ -101,7 +101,8 @@ def test_two_passes_find_what_one_finds() -> None:
     both = find([query], source, coarse, EVERYTHING).hits
     one = find([query], source, None, EVERYTHING).hits
     assert [hit.place for hit in both[:3]] == [hit.place for hit in one[:3]]
-    assert [hit.score for hit in both[:3]] == [hit.score for hit in one[:3]]
+    found = [hit.score for hit in both[:3]]
+    assert found == pytest.approx([hit.score for hit in one[:3]], rel=1e-6)  # with or without numba
 
 
 def test_a_long_recording_is_searched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
