@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -178,11 +179,11 @@ def main() -> None:
         }
         for name, units in systems.items():
             gains = means[name][frames(units, u.id)[: len(wave) // HOP]]
-            made[f"{name} and F0"] = lambda w, gains=gains: model.speech(w, gains)
+            made[f"{name} and F0"] = partial(model.speech, gains=gains)
         for name, make in made.items():
             rows.setdefault(name, []).append(scores(wave, make(wave), judge))
     ids = [u.id for u in test]
-    durations = {u.id: u.duration_s for u in test}
+    durations = {u.id: u.duration for u in test}
     rates = {
         f"{name} and F0": round(unit_bitrates(units.restrict(ids), durations).segments.value)
         for name, units in systems.items()

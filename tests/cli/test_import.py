@@ -180,6 +180,8 @@ def test_recordings_that_moved(recordings: Path, tmp_path: Path) -> None:
     there = recordings.rename(tmp_path / "disk" / "new")
     with pytest.raises(InputError, match=r"not there any more(.|\n)*zerochain corpus move"):
         next(before.waves())
+    for command in (("extract", out), ("discover", "kmeans", out, "--units", 2)):
+        assert "zerochain corpus move" in run(*command, "--out", tmp_path / "no").stderr
     wrong = run("corpus", "move", out, tmp_path / "disk").stderr
     assert f"lacks {len({u.audio for u in before.utterances})} recording" in wrong
     assert str(there) in run("corpus", "move", out, there).stdout

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,32 @@ def test_a_pipeline_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
     assert Path("loud/greeting").read_text() == "hello EVERYBODY\n"
 
 
+@contextmanager
+def begun(
+    step: str, *command: str, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """zerochain in processes of its own, once a step has written a file; they are killed then.
+
+    Args:
+        before: words before the command's.
+    """
+    process = subprocess.Popen(
+        [*before, sys.executable, "-m", "zerochain", *command],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not Path(step).exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def test_one_run_at_a_time_and_a_killed_one_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
     Path("slow").mkdir()
     Path("slow/config.yaml").write_text("after: null\n")
@@ -208,28 +235,37 @@ def test_one_run_at_a_time_and_a_killed_one_goes_on(capfd: pytest.CaptureFixture
         "    shell: 'touch begun; until [ -e go ]; do sleep 0.1; done; touch {output}'\n"
     )
     command = ("run", "slow", "--out", "r")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zerochain", *command],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while not Path("r/begun").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
+    with begun("r/begun", *command):
         error = run(*command, "--set", "after=1", code=1).stderr
         assert "another 'zerochain run' is at work here" in error
         assert "null" in Path("r/config.yaml").read_text()
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     folder = os.open("r", os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)  # waits until its Snakemake is dead too
     os.close(folder)
     Path("r/go").touch()
     run(*command)
     assert Path("r/done").exists()
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "nohup"])
+def test_a_run_that_is_told_to_end_ends_its_steps(ignored: bool) -> None:
+    """Also where Ctrl-C is ignored, as a shell without job control has it behind `&`."""
+    Path("slow").mkdir()
+    Path("slow/config.yaml").write_text("{}\n")
+    Path("slow/Snakefile").write_text(
+        "rule all:\n    output: 'done'\n"
+        "    shell: 'echo $$ > step.new; mv step.new step; sleep 600; touch {output}'\n"
+    )
+    before = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if ignored else []
+    with begun("r/step", "run", "slow", "--out", "r", before=before) as process:
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+        folder = os.open("r", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its Snakemake has ended
+        os.close(folder)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(Path("r/step").read_text()), 0)
+        assert not Path("r/done").exists()
 
 
 def test_an_unknown_pipeline_lists_those_there_are() -> None:

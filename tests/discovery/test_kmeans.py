@@ -124,6 +124,9 @@ def test_fewer_frames_than_units_is_refused() -> None:
     with pytest.raises(InputError, match="8 units can't be found in 3 frames") as caught:
         KMeansUnits(8).fit(features)
     assert "n_units=3 at most" in str(caught.value)
+    few = KMeansUnits(8, config=KMeansConfig(max_frames=2))
+    with pytest.raises(InputError, match="can't be found in max_frames=2\n  fix: use max_frames=8"):
+        few.fit(features)
 
 
 def test_one_frame_is_enough_to_encode() -> None:

@@ -101,8 +101,8 @@ def test_two_passes_find_what_one_finds() -> None:
     both = find([query], source, coarse, EVERYTHING).hits
     one = find([query], source, None, EVERYTHING).hits
     assert [hit.place for hit in both[:3]] == [hit.place for hit in one[:3]]
-    found = [hit.score for hit in both[:3]]
-    assert found == pytest.approx([hit.score for hit in one[:3]], rel=1e-6)  # with or without numba
+    # Not to the last bit: on some CPUs a product of fewer rows is rounded in another way.
+    assert [hit.score for hit in both[:3]] == pytest.approx([hit.score for hit in one[:3]])
 
 
 def test_a_long_recording_is_searched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

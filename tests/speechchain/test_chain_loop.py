@@ -12,14 +12,14 @@ from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
 from zerochain.speechchain.ctc import Path
 from zerochain.speechchain.data import Material, Pairs, Speech, Symbols
 from zerochain.speechchain.loop import ChainNetwork, LoopConfig, LoopTask
-from zerochain.speechchain.synthesiser import (
+from zerochain.speechchain.synthesis_loss import (
     MAGNITUDE,
-    Aligned,
     SpeechMoments,
     SynthesisLoss,
     losses_of,
     synthesis,
 )
+from zerochain.speechchain.synthesiser import Aligned
 from zerochain.training.recipe import Recipe
 
 N_SYMBOLS, N_VECTOR = 3, 4

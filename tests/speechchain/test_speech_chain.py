@@ -39,12 +39,8 @@ from zerochain.speechchain.loop import LoopTask
 from zerochain.speechchain.recogniser import ChainRecogniser, RecogniserTask
 from zerochain.speechchain.sources import Sources
 from zerochain.speechchain.stage import speak, synthesize, transcribe
-from zerochain.speechchain.synthesiser import (
-    ChainSynthesiser,
-    SynthesisWarning,
-    magnitudes,
-    waveform,
-)
+from zerochain.speechchain.synthesis_loss import magnitudes
+from zerochain.speechchain.synthesiser import ChainSynthesiser, SynthesisWarning, waveform
 
 TINY = Recipes(FEW, FEW, FEW)
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")

@@ -43,7 +43,7 @@ from zerochain.speechchain.stage import Recognition
 from zerochain.speechchain.stage import speak as speak_text
 from zerochain.speechchain.stage import synthesize as speak_corpus
 from zerochain.speechchain.stage import transcribe as transcribe_corpus
-from zerochain.speechchain.synthesiser import SynthesisLoss
+from zerochain.speechchain.synthesis_loss import SynthesisLoss
 from zerochain.training.device import is_main_process, resolve_device
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running

@@ -51,7 +51,7 @@ from zerochain.formats.identity import short
 from zerochain.formats.kinds import kind_of
 from zerochain.formats.spans import LabelledSpan, Spans, clock, in_files, write_spans
 from zerochain.formats.units import UnitFile, codebook_of, read_units
-from zerochain.report.hits import write_hits_page
+from zerochain.report.listening import write_hits_page
 from zerochain.scoring.find import score_find
 from zerochain.search.find import FindConfig, Found, Place, Query, query_at
 from zerochain.search.find import find as find_all

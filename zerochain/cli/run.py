@@ -11,12 +11,15 @@ import getpass
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -268,6 +271,7 @@ def _snakemake(
             pass_fds=[*locks, asking, reading],
             stdout=printed if captured else None,
         ) as process,
+        _ending_together(process),
     ):
         os.close(asking)
         os.close(reading)
@@ -278,6 +282,35 @@ def _snakemake(
         code = process.wait()
         printed.seek(0)
         return code, printed.read(), error
+
+
+@contextmanager
+def _ending_together(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Within, a request to end (SIGTERM) ends Snakemake and its steps too.
+
+    Ctrl-C reaches them all; `kill` reaches this process alone, and they would work on for hours.
+    Snakemake is interrupted, since at a SIGTERM it waits for its steps.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        import psutil  # comes with Snakemake
+
+        with suppress(psutil.NoSuchProcess):  # it ends just now
+            steps = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            for step in steps:
+                with suppress(psutil.NoSuchProcess):
+                    step.terminate()
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _planned(plan: str, pipeline: str) -> dict[str, int]:

@@ -189,26 +189,11 @@ def _cut_by_turns(
     recordings: Path, rttm: Path, turns: Sequence[Turn], whole: tuple[Utterance, ...]
 ) -> Pieces:
     """The utterances that an RTTM file marks."""
-    by_name: dict[str, list[Utterance]] = defaultdict(list)
-    for u in whole:
-        by_name[composed(stem(u.audio))].append(u)
-    for name in [one for one in by_name if without_spaces(one) != one]:
-        if without_spaces(name) not in by_name:  # as `write_rttm` calls it
-            by_name[without_spaces(name)] = by_name[name]
-    unknown = sorted({turn.recording for turn in turns} - by_name.keys())
-    last_parts = ids_by_name(by_name, "recordings") if unknown else {}
-    lost = [name for name in unknown if name not in last_parts]
-    if lost:
-        raise InputError(
-            f"names {counted(len(lost), 'recording')} that are not there: {listed(lost, 5)}",
-            path=rttm,
-            cause="it belongs to another folder of recordings",
-            remedy=f"name them as they are in this one: {listed(sorted(by_name), 5)}",
-        )
+    named = _named_by_turns(rttm, turns, whole)
     channels_in = cache(n_channels)
     pieces: dict[str, Utterance] = {}
     for turn in turns:
-        parts = by_name.get(turn.recording) or by_name[last_parts[turn.recording]]
+        parts = named[turn.recording]
         fitting = [u for u in parts if not _is_divided(u) or u.channel == turn.channel]
         n = channels_in(recordings / parts[0].audio)
         if n is not None and turn.channel > 1:  # 1 is also written for a mix or a chosen channel
@@ -232,6 +217,34 @@ def _cut_by_turns(
     notes = [f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}"]
     record = {"rttm": str(rttm)}
     return Pieces(tuple(pieces.values()), [], notes if without else [], record)
+
+
+def _named_by_turns(
+    rttm: Path, turns: Sequence[Turn], whole: Sequence[Utterance]
+) -> dict[str, list[Utterance]]:
+    """The name that turns have for a recording → the recording, or its channels.
+
+    Raises:
+        InputError: they name recordings that are not there.
+    """
+    by_name: dict[str, list[Utterance]] = defaultdict(list)
+    for u in whole:
+        by_name[composed(stem(u.audio))].append(u)
+    for name in [one for one in by_name if without_spaces(one) != one]:
+        if without_spaces(name) not in by_name:  # as `write_rttm` calls it
+            by_name[without_spaces(name)] = by_name[name]
+    names = {turn.recording for turn in turns}
+    unknown = sorted(names - by_name.keys())
+    last_parts = ids_by_name(by_name, "recordings") if unknown else {}
+    lost = [name for name in unknown if name not in last_parts]
+    if lost:
+        raise InputError(
+            f"names {counted(len(lost), 'recording')} that are not there: {listed(lost, 5)}",
+            path=rttm,
+            cause="it belongs to another folder of recordings",
+            remedy=f"name them as they are in this one: {listed(sorted(by_name), 5)}",
+        )
+    return {name: by_name[name if name in by_name else last_parts[name]] for name in names}
 
 
 def _check_channel(turn: Turn, parts: Sequence[Utterance], n: int, rttm: Path) -> None:

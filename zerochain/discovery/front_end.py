@@ -442,8 +442,15 @@ def _on_disk(blocks: Iterator[NDArray[np.float32]], n_frames: int, dim: int) -> 
         ) from error
 
 
-def check_enough(n_frames: int, n_units: int, features: Features, stride: int) -> None:
-    """Raise InputError where there are fewer frames than units, after the stride."""
+def check_enough(
+    n_frames: int, n_units: int, features: Features, stride: int, max_frames: int | None = None
+) -> None:
+    """Raise InputError where there are fewer frames than units, after the stride and the sample."""
+    if max_frames is not None and n_frames == max_frames < n_units:
+        raise InputError(
+            f"{counted(n_units, 'unit')} can't be found in max_frames={max_frames}",
+            remedy=f"use max_frames={n_units} at least, better a hundred times as many",
+        )
     if n_frames < n_units:
         raise InputError(
             f"{counted(n_units, 'unit')} can't be found in {counted(n_frames, 'frame')}",

@@ -90,7 +90,7 @@ class KMeansUnits(UnitModel):
         with one_thread():
             front_end = FrontEnd.fit(features, self.stride, self.options.for_kmeans(features))
             frames = sample_frames(features, front_end, self.config.max_frames, self.seed)
-        check_enough(len(frames), self.n_units, features, self.stride)
+        check_enough(len(frames), self.n_units, features, self.stride, self.config.max_frames)
         self.codebook, self.inertia, self.n_iterations = lloyd(
             points_of(frames, self.device),
             initial_centroids(frames, self.n_units, self.seed, self.device),

@@ -140,7 +140,7 @@ class MixtureUnits(UnitModel):
         with one_thread():
             front_end = FrontEnd.fit(features, self.stride, self.options)
             frames = self._sample(features, front_end)
-        check_enough(len(frames), self.n_units, features, self.stride)
+        check_enough(len(frames), self.n_units, features, self.stride, self.config.max_frames)
         centroids, _, _ = lloyd(
             points_of(frames, self.device),
             initial_centroids(frames, self.n_units, self.seed, self.device),

@@ -1,25 +1,23 @@
 """Other people's alignments of phones: which of them belongs to which utterance, and its phones.
 
-A file, or an id in a CTM, may bear an utterance's id or the name of the recording that utterances
-are cut from; folders before the name count only where they have to (`Names`). `read_alignments`
-then reads one alignment after the other, keeps undecided times for the end, and collects what makes
-a file unusable instead of stopping at it. Formats: `alignment_files`, `textgrid`, `elan`; whose
-clock the times are on: `alignment_times`.
+`read_alignments` reads one alignment after the other, keeps undecided times for the end, and
+collects what makes a file unusable instead of stopping at it. Formats: `alignment_files`,
+`textgrid`, `elan`; whose name an alignment bears: `alignment_names`; whose clock its times are on:
+`alignment_times`.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from zerochain.audio import SUFFIXES
 from zerochain.corpora.build import Alignment, Span
 from zerochain.corpora.sounds import Bad, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
+from zerochain.exchange.alignment_names import Names, Target
 from zerochain.exchange.alignment_times import (
     Clock,
     Evidence,
@@ -37,146 +35,6 @@ from zerochain.exchange.textgrid import Interval, TextGrid, phones_of, read_text
 from zerochain.formats.identity import utterance_id
 from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.silences import SILENCES, without_position
-
-
-@dataclass(frozen=True)
-class Target:
-    """What an alignment may belong to: the utterance with its name as id, and the utterances cut
-    from the recording with its name."""
-
-    utterance: Span | None
-    of_recording: tuple[Span, ...]
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        return (self.utterance,) if self.utterance is not None else self.of_recording
-
-
-class Names:
-    """The names of utterances and recordings, to look alignments up by.
-
-    Args:
-        spans: the utterances by id.
-        spare: ids and recordings that are not in the corpus but may well have an alignment.
-        recordings: the utterances' ids → the names of their recordings; by default the paths of
-            the sound files without the suffix.
-    """
-
-    def __init__(
-        self, spans: Mapping[str, Span], spare: Iterable[str], recordings: Mapping[str, str]
-    ) -> None:
-        self._spans = spans
-        self._cut_from: dict[str, list[Span]] = defaultdict(list)
-        for span in spans.values():
-            name = recordings.get(span.utterance.id) or stem(span.utterance.audio)
-            self._cut_from[unicodedata.normalize("NFC", name)].append(span)
-        spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
-        self._known = spans.keys() | self._cut_from.keys() | spare
-        self._by_last: dict[str, set[str]] = defaultdict(set)
-        for name in self._known:
-            self._by_last[_last(name)].add(name)
-
-    def resolve(
-        self, names: Sequence[str], path: Path, *, optional: Collection[str] = ()
-    ) -> dict[str, Target | None]:
-        """Each alignment's name → what it may belong to; None: to no utterance of the corpus.
-
-        That is what has the same name, folders and all; or the name alone; or the only one whose
-        name ends in it, of several the one whose last folders are the same as well.
-
-        Args:
-            names: paths in the folder of alignments without their suffix, or a CTM's ids.
-            path: of the alignments, for errors.
-            optional: names that are left out where they match nothing, as long as another matches.
-
-        Raises:
-            InputError: names that match nothing, or several.
-        """
-        exact = {name: self._exact(name) for name in names}
-        taken = set(exact.values())
-        fitting = {
-            name: [one] if one is not None else [n for n in self._ending(name) if n not in taken]
-            for name, one in exact.items()
-        }
-        unknown = [name for name, found in fitting.items() if not found]
-        if len(unknown) < len(names):
-            unknown = [name for name in unknown if name not in optional]
-        if unknown:
-            raise InputError(
-                f"no recording for {len(unknown)} of {counted(len(names), 'alignment')}: "
-                f"{listed(unknown)}",
-                path=path,
-                cause="the folders of recordings and alignments are laid out differently; "
-                f"recordings are called {listed(list(self._spans), 3)}",
-                remedy="name and place every alignment like its recording, except for the suffix",
-            )
-        unclear = [
-            f"{name} ({' or '.join(found)})"
-            for name, found in fitting.items()
-            if len(set().union(*map(self._files, found))) > 1
-            or sum(one in self._spans for one in found) > 1
-        ]
-        if unclear:
-            raise InputError(
-                f"several recordings for {len(unclear)} of {counted(len(names), 'alignment')}: "
-                f"{listed(unclear)}",
-                path=path,
-                cause="recordings in different folders share a name",
-                remedy="place every alignment in a folder with the same name as its recording's",
-            )
-        return {name: self._target(found) for name, found in fitting.items() if found}
-
-    def knows(self, name: str) -> bool:
-        """Whether `resolve` would find something for a name."""
-        return self._exact(name) is not None or bool(self._ending(name))
-
-    def _exact(self, name: str) -> str | None:
-        forms = (name, _last(name), _without_suffix(name), _without_suffix(_last(name)))
-        return next((one for one in forms if one in self._known), None)
-
-    def _ending(self, name: str) -> list[str]:
-        """Those whose last parts are the same, as many parts as possible."""
-        name = name if _last(name) in self._by_last else _without_suffix(name)
-        alike = {one: _n_alike(one, name) for one in self._by_last.get(_last(name), ())}
-        most = max(alike.values(), default=0)
-        return sorted(one for one, n in alike.items() if n == most)
-
-    def _files(self, name: str) -> set[str]:
-        """The sound files of an id or a recording's name; one name may be both."""
-        spans = [*self._cut_from.get(name, ())]
-        if name in self._spans:
-            spans.append(self._spans[name])
-        return {span.utterance.audio for span in spans} or {name}
-
-    def _target(self, names: Sequence[str]) -> Target | None:
-        """Names of one sound file: an id of its utterances, its own, or both."""
-        utterances = [self._spans[name] for name in names if name in self._spans]
-        cut_from = [span for name in names for span in self._cut_from.get(name, ())]
-        if not utterances and not cut_from:
-            return None
-        return Target(utterances[0] if len(utterances) == 1 else None, tuple(cut_from))
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _without_suffix(name: str) -> str:
-    """The name without a sound file's suffix: call.wav.TextGrid is of call.wav."""
-    path = PurePosixPath(name)
-    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
-
-
-def _n_alike(one: str, other: str) -> int:
-    """How many of their last parts are the same."""
-    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
-    n = 0
-    for a, b in pairs:
-        if a != b:
-            break
-        n += 1
-    return n
-
 
 ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm", ELAN_SUFFIX})
 _CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
@@ -268,12 +126,16 @@ def read_alignments(
     return Alignment(Phones(by_id, source=str(path)), reading.bad, notes.lines(by_id.values()))
 
 
+Held = TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
+"""What an alignment holds: tiers, the channels of a CTM, or the labels of a .phn."""
+
+
 @dataclass(frozen=True)
 class _Content:
     """What an alignment holds, before its utterance is known."""
 
     source: Source
-    held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
+    held: Held
     tier: str | None
     notes: Notes
 
@@ -343,13 +205,15 @@ class _Reading:
         for content, target in self._undecided:
             span = target.spans[0]
             by_name: set[Clock] = set() if target.of_recording else {"utterance"}
-            known = self._proven or by_name
             try:
-                if len(known) != 1:
-                    raise _unclear(span)
-                at_start = Origin(span.utterance.start or 0.0, "recording")
-                is_recording = "recording" in known
-                self._place(content, target, at_start if is_recording else Origin(0, "utterance"))
+                match list(self._proven or by_name):
+                    case ["utterance"]:
+                        begin = Origin(0, "utterance")
+                    case ["recording"]:
+                        begin = Origin(span.utterance.start or 0.0, "recording")
+                    case _:  # neither, or some are on one clock and some on the other
+                        raise _unclear(span)
+                self._place(content, target, begin)
             except InputError as error:
                 self._refuse(content.source, error)
 
@@ -366,7 +230,7 @@ class _Reading:
             )
 
     def _read(self, source: Source, target: Target) -> _Content:
-        held: TextGrid | ElanTiers | Mapping[str, list[Interval]] | list[Interval]
+        held: Held
         if source.channels is not None:
             held = source.channels
         elif source.elan is not None:

@@ -319,9 +319,9 @@ def phones_of(grid: Tiered, tier: str | None = None, speaker: str | None = None)
     full = [one for one in found if one.tier.intervals]
     if not full:
         return Chosen([])
-    empty = [str(one) for one in found if not one.tier.intervals]
-    note = f"{listed(empty)} is empty; {full[0]} was taken" if empty and len(full) == 1 else ""
     if len(full) == 1:
+        empty = [str(one) for one in found if not one.tier.intervals]
+        note = f"{listed(empty)} is empty; {full[0]} was taken" if empty else ""
         return Chosen(list(full[0].tier.intervals), note)
     names = {one.tier.name for one in full}
     if len(names) == 1:
@@ -356,18 +356,27 @@ def matching(
     """
     numbered = [Numbered(i, tier) for i, tier in enumerate(grid.tiers, 1)]
     tiers = [one for one in numbered if not one.tier.has_points]
-    by_rule = [[one for one in tiers if rule(one)] for rule in _rules(wanted)]
-    by_rule = [found for found in by_rule if found]
-    if by_rule:
-        return next((f for f in by_rule if any(one.tier.intervals for one in f)), by_rule[0])
+    found = [fitting for rule in _rules(wanted) if (fitting := [one for one in tiers if rule(one)])]
+    if not found:
+        raise _no_tier(numbered, wanted, argument, holds)
+    # By the strictest rule that finds labels, or, if all are empty, that finds a tier.
+    return next((f for f in found if any(one.tier.intervals for one in f)), found[0])
+
+
+def _no_tier(
+    numbered: Sequence[Numbered], wanted: str | None, argument: str, holds: str
+) -> InputError:
+    """The error for a file without such a tier: it lists the tiers and suggests one."""
+    tiers = [one.tier for one in numbered if not one.tier.has_points]
     named = "named phones" if wanted is None else repr(wanted)
-    names = list(dict.fromkeys(one.tier.name for one in tiers))
-    kinds = sorted({one.tier.kind for one in tiers} - {""})
+    names = list(dict.fromkeys(tier.name for tier in tiers))
+    kinds = sorted({tier.kind for tier in tiers} - {""})
     of_types = f", of the linguistic types {listed(list(map(repr, kinds)))}" if kinds else ""
     alike = [f"type:{kind}" for kind in kinds] if (wanted or "").startswith("type:") else names
-    points = [one for one in numbered if one.tier.has_points]
-    points = [one for one in points if any(rule(one) for rule in _rules(wanted))]
-    raise InputError(
+    points = [
+        one for one in numbered if one.tier.has_points and any(rule(one) for rule in _rules(wanted))
+    ]
+    return InputError(
         f"has no interval tier {named}; its interval tiers are "
         f"{listed([repr(name) for name in names]) or 'none'}{of_types}",
         cause=f"{points[0]} is a point tier: its labels have no duration" if points else None,
@@ -376,6 +385,7 @@ def matching(
 
 
 def _rules(wanted: str | None) -> list[Callable[[Numbered], bool]]:
+    """What a tier may be called to be the wanted one, the strictest rule first."""
     if wanted is None:
         return [
             lambda one: one.tier.name.lower() in TIERS,
@@ -409,6 +419,7 @@ def _rules_of(
 
 
 def _offer(wanted: str | None, names: Sequence[str], argument: str) -> str:
+    """How to give the tier that was most likely meant: the end of an error's remedy."""
     _, dash, ending = (wanted or "").rpartition(" - ")
     if dash and any(name.endswith(dash + ending) for name in names):
         return f", for every speaker: {argument}={'*' + dash + ending!r}"

@@ -65,9 +65,10 @@ def extract(
             with less it would take longer to start than to extract.
 
     Raises:
-        InputError: a recording can't be read or has changed since the import, or the disk is
-            full; `out` is left as it was.
+        InputError: the folder of recordings is gone, a recording can't be read or has changed since
+            the import, or the disk is full; `out` is left as it was.
     """
+    corpus.check_recordings()
     shards, root = _shards(corpus), corpus.home / corpus.audio_root
     most = max(1, int(corpus.duration / _WORTH_A_PROCESS_S))
     # Paths and times of one shard after the other: those of a large corpus take more than its ids.

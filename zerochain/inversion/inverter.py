@@ -222,6 +222,148 @@ class Inverter(Bundled, ABC):
         return self.prosody
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpectralInverter(Inverter):
+    """Units → magnitudes → speech.
+
+    Attributes:
+        spectrogram: the transform.
+        mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
+        f0: statistics of the F0 of each voice.
+        phase: how phases are found.
+        network: units (B, T), and voices where there are several, → normalised spectrum
+            (B, T, n_bins).
+    """
+
+    has_pitch = False
+
+    network: Code2Spec | UnitMeans
+    spectrogram: SpectrogramOptions
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    f0: tuple[F0Statistics, ...]
+    phase: Phase = "pghi-fgla"
+
+    @property
+    def frames_per_step(self) -> int:
+        """Frames that the network predicts for each step of a unit."""
+        return round(self.step_ms * 16 / self.spectrogram.hop)
+
+    @property
+    def statistics(self) -> Sequence[F0Statistics]:
+        """Of the F0 of each voice."""
+        return self.f0
+
+    @property
+    def n_reference(self) -> int:
+        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
+        return self.network.config.n_reference
+
+    def with_phase(self, phase: Phase) -> Self:
+        """The same inverter, which finds the phase of its spectrograms in another way."""
+        return replace(self, phase=phase)
+
+    def magnitudes(self, steps: NDArray[np.int32], voice: Voice | str | None = None) -> Tensor:
+        """The spectrogram of one utterance.
+
+        Args:
+            steps: the unit of each step (N,).
+            voice: itself or its name; None is the only one.
+
+        Returns:
+            (N · frames_per_step, n_bins), linear magnitude.
+        """
+        frames = np.repeat(steps, self.frames_per_step)
+        voice = voice if isinstance(voice, Voice) else self.voice(voice)
+        return self._magnitudes(_padded(frames, self.n_units), self._speaker(voice), 0, len(frames))
+
+    def stream(
+        self,
+        frames: NDArray[np.int32],
+        voice: Voice,
+        f0: Contour | None = None,
+        seed: int = 0,
+    ) -> Iterator[Waveform]:
+        """As `Inverter.stream`: T · hop samples, which depend on the utterance alone."""
+        if f0 is not None:
+            self.check_pitch()
+        self.check_units(frames)
+        speaker, padded = self._speaker(voice), _padded(frames, self.n_units)
+
+        def magnitudes(start: int, end: int) -> Tensor:
+            return self._magnitudes(padded, speaker, start, end)
+
+        return stream(magnitudes, len(frames), self.spectrogram, self.phase, seed=seed)
+
+    def check(self) -> None:
+        sizes, n_bins = self.network.config, self.spectrogram.n_bins
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if values.shape != (n_bins,):
+                raise ValueError(f"has a {name} of {len(values)} for {n_bins} bins")
+        mine = (self.n_units, n_bins, len(self.voices))
+        if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
+            raise ValueError("its network is of other units, bins or voices than the inverter")
+        if self.step_ms * 16 < self.spectrogram.hop or len(self.f0) != len(self.voices):
+            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _speaker(self, voice: Voice) -> Tensor | None:
+        """What the network is conditioned on, a batch of one; None if it has a single voice."""
+        self.check_voice(voice)
+        return voice.tensor(self._device) if self.network.config.has_voices else None
+
+    def _magnitudes(
+        self, frames: NDArray[np.int64], speaker: Tensor | None, start: int, end: int
+    ) -> Tensor:
+        """Magnitudes (end - start, n_bins), as they are in the whole utterance."""
+        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self._device)[None]
+        given = (seen,) if speaker is None else (seen, speaker)
+        mean, deviation = (
+            torch.from_numpy(x).to(self._device) for x in (self.mean, self.deviation)
+        )
+        with torch.inference_mode():
+            spectrum = self.network(*given)[0, REACH : REACH + end - start]
+            return self.spectrogram.unscaled(spectrum * deviation + mean)
+
+
+def _padded(frames: NDArray[np.int32], padding_unit: int) -> NDArray[np.int64]:
+    return np.pad(frames.astype(np.int64), REACH, constant_values=padding_unit)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Code2SpecInverter(SpectralInverter):
+    """A multi-scale convolutional network, of one or several voices."""
+
+    MODEL = "code2spec"
+    network: Code2Spec
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnitMeansInverter(SpectralInverter):
+    """The baseline: each unit's mean spectrum, of one voice."""
+
+    MODEL = "unit-means"
+    network: UnitMeans
+
+    @classmethod
+    def from_parts(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+        device: str = "cpu",
+        **given: Any,
+    ) -> Self:
+        """As `Bundled.from_parts`; version 1 left the sizes of the table out."""
+        if not config["network"]:
+            options = SpectrogramOptions.model_validate(config["spectrogram"])
+            sizes = {"n_units": config["n_units"], "n_bins": options.n_bins}
+            config = {**config, "network": sizes}
+        return super().from_parts(config, tensors, device, **given)
+
+
 Generator = SourceFilterGenerator | HiFiGANGenerator
 _CHUNK_S = 10.0
 
@@ -373,145 +515,3 @@ def hop_of_frames(step_ms: float) -> int:
             remedy="use features with a step of 10 ms",
         )
     return round(hop)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SpectralInverter(Inverter):
-    """Units → magnitudes → speech.
-
-    Attributes:
-        spectrogram: the transform.
-        mean, deviation: (n_bins,) of the scaled spectra that the network was trained on.
-        f0: statistics of the F0 of each voice.
-        phase: how phases are found.
-        network: units (B, T), and voices where there are several, → normalised spectrum
-            (B, T, n_bins).
-    """
-
-    has_pitch = False
-
-    network: Code2Spec | UnitMeans
-    spectrogram: SpectrogramOptions
-    mean: NDArray[np.float32]
-    deviation: NDArray[np.float32]
-    f0: tuple[F0Statistics, ...]
-    phase: Phase = "pghi-fgla"
-
-    @property
-    def frames_per_step(self) -> int:
-        """Frames that the network predicts for each step of a unit."""
-        return round(self.step_ms * 16 / self.spectrogram.hop)
-
-    @property
-    def statistics(self) -> Sequence[F0Statistics]:
-        """Of the F0 of each voice."""
-        return self.f0
-
-    @property
-    def n_reference(self) -> int:
-        """Dimensions of the vectors that voices may be given by; 0 if only names do."""
-        return self.network.config.n_reference
-
-    def with_phase(self, phase: Phase) -> Self:
-        """The same inverter, which finds the phase of its spectrograms in another way."""
-        return replace(self, phase=phase)
-
-    def magnitudes(self, steps: NDArray[np.int32], voice: Voice | str | None = None) -> Tensor:
-        """The spectrogram of one utterance.
-
-        Args:
-            steps: the unit of each step (N,).
-            voice: itself or its name; None is the only one.
-
-        Returns:
-            (N · frames_per_step, n_bins), linear magnitude.
-        """
-        frames = np.repeat(steps, self.frames_per_step)
-        voice = voice if isinstance(voice, Voice) else self.voice(voice)
-        return self._magnitudes(_padded(frames, self.n_units), self._speaker(voice), 0, len(frames))
-
-    def stream(
-        self,
-        frames: NDArray[np.int32],
-        voice: Voice,
-        f0: Contour | None = None,
-        seed: int = 0,
-    ) -> Iterator[Waveform]:
-        """As `Inverter.stream`: T · hop samples, which depend on the utterance alone."""
-        if f0 is not None:
-            self.check_pitch()
-        self.check_units(frames)
-        speaker, padded = self._speaker(voice), _padded(frames, self.n_units)
-
-        def magnitudes(start: int, end: int) -> Tensor:
-            return self._magnitudes(padded, speaker, start, end)
-
-        return stream(magnitudes, len(frames), self.spectrogram, self.phase, seed=seed)
-
-    def check(self) -> None:
-        sizes, n_bins = self.network.config, self.spectrogram.n_bins
-        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
-            if values.shape != (n_bins,):
-                raise ValueError(f"has a {name} of {len(values)} for {n_bins} bins")
-        mine = (self.n_units, n_bins, len(self.voices))
-        if (sizes.n_units, sizes.n_bins, sizes.n_voices) != mine:
-            raise ValueError("its network is of other units, bins or voices than the inverter")
-        if self.step_ms * 16 < self.spectrogram.hop or len(self.f0) != len(self.voices):
-            raise ValueError("its steps are shorter than frames, or its voices lack their F0")
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    def _speaker(self, voice: Voice) -> Tensor | None:
-        """What the network is conditioned on, a batch of one; None if it has a single voice."""
-        self.check_voice(voice)
-        return voice.tensor(self._device) if self.network.config.has_voices else None
-
-    def _magnitudes(
-        self, frames: NDArray[np.int64], speaker: Tensor | None, start: int, end: int
-    ) -> Tensor:
-        """Magnitudes (end - start, n_bins), as they are in the whole utterance."""
-        seen = torch.from_numpy(frames[start : end + 2 * REACH]).to(self._device)[None]
-        given = (seen,) if speaker is None else (seen, speaker)
-        mean, deviation = (
-            torch.from_numpy(x).to(self._device) for x in (self.mean, self.deviation)
-        )
-        with torch.inference_mode():
-            spectrum = self.network(*given)[0, REACH : REACH + end - start]
-            return self.spectrogram.unscaled(spectrum * deviation + mean)
-
-
-def _padded(frames: NDArray[np.int32], padding_unit: int) -> NDArray[np.int64]:
-    return np.pad(frames.astype(np.int64), REACH, constant_values=padding_unit)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Code2SpecInverter(SpectralInverter):
-    """A multi-scale convolutional network, of one or several voices."""
-
-    MODEL = "code2spec"
-    network: Code2Spec
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class UnitMeansInverter(SpectralInverter):
-    """The baseline: each unit's mean spectrum, of one voice."""
-
-    MODEL = "unit-means"
-    network: UnitMeans
-
-    @classmethod
-    def from_parts(
-        cls,
-        config: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-        device: str = "cpu",
-        **given: Any,
-    ) -> Self:
-        """As `Bundled.from_parts`; version 1 left the sizes of the table out."""
-        if not config["network"]:
-            options = SpectrogramOptions.model_validate(config["spectrogram"])
-            sizes = {"n_units": config["n_units"], "n_bins": options.n_bins}
-            config = {**config, "network": sizes}
-        return super().from_parts(config, tensors, device, **given)

@@ -78,7 +78,7 @@ class Prosody(Bundled):
         """What deserves a look."""
         whispered = [] if self._is_voiced else ["no frame is voiced, so predicted F0 is unvoiced"]
         return whispered + [
-            f"predicted {what} of held-out utterances are no better than each unit's mean "
+            f"predictions of {what} in held-out utterances are no better than each unit's mean "
             f"({self.report[name]:.3f} against {self.report[name + '_baseline']:.3f}): too little "
             "speech, or they don't depend on the units"
             for name, what in _MEASURES.items()

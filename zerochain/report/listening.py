@@ -1,4 +1,4 @@
-"""The page to listen to clusters of terms, and what those of hits and of units share with it.
+"""The pages to listen to clusters of terms and to hits, and what that of units shares with them.
 
 Each page is one file without a network, of at most `MOST_BYTES` of sound. The page of terms has a
 field for each cluster's name, and saves all spans with these names as a CSV that other commands
@@ -28,9 +28,11 @@ from zerochain.progress import track
 from zerochain.report import style
 from zerochain.report.examples import LONGEST_S, Player, Sound, played
 from zerochain.report.style import TEMPLATES, render
+from zerochain.search.find import Found, Hit, Place
+from zerochain.search.queries import Example
 
-_AROUND_S = 0.1
-"""Played before and behind a span: its ends are estimates."""
+_AROUND_S, _AROUND_HIT_S = 0.1, 0.15
+"""Played before and behind a span or a hit: its ends are estimates."""
 MOST_BYTES = 20_000_000
 """Of all sounds on a page that is opened from a disk, to look through hundreds of clusters."""
 PER_CLUSTER = 4
@@ -212,3 +214,70 @@ def cut(
     end_s = min(utterance.duration, end_s + around_s, begin_s + longest_s)
     first_s = utterance.start or 0.0
     return corpus.wave(replace(utterance, start=first_s + begin_s, end=first_s + end_s))
+
+
+def write_hits_page(
+    out: Path, found: Found, examples: Sequence[Example], corpus: Corpus, system: str
+) -> None:
+    """Write hits as an HTML page with players: all queries, or as many as fit.
+
+    Args:
+        examples: what was searched for.
+        corpus: has the recordings.
+        system: what was compared and how, for people.
+
+    Raises:
+        InputError: the packages of the extra `report` are missing, or a recording can't be read.
+    """
+    style.require_report_extra()
+    labels = list(dict.fromkeys(example.label for example in examples))
+    hits: dict[str, list[Hit]] = {label: [] for label in labels}
+    for hit in found.hits:
+        hits[hit.label].append(hit)
+    queries: dict[str, list[Example]] = {label: [] for label in labels}
+    for example in examples:
+        queries[example.label].append(example)
+    groups = fitting(
+        _of_query(label, hits[label], queries[label], corpus)
+        for label in track(labels, "Cutting sounds")
+    )
+    n_lost = len(labels) - len(groups)
+    lost = left_out(n_lost, "query", "All hits are in the table.", plural="queries")
+    context = {
+        "eyebrow": "zerochain find",
+        "title": "Where is this said again?",
+        "summary": f"{counted(len(found.hits), 'hit')} for "
+        f"{counted(len(labels), 'query', 'queries')} in corpus {corpus.name}.",
+        "system": system,
+        "groups": groups,
+        "notes": [*found.notes, *lost],
+        "about": "The number is a hit's score: standard deviations above random windows of the "
+        f"same recordings. Sounds begin and end {_AROUND_HIT_S:g} s outside the place found.",
+    }
+    write_page(out, context)
+
+
+def _of_query(
+    label: str, hits: Sequence[Hit], examples: Sequence[Example], corpus: Corpus
+) -> Group:
+    sounds: list[Sound] = [
+        ("query", example.name, _example(corpus, example)) for example in examples
+    ]
+    for hit in hits:
+        utterance = corpus.by_id[hit.place.id]
+        what = f"{hit.score:.1f}{', the query itself' if hit.is_own else ''}"
+        where = where_is(corpus, *hit.place)
+        by = f"{where}, {utterance.speaker or 'unknown speaker'}"
+        sounds.append((what, by, _place(corpus, hit.place)))
+    return Group(label, [counted(len(hits), "hit")], played(sounds))
+
+
+def _example(corpus: Corpus, example: Example) -> audio.Waveform:
+    if example.place is not None:
+        return _place(corpus, example.place)
+    assert example.clip is not None
+    return example.clip[: round(LONGEST_S * audio.SAMPLE_RATE)]
+
+
+def _place(corpus: Corpus, place: Place) -> audio.Waveform:
+    return cut(corpus, *place, around_s=_AROUND_HIT_S)

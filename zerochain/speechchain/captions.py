@@ -481,46 +481,61 @@ def caption(
             cause="they are of another corpus or split",
             remedy="give the pictures of this corpus",
         )
-    seen = [np.asarray(features[name]) for name in names]
-    made = model.captions(seen, beam)
+    seen = {name: np.asarray(features[name]) for name in names}
+    made = dict(zip(names, model.captions(list(seen.values()), beam), strict=True))
     transcripts = Transcripts(
-        {name: text for name, (text, _) in zip(names, made, strict=True)},
-        {name: float(np.exp(score)) for name, (_, score) in zip(names, made, strict=True)},
+        {name: text for name, (text, _) in made.items()},
+        {name: float(np.exp(score)) for name, (_, score) in made.items()},
         model.id,
         whole.id,
     )
     write_transcripts(out, transcripts)
-    spelling = model.spelling
-    known = spelled_texts(part, spelling.languages)
-    there = [name for name in names if name in known]
-    if not there:
+    languages = model.spelling.languages
+    texts = {n: text for n, text in spelled_texts(part, languages).items() if n in seen}
+    if not texts:
         return Captions(transcripts, None, None, None, None)
-    cer, exact = _compared(transcripts.texts, known, there, spelling.languages)
-    baseline: tuple[Estimate | None, Estimate | None] = None, None
+    cer, exact = _compared(transcripts.texts, texts, languages)
+    nearest_cer, nearest_exact = None, None
     if nearest is not None:
-        others = _paired_texts(whole.select(split=nearest), features, spelling, paired)
-        near = nearest_texts(
-            [seen[names.index(name)] for name in there],
+        others = _paired_texts(whole.select(split=nearest), features, model.spelling, paired)
+        copied = nearest_texts(
+            [seen[name] for name in texts],
             [np.asarray(features[name]) for name in others],
             list(others.values()),
             Moments(model.mean, model.deviation),
         )
-        baseline = _compared(dict(zip(there, near, strict=True)), known, there, spelling.languages)
-    read = {name: text for name in there if (text := spelling.read(known[name])) is not None}
-    first = five = None
-    if read:
-        products = model.text_vectors(list(read.values())) @ model.vectors(seen).T
-        own = products[np.arange(len(read)), [names.index(name) for name in read]]
-        ranks = (products > own[:, None]).sum(axis=1)
-        first, five = _share(ranks < 1), _share(ranks < 5)
-    return Captions(transcripts, cer, exact, first, five, *baseline)
+        by_id = dict(zip(texts, copied, strict=True))
+        nearest_cer, nearest_exact = _compared(by_id, texts, languages)
+    first, five = _found_pictures(model, seen, texts)
+    return Captions(transcripts, cer, exact, first, five, nearest_cer, nearest_exact)
+
+
+def _found_pictures(
+    model: PictureCaptioner, seen: Mapping[str, Frames], texts: Mapping[str, str]
+) -> tuple[Estimate | None, Estimate | None]:
+    """How often a text's own picture is the first that is found for it, and among the first five.
+
+    None where the model can read none of the texts.
+    """
+    readable = {
+        name: symbols
+        for name, text in texts.items()
+        if (symbols := model.spelling.read(text)) is not None
+    }
+    if not readable:
+        return None, None
+    similarity = model.text_vectors(list(readable.values())) @ model.vectors(list(seen.values())).T
+    column = {name: i for i, name in enumerate(seen)}
+    own = similarity[np.arange(len(readable)), [column[name] for name in readable]]
+    n_nearer = (similarity > own[:, None]).sum(axis=1)
+    return _share(n_nearer < 1), _share(n_nearer < 5)
 
 
 def _compared(
-    made: Mapping[str, str], known: Mapping[str, str], ids: Sequence[str], languages: Sequence[str]
+    made: Mapping[str, str], texts: Mapping[str, str], languages: Sequence[str]
 ) -> tuple[Estimate, Estimate]:
     """The error rate of characters, and the share without an error; tags of languages are none."""
-    pairs = [(untagged(made[n], languages), untagged(known[n], languages)) for n in ids]
+    pairs = [(untagged(made[n], languages), untagged(text, languages)) for n, text in texts.items()]
     exact = _share(np.array([a == b for a, b in pairs]))
     return error_rate([a for a, _ in pairs], [[b] for _, b in pairs]), exact
 
@@ -531,15 +546,15 @@ def _paired_texts(
     """The texts of the pictures that a captioner learned from."""
     texts = spelled_texts(part, spelling.languages)
     roles = roles_of(texts, paired)
-    there = {n: t for n, t in texts.items() if roles[n] == "pair" and n in pictures.index}
-    if not there:
+    found = {n: t for n, t in texts.items() if roles[n] == "pair" and n in pictures.index}
+    if not found:
         raise InputError(
             "no utterance of the split nearest= has a text and a picture",
             path=part.folder,
             cause="it is a split without texts, or its pictures are left out",
             remedy="give the split that the captioner was trained on, and its pictures",
         )
-    return there
+    return found
 
 
 def nearest_texts(

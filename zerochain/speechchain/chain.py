@@ -36,15 +36,8 @@ from zerochain.speechchain.data import Material, Pairs, Symbols, n_steps
 from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTask, trusted
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser, train_recogniser, validated
 from zerochain.speechchain.sources import Method, Sources, read_material
-from zerochain.speechchain.synthesiser import (
-    Aligned,
-    ChainSynthesiser,
-    SynthesisLoss,
-    SynthesisLosses,
-    aligned,
-    losses_of,
-    train_synthesiser,
-)
+from zerochain.speechchain.synthesis_loss import SynthesisLoss, SynthesisLosses, losses_of
+from zerochain.speechchain.synthesiser import Aligned, ChainSynthesiser, aligned, train_synthesiser
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe

@@ -44,12 +44,8 @@ from zerochain.speechchain.recogniser import (
     recognition_losses,
 )
 from zerochain.speechchain.recogniser import validated as recogniser_validated
-from zerochain.speechchain.synthesiser import (
-    Aligned,
-    SynthesisLosses,
-    edged,
-    synthesis,
-)
+from zerochain.speechchain.synthesis_loss import SynthesisLosses, edged, synthesis
+from zerochain.speechchain.synthesiser import Aligned
 from zerochain.speechchain.synthesiser import validated as synthesiser_validated
 from zerochain.training.recipe import Recipe
 from zerochain.training.task import Batch, Row, Update, single
@@ -119,6 +115,19 @@ class Generated(NamedTuple):
     weights: Tensor
     failed: Tensor
     """The share in which attention failed, or that didn't end."""
+
+
+class OnSpeech(NamedTuple):
+    """What a step made of speech that the recogniser transcribed."""
+
+    tts: Tensor
+    """The synthesiser's loss on the transcripts."""
+    asr: Tensor | None
+    """The recogniser's on its own transcripts, if that has a weight."""
+    kept: Tensor
+    """The share of the transcripts that is trusted."""
+    feedback: Tensor | None
+    """The frames' error that trains the recogniser, if it does so through speech."""
 
 
 class LoopTask:
@@ -195,13 +204,13 @@ class LoopTask:
             if network.synthesiser.tacotron is not None:
                 row["texts_failed"] = spoken.failed
         if "speech x" in batch:
-            tts, own, kept, through_speech = self._on_speech(network, batch, generator)
-            total = total + config.beta * tts
-            row |= {"speech_tts": tts, "speech_kept": kept}
-            if own is not None:
-                total = total + config.own_weight * own
-                row["speech_asr"] = own
-            feedback = feedback if through_speech is None else through_speech
+            speech = self._on_speech(network, batch, generator)
+            total = total + config.beta * speech.tts
+            row |= {"speech_tts": speech.tts, "speech_kept": speech.kept}
+            if speech.asr is not None:
+                total = total + config.own_weight * speech.asr
+                row["speech_asr"] = speech.asr
+            feedback = feedback if speech.feedback is None else speech.feedback
         if feedback is not None:
             total = total + config.feedback_weight * feedback
             row["feedback"] = feedback
@@ -257,11 +266,8 @@ class LoopTask:
 
     def _on_speech(
         self, network: ChainNetwork, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        """Losses on speech as transcribed: the synthesiser's, and the recogniser's if it counts.
-
-        Then the share of transcripts that is kept, and feedback's loss.
-        """
+    ) -> OnSpeech:
+        """Losses on speech as the recogniser transcribes it."""
         x, lengths = batch["speech x"], batch["speech lengths"]
         with _generating(network):
             beam = 5 if self._config.generation == "beam" else 1
@@ -279,14 +285,20 @@ class LoopTask:
             symbols, counts = pairs["symbols"], pairs["counts"]
             own = recognition(network.recogniser, y, lengths, symbols, counts, self._n)
             asr = mean(own, weights)
-        if self._config.feedback == "none" or self._config.feedback_from == "pairs":
-            return tts, asr, kept, None
+        feedback = None
+        if self._config.feedback != "none" and self._config.feedback_from == "speech":
+            feedback = mean(self._through_transcripts(network, pairs, x, lengths), weights)
+        return OnSpeech(tts, asr, kept, feedback)
+
+    def _through_transcripts(
+        self, network: ChainNetwork, pairs: Batch, x: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """The error (B,) of frames spoken from what CTC predicts at the transcripts' symbols."""
         encoded = network.recogniser.encode(normalised(x, lengths), lengths)
         scores, _ = network.recogniser.ctc(encoded, lengths)
         at = pairs["steps"][..., None].expand(-1, -1, self._n)
         chosen = self._chosen(scores[..., : self._n].gather(1, at))
-        feedback = self._reconstructed(network, chosen, pairs["counts"], pairs)
-        return tts, asr, kept, mean(feedback, weights)
+        return self._reconstructed(network, chosen, pairs["counts"], pairs)
 
     def _trusted(self, paths: list[Path], lengths: Tensor) -> list[float]:
         """The weight of each transcript."""
