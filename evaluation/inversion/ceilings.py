@@ -40,8 +40,8 @@ from zerochain.listeners.outside import Dnsmos
 from zerochain.metrics.bitrate import unit_bitrates
 from zerochain.metrics.bootstrap import bootstrap_mean
 from zerochain.metrics.resynthesis import estoi, log_spectral_distance, mcd_sp2mc24
-from zerochain.modules.generators import SourceFilterConfig, SourceFilterGenerator, excite
 from zerochain.modules.mel import mel_filters
+from zerochain.modules.source_filter import SourceFilterConfig, SourceFilterGenerator, excite
 
 HOP, N_MELS = 160, 80
 PHASE = SpectrogramOptions()

@@ -21,13 +21,12 @@ from zerochain.formats.transcripts import read_transcripts
 from zerochain.modules.captioner import Captioner, CaptionerConfig, CaptionerSizes
 from zerochain.modules.joint_recogniser import JointConfig, JointRecogniser
 from zerochain.modules.synthesiser import Synthesiser, SynthesiserConfig
+from zerochain.speechchain.captioning import caption, nearest_texts
 from zerochain.speechchain.captions import (
     CaptionConfig,
     CaptionTask,
     CaptionTraining,
     PictureCaptioner,
-    caption,
-    nearest_texts,
     train_captioner,
 )
 from zerochain.speechchain.chain import SpeechChain

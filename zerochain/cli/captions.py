@@ -25,8 +25,9 @@ from zerochain.errors import counted
 from zerochain.metrics import names
 from zerochain.modules.captioner import CaptionerSizes
 from zerochain.scoring.common import Common, Scored
-from zerochain.speechchain.captions import RECIPE, CaptionConfig, Captions
-from zerochain.speechchain.captions import caption as caption_corpus
+from zerochain.speechchain.captioning import Captions
+from zerochain.speechchain.captioning import caption as caption_corpus
+from zerochain.speechchain.captions import RECIPE, CaptionConfig
 from zerochain.speechchain.captions import train_captioner as train
 from zerochain.speechchain.recogniser import BEAM
 from zerochain.training.device import is_main_process, resolve_device
