@@ -43,19 +43,18 @@ def files_of(folder: Path) -> set[str]:
 
 
 def spare_compiling(installed: Path) -> None:
-    """Give a copy of the package what numba has compiled of the same sources here.
+    """Give a copy of the package what Python and numba have compiled of the same sources here.
 
-    It takes that for a file of the same time.
+    They take that for a file of the same time.
     """
-    for index in (ROOT / "zerochain").rglob("*.nb[ic]"):
-        source = index.parents[1] / f"{index.name.partition('.')[0]}.py"
+    for made in (ROOT / "zerochain").rglob("__pycache__/*.*"):
+        source = made.parents[1] / f"{made.name.partition('.')[0]}.py"
         there = installed / source.relative_to(ROOT)
-        if there.is_file() and there.read_bytes() == source.read_bytes():
+        if source.is_file() and there.is_file() and there.read_bytes() == source.read_bytes():
             times = source.stat()
             os.utime(there, ns=(times.st_atime_ns, times.st_mtime_ns))
-            cache = there.parent / "__pycache__"
-            cache.mkdir(exist_ok=True)
-            shutil.copy(index, cache)
+            (there.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy(made, there.parent / "__pycache__")
 
 
 def test_the_demonstration_runs_from_a_wheel_alone(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_one_speaker_across_is_said_or_refused(spoken, run, tmp_path):
     )
     write_corpus(tmp_path / "alone", alone, phones)
     common = ("--corpus", "alone", "--out", "s.jsonl")
-    assert "there is one speaker" in run("abx", "units.parquet", *common)
+    assert "only one speaker" in run("abx", "units.parquet", *common)
     assert [s.metric for s in read_scores_here()] == ["abx_within_%"]
     for mode in ("across", "both"):
         output = run("abx", "units.parquet", *common, "--mode", mode, code=1)

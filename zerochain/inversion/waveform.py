@@ -65,11 +65,14 @@ RECIPE = Recipe(
     max_steps=4000,
     batch_size=16,
     learning_rate=1e-3,
-    annealing="cosine",
     validate_every=200,
     patience=5,
 )
-"""A voice of half an hour in an hour on a CPU, with our generator and without an adversary."""
+"""A voice of half an hour in an hour on a CPU, with our generator and without an adversary.
+
+The learning rate is constant: the moving average of the weights takes annealing's place
+(`evaluation/inversion`).
+"""
 _F0_UNITS = 256  # of our inverter
 _BETAS = (0.8, 0.99)  # of AdamW, as published for HiFi-GAN
 _CROP_S = 0.64

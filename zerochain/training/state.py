@@ -45,7 +45,10 @@ class TrainingState:
             *task.networks.values(), *(task.optimisers[name] for name in names)
         )
         self.networks = dict(zip(names, prepared[: len(names)], strict=True))
-        self.optimisers = dict(zip(names, prepared[len(names) :], strict=True))
+        # Only fp16 needs Accelerate's own, which search the disk for a package at every step.
+        own = [task.optimisers[name] for name in names]
+        optimisers = prepared[len(names) :] if accelerator.scaler else own
+        self.optimisers = dict(zip(names, optimisers, strict=True))
         self.rates = {
             name: [group["lr"] for group in optimiser.param_groups]
             for name, optimiser in self.optimisers.items()
