@@ -35,8 +35,8 @@ from zerochain.training.recipe import Recipe, validation_ids
 from zerochain.training.run import Running, fit
 from zerochain.training.task import Batch, Update, single
 
-RECIPE = Recipe(max_steps=600, batch_size=8, validate_every=100, patience=3, ema_decay=0.99)
-"""Seconds on a CPU."""
+RECIPE = Recipe(max_steps=3000, batch_size=8, validate_every=100, patience=3, ema_decay=0.99)
+"""Minutes on a CPU; little speech ends it early by patience."""
 _HELD_OUT = 0.1
 _F0_REACH_MS = 500.0
 _CROP_UNITS, _CROP_FRAMES = 128, 384
