@@ -18,7 +18,7 @@ import yaml
 
 from commands import jobs, run, settings
 from tones import phone_corpus
-from zerochain.cli.run import change, overlay
+from zerochain.cli.run import _ending_together, change, overlay
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
 from zerochain.formats.phones import read_phones
@@ -266,6 +266,26 @@ def test_a_run_that_is_told_to_end_ends_its_steps(ignored: bool) -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(int(Path("r/step").read_text()), 0)
         assert not Path("r/done").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_request_to_end_is_kept_where_exceptions_are_dropped() -> None:
+    class Dropped:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def interrupted() -> None:
+        asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        with (
+            subprocess.Popen(asleep, stderr=subprocess.DEVNULL) as process,
+            _ending_together(process),
+        ):
+            Dropped()
+            process.wait()
+
+    with pytest.raises(SystemExit) as ended:
+        interrupted()
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 def test_an_unknown_pipeline_lists_those_there_are() -> None:

@@ -291,10 +291,12 @@ def _ending_together(process: subprocess.Popen[bytes]) -> Iterator[None]:
     Ctrl-C reaches them all; `kill` reaches this process alone, and they would work on for hours.
     Snakemake is interrupted, since at a SIGTERM it waits for its steps.
     """
+    asked: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
         import psutil  # comes with Snakemake
 
+        asked.append(number)
         with suppress(psutil.NoSuchProcess):  # it ends just now
             steps = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGINT)
@@ -311,6 +313,8 @@ def _ending_together(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if asked:  # again: Python drops what is raised within a destructor, or an import's callback
+            raise SystemExit(128 + asked[0])
 
 
 def _planned(plan: str, pipeline: str) -> dict[str, int]:
