@@ -18,7 +18,8 @@ import yaml
 
 from commands import jobs, run, settings
 from tones import phone_corpus
-from zerochain.cli.run import _ending_together, change, overlay
+from zerochain.cli.ending import ending_together
+from zerochain.cli.run import change, overlay
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
 from zerochain.formats.phones import read_phones
@@ -278,7 +279,7 @@ def test_a_request_to_end_is_kept_where_exceptions_are_dropped() -> None:
         asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
         with (
             subprocess.Popen(asleep, stderr=subprocess.DEVNULL) as process,
-            _ending_together(process),
+            ending_together(process),
         ):
             Dropped()
             process.kill()  # where Ctrl-C is ignored it sleeps on

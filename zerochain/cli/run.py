@@ -11,21 +11,19 @@ import getpass
 import importlib.util
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 import yaml
 
 from zerochain.cli.common import Command, is_unicode, out_option
+from zerochain.cli.ending import ending_together
 from zerochain.cli.profiles import cores_options, elsewhere, profile_options
 from zerochain.cli.run_times import estimate
 from zerochain.errors import InputError, counted
@@ -271,7 +269,7 @@ def _snakemake(
             pass_fds=[*locks, asking, reading],
             stdout=printed if captured else None,
         ) as process,
-        _ending_together(process),
+        ending_together(process),
     ):
         os.close(asking)
         os.close(reading)
@@ -282,39 +280,6 @@ def _snakemake(
         code = process.wait()
         printed.seek(0)
         return code, printed.read(), error
-
-
-@contextmanager
-def _ending_together(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Within, a request to end (SIGTERM) ends Snakemake and its steps too.
-
-    Ctrl-C reaches them all; `kill` reaches this process alone, and they would work on for hours.
-    Snakemake is interrupted, since at a SIGTERM it waits for its steps.
-    """
-    asked: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        import psutil  # comes with Snakemake
-
-        asked.append(number)
-        with suppress(psutil.NoSuchProcess):  # it ends just now
-            steps = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(signal.SIGINT)
-            for step in steps:
-                with suppress(psutil.NoSuchProcess):
-                    step.terminate()
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if asked:  # again: Python drops what is raised within a destructor, or an import's callback
-            raise SystemExit(128 + asked[0])
 
 
 def _planned(plan: str, pipeline: str) -> dict[str, int]:
