@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def with_weights(
     Raises:
         ValueError: they are not this network's.
     """
+    import torch  # late: formats are read without it
+
     with _unfilled(_SPARE + 2 * sum(w.size for w in weights.values())):
         network = make()
-    own = weights_of(network)
-    expected = {name: (array.shape, array.dtype) for name, array in own.items()}
+    expected = {n: (array.shape, array.dtype) for n, array in weights_of(network).items()}
     given = {name: (array.shape, array.dtype) for name, array in weights.items()}
     wrong = sorted(n for n in expected.keys() | given.keys() if expected.get(n) != given.get(n))
     if wrong:
@@ -43,8 +45,7 @@ def with_weights(
             f"{len(wrong)} of its weights are not those of such a network: {wrong[0]} is "
             f"{given.get(wrong[0])}, not {expected.get(wrong[0])}"
         )
-    for name, array in own.items():  # they share the memory of the network's own
-        array[...] = weights[name]
+    network.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
     return network.to(device).eval()
 
 
@@ -54,7 +55,7 @@ def _unfilled(n_numbers: int) -> AbstractContextManager[Any]:
     Networks on the device "meta" would take no memory at all, but torch imports its compiler, for
     a second, as soon as anything is computed there.
     """
-    import torch  # late: formats are read without it
+    import torch
 
     sized = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
