@@ -86,8 +86,10 @@ def _of_folds(group: Group, difference: Difference) -> Iterator[tuple[bool, str]
     column = next((one for one in group.columns if one.metric == names.RETRIEVAL_MRR), None)
     if column is None:
         return
-    scores = {row.system: row.cells[column].score for row in group.rows if column in row.cells}
-    for system, score in scores.items():
+    rows = [row for row in group.rows if column in row.cells]
+    scores = {row.system: row.cells[column].score for row in rows}
+    for system in [row.system for row in rows if not row.is_reference]:
+        score = scores[system]
         rivals = [one for name, one in scores.items() if score.interval_beside(name)]
         if not rivals:
             continue
