@@ -125,6 +125,8 @@ SERVER = """
                     snakemake.cli.main()
                 case "-m", "torch.distributed.run":
                     torch.distributed.run.main()
+                case "-m", "sphinx":
+                    runpy.run_module("sphinx", run_name="__main__")
                 case "-c", code:
                     sys.argv[0] = "-c"
                     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
@@ -160,7 +162,7 @@ INTERPRETER = """\
 #!/bin/sh
 case "$*" in
 "-P -m zerochain "* | "-P -m snakemake "* | "-P -c "*) shift ;;
-"-m torch.distributed.run "* | "-c "*) ;;
+"-m torch.distributed.run "* | "-m sphinx "* | "-c "*) ;;
 "-P /"*.py* | "-u /"*.py*) shift && set -- script "$@" ;;
 /*.py*) set -- script "$@" ;;
 *) exec '{python}' "$@" ;;
