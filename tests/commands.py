@@ -43,7 +43,8 @@ def run(*arguments: object, code: int = 0) -> Result:
 def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, after some lines of Python.
 
-    With the fixture `warm` it is a fork, unless it limits the size of files and coverage is measured.
+    With the fixture `warm` it is a fork, except where it limits the size of files while coverage is
+    measured.
     """
     script = textwrap.dedent(preparation) + "\nfrom zerochain.cli import main\nmain()\n"
     environment, python = {**os.environ, "PYTHONUTF8": "1"}, sys.executable
