@@ -45,6 +45,13 @@ SERVER = """
 
     def main():
         folder, stand_in = sys.argv[1:]
+        try:
+            serve(folder, stand_in)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)  # to take leave of all modules takes a while
+
+    def serve(folder, stand_in):
         address, joining = os.path.join(folder, "socket"), socket.socket(socket.AF_UNIX)
         joining.bind(os.path.join(folder, "users"))
         joining.listen()
@@ -60,7 +67,8 @@ SERVER = """
         os.rename(address + ".new", address)  # who sees it finds somebody who listens
         waiting = {}  # process → the connection of who asked for it
         users = [joining]  # and a connection to each of those for whom it is here
-        while True:
+        gone = []
+        while not gone or users != [joining]:
             ready, _, _ = select.select([listening, ended, *users], [], [])
             if ended in ready:
                 ended.recv(1 << 12)
@@ -72,15 +80,12 @@ SERVER = """
                 waiting[worker] = connection
                 for handle in handles:  # who reads from a pipe waits until nobody can write
                     os.close(handle)
-            if joining in ready:
-                users.append(joining.accept()[0])
-                users[-1].sendall(b"1")
             gone = [user for user in users[1:] if user in ready]
             users = [user for user in users if user not in gone]
-            if gone and users == [joining]:
-                break
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(0)
+            if joining in ready:
+                users.append(joining.accept()[0])
+                with contextlib.suppress(OSError):  # has gone, which it finds next
+                    users[-1].sendall(b"1")
 
     def tell(waiting):
         while waiting:
