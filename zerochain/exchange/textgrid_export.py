@@ -75,7 +75,7 @@ def export_textgrids(
             f"holds no TextGrid that is called like an utterance: {names[0]}.TextGrid",
             path=keep,
             cause="they are of whole recordings, or in other folders",
-            remedy="write one for each recording (export_recordings, --recordings), or leave keep= out",
+            remedy="write one for each recording (export_recordings, --recordings), or no keep=",
         )
     with atomic_folder(out, MARKER) as temporary:
         for name in track(names, "Writing TextGrids"):
