@@ -98,7 +98,7 @@ def test_sentences_are_the_demonstrations() -> None:
         assert sentence.whole == tuple(map(str.__add__, before, after))
 
 
-def test_parts_meet_without_a_pause() -> None:
+def test_parts_meet_without_a_pause_but_for_the_closure_of_a_stop() -> None:
     def part(n: int, value: float) -> Speech:
         wave = np.full(n + 200, value, np.float32)
         wave[:100] = wave[-100:] = 0
@@ -107,11 +107,15 @@ def test_parts_meet_without_a_pause() -> None:
         return Speech(wave, 1000, phones)
 
     made = joined([part(300, 0.5), part(200, -0.5)])
-    assert len(made.wave) == 100 + 300 + 200 + 100
+    assert len(made.wave) == 100 + 300 + 60 + 200 + 100
     assert [p.phone for p in made.phones] == [PAUSE, "a", "a", PAUSE]
-    np.testing.assert_allclose([p.onset for p in made.phones], [0, 0.1, 0.4, 0.6])
+    np.testing.assert_allclose([p.onset for p in made.phones], [0, 0.1, 0.4, 0.66])
     np.testing.assert_array_equal(made.wave[120:390], 0.5)
-    assert abs(made.wave[399]) == abs(made.wave[400]) == 0  # faded, so that nothing clicks
+    np.testing.assert_array_equal(made.wave[399:460], 0)  # faded, so that nothing clicks
+    np.testing.assert_array_equal(made.wave[460:660], -0.5)
+    soon = part(200, -0.5)
+    soon = Speech(soon.wave[90:], 1000, [Phone(0.01, 0.21, "a"), Phone(0.21, 0.31, PAUSE)])
+    assert len(joined([part(300, 0.5), soon]).wave) == 100 + 300 + 10 + 200 + 100  # all there is
     one = part(300, 0.5)
     assert joined([one]) is one
 

@@ -81,3 +81,13 @@ def test_forward_is_both_predictors() -> None:
     z, voicing = net.f0(frames, m, net.voice(voices.flip(0)))
     torch.testing.assert_close(made.z, z)
     torch.testing.assert_close(made.voicing, voicing)
+
+
+@pytest.mark.parametrize(("wide", "reach"), [(0, 3), (2, 9)])
+def test_durations_see_as_far_as_their_layers_reach(wide: int, reach: int) -> None:
+    net, lengths = network(n_wide_duration_layers=wide, duration_width=16), torch.tensor([40])
+    units = torch.randint(0, 10, (1, 40))
+    changed = units.clone()
+    changed[0, 20] = (changed[0, 20] + 1) % 10
+    base, moved = (net.log_durations(u, lengths, None) for u in (units, changed))
+    assert (base != moved)[0].nonzero().flatten().tolist() == list(range(20 - reach, 21 + reach))

@@ -41,6 +41,9 @@ BILINGUAL: dict[str, dict[str, Voice]] = {
 _KIND, _MARKER = "switching", "switching.json"
 _FADE_S = 0.005
 """Of the two ends that meet within a sentence, so that they don't click."""
+_CLOSURE_S = 0.06
+"""Of espeak-ng's silence before a part: with none, a part would begin with a stop without closure,
+which no sentence of one language has."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,10 @@ def _write(folder: Path, lines: Sequence[_Line], seed: int) -> None:
 
 
 def joined(parts: Sequence[Speech]) -> Speech:
-    """Parts of a sentence as one, without the pauses where they meet; all of one sample rate."""
+    """Parts of a sentence as one, without the pauses where they meet; all of one sample rate.
+
+    A later part keeps up to 60 ms of the silence before its first phone, as the phone's closure.
+    """
     if len(parts) == 1:
         return parts[0]
     rate = parts[0].sample_rate
@@ -178,6 +184,8 @@ def joined(parts: Sequence[Speech]) -> Speech:
     start_s = 0.0
     for i, part in enumerate(parts):
         inner = list(_inner(part.phones, first=i == 0, last=i == len(parts) - 1))
+        if i > 0:
+            inner[0] = inner[0]._replace(onset=max(0.0, inner[0].onset - _CLOSURE_S))
         begin, end = (round(time * rate) for time in (inner[0].onset, inner[-1].offset))
         wave = part.wave[begin:end].copy()
         if i > 0:

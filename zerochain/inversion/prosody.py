@@ -1,9 +1,9 @@
 """Prosody of units: how long each lasts, and its F0, in a known voice.
 
 Units that come without durations, as those of a translation, get them from a predictor like that
-of FastSpeech 2 (Ren et al. 2021), and F0 from one like it, normalised by the mean and deviation of
-each voice's log F0. Both are trained on the inverter's own units and recordings, and measured
-beside each unit's mean, which is the baseline.
+of FastSpeech 2 (Ren et al. 2021), which reaches further, and F0 from one like it, normalised by the
+mean and deviation of each voice's log F0. Both are trained on the inverter's own units and
+recordings, and measured beside each unit's mean, which is the baseline.
 
 From top to bottom: the recipe, the predictors, training, measuring.
 """
@@ -271,6 +271,9 @@ def _config(
     return ProsodyConfig(
         n_units=unit_file.n_units,
         width=width,
+        n_duration_layers=2,
+        n_wide_duration_layers=2,
+        duration_width=2 * width,
         n_f0_layers=math.ceil(math.log2(_F0_REACH_MS / frame_ms + 1)),
         n_voices=n_voices if n_voices > 1 or n_reference else 0,
         n_reference=n_reference,

@@ -26,6 +26,11 @@ class ProsodyConfig(Config):
     n_units: int = Field(ge=1, le=2**20)
     width: int = Field(64, ge=1, le=65_536)
     n_duration_layers: int = Field(3, ge=1, le=256)
+    """Of the duration predictor, each reaching one unit further."""
+    n_wide_duration_layers: int = Field(0, ge=0, le=16)
+    """After these, each reaching twice as far as the one before it."""
+    duration_width: int | None = Field(None, ge=1, le=65_536)
+    """Of the duration predictor; None is `width`."""
     n_f0_layers: int = Field(6, ge=1, le=24)
     """Each layer doubles the dilation: the reach of n layers, in frames, is 2ⁿ − 1 either side."""
     dropout: float = Field(0.2, ge=0, lt=1)
@@ -59,10 +64,16 @@ class ProsodyNet(nn.Module):
         voice_dim = config.voice_dim if config.n_voices else 0
         if config.n_voices:
             self.voices = VoiceEmbedding(config.n_voices, voice_dim, config.n_reference)
-        sizes = config.n_units, config.width, voice_dim, config.dropout
-        self.duration_layers = UnitConvolutions(*sizes, [1] * config.n_duration_layers, 1)
+        near = [1] * config.n_duration_layers
+        wide = [2 ** (i + 1) for i in range(config.n_wide_duration_layers)]
+        width = config.duration_width or config.width
+        self.duration_layers = UnitConvolutions(
+            config.n_units, width, voice_dim, config.dropout, near + wide, 1
+        )
         dilations = [2**i for i in range(config.n_f0_layers)]
-        self.f0_layers = UnitConvolutions(*sizes, dilations, 2)
+        self.f0_layers = UnitConvolutions(
+            config.n_units, config.width, voice_dim, config.dropout, dilations, 2
+        )
 
     def start_from(self, log_durations: Tensor) -> None:
         """Start from each unit's mean log duration (n_units,), with no correction.
