@@ -303,6 +303,8 @@ def test_an_unknown_pipeline_lists_those_there_are() -> None:
         ("colour=red", "there is no such setting"),
         ("inverter.depth=3", "there is no such setting"),
         ("inverter.units.more=3", "there is no such setting"),
+        ("systems.more=kmeans", "there is no such setting"),
+        ("inverters.more=train", "inverters has unit-means, code2spec, convnext; where names"),
         ("seed", "write --set name=value"),
         ("voice=[a", "is not YAML"),
         ("title=Mboshi: first", "a text with a colon needs quotes"),

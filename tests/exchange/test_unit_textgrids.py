@@ -1,17 +1,22 @@
 """Units beside phones as TextGrids, read back."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zerochain.cli import main
 from zerochain.errors import InputError
 from zerochain.exchange.textgrid import Interval, Tier, phones_of, read_textgrid, textgrid_text
-from zerochain.exchange.textgrid_export import export_textgrids
-from zerochain.formats.corpus import CorpusWarning, write_corpus
+from zerochain.exchange.textgrid_export import export_recordings, export_textgrids
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones
+from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 from zerochain.formats.units import UnitFile, read_units, write_units
 
 
@@ -106,3 +111,92 @@ def test_intervals_cover_the_recording_without_gap_or_overlap(pieces, length, la
     assert times[-1] == pytest.approx(length / 10)
     assert times[1:-1:2] == times[2::2]
     assert all(a < b for a, b in zip(times[::2], times[1::2], strict=True))
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Corpus:
+    """A recording of 10 s with utterances of two speakers, of which one is aligned, and another."""
+    (tmp_path / "field" / "d").mkdir(parents=True)
+    for name, seconds in (("d/s", 10), ("t", 3)):
+        sound = np.zeros(seconds * 16_000, np.float32)
+        soundfile.write(tmp_path / "field" / f"{name}.wav", sound, 16_000)
+    parts = (
+        Utterance("d/s_1", "d/s.wav", 2.0, start=1.0, end=3.0, speaker="ana", split="train"),
+        Utterance("d/s_2", "d/s.wav", 4.0, start=5.0, end=9.0, speaker="béa", split="test"),
+        Utterance("t_1", "t.wav", 1.0, start=2.0, end=3.0, speaker="ana", split="train"),
+    )
+    corpus = Corpus("c", parts, audio_root=str(tmp_path / "field"))
+    phones = Phones({"d/s_2": [Phone(0.5, 1.0, "a")]})
+    corpus = write_corpus(tmp_path / "c", corpus, phones)
+    units = {u.id: np.arange(round(u.duration / 0.1), dtype=np.int32) // 4 for u in parts}
+    write_units(tmp_path / "u.parquet", UnitFile(units, 99, 100.0, "m", "x", corpus_id=corpus.id))
+    hits = (LabelledSpan("d/s_1", 0.5, 1.0, "w"), LabelledSpan("d/s_2", 1.0, 1.5, "w"))
+    hits += (LabelledSpan("d/s_2", 1.2, 1.6, "v"), LabelledSpan("d/s", 0.1, 0.2, "v"))
+    write_spans(tmp_path / "hits.csv", Spans(hits))
+    return corpus
+
+
+def test_a_textgrid_of_a_recording_has_all_that_was_found_in_it(field, tmp_path):
+    """Times are the recording's; a tier for each speaker; what overlaps is on another tier."""
+    found = {"units": {"units": tmp_path / "u.parquet"}, "spans": {"hits": tmp_path / "hits.csv"}}
+    home = tmp_path / "c"
+    assert export_recordings(tmp_path / "tg", home, **found, segments=True) == (2, 0)
+    grid = read_textgrid(tmp_path / "tg" / "d" / "s.TextGrid")
+    assert grid.end_s == pytest.approx(10)
+    tiers = {
+        t.name: [(round(i.onset, 6), round(i.offset, 6), i.label) for i in t.intervals]
+        for t in grid.tiers
+    }
+    assert tiers["utterances@ana"] == [(1, 3, "speech")]
+    assert tiers["hits@ana"] == [(1.5, 2.0, "w")]
+    assert tiers["hits@béa"] == [(6.0, 6.5, "w")]
+    assert tiers["hits@béa 2"] == [(6.2, 6.6, "v")]
+    assert tiers["hits"] == [(0.1, 0.2, "v")]
+    assert tiers["phones"] == [(5.5, 6.0, "a")]
+    assert tiers["units@ana"][0] == (1.0, 1.4, "0")
+    assert tiers["units@béa"][-1][1] == pytest.approx(9.0)
+    assert export_recordings(tmp_path / "tg", home, **found, split="train") == (2, 0)
+    only = read_textgrid(tmp_path / "tg" / "d" / "s.TextGrid")
+    assert {t.name for t in only.tiers} == {"units", "hits@ana", "hits", "phones"}
+
+
+def test_textgrids_of_the_user_are_of_recordings(field, tmp_path):
+    """By path or by name alone; of no recording, or of another length, they are refused."""
+    found = {"units": {"units": tmp_path / "u.parquet"}}
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    words = {"words": [(1.0, 2.0, "hey")]}
+    (mine / "s.TextGrid").write_text(textgrid_text(10, words), encoding="utf-16")
+    assert export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine) == (2, 1)
+    grid = read_textgrid(tmp_path / "tg" / "d" / "s.TextGrid")
+    assert [t.name for t in grid.tiers] == ["words", "units@ana", "units@béa", "phones"]
+    assert [i[1:] for i in grid.tiers[0].intervals] == [(1.0, 2.0, "hey")]
+    with pytest.raises(InputError, match="holds no TextGrid that is called like an utterance: d/s"):
+        export_textgrids(tmp_path / "u.parquet", tmp_path / "c", tmp_path / "tg", keep=mine)
+    (mine / "d").mkdir()
+    (mine / "d" / "s.TextGrid").write_text(textgrid_text(10, words), encoding="utf-8")
+    with pytest.raises(InputError, match=r"are both of d/s\.wav"):
+        export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine)
+    (mine / "d" / "s.TextGrid").rename(mine / "t.TextGrid")
+    with pytest.raises(InputError, match=r"lasts 10.00 s, and its recording 3.00 s"):
+        export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine)
+    (mine / "t.TextGrid").rename(mine / "v.TextGrid")
+    with pytest.raises(InputError, match=r"v.TextGrid: its recording is not in .*: v"):
+        export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine)
+    (mine / "v.TextGrid").unlink()
+    (mine / "s.TextGrid").unlink()
+    with pytest.raises(InputError, match=r"holds no .TextGrid file"):
+        export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine)
+
+
+def test_the_command_takes_hits_for_recordings_alone(field, tmp_path):
+    def export(*more: str) -> Result:
+        words = ["export", "textgrid", f"{tmp_path}/u.parquet", f"{tmp_path}/hits.csv"]
+        words += ["--corpus", f"{tmp_path}/c", "--out", f"{tmp_path}/tg", *more]
+        return CliRunner().invoke(main, words)
+
+    done = export("--recordings", "--segments")
+    assert "2 TextGrids of recordings" in done.output
+    refused = export()
+    assert refused.exit_code == 2
+    assert "add --recordings" in " ".join(refused.output.split())

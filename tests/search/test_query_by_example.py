@@ -13,7 +13,7 @@ from zerochain.errors import InputError, ModelMismatchError
 from zerochain.exchange.textgrid import textgrid_text
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus, write_corpus
 from zerochain.formats.features import Features
-from zerochain.formats.spans import LabelledSpan, Spans, write_spans
+from zerochain.formats.spans import LabelledSpan, Spans, clock, write_spans
 from zerochain.formats.units import UnitFile
 from zerochain.search.alignment import best_paths
 from zerochain.search.find import FindConfig, Hit, Place, find, query_at
@@ -394,3 +394,31 @@ def test_a_query_of_a_recording_is_within_one_of_its_utterances() -> None:
     for text in ("d/s:2-6.5", "d/s:4.2-4.8", "d/s:6-9", "d/s:20-21"):
         with pytest.raises(InputError, match="is not within one utterance; the nearest is from"):
             examples(text, corpus.ids, corpus)
+
+
+def test_times_of_a_query_are_also_written_as_players_show_them() -> None:
+    """Equal to the same in seconds; a name that ends like a time keeps its meaning."""
+    parts = [Utterance("s_1", "d/s.wav", 9000.0, start=1.0, end=9001.0)]
+    corpus = Corpus("c", (*parts, Utterance("tape:1", "tape:1.wav", 90.0)))
+    for clocked, plain in (
+        ("d/s:0:05-0:06", "d/s:5-6"),
+        ("s.wav:2:53.54-2:54.28", "s.wav:173.54-174.28"),
+        ("s:1:02:03.5-1:02:04", "s:3723.5-3724"),
+        ("s:59.5-1:00.5", None),
+        ("s:0:5-0:6", None),
+        ("tape:1:20-30", "tape:1:20-30"),
+        ("tape:1:0:20-0:30", "tape:1:20-30"),
+    ):
+        if plain is None:
+            with pytest.raises(InputError, match="is neither a sound file"):
+                examples(clocked, corpus.ids, corpus)
+            continue
+        [one], [same] = (examples(text, corpus.ids, corpus) for text in (clocked, plain))
+        assert one.place is not None
+        assert one.place == same.place
+    for seconds in (0.0, 59.99, 60.0, 3599.99, 3600.0, 7323.07):
+        [one] = examples(f"s:{clock(seconds + 1)}-{clock(seconds + 2)}", corpus.ids, corpus)
+        assert one.place is not None
+        assert one.place[1:] == pytest.approx((seconds, seconds + 1))
+    with pytest.raises(InputError, match="ends before it starts"):
+        examples("s:1:20-1:10", corpus.ids, corpus)

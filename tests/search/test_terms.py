@@ -15,6 +15,7 @@ from zerochain.formats.features import Features
 from zerochain.formats.spans import LabelledSpan, Spans, read_spans, write_spans
 from zerochain.formats.units import UnitFile, write_units
 from zerochain.report.listening import where_is, write_terms_page
+from zerochain.report.style import isolated
 from zerochain.search.sources import FrameSource
 from zerochain.search.stage import covered_s
 from zerochain.search.stretches import stretches_of
@@ -293,3 +294,40 @@ def test_a_part_of_a_long_recording_is_where_players_show_it() -> None:
     corpus = Corpus("c", (whole, part))
     assert where_is(corpus, "u", 1, 1.5) == "u, 1.00–1.50 s"
     assert where_is(corpus, "d/s_1", 1, 1.5) == "d/s_1, 1.00–1.50 s (d/s.wav 1:02.00)"
+
+
+def test_a_page_of_terms_says_how_many_it_plays_and_keeps_times_in_order(make_corpus, tmp_path):
+    """A name in Arabic script must not turn the times beside it: isolates are around it."""
+    pytest.importorskip("jinja2")
+    corpus = make_corpus(6)
+    spoken = [
+        LabelledSpan(name, 0.1 * i, 0.1 * i + 0.2, "سجل", 0.9) for i, name in enumerate(corpus.ids)
+    ]
+    alone = [LabelledSpan(corpus.ids[0], 0.5, 0.7, "b", 1.0) for _ in range(2)]
+    write_spans(tmp_path / "t.parquet", Spans((*spoken, *alone), what="terms"))
+    write_terms_page(tmp_path / "t.html", tmp_path / "t.parquet", corpus.folder)
+    text = (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert "6 spans, 4 of them here" in text
+    assert re.search(r">2 spans ·", text)
+    assert ">\u2068سجل\u2069</h2>" in text
+    assert 'data-label="سجل"' in text  # the script looks labels up
+    header = text[: text.index("</header>")]
+    assert "how similar it is to its cluster" in header
+    bare = [LabelledSpan(*row[:4]) for row in alone]
+    write_spans(tmp_path / "w.parquet", Spans(tuple(bare), what="words"))
+    write_terms_page(tmp_path / "w.html", tmp_path / "w.parquet", corpus.folder)
+    assert "span's score" not in (tmp_path / "w.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ana/story, 0.68–1.16 s", "ana/story, 0.68–1.16 s"),
+        ("d/سجل_0097-0101, 0.68–1.16 s", "d/\u2068سجل\u2069_0097-0101, 0.68–1.16 s"),
+        ("علي بن: 5.0-5.6", "\u2068علي بن\u2069: 5.0-5.6"),
+        ("שיר 1", "\u2068שיר\u2069 1"),
+        ("中文 한 हि", "中文 한 हि"),
+    ],
+)
+def test_only_words_from_right_to_left_are_isolated(text: str, shown: str) -> None:
+    assert isolated(text) == shown

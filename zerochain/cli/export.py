@@ -27,7 +27,7 @@ from zerochain.errors import counted, listed, printable
 from zerochain.exchange import feature_files, importing
 from zerochain.exchange.elan_export import export_elan
 from zerochain.exchange.rttm import write_rttm
-from zerochain.exchange.textgrid_export import export_textgrids
+from zerochain.exchange.textgrid_export import export_recordings, export_textgrids
 from zerochain.exchange.unit_text import misread_by_fastabx, write_unit_text
 from zerochain.formats.corpus import read_corpus
 from zerochain.formats.identity import ids_by_name
@@ -112,29 +112,74 @@ def rttm(corpus: Path, split: str | None, out: Path) -> None:
 @click.command(
     cls=Command,
     example="zerochain export textgrid units.parquet --corpus corpora/mine --out textgrids/\n"
-    "zerochain export textgrid km.parquet vq.parquet --corpus corpora/mine --keep mine/ --out tg/",
+    "zerochain export textgrid km.parquet vq.parquet --corpus corpora/mine --keep mine/ --out tg/\n"
+    "zerochain export textgrid units.parquet hits.csv --corpus corpora/field --recordings "
+    "--out praat/",
 )
-@click.argument("units", type=FILE, nargs=-1, required=True)
+@click.argument("files", type=FILE, nargs=-1)
 @corpus_option
 @split_option
 @click.option(
+    "--recordings",
+    is_flag=True,
+    help="A TextGrid for each recording, which may hold many utterances and speakers, and not one "
+    "for each utterance. FILES may be tables of hits, clusters and words as well.",
+)
+@click.option(
+    "--segments",
+    is_flag=True,
+    help="A tier of the utterances, with their texts or else 'speech'; only with --recordings.",
+)
+@click.option(
     "--keep",
     type=FOLDER,
-    help="A folder of your own <id>.TextGrid, whose other tiers are kept, before the new ones.",
+    help="A folder of your own TextGrids, whose other tiers are kept, before the new ones: "
+    "<id>.TextGrid, or with --recordings called like the recordings.",
 )
 @out_option("<id>.TextGrid", FOLDER)
 def textgrid(
-    units: tuple[Path, ...], corpus: Path, split: str | None, keep: Path | None, out: Path
+    files: tuple[Path, ...],
+    corpus: Path,
+    split: str | None,
+    recordings: bool,
+    segments: bool,
+    keep: Path | None,
+    out: Path,
 ) -> None:
-    """Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.
+    """Write units (FILES) next to gold phones as Praat TextGrids; repeated units are merged.
 
-    Several unit files get a tier each, named after the files.
+    Several files get a tier each, named after the files.
     """
-    tiers = {"units": units[0]} if len(units) == 1 else {path.stem: path for path in units}
-    if len(tiers) < len(units):
-        raise click.UsageError("two unit files have the same name, and tiers are named after them")
-    n_files, n_aligned = export_textgrids(tiers, corpus, out, split=split, keep=keep)
+    if not (files or segments):
+        raise click.UsageError("give FILES, or --recordings and --segments")
+    units, spans = _tiers_of(files, *(["utterances"] if segments else []))
+    if recordings:
+        n_files, n_kept = export_recordings(
+            out, corpus, units=units, spans=spans, segments=segments, split=split, keep=keep
+        )
+        kept = f", {n_kept} with tiers of your own" if keep else ""
+        click.echo(f"{out}: {counted(n_files, 'TextGrid')} of recordings{kept}")
+        return
+    if spans:
+        raise click.UsageError(
+            f"{next(iter(spans.values()))} is a table of spans, which may be of whole recordings: "
+            "add --recordings for a TextGrid of each recording"
+        )
+    if segments:
+        raise click.UsageError("--segments only applies with --recordings")
+    n_files, n_aligned = export_textgrids(units, corpus, out, split=split, keep=keep)
     click.echo(f"{out}: {counted(n_files, 'TextGrid')}, {n_aligned} with gold phones")
+
+
+def _tiers_of(files: tuple[Path, ...], *others: str) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Tier → file, of units and of spans; the tier of a single unit file is "units"."""
+    tables = set(filter(_holds_spans, files))
+    spans = {path.stem: path for path in files if path in tables}
+    rest = [path for path in files if path not in tables]
+    units = {"units": rest[0]} if len(rest) == 1 else {path.stem: path for path in rest}
+    if len({*spans, *units, *others}) < len(files) + len(others):
+        raise click.UsageError("two tiers would have the same name: they are named after FILES")
+    return units, spans
 
 
 @click.command(
@@ -170,13 +215,7 @@ def elan(
     """
     if not (files or segments):
         raise click.UsageError("give FILES, or --segments")
-    tables = set(filter(_holds_spans, files))
-    spans = {path.stem: path for path in files if path in tables}
-    others = [path for path in files if path not in tables]
-    units = {"units": others[0]} if len(others) == 1 else {path.stem: path for path in others}
-    names = {*spans, *units}
-    if len(names) < len(files) or (segments and "utterances" in names):
-        raise click.UsageError("two tiers would have the same name: they are named after FILES")
+    units, spans = _tiers_of(files, *(["utterances"] if segments else []))
     made = export_elan(
         out, corpus, units=units, spans=spans, segments=segments, split=split, keep=keep
     )

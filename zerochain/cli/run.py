@@ -434,7 +434,7 @@ def change(config: dict[str, Any], setting: str) -> None:
     if not equals or not isinstance(table, dict) or last not in table:
         raise InputError(
             f"--set {setting}: there is no such setting",
-            remedy=f"the settings are {', '.join(config)}; write --set name=value",
+            remedy=_there_are(config, outer, table),
         )
     try:
         value = parse_yaml(text)
@@ -454,6 +454,17 @@ def change(config: dict[str, Any], setting: str) -> None:
     if first in NAMES and value is not None and not isinstance(value, str | dict):
         value = text.strip()
     table[last] = _absolute(first, value)
+
+
+def _there_are(config: dict[str, Any], outer: list[str], table: Any) -> str:
+    """What to write instead of a setting that isn't there; tables of names may be given whole."""
+    if not outer or not isinstance(table, dict):
+        return f"the settings are {', '.join(config)}; write --set name=value"
+    name = ".".join(outer)
+    return (
+        f"{name} has {', '.join(map(str, table)) or 'no entry'}; where names in it are free, give "
+        f"all of it: --set '{name}={{name: value, other: value}}'"
+    )
 
 
 def _absolute(setting: str, value: Any) -> Any:

@@ -9,28 +9,21 @@ from __future__ import annotations
 import math
 import mimetypes
 import os
-import re
-import warnings
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-import numpy as np
-
 from zerochain.corpora.annotated import Recordings
 from zerochain.corpora.sounds import search, stem
 from zerochain.errors import InputError
 from zerochain.exchange.elan import SUFFIX, ElanFile, elan_of, read_elan
-from zerochain.exchange.elan_edit import OURS, SEGMENTS, NewTier, Row, with_tiers
+from zerochain.exchange.elan_edit import NewTier, Row, with_tiers
+from zerochain.exchange.recording_tiers import Key, apart, by_speaker, gathered, root_of
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, read_corpus
+from zerochain.formats.corpus import Corpus
 from zerochain.formats.headers import write_json
-from zerochain.formats.identity import check_same_ids, composed
-from zerochain.formats.spans import Spans, read_spans
-from zerochain.formats.units import read_units
 from zerochain.progress import track
 
 MARKER = "elan.json"
@@ -99,23 +92,8 @@ def export_elan(
             stretches beyond their utterance, nothing to write, or files of the user that can't be
             read, are of the same recording or have tiers of their own with such names.
     """
-    whole = read_corpus(corpus)
-    chosen = whole if split is None else whole.select(split=split)
-    found = _Found(whole)
-    if segments:
-        for u in chosen.utterances:
-            begin = u.start or 0.0
-            found.add("utterances", SEGMENTS, u, begin, begin + u.duration, u.text or "")
-    for tier, path in (units or {}).items():
-        _add_units(found, tier, path, whole, None if split is None else chosen.ids)
-    for tier, path in (spans or {}).items():
-        _add_spans(found, tier, read_spans(path), path, set(chosen.ids))
-    if not found.by_recording:
-        raise InputError(
-            "there is nothing to write",
-            path=corpus,
-            remedy="give files of units or spans of this corpus, or its segments",
-        )
+    found = gathered(corpus, units=units, spans=spans, segments=segments, split=split)
+    whole = found.corpus
     result = Exported()
     own = {} if keep is None else _own_files(keep, whole, found.by_recording, result)
     with atomic_folder(out, MARKER) as temporary:
@@ -139,85 +117,12 @@ def export_elan(
     return result
 
 
-Key = tuple[str, str, str]
-"""A tier's name, its linguistic type, its speaker."""
-
-
-class _Found:
-    """Annotations by recording and tier, in seconds of the recording."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self.corpus = corpus
-        self.by_recording: dict[str, dict[Key, list[tuple[float, float, str]]]] = {}
-
-    def add(
-        self, tier: str, kind: str, place: Utterance | str, begin: float, end: float, label: str,
-        speaker: str | None = None,
-    ) -> None:  # fmt: skip
-        """Add one, of an utterance or of a recording's file; its times are the recording's."""
-        if isinstance(place, Utterance):
-            speaker = speaker or place.speaker
-            place = place.audio
-        tiers = self.by_recording.setdefault(place, {})
-        tiers.setdefault((tier, kind, speaker or ""), []).append((begin, end, label))
-
-
-def _add_units(
-    found: _Found, tier: str, path: Path, corpus: Corpus, names: Sequence[str] | None
-) -> None:
-    unit_file = read_units(path)
-    if note := unit_file.check_corpus(corpus):
-        warnings.warn(f"{path}: {note}", CorpusWarning, stacklevel=4)
-    if names is not None:
-        check_same_ids(names, unit_file.ids, "split", "unit file")
-    for name in unit_file.ids if names is None else names:
-        u = corpus.by_id[name]
-        units, lasting = unit_file.segments(name)
-        times = np.append(0, np.cumsum(lasting)) * unit_file.step_ms / 1000
-        begin = u.start or 0.0
-        for onset, offset, unit in zip(times[:-1], times[1:], units.tolist(), strict=True):
-            # The last step may reach beyond the utterance
-            end = begin + min(float(offset), u.duration)
-            if begin + onset < end:
-                found.add(tier, f"{OURS}units", u, begin + float(onset), end, str(unit))
-
-
-def _add_spans(found: _Found, tier: str, spans: Spans, path: Path, chosen: set[str]) -> None:
-    corpus = found.corpus
-    files = {composed(stem(u.audio)): u.audio for u in corpus.utterances}
-    names = list(dict.fromkeys(row.recording for row in spans.rows))
-    check_same_ids(names, {*corpus.ids, *files}, "spans", f"corpus {corpus.name}")
-    kind = OURS + re.sub(r"\s+", "-", spans.what)
-    for row in spans.rows:
-        u = corpus.by_id.get(row.recording)
-        if u is None:
-            file = files[row.recording]
-            found.add(tier, kind, file, row.start_s, row.end_s, row.label, row.speaker)
-            continue
-        if row.end_s > u.duration + _BEYOND_S:
-            raise InputError(
-                f"{row.label!r} ends at {row.end_s:g} s, and the utterance {u.id!r} at "
-                f"{u.duration:.3f} s",
-                path=path,
-                cause="times are the recording's, and the utterance is a part of it",
-                remedy="give the recording's name instead of the utterance's id",
-            )
-        if u.id in chosen:
-            begin = u.start or 0.0
-            end = begin + min(row.end_s, u.duration)
-            if begin + row.start_s < end:
-                found.add(tier, kind, u, begin + row.start_s, end, row.label, row.speaker)
-
-
 def _tiers(
     found: Mapping[Key, Sequence[tuple[float, float, str]]], origin_ms: int, result: Exported
 ) -> list[NewTier]:
     """The tiers of one recording, on the clock of its ELAN file."""
-    speakers = defaultdict(set)
-    for name, _, speaker in found:
-        speakers[name].add(speaker)
     tiers: list[NewTier] = []
-    for (name, kind, speaker), stretches in found.items():
+    for named, (_, kind, speaker), stretches in by_speaker(found):
         rows = []
         for begin_s, end_s, label in stretches:
             begin = math.floor(begin_s * 1000 + 0.5) - origin_ms
@@ -226,21 +131,8 @@ def _tiers(
                 result.n_outside += 1
             else:
                 rows.append(Row(max(begin, 0), end, label))
-        named = f"{name}@{speaker}" if len(speakers[name]) > 1 and speaker else name
-        for i, part in enumerate(_apart(rows), 1):
+        for i, part in enumerate(apart(rows), 1):
             tiers.append(NewTier(named if i == 1 else f"{named} {i}", kind, part, speaker))
-    return tiers
-
-
-def _apart(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows on as few tiers as hold them without overlap, each on the first that has room."""
-    tiers: list[list[Row]] = []
-    for row in sorted(rows):
-        room = next((tier for tier in tiers if tier[-1].end_ms <= row.begin_ms), None)
-        if room is None:
-            tiers.append([row])
-        else:
-            room.append(row)
     return tiers
 
 
@@ -259,7 +151,7 @@ def _own_files(
             path=keep,
             remedy="give ELAN files of the corpus's recordings",
         )
-    known = Recordings(_root(corpus), dict.fromkeys(u.audio for u in corpus.utterances))
+    known = Recordings(root_of(corpus), dict.fromkeys(u.audio for u in corpus.utterances))
     wanted, own = set(recordings), dict[str, Path]()
     for path in paths:
         file = read_elan(path)
@@ -283,11 +175,6 @@ def _own_files(
     return own
 
 
-def _root(corpus: Corpus) -> Path:
-    """The folder of a corpus's recordings."""
-    return corpus.home / corpus.audio_root  # which is absolute, or below the corpus
-
-
 def _below(path: Path, keep: Path | None) -> str:
     assert keep is not None
     return path.relative_to(keep).as_posix() if keep.is_dir() else path.name
@@ -295,7 +182,7 @@ def _below(path: Path, keep: Path | None) -> str:
 
 def _new(corpus: Corpus, recording: str, path: Path) -> ElanFile:
     """An ELAN file without tiers, linked with a recording as ELAN links it."""
-    media = Path(os.path.normpath((_root(corpus) / recording).absolute()))
+    media = Path(os.path.normpath((root_of(corpus) / recording).absolute()))
     relative = Path(os.path.relpath(media, path.absolute().parent)).as_posix()
     mime = "audio/x-wav" if media.suffix.lower() == ".wav" else mimetypes.guess_type(media.name)[0]
     text = _SKELETON.format(

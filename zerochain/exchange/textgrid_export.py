@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from zerochain import audio
+from zerochain.corpora.annotated import Recordings
+from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError
+from zerochain.exchange.recording_tiers import apart, by_speaker, gathered, root_of
 from zerochain.exchange.textgrid import Segment, Tier, read_textgrid, textgrid_text
 from zerochain.formats.atomic import atomic_folder
-from zerochain.formats.corpus import CorpusWarning, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
 from zerochain.formats.headers import write_json
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -20,6 +24,8 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.progress import track
 
 MARKER = "textgrids.json"
+WITHOUT_TEXT = "speech"
+"""The label of an utterance without a text: intervals without a label are pauses in Praat."""
 
 
 def export_textgrids(
@@ -63,8 +69,14 @@ def export_textgrids(
         names = whole.select(split=split).ids
         for unit_file in systems.values():
             check_same_ids(names, unit_file.ids, f"split {split!r}", "unit file")
-    path = whole.home / PHONES_FILE
-    phones = read_phones(path) if path.is_file() else Phones({})
+    phones = _phones(whole)
+    if keep is not None and not any((keep / f"{name}.TextGrid").is_file() for name in names):
+        raise InputError(
+            f"holds no TextGrid that is called like an utterance: {names[0]}.TextGrid",
+            path=keep,
+            cause="they are of whole recordings, or in other folders",
+            remedy="write one for each recording (export_recordings, --recordings), or no keep=",
+        )
     with atomic_folder(out, MARKER) as temporary:
         for name in track(names, "Writing TextGrids"):
             tiers = {tier: _unit_segments(one, name) for tier, one in systems.items()}
@@ -80,6 +92,99 @@ def export_textgrids(
         }
         write_json(temporary / MARKER, "textgrids", inputs)
     return len(names), sum(name in phones.by_id for name in names)
+
+
+def export_recordings(
+    out: Path,
+    corpus: Path,
+    *,
+    units: Mapping[str, Path] | None = None,
+    spans: Mapping[str, Path] | None = None,
+    segments: bool = False,
+    split: str | None = None,
+    keep: Path | None = None,
+) -> tuple[int, int]:
+    """Write a TextGrid for every recording of a corpus, with tiers of what was found in it.
+
+    Times are the recording's. Where it has several speakers, each has a tier, called "units@ana";
+    where stretches overlap, those that don't fit are on a tier "units 2". Gold phones are a tier
+    "phones".
+
+    Args:
+        out: a folder, which is replaced if an earlier export made it.
+        units, spans: tier → file of units or of labelled stretches.
+        segments: whether the utterances are a tier "utterances" as well, with their texts or else
+            `WITHOUT_TEXT`.
+        split: only this split; stretches of whole recordings are all taken.
+        keep: a folder of TextGrids of the recordings, called like these, whose tiers come first;
+            those that have the name of a tier that is written are replaced.
+
+    Returns:
+        How many were written, and how many of them have tiers of the user.
+
+    Raises:
+        InputError: what `recording_tiers.gathered` raises, a recording that can't be read, or
+            TextGrids of other lengths, of no recording, or two of the same.
+    """
+    found = gathered(
+        corpus,
+        units=units,
+        spans=spans,
+        segments=segments,
+        split=split,
+        without_text=WITHOUT_TEXT,
+    )
+    whole, root = found.corpus, root_of(found.corpus)
+    for name, line in _phones(whole).by_id.items():
+        u = whole.by_id[name]
+        begin = u.start or 0.0
+        for phone in line if u.audio in found.by_recording else ():
+            found.add("phones", "", u, begin + phone.onset, begin + phone.offset, phone.phone)
+    own = {} if keep is None else _own_grids(keep, root, found.by_recording)
+    with atomic_folder(out, MARKER) as temporary:
+        for recording, rows in track(found.by_recording.items(), "Writing TextGrids"):
+            duration_s = audio.info(root / recording).duration_s
+            tiers: dict[str, list[Segment]] = {}
+            for name, _, stretches in by_speaker(rows):
+                for i, part in enumerate(apart(stretches), 1):
+                    tiers[name if i == 1 else f"{name} {i}"] = part
+            kept = _kept(own[recording], duration_s, "recording") if recording in own else ()
+            file = temporary / f"{stem(recording)}.TextGrid"
+            if file.exists():
+                raise InputError(f"two recordings would be written to {file.name}", path=out)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textgrid_text(duration_s, tiers, kept), encoding="utf-8")
+        write_json(temporary / MARKER, "textgrids", {"corpus": whole.id})
+    return len(found.by_recording), len(own)
+
+
+def _own_grids(keep: Path, root: Path, recordings: Iterable[str]) -> dict[str, Path]:
+    """Recording → the user's TextGrid of it; one that is of no recording is an error."""
+    known = Recordings(root, recordings)
+    own: dict[str, Path] = {}
+    for path in sorted(p for p in keep.rglob("*") if p.suffix.lower() == ".textgrid"):
+        try:
+            recording = known.of(path.relative_to(keep).as_posix(), path, ())
+        except InputError as error:
+            raise InputError(
+                error.found, path=path, cause=error.cause, remedy=error.remedy
+            ) from error
+        if own.setdefault(recording, path) != path:
+            raise InputError(
+                f"{path.name} and {own[recording].name} are both of {recording}",
+                path=keep,
+                remedy="leave one of them in the folder",
+            )
+    if not own:
+        raise InputError(
+            "holds no .TextGrid file", path=keep, remedy="give TextGrids of the recordings"
+        )
+    return own
+
+
+def _phones(corpus: Corpus) -> Phones:
+    path = corpus.home / PHONES_FILE
+    return read_phones(path) if path.is_file() else Phones({})
 
 
 def export_spans(spans: Spans, durations_s: Mapping[str, float], out: Path) -> int:
@@ -118,17 +223,20 @@ def export_spans(spans: Spans, durations_s: Mapping[str, float], out: Path) -> i
 _SAME_S = 0.1
 
 
-def _kept(path: Path, duration_s: float) -> tuple[Tier, ...]:
-    """The tiers of a user's TextGrid of one utterance; none where there is no such file."""
+def _kept(path: Path, duration_s: float, whole: str = "utterance") -> tuple[Tier, ...]:
+    """The tiers of a user's TextGrid of one utterance or recording; none without such a file."""
     if not path.is_file():
         return ()
     grid = read_textgrid(path)
     if abs(grid.end_s - grid.start_s - duration_s) > _SAME_S or grid.start_s != 0:
+        is_part = whole == "utterance"
         raise InputError(
-            f"lasts {grid.end_s - grid.start_s:.2f} s, and its utterance {duration_s:.2f} s",
+            f"lasts {grid.end_s - grid.start_s:.2f} s, and its {whole} {duration_s:.2f} s",
             path=path,
-            cause="it is of a whole recording, of which the utterance is a part",
-            remedy="give TextGrids of the utterances, or leave keep= out",
+            cause="it is of a whole recording, of which the utterance is a part"
+            if is_part
+            else "it is of another recording of that name, or of a part of it",
+            remedy=f"give TextGrids of the {whole}s, or leave keep= out",
         )
     return grid.tiers
 

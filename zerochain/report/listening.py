@@ -87,6 +87,10 @@ def write_terms_page(
     can_save = len(spans.rows) <= MOST_ROWS
     if not can_save:
         notes.append(f"Names can't be saved: more than {counted(MOST_ROWS, 'span')}.")
+    score = "The number beside a speaker is the span's score"
+    if spans.what == "terms":
+        score += ": how similar it is to its cluster's centre, at most 1"
+    score = "" if all(row.score is None for row in spans.rows) else f"{score}. "
     context = {
         "eyebrow": f"zerochain {spans.what}",
         "title": "What is said again",
@@ -95,7 +99,7 @@ def write_terms_page(
         "system": spans.system,
         "groups": groups,
         "notes": notes,
-        "about": f"Sounds begin and end {_AROUND_S:g} s outside their span.",
+        "about": f"{score}Sounds begin and end {_AROUND_S:g} s outside their span.",
         "rows": [_row(row, columns) for row in spans.rows] if can_save else [],
         "columns": columns,
         "file": f"{terms.stem}-named.csv",
@@ -171,6 +175,8 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
         f"{lasting[len(lasting) // 2]:.2f} s",
     ]
     sounds: list[Sound] = []
+    if len(rows) > per_cluster:
+        facts[0] += f", {per_cluster} of them here"
     best = sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s))
     for row in of_many_speakers(best, lambda r: corpus.by_id[r.recording].speaker, per_cluster):
         speaker = corpus.by_id[row.recording].speaker or "unknown speaker"

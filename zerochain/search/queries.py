@@ -4,6 +4,8 @@ word.wav                 the whole of a sound file
 word.wav:0.20-0.85       a part of it, in seconds
 session1/u7:1.20-1.85    a part of an utterance that is searched, or of a recording of the
                          corpus, whose times count from the recording's beginning
+session1:12:01.20-12:01.85
+                         the same with times as players and tables of hits show them
 queries.csv              annotations: recording, start_s, end_s and label (formats.spans)
 session1.eaf             annotations of ELAN or Praat (.TextGrid), of all tiers; times count from
                          the beginning of the recording of that name
@@ -38,6 +40,8 @@ TABLES = (".csv", ".tsv", ".txt", ".parquet")
 TIERS = (".eaf", ".textgrid")
 """Suffixes of files with tiers of annotations."""
 _SPAN = re.compile(r"(?P<where>.+):(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)", re.DOTALL)
+_CLOCK = r"(?:\d+:[0-5]\d:[0-5]\d|\d+:[0-5]\d)(?:\.\d+)?"
+_CLOCK_SPAN = re.compile(f"(?P<where>.+?):(?P<start>{_CLOCK})-(?P<end>{_CLOCK})", re.DOTALL)
 _QUIET = 1e-3
 _PAUSE = 0.1  # 20 dB below the loudest moment
 
@@ -74,9 +78,10 @@ def examples(
             without such rows.
     """
     span = _SPAN.fullmatch(text)
+    clocked = _CLOCK_SPAN.fullmatch(text)
     path = Path(text)
     searched = _Searched(ids, corpus)
-    if span is None and path.suffix.lower() in (*TABLES, *TIERS):
+    if span is None and clocked is None and path.suffix.lower() in (*TABLES, *TIERS):
         return _of_table(path, searched, word, label)
     if word is not None:
         raise InputError(
@@ -84,14 +89,19 @@ def examples(
             remedy=f"give a table or a file with tiers ({', '.join((*TABLES, *TIERS))}) as the "
             "query",
         )
-    if span is None:
+    if span is None and clocked is None:
         if not path.is_file():
             raise _unknown(text, ids, corpus)
         return [_clip(path, None, None, label)]
-    where, start_s, end_s = span["where"], float(span["start"]), float(span["end"])
+    # A name may end like a time on a clock: "tape:1" of "tape:1:20-30" is looked for first.
+    if clocked is not None and (span is None or not searched.has(span["where"])):
+        span = clocked
+    assert span is not None
+    where, start_s, end_s = span["where"], _seconds(span["start"]), _seconds(span["end"])
     if not start_s < end_s:
         raise InputError(
-            f"the query {text!r} ends before it starts", remedy="write START-END in seconds"
+            f"the query {text!r} ends before it starts",
+            remedy="write START-END, in seconds or as 12:01.20-12:01.85",
         )
     place = searched.place(LabelledSpan(where, start_s, end_s, ""))
     if place is None and Path(where).is_file():
@@ -213,6 +223,11 @@ class _Searched:
             (self._within(f, start_s, end_s)[0] for f in self._named[0].get(inside, ())), None
         )
 
+    def has(self, name: str) -> bool:
+        """Whether it is an utterance or a recording that is searched, or a sound file."""
+        whole = composed(name)
+        return whole in self._ids or self._recording(whole) is not None or Path(name).is_file()
+
     def known(self, names: Sequence[str]) -> str:
         """The first name of an utterance or a recording that is searched; else the first of all."""
         there = [n for n in map(composed, names) if n in self._ids or self._recording(n)]
@@ -270,6 +285,15 @@ class _Searched:
             for key in {path.name, path.stem}:
                 by_name[key].append(file)
         return by_path, by_name
+
+
+def _seconds(time: str) -> float:
+    """Seconds of a time as it is written: 721.2, 12:01.20 or 0:12:01.20."""
+    *outer, last = time.split(":")
+    minutes = 0
+    for part in outer:
+        minutes = 60 * minutes + int(part)
+    return 60 * minutes + float(last)
 
 
 def _clip(path: Path, start_s: float | None, end_s: float | None, label: str | None) -> Example:
