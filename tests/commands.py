@@ -43,12 +43,14 @@ def run(*arguments: object, code: int = 0) -> Result:
 def run_apart(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, after some lines of Python.
 
-    With the fixture `warm` it is a fork, unless it limits the size of files.
+    With the fixture `warm` it is a fork, except where it limits the size of files while coverage is
+    measured.
     """
     script = textwrap.dedent(preparation) + "\nfrom zerochain.cli import main\nmain()\n"
     environment, python = {**os.environ, "PYTHONUTF8": "1"}, sys.executable
-    if "RLIMIT_FSIZE" in preparation:  # its coverage could not be written
-        environment.pop("COVERAGE_PROCESS_CONFIG", None)
+    is_measured = environment.get("COVERAGE_PROCESS_CONFIG")
+    if "RLIMIT_FSIZE" in preparation and is_measured:  # its coverage could not be written
+        del environment["COVERAGE_PROCESS_CONFIG"]
         python = _PYTHON
     return subprocess.run(
         [python, "-c", script, *map(str, arguments)],

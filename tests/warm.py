@@ -3,12 +3,14 @@
 Snakemake and each step of a pipeline are processes of their own, whose imports take ten times as
 long as what they do in a test; so are torchrun and the processes that it starts. While the fixture
 `warm` lasts, a stand-in for the interpreter hands their command lines to a process that has
-imported everything, which forks. There is one for all tests of a session; POSIX alone.
+imported everything, which forks. There is one for all workers of a session; POSIX alone.
 
 Not for tests of what a process imports, or of what it does while it starts.
 """
 
+import fcntl
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -17,13 +19,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import pytest
 
 SERVER = """
-    import contextlib, fcntl, gc, importlib, marshal, os, pkgutil, runpy, select, signal, socket
-    import sys, threading, traceback
+    import contextlib, fcntl, gc, importlib, marshal, os, pkgutil, runpy, select, shutil, signal
+    import socket, sys, threading, traceback
     # What is imported late: by functions of ours, by optimisers (dynamo), by numba's first kernel.
     import accelerate, librosa.effects, numba, scipy.ndimage, scipy.signal, scipy.sparse.csgraph
     import scipy.special, sklearn.cluster, sklearn.linear_model, sklearn.mixture
@@ -42,7 +44,17 @@ SERVER = """
     HIGH = 200  # descriptors below it may be those of who asks
 
     def main():
-        address, stand_in = sys.argv[1:]
+        folder, stand_in = sys.argv[1:]
+        try:
+            serve(folder, stand_in)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)  # to take leave of all modules takes a while
+
+    def serve(folder, stand_in):
+        address, joining = os.path.join(folder, "socket"), socket.socket(socket.AF_UNIX)
+        joining.bind(os.path.join(folder, "users"))
+        joining.listen()
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(address + ".new")
         listening.listen()
@@ -54,17 +66,26 @@ SERVER = """
         assert threading.active_count() == 1  # a thread may hold a lock, which a fork never gets
         os.rename(address + ".new", address)  # who sees it finds somebody who listens
         waiting = {}  # process → the connection of who asked for it
-        while True:
-            ready, _, _ = select.select([listening, ended], [], [])
+        users = [joining]  # and a connection to each of those for whom it is here
+        gone = []
+        while not gone or users != [joining]:
+            ready, _, _ = select.select([listening, ended, *users], [], [])
             if ended in ready:
                 ended.recv(1 << 12)
                 tell(waiting)
             if listening in ready:
                 connection, _ = listening.accept()
-                worker, handles = start(connection, stand_in, [listening, *waiting.values()])
+                others = [listening, *users, *waiting.values()]
+                worker, handles = start(connection, stand_in, others)
                 waiting[worker] = connection
                 for handle in handles:  # who reads from a pipe waits until nobody can write
                     os.close(handle)
+            gone = [user for user in users[1:] if user in ready]
+            users = [user for user in users if user not in gone]
+            if joining in ready:
+                users.append(joining.accept()[0])
+                with contextlib.suppress(OSError):  # has gone, which it finds next
+                    users[-1].sendall(b"1")
 
     def tell(waiting):
         while waiting:
@@ -109,6 +130,8 @@ SERVER = """
                     snakemake.cli.main()
                 case "-m", "torch.distributed.run":
                     torch.distributed.run.main()
+                case "-m", "sphinx":
+                    runpy.run_module("sphinx", run_name="__main__")
                 case "-c", code:
                     sys.argv[0] = "-c"
                     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
@@ -144,7 +167,7 @@ INTERPRETER = """\
 #!/bin/sh
 case "$*" in
 "-P -m zerochain "* | "-P -m snakemake "* | "-P -c "*) shift ;;
-"-m torch.distributed.run "* | "-c "*) ;;
+"-m torch.distributed.run "* | "-m sphinx "* | "-c "*) ;;
 "-P /"*.py* | "-u /"*.py*) shift && set -- script "$@" ;;
 /*.py*) set -- script "$@" ;;
 *) exec '{python}' "$@" ;;
@@ -155,33 +178,64 @@ _LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "PYTHONMALLOC": "mal
 """A fork copies the table of all pages, which takes half as long where Linux has few large ones."""
 
 
+def _started(environment: dict[str, str]) -> Path:
+    """The folder of a new stand-in, whose process is started with an environment.
+
+    The process ends, and deletes the folder, once all who joined it have gone.
+    """
+    folder = Path(mkdtemp())  # short: a socket's path has to be
+    (folder / "server.py").write_text(textwrap.dedent(SERVER))
+    (folder / "client.py").write_text(textwrap.dedent(CLIENT))
+    python = folder / "python"
+    python.write_text(INTERPRETER.format(python=sys.executable, folder=folder))
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    command = [sys.executable, "-P", folder / "server.py", folder, python]
+    running = subprocess.Popen(command, env={**os.environ, **_LARGE_PAGES, **environment})
+    while not (folder / "socket").exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    return folder
+
+
+def _joined(folder: Path) -> socket.socket:
+    """What keeps the process of a stand-in alive until it is closed; OSError where it ends."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(folder / "users"))
+    if not connection.recv(1):
+        raise ConnectionResetError
+    return connection
+
+
 @contextmanager
 def stand_in(**environment: str) -> Iterator[str]:
     """The path of a stand-in for the interpreter, whose process is started with an environment."""
-    with TemporaryDirectory() as place:
-        folder = Path(place)  # short: a socket's path has to be
-        (folder / "server.py").write_text(textwrap.dedent(SERVER))
-        (folder / "client.py").write_text(textwrap.dedent(CLIENT))
-        python = folder / "python"
-        python.write_text(INTERPRETER.format(python=sys.executable, folder=folder))
-        python.chmod(python.stat().st_mode | stat.S_IXUSR)
-        command = [sys.executable, "-P", folder / "server.py", folder / "socket", python]
-        running = subprocess.Popen(command, env={**os.environ, **_LARGE_PAGES, **environment})
-        try:
-            while not (folder / "socket").exists():
-                assert running.poll() is None
-                time.sleep(0.05)
-            yield str(python)
-        finally:
-            running.kill()
-            running.wait()
+    folder = _started(environment)
+    with _joined(folder):
+        yield str(folder / "python")
 
 
 @pytest.fixture(scope="session")
-def warm_interpreter() -> Iterator[str]:
-    """The stand-in that all tests share."""
-    with stand_in() as python:
-        yield python
+def warm_interpreter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The stand-in that all tests share, also those of other workers: the first one starts it.
+
+    To import everything takes longer than most of what is forked.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # that of the session
+    with (place / "warm").open("a+") as note:
+        fcntl.flock(note, fcntl.LOCK_EX)
+        note.seek(0)
+        folder = Path(note.read())
+        try:
+            connection = _joined(folder)
+        except OSError:  # there is none yet, or all who used it have gone
+            folder = _started({})
+            connection = _joined(folder)
+            note.truncate(0)
+            note.write(str(folder))
+    with connection:
+        yield str(folder / "python")
 
 
 @pytest.fixture

@@ -416,6 +416,7 @@ class TestConfig:
         assert "is not YAML" in run(*common, "o.yaml", code=2).stderr
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_full_disk_leaves_nothing(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:
     corpus = make_corpus(4).folder
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"

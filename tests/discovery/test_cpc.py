@@ -1,5 +1,6 @@
 import csv
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,15 +167,23 @@ def test_strides(stride: int) -> None:
         assert len(units) == -(-len(features[name]) // stride)
 
 
+def interruptible(warm_up_steps: int) -> CPCUnits:
+    options = {"warm_up_steps": warm_up_steps, "augmentation": AugmentationOptions()}
+    return make(steps=20, every=5, **options)
+
+
+@cache
+def id_of_whole(warm_up_steps: int) -> str:
+    """The id of a model whose fit nothing interrupted."""
+    return interruptible(warm_up_steps).fit(babble()).id
+
+
 @pytest.mark.parametrize("warm_up_steps", [0, 20])
 @pytest.mark.parametrize("killed_at", [7, 15, 27])
 def test_an_interrupted_fit_goes_on_to_the_same_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_up_steps: int, killed_at: int
 ) -> None:
-    features = babble()
-    options = {"warm_up_steps": warm_up_steps, "augmentation": AugmentationOptions()}
-    whole = make(steps=20, every=5, **options).fit(features)
-
+    features, whole = babble(), id_of_whole(warm_up_steps)
     step, count = CpcTask.training_step, 0
 
     def dying(self: CpcTask, *arguments: Any) -> Any:
@@ -188,8 +197,8 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(
     running = Running("cpu", folder=tmp_path / "x.training")
     if killed_at < 20 + warm_up_steps:
         with pytest.raises(KeyboardInterrupt):
-            make(steps=20, every=5, **options).fit(features, running)
-    assert make(steps=20, every=5, **options).fit(features, running).id == whole.id
+            interruptible(warm_up_steps).fit(features, running)
+    assert interruptible(warm_up_steps).fit(features, running).id == whole
 
 
 def test_more_steps_go_on_after_the_same_warm_up(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,13 @@ def fitted(
     return model.fit(features, Running("cpu", folder=folder))
 
 
+@pytest.fixture(scope="module")
+def usual() -> tuple[Features, VQVAEUnits]:
+    """Speech and a model of it, which tests only look at."""
+    features = speech()
+    return features, fitted(features)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 4, 8])
 def test_a_unit_lasts_the_stride_and_is_the_nearest_code(stride: int) -> None:
     features = speech()
@@ -107,9 +115,10 @@ def test_the_squared_error_is_of_real_frames() -> None:
     assert float(total / n) == pytest.approx(float(errors.mean()))
 
 
-def test_its_distortion_is_the_mean_distance_of_training_latents() -> None:
-    features = speech()
-    model = fitted(features)
+def test_its_distortion_is_the_mean_distance_of_training_latents(
+    usual: tuple[Features, VQVAEUnits],
+) -> None:
+    features, model = usual
     learned, _ = held_out(features)
     costs = np.concatenate([costs.min(1) for _, costs in model.costs(learned)])
     assert model.distortion == pytest.approx(costs.mean(), rel=1e-4)
@@ -149,6 +158,12 @@ WITH_TEACHER = TINY.model_copy(
 )
 
 
+@cache
+def id_of_whole(config: VQVAEConfig) -> str:
+    """The id of a model whose fit nothing interrupted."""
+    return fitted(speech(), config=config).id
+
+
 @pytest.mark.parametrize("break_at", [11, 25])
 @pytest.mark.parametrize(
     "config",
@@ -162,7 +177,7 @@ def test_interrupted_and_resumed_gives_the_same_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_at: int, config: VQVAEConfig
 ) -> None:
     features = speech()
-    whole = fitted(features, config=config)
+    whole = id_of_whole(config)
 
     class Interrupted(VqvaeTask):
         def batch(self, step: int, process: int) -> dict[str, torch.Tensor]:
@@ -176,7 +191,7 @@ def test_interrupted_and_resumed_gives_the_same_bundle(
             fitted(features, config=config, folder=tmp_path)
     torch.rand(3)
     resumed = fitted(features, config=config, folder=tmp_path)
-    assert resumed.id == whole.id
+    assert resumed.id == whole
 
 
 def test_codes_learn_the_teachers_posteriors(tmp_path: Path) -> None:
@@ -227,8 +242,10 @@ def test_settings_of_another_encoder_are_refused(settings: dict, message: str) -
         VQVAEConfig(**settings)
 
 
-def test_bundles_of_older_versions_had_no_teacher(tmp_path: Path) -> None:
-    fitted(speech()).save(tmp_path / "m")
+def test_bundles_of_older_versions_had_no_teacher(
+    tmp_path: Path, usual: tuple[Features, VQVAEUnits]
+) -> None:
+    usual[1].save(tmp_path / "m")
     settings = load_unit_model(tmp_path / "m")._settings()
     older = {n: v for n, v in settings["config"].items() if n not in {"teacher", "augmentation"}}
     config = {"settings": {**settings, "config": older}}
@@ -282,9 +299,8 @@ def test_constant_frames_collapse_audibly(ema: bool) -> None:
     assert len(np.unique(model.encode(features).units["u0"])) == model.n_used <= 5
 
 
-def test_utterances_of_one_frame() -> None:
-    features = speech()
-    model = fitted(features)
+def test_utterances_of_one_frame(usual: tuple[Features, VQVAEUnits]) -> None:
+    _, model = usual
     one = Features.from_arrays({"x": np.zeros((1, 6), np.float32)})
     assert len(model.encode(one).units["x"]) == 1
     short = Features.from_arrays({f"u{i}": np.eye(6, dtype=np.float32)[[i % 6]] for i in range(40)})
@@ -308,9 +324,8 @@ def test_a_rate_that_is_too_high_is_an_error(tmp_path: Path) -> None:
     assert "learning_rate" in str(caught.value)
 
 
-def test_kmeans_of_the_latents_lowers_the_distortion() -> None:
-    features = speech()
-    trained = fitted(features)
+def test_kmeans_of_the_latents_lowers_the_distortion(usual: tuple[Features, VQVAEUnits]) -> None:
+    features, trained = usual
     again = fitted(features, config=TINY.model_copy(update={"codebook_from": "kmeans"}))
     assert again.distortion < trained.distortion
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 TINY = "--steps 2 --validate-every 2 --batch-size 2"
 SMALLER = {
     r"--units \d+": "--units 12",
-    r"--test-fraction [\d.]+": "--test-fraction 0.4",
+    r"--test-fraction [\d.]+": "--test-fraction 0.25",
     r"(discover vqvae .*)$": rf"\1 --width 16 --blocks 1 {TINY}",
     r"(invert train-neural .*)$": rf"\1 --width 16 --f0-steps 2 --prosody-steps 2 {TINY}",
     r"(invert train (?!-).*)$": r"\1 --prosody-steps 2",

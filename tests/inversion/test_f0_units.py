@@ -11,7 +11,7 @@ from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics, track_f0
 from zerochain.formats.units import read_units, write_units
 from zerochain.inversion.pitch import F0Quantizer, F0Task
-from zerochain.modules.vqvae import STRIDE, CollapseWarning, F0VqvaeConfig
+from zerochain.modules.vqvae import CollapseWarning, F0VqvaeConfig
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
 
@@ -76,11 +76,11 @@ def test_any_length(quantizer: F0Quantizer, n_frames: int) -> None:
     statistics = F0Statistics(np.log(100), 0.2, 1)
     units = quantizer.units(np.full(n_frames, 120, np.float32), statistics)
     assert units.dtype == np.int32
-    assert units.shape == (-(-n_frames // STRIDE),)
+    assert units.shape == (-(-n_frames // SMALL.stride),)
     contour = quantizer.contour(units, statistics, n_frames)
     assert contour.shape == (n_frames,)
     assert np.isfinite(contour).all()
-    assert quantizer.contour(units, statistics).shape == (STRIDE * len(units),)
+    assert quantizer.contour(units, statistics).shape == (SMALL.stride * len(units),)
     assert quantizer.unit_step_ms == 80
 
 

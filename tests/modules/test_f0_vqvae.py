@@ -1,13 +1,15 @@
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
 
-from zerochain.modules.vqvae import STRIDE, F0Errors, F0Vqvae, F0VqvaeConfig
+from zerochain.modules.vqvae import F0Errors, F0Vqvae, F0VqvaeConfig
 
 
-def network(n_blocks: int = 1) -> F0Vqvae:
+def network(n_blocks: int = 1, stride: Literal[4, 8, 16] = 16) -> F0Vqvae:
     torch.manual_seed(0)
-    net = F0Vqvae(F0VqvaeConfig(width=16, n_blocks=n_blocks))
+    net = F0Vqvae(F0VqvaeConfig(width=16, n_blocks=n_blocks, stride=stride))
     net.train()
     z, voiced = contours(8, 400)
     net(z, voiced, torch.full((8,), 400))  # moves the running statistics off their start
@@ -19,24 +21,28 @@ def contours(n: int, n_frames: int) -> tuple[Tensor, Tensor]:
     return torch.randn(n, n_frames) * voiced[:, :n_frames], voiced[:, :n_frames]
 
 
+@pytest.mark.parametrize("stride", [4, 8, 16])
 @pytest.mark.parametrize("n_frames", [1, 2, 15, 16, 17, 31, 33, 160])
-def test_a_unit_for_every_sixteen_frames_or_part_of_them(n_frames: int) -> None:
-    net = network()
+def test_a_unit_for_every_few_frames_or_part_of_them(
+    n_frames: int, stride: Literal[4, 8, 16]
+) -> None:
+    net = network(stride=stride)
     units = net.encode(*contours(2, n_frames))
-    n = -(-n_frames // STRIDE)
+    n = -(-n_frames // stride)
     assert units.shape == (2, n)
     z, voiced = net.decode(units)
-    assert z.shape == voiced.shape == (2, n * STRIDE)
+    assert z.shape == voiced.shape == (2, n * stride)
     assert ((voiced >= 0) & (voiced <= 1)).all()
 
 
-def test_batched_equals_one_by_one() -> None:
-    net = network()
+@pytest.mark.parametrize("stride", [4, 16])
+def test_batched_equals_one_by_one(stride: Literal[4, 16]) -> None:
+    net = network(stride=stride)
     lengths = torch.tensor([200, 1, 77, 16])
     z, voiced = contours(4, 200)
     latents = net.latents(z, voiced, lengths)
     units = net.encode(z, voiced, lengths)
-    n_units = -(-lengths // STRIDE)
+    n_units = -(-lengths // stride)
     decoded = net.decode(units, n_units)
     for row, (n, m) in enumerate(zip(lengths.tolist(), n_units.tolist(), strict=True)):
         part = z[row : row + 1, :n], voiced[row : row + 1, :n]
@@ -44,16 +50,16 @@ def test_batched_equals_one_by_one() -> None:
         torch.testing.assert_close(latents[row, :m], alone, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(units[row, :m], net.encode(*part)[0])
         for batched, single in zip(decoded, net.decode(units[row : row + 1, :m]), strict=True):
-            torch.testing.assert_close(batched[row, : m * STRIDE], single[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(batched[row, : m * stride], single[0], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("n_blocks", [0, 1, 2])
-def test_the_reach_is_what_it_says_and_no_further(n_blocks: int) -> None:
-    net, n = network(n_blocks), 40
-    z, voiced = contours(1, n * STRIDE)
-    voiced, lengths = torch.ones_like(voiced), torch.tensor([n * STRIDE])
+@pytest.mark.parametrize(("n_blocks", "stride"), [(0, 16), (1, 16), (2, 16), (2, 4)])
+def test_the_reach_is_what_it_says_and_no_further(n_blocks: int, stride: Literal[4, 16]) -> None:
+    net, n = network(n_blocks, stride), 40
+    z, voiced = contours(1, n * stride)
+    voiced, lengths = torch.ones_like(voiced), torch.tensor([n * stride])
     base, middle = net.latents(z, voiced, lengths), 20
-    first, last = middle * STRIDE, middle * STRIDE + STRIDE - 1
+    first, last = middle * stride, middle * stride + stride - 1
     for beyond, frame in ((-1, first - net.encoder_reach), (1, last + net.encoder_reach)):
         for distance, expected in ((0, True), (beyond, False)):
             changed = z.clone()
@@ -65,7 +71,7 @@ def test_the_reach_is_what_it_says_and_no_further(n_blocks: int) -> None:
     changed = units.clone()
     changed[0, middle] = (changed[0, middle] + 1) % 20
     moved = (torch.stack(net.decode(changed)) - base).abs().amax(0)[0] > 0
-    rows = moved.view(n, STRIDE).any(1).nonzero().flatten().tolist()
+    rows = moved.view(n, stride).any(1).nonzero().flatten().tolist()
     assert rows == list(range(middle - net.decoder_reach, middle + net.decoder_reach + 1))
 
 

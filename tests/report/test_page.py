@@ -58,8 +58,9 @@ class Page(HTMLParser):
 
 
 def made(folder: Path, root: Path, corpus: Corpus | None, **options: object) -> Page:
+    """A page; without pictures of utterances, which take the longest, unless asked for."""
     corpora = [corpus.folder] if corpus and corpus.folder else []
-    options = {"published": None, "n_examples": 1, "n_units": 0, **options}
+    options = {"published": None, "n_examples": 0, "n_units": 0, **options}
     path = write_report(folder / "report", run_files(root, corpora=corpora), **options)  # type: ignore[arg-type]
     return Page(path.read_text(encoding="utf-8"))
 
@@ -223,7 +224,7 @@ def test_hostile_names_are_only_text(tmp_path: Path, make_corpus: Callable[..., 
     score = Score("abx_across_%", 1, None, 1, bad, bad, inputs, {bad: bad})
     append_scores(tmp_path / "run" / "s.jsonl", [score])
     add_training(tmp_path / "run", "<b>&")
-    page = made(tmp_path, tmp_path / "run", corpus, title=bad)
+    page = made(tmp_path, tmp_path / "run", corpus, title=bad, n_examples=1)
     assert page.all("script") == [{}]
     assert all(str(a["src"]).startswith("data:image/png") for a in page.all("img"))
     assert bad in page.text
@@ -238,7 +239,10 @@ def test_a_missing_part_is_said_and_leaves_no_empty_section(
     root = make_run(tmp_path / "run", corpus)
     if part != "corpus":
         shutil.rmtree(root / part)
-    page = made(tmp_path, root, None if part == "corpus" else corpus)
+    shows_examples = part not in {"scores", "inverters/x.training"}
+    page = made(
+        tmp_path, root, None if part == "corpus" else corpus, n_examples=int(shows_examples)
+    )
     headings, said = {
         "units": (["usage", "examples"], "units ('zerochain encode')"),
         "scores": (["scores", "tradeoff", "resynthesis"], "scores of units"),
@@ -266,17 +270,19 @@ def test_only_a_training_log(tmp_path: Path) -> None:
 
 
 def test_recordings_that_have_gone_are_said(tmp_path: Path, corpus: Corpus) -> None:
-    root = make_run(tmp_path / "run", corpus)
+    root = tmp_path / "run"
+    add_synthesis(root, add_system(root, corpus, "km", scored=False), "code2spec", "ana")
     for u in corpus.utterances:
         corpus.audio_path(u).unlink()
-    page = made(tmp_path, root, corpus)
+    page = made(tmp_path, root, corpus, n_examples=1)
     assert "a recording could not be shown" in page.text
     assert "no such file" in page.text
     assert not page.all("audio")
 
 
 def test_features_are_a_reference_in_table_and_plot(tmp_path: Path, corpus: Corpus) -> None:
-    root = make_run(tmp_path / "run", corpus)
+    root = tmp_path / "run"
+    add_system(root, corpus, "km")
     inputs = {"features": "f" * 64, "corpus": corpus.id}
     options = {"distance": "angular"}
     score = Score("abx_across_%", 11.75, None, 900, "triphone", "mfcc-39", inputs, options)
@@ -345,7 +351,8 @@ def test_the_report_may_lie_inside_the_run(tmp_path: Path, corpus: Corpus) -> No
 def test_a_missing_extra_is_named(
     tmp_path: Path, corpus: Corpus, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = make_run(tmp_path / "run", corpus)
+    root = tmp_path / "run"
+    add_training(root)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf"needs {module}.*not installed") as caught:
         made(tmp_path, root, corpus)
@@ -355,12 +362,12 @@ def test_a_missing_extra_is_named(
 def test_the_page_stays_small_whatever_the_recordings(
     tmp_path: Path, make_corpus: Callable[..., Corpus]
 ) -> None:
-    corpus = make_corpus(6, seconds=12.0)
+    corpus = make_corpus(2, seconds=12.0, test_every=1)
     rng = np.random.default_rng(0)
     for u in corpus.utterances:
         noise = rng.uniform(-1, 1, round(u.duration * 16_000))
         soundfile.write(corpus.audio_path(u), noise, 16_000, subtype="PCM_16")
-    unit_file = add_system(tmp_path / "run", corpus, "km", n_units=64)
+    unit_file = add_system(tmp_path / "run", corpus, "km", n_units=64, scored=False)
     for method in ("a", "b", "c"):
         add_synthesis(tmp_path / "run", unit_file, method, "ana")
     page = made(tmp_path, tmp_path / "run", corpus, n_examples=2)
@@ -456,18 +463,20 @@ def test_units_of_silence_alone_have_no_map(corpus: Corpus, tmp_path: Path) -> N
 
 
 def test_a_page_is_never_replaced_by_a_poorer_one(tmp_path: Path, corpus: Corpus) -> None:
-    root = make_run(tmp_path / "run", corpus)
-    made(tmp_path, root, corpus)
-    assert made(tmp_path, root, None).all("audio")  # finds the corpus of the page before
+    root = tmp_path / "run"
+    add_synthesis(root, add_system(root, corpus, "km", scored=False), "code2spec", "ana")
+    made(tmp_path, root, corpus, n_examples=1)
+    found_again = made(tmp_path, root, None, n_examples=1)  # the corpus of the page before
+    assert found_again.all("audio")
     before = (tmp_path / "report" / "index.html").read_bytes()
     (tmp_path / "far" / "away").mkdir(parents=True)
     corpus.home.rename(tmp_path / "far" / "away" / "corpus")
     with pytest.raises(InputError, match="has more than the new one would") as caught:
-        made(tmp_path, root, None)
+        made(tmp_path, root, None, n_examples=1)
     assert "corpora=FOLDER" in str(caught.value)
     assert (tmp_path / "report" / "index.html").read_bytes() == before
     (tmp_path / "report" / "index.html").unlink()
-    assert "Not found: 1 corpus" in made(tmp_path, root, None).text
+    assert "Not found: 1 corpus" in made(tmp_path, root, None, n_examples=1).text
 
 
 def test_tables_can_be_taken_away(page: Page) -> None:
@@ -491,12 +500,10 @@ def test_the_plot_counts_every_unit_unless_asked_otherwise(tmp_path: Path, corpu
         {"units": units.id, "corpus": corpus.id},
     )  # fmt: skip
     append_scores(tmp_path / "run" / "scores" / "6.jsonl", [segments])
-    usual = made(tmp_path, tmp_path / "run", corpus, published="english", n_examples=0)
+    usual = made(tmp_path, tmp_path / "run", corpus, published="english")
     assert "bit rate, every unit), with 95 %" in usual.text
     assert any("km 20.0 % at 400 bit/s" in str(a.get("aria-label")) for a in usual.all("svg"))
-    other = made(
-        tmp_path, tmp_path / "run", corpus, published="english", n_examples=0, rate="segments"
-    )
+    other = made(tmp_path, tmp_path / "run", corpus, published="english", rate="segments")
     assert any("km 20.0 % at 150 bit/s" in str(a.get("aria-label")) for a in other.all("svg"))
     assert "unlike that of this run" in other.text
 
@@ -505,7 +512,7 @@ def test_too_little_data_is_greyed_and_not_drawn(tmp_path: Path, corpus: Corpus)
     add_system(tmp_path / "run", corpus, "km")
     path = tmp_path / "run" / "scores" / "6.jsonl"
     path.write_text(path.read_text().replace('"n": 1234', '"n": 6').replace('"n":1234', '"n":6'))
-    page = made(tmp_path, tmp_path / "run", corpus, n_examples=0)
+    page = made(tmp_path, tmp_path / "run", corpus)
     assert "too little data" in page.text
     assert "6 triples" in page.text
     assert "tradeoff" not in {str(a.get("id")) for a in page.all("h2")}

@@ -40,7 +40,6 @@ from zerochain.modules.source_filter import (
     at,
     starts,
 )
-from zerochain.modules.vqvae import STRIDE
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -497,7 +496,7 @@ def frame_f0_units(
     n = math.ceil(len(f0) * frame_ms / quantizer.step_ms - 1e-9)
     fine = resampled(f0, frame_ms, quantizer.step_ms, max(n, 1))
     units = quantizer.units(fine, voice.statistics).astype(np.int64)
-    place = np.arange(len(f0)) * frame_ms / (quantizer.step_ms * STRIDE)
+    place = np.arange(len(f0)) * frame_ms / quantizer.unit_step_ms
     return units[np.minimum(place.astype(np.int64), len(units) - 1)]
 
 

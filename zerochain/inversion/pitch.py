@@ -1,8 +1,9 @@
-"""F0 units: a voice's pitch movements as units at 12.5 Hz, free of the voice.
+"""F0 units: a voice's pitch movements as units at 12.5 to 50 Hz, free of the voice.
 
 A VQ-VAE of log F0, normalised by each voice's mean and deviation, and voicing (Polyak et al.,
-Interspeech 2021): contours of 5 ms go in, a unit per 80 ms comes out, and a contour in any voice
-comes back. Contours are Hz, 0 where unvoiced; `resampled` moves them between steps.
+Interspeech 2021): contours of 5 ms go in, a unit per 80 ms comes out (or per 40 or 20), and a
+contour in any voice comes back. Contours are Hz, 0 where unvoiced; `resampled` moves them between
+steps.
 
 From top to bottom: the recipe, contours, the quantizer, its training.
 """
@@ -27,12 +28,10 @@ from zerochain.formats.bundle import Bundled
 from zerochain.formats.units import UnitFile
 from zerochain.modules.encoder import mask_of
 from zerochain.modules.vqvae import (
-    STRIDE,
     CollapseWarning,
     F0Errors,
     F0Vqvae,
     F0VqvaeConfig,
-    n_units_of,
 )
 from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe, validation_ids
@@ -106,7 +105,7 @@ class F0Quantizer(Bundled):
     """F0 contours ↔ F0 units, of any voice whose F0 statistics are known.
 
     Attributes:
-        step_ms: of a frame of F0; a unit lasts 16 frames.
+        step_ms: of a frame of F0; a unit lasts 16 frames, or fewer by the network's stride.
         report: how it was trained, and the errors of its units on held-out utterances.
     """
 
@@ -170,8 +169,8 @@ class F0Quantizer(Bundled):
 
     @property
     def unit_step_ms(self) -> float:
-        """How long a unit lasts: 80 ms."""
-        return STRIDE * self.step_ms
+        """How long a unit lasts."""
+        return self.network.config.stride * self.step_ms
 
     @property
     def findings(self) -> list[str]:
@@ -194,7 +193,7 @@ class F0Quantizer(Bundled):
             statistics: of the voice.
 
         Returns:
-            (⌈T / 16⌉,)
+            (⌈T / stride⌉,)
 
         Raises:
             InputError: no frame, or NaN.
@@ -211,7 +210,7 @@ class F0Quantizer(Bundled):
 
         Args:
             units: (N ≥ 1,).
-            n_frames: at most 16 · N, which is the default.
+            n_frames: at most stride · N, which is the default.
 
         Returns:
             Hz (n_frames,), 0 where unvoiced.
@@ -219,7 +218,8 @@ class F0Quantizer(Bundled):
         Raises:
             InputError: no unit, one out of range, or more frames than the units last.
         """
-        n_frames = STRIDE * len(units) if n_frames is None else n_frames
+        most = self.network.config.stride * len(units)
+        n_frames = most if n_frames is None else n_frames
         self._check(units, n_frames)
         with torch.inference_mode():
             codes = torch.from_numpy(units.astype(np.int64))[None].to(self._device)
@@ -259,10 +259,11 @@ class F0Quantizer(Bundled):
                 cause="they are units of content, or of another F0 quantizer",
                 remedy="make them with this quantizer",
             )
-        if not 1 <= n_frames <= STRIDE * len(units):
+        most = self.network.config.stride * len(units)
+        if not 1 <= n_frames <= most:
             raise InputError(
                 f"{n_frames} frames of {self.step_ms:g} ms were asked for, and "
-                f"{counted(len(units), 'F0 unit')} can make up to {STRIDE * len(units)}",
+                f"{counted(len(units), 'F0 unit')} can make up to {most}",
                 cause="the units are of another utterance",
                 remedy="make the F0 units of this utterance",
             )
@@ -349,7 +350,7 @@ def measured(
     with torch.inference_mode():
         for batch in _batches(learned, device):
             units = network.encode(batch["z"], batch["voiced"], batch["lengths"])
-            real = mask_of(n_units_of(batch["lengths"]), units.shape[1]) > 0
+            real = mask_of(network.n_units_of(batch["lengths"]), units.shape[1]) > 0
             counts += np.bincount(units[real].cpu().numpy(), minlength=len(counts))
         for batch in _batches(kept, device):
             made = network(batch["z"], batch["voiced"], batch["lengths"])

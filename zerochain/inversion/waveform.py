@@ -74,6 +74,7 @@ The learning rate is constant: the moving average of the weights takes annealing
 (`evaluation/inversion`).
 """
 _F0_UNITS = 256  # of our inverter
+_STRIDES: dict[int, Literal[4, 8, 16]] = {20: 4, 40: 8, 80: 16}  # frames of 5 ms
 _BETAS = (0.8, 0.99)  # of AdamW, as published for HiFi-GAN
 _CROP_S = 0.64
 _LONG_CROPS, _LONG_CROP = 8, 400
@@ -90,10 +91,12 @@ class WaveformConfig(Config):
     f0_units: int | None = Field(
         None, ge=2, le=2**20, json_schema_extra={"default": "256; of hifigan the published 20"}
     )
-    """Number of F0 units, one of which stands for 80 ms of pitch.
+    """Number of F0 units.
 
     Ours follows the pitch that it is given, so what F0 units lose is lost in its speech: by the 20
     published ones it is off by more than a semitone."""
+    f0_unit_ms: Literal[20, 40, 80] = 80
+    """How long an F0 unit lasts in ms; shorter ones follow the pitch more closely, in more bits."""
     adversary: Literal["none", "patches", "multi-resolution", "multi-period"] = "none"
     """Discriminators; patches (of spectra) are for CPUs, multi-period is the published one.
 
@@ -113,7 +116,7 @@ class WaveformConfig(Config):
     @property
     def losses(self) -> dict[str, Any]:
         """What a generator is trained on, as bundles record it."""
-        return self.model_dump(exclude={"width", "f0_units"})
+        return self.model_dump(exclude={"width", "f0_units", "f0_unit_ms"})
 
     def n_f0_units(self, method: WaveformMethod) -> int:
         """Number of F0 units of a method's inverter."""
@@ -187,7 +190,7 @@ def train_waveform(
     durations = {u.id: u.duration for u in material.corpus.utterances}
     material.units.check_durations(durations, "corpus")
     torch.manual_seed(recipe.seed)
-    f0_config = F0VqvaeConfig(n_units=config.n_f0_units(method))
+    f0_config = F0VqvaeConfig(n_units=config.n_f0_units(method), stride=_STRIDES[config.f0_unit_ms])
     generator = _untrained(method, material, config.width, f0_config.n_units)
     if material.references is not None:
         generator.conditioning.voice.references.copy_(torch.from_numpy(material.references))

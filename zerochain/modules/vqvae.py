@@ -16,7 +16,7 @@ an utterance's end is kept at zero.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -352,10 +352,6 @@ def _check(n: int) -> None:
         )
 
 
-STRIDE = 16
-"""Frames per F0 unit: 80 ms with frames of 5 ms."""
-
-
 class F0VqvaeConfig(Config):
     """Sizes of the network; the published codebook has 20 codes of 128 dimensions."""
 
@@ -367,6 +363,8 @@ class F0VqvaeConfig(Config):
     decay: float = Field(0.99, gt=0, lt=1)
     commitment: float = Field(0.25, ge=0)
     restart_below: float = Field(0.03, ge=0, lt=1)
+    stride: Literal[4, 8, 16] = 16
+    """Frames per unit: 80 ms with 16 frames of 5 ms, as published."""
 
 
 class F0Reconstruction(NamedTuple):
@@ -395,7 +393,7 @@ class F0Vqvae(nn.Module):
                 width=config.width,
                 n_blocks=config.n_blocks,
                 dim=config.dim,
-                stride=STRIDE,
+                stride=config.stride,
             )
         )
         self.quantizer = Quantizer(
@@ -405,12 +403,12 @@ class F0Vqvae(nn.Module):
             commitment=config.commitment,
             restart_below=config.restart_below,
         )
-        self.decoder = Decoder(config.dim, 2, config.width, config.n_blocks, STRIDE)
+        self.decoder = Decoder(config.dim, 2, config.width, config.n_blocks, config.stride)
 
     @property
     def encoder_reach(self) -> int:
-        """Number of frames before and after its own 16 that a unit depends on."""
-        return 2 + STRIDE - 1 + 2 * self.config.n_blocks * STRIDE
+        """Number of frames before and after its own that a unit depends on."""
+        return 2 + self.config.stride - 1 + 2 * self.config.n_blocks * self.config.stride
 
     @property
     def decoder_reach(self) -> int:
@@ -420,23 +418,28 @@ class F0Vqvae(nn.Module):
     def forward(self, z: Tensor, voiced: Tensor, lengths: Tensor) -> F0Reconstruction:
         """Encode, quantise and decode z and voiced, (B, T) each, of utterances of lengths (B,)."""
         latents = self.latents(z, voiced, lengths)
-        steps = n_units_of(lengths)
+        steps = self.n_units_of(lengths)
         quantized = self.quantizer(latents, mask_of(steps, latents.shape[1]))
         made = self.decoder(quantized.vectors, steps)[:, : z.shape[1]]
         return F0Reconstruction(made[..., 0], made[..., 1], quantized)
 
+    def n_units_of(self, n_frames: Tensor) -> Tensor:
+        """⌈n_frames / stride⌉."""
+        stride = self.config.stride
+        return torch.div(n_frames + stride - 1, stride, rounding_mode="floor")
+
     def latents(self, z: Tensor, voiced: Tensor, lengths: Tensor) -> Tensor:
-        """The latents before quantisation: (B, ⌈T / 16⌉, dim), zero after the ends."""
+        """The latents before quantisation: (B, ⌈T / stride⌉, dim), zero after the ends."""
         y: Tensor = self.encoder(torch.stack([z * voiced, voiced], dim=2), lengths)
         return y
 
     def encode(self, z: Tensor, voiced: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """z and voiced (B, T) → units (B, ⌈T / 16⌉); `lengths` (B,) if some are shorter."""
+        """z and voiced (B, T) → units (B, ⌈T / stride⌉); `lengths` (B,) if some are shorter."""
         units: Tensor = self.quantizer(self.latents(z, voiced, _lengths(z, lengths))).units
         return units
 
     def decode(self, units: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """units (B, N) → z (B, 16 · N) and the probability that a frame is voiced (B, 16 · N).
+        """units (B, N) → z (B, stride · N) and the probability that a frame is voiced, alike.
 
         `lengths` (B,) is in units, if some are shorter.
         """
@@ -476,11 +479,6 @@ class F0Errors(NamedTuple):
     def loss(self) -> Tensor:
         """Mean over voiced frames (0 if there are none) plus mean over real frames."""
         return self.z / self.n_voiced.clamp(min=1) + self.voicing / self.n_real.clamp(min=1)
-
-
-def n_units_of(n_frames: Tensor) -> Tensor:
-    """⌈n_frames / 16⌉."""
-    return torch.div(n_frames + STRIDE - 1, STRIDE, rounding_mode="floor")
 
 
 def _lengths(x: Tensor, lengths: Tensor | None) -> Tensor:

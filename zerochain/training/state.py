@@ -200,7 +200,10 @@ class TrainingState:
         self._share_best_weights()
         self.accelerator.wait_for_everyone()
         self.networks.clear()
-        self.accelerator.free_memory()
+        # Alone on a CPU, nothing else waits for the memory; to look for what is free in everything
+        # that was imported takes longer than a short training.
+        if self.accelerator.num_processes > 1 or self.accelerator.device.type != "cpu":
+            self.accelerator.free_memory()
         self.accelerator.end_training()
 
     def _share_best_weights(self) -> None:
