@@ -175,7 +175,7 @@ def test_each_direction_has_the_voice_and_the_topline_of_its_own_language(
     page = (tmp_path / "r/report/index.html").read_text(encoding="utf-8")
     for way in voices:
         assert f"{way}: baseline: nearest training source" in page
-        assert f"{way}: spliced training sources: " in page[: page.index("</header>")]  # its verdict
+        assert f"{way}: spliced training sources: " in page[: page.index("</header>")]
     first, second = (read_corpus(tmp_path / f"r/parts/{w}/parallel/source").name for w in voices)
     headings = re.findall(r"<h3>(.*?) · split test", page)
     assert {first, second} <= set(headings)  # what doesn't compare is in tables of its own
