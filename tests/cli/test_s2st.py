@@ -1,5 +1,6 @@
 """From two folders of recordings and a pairs table to translated speech, and on to a recording."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -173,7 +174,12 @@ def test_each_direction_has_the_voice_and_the_topline_of_its_own_language(
     assert [units.n_units for units in there] == [8, 5]
     page = (tmp_path / "r/report/index.html").read_text(encoding="utf-8")
     for way in voices:
-        assert f"baseline: nearest training source, {way}" in page
+        assert f"{way}: baseline: nearest training source" in page
+        assert f"{way}: spliced training sources: " in page[: page.index("</header>")]
+    first, second = (read_corpus(tmp_path / f"r/parts/{w}/parallel/source").name for w in voices)
+    headings = re.findall(r"<h3>(.*?) · split test", page)
+    assert {first, second} <= set(headings)  # what doesn't compare is in tables of its own
+    assert "<audio" in page
 
 
 def test_settings_of_the_other_direction_are_checked_before_any_work(
