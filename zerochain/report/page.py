@@ -108,6 +108,7 @@ def write_report(
             ],
             "runs": [str(root.absolute()) for root in files.roots],
             "present": _present(files),
+            "folders": _folders(files, out),
             "parts": parts,
         }
         _check_as_rich(out, earlier, record, n_examples, n_units)
@@ -122,6 +123,14 @@ def _present(files: RunFiles) -> list[str]:
         return []
     inside = [path for path in files.present if path.is_relative_to(files.roots[0])]
     return [str(path.relative_to(files.roots[0])) for path in inside]
+
+
+def _folders(files: RunFiles, out: Path) -> list[str]:
+    """The folders shown of the run that the page lies in, where they aren't the whole of it."""
+    run, roots = out.absolute().parent, [root.absolute() for root in files.roots]
+    if not all(run in root.parents for root in roots):
+        return []
+    return [str(root.relative_to(run)) for root in roots]
 
 
 def _switched_off(n_examples: int, n_units: int) -> set[str]:
