@@ -19,6 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from zerochain.cli.common import Command
+from zerochain.cli.ending import interrupted
 from zerochain.machine import safe_path
 
 Entry = tuple[str, str] | click.Group
@@ -130,3 +131,10 @@ class Program(LazyGroup):
                 stream.reconfigure(errors="backslashreplace")
         with safe_path():
             return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Import a command and run it; Ctrl-C ends it with one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interrupted()
