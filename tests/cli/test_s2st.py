@@ -1,6 +1,7 @@
 """From two folders of recordings and a pairs table to translated speech, and on to a recording."""
 
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,24 @@ def test_the_other_way_round_and_other_folds(
     assert (both["part"], both["score_direction"]) == (2, 8)
     everything = planned({"swap": "both", "folds": 3})
     assert (everything["part"], everything["score_folds"]) == (6, 8)
+
+
+def test_too_little_speech_for_the_units_names_their_setting(
+    made: Path,
+    given: dict[str, object],
+    tmp_path: Path,
+    warm_interpreter: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The error of the step speaks of --units, which is within a setting of the pipeline."""
+    monkeypatch.setattr(sys, "executable", warm_interpreter)
+    shutil.copytree(made, tmp_path / "r")
+    asked = settings({**given, "target_units": "kmeans --units 5000 --context 0 --bitrate 195"})
+    run("run", "s2st", "--out", tmp_path / "r", "--cores", 1, *asked, code=1)
+    said = capfd.readouterr().err
+    assert "5,000 units can't be found in" in said
+    assert "the options of this step are in --set target_units='…'" in said
 
 
 def test_a_cross_validation(

@@ -160,6 +160,45 @@ def test_a_textgrid_of_a_recording_has_all_that_was_found_in_it(field, tmp_path)
     assert {t.name for t in only.tiers} == {"units", "hits@ana", "hits", "phones"}
 
 
+def test_utterances_that_meet_are_on_one_tier(tmp_path):
+    """Their times in binary: 0.3 + (0.9 − 0.3) is more than 0.9."""
+    assert 0.3 + (0.9 - 0.3) > 0.9
+    soundfile.write(tmp_path / "s.wav", np.zeros(16_000, np.float32), 16_000)
+    cuts = [(0.3, 0.9), (0.9, 1.0)]
+    parts = [
+        Utterance(f"s_{i}", "s.wav", end - start, start=start, end=end)
+        for i, (start, end) in enumerate(cuts)
+    ]
+    phones = Phones({u.id: [Phone(0, u.duration, "a")] for u in parts})
+    corpus = Corpus("c", tuple(parts), audio_root=str(tmp_path))
+    corpus = write_corpus(tmp_path / "c", corpus, phones)
+    units = {"s_0": np.zeros(60, np.int32), "s_1": np.zeros(10, np.int32)}
+    write_units(tmp_path / "u.parquet", UnitFile(units, 9, 10.0, "m", "x", corpus_id=corpus.id))
+    export_recordings(
+        tmp_path / "tg", tmp_path / "c", units={"units": tmp_path / "u.parquet"}, segments=True
+    )
+    grid = read_textgrid(tmp_path / "tg" / "s.TextGrid")
+    assert {tier.name: len([i for i in tier.intervals if i.label]) for tier in grid.tiers} == {
+        "utterances": 2,
+        "units": 2,
+        "phones": 2,
+    }
+
+
+def test_no_tier_takes_the_place_of_another(field, tmp_path):
+    """Gold phones, and tiers that are numbered, called like a file of the user."""
+    write_spans(tmp_path / "p.csv", Spans((LabelledSpan("d/s_2", 0.1, 0.2, "p"),)))
+    home, found = tmp_path / "c", tmp_path / "u.parquet"
+    with pytest.raises(InputError, match=r"two tiers would be called 'phones'"):
+        export_recordings(tmp_path / "tg", home, spans={"phones": tmp_path / "p.csv"})
+    spans = {"hits": tmp_path / "hits.csv", "hits@béa 2": tmp_path / "p.csv"}
+    with pytest.raises(InputError, match=r"two tiers would be called 'hits@béa 2'"):
+        export_recordings(tmp_path / "tg", home, spans=spans)
+    with pytest.raises(InputError, match=r"two tiers would be called 'phones'"):
+        export_textgrids({"phones": found, "units": found}, home, tmp_path / "tg")
+    assert not (tmp_path / "tg").exists()
+
+
 def test_textgrids_of_the_user_are_of_recordings(field, tmp_path):
     """By path or by name alone; of no recording, or of another length, they are refused."""
     found = {"units": {"units": tmp_path / "u.parquet"}}

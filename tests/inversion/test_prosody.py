@@ -1,8 +1,10 @@
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from interruption import interrupted
@@ -11,9 +13,20 @@ from pydantic_core import to_jsonable_python
 from zerochain.errors import InputError
 from zerochain.features.f0 import F0Statistics
 from zerochain.formats.units import UnitFile
-from zerochain.inversion.prosody import Prosody, ProsodyTask, fit_prosody, whole_steps
+from zerochain.inversion import prosody as module
+from zerochain.inversion.prosody import (
+    Prosody,
+    ProsodyData,
+    ProsodyTask,
+    fit_prosody,
+    shrinkage,
+    whole_steps,
+)
+from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
+from zerochain.training.crops import Crops
 from zerochain.training.recipe import Recipe
 from zerochain.training.run import Running
+from zerochain.training.task import Batch
 
 QUICK = Recipe(max_steps=120, validate_every=40, batch_size=8, learning_rate=5e-3, ema_decay=0.9)
 VERY_QUICK = Recipe(max_steps=4, validate_every=2, batch_size=2)
@@ -55,6 +68,42 @@ def test_context_and_voice_beat_each_units_mean_by_far(prosody: Prosody) -> None
         assert prosody.report[name] < 0.5 * prosody.report[f"{name}_baseline"]
     assert prosody.report["voicing_error"] <= prosody.report["voicing_error_baseline"] + 0.01
     assert prosody.findings == []
+
+
+@pytest.mark.parametrize(("times", "factor"), [(0, 1), (0.5, 1), (1, 1), (2, 0.5), (-1, 0)])
+def test_what_is_added_to_the_units_own_duration_counts_as_far_as_it_is_right(
+    monkeypatch: pytest.MonkeyPatch, times: float, factor: float
+) -> None:
+    """The network adds so many times what it should."""
+    unit_file, *_ = speech()
+    lines = [unit_file.segments(name) for name in unit_file.ids]
+    arrays = [
+        {"units": u.astype(np.int64), "log_durations": np.log(d + np.float32(1))} for u, d in lines
+    ]
+    units = Crops.of(arrays, voices=[0] * len(lines))
+    data = ProsodyData(units, units)
+    network = ProsodyNet(ProsodyConfig(n_units=N_UNITS, width=8)).eval()
+    own = torch.from_numpy(np.random.default_rng(0).normal(1.5, 0.2, N_UNITS).astype(np.float32))
+    network.start_from(own)
+
+    def added(_: ProsodyNet, batch: Batch) -> torch.Tensor:
+        mine = own[batch["units"]]
+        return mine + times * (batch["log_durations"] - mine)
+
+    monkeypatch.setattr(module, "log_durations", added)
+    assert shrinkage(network, data, "cpu") == pytest.approx(factor, abs=1e-5)
+
+
+def test_shrunk_to_nothing_durations_are_the_units_own(prosody: Prosody) -> None:
+    network = deepcopy(prosody.network)
+    units = torch.randint(0, N_UNITS, (1, 20))
+    lengths = torch.tensor([20])
+    whole = network.log_durations(units, lengths, None)
+    own = network.duration_layers.means(units)[..., 0]
+    network.shrink_durations(0.25)
+    part = network.log_durations(units, lengths, None)
+    torch.testing.assert_close(part, own + 0.25 * (whole - own))
+    assert 0.9 < prosody.report["duration_shrinkage"] <= 1
 
 
 def test_new_utterances_are_as_long_and_as_high_as_they_should_be(prosody: Prosody) -> None:

@@ -235,6 +235,7 @@ def test_other_inputs_are_refused_by_name(
     with pytest.raises(InputError) as caught:
         fitted(tmp_path, inputs={**INPUTS, **changed})
     assert caught.value.found.endswith(f": {words}")
+    assert "another version of zerochain" in str(caught.value.cause)
 
 
 def test_inputs_may_be_tuples_and_in_any_order(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from zerochain.formats.units import UnitFile, read_units
 from zerochain.progress import track
 
 MARKER = "textgrids.json"
+PHONES = "phones"
+"""The tier of gold phones."""
 WITHOUT_TEXT = "speech"
 """The label of an utterance without a text: intervals without a label are pauses in Praat."""
 
@@ -52,8 +54,8 @@ def export_textgrids(
 
     Raises:
         InputError: units that the corpus lacks or that are longer or shorter than its recordings,
-            a split without units, TextGrids of other lengths than their utterances, or `out` is a
-            folder that zerochain didn't make.
+            a split without units, a tier that would have the name of another, TextGrids of other
+            lengths than their utterances, or `out` is a folder that zerochain didn't make.
     """
     paths = {"units": units} if isinstance(units, Path) else units
     whole = read_corpus(corpus)
@@ -81,7 +83,9 @@ def export_textgrids(
         for name in track(names, "Writing TextGrids"):
             tiers = {tier: _unit_segments(one, name) for tier, one in systems.items()}
             if name in phones.by_id:
-                tiers["phones"] = [(p.onset, p.offset, p.phone) for p in phones.by_id[name]]
+                if PHONES in tiers:
+                    raise _two_tiers(PHONES, out)
+                tiers[PHONES] = [(p.onset, p.offset, p.phone) for p in phones.by_id[name]]
             kept = () if keep is None else _kept(keep / f"{name}.TextGrid", durations[name])
             file = temporary / f"{name}.TextGrid"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +127,8 @@ def export_recordings(
         How many were written, and how many of them have tiers of the user.
 
     Raises:
-        InputError: what `recording_tiers.gathered` raises, a recording that can't be read, or
-            TextGrids of other lengths, of no recording, or two of the same.
+        InputError: what `recording_tiers.gathered` raises, a recording that can't be read, two
+            tiers of one name, or TextGrids of other lengths, of no recording, or two of the same.
     """
     found = gathered(
         corpus,
@@ -139,15 +143,21 @@ def export_recordings(
         u = whole.by_id[name]
         begin = u.start or 0.0
         for phone in line if u.audio in found.by_recording else ():
-            found.add("phones", "", u, begin + phone.onset, begin + phone.offset, phone.phone)
+            found.add(PHONES, "", u, begin + phone.onset, begin + phone.offset, phone.phone)
     own = {} if keep is None else _own_grids(keep, root, found.by_recording)
     with atomic_folder(out, MARKER) as temporary:
         for recording, rows in track(found.by_recording.items(), "Writing TextGrids"):
             duration_s = audio.info(root / recording).duration_s
             tiers: dict[str, list[Segment]] = {}
             for name, _, stretches in by_speaker(rows):
-                for i, part in enumerate(apart(stretches), 1):
-                    tiers[name if i == 1 else f"{name} {i}"] = part
+                # To a microsecond, as they are written: in binary, an utterance that ends where the
+                # next one begins may end 1e-16 s later, and would be on a tier of its own.
+                exact = [(round(begin, 6), round(end, 6), label) for begin, end, label in stretches]
+                for i, part in enumerate(apart(exact), 1):
+                    tier = name if i == 1 else f"{name} {i}"
+                    if tier in tiers:
+                        raise _two_tiers(tier, out)
+                    tiers[tier] = part
             kept = _kept(own[recording], duration_s, "recording") if recording in own else ()
             file = temporary / f"{stem(recording)}.TextGrid"
             if file.exists():
@@ -180,6 +190,18 @@ def _own_grids(keep: Path, root: Path, recordings: Iterable[str]) -> dict[str, P
             "holds no .TextGrid file", path=keep, remedy="give TextGrids of the recordings"
         )
     return own
+
+
+def _two_tiers(name: str, out: Path) -> InputError:
+    return InputError(
+        f"two tiers would be called {name!r}",
+        path=out,
+        cause='gold phones are a tier "phones"'
+        if name.startswith(PHONES)
+        else "stretches that overlap, or are of several speakers, are on tiers that are numbered, "
+        "or called after the speakers",
+        remedy="rename the file that the tier is named after",
+    )
 
 
 def _phones(corpus: Corpus) -> Phones:

@@ -83,6 +83,13 @@ class ProsodyNet(nn.Module):
         """
         self.duration_layers.start_from(log_durations[:, None])
 
+    def shrink_durations(self, factor: float) -> None:
+        """Let what context and voice say about a duration count by this factor, from now on.
+
+        What remains at 0 is each unit's own duration.
+        """
+        self.duration_layers.shrink(factor)
+
     @property
     def f0_reach(self) -> int:
         """Number of frames on either side that a frame's F0 depends on."""
@@ -153,6 +160,11 @@ class UnitConvolutions(nn.Module):
         self.means.weight.data.copy_(means)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+
+    def shrink(self, factor: float) -> None:
+        """Multiply by this factor what is added to the table."""
+        self.last.weight.data.mul_(factor)
+        self.last.bias.data.mul_(factor)
 
     def forward(self, units: Tensor, lengths: Tensor, voice: Tensor | None) -> Tensor:
         """Units (B, T), lengths (B,), voice vectors (B, voice_dim) or None → (B, T, n_out)."""

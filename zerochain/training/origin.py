@@ -74,7 +74,8 @@ class Origin:
             raise _other(
                 ": " + listed(changes, 5),
                 path,
-                "settings or data changed since this training was begun",
+                "settings or data changed since this training was begun, or another version of "
+                "zerochain began it, whose settings were others",
             )
 
     def still_follows(self, state: Mapping[str, Any]) -> bool:
