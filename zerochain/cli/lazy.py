@@ -19,7 +19,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from zerochain.cli.common import Command
-from zerochain.cli.ending import interrupted
 from zerochain.machine import safe_path
 
 Entry = tuple[str, str] | click.Group
@@ -137,4 +136,6 @@ class Program(LazyGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            from zerochain.cli.ending import interrupted
+
             interrupted()
