@@ -2,7 +2,7 @@
 
 import pytest
 
-from zerochain.errors import InputError, counted, listed, printable
+from zerochain.errors import InputError, counted, listed, printable, speech_time
 
 MARKED = "\u0646\u0645\u06cc\u200c\u0634\u0648\u062f"  # Persian, which is written with a non-joiner
 
@@ -40,3 +40,21 @@ def test_numbers_and_nouns() -> None:
     assert words == ["0 units", "1 unit", "2 units", "2,400 units"]
     assert counted(1, "box", "boxes") == "1 box"
     assert counted(2, "box", "boxes") == "2 boxes"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0 s"),
+        (0.04, "0.0 s"),
+        (6.25, "6.2 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1.0 min"),
+        (60, "1.0 min"),
+        (4000, "66.7 min"),
+    ],
+)
+def test_lengths_of_speech(seconds: float, said: str) -> None:
+    assert speech_time(seconds) == said

@@ -88,6 +88,13 @@ def counted(n: int, one: str, several: str = "") -> str:
     return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
+def speech_time(seconds: float) -> str:
+    """How long recordings are: "12.3 min", and below a minute "41 s" or "6.2 s"."""
+    if seconds >= 59.5:  # what rounds to 60 s
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+
+
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FIXES: dict[int, tuple[str | None, str]] = {
     errno.EROFS: (

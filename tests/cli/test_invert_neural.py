@@ -55,7 +55,7 @@ def speak(prepared: Path, *options: object, code: int = 0) -> Any:
 
 def test_train_says_how_it_went(prepared: Path) -> None:
     said = train(prepared, "--voice", "ana", *QUICK, "--out", "i").stdout
-    assert said.startswith("i: convnext from 0.0 min of speech\n")
+    assert said.startswith("i: convnext from 2.4 s of speech\n")
     assert "4 steps in " in said
     assert "NOT CONVERGED: steps ran out" in said
     assert re.search(r"\n  WARNING: predictions of .* no better than each unit's mean", said)
@@ -158,7 +158,7 @@ def test_show_says_what_an_inverter_is(prepared: Path) -> None:
         "model of kind 'convnext'",
         f"{N_UNITS} units of 20 ms",
         bundle_id(prepared / "km")[:12],
-        "on 0.2 min of speech, 4 steps (NOT CONVERGED: steps ran out); validation loss",
+        "on 9.4 s of speech, 4 steps (NOT CONVERGED: steps ran out); validation loss",
         "sample.wav",
         "trained on units",
     ):
@@ -176,7 +176,7 @@ def test_show_says_it_of_spectral_inverters_too(prepared: Path) -> None:
     run(*command, "--method", "unit-means", "--prosody-steps", 0, "--out", "means")
     text = run("show", "means").output
     assert re.search(r"voices +béa \(\d+ Hz\)", text)
-    assert re.search(r"trained +on 0\.\d min of speech *\n", text)
+    assert re.search(r"trained +on \d(\.\d)? s of speech *\n", text)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import fcntl
 import importlib.util
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -15,10 +17,12 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from commands import jobs, run, settings
 from tones import phone_corpus
-from zerochain.cli.ending import ending_together
+from zerochain.cli import main
+from zerochain.cli.ending import STEP, ending_together
 from zerochain.cli.run import change, overlay
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
@@ -269,11 +273,89 @@ def test_a_run_that_is_told_to_end_ends_its_steps(ignored: bool) -> None:
         assert not Path("r/done").exists()
 
 
+def in_a_terminal(command: Sequence[str], step: str) -> tuple[int, str]:
+    """Run a command in a terminal of its own, press Ctrl-C once a step has written a file.
+
+    Returns:
+        Its exit code, and what the terminal shows after that.
+    """
+    ours, theirs = pty.openpty()
+    there = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", there, *command],
+        start_new_session=True,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        while not Path(step).exists():
+            assert process.poll() is None
+            if select.select([ours], [], [], 0.05)[0]:
+                os.read(ours, 1 << 16)
+        os.write(ours, b"\x03")
+        shown = b""
+        with suppress(OSError):  # what a terminal gives where nobody writes to it any more
+            while more := os.read(ours, 1 << 16):
+                shown += more
+        return process.wait(), shown.decode()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(ours)
+
+
+def test_ctrl_c_ends_a_run_within_a_run_with_one_line() -> None:
+    """Neither Snakemake's account of steps that ended nor one line of each command."""
+    for name, made, shell in (
+        ("within", "done", "echo $$ > step.new; mv step.new step; sleep 600"),
+        ("whole", "part/done", "{Z:q} run ../within --out=part --cores=1"),
+    ):
+        Path(name).mkdir()
+        Path(name, "config.yaml").write_text("{}\n")
+        Path(name, "Snakefile").write_text(
+            f"Z = {[sys.executable, '-m', 'zerochain']}\n"
+            f"rule all:\n    output: {made!r}\n    shell: {shell!r}\n"
+        )
+    command = [sys.executable, "-m", "zerochain", "run", "whole", "--out", "r", "--cores", "1"]
+    code, shown = in_a_terminal(command, "r/part/step")
+    # For a shell both are 130: Python dies of the signal itself where it meets it in some imports.
+    assert code in {128 + signal.SIGINT, -signal.SIGINT}
+    said = [line for line in shown.removeprefix("^C").splitlines() if line]
+    assert said == ["Interrupted: the same command continues it, and finished steps are kept"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("r/part/step").read_text()), 0)
+    for out in ("r", "r/part"):
+        folder = os.open(out, os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its Snakemake has ended
+        os.close(folder)
+
+
+def test_ctrl_c_ends_any_command_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zerochain.cli.show._other", interrupt)
+    ended = CliRunner().invoke(main, ["show", "."])
+    assert (ended.exit_code, ended.output) == (128 + signal.SIGINT, "\nInterrupted\n")
+    monkeypatch.setenv(STEP, "1")  # of a run, which says it
+    ended = CliRunner().invoke(main, ["show", "."])
+    assert (ended.exit_code, ended.output) == (128 + signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_request_to_end_is_kept_where_exceptions_are_dropped() -> None:
+def test_a_request_to_end_is_kept_where_exceptions_are_dropped(
+    number: signal.Signals,
+) -> None:
     class Dropped:
         def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     def interrupted() -> None:
         asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -284,9 +366,11 @@ def test_a_request_to_end_is_kept_where_exceptions_are_dropped() -> None:
             Dropped()
             process.kill()  # where Ctrl-C is ignored it sleeps on
 
-    with pytest.raises(SystemExit) as ended:
+    kind = SystemExit if number == signal.SIGTERM else KeyboardInterrupt
+    with pytest.raises(kind) as ended:
         interrupted()
-    assert ended.value.code == 128 + signal.SIGTERM
+    if isinstance(ended.value, SystemExit):
+        assert ended.value.code == 128 + number
 
 
 def test_an_unknown_pipeline_lists_those_there_are() -> None:

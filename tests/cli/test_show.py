@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from runs import add_synthesis, add_system
 from zerochain import audio
 from zerochain.cli import main
+from zerochain.errors import speech_time
 from zerochain.formats.bundle import write_bundle
 from zerochain.formats.corpus import Corpus, write_corpus
 from zerochain.formats.features import write_features
@@ -48,7 +49,7 @@ def test_corpus(make_corpus: Callable[..., Corpus], tmp_path: Path) -> None:
     assert re.search("phones +2, of 1 kind +\n", text)
     assert "ŋ 2" in text
     seconds = sum(u.duration for u in lines if (u.speaker, u.split) == ("ana", "train"))
-    assert f"{seconds / 60:.1f} min (2)" in text
+    assert f"{speech_time(seconds)} (2)" in text
     assert shown(tmp_path / "c" / "corpus.json") == text
 
 
@@ -140,7 +141,7 @@ def test_features(tmp_path: Path) -> None:
     ) as writer:
         writer.add("a", np.ones((600, 39), np.float32))
     text = shown(tmp_path / "f")
-    for part in ("mfcc", "n_mels 40", "600 of 39 numbers", "10 ms", "0.1 min"):
+    for part in ("mfcc", "n_mels 40", "600 of 39 numbers", "10 ms", "(6.0 s)"):
         assert part in text
 
 

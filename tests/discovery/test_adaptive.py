@@ -118,6 +118,13 @@ def test_unknown_speakers_can_be_pooled_and_a_line_says_on_how_much_speech() -> 
         "1 speaker unknown to the model and 2 utterances without a speaker: each utterance by "
         "itself normalised and adapted, on 1.5 to 1.5 s of speech (median 1.5 s)"
     )
+    elsewhere = front_end.rests_on(replace(later, corpus_id="d")).splitlines()
+    assert elsewhere[0].startswith("2 speakers unknown to the model and 2 utterances without")
+    assert elsewhere[1:] == [
+        "the model was fitted on another corpus, with speakers of the same names: ana; whether "
+        "they are the same people, names don't say. Where they are: encode from the corpus that "
+        "the model was fitted on, or fit the model on this one"
+    ]
     pooled = front_end.rests_on(later, pool=True)
     assert pooled.endswith("normalised and adapted, on 1.5 to 3.0 s of speech (median 1.5 s)")
     alone = dict(model.latents(later))

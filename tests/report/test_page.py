@@ -15,7 +15,7 @@ import soundfile
 
 from conftest import voice
 from runs import add_synthesis, add_system, add_training, make_run
-from zerochain.errors import InputError
+from zerochain.errors import InputError, speech_time
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones
@@ -114,7 +114,7 @@ def test_it_says_what_ran_on_what(whole: tuple[Page, Corpus, Path]) -> None:
     page, corpus, _ = whole
     for part in ("Mbɔ́shi", "CC0", "a field trip", "tiny", "abacus", "2 unit models"):
         assert part in page.text
-    assert f"{corpus.duration / 60:.1f} min in 6 utterances" in page.text
+    assert f"{speech_time(corpus.duration)} in 6 utterances" in page.text
     for path in ("units/km8-4t.parquet", "models/km16-1t", "scores/6.jsonl", "wavs/code2spec"):
         assert path in page.text
     assert corpus.id[:12] in page.text

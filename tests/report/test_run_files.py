@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.kinds import KINDS
 from zerochain.formats.phones import Phone, Phones, write_phones
+from zerochain.report.page import write_report
 from zerochain.report.run import _PARTS, RunFiles, read_run, run_files
 
 
@@ -43,7 +45,7 @@ def test_every_kind_has_a_place_in_a_report_or_is_known_to_have_none() -> None:
     assert {kind.name: kind for kind in KINDS if kind.name not in none} == {
         name: part.kind for name, part in _PARTS.items()
     }
-    meta = {"roots", "present", "passed_over"}
+    meta = {"roots", "names", "present", "passed_over"}
     fields = {name for name in RunFiles.__dataclass_fields__ if name not in meta}
     assert {part.field for part in _PARTS.values()} == fields
 
@@ -140,3 +142,53 @@ def test_systems_of_several_runs_are_named_after_them(tmp_path: Path, corpus: Co
         "one/units/km.parquet",
         "two/units/km.parquet",
     }
+
+
+def several(root: Path, corpus: Corpus) -> Path:
+    """A pipeline's run of two parts, with scores of its own of the parts' systems."""
+    for way, n_units in (("forth", 8), ("back", 16)):
+        add_system(root / "parts" / way, corpus, "km", n_units=n_units)
+        (root / "scores").mkdir(exist_ok=True)
+        shutil.copy(root / f"parts/{way}/scores/6.jsonl", root / f"scores/{way}.jsonl")
+    (root / "config.yaml").write_text("{}\n")
+    return root
+
+
+def test_of_a_run_of_several_parts_each_system_is_shown_once(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    """The parts' scores where its own page shows these, else its own: never both."""
+    root, other = several(tmp_path / "run", corpus), tmp_path / "other"
+    add_system(other, corpus, "km")
+    parts = [root / "parts/forth", root / "parts/back"]
+    assert len({*parts, *run_files(root).roots}) == 3  # it has no page that says what to show
+
+    write_report(root / "report", run_files(*parts), n_examples=0, n_units=0)
+    alone, beside = run_files(root), run_files(root, other)
+    assert [*alone.roots] == parts
+    systems = [score.system for score in read_run(alone).scores]
+    assert {*systems} == {"forth: km", "back: km"}
+    both = [score.system for score in read_run(beside).scores]
+    assert {*both} == {"run/forth: km", "run/back: km", "other: km"}
+    assert sorted(both) == sorted([f"run/{s}" for s in systems] + ["other: km"] * (len(both) // 3))
+    assert [why for path, why in beside.passed_over if path == root] == [
+        "only its parts/forth, parts/back, as on its own page"
+    ]
+
+    moved = root.rename(tmp_path / "moved")
+    own = moved / "scores/forth.jsonl"
+    files = run_files(moved / "scores", present=[own])
+    write_report(moved / "report", files, n_examples=0, n_units=0)
+    run = read_run(run_files(moved, other))
+    assert {score.system for score in run.scores} == {"moved: km", "other: km"}
+    assert [run.shown(source.path) for source in run.former] == ["moved/back.jsonl"]
+    given = run_files(moved, present=[moved / "parts/forth/scores/6.jsonl"])
+    assert given.roots == (moved,)  # what is asked for need not be in those folders
+
+
+def test_parts_of_several_runs_have_names_that_set_them_apart(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    roots = [several(tmp_path / name, corpus) / "parts/forth" for name in ("one", "two")]
+    systems = {score.system for score in read_run(run_files(*roots)).scores}
+    assert systems == {"one/parts/forth: km", "two/parts/forth: km"}

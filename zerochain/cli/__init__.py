@@ -364,7 +364,8 @@ EXPORT = LazyGroup(
         ),
         "textgrid": (
             "zerochain.cli.export:textgrid",
-            "Write UNITS next to gold phones as Praat TextGrids; repeated units are merged.",
+            "Write units (FILES) next to gold phones as Praat TextGrids; repeated units are "
+            "merged.",
         ),
         "rttm": (
             "zerochain.cli.export:rttm",

@@ -23,7 +23,7 @@ from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import left_out_text, print_facts, training_text
 from zerochain.cli.score import save_scores, system_option
 from zerochain.cli.training import running_options
-from zerochain.errors import counted
+from zerochain.errors import counted, speech_time
 from zerochain.formats.bundle import bundle_id
 from zerochain.formats.identity import short
 from zerochain.metrics import names
@@ -140,7 +140,7 @@ def _facts(report: ChainTraining) -> dict[str, str]:
     shares = {"texts": report.texts_kept, "transcripts": report.speech_kept}
     before = "" if report.start_cer is None else f", {report.start_cer:.1f} % before the loop"
     return {
-        "trained on": f"{counted(report.n_pairs, 'pair')} ({report.minutes:.1f} min), "
+        "trained on": f"{counted(report.n_pairs, 'pair')} ({speech_time(60 * report.minutes)}), "
         f"{counted(report.n_texts, 'text')} and {counted(report.n_speech, 'recording')} alone",
         "training": training_text(asdict(report)),
         "held-out pairs": f"CER {report.valid_cer:.1f} % without a beam{before}; error of frames "

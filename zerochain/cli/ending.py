@@ -1,49 +1,104 @@
-"""What becomes of other programs when a command that waits for them is told to end."""
+"""What becomes of commands, and of other programs that they wait for, when they are told to end."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
+
+import click
+
+STEP = "ZEROCHAIN_STEP"
+"""The environment variable of the steps of a run: they leave it to the run to say how it ended."""
 
 
-@contextmanager
-def ending_together(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Within, a request to end (SIGTERM) ends Snakemake and its steps too.
-
-    Ctrl-C reaches them all; `kill` reaches this process alone, and they would work on for hours.
-    Snakemake is interrupted, since at a SIGTERM it waits for its steps.
+def interrupted(what_now: str = "") -> NoReturn:
+    """End this process as one that Ctrl-C ended, with one line.
 
     Args:
-        process: Snakemake.
+        what_now: what the user may do.
 
     Raises:
         SystemExit: with 128 + the number of the signal, as a shell has it.
     """
+    if STEP not in os.environ:
+        # The terminal shows ^C in the line where the cursor was.
+        click.echo(f"\nInterrupted{what_now and ': '}{what_now}", err=True)
+    sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def ending_together(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Within, a request to end (SIGTERM, or Ctrl-C) ends Snakemake and its steps too.
+
+    Ctrl-C in a terminal reaches them all, and what is left to do is to wait for them; `kill`
+    reaches this process alone, and they would work on for hours. Snakemake is interrupted, since at
+    a SIGTERM it waits for its steps.
+
+    Args:
+        process: Snakemake, as `quiet_snakemake` runs it: it may be interrupted twice.
+
+    Raises:
+        KeyboardInterrupt: at Ctrl-C, once Snakemake has ended.
+        SystemExit: at a SIGTERM, with 128 + the number of the signal, as a shell has it.
+    """
     asked: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
-        import psutil  # comes with Snakemake
-
         asked.append(number)
-        with suppress(psutil.NoSuchProcess):  # it ends just now
-            steps = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(signal.SIGINT)
-            for step in steps:
-                with suppress(psutil.NoSuchProcess):
-                    step.terminate()
-        raise SystemExit(128 + number)
+        if number == signal.SIGTERM or not _reached_all():
+            _end(process)
+        _raise(number)
 
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if asked:  # again: Python drops what is raised within a destructor, or an import's callback
-            raise SystemExit(128 + asked[0])
+            process.wait()  # Popen itself doesn't wait longer at a KeyboardInterrupt
+            _raise(asked[0])
+
+
+def _raise(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
+def _reached_all() -> bool:
+    """Whether Ctrl-C is of the terminal, which gives it to all processes of a command."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt Snakemake and terminate its steps."""
+    import psutil  # comes with Snakemake
+
+    with suppress(psutil.NoSuchProcess):  # it ends just now
+        steps = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        for step in steps:
+            with suppress(psutil.NoSuchProcess):
+                step.terminate()

@@ -27,7 +27,7 @@ from zerochain.corpora.folder import import_folder
 from zerochain.corpora.long_recordings import import_recordings
 from zerochain.corpora.parallel import import_pairs
 from zerochain.corpora.speaker_clusters import Vectors
-from zerochain.errors import InputError, counted, listed, printable
+from zerochain.errors import InputError, counted, listed, printable, speech_time
 from zerochain.exchange.kaldi import import_kaldi
 from zerochain.features.voice_activity import VoiceActivityConfig
 from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
@@ -311,13 +311,13 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         f", {counted(unknown, 'utterance')} of unknown speakers" if unknown else ""
     )
     names = sorted({u.split for u in corpus.utterances if u.split is not None})
-    splits = [f"{name} {corpus.select(split=name).duration / 60:.1f} min" for name in names]
+    splits = [f"{name} {speech_time(corpus.select(split=name).duration)}" for name in names]
     rates = corpus.record.get("sample_rates", {})
     return {
         "source": corpus.source,
         "utterances": str(len(corpus.utterances)),
         "speakers": known,
-        "minutes": f"{corpus.duration / 60:.1f}",
+        "duration": speech_time(corpus.duration),
         "cut from": _cut_from(corpus),
         "voices": corpus.record.get("voice_activity", {}).get("voices", ""),
         "splits": ", ".join(splits) or "none",
@@ -339,7 +339,7 @@ def _cut_from(corpus: Corpus) -> str:
     if not seconds:
         return ""
     share = f"{corpus.duration / seconds:.0%} is speech"
-    return f"{seconds / 60:.1f} min of recordings, of which {share}"
+    return f"{speech_time(seconds)} of recordings, of which {share}"
 
 
 def _skipped(entries: Sequence[Mapping[str, str]]) -> str:

@@ -21,7 +21,7 @@ from zerochain.cli.common import (
 from zerochain.cli.options import options_of, recipe_options
 from zerochain.cli.printing import training_text
 from zerochain.cli.training import running_options
-from zerochain.errors import counted
+from zerochain.errors import counted, speech_time
 from zerochain.inversion import (
     SPECTRAL_METHODS,
     WAVEFORM_METHODS,
@@ -164,7 +164,7 @@ def _train(*, out: Path, voices: tuple[str, ...], all_voices: bool, **settings: 
     inverter, report = train_inverter(out=out, voices=chosen, **settings)
     if not is_main_process():
         return
-    click.echo(f"{out}: {inverter.method} from {report['minutes']:.1f} min of speech")
+    click.echo(f"{out}: {inverter.method} from {speech_time(60 * report['minutes'])} of speech")
     if "steps" not in report:
         return
     click.echo(f"  {training_text(report)}")

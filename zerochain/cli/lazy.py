@@ -130,3 +130,12 @@ class Program(LazyGroup):
                 stream.reconfigure(errors="backslashreplace")
         with safe_path():
             return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Import a command and run it; Ctrl-C ends it with one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            from zerochain.cli.ending import interrupted
+
+            interrupted()

@@ -16,7 +16,7 @@ from zerochain.cli.common import (
 from zerochain.cli.options import options_of
 from zerochain.cli.printing import equal_error_rate_text, left_out_text, print_facts, training_text
 from zerochain.cli.training import running_options
-from zerochain.errors import counted
+from zerochain.errors import counted, speech_time
 from zerochain.listeners.recogniser import RECIPE as RECOGNISER_RECIPE
 from zerochain.listeners.recogniser import (
     RecogniserConfig,
@@ -69,7 +69,8 @@ def recogniser(
 def _recogniser_facts(report: RecogniserTraining) -> dict[str, str]:
     interval = report.cer_interval
     return {
-        "trained on": f"{counted(report.n_utterances, 'utterance')}, {report.minutes:.1f} min, "
+        "trained on": f"{counted(report.n_utterances, 'utterance')}, "
+        f"{speech_time(60 * report.minutes)}, "
         f"{counted(report.n_characters, 'character')}",
         "training": training_text(asdict(report)),
         "CER": f"{report.cer:.1f} %"
@@ -117,7 +118,7 @@ def speaker_encoder(
 def _speaker_facts(report: SpeakerTraining) -> dict[str, str]:
     facts = {
         "trained on": f"{counted(report.n_speakers, 'speaker')}, "
-        f"{counted(report.n_utterances, 'utterance')}, {report.minutes:.1f} min",
+        f"{counted(report.n_utterances, 'utterance')}, {speech_time(60 * report.minutes)}",
         "training": training_text(asdict(report)),
         "left out": left_out_text(report.excluded),
     }

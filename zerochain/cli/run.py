@@ -23,7 +23,7 @@ import click
 import yaml
 
 from zerochain.cli.common import Command, is_unicode, out_option
-from zerochain.cli.ending import ending_together
+from zerochain.cli.ending import STEP, ending_together, interrupted
 from zerochain.cli.profiles import cores_options, elsewhere, profile_options
 from zerochain.cli.run_times import estimate
 from zerochain.errors import InputError, counted
@@ -123,17 +123,20 @@ def run(
     interrupted, or is asked for more steps, continues; one whose other settings or inputs changed
     starts anew. Options after -- go to Snakemake.
     """
-    steps = run_pipeline(
-        pipeline,
-        out,
-        settings,
-        cores,
-        snakemake_options,
-        configfiles=configfiles,
-        profiles=profiles,
-        restarted=restarted,
-        only_check=only_check,
-    )
+    try:
+        steps = run_pipeline(
+            pipeline,
+            out,
+            settings,
+            cores,
+            snakemake_options,
+            configfiles=configfiles,
+            profiles=profiles,
+            restarted=restarted,
+            only_check=only_check,
+        )
+    except KeyboardInterrupt:
+        interrupted("the same command continues it, and finished steps are kept")
     if only_check:
         what = ", ".join(f"{name} {n}" if n > 1 else name for name, n in steps.items())
         n_steps = counted(sum(steps.values()), "step")
@@ -199,11 +202,14 @@ def run_pipeline(
             text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             temporary.write_text(text, encoding="utf-8")
         there = out if lock is not None else planning
-        command = [sys.executable, "-P", "-m", "snakemake"]
+        # On a cluster Snakemake cancels jobs at Ctrl-C: whether it could is worth reading.
+        is_elsewhere = elsewhere(profiles, extra)
+        module = "snakemake" if is_elsewhere else "zerochain.cli.quiet_snakemake"
+        command = [sys.executable, "-P", "-m", module]
         command += ["--snakefile", str(recipe / "Snakefile")]
         command += ["--configfile", str(frozen), "--directory", str(there), "--nolock"]
         # Quiet about rules, Snakemake hides why a job failed; steps on this machine say it here.
-        quiet = ["host"] if elsewhere(profiles, extra) else ["rules", "host"]
+        quiet = ["host"] if is_elsewhere else ["rules", "host"]
         command += ["--quiet", *quiet, "--rerun-incomplete", *where, *extra]
         if only_check:
             command.append("--dry-run")
@@ -292,7 +298,7 @@ def _planned(plan: str, pipeline: str) -> dict[str, int]:
 def _environment() -> dict[str, str]:
     """Snakemake's: it stops where it has no folder for its cache or finds no user's name."""
     home_for_caches()
-    environment = {**users_environment(), "PYTHONUNBUFFERED": "1"}
+    environment = {**users_environment(), "PYTHONUNBUFFERED": "1", STEP: "1"}
     try:
         getpass.getuser()
     except (KeyError, OSError):  # in a container that was started for a user it doesn't know

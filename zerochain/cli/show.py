@@ -19,7 +19,7 @@ import click
 from zerochain import audio
 from zerochain.cli.common import PATH, Command
 from zerochain.cli.printing import equal_error_rate_text, print_facts, print_table
-from zerochain.errors import InputError, counted, listed, printable
+from zerochain.errors import InputError, counted, listed, printable, speech_time
 from zerochain.formats import phones
 from zerochain.formats.bundle import SAMPLE, Bundle
 from zerochain.formats.corpus import MARKER, Corpus
@@ -237,7 +237,7 @@ def _voices(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _training(report: Mapping[str, Any]) -> str:
-    speech = f"on {report['minutes']:.1f} min of speech"
+    speech = f"on {speech_time(60 * report['minutes'])} of speech"
     if "steps" not in report:
         return speech
     return (

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from zerochain.config import Config
-from zerochain.errors import InputError, counted
+from zerochain.errors import InputError, counted, listed
 from zerochain.features.adaptation import Adaptation
 from zerochain.features.augmentation import Augmentation, AugmentationOptions
 from zerochain.features.normalisation import (
@@ -200,10 +200,12 @@ class FrontEnd:
         who = [counted(len(unknown), "speaker") + " unknown to the model"] if unknown else []
         who += [counted(len(nameless), "utterance") + " without a speaker"] if nameless else []
         how = "all utterances here of a speaker together" if pool else "each utterance by itself"
-        return (
+        line = (
             f"{' and '.join(who)}: {how} {' and '.join(steps)}, on {seconds[0]:.1f} to "
             f"{seconds[-1]:.1f} s of speech (median {np.median(seconds):.1f} s)"
         )
+        namesakes = sorted(unknown.keys() & set(self._speakers))
+        return f"{line}\n{_of_another_corpus(namesakes)}" if namesakes else line
 
     @property
     def _speakers(self) -> list[str]:
@@ -457,3 +459,12 @@ def check_enough(
             cause=f"{counted(len(features), 'utterance')} at stride={stride} are too little speech",
             remedy=f"give more recordings, or use n_units={n_frames} at most",
         )
+
+
+def _of_another_corpus(namesakes: list[str]) -> str:
+    """Why speakers that the model knows by name are unknown all the same, and what to do."""
+    return (
+        f"the model was fitted on another corpus, with speakers of the same names: "
+        f"{listed(namesakes)}; whether they are the same people, names don't say. Where they are: "
+        "encode from the corpus that the model was fitted on, or fit the model on this one"
+    )

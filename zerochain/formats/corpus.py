@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field
 
 from zerochain import audio
 from zerochain.audio import Part, Waveform
-from zerochain.errors import InputError, counted, listed
+from zerochain.errors import InputError, counted, listed, speech_time
 from zerochain.formats.atomic import atomic_folder, identity, one_version
 from zerochain.formats.description import FIRST, Description, FileKind, Table
 from zerochain.formats.headers import Header, read_header, write_json
@@ -445,7 +445,7 @@ def _describe(corpus: Corpus) -> Description:
             "licence": corpus.licence,
             "source": corpus.source,
             "audio": corpus.audio_root,
-            "minutes": f"{corpus.duration / 60:.1f}",
+            "duration": speech_time(corpus.duration),
             "utterances": f"{len(corpus.utterances)}",
             "id": short(corpus.id),
         },
@@ -466,9 +466,9 @@ def _by_speaker(corpus: Corpus) -> Table:
     rows = []
     for speaker in speakers:
         parts = [durations.get((speaker, split), []) for split in splits]
-        cells = [f"{sum(p) / 60:.1f} min ({len(p)})" if p else "–" for p in parts]
+        cells = [f"{speech_time(sum(p))} ({len(p)})" if p else "–" for p in parts]
         rows.append([speaker or "unknown", *cells])
-    title = f"minutes (utterances) of {counted(len(rows), 'speaker')}"
+    title = f"speech (utterances) of {counted(len(rows), 'speaker')}"
     header = ["speaker", *(split or "no split" for split in splits)]
     return Table(title, header, rows, _MOST_SPEAKERS)
 

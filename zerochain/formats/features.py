@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError, counted, listed
+from zerochain.errors import InputError, counted, listed, speech_time
 from zerochain.formats.arrays import BrokenArrayError, mapped
 from zerochain.formats.atomic import atomic_folder, one_version
 from zerochain.formats.description import Description, FileKind, flat
@@ -381,7 +381,7 @@ def _describe(features: Features) -> Description:
             "options": ", ".join(f"{key} {value}" for key, value in flat(features.options)),
             "utterances": f"{len(features)}",
             "frames": f"{n_frames} of {counted(features.dim, 'number')}, one every "
-            f"{features.step_ms:g} ms ({n_frames * features.step_ms / 60_000:.1f} min)",
+            f"{features.step_ms:g} ms ({speech_time(n_frames * features.step_ms / 1000)})",
             "corpus": short(features.corpus_id),
             "id": short(features.id),
         },

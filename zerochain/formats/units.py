@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from zerochain.errors import InputError, ModelMismatchError, counted, listed
+from zerochain.errors import InputError, ModelMismatchError, counted, listed, speech_time
 from zerochain.formats.arrays import LIST, Sequences
 from zerochain.formats.bundle import read_bundle
 from zerochain.formats.corpus import Corpus
@@ -304,7 +304,7 @@ def _describe(unit_file: UnitFile) -> Description:
             "unit model": short(unit_file.model_id),
             "units": f"{unit_file.n_units}",
             "step": f"{unit_file.step_ms:g} ms, {timing}",
-            "utterances": f"{len(unit_file.ids)}, {seconds / 60:.1f} min",
+            "utterances": f"{len(unit_file.ids)}, {speech_time(seconds)}",
             "symbols": f"{n_symbols}, {n_symbols / seconds:.1f} per second",
             "corpus": short(unit_file.corpus_id),
             "id": short(unit_file.id),

@@ -48,6 +48,8 @@ class PageRecord(Header):
     """Absolute paths of the runs' folders."""
     present: list[str] = Field(default_factory=list)
     """The score files of the present configuration, relative to the only run."""
+    folders: list[str] = Field(default_factory=list)
+    """The folders that it shows of the run that it lies in, relative to that; none: the whole."""
     parts: list[str] = Field(default_factory=list)
     """The parts of the page that are not empty."""
 
@@ -77,6 +79,18 @@ def page_in(folder: Path) -> PageRecord:
 def last_page(root: Path) -> PageRecord:
     """The record of a run's page where pipelines write it."""
     return page_in(root / PAGE_FOLDER)
+
+
+def shown_folders(root: Path) -> list[Path]:
+    """The folders of a run that its own page shows; the run's itself where that isn't limited.
+
+    A run of several parts keeps scores of its parts, and its own of the same systems, which would
+    be shown twice.
+    """
+    if not (root / _SETTINGS).is_file():
+        return [root]
+    paths = [root / name for name in last_page(root).folders]
+    return [path for path in paths if path.is_relative_to(root) and path.is_dir()] or [root]
 
 
 def corpora_near(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import zerochain
-from zerochain.errors import InputError, counted, listed
+from zerochain.errors import InputError, counted, listed, speech_time
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.basis import ENOUGH
 from zerochain.formats.bundle import each_once
@@ -108,6 +108,7 @@ def write_report(
             ],
             "runs": [str(root.absolute()) for root in files.roots],
             "present": _present(files),
+            "folders": _folders(files, out),
             "parts": parts,
         }
         _check_as_rich(out, earlier, record, n_examples, n_units)
@@ -122,6 +123,14 @@ def _present(files: RunFiles) -> list[str]:
         return []
     inside = [path for path in files.present if path.is_relative_to(files.roots[0])]
     return [str(path.relative_to(files.roots[0])) for path in inside]
+
+
+def _folders(files: RunFiles, out: Path) -> list[str]:
+    """The folders shown of the run that the page lies in, where they aren't the whole of it."""
+    run, roots = out.absolute().parent, [root.absolute() for root in files.roots]
+    if not all(run in root.parents for root in roots):
+        return []
+    return [str(root.relative_to(run)) for root in roots]
 
 
 def _switched_off(n_examples: int, n_units: int) -> set[str]:
@@ -357,11 +366,11 @@ def _facts(corpus: Corpus) -> dict[str, str]:
     return {
         "name": corpus.name,
         "language": corpus.language,
-        "speech": f"{corpus.duration / 60:.1f} min in "
+        "speech": f"{speech_time(corpus.duration)} in "
         + counted(len(corpus.utterances), "utterance"),
         "speakers": f"{len(corpus.speakers)}" if corpus.speakers else "unknown",
         "splits": ", ".join(
-            f"{split} {corpus.select(split=split).duration / 60:.1f} min" for split in splits
+            f"{split} {speech_time(corpus.select(split=split).duration)}" for split in splits
         ),
         "licence": corpus.licence,
         "source": corpus.source,
@@ -379,7 +388,7 @@ def _summary(run: Run, table: ScoreTable | None) -> str:
         f"speech resynthesised from units in the voice of {_and(voices)}" if voices else "",
         counted(len(run.trainings), "training log") if run.trainings else "",
     ]
-    names = [f"{c.name} ({c.duration / 60:.0f} min)" for c in run.corpora.values()]
+    names = [f"{c.name} ({speech_time(c.duration)})" for c in run.corpora.values()]
     on = f"On {_and(names)}: " if names else ""
     text = on + ", ".join(part for part in did if part)
     return f"{text[:1].upper()}{text[1:]}."

@@ -6,7 +6,7 @@ read here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import Synthesis
 from zerochain.formats.training_log import TrainingLog
 from zerochain.formats.units import UnitFile
-from zerochain.report.nearby import corpora_near, last_page
+from zerochain.report.nearby import corpora_near, last_page, shown_folders
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,18 @@ class RunFiles:
     attentions: tuple[Path, ...] = ()
     abx_cells: tuple[Path, ...] = ()
     roots: tuple[Path, ...] = ()
-    """The runs' folders. Paths are shown relative to the only one, or to what several share."""
+    """The runs' folders, or those of their parts. Paths are shown relative to the only one, or to
+    what several share."""
+    names: Mapping[Path, str] = field(default_factory=dict)
+    """What the roots are called beside others; by default as their folders."""
     present: tuple[Path, ...] = ()
     """The score files that the present configuration made; none: whatever is there counts."""
     passed_over: tuple[tuple[Path, str], ...] = ()
     """Files that were not used, and the reason."""
+
+    def name_of(self, root: Path) -> str:
+        """What a run is called beside others."""
+        return self.names.get(root, root.absolute().name)
 
 
 _CORPORA = ("corpus", "recordings")
@@ -70,6 +77,9 @@ _CORPORA = ("corpus", "recordings")
 
 def run_files(*roots: Path, corpora: Iterable[Path] = (), present: Iterable[Path] = ()) -> RunFiles:
     """The files of runs: everything of a known kind in their folders.
+
+    Of a pipeline's run whose own page is of some of its folders only, these: what else it holds
+    is of the same systems again, such as the scores of each fold.
 
     Args:
         roots: the runs' folders.
@@ -83,6 +93,15 @@ def run_files(*roots: Path, corpora: Iterable[Path] = (), present: Iterable[Path
     """
     by_kind: dict[str, list[Path]] = {"corpora": list(corpora)}
     passed_over: list[tuple[Path, str]] = []
+    made = [*present]
+    shown = {run: [run] if made else shown_folders(run) for run in roots}
+    made = made or [path for run, folders in shown.items() for path in _made(run, folders)]
+    for run, folders in shown.items():
+        if folders != [run]:
+            there = listed([str(folder.relative_to(run)) for folder in folders])
+            passed_over.append((run, f"only its {there}, as on its own page"))
+    names = _names(shown)
+    roots = tuple(names)
     inside = {resolved(path) for path in by_kind["corpora"]}
     for root in roots:
         findings = find(root)
@@ -94,9 +113,41 @@ def run_files(*roots: Path, corpora: Iterable[Path] = (), present: Iterable[Path
             elif resolved(path) not in inside:
                 inside.add(resolved(path))
                 by_kind.setdefault(_PARTS[kind.name].field, []).append(path)
-    made = [*present] or [path for root in roots for path in last_page(root).present_in(root)]
     found = {name: tuple(paths) for name, paths in by_kind.items()}
-    return RunFiles(roots=roots, present=tuple(made), passed_over=tuple(passed_over), **found)
+    return RunFiles(
+        roots=roots,
+        names=names,
+        present=tuple(made),
+        passed_over=tuple(passed_over),
+        **found,
+    )
+
+
+def _made(run: Path, folders: list[Path]) -> list[Path]:
+    """The present score files of a run: its page has them of one folder, those of parts theirs."""
+    if len(folders) == 1:
+        return last_page(run).present_in(folders[0])
+    return [path for folder in folders for path in last_page(folder).present_in(folder)]
+
+
+def _names(shown: Mapping[Path, list[Path]]) -> dict[Path, str]:
+    """What the folders of runs are called: run, or run/part; a part of the only run as itself."""
+    names: dict[Path, str] = {}
+    for run, name in zip(shown, _distinct_ends(shown), strict=True):
+        folders = shown[run]
+        for folder, part in zip(folders, _distinct_ends(folders), strict=True):
+            whole = name if len(folders) == 1 else f"{name}/{part}"
+            names[folder] = whole if len(shown) > 1 else part
+    return names
+
+
+def _distinct_ends(paths: Collection[Path]) -> list[str]:
+    """The last names of paths, as few as set them apart."""
+    parts = [path.absolute().parts for path in paths]
+    n = 1
+    while n < max(map(len, parts)) and len({one[-n:] for one in parts}) < len(set(parts)):
+        n += 1
+    return [str(Path(*one[-n:])) for one in parts]
 
 
 def _check_run(root: Path, findings: Findings) -> None:
@@ -160,7 +211,9 @@ class Run:
         for root in self.files.roots:
             if path.is_relative_to(root):
                 inside = path.relative_to(root)
-                return str(inside if len(self.files.roots) == 1 else run_name(root) / inside)
+                return str(
+                    inside if len(self.files.roots) == 1 else self.files.name_of(root) / inside
+                )
         return str(path)
 
     @property
@@ -179,11 +232,6 @@ class Run:
         """A corpus's gold phones, if it has some."""
         path = (corpus.folder or Path()) / PHONES_FILE
         return read_phones(path) if path.is_file() else None
-
-
-def run_name(root: Path) -> Path:
-    """What a run is called beside others: its folder."""
-    return Path(root.absolute().name)
 
 
 def read_run(files: RunFiles, page: Path | None = None) -> Run:
@@ -223,7 +271,7 @@ def _read(files: RunFiles) -> Iterator[Source]:
 def _named(system: str, path: Path, files: RunFiles) -> str:
     """A system's name; with its run's before it where there are several runs."""
     root = next((root for root in files.roots if path.is_relative_to(root)), None)
-    return system if root is None or len(files.roots) < 2 else f"{run_name(root)}: {system}"
+    return system if root is None or len(files.roots) < 2 else f"{files.name_of(root)}: {system}"
 
 
 def _sorted_out(sources: list[Source], files: RunFiles) -> tuple[list[Source], list[Source]]:
