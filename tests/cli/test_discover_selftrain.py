@@ -117,8 +117,8 @@ def test_interrupted_in_its_second_round(corpus: Corpus, monkeypatch: pytest.Mon
     with monkeypatch.context() as patched:
         patched.setattr(FrameTask, "batch", interrupted)
         result = CliRunner().invoke(main, [str(a) for a in (*command, "--out", "m")])
-    assert result.exit_code == 1
-    assert "Aborted!" in result.stderr
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
     assert not Path("m").exists()
     for i, seconds in ((1, 3000), (2, 4000)):
         took(Path(f"m.training/round-{i}"), seconds)

@@ -81,8 +81,8 @@ def test_interrupted_and_repeated(corpus: Corpus) -> None:
     run(*command, "--out", "whole")
     with interrupted(VqvaeTask, 5):
         result = CliRunner().invoke(main, [str(a) for a in (*command, "--out", "m")])
-    assert result.exit_code == 1
-    assert "Aborted!" in result.stderr
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
     assert Path("m.training/checkpoint.safetensors").exists()
     assert not Path("m").exists()
     error = run(*command, "--jitter", 0.9, "--out", "m", code=1).stderr

@@ -281,7 +281,8 @@ def in_a_terminal(command: Sequence[str], step: str) -> tuple[int, str]:
     """
     ours, theirs = pty.openpty()
     there = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); "  # tests in the background ignore it
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     process = subprocess.Popen(
@@ -367,8 +368,13 @@ def test_a_request_to_end_is_kept_where_exceptions_are_dropped(
             process.kill()  # where Ctrl-C is ignored it sleeps on
 
     kind = SystemExit if number == signal.SIGTERM else KeyboardInterrupt
-    with pytest.raises(kind) as ended:
-        interrupted()
+    # Where tests run in the background, Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(kind) as ended:
+            interrupted()
+    finally:
+        signal.signal(signal.SIGINT, before)
     if isinstance(ended.value, SystemExit):
         assert ended.value.code == 128 + number
 
