@@ -4,11 +4,11 @@
 # an interpreter's depends on the direction.
 WAYS = {"swapped" if swap else "as-given": swap for swap in SWAPPED}
 PARTS = {
-    f"{name}-fold-{fold}" if len(TESTED) > 1 else name: {"swap": swap, "fold": fold}
+    f"{name}-fold-{fold}" if FOLDED else name: {"swap": swap, "fold": fold}
     for name, swap in WAYS.items()
     for fold in TESTED
 }
-GATHERED = "retrieval" if len(TESTED) > 1 else "translation"
+GATHERED = "retrieval" if FOLDED else "translation"
 # A topline there is only where a direction's own source has text.
 IN_WAYS = {way: [*learned(swap), *BASELINES] for way, swap in WAYS.items()}
 

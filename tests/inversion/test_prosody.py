@@ -19,7 +19,7 @@ from zerochain.inversion.prosody import (
     ProsodyData,
     ProsodyTask,
     fit_prosody,
-    shrinkage,
+    held_back,
     whole_steps,
 )
 from zerochain.modules.prosody import ProsodyConfig, ProsodyNet
@@ -91,7 +91,12 @@ def test_what_is_added_to_the_units_own_duration_counts_as_far_as_it_is_right(
         return mine + times * (batch["log_durations"] - mine)
 
     monkeypatch.setattr(module, "log_durations", added)
-    assert shrinkage(network, data, "cpu") == pytest.approx(factor, abs=1e-5)
+    found = held_back(network, data, "cpu")
+    assert found.factor == pytest.approx(factor, abs=1e-5)
+    # Each half has the other's factor, which is the same here.
+    wanted = torch.from_numpy(units.arrays["log_durations"]) - own[units.arrays["units"]]
+    left = (1 - factor * times) * wanted.square().mean().sqrt()
+    assert found.rmse == pytest.approx(float(left), rel=1e-4, abs=1e-5)
 
 
 def test_shrunk_to_nothing_durations_are_the_units_own(prosody: Prosody) -> None:
@@ -103,7 +108,29 @@ def test_shrunk_to_nothing_durations_are_the_units_own(prosody: Prosody) -> None
     network.shrink_durations(0.25)
     part = network.log_durations(units, lengths, None)
     torch.testing.assert_close(part, own + 0.25 * (whole - own))
-    assert 0.9 < prosody.report["duration_shrinkage"] <= 1
+    assert 0.9 < prosody.report["duration_factor"] <= 1
+
+
+def test_the_error_of_durations_is_by_a_factor_from_other_utterances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The network is right about the first half, of units below 3, and wrong about the other."""
+    rng = np.random.default_rng(1)
+    units = np.repeat(np.int64([0, 1, 2, 3, 4, 5]), 50)
+    logs = rng.choice(np.float32([1.2, 1.8]), len(units))
+    crops = Crops.of([{"units": units, "log_durations": logs}], voices=[0])
+    network = ProsodyNet(ProsodyConfig(n_units=N_UNITS, width=8)).eval()
+    network.start_from(torch.full((N_UNITS,), 1.5))
+
+    def half_right(_: ProsodyNet, batch: Batch) -> torch.Tensor:
+        wanted = batch["log_durations"] - 1.5
+        return 1.5 + torch.where(batch["units"] < 3, wanted, -wanted)
+
+    monkeypatch.setattr(module, "log_durations", half_right)
+    found = held_back(network, ProsodyData(crops, crops), "cpu")
+    assert found.factor == pytest.approx(0, abs=1e-5)
+    # Nothing of what is right counts, and all of what is wrong: errors of .3 and .6.
+    assert found.rmse == pytest.approx(np.sqrt((0.3**2 + 0.6**2) / 2), rel=1e-5)
 
 
 def test_new_utterances_are_as_long_and_as_high_as_they_should_be(prosody: Prosody) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of commands, and of other programs that they wait for, when they are told to end."""
+"""How commands, and programs that they wait for, end at Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 

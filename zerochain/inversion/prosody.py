@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -258,11 +258,12 @@ def fit_prosody(
     task = ProsodyTask(network, learned, kept, recipe, running.device)
     fitted = fit(task, recipe, running, inputs=inputs)
     network.to(running.device)
-    factor = shrinkage(network, kept, running.device)
-    network.shrink_durations(factor)
+    durations = held_back(network, kept, running.device)
+    network.shrink_durations(durations.factor)
     report = {
         **asdict(fitted.outcome),
-        "duration_shrinkage": factor,
+        "duration_factor": durations.factor,
+        "duration_rmse": durations.rmse,
         **measured(network, learned, kept, running.device),
     }
     scale = duration_scale(network, learned, running.device)
@@ -443,21 +444,40 @@ def _f0_errors(z: Tensor, voicing: Tensor, batch: Batch) -> F0Errors:
     return F0Errors.of(z, voicing, batch["z"], batch["voiced"], real)
 
 
-def shrinkage(network: ProsodyNet, kept: ProsodyData, device: str) -> float:
-    """By how much of what it adds to each unit's own duration the network is right, 0 … 1.
+class HeldBack(NamedTuple):
+    """How far what a network adds to each unit's own duration is right."""
 
-    The least squares fit on held-out utterances. With little speech the network has learned some of
-    it by heart, while F0, which decides along with durations when training stops, still improves.
+    factor: float
+    """By which it counts, 0 … 1."""
+    rmse: float
+    """Of log(duration + 1), with each half of the utterances by the factor of the other half."""
+
+
+def held_back(network: ProsodyNet, kept: ProsodyData, device: str) -> HeldBack:
+    """The least squares fit, on held-out utterances, of durations to what the network adds.
+
+    With little speech the network has learned some of it by heart, while F0, which decides along
+    with durations when training stops, still improves.
     """
-    both = alone = 0.0
+    added, wanted = list[Tensor](), list[Tensor]()
     with torch.inference_mode():
         for batch in batches(kept.units, device):
             own = network.duration_layers.means(batch["units"])[..., 0]
-            real = mask_of(batch["lengths"], own.shape[1])
-            added = (log_durations(network, batch).float() - own) * real
-            both += float((added * (batch["log_durations"] - own)).sum())
-            alone += float(added.square().sum())
-    return min(1.0, max(0.0, both / alone)) if alone else 1.0
+            real = mask_of(batch["lengths"], own.shape[1]) > 0
+            added.append((log_durations(network, batch).float() - own)[real])
+            wanted.append((batch["log_durations"] - own)[real])
+    x, y = torch.cat(added).double(), torch.cat(wanted).double()
+    first = torch.arange(len(x), device=x.device) < len(x) // 2
+    squares = sum(
+        float((y[part] - _factor_of(x[~part], y[~part]) * x[part]).square().sum())
+        for part in (first, ~first)
+    )
+    return HeldBack(_factor_of(x, y), (squares / len(x)) ** 0.5)
+
+
+def _factor_of(added: Tensor, wanted: Tensor) -> float:
+    alone = float(added.square().sum())
+    return min(1.0, max(0.0, float((added * wanted).sum()) / alone)) if alone else 1.0
 
 
 def duration_scale(network: ProsodyNet, learned: ProsodyData, device: str) -> float:
@@ -477,20 +497,20 @@ def duration_scale(network: ProsodyNet, learned: ProsodyData, device: str) -> fl
 def measured(
     network: ProsodyNet, learned: ProsodyData, kept: ProsodyData, device: str
 ) -> dict[str, float | None]:
-    """Errors on the held-out utterances, beside those of each unit's mean over training speech.
+    """Errors of F0 on the held-out utterances, and those of each unit's mean over training speech.
 
-    Where training stopped and `shrinkage` were chosen on these utterances.
+    Where training stopped was chosen on these utterances.
 
-    "duration_rmse" is of log(duration + 1); "voicing_error" is the share of frames; "z_rmse" is of
-    voiced frames, in standard deviations of the speaker's log F0, None where none is voiced.
+    "duration_rmse_baseline" is of log(duration + 1); "voicing_error" is the share of frames;
+    "z_rmse" is of voiced frames, in standard deviations of the speaker's log F0, None where none is
+    voiced.
     """
     means = unit_means(learned, network.config.n_units)
-    squares = base_squares = wrong = base_wrong = 0.0
+    base_squares = wrong = base_wrong = 0.0
     z_squares = base_z_squares = n_voiced = 0.0
     with torch.inference_mode():
         for batch in batches(kept.units, device):
             base = means["log_durations"].to(device)[batch["units"]]
-            squares += float(squared_error(log_durations(network, batch), batch)[0])
             base_squares += float(squared_error(base, batch)[0])
         for batch in batches(kept.frames, device):
             z, voicing = f0(network, batch)
@@ -509,7 +529,6 @@ def measured(
         return (total / n) ** 0.5 if n else None
 
     return {
-        "duration_rmse": root(squares, n_units),
         "duration_rmse_baseline": root(base_squares, n_units),
         "voicing_error": wrong / n_frames,
         "voicing_error_baseline": base_wrong / n_frames,
