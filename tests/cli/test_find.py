@@ -1,5 +1,6 @@
 """`zerochain find` from recordings to hits, a page and TextGrids."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +125,12 @@ def test_a_place_is_found_elsewhere_with_a_page_and_textgrids(made: Path, tmp_pa
     text = page.read_text(encoding="utf-8")
     assert text.count("<audio ") == 3  # the query and its hits
     assert " s (u4.wav 0:03." in text
+    # Where the query is: its place has 0.15 s around it, and the longest sound has the whole width.
+    marks = [tuple(map(float, m)) for m in re.findall(r"left: ([\d.]+)%; width: ([\d.]+)%", text)]
+    assert len(marks) == 3
+    longest_s = max(row.end_s - row.start_s for row in rows)
+    width_s = 0.3 + max(0.6, longest_s)
+    assert marks[0] == pytest.approx((15 / width_s, 60 / width_s), abs=0.5)
     assert "<script" not in text
     assert "http" not in text.replace("http-equiv", "")
     [tier] = read_textgrid(grids / "u0.TextGrid").tiers

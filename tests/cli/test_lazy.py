@@ -66,7 +66,7 @@ assert [(one.value, one.help) for one in offered] == [("dpgmm", group.lazy.line(
     loaded = loaded_by(code)
     assert not {name.partition(".")[0] for name in loaded} & SLOW
     ours = {name for name in loaded if name.startswith("zerochain.cli.")}
-    assert ours == {"zerochain.cli.common", "zerochain.cli.lazy"}
+    assert ours == {"zerochain.cli.common", "zerochain.cli.ending", "zerochain.cli.lazy"}
 
 
 NO_NETWORK = ("score abx", "score bitrate", "score quality", "score compare", "score beside")

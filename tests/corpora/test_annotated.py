@@ -12,6 +12,7 @@ from zerochain.corpora.build import findings
 from zerochain.corpora.folder import import_folder
 from zerochain.errors import InputError
 from zerochain.exchange.textgrid import textgrid_text
+from zerochain.exchange.textgrid_export import export_recordings
 from zerochain.formats.corpus import Corpus, CorpusWarning
 from zerochain.formats.phones import PHONES_FILE, read_phones
 
@@ -119,6 +120,35 @@ def test_a_textgrid_marks_utterances_too(imported: Import) -> None:
         ("a_00000500-00001000", "ana", 0.5, 1.0, "a"),
         ("a_00002000-00003000", "ana", 2.0, 3.0, "b"),
     ]
+
+
+def test_utterances_that_export_wrote_keep_their_speakers(imported: Import, tmp_path: Path) -> None:
+    """Of overlapping utterances as well, and of those without a text."""
+    tiers = {
+        "utterances@ana": [(0, 1, "a"), (3, 3.5, "speech")],
+        "utterances@ana 2": [(0.5, 2, "b")],
+        "utterances@béa 2": [(1, 2, "c")],
+        "units@ana": [(0, 1, "7")],
+        "notes": [(0, 4, "wind")],
+    }
+    first = imported({"a.TextGrid": textgrid_text(4, tiers)})
+    assert [(u.speaker, u.start, u.end, u.text) for u in first.utterances] == [
+        ("ana", 0, 1, "a"),
+        ("ana", 3, 3.5, None),
+        ("ana", 0.5, 2, "b"),
+        ("béa 2", 1, 2, "c"),
+    ]
+    export_recordings(tmp_path / "grids", tmp_path / "c", segments=True)
+    again = import_folder(tmp_path / "rec", tmp_path / "d", segments_from=tmp_path / "grids")
+    assert sorted(rows(again)) == sorted(rows(first))
+
+
+def test_a_single_speaker_is_kept_too(imported: Import, tmp_path: Path) -> None:
+    first = imported({"a.TextGrid": textgrid_text(4, {"utterances@ana": [(1, 2, "a")]})})
+    assert rows(first) == [("a_00001000-00002000", "ana", 1, 2, "a")]
+    export_recordings(tmp_path / "grids", tmp_path / "c", segments=True)
+    again = import_folder(tmp_path / "rec", tmp_path / "d", segments_from=tmp_path / "grids")
+    assert rows(again) == rows(first)
 
 
 def test_textgrids_of_other_recordings_and_labels_of_pauses_are_noted(imported: Import) -> None:

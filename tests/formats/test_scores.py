@@ -139,3 +139,18 @@ def test_two_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
     for name in "ab":
         assert [s.value for s in read if s.system == name] == [float(i) for i in range(25)]
     assert len(read) == 50
+
+
+@pytest.mark.parametrize(
+    ("older", "read"),
+    [
+        ("merged units of 969a51a1e3fd", "merged units"),
+        ("recogniser 969a51a1e3fd", "recogniser"),
+        ("encoder 969a51a1e3fd", "encoder"),
+        ("recogniser PocketSphinx", "recogniser PocketSphinx"),
+        ("3 folds, merged units of each", "3 folds, merged units of each"),
+    ],
+)
+def test_protocols_of_older_files_lose_their_ids(tmp_path: Path, older: str, read: str) -> None:
+    append_scores(tmp_path / "s.jsonl", [score(protocol=older)])
+    assert read_scores(tmp_path / "s.jsonl")[0].protocol == read

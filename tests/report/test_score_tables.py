@@ -139,7 +139,7 @@ def test_other_numbers_of_utterances_or_pairs_have_columns_of_their_own(options)
     scores = [score("pnmi", 0.9, "a", options=usual), score("pnmi", 0.1, "b", options=options)]
     (group,) = score_table(scores, {}).groups
     assert len(group.columns) == 2
-    assert any(column.shown for column in group.columns)
+    assert any(column.apart for column in group.columns)
     assert not any(cell.best for row in group.rows for cell in row.cells.values())
 
 
@@ -300,3 +300,19 @@ def test_the_plot_takes_the_rate_of_systems_with_an_error(tmp_path: Path) -> Non
     ]
     [plot] = tradeoffs(score_table(scores, {}), None, tmp_path)
     assert "a 20.0 % at 100 bit/s" in str(plot.wide)
+
+
+def test_what_sets_columns_apart_is_named_by_its_path() -> None:
+    pairs = {"pairs": "a" * 64, "references": "c" * 64}
+    scores = [
+        score("unit_bleu", 50, "one", inputs={"units": "u", **pairs}),
+        score("unit_bleu", 60, "other", inputs={"units": "v", **pairs, "pairs": "b" * 64}),
+    ]
+    paths = {"a" * 64: "pairs/few.parquet"}
+    (group,) = score_table(scores, {}, paths=paths).groups
+    assert [column.apart for column in group.columns] == [
+        ("pairs pairs/few.parquet",),
+        (f"pairs {'b' * 12}",),
+    ]
+    (group,) = score_table(scores[:1] * 2, {}, paths=paths).groups
+    assert group.columns[0].apart == ()

@@ -107,7 +107,7 @@ def test_is_sacrebleus_of_merged_units(write) -> None:
     first = score_translation(*write(outputs)).scores[0]
     assert first.value == pytest.approx(expected.score)
     assert first.options["signature"].startswith("nrefs:1|case:mixed|eff:no|tok:none|smooth:exp")
-    assert first.protocol == "merged units of model"
+    assert first.protocol == "merged units"
     assert first.n == N
 
 

@@ -25,7 +25,6 @@ from zerochain.cli.score import save_scores, system_option
 from zerochain.cli.training import running_options
 from zerochain.errors import counted, speech_time
 from zerochain.formats.bundle import bundle_id
-from zerochain.formats.identity import short
 from zerochain.metrics import names
 from zerochain.metrics.translation import Estimate
 from zerochain.modules.joint_recogniser import RecogniserSizes
@@ -321,13 +320,13 @@ def transcribe(
     if scores is not None:
         # Chains are compared by what each makes of the recordings, synthesised speech only by what
         # one of them makes of it.
-        judge = short(result.transcripts.model_id) if wavs else "each system itself"
+        judge = "one system" if wavs else "each system itself"
         protocol = f"recognised by {judge}, beam {beam}"
         if lm is not None:
             weight = "" if lm_weight is None else f" of weight {lm_weight:g}"
-            protocol += f", language model {short(bundle_id(lm))}{weight}"
+            protocol += f", language model{weight}"
         name = system or f"speech chain {chain.name}"
-        save_scores(_scored(result, name, split, protocol, wavs), scores)
+        save_scores(_scored(result, name, split, protocol, wavs, lm), scores)
 
 
 def estimate_text(one: Estimate | None) -> str:
@@ -339,13 +338,19 @@ def estimate_text(one: Estimate | None) -> str:
 
 
 def _scored(
-    result: Recognition, system: str, split: str | None, protocol: str, wavs: Path | None
+    result: Recognition,
+    system: str,
+    split: str | None,
+    protocol: str,
+    wavs: Path | None,
+    lm: Path | None,
 ) -> Scored:
     """The error rates as lines of scores.jsonl: of the chain, or of what spoke the wavs."""
     made = result.transcripts
-    judged = {"chain": made.model_id}
-    if wavs is not None:
-        judged = {"recogniser": made.model_id, **Wavs.of(wavs).inputs}
+    called = "chain" if wavs is None else "recogniser"
+    judged = {called: made.model_id, **({} if wavs is None else Wavs.of(wavs).inputs)}
+    if lm is not None:
+        judged[f"{called}_language_model"] = bundle_id(lm)
     common = Common(
         system,
         {**judged, "corpus": made.corpus_id},

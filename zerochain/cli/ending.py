@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    import subprocess
 
 STEP = "ZEROCHAIN_STEP"
 """The environment variable of the steps of a run: they leave it to the run to say how it ended."""
@@ -31,6 +33,32 @@ def interrupted(what_now: str = "") -> NoReturn:
         # The terminal shows ^C in the line where the cursor was.
         click.echo(f"\nInterrupted{what_now and ': '}{what_now}", err=True)
     sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def ending_at_sigterm() -> Iterator[None]:
+    """Within, SIGTERM ends this process as an exception does: files and workers are cleaned up.
+
+    Left to itself it would end this process alone, and workers would be there for minutes.
+
+    Raises:
+        SystemExit: at a SIGTERM, with 128 + the number of the signal, as a shell has it.
+    """
+    is_main = threading.current_thread() is threading.main_thread()  # no other receives signals
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_once(number: int, frame: FrameType | None) -> None:
+    # Python drops what is raised within a destructor: then a second one ends this process at once.
+    signal.signal(number, signal.SIG_DFL)
+    _raise(number)
 
 
 @contextmanager

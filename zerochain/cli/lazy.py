@@ -19,6 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from zerochain.cli.common import Command
+from zerochain.cli.ending import ending_at_sigterm, interrupted
 from zerochain.machine import safe_path
 
 Entry = tuple[str, str] | click.Group
@@ -132,10 +133,12 @@ class Program(LazyGroup):
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Import a command and run it; Ctrl-C ends it with one line."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            from zerochain.cli.ending import interrupted
+        """Import a command and run it; Ctrl-C and SIGTERM end it, and what it started.
 
+        Both are raised where the command is, so that temporary files are removed.
+        """
+        try:
+            with ending_at_sigterm():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
             interrupted()

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from zerochain.cli.common import FILE, Command, as_options
 from zerochain.cli.printing import console
-from zerochain.errors import InputError, printable
+from zerochain.errors import InputError, listed, printable
 from zerochain.formats.basis import ENOUGH, interval_of, meanings, no_interval, shortfall
 from zerochain.formats.scores import Score, append_scores, read_scores
 from zerochain.metrics.names import ABX_ACROSS, BITRATE
@@ -141,7 +141,7 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
         short = _refused(both)
         why = f"{short[0]}\n" if short else f"{out} lacks either ABX or bit rate of {system!r}\n"
         return f"--beside: {why}"
-    return "".join(_text(place, PUBLISHED[beside]) for place in found)
+    return _text(found, PUBLISHED[beside])
 
 
 @click.command(cls=Command, example="zerochain score beside scores.jsonl --system 'kmeans K=256'")
@@ -157,7 +157,8 @@ def text_beside(out: Path, beside: str | None, scores: Sequence[Score]) -> str:
 def beside(scores: Path, system: str | None, among: str) -> None:
     """Show the systems of a SCORES.jsonl among those of ZeroSpeech 2019 and 2020.
 
-    A system whose ABX error or bit rate rests on too little data has no rank.
+    By another ABX protocol than theirs (zs2019) there is no rank, and none for what rests on too
+    little data.
     """
     rows = [score for score in read_scores(scores) if system in {None, score.system}]
     found = places(rows, PUBLISHED[among])
@@ -177,8 +178,7 @@ def beside(scores: Path, system: str | None, among: str) -> None:
             cause="one was not scored yet, or with another --split, --corpus or --system",
             remedy="run 'zerochain score abx' and 'zerochain score bitrate' with the same --system",
         )
-    for place in found:
-        click.echo(_text(place, PUBLISHED[among]), nl=False)
+    click.echo(_text(found, PUBLISHED[among]), nl=False)
     for line in refused:
         click.echo(f"no rank: {line}")
 
@@ -192,45 +192,76 @@ def _refused(scores: Sequence[Score]) -> list[str]:
     ]
 
 
-def _text(place: Place, language: str) -> str:
-    ours = place.ours
-    table = Table(title=f"{ours.name} among ZeroSpeech 2019/2020, {language}")
+def _text(found: Sequence[Place], language: str) -> str:
+    """Each ranked system in a table of its own, those without a rank below one table."""
+    ranked = [[place] for place in found if place.is_challenge]
+    unranked = [place for place in found if not place.is_challenge]
+    return "".join(_table_beside(group, language) for group in [*ranked, unranked] if group)
+
+
+def _table_beside(group: Sequence[Place], language: str) -> str:
+    """The published systems, and one of ours at its rank or several of ours that have none."""
+    title = group[0].ours.name if group[0].is_challenge else "systems without a rank"
+    table = Table(title=f"{title} among ZeroSpeech 2019/2020, {language}")
     for column in ("rank", "system", "year", "ABX %", "bit/s", "distance"):
         is_number = column in {"rank", "ABX %", "bit/s"}
         # Long names are wrapped, so that numbers are never cut off.
         table.add_column(
             column, justify="right" if is_number else "left", no_wrap=column != "system"
         )
-    rows = [(s.abx, s.bitrate, s.name, str(s.year), s.distance, False) for s in place.systems]
-    distance = str(ours.abx.options.get("distance", ""))
-    rows.append((ours.abx.value, ours.bitrate.value, ours.name, "", distance, True))
-    for abx, bits, name, year, how, is_ours in sorted(rows, key=lambda row: row[:2]):
-        ranked = [row for row in rows if place.is_challenge or not row[-1]]
-        rank = str(1 + sum(row[0] < abx for row in ranked))
-        if is_ours and not place.is_challenge:
-            rank = "–"
-        style = "bold reverse" if is_ours else None
-        cells = [rank, f"▶ {name}" if is_ours else name, year, f"{abx:.2f}", f"{bits:.2f}"]
-        table.add_row(*cells, how, style=style)
+    rows = [(s.abx, s.bitrate, s.name, str(s.year), s.distance, False) for s in group[0].systems]
+    ours = [
+        (one.abx.value, one.bitrate.value, one.name, "", f"{one.abx.options.get('distance', '')}")
+        for one in (place.ours for place in group)
+    ]
+    if group[0].is_challenge:
+        rows = sorted([*rows, (*ours[0], True)], key=lambda row: row[:2])
+    for abx, bits, name, year, how, is_ours in rows:
+        rank = str(1 + sum(row[0] < abx for row in rows))
+        _add_row(table, rank, abx, bits, name, year, how, is_ours=is_ours)
+    if not group[0].is_challenge:
+        table.add_section()
+        for row in ours:
+            _add_row(table, "–", *row, is_ours=True)
     console = Console(highlight=False, markup=False)
     with console.capture() as captured:
         console.print(table)
-    return captured.get() + "".join(f"{line}\n" for line in summary(place))
+    lines = dict.fromkeys(line for place in group for line in summary(place))
+    return captured.get() + "".join(f"{line}\n" for line in lines)
+
+
+def _add_row(
+    table: Table,
+    rank: str,
+    abx: float,
+    bits: float,
+    name: str,
+    year: str,
+    distance: str,
+    *,
+    is_ours: bool,
+) -> None:
+    cells = [rank, f"▶ {name}" if is_ours else name, year, f"{abx:.2f}", f"{bits:.2f}", distance]
+    table.add_row(*cells, style="bold reverse" if is_ours else None)
 
 
 def summary(place: Place) -> list[str]:
     """A system's place in words."""
     ours, n = place.ours, len(place.systems)
-    better = ", ".join(f"{s.name} {s.year}" for s in place.better)
+    names = list(dict.fromkeys(f"{s.name} {s.year}" for s in place.better))
+    better = f"{len(place.better)} of {n} ({listed(names)})"
     if place.is_challenge:
         lines = [
             f"rank by ABX: {place.rank} of {n + 1}; among those with at most {SIMILAR_BITRATE:g} "
             f"times the bit rate: {place.rank_as_cheap} of {len(place.as_cheap) + 1}",
-            f"better in both: {better or 'none, so it is on the Pareto front'}; worse in both: "
-            f"{len(place.worse)} of {n}",
+            f"better in both: {better if names else 'none, so it is on the Pareto front'}; worse "
+            f"in both: {len(place.worse)} of {n}",
         ]
     else:
-        lines = [f"no rank: protocol {ours.abx.protocol} is not the challenge's, {PROTOCOL}"]
+        lines = [
+            f"no rank: the ABX error of {ours.name} is by protocol {ours.abx.protocol}, published "
+            f"ones are by {PROTOCOL}. Fix: score it by 'zerochain score abx --protocol {PROTOCOL}'"
+        ]
     if ours.timed is not None and ours.timed.value > ours.bitrate.value:
         lines.append(
             f"with durations: {ours.timed.value:.0f} bit/s; if its units are segments, this is the "

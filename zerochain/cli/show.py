@@ -221,12 +221,21 @@ def _inverter(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
     sample = folder / SAMPLE
     return {
         "speaks": f"{counted(config['n_units'], 'unit')} of {config['step_ms']:g} ms",
+        "pitch": _f0_units(config.get("f0_quantizer")),
         "unit model": short(str(config["unit_model"])),
         "voices": listed(list(_voices(config))),
         "speaker encoder": short(str(config["speaker_encoder_id"])),
         "trained": _training(config["training"]),
         "sample": str(sample) if sample.is_file() else "",
     }
+
+
+def _f0_units(quantizer: Mapping[str, Any] | None) -> str:
+    if quantizer is None:
+        return ""
+    network = quantizer["network"]
+    unit_ms = network["stride"] * quantizer["step_ms"]
+    return f"{counted(network['n_units'], 'F0 unit')} of {unit_ms:g} ms"
 
 
 def _voices(config: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -26,6 +26,8 @@ from zerochain.exchange import flextext, transcriber
 from zerochain.exchange.elan import SUFFIX, ElanFile, ElanTiers, Media, read_elan
 from zerochain.exchange.elan_edit import OURS, SEGMENTS
 from zerochain.exchange.textgrid import (
+    UTTERANCES,
+    WITHOUT_TEXT,
     Interval,
     TextGrid,
     Tier,
@@ -37,9 +39,33 @@ from zerochain.formats.corpus import Utterance
 from zerochain.formats.identity import composed, utterance_id
 from zerochain.metrics.silences import SILENCES
 
+
+def _read_textgrid(path: Path) -> TextGrid:
+    """A TextGrid; tiers of utterances that `textgrid_export` wrote have their speakers again."""
+    grid = read_textgrid(path)
+    return replace(grid, tiers=tuple(_of_utterances(one, grid) or one for one in grid.tiers))
+
+
+def _of_utterances(tier: Tier, grid: TextGrid) -> Tier | None:
+    """A tier "utterances@ana", or what didn't fit on it, "utterances@ana 2"; None of others."""
+    first = re.sub(r" \d+$", "", tier.name)
+    name = first if any(one.name == first for one in grid.tiers) else tier.name
+    if name != UTTERANCES and not name.startswith(f"{UTTERANCES}@"):
+        return None
+    return replace(
+        tier,
+        kind=SEGMENTS,
+        speaker=name.removeprefix(UTTERANCES).removeprefix("@"),
+        intervals=tuple(one for one in tier.intervals if one.label != WITHOUT_TEXT),
+        unlabelled=tuple(
+            one._replace(label="") for one in tier.intervals if one.label == WITHOUT_TEXT
+        ),
+    )
+
+
 _READERS: Mapping[str, Callable[[Path], ElanFile | ElanTiers | TextGrid]] = {
     SUFFIX: read_elan,
-    ".textgrid": read_textgrid,
+    ".textgrid": _read_textgrid,
     transcriber.SUFFIX: transcriber.read_transcriber,
     flextext.SUFFIX: flextext.read_flextext,
 }
@@ -85,10 +111,11 @@ def annotated(
         tier: whose annotations are utterances, as `phones_of` takes it; several match where each
             speaker has one, and of tiers below each other the uppermost. None: the tiers without a
             parent, if there is one or all of them are of one linguistic type; units and the like
-            that `export_elan` wrote don't count.
+            that `export_elan` wrote don't count. Of TextGrids, tiers called "utterances" or
+            "utterances@SPEAKER" if there are any, as `export_textgrids` writes them.
         text_tier: texts are what this tier has at the same time, rather than the annotations' own.
-        with_speakers: a speaker is the tier's participant, or where there is none and several tiers
-            match, the tier's name.
+        with_speakers: a speaker is the tier's participant (the SPEAKER of "utterances@SPEAKER"), or
+            where there is none and several tiers match, the tier's name.
 
     Raises:
         InputError: no such file or folder, or none in it.
@@ -288,6 +315,8 @@ def _chosen(held: Tiered, wanted: str | None) -> list[Tier]:
         raise InputError("has no annotation", remedy="leave it out of the folder")
     # Units, hits and words that `export elan` wrote are no utterances.
     likely = [one for one in roots if one.kind == SEGMENTS or not one.kind.startswith(OURS)]
+    if isinstance(held, TextGrid):  # whose other tiers have no types to be told apart by
+        likely = [one for one in likely if one.kind == SEGMENTS] or likely
     kinds = {one.kind for one in likely}
     if len(likely) == 1 or (len(kinds) == 1 and likely[0].kind):
         return likely

@@ -18,6 +18,7 @@ import numpy as np
 from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError
 from zerochain.exchange.elan_edit import OURS, SEGMENTS
+from zerochain.exchange.textgrid import UTTERANCES
 from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, composed
 from zerochain.formats.spans import Spans, read_spans
@@ -124,7 +125,7 @@ def gathered(
     if segments:
         for u in chosen.utterances:
             begin = u.start or 0.0
-            found.add("utterances", SEGMENTS, u, begin, begin + u.duration, u.text or without_text)
+            found.add(UTTERANCES, SEGMENTS, u, begin, begin + u.duration, u.text or without_text)
     for tier, path in (units or {}).items():
         _add_units(found, tier, path, whole, None if split is None else chosen.ids)
     for tier, path in (spans or {}).items():
@@ -139,15 +140,20 @@ def gathered(
 
 
 def by_speaker(
-    found: Mapping[Key, Sequence[tuple[float, float, str]]],
+    found: Mapping[Key, Sequence[tuple[float, float, str]]], *, always: str = ""
 ) -> Iterator[tuple[str, Key, Sequence[tuple[float, float, str]]]]:
-    """The tiers of one recording by name: "units", or "units@ana" where several have some."""
+    """The tiers of one recording by name: "units", or "units@ana" where several have some.
+
+    Args:
+        always: the tier that is named after its speaker also where there is only one.
+    """
     speakers = defaultdict(set)
     for name, _, speaker in found:
         speakers[name].add(speaker)
     for key, stretches in found.items():
         name, _, speaker = key
-        yield f"{name}@{speaker}" if len(speakers[name]) > 1 and speaker else name, key, stretches
+        of_one = speaker and (name == always or len(speakers[name]) > 1)
+        yield f"{name}@{speaker}" if of_one else name, key, stretches
 
 
 def apart(stretches: Iterable[Stretch]) -> list[list[Stretch]]:

@@ -32,6 +32,10 @@ _STRING = r'"((?:[^"]|"")*)"'
 _NUMBER = r"(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
 _TOKEN = re.compile(f"{_COMMENT}|{_STRING}|{_NUMBER}")
 _FIX = 'open it in Praat and "Save as text file…"'
+UTTERANCES = "utterances"
+"""How tiers of utterances that zerochain writes are called, or begin: "utterances@ana"."""
+WITHOUT_TEXT = "speech"
+"""Their label of an utterance without a text: intervals without a label are pauses in Praat."""
 
 
 class Interval(NamedTuple):

@@ -13,7 +13,14 @@ from zerochain.corpora.annotated import Recordings
 from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError
 from zerochain.exchange.recording_tiers import apart, by_speaker, gathered, root_of
-from zerochain.exchange.textgrid import Segment, Tier, read_textgrid, textgrid_text
+from zerochain.exchange.textgrid import (
+    UTTERANCES,
+    WITHOUT_TEXT,
+    Segment,
+    Tier,
+    read_textgrid,
+    textgrid_text,
+)
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, CorpusWarning, read_corpus
 from zerochain.formats.headers import write_json
@@ -26,8 +33,6 @@ from zerochain.progress import track
 MARKER = "textgrids.json"
 PHONES = "phones"
 """The tier of gold phones."""
-WITHOUT_TEXT = "speech"
-"""The label of an utterance without a text: intervals without a label are pauses in Praat."""
 
 
 def export_textgrids(
@@ -111,14 +116,15 @@ def export_recordings(
     """Write a TextGrid for every recording of a corpus, with tiers of what was found in it.
 
     Times are the recording's. Where it has several speakers, each has a tier, called "units@ana";
-    where stretches overlap, those that don't fit are on a tier "units 2". Gold phones are a tier
-    "phones".
+    where stretches overlap, those that don't fit are on a tier "units 2". Tiers of utterances are
+    always named after their speaker, if that is known: a TextGrid has no other place for it. Gold
+    phones are a tier "phones".
 
     Args:
         out: a folder, which is replaced if an earlier export made it.
         units, spans: tier → file of units or of labelled stretches.
-        segments: whether the utterances are a tier "utterances" as well, with their texts or else
-            `WITHOUT_TEXT`.
+        segments: whether the utterances are a tier "utterances@ana" as well, with their texts or
+            else `WITHOUT_TEXT`; `corpora.annotated` reads both.
         split: only this split; stretches of whole recordings are all taken.
         keep: a folder of TextGrids of the recordings, called like these, whose tiers come first;
             those that have the name of a tier that is written are replaced.
@@ -149,7 +155,7 @@ def export_recordings(
         for recording, rows in track(found.by_recording.items(), "Writing TextGrids"):
             duration_s = audio.info(root / recording).duration_s
             tiers: dict[str, list[Segment]] = {}
-            for name, _, stretches in by_speaker(rows):
+            for name, _, stretches in by_speaker(rows, always=UTTERANCES):
                 # To a microsecond, as they are written: in binary, an utterance that ends where the
                 # next one begins may end 1e-16 s later, and would be on a tier of its own.
                 exact = [(round(begin, 6), round(end, 6), label) for begin, end, label in stretches]

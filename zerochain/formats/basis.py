@@ -43,6 +43,7 @@ _SAME_INPUTS = {
     "references": "references",
     "speaker_encoder": "speaker encoder",
     "recogniser": "recogniser",
+    "recogniser_language_model": "language model",
     "changed_corpus": "changed corpus",
 }
 """Inputs that two scores must share → what tables call them."""

@@ -7,6 +7,7 @@ above 100 %, a negative bit rate) is refused when it is written and when it is r
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from zerochain.metrics.names import metric
 KIND, SCORES_FILE = "scores", "scores.jsonl"
 FOR_REFERENCE = "for_reference"
 """The option that is true for a topline or a ceiling, which is listed apart and never the best."""
+_ID_IN_PROTOCOL = re.compile(r"^(merged units|encoder|recogniser)(?: of)? [0-9a-f]{12}$")
+"""Protocols as older files have them, with the id of what is among the score's inputs as well."""
 BESIDE = "beside"
 """The option with the 95 % intervals of the score's differences from other systems' on the same
 things: system → [low, high]."""
@@ -133,8 +136,9 @@ def _score(line: str, where: str) -> Score:
     try:
         row = validated(_Line, json_object(line, where), where)
         score = Score(
-            **{name: value for name, value in row if name != "interval"},
+            **{name: value for name, value in row if name not in {"interval", "protocol"}},
             interval=None if row.interval is None else (row.interval[0], row.interval[1]),
+            protocol=_ID_IN_PROTOCOL.sub(r"\1", row.protocol),
         )
         _check_range(score, where)
     except InputError as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,20 @@ if TYPE_CHECKING:
 
 Named = tuple[str, UnitFile]
 """A unit file under the name of its system."""
-Sound = tuple[str, str, audio.Waveform]
-"""What a sound is, who made it, and its samples at 16 kHz."""
+
+
+class Sound(NamedTuple):
+    """A sound to be played."""
+
+    what: str
+    by: str
+    """Who made it."""
+    wave: audio.Waveform
+    """Samples (n,) at 16 kHz."""
+    part_s: tuple[float, float] | None = None
+    """From when to when in it what matters is, where it has context around it."""
+
+
 MOST_BYTES = 5_000_000
 """Of all examples on a page: browsers and mail servers dislike larger ones."""
 LONGEST_S = 10.0
@@ -212,10 +224,23 @@ class Player:
     """A FLAC file as a data URI."""
     picture: str
     """A PNG file as a data URI: 10 ms per column, mel bands up to 8 kHz."""
+    part_s: tuple[float, float] | None = None
+    """From when to when in the sound what matters is; None where all of it is."""
+    seconds: float = 0.0
+    """The length of the picture's time axis."""
 
     @property
     def caption(self) -> str:
-        return f"{self.what}, {self.by}"
+        part = "" if self.part_s is None else ", the place at {:.2f}–{:.2f} s".format(*self.part_s)
+        return f"{self.what}, {self.by}{part}"
+
+    @property
+    def mark(self) -> str:
+        """Where `part_s` is on the picture, as CSS."""
+        if self.part_s is None:
+            return ""
+        left, right = (100 * time_s / self.seconds for time_s in self.part_s)
+        return f"left: {left:.2f}%; width: {right - left:.2f}%"
 
     @property
     def size(self) -> int:
@@ -237,24 +262,27 @@ def players(
         if utterance.id in s.ids and s.corpus_id == corpus.id and not s.is_translation
     ]
     there.sort(key=lambda s: s.voice != utterance.speaker)
-    sounds = [("original", utterance.speaker or "unknown speaker", recorded)]
+    sounds = [Sound("original", utterance.speaker or "unknown speaker", recorded)]
     sounds += [
-        (_what(utterance, s), _inverter(run, s), start(s.audio_path(utterance.id))) for s in there
+        Sound(_what(utterance, s), _inverter(run, s), start(s.audio_path(utterance.id)))
+        for s in there
     ]
     return played(sounds)
 
 
 def played(sounds: Sequence[Sound]) -> list[Player]:
     """Players of sounds to be compared: their pictures share one time axis."""
-    n_samples = max(len(wave) for *_, wave in sounds)
+    n_samples = max(len(sound.wave) for sound in sounds)
     return [
         Player(
-            what,
-            by,
-            _data("audio/flac", audio.encoded(Path("sound.flac"), wave)),
-            _data("image/png", mel_picture(wave, n_samples)),
+            sound.what,
+            sound.by,
+            _data("audio/flac", audio.encoded(Path("sound.flac"), sound.wave)),
+            _data("image/png", mel_picture(sound.wave, n_samples)),
+            sound.part_s,
+            n_samples / audio.SAMPLE_RATE,
         )
-        for what, by, wave in sounds
+        for sound in sounds
     ]
 
 

@@ -99,7 +99,8 @@ def write_terms_page(
         "system": spans.system,
         "groups": groups,
         "notes": notes,
-        "about": f"{score}Sounds begin and end {_AROUND_S:g} s outside their span.",
+        "about": f"{score}Sounds begin and end {_AROUND_S:g} s outside their span; "
+        "the pictures show it in full colour.",
         "rows": [_row(row, columns) for row in spans.rows] if can_save else [],
         "columns": columns,
         "file": f"{terms.stem}-named.csv",
@@ -174,7 +175,7 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
         counted(len(voices), "speaker") if voices else "unknown speakers",
         f"{lasting[len(lasting) // 2]:.2f} s",
     ]
-    sounds: list[Sound] = []
+    sounds = []
     if len(rows) > per_cluster:
         facts[0] += f", {per_cluster} of them here"
     best = sorted(rows, key=lambda row: (-(row.score or 0.0), row.recording, row.start_s))
@@ -182,7 +183,7 @@ def _cluster(label: str, rows: Sequence[LabelledSpan], corpus: Corpus, per_clust
         speaker = corpus.by_id[row.recording].speaker or "unknown speaker"
         where = where_is(corpus, *row[:3])
         score = "" if row.score is None else f" ({row.score:.2f})"
-        sounds.append((f"{speaker}{score}", where, cut(corpus, *row[:3])))
+        sounds.append(Sound(f"{speaker}{score}", where, *cut(corpus, *row[:3])))
     return Group(label, facts, played(sounds))
 
 
@@ -213,13 +214,15 @@ def cut(
     *,
     around_s: float = _AROUND_S,
     longest_s: float = LONGEST_S,
-) -> audio.Waveform:
-    """The sound of a part of an utterance, with a little around it."""
+) -> tuple[audio.Waveform, tuple[float, float]]:
+    """The sound of a part of an utterance with a little around it, and where in it the part is."""
     utterance = corpus.by_id[name]
     begin_s = min(max(0.0, start_s - around_s), max(0.0, utterance.duration - 0.02))
+    part_end_s = end_s
     end_s = min(utterance.duration, end_s + around_s, begin_s + longest_s)
     first_s = utterance.start or 0.0
-    return corpus.wave(replace(utterance, start=first_s + begin_s, end=first_s + end_s))
+    wave = corpus.wave(replace(utterance, start=first_s + begin_s, end=first_s + end_s))
+    return wave, (max(0.0, start_s - begin_s), min(part_end_s, end_s) - begin_s)
 
 
 def write_hits_page(
@@ -258,7 +261,8 @@ def write_hits_page(
         "groups": groups,
         "notes": [*found.notes, *lost],
         "about": "The number is a hit's score: standard deviations above random windows of the "
-        f"same recordings. Sounds begin and end {_AROUND_HIT_S:g} s outside the place found.",
+        f"same recordings. Sounds begin and end {_AROUND_HIT_S:g} s outside the place found; "
+        "the pictures show it in full colour.",
     }
     write_page(out, context)
 
@@ -266,24 +270,23 @@ def write_hits_page(
 def _of_query(
     label: str, hits: Sequence[Hit], examples: Sequence[Example], corpus: Corpus
 ) -> Group:
-    sounds: list[Sound] = [
-        ("query", example.name, _example(corpus, example)) for example in examples
-    ]
+    sounds = [Sound("query", example.name, *_example(corpus, example)) for example in examples]
     for hit in hits:
         utterance = corpus.by_id[hit.place.id]
         what = f"{hit.score:.1f}{', the query itself' if hit.is_own else ''}"
         where = where_is(corpus, *hit.place)
         by = f"{where}, {utterance.speaker or 'unknown speaker'}"
-        sounds.append((what, by, _place(corpus, hit.place)))
+        sounds.append(Sound(what, by, *_place(corpus, hit.place)))
     return Group(label, [counted(len(hits), "hit")], played(sounds))
 
 
-def _example(corpus: Corpus, example: Example) -> audio.Waveform:
+def _example(corpus: Corpus, example: Example) -> tuple[audio.Waveform, tuple[float, float] | None]:
+    """The sound of an example, and where in it the example is, if it is a place in a corpus."""
     if example.place is not None:
         return _place(corpus, example.place)
     assert example.clip is not None
-    return example.clip[: round(LONGEST_S * audio.SAMPLE_RATE)]
+    return example.clip[: round(LONGEST_S * audio.SAMPLE_RATE)], None
 
 
-def _place(corpus: Corpus, place: Place) -> audio.Waveform:
+def _place(corpus: Corpus, place: Place) -> tuple[audio.Waveform, tuple[float, float]]:
     return cut(corpus, *place, around_s=_AROUND_HIT_S)

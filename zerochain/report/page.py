@@ -202,7 +202,14 @@ def _tables(run: Run, difference: Difference) -> dict[Family, ScoreTable]:
     voices = {(s.inverter_id, s.units_id): s.voice for s in run.syntheses}
     present = {*run.units, *run.models, *run.features}
     return {
-        group: score_table(scores, run.units, voices=voices, present=present, difference=difference)
+        group: score_table(
+            scores,
+            run.units,
+            voices=voices,
+            present=present,
+            difference=difference,
+            paths={source.id: run.shown(source.path) for source in run.sources},
+        )
         for group, scores in grouped.items()
     }
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from zerochain.errors import counted
 from zerochain.formats.basis import basis, interval_of, no_interval, shortfall
+from zerochain.formats.identity import short
 from zerochain.formats.scores import FOR_REFERENCE, Score
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.comparison import Comparison, independent
@@ -73,8 +74,8 @@ class Column(NamedTuple):
     distance: str
     basis: tuple[tuple[str, str], ...] = ()
     """What else is equal in the column, by its name."""
-    shown: tuple[str, ...] = ()
-    """The names in `basis` in which columns of this metric differ."""
+    apart: tuple[str, ...] = ()
+    """What of `basis` sets it apart from other columns of this metric, in words for people."""
 
     @classmethod
     def of(cls, score: Score) -> Column:
@@ -99,8 +100,7 @@ class Column(NamedTuple):
     @property
     def conditions(self) -> str:
         """The protocol, the distance where there is one, and what sets the column apart."""
-        apart = [f"{name} {value}" for name, value in self.basis if name in self.shown]
-        return ", ".join(part for part in (self.protocol, self.distance, *apart) if part)
+        return ", ".join(part for part in (self.protocol, self.distance, *self.apart) if part)
 
     @property
     def utterances(self) -> str:
@@ -233,6 +233,7 @@ def score_table(
     voices: Voices | None = None,
     present: Collection[str] = (),
     difference: Difference | None = None,
+    paths: Mapping[str, str] | None = None,
 ) -> ScoreTable:
     """Lay scores out by test set, one row per system and input, and mark the best of each column.
 
@@ -245,8 +246,10 @@ def score_table(
         present: ids of the unit files and models that are there; none is not known.
         difference: the interval of the difference of two scores of one column, where it is better
             known than from their own intervals.
+        paths: what people read in place of an id.
     """
     scores, voices = list(scores), voices or {}
+    called = {short(identity): path for identity, path in (paths or {}).items()}
     entries = [
         _Entry(s, TestSet.of(s, units.get(s.inputs.get("units", "")), voices)) for s in scores
     ]
@@ -255,7 +258,7 @@ def score_table(
     groups = []
     for test in dict.fromkeys(entry.test for entry in entries):
         there = [entry for entry in entries if entry.test == test]
-        groups.append(_group(test, there, units))
+        groups.append(_group(test, there, units, called))
     corpora = list(dict.fromkeys(group.test.corpus for group in groups))
     groups.sort(key=lambda group: corpora.index(group.test.corpus))
     for group in groups:
@@ -335,7 +338,12 @@ def _latest(entries: list[_Entry], present: Collection[str]) -> tuple[list[_Entr
     return kept, replaced
 
 
-def _group(test: TestSet, entries: list[_Entry], units: Mapping[str, UnitFile]) -> Group:
+def _group(
+    test: TestSet,
+    entries: list[_Entry],
+    units: Mapping[str, UnitFile],
+    called: Mapping[str, str],
+) -> Group:
     """The table of one test set, with as few columns as compare."""
     columns: list[Column] = []
     places = []
@@ -345,7 +353,7 @@ def _group(test: TestSet, entries: list[_Entry], units: Mapping[str, UnitFile]) 
             columns.append(entry.column)
         columns[place] = columns[place].with_known(entry.column)
         places.append(place)
-    columns = [column._replace(shown=_apart(column, columns)) for column in columns]
+    columns = [column._replace(apart=_apart(column, columns, called)) for column in columns]
     rows: dict[tuple[str, str], Row] = {}
     for entry, place in zip(entries, places, strict=True):
         score = entry.score
@@ -358,11 +366,17 @@ def _group(test: TestSet, entries: list[_Entry], units: Mapping[str, UnitFile]) 
     return Group(test, sorted(columns, key=lambda column: column.place), ordered)
 
 
-def _apart(column: Column, columns: list[Column]) -> tuple[str, ...]:
-    """The names in which a column's basis differs from others of its metric and protocol."""
+def _apart(column: Column, columns: list[Column], called: Mapping[str, str]) -> tuple[str, ...]:
+    """What of a column's basis differs from others of its metric and protocol, in words.
+
+    Args:
+        called: what people read in place of an id's first digits.
+    """
     others = [dict(c.basis) for c in columns if c[:3] == column[:3] and c != column]
     return tuple(
-        name for name, value in column.basis if any(o.get(name, value) != value for o in others)
+        f"{name} {called.get(value, value)}"
+        for name, value in column.basis
+        if any(o.get(name, value) != value for o in others)
     )
 
 

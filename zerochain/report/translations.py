@@ -164,19 +164,19 @@ def _sounds(run: Run, sides: _Sides, source: Utterance, reference: Utterance) ->
     def who(utterance: Utterance, corpus: Corpus) -> str:
         return ", ".join([corpus.language or corpus.name, utterance.speaker or "unknown speaker"])
 
-    sounds: list[Sound] = [
-        ("source", who(source, sides.source), recording(sides.source, source)),
-        ("reference", who(reference, sides.target), recording(sides.target, reference)),
+    sounds = [
+        Sound("source", who(source, sides.source), recording(sides.source, source)),
+        Sound("reference", who(reference, sides.target), recording(sides.target, reference)),
     ]
     names = {units.id: name for name, units in sides.systems.items()}
     for s in run.syntheses:
         if s.corpus_id == sides.target.id and reference.id in s.ids and not s.is_translation:
             wave = start(s.audio_path(reference.id))
-            sounds.append(("reference, resynthesised", f"{s.method}, {s.voice}", wave))
+            sounds.append(Sound("reference, resynthesised", f"{s.method}, {s.voice}", wave))
     for s in run.syntheses:
         if s.units_id in names and source.id in s.ids:
             wave = start(s.audio_path(source.id))
-            sounds.append((names[s.units_id], f"{s.method}, {s.voice}", wave))
+            sounds.append(Sound(names[s.units_id], f"{s.method}, {s.voice}", wave))
     return sounds
 
 

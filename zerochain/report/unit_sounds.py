@@ -260,7 +260,7 @@ class UnitSounds:
             facts = _facts(chosen, self.segments, self.corpus, self.phones.get(unit, ""))
             sounds = _sounds(chosen, self.segments, self.corpus, self.distance, self.per_unit)
             if self.speak is not None:
-                sounds.append(("synthesis", f"{_SPOKEN_MS} ms", self.speak(unit)))
+                sounds.append(Sound("synthesis", f"{_SPOKEN_MS} ms", self.speak(unit)))
             yield Group(f"Unit {unit}", facts, played(sounds))
 
     @property
@@ -372,8 +372,8 @@ def _sounds(
     sides = [str(u) if u >= 0 else "the edge" for u in (before, after)]
     what = "typical length" if distance is None else "best"
     return [
-        (what, counted(len(best), "example"), _in_a_row(best, segments, corpus)),
-        (
+        Sound(what, counted(len(best), "example"), _in_a_row(best, segments, corpus)),
+        Sound(
             "most frequent context",
             f"between {sides[0]} and {sides[1]}, {100 * n_there / len(chosen):.0f} %",
             _in_a_row(usual, segments, corpus),
@@ -397,7 +397,8 @@ def _in_a_row(chosen: Sequence[int], segments: _Segments, corpus: Corpus) -> aud
     parts = []
     for i in chosen:
         place = segments.names[segments.utterance[i]], segments.start_s[i], segments.end_s[i]
-        parts += [cut(corpus, *place, around_s=_AROUND_S, longest_s=_LONGEST_S), gap]
+        wave, _ = cut(corpus, *place, around_s=_AROUND_S, longest_s=_LONGEST_S)
+        parts += [wave, gap]
     return np.concatenate(parts[:-1]).astype(np.float32)
 
 

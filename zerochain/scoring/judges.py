@@ -21,7 +21,6 @@ from zerochain import audio
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import scratch
 from zerochain.formats.corpus import Corpus
-from zerochain.formats.identity import short
 from zerochain.listeners.outside import Dnsmos, Resemblyzer, Sphinx
 from zerochain.listeners.recogniser import Recogniser
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
@@ -93,7 +92,7 @@ def voice_judges(
     found = []
     if encoder is not None:
         own = SpeakerEncoder.load(encoder, device)
-        found.append(VoiceJudge(own, f"encoder {short(own.id)}", {"speaker_encoder": own.id}))
+        found.append(VoiceJudge(own, "encoder", {"speaker_encoder": own.id}))
     match judge:
         case None:
             return found, []
@@ -172,7 +171,7 @@ class TrainedRecogniser:
     def __init__(self, recogniser: Recogniser, corpus: Corpus, split: str | None) -> None:
         self.recogniser = recogniser
         own = recogniser.training
-        self.protocol = f"recogniser {short(recogniser.id)}"
+        self.protocol = "recogniser"
         self.inputs = {"recogniser": recogniser.id}
         self.options: dict[str, Any] = {
             "recogniser_cer_%": own["cer"],

@@ -102,7 +102,7 @@ def score_translation(
                 **({FOR_REFERENCE: True} if for_reference else {}),
             },
         ),
-        f"merged units of {short(spoken.model_id)}",
+        "merged units",
     )
     found = retrieval(similarity_of(parallel), parallel.right(), seed=seed)
     overlaps, undefined = _overlaps(parallel, floor, floor_from, report, seed)
