@@ -31,6 +31,8 @@ _COMMENT = r"(?<!\S)![^\r\n]*"
 _STRING = r'"((?:[^"]|"")*)"'
 _NUMBER = r"(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
 _TOKEN = re.compile(f"{_COMMENT}|{_STRING}|{_NUMBER}")
+_FILE_TYPES = {"ooTextFile", "ooTextFile short"}
+"""The latter is how old versions of Praat began the short format, as P2FA and FAVE still do."""
 _FIX = 'open it in Praat and "Save as text file…"'
 UTTERANCES = "utterances"
 """How tiers of utterances that zerochain writes are called, or begin: "utterances@ana"."""
@@ -93,7 +95,7 @@ def read_textgrid(path: Path) -> TextGrid:
     """
     reader = _Reader(_tokens(_text(path)))
     try:
-        if (next(reader.tokens), next(reader.tokens)) != ("ooTextFile", "TextGrid"):
+        if next(reader.tokens) not in _FILE_TYPES or next(reader.tokens) != "TextGrid":
             raise ValueError("it is not a TextGrid")
         start_s, end_s = reader.number(), reader.number()
         tiers = [reader.tier(i) for i in range(1, reader.count() + 1)]
