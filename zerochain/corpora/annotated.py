@@ -413,7 +413,7 @@ def _add(
         if turn.is_one_of_several:
             name += "_" + re.sub(r"[/\\\s]+", "_", speaker or "")
         if turn.is_contradictory:
-            why = f"{one.place}: from {start:g} to {end:g} s, but the times of its turn go backwards"
+            why = f"{one.place}: until {end:g} s, but the times of its turn go backwards"
             found.bad.append(Bad(file, why, name))
             continue
         if lasting is not None and end > lasting:
