@@ -23,24 +23,16 @@ def track(
     if not sys.stderr.isatty():
         yield from items
         return
-    from rich.console import Console  # slow, and only a terminal needs it
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import console, progress  # slow, and only a terminal needs them
 
     total = len(items) if total is None and isinstance(items, Sized) else total
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
         transient=True,
     )
     label = what if callable(what) else lambda: what

@@ -91,6 +91,8 @@ Object class = "TextGrid"
 1.5
 "aː"
 """
+OLD = SHORT.replace('"ooTextFile"\nObject class = ', '"ooTextFile short"\n', 1)
+"""The short format as old versions of Praat began it."""
 
 
 def labels(path: Path, tier: str | None = None, speaker: str | None = None) -> list[Interval]:
@@ -105,7 +107,7 @@ def written(folder: Path, *tiers: tuple[str, list[tuple[float, float, str]]]) ->
     return path
 
 
-@pytest.mark.parametrize("text", [LONG, SHORT], ids=["long", "short"])
+@pytest.mark.parametrize("text", [LONG, SHORT, OLD], ids=["long", "short", "old"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_both_formats_in_both_encodings(tmp_path: Path, text: str, encoding: str) -> None:
     path = tmp_path / "a.TextGrid"

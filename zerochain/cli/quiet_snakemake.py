@@ -37,11 +37,11 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        from snakemake.cli import main as snakemake
-        from snakemake.logging import logger
+        from snakemake import cli
+        from snakemake import logging as messages
 
-        logger.addFilter(_is_of_interest)
-        snakemake()
+        messages.logger.addFilter(_is_of_interest)
+        cli.main()
     except KeyboardInterrupt:  # before there are steps
         sys.exit(_INTERRUPTED)
 

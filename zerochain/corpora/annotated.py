@@ -193,6 +193,8 @@ class _Turn(NamedTuple):
     tier: Tier
     is_one_of_several: bool
     """Whether other tiers of its file have been chosen too."""
+    is_contradictory: bool = False
+    """Whether its times contradict others, so that there is nothing to cut."""
 
 
 def _files(segments: Path) -> list[Path]:
@@ -303,13 +305,15 @@ def _turns(
         for one in _apart(tier, counts):
             text = one.label if own is None else own.within(one.onset, one.offset)
             yield _Turn(one, text, tier, len(tiers) > 1)
+        for one in tier.contradictory:
+            yield _Turn(one, one.label, tier, len(tiers) > 1, is_contradictory=True)
 
 
 def _chosen(held: Tiered, wanted: str | None) -> list[Tier]:
     if wanted is not None:
         found = matching(held, wanted, argument="segment_tier", holds="marks the utterances")
         return _uppermost([one.tier for one in found], held)
-    full = [one for one in held.tiers if one.intervals or one.unlabelled]
+    full = [one for one in held.tiers if one.intervals or one.unlabelled or one.contradictory]
     roots = [one for one in full if not one.parent]
     if not roots:
         raise InputError("has no annotation", remedy="leave it out of the folder")
@@ -408,6 +412,10 @@ def _add(
         name = part_id(file, start, end, None)
         if turn.is_one_of_several:
             name += "_" + re.sub(r"[/\\\s]+", "_", speaker or "")
+        if turn.is_contradictory:
+            why = f"{one.place}: until {end:g} s, but the times of its turn go backwards"
+            found.bad.append(Bad(file, why, name))
+            continue
         if lasting is not None and end > lasting:
             if start < 0 or start >= lasting or end > lasting + OVERSHOOT_S:
                 why = f"{one.place}: ends at {end:g} s, and the recording at {lasting:.3f} s"

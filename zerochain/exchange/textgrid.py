@@ -31,6 +31,8 @@ _COMMENT = r"(?<!\S)![^\r\n]*"
 _STRING = r'"((?:[^"]|"")*)"'
 _NUMBER = r"(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
 _TOKEN = re.compile(f"{_COMMENT}|{_STRING}|{_NUMBER}")
+_FILE_TYPES = {"ooTextFile", "ooTextFile short"}
+"""The latter is how old versions of Praat began the short format, as P2FA and FAVE still do."""
 _FIX = 'open it in Praat and "Save as text file…"'
 UTTERANCES = "utterances"
 """How tiers of utterances that zerochain writes are called, or begin: "utterances@ana"."""
@@ -65,6 +67,8 @@ class Tier:
     """The name of the tier above, in ELAN."""
     unlabelled: tuple[Interval, ...] = ()
     """ELAN's annotations without a text, which are annotations all the same."""
+    contradictory: tuple[Interval, ...] = ()
+    """Transcriber's segments whose times contradict others; no times to cut by."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def read_textgrid(path: Path) -> TextGrid:
     """
     reader = _Reader(_tokens(_text(path)))
     try:
-        if (next(reader.tokens), next(reader.tokens)) != ("ooTextFile", "TextGrid"):
+        if next(reader.tokens) not in _FILE_TYPES or next(reader.tokens) != "TextGrid":
             raise ValueError("it is not a TextGrid")
         start_s, end_s = reader.number(), reader.number()
         tiers = [reader.tier(i) for i in range(1, reader.count() + 1)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -31,8 +32,11 @@ NOBODY = "no speaker"
 def read_transcriber(path: Path) -> ElanTiers:
     """A tier of each speaker, and the recording; segments without a text are pauses.
 
+    Segments whose times contradict those of their turn are `Tier.contradictory`: editing a turn
+    leaves some behind, and a file has hundreds that are right.
+
     Raises:
-        InputError: not such a file, damaged, or times that go backwards.
+        InputError: not such a file, or damaged.
     """
     root = read_tree(path, "Trans", PROGRAM)
     with reading(path, PROGRAM):
@@ -45,21 +49,33 @@ def _tiers(root: Element) -> tuple[Tier, ...]:
     named = ((one.get("id", ""), one.get("name", "")) for one in root.iter("Speaker"))
     names = {identity: name or identity for identity, name in named}
     found: dict[str, list[Interval]] = defaultdict(list)
+    contradictory: dict[str, list[Interval]] = defaultdict(list)
     for turn in root.iter("Turn"):
         ids = turn.get("speaker", "").split()
         unknown = [one for one in ids if one not in names]
         if unknown:
             raise ValueError(f"line {turn.get(LINE)}: a turn of the unknown speaker {unknown[0]!r}")
-        for i, one in _segments(turn, max(1, len(ids))):
-            found[composed(" ".join(names[ids[i]].split())) if ids else NOBODY].append(one)
+        for i, one, fits in _segments(turn, max(1, len(ids))):
+            name = composed(" ".join(names[ids[i]].split())) if ids else NOBODY
+            found[name] += [one] if fits else []
+            contradictory[name] += [] if fits else [one]
     return tuple(
-        Tier(name, tuple(line), kind=KIND, speaker="" if name == NOBODY else name)
+        Tier(
+            name,
+            tuple(line),
+            kind=KIND,
+            speaker="" if name == NOBODY else name,
+            contradictory=tuple(contradictory[name]),
+        )
         for name, line in found.items()
     )
 
 
-def _segments(turn: Element, n_speakers: int) -> Iterator[tuple[int, Interval]]:
-    """The texts of a turn, each with the number of its speaker from 0 on."""
+def _segments(turn: Element, n_speakers: int) -> Iterator[tuple[int, Interval, bool]]:
+    """The texts of a turn, with the number of the speaker from 0 on, and whether its times fit.
+
+    They fit if nothing before it in the turn is later, and nothing behind it earlier.
+    """
     where = f"line {turn.get(LINE)}"
     start, end = _time(turn, "startTime"), _time(turn, "endTime")
     begins = [start]
@@ -79,13 +95,15 @@ def _segments(turn: Element, n_speakers: int) -> Iterator[tuple[int, Interval]]:
                 raise ValueError(f"line {one.get(LINE)}: speaker {number!r} of {n_speakers}")
             who = int(number) - 1
         texts[-1][who] += f" {one.tail or ''}"
-    ends = [*begins[1:], end]
-    if any(b < a for a, b in zip(begins, ends, strict=True)):
-        raise ValueError(f"{where}: the times of a turn go backwards")
-    for onset, offset, line in zip(begins, ends, texts, strict=True):
+    times = [*begins, end]
+    latest = list(accumulate(times, max))
+    earliest = list(accumulate(reversed(times), min))[::-1]
+    for k, line in enumerate(texts):
+        onset, offset = times[k], times[k + 1]
+        fits = latest[k] == onset <= offset == earliest[k + 1]
         for i, text in enumerate(line):
             if label := composed(" ".join(text.split())):
-                yield i, Interval(f"{where}, {onset:g} s", onset, offset, label)
+                yield i, Interval(f"{where}, {onset:g} s", onset, offset, label), fits
 
 
 def _time(one: Element, name: str) -> float:
