@@ -456,7 +456,10 @@ def test_the_commands(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None
         "--method", "paired", "--asr-steps", 2, "--tts-steps", 1, "--steps", 1, "--asr-width", 16,
     )  # fmt: skip
     assert "CER" in result.output
-    assert "speech-chain" in run("show", made).output
+    shown = run("show", made).output
+    assert "model of kind 'speech-chain'" in shown
+    assert "synthesiser 1 step (NOT CONVERGED: steps ran out)" in " ".join(shown.split())
+    assert "damaged" not in shown
     texts, scores = tmp_path / "t.parquet", tmp_path / "s.jsonl"
     result = run(
         "chain", "transcribe", made, tones.home, "--split", "test", "--out", texts,
@@ -481,6 +484,16 @@ def test_the_commands(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None
         tmp_path / "w",
     )
     run("chain", "speak", made, "zzz", tmp_path / "b.wav", code=1)
+
+
+def test_a_chain_that_can_align_no_held_out_pair_is_saved(
+    tones: Corpus, tmp_path: Path, untrained: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was trained isn't lost for a measure of it."""
+    monkeypatch.setattr("zerochain.speechchain.chain.alignable", lambda recogniser, pairs: None)
+    report = trained(Sources(tones.home, "train"), tmp_path / "c", untrained, min_confidence=0.0)
+    assert report.valid_mel_db is None
+    assert SpeechChain.load(tmp_path / "c").training["valid_mel_db"] is None
 
 
 def test_the_published_recogniser_decodes_by_attention_and_never_runs_away() -> None:

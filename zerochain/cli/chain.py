@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from zerochain.audio import SAMPLE_RATE
+from zerochain.audio import SAMPLE_RATE, check_other
 from zerochain.cli.common import (
     FILE,
     FOLDER,
@@ -84,6 +84,7 @@ valid_split_option = click.option(
     prefix="asr",
     into="asr_recipe",
     part="the recogniser on pairs",
+    training="recogniser",
 )
 @recipe_options(
     speaking.RECIPE,
@@ -91,6 +92,7 @@ valid_split_option = click.option(
     prefix="tts",
     into="tts_recipe",
     part="the synthesiser on pairs",
+    training="synthesiser",
 )
 @out_option("the chain; <out>.training gets the checkpoints and logs")
 @running_options
@@ -138,12 +140,13 @@ def train(
 def _facts(report: ChainTraining) -> dict[str, str]:
     shares = {"texts": report.texts_kept, "transcripts": report.speech_kept}
     before = "" if report.start_cer is None else f", {report.start_cer:.1f} % before the loop"
+    mel = report.valid_mel_db
     return {
         "trained on": f"{counted(report.n_pairs, 'pair')} ({speech_time(60 * report.minutes)}), "
         f"{counted(report.n_texts, 'text')} and {counted(report.n_speech, 'recording')} alone",
         "training": training_text(asdict(report)),
         "held-out pairs": f"CER {report.valid_cer:.1f} % without a beam{before}; error of frames "
-        f"{report.valid_mel_db:.1f} dB",
+        + ("unknown, as none can be aligned" if mel is None else f"{mel:.1f} dB"),
         "kept": "the models before the loop, whose CER was lower" if report.kept_start else "",
         "used by the loop": ", ".join(
             f"{100 * share:.0f} % of the {name}" for name, share in shares.items() if share
@@ -404,6 +407,8 @@ def speak(
     The voice is that of one recording (--like). For a chain of units TEXT is their numbers,
     separated by spaces.
     """
+    if like is not None:
+        check_other(out, like)
     wave = speak_text(
         chain,
         text,

@@ -204,6 +204,8 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
         match bundle.model:
             case "speaker-encoder":
                 return {"equal error rate": _equal_error_rate(bundle.config["training"])}
+            case "speech-chain":
+                return _chain(bundle.config)
             case method if method in METHODS:
                 return _inverter(bundle.config, folder)
             case _:
@@ -227,6 +229,30 @@ def _inverter(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
         "speaker encoder": short(str(config["speaker_encoder_id"])),
         "trained": _training(config["training"]),
         "sample": str(sample) if sample.is_file() else "",
+    }
+
+
+def _chain(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a speech chain recognises and speaks, and how its training went."""
+    listener, report = config["recogniser"], config["training"]
+    symbols = counted(len(listener["symbols"]), "symbol")
+    steps = [
+        f"{one['part']} {counted(one['steps'], 'step')} ({ending(one['converged'])})"
+        for one in report["parts"]
+    ]
+    return {
+        "recognises": f"units of {short(listener['unit_model'])}, {symbols}"
+        if listener["unit_model"]
+        else f"characters, {symbols}",
+        "languages": report["config"]["languages"],
+        "speaks": "in the voice of any recording (--like, --speakers)"
+        if config["synthesiser"]["speaker_encoder_id"]
+        else "in one voice",
+        "trained": f"{report['method']}, on {counted(report['n_pairs'], 'pair')} "
+        f"({speech_time(60 * report['minutes'])}), {counted(report['n_texts'], 'text')} and "
+        f"{counted(report['n_speech'], 'recording')} alone",
+        "training": ", ".join(steps),
+        "held-out pairs": f"CER {report['valid_cer']:.1f} % without a beam",
     }
 
 

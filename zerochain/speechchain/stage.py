@@ -175,7 +175,7 @@ def _compared(made: Transcripts, known: Mapping[str, str], spelling: Symbols) ->
         wer,
         tagged_cer,
         sum(not text for text in texts.values()),
-        sum(spelling.read(text) is None for text in (marked if languages else known).values()),
+        sum(not spelling.knows(text) for text in known.values()),
     )
 
 
@@ -404,8 +404,9 @@ def _read_all(written: Mapping[str, str], spelling: Symbols) -> dict[str, Ints]:
     A text that is spoken without a letter counts as it is when it is scored, and none is missing.
     """
     lost = {name: found for name, text in written.items() if (found := spelling.unknown(text))}
-    spoken = {name: spelling.without_unknown(written[name]) for name in lost}
-    if any(len(symbols) for symbols in spoken.values()):
+    parts = {name: spelling.without_unknown(written[name]) for name in lost}
+    spoken = {n: p for n, p in parts.items() if any(spelling.names[i] != " " for i in p)}
+    if spoken:
         warnings.warn(
             f"{counted(len(lost), 'text')} of {len(written):,} spoken without symbols that the "
             f"chain doesn't know: {listed(sorted({repr(s) for f in lost.values() for s in f}))}",
@@ -413,7 +414,7 @@ def _read_all(written: Mapping[str, str], spelling: Symbols) -> dict[str, Ints]:
             stacklevel=3,
         )
     return {
-        name: spoken[name] if len(spoken.get(name, ())) else _read(text, spelling, name)
+        name: spoken[name] if name in spoken else _read(text, spelling, name)
         for name, text in written.items()
     }
 
