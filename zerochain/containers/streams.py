@@ -381,6 +381,9 @@ class _Walk:
         """Where frames continue after something else; None where the stream ends."""
         file = self._file
         head = file.at(place, 32)
+        behind = behind_tags(file, place)
+        if behind > place and (behind >= self._limit or file.at(behind, 3) == b"TAG"):
+            return behind  # ID3v2 at the end, where ID3v1 is at home
         if head[:3] == b"ID3" or (mpeg_begins_at(file, place) and not self._alike_at(place)):
             self.joined_at = place
             return None
