@@ -319,8 +319,16 @@ FOOTED = b"ID3\4\0\x10\0\0\0\x40" + bytes(64) + b"3DI\4\0\x10\0\0\0\x40"
 
 @pytest.mark.parametrize(
     ("before", "behind"),
-    [(ID3V2, b""), (ID3V2 * 2, ID3V1), (b"", APE), (b"", APE + ID3V1), (b"", bytes(3000))]
-    + [(b"", FOOTED), (b"", ID3V2 + ID3V1), (ID3V2, APE + FOOTED)],
+    [
+        (ID3V2, b""),
+        (ID3V2 * 2, ID3V1),
+        (b"", APE),
+        (b"", APE + ID3V1),
+        (b"", bytes(3000)),
+        (b"", FOOTED),
+        (b"", ID3V2 + ID3V1),
+        (ID3V2, APE + FOOTED),
+    ],
 )
 def test_tags_around_mp3_are_no_sound(tmp_path: Path, before: bytes, behind: bytes) -> None:
     mp3 = sound("MP3", "MPEG_LAYER_III")
