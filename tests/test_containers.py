@@ -338,6 +338,12 @@ def test_tags_around_mp3_are_no_sound(tmp_path: Path, before: bytes, behind: byt
     assert audio.info(path).note == ""
 
 
+def test_a_tag_that_claims_more_than_is_there_hides_no_recording(tmp_path: Path) -> None:
+    mp3, tag = sound("MP3", "MPEG_LAYER_III"), b"ID3\4\0\0\0\7\0\0" + bytes(100)
+    with pytest.raises(InputError, match="no MPEG frame"):
+        audio.info(written(tmp_path, mp3 + tag + mp3, "b.mp3"))
+
+
 def test_tagged_mp3_are_joined(tmp_path: Path) -> None:
     mp3, tag = sound("MP3", "MPEG_LAYER_III"), b"ID3\3\0\0\0\0\x07\x76" + bytes(1014)
     path = written(tmp_path, (tag + mp3 + b"TAG" + b"x" * 125) * 2)

@@ -412,7 +412,7 @@ class _Walk:
             return place + (227 if head[3:4] == b"+" else 128)
         # ID3v2 belongs to what is behind it, unless nothing is
         behind = behind_tags(self._file, place)
-        is_last = behind >= self._limit or self._file.at(behind, 3) == b"TAG"
+        is_last = behind == self._limit or self._file.at(behind, 3) == b"TAG"
         return behind if is_last else place
 
     def _alike_at(self, place: int) -> bool:
