@@ -486,6 +486,17 @@ def test_the_commands(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None
     run("chain", "speak", made, "zzz", tmp_path / "b.wav", code=1)
 
 
+def test_pairs_alone_are_the_same_chain_whatever_the_loop_would_do(
+    tones: Corpus, tmp_path: Path, untrained: Recipes
+) -> None:
+    """A loop that starts from it then continues when it is asked for more steps."""
+    longer = replace(untrained, loop=untrained.loop.model_copy(update={"max_steps": 99}))
+    for name, recipes in (("a", untrained), ("b", longer)):
+        trained(Sources(tones.home, "train"), tmp_path / name, recipes, method="paired")
+    assert bundle_id(tmp_path / "a") == bundle_id(tmp_path / "b")
+    assert set(SpeechChain.load(tmp_path / "a").training["recipes"]) == {"asr", "tts"}
+
+
 def test_a_chain_that_can_align_no_held_out_pair_is_saved(
     tones: Corpus, tmp_path: Path, untrained: Recipes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -20,7 +19,7 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.options import options_of, recipe_options
-from zerochain.cli.printing import left_out_text, print_facts, training_text
+from zerochain.cli.printing import left_out_text, parts_text, print_facts
 from zerochain.cli.score import save_scores, system_option
 from zerochain.cli.training import running_options
 from zerochain.errors import counted, speech_time
@@ -144,7 +143,7 @@ def _facts(report: ChainTraining) -> dict[str, str]:
     return {
         "trained on": f"{counted(report.n_pairs, 'pair')} ({speech_time(60 * report.minutes)}), "
         f"{counted(report.n_texts, 'text')} and {counted(report.n_speech, 'recording')} alone",
-        "training": training_text(asdict(report)),
+        "training": f"{parts_text(report.parts)}; {report.seconds:.0f} s on {report.computed_on}",
         "held-out pairs": f"CER {report.valid_cer:.1f} % without a beam{before}; error of frames "
         + ("unknown, as none can be aligned" if mel is None else f"{mel:.1f} dB"),
         "kept": "the models before the loop, whose CER was lower" if report.kept_start else "",

@@ -18,7 +18,12 @@ import click
 
 from zerochain import audio
 from zerochain.cli.common import PATH, Command
-from zerochain.cli.printing import equal_error_rate_text, print_facts, print_table
+from zerochain.cli.printing import (
+    equal_error_rate_text,
+    parts_text,
+    print_facts,
+    print_table,
+)
 from zerochain.errors import InputError, counted, listed, printable, speech_time
 from zerochain.formats import phones
 from zerochain.formats.bundle import SAMPLE, Bundle
@@ -236,10 +241,6 @@ def _chain(config: Mapping[str, Any]) -> dict[str, str]:
     """What a speech chain recognises and speaks, and how its training went."""
     listener, report = config["recogniser"], config["training"]
     symbols = counted(len(listener["symbols"]), "symbol")
-    steps = [
-        f"{one['part']} {counted(one['steps'], 'step')} ({ending(one['converged'])})"
-        for one in report["parts"]
-    ]
     return {
         "recognises": f"units of {short(listener['unit_model'])}, {symbols}"
         if listener["unit_model"]
@@ -251,7 +252,7 @@ def _chain(config: Mapping[str, Any]) -> dict[str, str]:
         "trained": f"{report['method']}, on {counted(report['n_pairs'], 'pair')} "
         f"({speech_time(60 * report['minutes'])}), {counted(report['n_texts'], 'text')} and "
         f"{counted(report['n_speech'], 'recording')} alone",
-        "training": ", ".join(steps),
+        "training": parts_text(report["parts"]),
         "held-out pairs": f"CER {report['valid_cer']:.1f} % without a beam",
     }
 

@@ -201,13 +201,20 @@ def train_chain(
         "config": config.model_dump(),
         "loss": settings.loss.model_dump(),
         "pairs": pairs_id(material),
-        "recipes": {name: one.model_dump() for name, one in vars(settings.recipes).items()},
+        "recipes": _recipes_used(settings.recipes, made),
         "text": NORMALISATION if not material.symbols.are_units else "units",
         **timeless(asdict(report)),
     }
     chain = replace(made.chain, training=record, trained_on=trained_on)
     finish(made.last, out, lambda: chain.save(out), seconds=report.seconds)
     return report
+
+
+def _recipes_used(recipes: Recipes, made: _Made) -> dict[str, Any]:
+    """Those of the parts that were trained: of the pairs alone, another number of steps of the loop
+    makes no other chain, and a loop that starts from it continues."""
+    parts = {"recogniser": "asr", "synthesiser": "tts", "loop": "loop"}
+    return {parts[part]: getattr(recipes, parts[part]).model_dump() for part in made.fitted}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from zerochain.features.spectral import SpectralExtractor
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import short
-from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
+from zerochain.formats.synthesis import EACH_ITS_OWN, MARKER, Synthesis, write_synthesis
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
@@ -335,7 +335,7 @@ def synthesize(
                 units_id=whole.id if unit_file is None else unit_file.id,
                 unit_method="texts" if unit_file is None else unit_file.method,
                 corpus_id=whole.id,
-                voice=speaker_names[0] if len(speaker_names) == 1 else "each its own",
+                voice=speaker_names[0] if len(speaker_names) == 1 else EACH_ITS_OWN,
                 sample_rate=audio.SAMPLE_RATE,
                 step_ms=synthesiser.features.step_ms * 2,
                 ids=tuple(texts),
