@@ -249,6 +249,7 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
     model = SpeechChain.load(tmp_path / "c")
     assert model.recogniser.symbols == tuple("01234")
     assert model.recogniser.unit_model == "m" * 64
+    assert f"unit error rate {report.valid_cer:.1f} %" in run("show", tmp_path / "c").output
     found = transcribe(
         tmp_path / "c",
         tones.home,

@@ -133,20 +133,23 @@ def train(
         running=running,
     )
     if is_main_process():
-        print_facts(f"speech chain {out}", _facts(report))
+        print_facts(f"speech chain {out}", _facts(report, are_units=units is not None))
 
 
-def _facts(report: ChainTraining) -> dict[str, str]:
+def _facts(report: ChainTraining, *, are_units: bool) -> dict[str, str]:
     shares = {"texts": report.texts_kept, "transcripts": report.speech_kept}
     before = "" if report.start_cer is None else f", {report.start_cer:.1f} % before the loop"
-    mel = report.valid_mel_db
+    mel, error = report.valid_mel_db, "unit error rate" if are_units else "CER"
     return {
         "trained on": f"{counted(report.n_pairs, 'pair')} ({speech_time(60 * report.minutes)}), "
         f"{counted(report.n_texts, 'text')} and {counted(report.n_speech, 'recording')} alone",
         "training": f"{parts_text(report.parts)}; {report.seconds:.0f} s on {report.computed_on}",
-        "held-out pairs": f"CER {report.valid_cer:.1f} % without a beam{before}; error of frames "
+        "held-out pairs": f"{error} {report.valid_cer:.1f} % without a beam{before}; "
+        "error of frames "
         + ("unknown, as none can be aligned" if mel is None else f"{mel:.1f} dB"),
-        "kept": "the models before the loop, whose CER was lower" if report.kept_start else "",
+        "kept": "the models before the loop, whose error rate was lower"
+        if report.kept_start
+        else "",
         "used by the loop": ", ".join(
             f"{100 * share:.0f} % of the {name}" for name, share in shares.items() if share
         ),

@@ -241,6 +241,7 @@ def _chain(config: Mapping[str, Any]) -> dict[str, str]:
     """What a speech chain recognises and speaks, and how its training went."""
     listener, report = config["recogniser"], config["training"]
     symbols = counted(len(listener["symbols"]), "symbol")
+    error = "unit error rate" if listener["unit_model"] else "CER"
     return {
         "recognises": f"units of {short(listener['unit_model'])}, {symbols}"
         if listener["unit_model"]
@@ -253,7 +254,7 @@ def _chain(config: Mapping[str, Any]) -> dict[str, str]:
         f"({speech_time(60 * report['minutes'])}), {counted(report['n_texts'], 'text')} and "
         f"{counted(report['n_speech'], 'recording')} alone",
         "training": parts_text(report["parts"]),
-        "held-out pairs": f"CER {report['valid_cer']:.1f} % without a beam",
+        "held-out pairs": f"{error} {report['valid_cer']:.1f} % without a beam",
     }
 
 

@@ -417,7 +417,7 @@ def _trained(training: _Training) -> _Made:
     if worse:
         kept = "the models before it are kept" if kept_start else "keep='last' keeps its last ones"
         warnings.warn(
-            f"the {config.method} ended with a character error rate of {cer:.1f} % on held-out "
+            f"the {config.method} ended with an error rate of {cer:.1f} % on held-out "
             f"pairs, and {before.cer:.1f} % before it: {kept}",
             ChainWarning,
             stacklevel=2,
