@@ -313,11 +313,22 @@ def test_a_chunk_without_its_padding_byte_before_the_sound(tmp_path: Path) -> No
 ID3V1 = b"TAG" + b"x" * 125
 APE = b"APETAGEX" + struct.pack("<III", 2000, 32, 0) + bytes(12)
 ID3V2 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+FOOTED = b"ID3\4\0\x10\0\0\0\x40" + bytes(64) + b"3DI\4\0\x10\0\0\0\x40"
+"""An ID3v2 tag with a footer, by which it is found from the end."""
 
 
 @pytest.mark.parametrize(
     ("before", "behind"),
-    [(ID3V2, b""), (ID3V2 * 2, ID3V1), (b"", APE), (b"", APE + ID3V1), (b"", bytes(3000))],
+    [
+        (ID3V2, b""),
+        (ID3V2 * 2, ID3V1),
+        (b"", APE),
+        (b"", APE + ID3V1),
+        (b"", bytes(3000)),
+        (b"", FOOTED),
+        (b"", ID3V2 + ID3V1),
+        (ID3V2, APE + FOOTED),
+    ],
 )
 def test_tags_around_mp3_are_no_sound(tmp_path: Path, before: bytes, behind: bytes) -> None:
     mp3 = sound("MP3", "MPEG_LAYER_III")
@@ -325,6 +336,12 @@ def test_tags_around_mp3_are_no_sound(tmp_path: Path, before: bytes, behind: byt
     path = written(tmp_path, before + mp3 + behind, "b.mp3")
     assert np.array_equal(decoded(path), plain)
     assert audio.info(path).note == ""
+
+
+def test_a_tag_that_claims_more_than_is_there_hides_no_recording(tmp_path: Path) -> None:
+    mp3, tag = sound("MP3", "MPEG_LAYER_III"), b"ID3\4\0\0\0\7\0\0" + bytes(100)
+    with pytest.raises(InputError, match="no MPEG frame"):
+        audio.info(written(tmp_path, mp3 + tag + mp3, "b.mp3"))
 
 
 def test_tagged_mp3_are_joined(tmp_path: Path) -> None:

@@ -232,7 +232,8 @@ class _Open:
             raise unreadable(
                 path,
                 f"channel {part.channel} asked for, but it has {n_channels}",
-                "the table of channels belongs to another recording",
+                "the channel is that of another recording",
+                "choose channel 1" + (f" to {n_channels}" if n_channels > 1 else ", the only one"),
             )
         self._resampled = resampler(contents.sample_rate, sample_rate)
         self._levels = _Levels(n_channels) if n_channels > 1 and part.channel is None else None
@@ -346,6 +347,19 @@ def write(path: Path, wave: Waveform, sample_rate: int = SAMPLE_RATE) -> None:
     data = encoded(path, wave, sample_rate)
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def check_other(path: Path, recording: Path) -> None:
+    """Raise InputError if a sound file that is to be written is a recording that is read.
+
+    Be it by a link, or another spelling of its path.
+    """
+    if path.exists() and recording.exists() and path.samefile(recording):
+        raise InputError(
+            "is the recording itself, which would be lost",
+            path=path,
+            remedy="choose another name for the speech",
+        )
 
 
 def write_chunks(path: Path, chunks: Iterable[Waveform], sample_rate: int = SAMPLE_RATE) -> None:

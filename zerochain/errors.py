@@ -21,7 +21,12 @@ class InputError(ValueError):
         path: the file or folder it was found in.
         cause: the likeliest cause.
         remedy: how to fix it.
+
+    Attributes:
+        part: of a training of several parts, in which of them it was found.
     """
+
+    part: str = ""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from zerochain import audio
-from zerochain.corpora.measuring import of_channels
+from zerochain.corpora.measuring import SILENT, of_channels
 from zerochain.corpora.sounds import channel_of
 from zerochain.discovery.model import UnitModel
 from zerochain.discovery.stage import (
@@ -54,6 +54,8 @@ class Conversion:
     """Of the speech that was made."""
     seconds: float
     """That it took, with reading the models."""
+    is_silent: bool
+    """The recording is silent, so what is spoken is hallucinated."""
 
     @property
     def real_time_factor(self) -> float:
@@ -100,7 +102,8 @@ def convert(
     pitch = _pitch(wave) if model.has_pitch else None
     chunks = speech(model, units.steps(_NAME), voice, speaking, pitch, _NAME)
     duration_s = _written(out, chunks)
-    return Conversion(duration_s, time.monotonic() - begun)
+    is_silent = float(np.abs(wave).max()) < SILENT
+    return Conversion(duration_s, time.monotonic() - begun, is_silent)
 
 
 @dataclass(frozen=True)

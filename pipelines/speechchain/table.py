@@ -186,7 +186,8 @@ def synthesis(
     rows = []
     for system, *cells in scored(files, metrics):
         known = system != REAL_SPEECH
-        held_out = f"{trainings[system]['valid_mel_db']:.2f}" if known else ""
+        mel = trainings[system]["valid_mel_db"] if known else None
+        held_out = "" if mel is None else f"{mel:.2f}"
         trained = training_cell(trainings[system]) if known else ""
         rows.append([system, held_out, *cells, trained])
     return ["synthesiser", "mel error, held out, dB", *metrics.values(), "training"], rows

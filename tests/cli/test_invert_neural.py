@@ -63,6 +63,9 @@ def test_train_says_how_it_went(prepared: Path) -> None:
     assert read_bundle(Path("i")).config["voices"] == ["ana"]
     assert read_training_log(Path("i.training"))["step"] == [2, 4]
     assert Path("i/sample.wav").is_file()
+    # The option of the part whose setting is meant.
+    error = train(prepared, "--voice", "ana", *QUICK, "--f0-steps", 1, "--out", "i", code=1).stderr
+    assert "more than --f0-steps 1" in error
 
 
 def test_train_hifigan_against_its_adversary(prepared: Path) -> None:
@@ -149,6 +152,18 @@ def test_convert_a_recording(prepared: Path) -> None:
     assert "is not called .wav" in run(*command, "out.flac", "--voice", "ana", code=1).stderr
     assert "3 voices, and none was chosen" in run(*command, "o.wav", code=1).stderr
     assert "is a directory" in run(*command, prepared, "--voice", "ana", code=2).stderr
+    Path("link.wav").hardlink_to(recording)
+    before = recording.read_bytes()
+    error = run(*command, "link.wav", "--voice", "ana", code=1).stderr
+    assert "is the recording itself, which would be lost" in error
+    assert recording.read_bytes() == before
+    assert (
+        "choose channel 1"
+        in run(*command, "o.wav", "--voice", "ana", "--channel", 3, code=1).stderr
+    )
+    audio.write(Path("silent.wav"), np.zeros(16_000, np.float32))
+    silent = run(*command[:-1], "silent.wav", "s.wav", "--voice", "ana")
+    assert "the recording is silent" in silent.stderr
     assert not Path("o.wav").exists()
 
 

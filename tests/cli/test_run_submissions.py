@@ -62,7 +62,13 @@ def test_2019(corpus: Corpus, tmp_path: Path) -> None:
         files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
         assert set(archive.namelist()) == files
         assert all(archive.read(name) == (out / name).read_bytes() for name in files)
-    assert "submission.zip: exists" in run(*words, "--system", "a", code=1).stderr
+    error = run(*words, "--system", "a", code=1).stderr
+    assert "submission and" in error
+    assert "submission.zip are there already" in error
+    # A path as the shell completes it.
+    by_path = ("--part", f"english={root}/units/english/a.parquet", "--out", tmp_path / "other")
+    said = run(*words[:-2], *by_path).output
+    assert f"of {Path('units/english/a.parquet')}, " in said
     assert not leftovers(tmp_path)
 
 
@@ -88,7 +94,9 @@ def test_parts_that_the_run_calls_otherwise(corpus: Corpus, tmp_path: Path) -> N
     assert "not PART=DATASET" in export("--part", "klingon=km16", code=2)
     trained = (*part, "--train-set", "mine")
     assert "abxLS has cosine" in export(*trained, "--distance", "dtw_kl", code=2)
-    assert "no unit files are of dataset 'km'" in export("--part", "english=km", code=1)
+    assert "no unit files that the run has scored are of dataset 'km'" in export(
+        "--part", "english=km", code=1
+    )
     assert "were spoken in no folder" in export(*trained, "--wavs", "spoken", code=1)
 
     printed = export(*trained, "--one-hot", "--challenge", "2021")

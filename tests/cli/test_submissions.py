@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,12 @@ def test_a_submission_out_checked_in_and_scored(
         "--out", full)  # fmt: skip
     result = run("check", "zerospeech2019", full, "--expected", f"english={corpus}")
     assert "follows all rules that were checked" in result.output
+    packed = shutil.make_archive(str(full), "zip", full)
+    expected = ("--expected", f"english={corpus}")
+    result = run("check", "zerospeech2019", packed, *expected)
+    assert f"{packed}: follows all rules that were checked" in result.output
+    error = run("check", "zerospeech2019", unit_file, *expected, code=1).stderr
+    assert "is neither a folder nor a ZIP archive" in error
     result = run("import", "zerospeech2019", full, *theirs, *corpus_step)
     scores = tmp_path / "s.jsonl"
     into = ("--corpus", corpus, "--out", scores, "--beside", "published")

@@ -248,6 +248,13 @@ def test_rounding_is_repaired_and_noted(imported: Import) -> None:
     assert "1 annotation cut where the recording ends" in notes
 
 
+def test_an_interval_that_ends_before_it_begins_is_refused(imported: Import) -> None:
+    grid = textgrid_text(4, {"t": [(1, 2, "a")]})
+    assert grid.count("xmax = 2.000000") == 1
+    with pytest.raises(InputError, match=r"interval 2: ends at 0\.5 s, before it begins at 1 s"):
+        imported({"a.TextGrid": grid.replace("xmax = 2.000000", "xmax = 0.500000")})
+
+
 def test_options_that_contradict(imported: Import, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="table= and segments_from= are both given"):
         imported({"a.eaf": eaf({})}, table=tmp_path / "t.tsv")

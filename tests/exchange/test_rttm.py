@@ -99,6 +99,14 @@ def test_channel_1_stands_for_a_chosen_channel(field: Path, tmp_path: Path) -> N
     assert [(u.channel, u.start) for u in corpus.utterances] == [(2, 1.0)]
 
 
+def test_turns_without_length_are_left_out_and_counted(field: Path, tmp_path: Path) -> None:
+    lines = [f"SPEAKER {name} 1 0 {s} <NA> <NA> ana\n" for name in ("story", "one") for s in (0, 1)]
+    (tmp_path / "turns.rttm").write_text("".join(lines))
+    with pytest.warns(CorpusWarning, match="2 turns without length left out"):
+        corpus = import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+    assert [(u.start, u.end) for u in corpus.utterances] == [(0, 1), (0, 1)]
+
+
 def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> None:
     (tmp_path / "turns.rttm").write_text("SPEAKER story 1 0 1 <NA> <NA> ana\n")
     with pytest.warns(CorpusWarning, match=r"no turn in 1 recording: calls/one\.wav"):
@@ -112,7 +120,8 @@ def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> Non
         ("story 1 0.5 1.0 a\n", "holds no turn"),
         ("SPEAKER story 1 0.5\n", r"turns\.rttm:1: not a turn"),
         ("\nSPEAKER story 0 0.5 1 <NA> <NA> ana\n", r"turns\.rttm:2: not a turn"),
-        ("SPEAKER story 1 0.5 0 <NA> <NA> ana\n", "not a turn"),
+        ("SPEAKER story 1 0.5 -0.1 <NA> <NA> ana\n", "not a turn"),
+        ("SPEAKER story 1 0.5 0 <NA> <NA> ana\n", "holds 1 turn, none of them with a length"),
         ("SPEAKER story 1 nan 1 <NA> <NA> ana\n", "not a turn"),
         ("SPEAKER story 1 0 inf <NA> <NA> ana\n", "not a turn"),
         ("SPEAKER other 1 0 1 <NA> <NA> ana\n", "1 recording that are not there: other"),

@@ -194,7 +194,7 @@ def test_speech_and_code_go_in(spoken: Spoken, tmp_path: Path) -> None:
     expected = {f"{name}.{kind}" for name in corpus.ids for kind in ("txt", "wav")}
     assert list(zerospeech.check_2019(out, {"english": expected})) == []
     assert (out / "2019" / "code" / "run.py").read_text() == "pass\n"
-    with pytest.raises(InputError, match="exists and is not a folder that zerochain made"):
+    with pytest.raises(InputError, match="is there already, and a submission is never overwritten"):
         export_zerospeech2019(out, {"english": part}, distance="levenshtein", **ABOUT)
 
 

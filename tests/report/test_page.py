@@ -16,7 +16,7 @@ import soundfile
 from conftest import voice
 from runs import add_synthesis, add_system, add_training, make_run
 from zerochain.errors import InputError, speech_time
-from zerochain.formats.bundle import read_bundle
+from zerochain.formats.bundle import read_bundle, write_bundle
 from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.scores import Score, append_scores
@@ -428,6 +428,24 @@ def test_translation_and_recognition_have_tables_of_their_own(
     assert "0.346 chance 0.093" in page.text
     assert "Speech recognition" in page.text
     assert "CER" in page.text
+
+
+def test_a_chain_of_all_texts_is_no_rival(tmp_path: Path, corpus: Corpus) -> None:
+    root = tmp_path / "run"
+    rows = []
+    for method, error in (("all", 5.0), ("chain", 40.0), ("paired", 60.0)):
+        made_of = {"training": {"method": method}, "name": method}
+        chain = write_bundle(root / "chains" / method, "speech-chain", made_of, {}, {})
+        inputs, options = {"chain": chain, "corpus": corpus.id}, {"n_of": "utterances"}
+        ends = (error - 1, error + 1)
+        rows.append(Score("cer_%", error, ends, 20, "p", method, inputs, options))
+    append_scores(root / "scores.jsonl", rows)
+    page = made(tmp_path, root, corpus)
+    best = [cell for cell in page.all("td") if "best" in str(cell.get("class"))]
+    assert [cell["data-value"] for cell in best] == ["40.0"]
+    assert page.text.count("for reference") == 1
+    # What belongs to units isn't missed in a run of speech and texts.
+    assert "zerochain score abx" not in page.text
 
 
 def test_units_beside_phones_and_without(corpus: Corpus, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from zerochain.speechchain.chain import (
 from zerochain.speechchain.data import Symbols
 from zerochain.speechchain.language_model import LanguageModel
 from zerochain.speechchain.sources import Sources, TagWarning, roles_of, spelled_texts
-from zerochain.speechchain.stage import speak, transcribe
+from zerochain.speechchain.stage import speak, synthesize, transcribe
 
 pytestmark = pytest.mark.filterwarnings("ignore::zerochain.speechchain.chain.ChainWarning")
 
@@ -99,6 +99,12 @@ def test_a_chain_of_two_languages(tones: Corpus, tmp_path: Path) -> None:
     assert other.cer is not None
     assert other.n_unknown == 0
     assert other.transcripts.texts == found.transcripts.texts
+    with pytest.raises(InputError, match="has no language"):  # not a wav that says nothing
+        synthesize(tmp_path / "c", tmp_path / "plain", tmp_path / "w")
+    odd = replace(plain, utterances=tuple(replace(u, text="zb") for u in plain.utterances))
+    write_corpus(tmp_path / "odd", odd)
+    found = transcribe(tmp_path / "c", tmp_path / "odd", tmp_path / "v.parquet", beam=1)
+    assert found.n_unknown == len(odd.utterances)
 
 
 def test_wrong_languages_alone_are_errors_of_the_second_kind(

@@ -249,6 +249,7 @@ def test_units_take_the_place_of_texts(tones: Corpus, paired: Path, tmp_path: Pa
     model = SpeechChain.load(tmp_path / "c")
     assert model.recogniser.symbols == tuple("01234")
     assert model.recogniser.unit_model == "m" * 64
+    assert f"unit error rate {report.valid_cer:.1f} %" in run("show", tmp_path / "c").output
     found = transcribe(
         tmp_path / "c",
         tones.home,
@@ -456,7 +457,10 @@ def test_the_commands(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None
         "--method", "paired", "--asr-steps", 2, "--tts-steps", 1, "--steps", 1, "--asr-width", 16,
     )  # fmt: skip
     assert "CER" in result.output
-    assert "speech-chain" in run("show", made).output
+    shown = run("show", made).output
+    assert "model of kind 'speech-chain'" in shown
+    assert "synthesiser 1 step (NOT CONVERGED: steps ran out)" in " ".join(shown.split())
+    assert "damaged" not in shown
     texts, scores = tmp_path / "t.parquet", tmp_path / "s.jsonl"
     result = run(
         "chain", "transcribe", made, tones.home, "--split", "test", "--out", texts,
@@ -481,6 +485,27 @@ def test_the_commands(tones: Corpus, tmp_path: Path, untrained: Recipes) -> None
         tmp_path / "w",
     )
     run("chain", "speak", made, "zzz", tmp_path / "b.wav", code=1)
+
+
+def test_pairs_alone_are_the_same_chain_whatever_the_loop_would_do(
+    tones: Corpus, tmp_path: Path, untrained: Recipes
+) -> None:
+    """A loop that starts from it then continues when it is asked for more steps."""
+    longer = replace(untrained, loop=untrained.loop.model_copy(update={"max_steps": 99}))
+    for name, recipes in (("a", untrained), ("b", longer)):
+        trained(Sources(tones.home, "train"), tmp_path / name, recipes, method="paired")
+    assert bundle_id(tmp_path / "a") == bundle_id(tmp_path / "b")
+    assert set(SpeechChain.load(tmp_path / "a").training["recipes"]) == {"asr", "tts"}
+
+
+def test_a_chain_that_can_align_no_held_out_pair_is_saved(
+    tones: Corpus, tmp_path: Path, untrained: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was trained isn't lost for a measure of it."""
+    monkeypatch.setattr("zerochain.speechchain.chain.alignable", lambda recogniser, pairs: None)
+    report = trained(Sources(tones.home, "train"), tmp_path / "c", untrained, min_confidence=0.0)
+    assert report.valid_mel_db is None
+    assert SpeechChain.load(tmp_path / "c").training["valid_mel_db"] is None
 
 
 def test_the_published_recogniser_decodes_by_attention_and_never_runs_away() -> None:

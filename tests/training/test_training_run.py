@@ -29,6 +29,7 @@ INPUTS: dict[str, Any] = {
     "corpus": "c0ffee",
     "ids": [f"utterance-{i}" for i in range(1000)],
     "cap": None,
+    "units": "a" * 64,
 }
 LONGER = RECIPE.model_copy(update={"max_steps": 100})
 
@@ -218,6 +219,7 @@ def test_another_recipe_is_refused_by_the_name_of_what_changed(tmp_path: Path, n
     [
         ({"corpus": "decaf"}, "corpus='c0ffee' → 'decaf'"),
         ({"cap": 3}, "cap=None → 3"),
+        ({"cap": 3, "units": "b" * 64}, "cap=None → 3, other units"),
         ({"network": {"width": 8, "n_blocks": 2}}, "width=16 → 8 (of network)"),
         ({"network": {"width": 16}}, "n_blocks=2 is gone (of network)"),
         ({"ids": INPUTS["ids"][1:]}, "ids (1000 → 999 of them)"),

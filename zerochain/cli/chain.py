@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from zerochain.audio import SAMPLE_RATE
+from zerochain.audio import SAMPLE_RATE, check_other
 from zerochain.cli.common import (
     FILE,
     FOLDER,
@@ -20,7 +19,7 @@ from zerochain.cli.common import (
     split_option,
 )
 from zerochain.cli.options import options_of, recipe_options
-from zerochain.cli.printing import left_out_text, print_facts, training_text
+from zerochain.cli.printing import left_out_text, parts_text, print_facts
 from zerochain.cli.score import save_scores, system_option
 from zerochain.cli.training import running_options
 from zerochain.errors import counted, speech_time
@@ -84,6 +83,7 @@ valid_split_option = click.option(
     prefix="asr",
     into="asr_recipe",
     part="the recogniser on pairs",
+    training="recogniser",
 )
 @recipe_options(
     speaking.RECIPE,
@@ -91,6 +91,7 @@ valid_split_option = click.option(
     prefix="tts",
     into="tts_recipe",
     part="the synthesiser on pairs",
+    training="synthesiser",
 )
 @out_option("the chain; <out>.training gets the checkpoints and logs")
 @running_options
@@ -132,19 +133,23 @@ def train(
         running=running,
     )
     if is_main_process():
-        print_facts(f"speech chain {out}", _facts(report))
+        print_facts(f"speech chain {out}", _facts(report, are_units=units is not None))
 
 
-def _facts(report: ChainTraining) -> dict[str, str]:
+def _facts(report: ChainTraining, *, are_units: bool) -> dict[str, str]:
     shares = {"texts": report.texts_kept, "transcripts": report.speech_kept}
     before = "" if report.start_cer is None else f", {report.start_cer:.1f} % before the loop"
+    mel, error = report.valid_mel_db, "unit error rate" if are_units else "CER"
     return {
         "trained on": f"{counted(report.n_pairs, 'pair')} ({speech_time(60 * report.minutes)}), "
         f"{counted(report.n_texts, 'text')} and {counted(report.n_speech, 'recording')} alone",
-        "training": training_text(asdict(report)),
-        "held-out pairs": f"CER {report.valid_cer:.1f} % without a beam{before}; error of frames "
-        f"{report.valid_mel_db:.1f} dB",
-        "kept": "the models before the loop, whose CER was lower" if report.kept_start else "",
+        "training": f"{parts_text(report.parts)}; {report.seconds:.0f} s on {report.computed_on}",
+        "held-out pairs": f"{error} {report.valid_cer:.1f} % without a beam{before}; "
+        "error of frames "
+        + ("unknown, as none can be aligned" if mel is None else f"{mel:.1f} dB"),
+        "kept": "the models before the loop, whose error rate was lower"
+        if report.kept_start
+        else "",
         "used by the loop": ", ".join(
             f"{100 * share:.0f} % of the {name}" for name, share in shares.items() if share
         ),
@@ -404,6 +409,8 @@ def speak(
     The voice is that of one recording (--like). For a chain of units TEXT is their numbers,
     separated by spaces.
     """
+    if like is not None:
+        check_other(out, like)
     wave = speak_text(
         chain,
         text,

@@ -110,6 +110,16 @@ class Command(click.Command):
         }
         return {**{f: p for f, p in fields if f not in shared}, **recipe, **names, **own}
 
+    def options_in(self, part: str) -> dict[str, click.Option]:
+        """`options` as they are meant where a part of a training has options of its own."""
+        own = [d for d in self.derived if part and d.training == part]
+        if not own:
+            return self.options
+        names = {str(p.name): p for p in self.params if isinstance(p, click.Option)}
+        of_others = {field for d in self.derived if d.into == "recipe" for field in d.params}
+        others = {name: p for name, p in self.options.items() if name not in of_others}
+        return others | {field: names[name] for d in own for field, name in d.params.items()}
+
     def invoke(self, context: click.Context) -> Any:
         """Run the command; bad input and refusals of the operating system exit with code 1."""
         try:
@@ -144,7 +154,8 @@ class Command(click.Command):
 
     def in_options(self, error: InputError) -> InputError:
         """The same error with the names of options instead of arguments."""
-        names, options = dict(pair.split("=") for pair in _exported(SETTINGS)), self.options
+        names = dict(pair.split("=") for pair in _exported(SETTINGS))
+        options = self.options_in(error.part)
         settings = {
             name: names[flag]
             for name, option in options.items()
@@ -327,8 +338,8 @@ def check_table(path: Path) -> None:
     """Raise click.BadParameter unless a Parquet table can be called so."""
     if path.suffix not in {"", ".parquet"}:
         raise click.BadParameter(
-            f"{str(path)!r} ends in {path.suffix}, but Parquet is written: end it in .parquet; "
-            "'zerochain export units' writes JSONL and text",
+            f"{str(path)!r} ends in {path.suffix}, but Parquet is written: end it in .parquet "
+            "(pandas reads it); 'zerochain export units' writes units as JSONL and text",
             param_hint="--out",
         )
 

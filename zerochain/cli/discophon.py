@@ -77,6 +77,10 @@ def export(units: Path, corpus: Path, language: str, ids: str, out: Path) -> Non
         lines = {name: unit_file.steps(one) for name, one in by_name.items()}
         path = write_units_part(out, language, split, lines)
         click.echo(f"{path}: {counted(len(lines), 'utterance')}")
+    for split in EVALUATED:
+        if split not in splits:
+            which = "units of" if split in split_of.values() else "split"
+            click.echo(f"no {which} {split!r}: DiscoPhon has dev and test of a language")
     if unit_file.n_units > N_UNITS:
         click.echo(f"Warning: {unit_file.n_units} units; DiscoPhon takes {N_UNITS}", err=True)
     if unit_file.step_ms != 20:

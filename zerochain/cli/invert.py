@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from zerochain.audio import check_other
 from zerochain.cli.common import (
     FILE,
     FOLDER,
@@ -296,6 +297,7 @@ def convert(
     MODEL is the unit model that the inverter was trained with. A neural inverter follows the
     recording's pitch.
     """
+    check_other(out, recording)
     speaking = asked_speaking(**values)
     made = convert_recording(
         inverter,
@@ -310,3 +312,5 @@ def convert(
         f"{out}: {made.duration_s:.2f} s of speech in {made.seconds:.1f} s "
         f"(real-time factor {made.real_time_factor:.2f}, with reading the models)"
     )
+    if made.is_silent:
+        click.echo("  the recording is silent, so what is spoken is hallucinated", err=True)

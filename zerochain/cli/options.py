@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -201,11 +201,13 @@ class Derived:
         base: the config's class, or an instance whose values are the defaults.
         fields: field → its option.
         into: the argument of the command's function that receives the config or recipe.
+        training: of a recipe of one of several trainings, what `Running.part` calls it.
     """
 
     base: type[BaseModel] | BaseModel
     fields: Mapping[str, Setting]
     into: str
+    training: str = ""
 
     @property
     def params(self) -> dict[str, str]:
@@ -381,15 +383,20 @@ def recipe_options(
     prefix: str = "",
     into: str = "recipe",
     part: str = "",
+    training: str = "",
 ) -> Callable[[F], F]:
     """The options of a recipe alone, such as that of an additional part of the method.
 
     `recipe_options(pitch.RECIPE, only=["max_steps"], prefix="f0", into="f0", part="F0 units")` is
     `--f0-steps`, with "For F0 units: …" as its help.
+
+    Args:
+        training: what `Running.part` calls the training of this part, if it isn't `prefix`.
     """
     start = f"--{prefix}-" if prefix else "--"
     flags = {name: start + flag[2:] for name, flag in RECIPE_OPTIONS.items() if name in only}
-    return _decorator([_derived(recipe, into, flags, part=part)])
+    derived = _derived(recipe, into, flags, part=part)
+    return _decorator([replace(derived, training=training or prefix)])
 
 
 def options_table(config: type[BaseModel], recipe: Recipe | None = None) -> list[Row]:

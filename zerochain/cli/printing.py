@@ -61,6 +61,14 @@ def print_table(
         out.print(f"  … and {counted(len(rows) - most, 'more row')}")
 
 
+def parts_text(parts: Iterable[Mapping[str, Any]]) -> str:
+    """How each of several trainings ended: "recogniser 900 steps (converged), …"."""
+    return ", ".join(
+        f"{one['part']} {counted(one['steps'], 'step')} ({ending(one['converged'])})"
+        for one in parts
+    )
+
+
 def training_text(report: Mapping[str, Any], reached: str = "") -> str:
     """The summary of a training, from its report.
 

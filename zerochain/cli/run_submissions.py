@@ -129,9 +129,11 @@ def from_run(
     codebook), with the speech that was made from them. It prints what was not checked.
     """
     archive = out.with_name(f"{out.name}.zip")
-    if archive.exists():
+    if there := [f"{path}" for path in (out, archive) if path.exists()]:
         raise InputError(
-            "exists", path=archive, remedy="remove it, or choose another --out for both"
+            f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and a "
+            "submission is never overwritten",
+            remedy="remove what is there, or choose another --out",
         )
     made = read_run(run_files(run))
     given = _given(parts)
@@ -244,13 +246,15 @@ def _datasets(run: Run, challenge: str | None) -> dict[str, str]:
 def _chosen(run: Run, part: str, dataset: str, system: str | None, wavs: str | None) -> Chosen:
     """The units of a dataset, by the system, with their model, corpus and speech."""
     there = _candidates(run)
-    needed = [f"/{name.strip('/')}/" for name in (dataset, system) if name]
+    needed = [f"/{name.removesuffix('.parquet').strip('/')}/" for name in (dataset, system) if name]
     fitting = [s for s in there if all(name in _within(run, s) for name in needed)]
+    if Path(dataset).is_file():
+        fitting = [s for s in there if s.path.samefile(dataset)]
     if len(fitting) != 1:
         names = [_within(run, s).strip("/") for s in fitting or there]
         raise InputError(
-            f"{part}: {len(fitting) or 'no'} unit files are of dataset {dataset!r}"
-            + (f" and system {system!r}" if system else ""),
+            f"{part}: {len(fitting) or 'no'} unit files that the run has scored are of dataset "
+            f"{dataset!r}" + (f" and system {system!r}" if system else ""),
             path=run.files.roots[0],
             remedy=f"choose with --system, or --part {part}=…, among {listed(names)}",
         )

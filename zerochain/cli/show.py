@@ -18,7 +18,12 @@ import click
 
 from zerochain import audio
 from zerochain.cli.common import PATH, Command
-from zerochain.cli.printing import equal_error_rate_text, print_facts, print_table
+from zerochain.cli.printing import (
+    equal_error_rate_text,
+    parts_text,
+    print_facts,
+    print_table,
+)
 from zerochain.errors import InputError, counted, listed, printable, speech_time
 from zerochain.formats import phones
 from zerochain.formats.bundle import SAMPLE, Bundle
@@ -204,6 +209,8 @@ def model_facts(bundle: Bundle, folder: Path) -> dict[str, str]:
         match bundle.model:
             case "speaker-encoder":
                 return {"equal error rate": _equal_error_rate(bundle.config["training"])}
+            case "speech-chain":
+                return _chain(bundle.config)
             case method if method in METHODS:
                 return _inverter(bundle.config, folder)
             case _:
@@ -227,6 +234,27 @@ def _inverter(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
         "speaker encoder": short(str(config["speaker_encoder_id"])),
         "trained": _training(config["training"]),
         "sample": str(sample) if sample.is_file() else "",
+    }
+
+
+def _chain(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a speech chain recognises and speaks, and how its training went."""
+    listener, report = config["recogniser"], config["training"]
+    symbols = counted(len(listener["symbols"]), "symbol")
+    error = "unit error rate" if listener["unit_model"] else "CER"
+    return {
+        "recognises": f"units of {short(listener['unit_model'])}, {symbols}"
+        if listener["unit_model"]
+        else f"characters, {symbols}",
+        "languages": report["config"]["languages"],
+        "speaks": "in the voice of any recording (--like, --speakers)"
+        if config["synthesiser"]["speaker_encoder_id"]
+        else "in one voice",
+        "trained": f"{report['method']}, on {counted(report['n_pairs'], 'pair')} "
+        f"({speech_time(60 * report['minutes'])}), {counted(report['n_texts'], 'text')} and "
+        f"{counted(report['n_speech'], 'recording')} alone",
+        "training": parts_text(report["parts"]),
+        "held-out pairs": f"{error} {report['valid_cer']:.1f} % without a beam",
     }
 
 

@@ -25,6 +25,7 @@ from zerochain.exchange.submissions import (
     export_abxls,
     export_zerospeech2019,
     export_zerospeech2021,
+    unpacked,
 )
 from zerochain.exchange.zerospeech import LANGUAGES, SUBSETS, check_2019, check_2021
 from zerochain.formats.corpus import MARKER, read_corpus
@@ -288,24 +289,25 @@ def expected_option(what: str, names: tuple[str, ...]) -> Callable[[F], F]:
     example="zerochain check zerospeech2019 submission/\n"
     "zerochain check zerospeech2019 submission/ --expected english=required_filelist.txt",
 )
-@click.argument("submission", type=FOLDER)
+@click.argument("submission", type=PATH)
 @expected_option("language", LANGUAGES)
 def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
-    """Check a SUBMISSION to ZeroSpeech 2019, in the layout of 2020.
+    """Check a SUBMISSION to ZeroSpeech 2019, in the layout of 2020: a folder, or its ZIP archive.
 
     All rules of the challenge's own validator, and NaN, blank lines, lines of one number, numbers
     below zero under KL and links out of the folder. The list of files is the challenge's
     (share/2019/<language>/required_filelist.txt of its tools).
     """
     names = {name: expected_names(path) for name, path in expected.items()}
-    report(_folder(submission), check_2019(submission, names))
+    with unpacked(submission) as folder:
+        report(submission, check_2019(folder, names))
 
 
 @click.command(
     cls=Command,
     example="zerochain check zerospeech2021 submission/ --expected dev-clean=data/dev-clean",
 )
-@click.argument("submission", type=FOLDER)
+@click.argument("submission", type=PATH)
 @expected_option("subset", SUBSETS)
 @click.option(
     "--subset",
@@ -317,13 +319,14 @@ def zerospeech2019(submission: Path, expected: dict[str, Path]) -> None:
 def zerospeech2021(submission: Path, expected: dict[str, Path], subsets: tuple[str, ...]) -> None:
     """Check a SUBMISSION to ZeroSpeech 2021: meta.yaml and the phonetic part.
 
-    It has the layout of 2021's server (phonetic/dev-clean/….txt), or that of the benchmark abxLS
-    of zerospeech-benchmarks, today's toolkit (dev-clean/….npy, params.yaml). The lexical,
-    syntactic and semantic parts come from language models and aren't checked.
+    It is a folder, or its ZIP archive, and has the layout of 2021's server
+    (phonetic/dev-clean/….txt), or that of the benchmark abxLS of zerospeech-benchmarks, today's
+    toolkit (dev-clean/….npy, params.yaml). The lexical, syntactic and semantic parts come from
+    language models and aren't checked.
     """
     names = {name: expected_names(path) for name, path in expected.items()}
-    folder = _folder(submission)
-    report(folder, check_2021(folder, names, subsets=subsets or SUBSETS))
+    with unpacked(submission) as folder:
+        report(submission, check_2021(folder, names, subsets=subsets or SUBSETS))
 
 
 def report(submission: Path, violations: Iterator[Violation]) -> None:
@@ -373,9 +376,3 @@ def named_paths(values: tuple[str, ...], what: str, names: tuple[str, ...]) -> d
             )
         paths[name] = Path(path)
     return paths
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise click.BadParameter(f"{path} is not a folder; unpack a ZIP archive first")
-    return path

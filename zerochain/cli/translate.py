@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from zerochain.audio import check_other
 from zerochain.cli.common import (
     FILE,
     FOLDER,
@@ -358,6 +359,7 @@ def speech(
     """Speak the translation of a RECORDING with an INVERTER, into the WAV called OUT."""
     if (like is None) != (speakers is None) or (like is not None and voice is not None):
         raise click.BadParameter("--like requires --speakers, and excludes --voice")
+    check_other(out, recording)
     made = translate_recording(
         translator,
         inverter,

@@ -381,15 +381,12 @@ class _Walk:
         """Where frames continue after something else; None where the stream ends."""
         file = self._file
         head = file.at(place, 32)
+        behind = self._behind_tag(place, head)
+        if behind > place:
+            return behind
         if head[:3] == b"ID3" or (mpeg_begins_at(file, place) and not self._alike_at(place)):
             self.joined_at = place
             return None
-        if head[:8] == b"APETAGEX" and len(head) == 32:
-            size = int.from_bytes(head[12:16], "little")
-            return place + size + (32 if head[23] & 0x80 or head[8:12] == b"\xd0\x07\0\0" else 0)
-        if head[:3] == b"TAG":
-            place += 227 if head[3:4] == b"+" else 128
-            return place if place < self._limit else None
         if self._begins(file, place):
             self.joined_at = place
             return None
@@ -405,6 +402,18 @@ class _Walk:
                 raise file.refused(found, "damaged, or another file was joined to it")
             self.note = found
         return None
+
+    def _behind_tag(self, place: int, head: bytes) -> int:
+        """Where a tag ends that belongs to the frames before it; `place` where there is none."""
+        if head[:8] == b"APETAGEX" and len(head) == 32:
+            size = int.from_bytes(head[12:16], "little")
+            return place + size + (32 if head[23] & 0x80 or head[8:12] == b"\xd0\x07\0\0" else 0)
+        if head[:3] == b"TAG":
+            return place + (227 if head[3:4] == b"+" else 128)
+        # ID3v2 belongs to what is behind it, unless nothing is
+        behind = behind_tags(self._file, place)
+        is_last = behind == self._limit or self._file.at(behind, 3) == b"TAG"
+        return behind if is_last else place
 
     def _alike_at(self, place: int) -> bool:
         return _is_alike(self._head, frame(self._file.at(place, 3)))

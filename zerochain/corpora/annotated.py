@@ -373,13 +373,19 @@ def _apart(tier: Tier, counts: _Counts) -> Iterator[Interval]:
     """A tier's annotations in the order of time, none within another.
 
     Raises:
-        InputError: two overlap by more than rounding explains.
+        InputError: one ends before it begins, or two overlap by more than rounding explains.
     """
     before: Interval | None = None
     every = sorted((*tier.intervals, *tier.unlabelled), key=lambda one: (one.onset, one.offset))
     for given in every:
         one = given
-        if one.offset <= one.onset:
+        if one.offset < one.onset:
+            raise InputError(
+                f"{one.place}: ends at {one.offset:g} s, before it begins at {one.onset:g} s",
+                cause="another program wrote or edited it",
+                remedy="correct its times, or remove it",
+            )
+        if one.offset == one.onset:
             counts.without_length += 1
             continue
         if before is not None and one.onset < before.offset:

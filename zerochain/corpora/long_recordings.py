@@ -192,7 +192,15 @@ def _cut_by_turns(
     named = _named_by_turns(rttm, turns, whole)
     channels_in = cache(n_channels)
     pieces: dict[str, Utterance] = {}
-    for turn in turns:
+    lasting = [turn for turn in turns if turn.start < turn.end]
+    if not lasting:
+        raise InputError(
+            f"holds {counted(len(turns), 'turn')}, none of them with a length",
+            path=rttm,
+            cause="its fifth column is not the duration in seconds",
+            remedy="write the duration there",
+        )
+    for turn in lasting:
         parts = named[turn.recording]
         fitting = [u for u in parts if not _is_divided(u) or u.channel == turn.channel]
         n = channels_in(recordings / parts[0].audio)
@@ -214,9 +222,12 @@ def _cut_by_turns(
             pieces[one.id] = one
     used = {u.audio for u in pieces.values()}
     without = sorted(printable(u.audio) for u in whole if u.audio not in used)
-    notes = [f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}"]
-    record = {"rttm": str(rttm)}
-    return Pieces(tuple(pieces.values()), [], notes if without else [], record)
+    notes = []
+    if len(lasting) < len(turns):
+        notes.append(f"{counted(len(turns) - len(lasting), 'turn')} without length left out")
+    if without:
+        notes.append(f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}")
+    return Pieces(tuple(pieces.values()), [], notes, {"rttm": str(rttm)})
 
 
 def _named_by_turns(

@@ -19,7 +19,7 @@ from zerochain.corpora.sounds import Bad
 from zerochain.errors import InputError, printable
 from zerochain.formats.corpus import Utterance
 
-_SILENT = 1e-3
+SILENT = 1e-3
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-3
 _OVER = 8.0
 """Beyond full scale, floating-point recordings have some headroom, but not 18 dB of it."""
@@ -190,9 +190,9 @@ class Meter:
         if header.note:
             yield header.note
         yield from of_channels(levels) if levels is not None else ()
-        if self.peak < _SILENT:
+        if self.peak < SILENT:
             yield "silent (never above -60 dB)"
-        elif (self._high - self._low) / 2 < _SILENT:
+        elif (self._high - self._low) / 2 < SILENT:
             yield f"silent, at a constant {self._high:.2g} of full scale"
         noisy_s, begin_s = self._noise.found()
         clipped = self._n_clipped / self.n_samples
@@ -222,7 +222,7 @@ def of_channels(levels: audio.ChannelLevels) -> Iterator[str]:
     loudest, quietest = max(levels.rms), min(levels.rms)
     independent = math.hypot(*levels.rms) / len(levels.rms)
     """RMS of the mean, if the channels were independent."""
-    if loudest < _SILENT:
+    if loudest < SILENT:
         return
     if levels.mean_rms < _CANCELLED * independent:
         yield (

@@ -38,7 +38,7 @@ class Turn(NamedTuple):
 
 
 def read_rttm(path: Path) -> list[Turn]:
-    """The turns of an RTTM file, in its order.
+    """The turns of an RTTM file, in its order; diarisation may leave some without length.
 
     Raises:
         InputError: a turn that is damaged, with its line, or no turn at all.
@@ -68,7 +68,7 @@ def _turn(fields: list[str], where: str) -> Turn:
             round(float(start) + float(length), 6),
             None if speaker == _NOTHING else composed(speaker),
         )
-        if not (turn.channel >= 1 and 0 <= turn.start < turn.end < math.inf):
+        if not (turn.channel >= 1 and 0 <= turn.start <= turn.end < math.inf):
             raise ValueError
     except ValueError:
         raise InputError(

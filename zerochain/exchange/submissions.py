@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import yaml
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange import zerospeech
 from zerochain.exchange.feature_files import vector_text
-from zerochain.formats.atomic import atomic_file, atomic_folder
+from zerochain.formats.atomic import atomic_file, atomic_folder, scratch
 from zerochain.formats.features import read_features
 from zerochain.formats.identity import ids_by_name
 from zerochain.formats.inside import files_inside
@@ -77,7 +78,7 @@ def export_zerospeech2019(
         "using parallel train": parallel_train,
         "using external data": external_data,
     }
-    with atomic_folder(out, _MARKER) as folder:
+    with _new_folder(out) as folder:
         (folder / "2019").mkdir()
         _write_yaml(folder / "metadata.yaml", top)
         _write_yaml(folder / "2019" / "metadata.yaml", metadata)
@@ -123,7 +124,7 @@ def export_zerospeech2021(
             "semantic": {"metric": "cosine", "pooling": "mean"},
         },
     }
-    with atomic_folder(out, _MARKER) as folder:
+    with _new_folder(out) as folder:
         _write_yaml(folder / "meta.yaml", meta)
         if code is not None:
             _copy_code(code, folder / "code")
@@ -175,7 +176,7 @@ def export_abxls(
         "distance_mode": "euclidian" if metric == "euclidean" else metric,
         "score_file_type": ".npy",
     }
-    with atomic_folder(out, _MARKER) as folder:
+    with _new_folder(out) as folder:
         _write_yaml(folder / "meta.yaml", meta)
         _write_yaml(folder / "params.yaml", parameters)
         for subset, part in parts.items():
@@ -184,6 +185,18 @@ def export_abxls(
             for name, one in track(files.items(), f"writing {subset}", len(files)):
                 array = np.array([line.split() for line in texts(one)], np.float64)
                 np.save(folder / subset / f"{name}.npy", array, allow_pickle=False)
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    if out.exists():
+        raise InputError(
+            "is there already, and a submission is never overwritten",
+            path=out,
+            remedy="remove it, or choose another out=",
+        )
+    with atomic_folder(out, _MARKER) as folder:
+        yield folder
 
 
 def zip_submission(submission: Path, archive: Path) -> None:
@@ -201,6 +214,29 @@ def zip_submission(submission: Path, archive: Path) -> None:
             entry.external_attr = 0o644 << 16  # a regular file that everybody may read
             with path.open("rb") as content, packed.open(entry, "w", force_zip64=True) as stream:
                 shutil.copyfileobj(content, stream)
+
+
+@contextmanager
+def unpacked(submission: Path) -> Iterator[Path]:
+    """A submission's folder; of a ZIP archive, a temporary one that holds its files.
+
+    Raises:
+        InputError: a file that isn't a ZIP archive, or a damaged one.
+    """
+    if submission.is_dir():
+        yield submission
+        return
+    with scratch() as folder:
+        try:
+            with zipfile.ZipFile(submission) as packed:
+                packed.extractall(folder)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise InputError(
+                f"is neither a folder nor a ZIP archive that can be read: {error}",
+                path=submission,
+                remedy="give the submission's folder, or its ZIP archive",
+            ) from error
+        yield folder
 
 
 def _frame_shift_s(parts: Mapping[str, Part]) -> float:

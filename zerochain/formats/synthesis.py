@@ -15,6 +15,8 @@ from zerochain.formats.units import TRANSLATED
 
 KIND = "synthesis"
 MARKER = "synthesis.json"
+EACH_ITS_OWN = "each its own"
+"""The voice of speech in which each utterance has that of its recording."""
 
 
 class _Header(Header):

@@ -155,8 +155,8 @@ class UnitFile:
                 f"the units are of unit model {short(self.model_id)}, "
                 f"but the {stage} was trained on units of {short(model_id)}",
                 cause="the units were encoded with another model, or the model was fitted again",
-                remedy=f"encode with unit model {short(model_id)}, or train the {stage} on these "
-                "units",
+                remedy=f"encode with unit model {short(model_id)}, which 'zerochain show' of the "
+                f"{stage} may find, or train the {stage} on these units",
             )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import datetime
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -21,7 +22,8 @@ from zerochain.formats.basis import ENOUGH
 from zerochain.formats.bundle import each_once
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.identity import short
-from zerochain.formats.scores import Score
+from zerochain.formats.scores import FOR_REFERENCE, Score
+from zerochain.formats.synthesis import EACH_ITS_OWN
 from zerochain.formats.units import UnitFile
 from zerochain.metrics import names
 from zerochain.metrics.names import Family
@@ -197,8 +199,13 @@ def _context(
 def _tables(run: Run, difference: Difference) -> dict[Family, ScoreTable]:
     """The scores that may stand beside each other, as tables."""
     grouped: dict[Family, list[Score]] = {}
+    toplines = _toplines(run)
     for score in run.scores:
-        grouped.setdefault(group_of(score), []).append(score)
+        if toplines & {score.inputs.get("chain"), score.inputs.get("inverter")}:
+            one = replace(score, options={**score.options, FOR_REFERENCE: True})
+        else:
+            one = score
+        grouped.setdefault(group_of(one), []).append(one)
     voices = {(s.inverter_id, s.units_id): s.voice for s in run.syntheses}
     present = {*run.units, *run.models, *run.features}
     return {
@@ -211,6 +218,15 @@ def _tables(run: Run, difference: Difference) -> dict[Family, ScoreTable]:
             paths={source.id: run.shown(source.path) for source in run.sources},
         )
         for group, scores in grouped.items()
+    }
+
+
+def _toplines(run: Run) -> set[str | None]:
+    """The ids of speech chains that were trained on all texts, which the others don't have."""
+    return {
+        model.id
+        for model in run.models.values()
+        if model.model == "speech-chain" and model.config.get("training", {}).get("method") == "all"
     }
 
 
@@ -358,12 +374,18 @@ def _lost_corpora(run: Run) -> list[str]:
 
 
 def _absent(parts: Mapping[str, Any], off: Collection[str]) -> list[str]:
-    """The parts that are missing; for a run that translates, only those that belong to that.
+    """The parts that are missing; for a run that translates or only recognises speech, those that
+    belong to that.
 
     Args:
         off: parts that weren't asked for.
     """
-    expected = _OF_TRANSLATION if parts["translation"] or parts["translated"] else set(_ABSENT)
+    if parts["translation"] or parts["translated"]:
+        expected = _OF_TRANSLATION
+    elif parts["recognition"] and not parts["units"] and not parts["usage"]:  # of speech and texts
+        expected = {"trainings"}
+    else:
+        expected = set(_ABSENT)
     wanted = set(expected) - set(off)
     return [text for name, text in _ABSENT.items() if name in wanted and not parts[name]]
 
@@ -388,11 +410,13 @@ def _facts(corpus: Corpus) -> dict[str, str]:
 def _summary(run: Run, table: ScoreTable | None) -> str:
     """One sentence: what was done, and on which corpora."""
     models = {units.model_id for units in run.units.values()}
-    voices = sorted({synthesis.voice for synthesis in run.syntheses})
+    voices = sorted(
+        {"each recording" if s.voice == EACH_ITS_OWN else s.voice for s in run.syntheses}
+    )
     did = [
         counted(len(models), "unit model") if models else "",
         f"{counted(len(table.rows), 'system')} scored" if table else "",
-        f"speech resynthesised from units in the voice of {_and(voices)}" if voices else "",
+        f"speech resynthesised in the voice of {_and(voices)}" if voices else "",
         counted(len(run.trainings), "training log") if run.trainings else "",
     ]
     names = [f"{c.name} ({speech_time(c.duration)})" for c in run.corpora.values()]

@@ -19,6 +19,7 @@ from zerochain.errors import counted
 from zerochain.formats.basis import basis, interval_of, no_interval, shortfall
 from zerochain.formats.identity import short
 from zerochain.formats.scores import FOR_REFERENCE, Score
+from zerochain.formats.synthesis import EACH_ITS_OWN
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.comparison import Comparison, independent
 from zerochain.metrics.names import BITRATES, Family, Metric, metric, rank
@@ -63,7 +64,10 @@ class TestSet(NamedTuple):
     def conditions(self) -> str:
         """Split and voice in words."""
         split = {None: "", "": "all utterances"}.get(self.split, f"split {self.split}")
-        return ", ".join(p for p in (split, f"voice {self.voice}" if self.voice else "") if p)
+        voice = "" if self.voice is None else f"voice {self.voice}"
+        if self.voice == EACH_ITS_OWN:
+            voice = "each recording's own voice"
+        return ", ".join(p for p in (split, voice) if p)
 
 
 class Column(NamedTuple):

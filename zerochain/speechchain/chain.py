@@ -37,7 +37,13 @@ from zerochain.speechchain.loop import RECIPE, ChainNetwork, LoopConfig, LoopTas
 from zerochain.speechchain.recogniser import BEAM, ChainRecogniser, train_recogniser, validated
 from zerochain.speechchain.sources import Method, Sources, read_material
 from zerochain.speechchain.synthesis_loss import SynthesisLoss, SynthesisLosses, losses_of
-from zerochain.speechchain.synthesiser import Aligned, ChainSynthesiser, aligned, train_synthesiser
+from zerochain.speechchain.synthesiser import (
+    Aligned,
+    ChainSynthesiser,
+    alignable,
+    aligned,
+    train_synthesiser,
+)
 from zerochain.training.checkpoint import fingerprint
 from zerochain.training.outcome import Outcome
 from zerochain.training.recipe import Recipe
@@ -124,8 +130,9 @@ class ChainTraining(Outcome):
     how many "steps" it had, and whether it "converged"."""
     valid_cer: float
     """In %, of the held-out pairs, by CTC's best path."""
-    valid_mel_db: float
-    """Root mean squared error of the held-out pairs' frames, in dB."""
+    valid_mel_db: float | None
+    """Root mean squared error of the held-out pairs' frames, in dB; None where the recogniser can
+    align none of them with their texts."""
     start_cer: float | None
     """`valid_cer` before the loop, or before label propagation."""
     kept_start: bool
@@ -194,13 +201,20 @@ def train_chain(
         "config": config.model_dump(),
         "loss": settings.loss.model_dump(),
         "pairs": pairs_id(material),
-        "recipes": {name: one.model_dump() for name, one in vars(settings.recipes).items()},
+        "recipes": _recipes_used(settings.recipes, made),
         "text": NORMALISATION if not material.symbols.are_units else "units",
         **timeless(asdict(report)),
     }
     chain = replace(made.chain, training=record, trained_on=trained_on)
     finish(made.last, out, lambda: chain.save(out), seconds=report.seconds)
     return report
+
+
+def _recipes_used(recipes: Recipes, made: _Made) -> dict[str, Any]:
+    """Those of the parts that were trained: of the pairs alone, another number of steps of the loop
+    makes no other chain, and a loop that starts from it continues."""
+    parts = {"recogniser": "asr", "synthesiser": "tts", "loop": "loop"}
+    return {parts[part]: getattr(recipes, parts[part]).model_dump() for part in made.fitted}
 
 
 @dataclass(frozen=True)
@@ -273,11 +287,17 @@ class _Made:
 
 def _report(training: _Training, made: _Made) -> ChainTraining:
     material, synthesiser = training.material, made.chain.synthesiser
-    mel = speaking.validated(
-        synthesiser.network,
-        training.losses(synthesiser, of_voices=False),
-        aligned(made.chain.recogniser, material.valid),
-        training.device,
+    # What is trained is saved even if its recogniser can't align the held-out pairs any more.
+    valid = alignable(made.chain.recogniser, material.valid)
+    mel = (
+        None
+        if valid is None
+        else speaking.validated(
+            synthesiser.network,
+            training.losses(synthesiser, of_voices=False),
+            valid,
+            training.device,
+        )
     )
     last = made.last.history[-1]
     return ChainTraining(
@@ -291,7 +311,7 @@ def _report(training: _Training, made: _Made) -> ChainTraining:
         seconds=sum(fitted.seconds for fitted in made.fitted.values()),
         parts=made.parts,
         valid_cer=made.cer,
-        valid_mel_db=mel["valid_mel_dB"],
+        valid_mel_db=None if mel is None else mel["valid_mel_dB"],
         start_cer=made.start_cer,
         kept_start=made.kept_start,
         texts_kept=last.get("texts_kept"),
@@ -397,7 +417,7 @@ def _trained(training: _Training) -> _Made:
     if worse:
         kept = "the models before it are kept" if kept_start else "keep='last' keeps its last ones"
         warnings.warn(
-            f"the {config.method} ended with a character error rate of {cer:.1f} % on held-out "
+            f"the {config.method} ended with an error rate of {cer:.1f} % on held-out "
             f"pairs, and {before.cer:.1f} % before it: {kept}",
             ChainWarning,
             stacklevel=2,

@@ -68,6 +68,13 @@ class Symbols:
             return None
         return np.array([self._place[part] for part in parts], np.int64)
 
+    def knows(self, text: str) -> bool:
+        """Whether all symbols of a text are among these; without tags, in any language."""
+        if self.languages and not text.startswith("<"):
+            letters = {found[1] for name in self.names if (found := _TAGGED.match(name))}
+            return letters.issuperset(plain(text).replace(" ", ""))
+        return self.read(text) is not None
+
     def without_unknown(self, text: str) -> Ints:
         """The symbols of a text that are among these."""
         return np.array([self._place[p] for p in self._parts(text) if p in self._place], np.int64)

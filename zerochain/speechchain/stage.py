@@ -24,7 +24,7 @@ from zerochain.features.spectral import SpectralExtractor
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import short
-from zerochain.formats.synthesis import MARKER, Synthesis, write_synthesis
+from zerochain.formats.synthesis import EACH_ITS_OWN, MARKER, Synthesis, write_synthesis
 from zerochain.formats.transcripts import Transcripts, write_transcripts
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.listeners.speaker_encoder import SpeakerEncoder
@@ -175,7 +175,7 @@ def _compared(made: Transcripts, known: Mapping[str, str], spelling: Symbols) ->
         wer,
         tagged_cer,
         sum(not text for text in texts.values()),
-        sum(spelling.read(text) is None for text in (marked if languages else known).values()),
+        sum(not spelling.knows(text) for text in known.values()),
     )
 
 
@@ -335,7 +335,7 @@ def synthesize(
                 units_id=whole.id if unit_file is None else unit_file.id,
                 unit_method="texts" if unit_file is None else unit_file.method,
                 corpus_id=whole.id,
-                voice=speaker_names[0] if len(speaker_names) == 1 else "each its own",
+                voice=speaker_names[0] if len(speaker_names) == 1 else EACH_ITS_OWN,
                 sample_rate=audio.SAMPLE_RATE,
                 step_ms=synthesiser.features.step_ms * 2,
                 ids=tuple(texts),
@@ -404,8 +404,9 @@ def _read_all(written: Mapping[str, str], spelling: Symbols) -> dict[str, Ints]:
     A text that is spoken without a letter counts as it is when it is scored, and none is missing.
     """
     lost = {name: found for name, text in written.items() if (found := spelling.unknown(text))}
-    spoken = {name: spelling.without_unknown(written[name]) for name in lost}
-    if any(len(symbols) for symbols in spoken.values()):
+    parts = {name: spelling.without_unknown(written[name]) for name in lost}
+    spoken = {n: p for n, p in parts.items() if any(spelling.names[i] != " " for i in p)}
+    if spoken:
         warnings.warn(
             f"{counted(len(lost), 'text')} of {len(written):,} spoken without symbols that the "
             f"chain doesn't know: {listed(sorted({repr(s) for f in lost.values() for s in f}))}",
@@ -413,7 +414,7 @@ def _read_all(written: Mapping[str, str], spelling: Symbols) -> dict[str, Ints]:
             stacklevel=3,
         )
     return {
-        name: spoken[name] if len(spoken.get(name, ())) else _read(text, spelling, name)
+        name: spoken[name] if name in spoken else _read(text, spelling, name)
         for name, text in written.items()
     }
 

@@ -270,6 +270,19 @@ def aligned(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned:
     Raises:
         InputError: it finds none.
     """
+    found = alignable(recogniser, pairs)
+    if found is None:
+        raise InputError(
+            f"none of {counted(len(pairs), 'pair')} can be aligned",
+            cause="the recogniser learned nothing: too few pairs, too few steps, or texts of other "
+            "recordings",
+            remedy="give more pairs, or train the recogniser for longer",
+        )
+    return found
+
+
+def alignable(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned | None:
+    """Pairs whose texts CTC finds in their speech; None where there are none."""
     kept, lasts = [], {}
     for rows in pairs.speech.groups():
         batch = {k: v.to(recogniser.device) for k, v in pairs.speech.batch(rows).items()}
@@ -281,12 +294,7 @@ def aligned(recogniser: ChainRecogniser, pairs: Pairs) -> Aligned:
                 kept.append(i)
                 lasts[i] = durations(path.steps, len(row))
     if not kept:
-        raise InputError(
-            f"none of {counted(len(pairs), 'pair')} can be aligned",
-            cause="the recogniser learned nothing: too few pairs, too few steps, or texts of other "
-            "recordings",
-            remedy="give more pairs, or train it for longer",
-        )
+        return None
     kept.sort()
     return Aligned(pairs.take(kept), [lasts[i] for i in kept], len(pairs) - len(kept))
 

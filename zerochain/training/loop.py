@@ -168,7 +168,7 @@ def _check_steps(origin: Origin, state: Mapping[str, Any], checkpoint: Path) -> 
             f"is the checkpoint of a training that has done {counted(done, 'step')}, more than "
             f"max_steps={last}",
             path=checkpoint,
-            cause="max_steps is lower than before",
+            cause="it is to do fewer steps than before",
             remedy=f"use max_steps={done} or more, or restart=True to start anew",
         )
 

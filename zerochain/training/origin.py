@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from zerochain.training.recipe import Recipe
 _LONGEST = 4000  # characters of JSON of an input that is stored as it is
 _SHOWN = 60  # characters of a value that an error shows
 _LONG = "sha256"
+_ID = re.compile(r"[0-9a-f]{64}")
 _ABSENT = object()
 _MAX_STEPS = "max_steps"
 _PRECISION, _AUTO = "precision", "auto"
@@ -131,7 +133,10 @@ def _recorded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> Iterator[str]:
-    """The settings that differ, as arguments: "batch_size=16 → 32", "width=8 → 4 (of network)"."""
+    """The settings that differ, as arguments: "batch_size=16 → 32", "width=8 → 4 (of network)".
+
+    Ids say nothing to people: "other units".
+    """
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
         if old == new:
@@ -140,12 +145,18 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], of: str = "") ->
             yield from _changes(old, new, f" (of {name})")
         elif _is_digest(old) and _is_digest(new):
             yield f"{name} ({old['n']} → {new['n']} of them){of}"
+        elif _is_id(old) and _is_id(new):
+            yield f"other {name}{of}"
         elif old is _ABSENT:
             yield f"{name}={_shown(new)} is new{of}"
         elif new is _ABSENT:
             yield f"{name}={_shown(old)} is gone{of}"
         else:
             yield f"{name}={_shown(old)} → {_shown(new)}{of}"
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def _is_digest(value: Any) -> bool:

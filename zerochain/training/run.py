@@ -39,6 +39,7 @@ from typing import Any, Literal, Self
 
 from torch import nn
 
+from zerochain.errors import InputError
 from zerochain.formats.atomic import check_replaceable, scratch
 from zerochain.formats.bundle import MARKER, Fit, write_fit
 from zerochain.training.checkpoint import CHECKPOINT, digest_of, training_folder
@@ -71,6 +72,8 @@ class Running:
     interrupted, it starts anew."""
     name: str = "Training"
     """The name of the training in messages."""
+    of: str = ""
+    """Of several trainings that belong together, which one it is."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", resolve_device(self.device))
@@ -89,7 +92,7 @@ class Running:
     def part(self, name: str) -> Self:
         """One of several trainings that belong together, in a folder `name` inside this one's."""
         folder = None if self.folder is None else self.folder / name
-        return replace(self, folder=folder, name=f"{self.name} {name}")
+        return replace(self, folder=folder, name=f"{self.name} {name}", of=name)
 
     def discard(self) -> None:
         """If `restart` is true, delete the checkpoints of this training and of all its parts.
@@ -143,7 +146,7 @@ def fit(
     Raises:
         InputError: as `train`.
     """
-    with running.place() as folder:
+    with running.place() as folder, _in_part(running.of):
         trained = train(
             task,
             recipe,
@@ -160,6 +163,16 @@ def fit(
     network.load_state_dict(trained.weights)
     network.eval()
     return Fitted(_outcome(trained, network), trained.history, trained.best, trained.seconds)
+
+
+@contextmanager
+def _in_part(name: str) -> Iterator[None]:
+    """Errors say in which of several trainings they were found, whose settings they name."""
+    try:
+        yield
+    except InputError as error:
+        error.part = name
+        raise
 
 
 def _outcome(trained: Trained, network: nn.Module) -> Outcome:
