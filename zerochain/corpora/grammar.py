@@ -33,8 +33,8 @@ class Sentence(NamedTuple):
     @property
     def parts(self) -> tuple[Sentence, Sentence]:
         """What is before the mark in each language, and what is after it."""
-        befores, afters = zip(*(text.split(_MARK) for text in self), strict=True)
-        return Sentence(*befores), Sentence(*afters)
+        starts, ends = zip(*(text.split(_MARK) for text in self), strict=True)
+        return Sentence(*starts), Sentence(*ends)
 
 
 @dataclass(frozen=True)
