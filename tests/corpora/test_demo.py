@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zerochain import audio
-from zerochain.corpora.demo import VOICES, make_demo
+from zerochain.corpora.demo import SIDES, VOICES, make_demo
 from zerochain.corpora.espeak import PAUSE, Voice, speak
 from zerochain.errors import InputError
 from zerochain.formats.corpus import read_corpus
@@ -142,7 +142,7 @@ def test_for_translation_one_voice_interprets_and_test_voices_are_new(
 ) -> None:
     pytest.importorskip("espeakng_loader")
     make_demo(tmp_path / "d", n_pairs=35, n_voices=4, into=into)
-    corpora = {language: read_corpus(tmp_path / "d" / language) for language in VOICES}
+    corpora = {language: read_corpus(tmp_path / "d" / language) for language in SIDES}
     source = corpora["es" if into == "en" else "en"]
     assert corpora[into].speakers == [next(iter(VOICES[into]))]
     train, test = (source.select(split=split) for split in ("train", "test"))
@@ -158,3 +158,30 @@ def test_translation_needs_two_voices_and_a_language(tmp_path: Path) -> None:
     for bad in ({"into": "fr"}, {"into": "es", "n_voices": 1}):
         with pytest.raises(InputError, match="translation into"):
             make_demo(tmp_path / "d", n_pairs=30, **bad)  # type: ignore[arg-type]
+
+
+def test_a_further_language_says_the_same_by_voices_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    made = make_demo(tmp_path / "d", n_pairs=15, n_voices=2, into="es", also="pt")
+    make_demo(tmp_path / "without", n_pairs=15, n_voices=2, into="es")
+    pt, es = (read_corpus(tmp_path / "d" / language) for language in ("pt", "es"))
+    assert [path.name for path in made] == ["pairs.parquet", "pairs-pt.parquet"]
+    pairs = read_pairs(tmp_path / "d" / "pairs-pt.parquet", pt, es)
+    assert len(pairs.pairs) == 15
+    assert all(pt.by_id[a].split == es.by_id[b].split for a, b in pairs.pairs)
+    assert {u.speaker for u in pt.utterances} == set(list(VOICES["pt"])[:2])
+    assert all(u.text and "ão" not in u.text for u in es.utterances)
+    assert any("ão" in str(u.text) or "ê" in str(u.text) for u in pt.utterances)
+    for language in SIDES:
+        assert files(tmp_path / "d" / language) == files(tmp_path / "without" / language)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"also": "pt"}, "into no language"), ({"also": "es", "into": "es"}, "also translation")],
+)
+def test_a_further_language_is_one_to_translate_from(
+    tmp_path: Path, options: dict[str, str], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        make_demo(tmp_path / "d", n_pairs=30, **options)  # type: ignore[arg-type]

@@ -1,11 +1,11 @@
-"""The grammar: enough sentences, all different, and Spanish that agrees."""
+"""The grammar: enough sentences, all different, and Spanish and Portuguese that agree."""
 
 import re
 from collections import Counter
 
 import pytest
 
-from zerochain.corpora.demo import Sentence, draw, sentences
+from zerochain.corpora.grammar import Sentence, draw, sentences
 from zerochain.errors import InputError
 
 FEMININE = {
@@ -49,7 +49,8 @@ MASCULINE = {
 def test_every_sentence_is_said_once_on_either_side() -> None:
     every = sentences()
     assert len(every) >= 2000
-    assert len({s.en for s in every}) == len({s.es for s in every}) == len(every)
+    for said in zip(*every, strict=True):
+        assert len(set(said)) == len(every)
 
 
 def test_articles_and_adjectives_agree() -> None:
@@ -75,16 +76,61 @@ def test_numbers_take_plurals() -> None:
 
 def test_translations_by_hand() -> None:
     every = set(sentences())
-    for en, es in [
-        ("Where is the station?", "¿Dónde está la estación?"),
-        ("The bridge is next to the castle.", "El puente está al lado del castillo."),
-        ("I would like one bottle of water, please.", "Quisiera una botella de agua, por favor."),
-        ("The train to Lisbon leaves at half past one.", "El tren a Lisboa sale a la una y media."),
-        ("I want to go to the hotel on Sunday.", "Quiero ir al hotel el domingo."),
-        ("The library is very old.", "La biblioteca es muy antigua."),
-        ("Is the church open on Friday?", "¿Está abierta la iglesia el viernes?"),
+    for sentence in [
+        ("Where is the station?", "¿Dónde está la estación?", "Onde fica a estação?"),
+        (
+            "The bridge is next to the castle.",
+            "El puente está al lado del castillo.",
+            "A ponte fica ao lado do castelo.",
+        ),
+        (
+            "I would like one bottle of water, please.",
+            "Quisiera una botella de agua, por favor.",
+            "Eu queria uma garrafa de água, por favor.",
+        ),
+        ("We need two tables.", "Necesitamos dos mesas.", "Precisamos de duas mesas."),
+        (
+            "The train to Lisbon leaves at half past one.",
+            "El tren a Lisboa sale a la una y media.",
+            "O trem para Lisboa sai à uma e meia.",
+        ),
+        (
+            "I want to go to the hotel on Sunday.",
+            "Quiero ir al hotel el domingo.",
+            "Quero ir ao hotel no domingo.",
+        ),
+        (
+            "The library is very old.",
+            "La biblioteca es muy antigua.",
+            "A biblioteca é muito antiga.",
+        ),
+        (
+            "Is the church open on Friday?",
+            "¿Está abierta la iglesia el viernes?",
+            "A igreja está aberta na sexta-feira?",
+        ),
+        ("The key costs two euros.", "La llave cuesta dos euros.", "A chave custa dois euros."),
     ]:
-        assert Sentence(en, es) in every
+        assert Sentence(*sentence) in every
+
+
+def test_portuguese_agrees() -> None:
+    text = "\n".join(s.pt.lower() for s in sentences())
+    assert not re.search(r"\b(de|a) (o|a) \w", text.replace("a a que", ""))
+    feminine = {"estação", "praia", "igreja", "ponte", "praça", "chave", "mala", "agência", "mesa"}
+    masculine = {"museu", "castelo", "quarto", "selo", "trem", "hotel", "bilhete", "avião"}
+    seen = set()
+    for article, noun in re.findall(r"\b(o|a|do|da|ao|à|um|uma) (\w+)", text):
+        if noun in feminine | masculine:
+            seen.add(noun)
+            assert (noun in feminine) == (article in {"a", "da", "à", "uma"}), f"{article} {noun}"
+    assert seen == feminine | masculine
+    for noun, ending in re.findall(r"\b(\w+) (?:é|está) (?:muito )?(?!muito)\w+(o|a)\b", text):
+        assert noun not in masculine or ending == "o", noun
+        assert noun not in feminine or ending == "a", noun
+    for number, noun in re.findall(r"\b(dois|duas) (\w+)", text):
+        assert noun.rstrip("s") not in feminine or number == "duas", noun
+        assert noun.rstrip("s") not in masculine or number == "dois", noun
 
 
 def test_draws_are_different_mixed_and_repeatable() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chains import toned
 
-from zerochain.corpora.demo import draw, sentences
+from zerochain.corpora.grammar import draw, sentences
 from zerochain.corpora.pictures import (
     PATCH,
     SIDE,

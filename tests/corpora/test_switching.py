@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zerochain.corpora.demo import draw, draw_marked
 from zerochain.corpora.espeak import PAUSE, Speech
+from zerochain.corpora.grammar import draw, draw_marked
 from zerochain.corpora.switching import BILINGUAL, CORPUS, TEXTS, joined, make_switching
 from zerochain.errors import InputError
 from zerochain.formats.corpus import Corpus, read_corpus

@@ -9,13 +9,13 @@ import click
 from zerochain.cli.common import FILE, FOLDER, Command, out_option, seed_option, split_option
 from zerochain.cli.importing import summarise
 from zerochain.corpora.changes import Change, Kind, change_corpus
-from zerochain.corpora.demo import VOICES, make_demo
+from zerochain.corpora.demo import FURTHER, SIDES, make_demo
 from zerochain.corpora.parallel import Held, write_parallel
 from zerochain.corpora.pictures import draw_pictures
 from zerochain.corpora.switching import TEXTS, make_switching
 from zerochain.errors import counted
 from zerochain.formats.corpus import move_recordings, read_corpus
-from zerochain.formats.pairs import PAIRS_FILE, read_pairs
+from zerochain.formats.pairs import read_pairs
 
 
 @click.command(cls=Command, example="zerochain corpus demo --out corpora/demo")
@@ -24,22 +24,30 @@ from zerochain.formats.pairs import PAIRS_FILE, read_pairs
 @click.option("--voices", type=int, default=8, show_default=True, help="Speakers per language.")
 @click.option(
     "--into",
-    type=click.Choice(["en", "es"]),
+    type=click.Choice(SIDES),
     help="For translation into this language: one voice speaks all of it, and the other's test "
     "sentences are spoken by voices that are not in train.",
 )
+@click.option(
+    "--also",
+    type=click.Choice(FURTHER),
+    help="With --into: a further language to translate from; --out/pairs-pt.parquet pairs it.",
+)
 @seed_option
-def demo(out: Path, pairs: int, voices: int, into: str | None, seed: int) -> None:
+def demo(out: Path, pairs: int, voices: int, into: str | None, also: str | None, seed: int) -> None:
     """Synthesise the demonstration corpus: English and Spanish, several voices, gold phones.
 
     Travellers' sentences in both languages (--out/en, --out/es, --out/pairs.parquet), different
     ones in train and test. The first voice of a language speaks half of them. Needs espeak-ng:
     pip install 'zerochain[demo]'.
     """
-    made = make_demo(out, n_pairs=pairs, n_voices=voices, into=into, seed=seed)
-    for language in VOICES:
+    if also and not into:
+        raise click.UsageError("--also needs --into, the language to translate into")
+    made = make_demo(out, n_pairs=pairs, n_voices=voices, into=into, also=also, seed=seed)
+    for language in (*SIDES, *([also] if also else [])):
         summarise(read_corpus(out / language))
-    click.echo(f"{out / PAIRS_FILE}: {counted(len(made.pairs), 'pair')}")
+    for path, joined in made.items():
+        click.echo(f"{path}: {counted(len(joined.pairs), 'pair')}")
 
 
 @click.command(cls=Command, example="zerochain corpus switching --out corpora/switching")

@@ -1,8 +1,9 @@
 """The demonstration corpus: the same sentences in two languages, several voices, exact phones.
 
-Parallel sentences for travellers in English and Spanish are drawn from a small grammar of our own
-and spoken by espeak-ng (`espeak`), which also gives the phone boundaries. Everything follows from
-the seed, so the same arguments give the same bytes.
+Parallel sentences for travellers are drawn from a small grammar of our own (`grammar`) and spoken
+by espeak-ng (`espeak`), which also gives the phone boundaries. They are in English and Spanish and,
+for translation from several languages, in Portuguese. Everything follows from the seed, so the same
+arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, permutations, product
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ import zerochain
 from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.espeak import PAUSE, Speech, Voice, speak
+from zerochain.corpora.grammar import Sentence, draw
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, fill_corpus, read_corpus
@@ -27,219 +28,6 @@ from zerochain.formats.headers import write_json
 from zerochain.formats.pairs import PAIRS_FILE, Pairs, write_pairs
 from zerochain.formats.phones import Phone, Phones
 from zerochain.progress import track
-
-_MARK = "|"
-
-
-class Sentence(NamedTuple):
-    """A sentence in both languages."""
-
-    en: str
-    es: str
-
-    @property
-    def whole(self) -> Sentence:
-        """It without the mark where its language can change."""
-        return Sentence(*(text.replace(_MARK, "") for text in self))
-
-    @property
-    def parts(self) -> tuple[Sentence, Sentence]:
-        """What is before the mark in both languages, and what is after it."""
-        (en, en_end), (es, es_end) = (text.split(_MARK) for text in self)
-        return Sentence(en, es), Sentence(en_end, es_end)
-
-
-@dataclass(frozen=True)
-class Noun:
-    """A noun in both languages, with its plurals where it is counted."""
-
-    en: str
-    es: str
-    feminine: bool
-    en_plural: str = ""
-    es_plural: str = ""
-
-    @property
-    def the(self) -> str:
-        return f"{'la' if self.feminine else 'el'} {self.es}"
-
-    def after(self, preposition: str) -> str:
-        """The noun with its article after "a" or "… de", which contract with a masculine one."""
-        return f"{preposition} {self.the}" if self.feminine else f"{preposition}l {self.es}"
-
-    def agree(self, adjective: str) -> str:
-        """An adjective's form: -o becomes -a with a feminine noun."""
-        ends_in_o = self.feminine and adjective.endswith("o")
-        return adjective[:-1] + "a" if ends_in_o else adjective
-
-    def count(self, number: int) -> Sentence:
-        """A number of them: "one ticket", "dos billetes"."""
-        if number == 1:
-            return Sentence(f"one {self.en}", f"{'una' if self.feminine else 'un'} {self.es}")
-        en, es = NUMBERS[number - 1]
-        return Sentence(f"{en} {self.en_plural}", f"{es} {self.es_plural}")
-
-
-NUMBERS = (
-    *(("one", "uno"), ("two", "dos"), ("three", "tres"), ("four", "cuatro"), ("five", "cinco")),
-    *(("six", "seis"), ("seven", "siete"), ("eight", "ocho"), ("nine", "nueve"), ("ten", "diez")),
-    *(("eleven", "once"), ("twelve", "doce")),
-)
-THINGS = (
-    Noun("ticket", "billete", False, "tickets", "billetes"),
-    Noun("room", "habitación", True, "rooms", "habitaciones"),
-    Noun("table", "mesa", True, "tables", "mesas"),
-    Noun("coffee", "café", False, "coffees", "cafés"),
-    Noun("beer", "cerveza", True, "beers", "cervezas"),
-    Noun("map", "mapa", False, "maps", "mapas"),
-    Noun("key", "llave", True, "keys", "llaves"),
-    Noun("bottle of water", "botella de agua", True, "bottles of water", "botellas de agua"),
-    Noun("sandwich", "bocadillo", False, "sandwiches", "bocadillos"),
-    Noun("stamp", "sello", False, "stamps", "sellos"),
-    Noun("orange", "naranja", True, "oranges", "naranjas"),
-    Noun("suitcase", "maleta", True, "suitcases", "maletas"),
-)
-PLACES = (
-    Noun("station", "estación", True),
-    Noun("museum", "museo", False),
-    Noun("beach", "playa", True),
-    Noun("airport", "aeropuerto", False),
-    Noun("market", "mercado", False),
-    Noun("church", "iglesia", True),
-    Noun("bridge", "puente", False),
-    Noun("library", "biblioteca", True),
-    Noun("castle", "castillo", False),
-    Noun("pharmacy", "farmacia", True),
-    Noun("restaurant", "restaurante", False),
-    Noun("bus stop", "parada de autobús", True),
-    Noun("park", "parque", False),
-    Noun("square", "plaza", True),
-    Noun("hotel", "hotel", False),
-    Noun("post office", "oficina de correos", True),
-)
-CARRIERS = (
-    Noun("train", "tren", False),
-    Noun("bus", "autobús", False),
-    Noun("boat", "barco", False),
-    Noun("plane", "avión", False),
-)
-CITIES = (
-    *(("Madrid", "Madrid"), ("Lisbon", "Lisboa"), ("Paris", "París"), ("Rome", "Roma")),
-    *(("Berlin", "Berlín"), ("Seville", "Sevilla"), ("Athens", "Atenas"), ("Geneva", "Ginebra")),
-)
-DAYS = (
-    *(("Monday", "lunes"), ("Tuesday", "martes"), ("Wednesday", "miércoles")),
-    *(("Thursday", "jueves"), ("Friday", "viernes"), ("Saturday", "sábado"), ("Sunday", "domingo")),
-)
-RELATIONS = (
-    *(("next to", "al lado de"), ("behind", "detrás de"), ("in front of", "delante de")),
-    *(("near", "cerca de"), ("far from", "lejos de")),
-)
-_STATES = (("open", "abierto"), ("closed", "cerrado"), ("empty", "vacío"), ("clean", "limpio"))
-_QUALITIES = (("old", "antiguo"), ("new", "nuevo"), ("small", "pequeño"), ("big", "grande"))
-_REQUESTS = (
-    ("I would like |{}, please.", "Quisiera |{}, por favor."),
-    ("Can you give me |{}?", "¿Puede darme |{}?"),
-    ("We need |{}.", "Necesitamos |{}."),
-    ("I have bought |{}.", "He comprado |{}."),
-)
-
-
-def draw(n: int, seed: int = 0) -> list[Sentence]:
-    """`n` different sentences, deterministic from the seed, as `draw_marked`."""
-    return [sentence.whole for sentence in draw_marked(n, seed)]
-
-
-def draw_marked(n: int, seed: int = 0) -> list[Sentence]:
-    """`n` different sentences that are marked where their language can change.
-
-    The kinds of sentence take turns, in another order each round, so that every nth sentence
-    covers all kinds.
-
-    Raises:
-        InputError: fewer than one is asked for, or more than the grammar has.
-    """
-    kinds = [list(kind) for kind in _kinds()]
-    total = sum(len(kind) for kind in kinds)
-    if not 1 <= n <= total:
-        raise InputError(
-            f"{counted(n, 'sentence')} asked for; the grammar has {total}",
-            remedy=f"ask for 1 to {total}",
-        )
-    rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(kind)) for kind in kinds]
-    drawn: list[Sentence] = []
-    for turn in range(max(len(kind) for kind in kinds)):
-        left = [(k, o) for k, o in zip(kinds, orders, strict=True) if turn < len(k)]
-        drawn += [left[i][0][left[i][1][turn]] for i in rng.permutation(len(left))]
-    return drawn[:n]
-
-
-def sentences() -> list[Sentence]:
-    """Every sentence of the grammar, each once."""
-    return [sentence.whole for kind in _kinds() for sentence in kind]
-
-
-def _kinds() -> Iterator[list[Sentence]]:
-    """The sentences, by kind, with the mark where their language can change."""
-    yield [Sentence(f"Where is |the {p.en}?", f"¿Dónde está |{p.the}?") for p in PLACES]
-    yield [Sentence(f"How far is |the {p.en}?", f"¿A qué distancia está |{p.the}?") for p in PLACES]
-    yield list(_requests())
-    yield [
-        Sentence(f"The {p.en} |is {en} the {q.en}.", f"{_up(p.the)} |está {q.after(es)}.")
-        for p, q in permutations(PLACES, 2)
-        for en, es in RELATIONS
-    ]
-    yield [
-        Sentence(f"The {p.en} |{en} {time.en}.", f"{_up(p.the)} |{es} {time.es}.")
-        for p, (en, es), time in product(
-            PLACES, (("opens", "abre"), ("closes", "cierra")), list(_times())
-        )
-    ]
-    yield [
-        Sentence(f"The {c.en} to {en} |leaves {time.en}.", f"{_up(c.the)} a {es} |sale {time.es}.")
-        for c, (en, es), time in product(CARRIERS, CITIES, list(_times()))
-    ]
-    yield [
-        Sentence(f"I want to go to the {p.en} |{time.en}.", f"Quiero ir {p.after('a')} |{time.es}.")
-        for p, time in product(PLACES, [*_times(), *_days()])
-    ]
-    yield [
-        Sentence(f"Is the {p.en} {en} |{day.en}?", f"¿Está {p.agree(es)} {p.the} |{day.es}?")
-        for p, (en, es), day in product(PLACES, _STATES[:2], list(_days()))
-    ]
-    yield [
-        Sentence(f"The {p.en} |is very {en}.", f"{_up(p.the)} |{verb} muy {p.agree(es)}.")
-        for verb, words in (("está", _STATES[2:]), ("es", _QUALITIES))
-        for p, (en, es) in product(PLACES, words)
-    ]
-    yield [
-        Sentence(f"The {t.en} |costs {en} euros.", f"{_up(t.the)} |cuesta {es} euros.")
-        for t, (en, es) in product(THINGS, NUMBERS[1:])
-    ]
-
-
-def _requests() -> Iterator[Sentence]:
-    for thing, number, (en, es) in product(THINGS, range(1, len(NUMBERS) + 1), _REQUESTS):
-        some = thing.count(number)
-        yield Sentence(en.format(some.en), es.format(some.es))
-
-
-def _times() -> Iterator[Sentence]:
-    for en, es in NUMBERS:
-        hour = "a la una" if en == "one" else f"a las {es}"
-        yield Sentence(f"at {en} o'clock", hour)
-        yield Sentence(f"at a quarter past {en}", f"{hour} y cuarto")
-        yield Sentence(f"at half past {en}", f"{hour} y media")
-
-
-def _days() -> Iterator[Sentence]:
-    return (Sentence(f"on {en}", f"el {es}") for en, es in DAYS)
-
-
-def _up(text: str) -> str:
-    return text[0].upper() + text[1:]
-
 
 _KIND, _MARKER = "demo", "demo.json"
 _MARGIN_S = 0.1
@@ -270,9 +58,23 @@ VOICES: dict[str, dict[str, Voice]] = {
         "es-f4": Voice("es+f4", 140, 60),
         "es-mario": Voice("es+Mario", 160, 45),
     },
+    "pt": {
+        "pt-f2": Voice("pt-br+f2", 150, 50),
+        "pt-m4": Voice("pt-br+m4", 160, 40),
+        "pt-alicia": Voice("pt-br+Alicia", 155, 55),
+        "pt-m5": Voice("pt-br+m5", 145, 45),
+        "pt-andrea": Voice("pt-br+Andrea", 165, 50),
+        "pt-lee": Voice("pt-br+Lee", 150, 40),
+        "pt-f5": Voice("pt-br+f5", 140, 60),
+        "pt-max": Voice("pt-br+max", 160, 45),
+    },
 }
 """The speakers of each language; the first one speaks half of the sentences."""
-_LANGUAGES = {"en": "English", "es": "Spanish"}
+_LANGUAGES = {"en": "English", "es": "Spanish", "pt": "Portuguese"}
+SIDES = ("en", "es")
+"""The languages of every demonstration corpus."""
+FURTHER = tuple(language for language in VOICES if language not in SIDES)
+"""Languages that can be translated from as well."""
 
 
 @dataclass(frozen=True)
@@ -285,8 +87,14 @@ class _Line:
 
 
 def make_demo(
-    out: Path, *, n_pairs: int = 240, n_voices: int = 8, into: str | None = None, seed: int = 0
-) -> Pairs:
+    out: Path,
+    *,
+    n_pairs: int = 240,
+    n_voices: int = 8,
+    into: str | None = None,
+    also: str | None = None,
+    seed: int = 0,
+) -> dict[Path, Pairs]:
     """Write two corpora, `out`/en and `out`/es, with gold phones, and `out`/pairs.parquet.
 
     The pairs are different sentences and every fifth is in split "test", so train and test share
@@ -298,6 +106,11 @@ def make_demo(
         into: the language of a translation, "en" or "es". Its first voice speaks all of it, as
             an interpreter does; the other language's voices take turns, a quarter of them in
             split "test" alone, so that neither sentences nor voices are known there.
+        also: a further language to translate from, "pt": the corpus `out`/pt says the same
+            sentences, and `out`/pairs-pt.parquet pairs it with the language `into`.
+
+    Returns:
+        The pairs by their file, those of English and Spanish first.
 
     Raises:
         InputError: espeak-ng isn't installed, no such language, more voices or sentences than
@@ -306,10 +119,15 @@ def make_demo(
     most = min(len(voices) for voices in VOICES.values())
     if not 1 <= n_voices <= most:
         raise InputError(f"{counted(n_voices, 'voice')} asked for", remedy=f"ask for 1 to {most}")
-    if into not in (None, *VOICES) or (into and n_voices < 2):
+    if into not in (None, *SIDES) or (into and n_voices < 2):
         raise InputError(
             f"translation into {into!r} by {counted(n_voices, 'voice')}",
-            remedy=f"choose one of {', '.join(VOICES)}, and two voices or more",
+            remedy=f"choose one of {', '.join(SIDES)}, and two voices or more",
+        )
+    if also is not None and (also not in FURTHER or into is None):
+        raise InputError(
+            f"also translation from {also!r}" + ("" if into else ", and into no language"),
+            remedy=f"choose one of {', '.join(FURTHER)}, and a language to translate into (into)",
         )
     least = _TEST_EVERY * max(1, 2 * (n_voices - 1))
     if n_pairs < least:
@@ -320,15 +138,28 @@ def make_demo(
         )
     sentences = draw(n_pairs, seed)
     options = {"n_pairs": n_pairs, "n_voices": n_voices, "into": into, "seed": seed}
+    options |= {"also": also} if also else {}
     with atomic_folder(out, _MARKER) as temporary:
-        sides = [
-            _write_side(temporary / language, sentences, n_voices, into, seed)
-            for language in VOICES
-        ]
-        pairs = Pairs(tuple(zip(*(c.ids for c in sides), strict=True)), *(c.id for c in sides))
-        write_pairs(temporary / PAIRS_FILE, pairs)
+        corpora = {
+            language: _write_side(temporary / language, sentences, n_voices, into, seed)
+            for language in (*SIDES, *([also] if also else []))
+        }
+        pairs = {PAIRS_FILE: _paired(*(corpora[language] for language in SIDES))}
+        if also and into:
+            pairs[further_pairs(also)] = _paired(corpora[also], corpora[into])
+        for name, made in pairs.items():
+            write_pairs(temporary / name, made)
         write_json(temporary / _MARKER, _KIND, options)
-    return pairs
+    return {out / name: made for name, made in pairs.items()}
+
+
+def further_pairs(language: str) -> str:
+    """The name of the file that pairs a further language with the one that is translated into."""
+    return Path(PAIRS_FILE).with_stem(f"{Path(PAIRS_FILE).stem}-{language}").name
+
+
+def _paired(source: Corpus, target: Corpus) -> Pairs:
+    return Pairs(tuple(zip(source.ids, target.ids, strict=True)), source.id, target.id)
 
 
 def _write_side(

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zerochain.corpora.demo import CARRIERS, CITIES, DAYS, NUMBERS, PLACES, RELATIONS, THINGS
+from zerochain.corpora.grammar import CARRIERS, CITIES, DAYS, NUMBERS, PLACES, RELATIONS, THINGS
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.corpus import Corpus
 from zerochain.formats.features import Features, read_features, write_features
@@ -51,13 +51,13 @@ _NAMES = {
     for name in (noun.en, noun.en_plural)
     if name
 }
-_HOURS = {en: i + 1 for i, (en, _) in enumerate(NUMBERS)}
+_HOURS = {n.en: i + 1 for i, n in enumerate(NUMBERS)}
 _NOUN = re.compile(rf"\b({_either(list(_NAMES))})\b")
-_CITY = re.compile(rf"\b({_either([en for en, _ in CITIES])})\b")
+_CITY = re.compile(rf"\b({_either([city.en for city in CITIES])})\b")
 _TIME = re.compile(rf"\bat (a quarter past |half past )?({_either(list(_HOURS))})( o'clock)?\b")
-_DAY = re.compile(rf"\bon ({_either([en for en, _ in DAYS])})\b")
+_DAY = re.compile(rf"\bon ({_either([day.en for day in DAYS])})\b")
 _NUMBER = re.compile(rf"\b({_either(list(_HOURS))})\b")
-_RELATION = re.compile(rf"\b({_either([en for en, _ in RELATIONS])})\b")
+_RELATION = re.compile(rf"\b({_either([near.en for near in RELATIONS])})\b")
 
 
 def draw_pictures(corpus: Corpus, out: Path, *, seed: int = 0) -> Features:
@@ -137,7 +137,7 @@ def draw_picture(sentence: str, rng: np.random.Generator) -> Picture:
         minutes = {"half past ": 30, "a quarter past ": 15}.get(time[1] or "", 0)
         _put(canvas, _clock(_HOURS[time[2]], minutes), _CLOCK, rng)
     for day in scene.days:
-        _put(canvas, _bars([en for en, _ in DAYS].index(day[1])), _WEEK, rng)
+        _put(canvas, _bars([day.en for day in DAYS].index(day[1])), _WEEK, rng)
     for city in scene.cities:
         _put(canvas, _flag(city), _BESIDE, rng)
     first, *others = [_NAMES[noun] for noun in scene.nouns]

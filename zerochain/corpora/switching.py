@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from zerochain.corpora.build import UNKNOWN
-from zerochain.corpora.demo import VOICES, draw_marked, fill_spoken
+from zerochain.corpora.demo import VOICES, fill_spoken
 from zerochain.corpora.espeak import PAUSE, Speech, Voice, speak
+from zerochain.corpora.grammar import draw_marked
 from zerochain.errors import InputError, counted
 from zerochain.formats.atomic import atomic_folder
 from zerochain.formats.corpus import Corpus, Utterance, read_corpus
