@@ -43,9 +43,13 @@ def unusable(path: Path, error: InputError | OSError, name: str | None = None) -
     """
     if isinstance(error, OSError):
         error = InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
-    found = error.found if name is None else f"{error.found} (in {name!r})"
+    return Bad(str(path), reason(error, "" if name is None else f" (in {name!r})"))
+
+
+def reason(error: InputError, where: str = "") -> str:
+    """What was found, `where`, with the likely cause and the fix, on one line."""
     more = {"likely cause": error.cause, "fix": error.remedy}
-    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
+    return "; ".join([error.found + where, *(f"{k}: {v}" for k, v in more.items() if v)])
 
 
 def check_path(folder: Path) -> None:
