@@ -595,3 +595,19 @@ def test_times_that_can_t_be_used_say_why(
     rows = table(recordings, f"file\tstart\tend\na.wav\t{start}\t0.20001\n")
     with pytest.raises(InputError, match=said):
         import_folder(recordings, tmp_path / "out", table=rows)
+
+
+@pytest.mark.parametrize(("end", "fits"), [(0.505, True), (0.6, True), (1.0, True), (1.01, False)])
+def test_rows_a_little_beyond_the_end_are_cut_there(
+    recordings: Path, record: Record, tmp_path: Path, end: float, fits: bool
+) -> None:
+    record("a.wav", 0.5)
+    rows = table(recordings, f"file\tstart\tend\na.wav\t0.2\t{end}\n")
+    if not fits:
+        with pytest.raises(InputError, match="asked for, but it lasts"):
+            import_folder(recordings, tmp_path / "out", table=rows)
+        return
+    corpus = import_folder(recordings, tmp_path / "out", table=rows)
+    assert corpus.utterances[0].duration == pytest.approx(0.3)
+    assert bool(corpus.record.get("notes")) == (end > 0.51)
+    assert len(audio.read(recordings / "a.wav", start=0.2, end=corpus.utterances[0].end)) == 4800
