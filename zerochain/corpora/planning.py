@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -148,7 +148,7 @@ def _renamed(columns: Collection[str]) -> dict[str, str]:
     return renamed
 
 
-def _check_times(ignored: Collection[str], known: Collection[str], table: Path) -> None:
+def _check_times(ignored: Set[str], known: Set[str], table: Path) -> None:
     """Raise InputError where times would be ignored, and utterances be longer than they are."""
     if "start" not in known:
         words = _START_WORDS
