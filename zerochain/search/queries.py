@@ -90,6 +90,11 @@ def examples(
             "query",
         )
     if span is None and clocked is None:
+        if searched.has(text) and not path.is_file():
+            raise InputError(
+                f"the query {text!r} is an utterance or recording that is searched, without times",
+                remedy=f"give the part that is to be found: '{text}:START-END', in seconds",
+            )
         if not path.is_file():
             raise _unknown(text, ids, corpus)
         return [_clip(path, None, None, label)]
@@ -125,7 +130,9 @@ def _of_table(
             f"has no row with the label {word!r}" if word else "holds no row",
             path=path,
             cause=f"there are {listed(close)}" if there else None,
-            remedy="choose one of its labels, exactly as they are written",
+            remedy="choose one of its labels, exactly as they are written"
+            if there
+            else "list annotations in it: recording, start_s, end_s, label",
         )
     found, lost = [], []
     for row in chosen:
