@@ -80,7 +80,7 @@ def examples(
     span = _SPAN.fullmatch(text)
     clocked = _CLOCK_SPAN.fullmatch(text)
     path = Path(text)
-    searched = _Searched(ids, corpus)
+    searched = Searched(ids, corpus)
     if span is None and clocked is None and path.suffix.lower() in (*TABLES, *TIERS):
         return _of_table(path, searched, word, label)
     if word is not None:
@@ -118,9 +118,7 @@ def examples(
     raise _unknown(where, ids, corpus)
 
 
-def _of_table(
-    path: Path, searched: _Searched, word: str | None, label: str | None
-) -> list[Example]:
+def _of_table(path: Path, searched: Searched, word: str | None, label: str | None) -> list[Example]:
     rows = _annotations(path, searched, word)
     chosen = [row for row in rows if word is None or row.label == composed(word)]
     if not chosen:
@@ -152,7 +150,7 @@ def _of_table(
     return found
 
 
-def _annotations(path: Path, searched: _Searched, word: str | None) -> Sequence[LabelledSpan]:
+def _annotations(path: Path, searched: Searched, word: str | None) -> Sequence[LabelledSpan]:
     """The rows of a table, or the annotations of all tiers; those that two tiers share once.
 
     Raises:
@@ -187,7 +185,7 @@ class _Cut(NamedTuple):
     ends: NDArray[np.float64]
 
 
-class _Searched:
+class Searched:
     """The utterances that are searched, by their ids and by the recordings they were cut from."""
 
     def __init__(self, ids: Sequence[str], corpus: Corpus | None) -> None:
