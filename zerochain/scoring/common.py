@@ -6,6 +6,8 @@ reads them. Ids that one side lacks are an error; whatever is left out on purpos
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +19,7 @@ from zerochain.audio import Waveform
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.basis import shortfall_note
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
-from zerochain.formats.corpus import Corpus, Utterance, read_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids
 from zerochain.formats.pairs import Pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
@@ -25,6 +27,7 @@ from zerochain.formats.scores import Score
 from zerochain.formats.synthesis import MARKER, Synthesis, read_synthesis
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.names import Metric
+from zerochain.metrics.silences import SILENCES
 
 Interval = tuple[float, float] | None
 REAL_SPEECH = "real speech"
@@ -116,8 +119,8 @@ def selected_units(
     return unit_file.restrict(ids), notes
 
 
-def gold_phones(corpus: Corpus) -> Phones:
-    """A corpus's alignments.
+def gold_phones(corpus: Corpus, silences: Collection[str] = SILENCES) -> Phones:
+    """A corpus's alignments; warns of silences that it lacks, and of usual ones that are not named.
 
     Raises:
         InputError: it has none.
@@ -131,7 +134,21 @@ def gold_phones(corpus: Corpus) -> Phones:
             "without them, 'zerochain score' has bitrate, usage, leakage, robustness and "
             "sentences, and ABX takes .item files",
         )
-    return read_phones(path)
+    phones = read_phones(path)
+    if silences is not SILENCES:
+        labels = Counter(one.phone for line in phones.by_id.values() for one in line)
+        lacking = sorted(repr(name) for name in silences if name not in labels)
+        if lacking:
+            _warn(f"silences that are no label of corpus {corpus.name!r}: {listed(lacking)}")
+        usual = [one for one in labels if one in SILENCES and one not in silences]
+        if usual:
+            some = [f"{one!r} ({counted(labels[one], 'time')})" for one in sorted(usual)]
+            _warn(f"labels that usually are silences count as phones: {listed(some)}")
+    return phones
+
+
+def _warn(found: str) -> None:
+    warnings.warn(found, CorpusWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)

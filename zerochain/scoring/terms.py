@@ -67,7 +67,7 @@ def score_terms(
     inputs = {"terms": file_id(terms)}
     if corpus is not None:
         whole = read_corpus(corpus)
-        gold = gold_phones(whole).by_id
+        gold = gold_phones(whole, silences).by_id
         inputs |= {"corpus": whole.id, "phones": file_id(whole.home / PHONES_FILE)}
         scored, exclusions = _of_split(_joined(found.rows, whole, folders), whole, gold, split)
         wanted = whole.ids if split is None else whole.select(split=split).ids
