@@ -118,6 +118,16 @@ def test_gaps_stay(tmp_path: Path) -> None:
     ]
 
 
+@given(st.permutations(["0.0\t0.3\tA", "0.3\t0.5\t", "0.5\t0.6\tB", "0.6\t1.0\tC"]))
+def test_lines_in_any_order_and_empty_labels_between_tabs(tmp_path_factory, lines) -> None:
+    """As those of a CTM, and as Audacity writes a label without a text."""
+    folder = tmp_path_factory.getbasetemp() / "any order"
+    phn(folder, "a", *lines)
+    phones, bad, _ = read_alignments(folder, spans(a=1.0))
+    assert phones.by_id == {"a": [Phone(0, 0.3, "A"), Phone(0.5, 0.6, "B"), Phone(0.6, 1, "C")]}
+    assert bad == []
+
+
 def test_matching_by_path_or_name(tmp_path: Path) -> None:
     phn(tmp_path, "anna/a", "0.0 0.5 A")
     phn(tmp_path, "train/x/b", "0.0 0.5 B")
