@@ -7,8 +7,8 @@ reads them. Ids that one side lacks are an error; whatever is left out on purpos
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,16 @@ from typing import Any
 
 from zerochain import audio
 from zerochain.audio import Waveform
+from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.basis import shortfall_note
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
 from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, read_corpus
-from zerochain.formats.identity import check_same_ids
+from zerochain.formats.identity import check_same_ids, composed
 from zerochain.formats.pairs import Pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score
+from zerochain.formats.spans import LabelledSpan
 from zerochain.formats.synthesis import MARKER, Synthesis, read_synthesis
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.names import Metric
@@ -145,6 +147,36 @@ def gold_phones(corpus: Corpus, silences: Collection[str] = SILENCES) -> Phones:
             some = [f"{one!r} ({counted(labels[one], 'time')})" for one in sorted(usual)]
             _warn(f"labels that usually are silences count as phones: {listed(some)}")
     return phones
+
+
+def in_utterances(rows: Iterable[LabelledSpan], corpus: Corpus) -> tuple[list[LabelledSpan], int]:
+    """Stretches by the names of recordings as stretches of utterances, and how many have none.
+
+    A stretch belongs to the utterance that has most of it, of two the one of its speaker, and is
+    clipped there. Those whose name is an utterance's id, or unknown, stay as they are.
+    """
+    cut_from: dict[str, list[Utterance]] = defaultdict(list)
+    for u in corpus.utterances:
+        cut_from[composed(stem(u.audio))].append(u)
+    placed, ids = [], set(corpus.ids)
+    n_outside = 0
+    for row in rows:
+        if row.recording in ids or row.recording not in cut_from:
+            placed.append(row)
+            continue
+
+        def shared_s(u: Utterance, row: LabelledSpan = row) -> float:
+            start = u.start or 0.0
+            return min(row.end_s, start + u.duration) - max(row.start_s, start)
+
+        best = max(cut_from[row.recording], key=lambda u: (shared_s(u), u.speaker == row.speaker))
+        if 2 * shared_s(best) <= row.end_s - row.start_s:
+            n_outside += 1
+            continue
+        start = best.start or 0.0
+        begin, end = max(row.start_s - start, 0.0), min(row.end_s - start, best.duration)
+        placed.append(row._replace(recording=best.id, start_s=begin, end_s=end))
+    return placed, n_outside
 
 
 def _warn(found: str) -> None:
