@@ -72,7 +72,7 @@ def test_a_segment_is_that_part_of_the_whole(tmp_path: Path, suffix: str) -> Non
 )
 def test_a_segment_outside_the_file_is_refused(tmp_path: Path, start: float, end: float) -> None:
     soundfile.write(tmp_path / "a.wav", noise(16_000), 16_000)
-    with pytest.raises(InputError, match=r"asked for, but it lasts 1\.000 s") as caught:
+    with pytest.raises(InputError, match=r"asked for, (but it lasts 1\.000 s|which)") as caught:
         audio.read(tmp_path / "a.wav", start=start, end=end)
     assert caught.value.path == tmp_path / "a.wav"
 

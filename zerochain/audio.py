@@ -284,10 +284,13 @@ def _limits(path: Path, part: Part, contents: Contents) -> tuple[int, int]:
         first, last = round(start * rate), n if part.end is None else round(end * rate)
         if 0 <= first < last <= n + max(rate // 100, contents.block) and first < n:
             return first, min(last, n)
+        if first == last < n:
+            found = f"{part.start} … {part.end} s asked for, which holds no sample"
+            raise unreadable(path, found, "it ends where it starts")
     raise unreadable(
         path,
         f"{part.start} … {part.end} s asked for, but it lasts {n / rate:.3f} s",
-        "the table of segments belongs to another recording",
+        "times in another unit than seconds, or a table of segments of another recording",
     )
 
 

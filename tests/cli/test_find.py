@@ -177,6 +177,8 @@ def test_rows_of_a_table_are_queries(made: Path, tmp_path: Path) -> None:
         (("word.wav", "posteriors"), "give --model"),
         (("word.wav", "units.parquet"), "give --model"),
         (("nobody.wav", "mfcc"), "neither a sound file nor an utterance"),
+        (("u0", "mfcc"), "without times fix: give the part that is to be found: 'u0:START-END'"),
+        (("empty.csv", "mfcc"), "holds no row fix: list annotations in it: recording, start_s"),
         (("word.wav", "gmm"), "can't be searched: it is bundle"),
         (("word.wav", "posteriors", "--model", "other"), "the model was fitted again"),
         (("u0:1.2-1.8", "units.parquet", "--model", "other"), "are of unit model"),
@@ -187,6 +189,8 @@ def test_bad_input(made: Path, tmp_path: Path, arguments: tuple[str, ...], messa
     if "other" in arguments and not (made / "other").exists():
         fit = ("discover", "gmm", made / "corpus", "--features", made / "mfcc", "--units", 4)
         run(*fit, "--out", made / "other")
+    if "empty.csv" in arguments:
+        (made / "empty.csv").write_text("recording,start_s,end_s,label\n")
     inside = [made / a if (made / a).exists() else a for a in arguments]
     result = run("find", *inside, "--out", tmp_path / "hits.csv", code=1)
     assert message in " ".join(result.stderr.split())

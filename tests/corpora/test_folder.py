@@ -532,3 +532,82 @@ def test_mboshi_imports_as_it_is(real_corpora: Callable[[str], Path], tmp_path: 
     phones = read_phones(tmp_path / "out" / "phones.parquet").by_id
     assert set(phones) == set(corpus.ids)
     assert len({p.phone for line in phones.values() for p in line}) == 28
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"file": "path", "speaker": "client_id", "text": "sentence"},  # Common Voice
+        {"file": "file_name", "text": "transcription"},  # Hugging Face's folders
+        {"start": "onset", "end": "offset"},
+        {"start": "Begin", "end": "Stop"},
+        {"start": "tmin", "end": "tmax"},  # Praat's tables
+        {"start": "offset", "end": "duration"},  # manifests of NeMo
+    ],
+)
+def test_columns_by_the_names_of_other_programs(
+    recordings: Path, record: Record, tmp_path: Path, names: dict[str, str]
+) -> None:
+    record("anna/a1.wav")
+    row = {"file": "anna/a1.wav", "speaker": "ana", "text": "hm", "start": "0.1", "end": "0.4"}
+    found = []
+    for given in ({}, names):
+        row = {**row, "end": "0.3" if "duration" in given.values() else "0.4"}
+        text = "\t".join(given.get(n, n) for n in row) + "\n" + "\t".join(row.values())
+        corpus = import_folder(recordings, tmp_path / "out", table=table(recordings, text))
+        found.append(
+            [(u.id, u.audio, u.speaker, u.text, u.start, u.end) for u in corpus.utterances]
+        )
+        assert corpus.record["renamed_columns"] == {
+            ours.lower(): name for name, ours in given.items() if ours != "duration"
+        }
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    ["start_ms end_ms", "start end_sample", "startTime endTime", "begin_ms end", "offset end"],
+)
+def test_times_that_would_be_ignored_are_refused(
+    recordings: Path, record: Record, tmp_path: Path, columns: str
+) -> None:
+    record("anna/a1.wav")
+    bad = table(recordings, "file\t" + columns.replace(" ", "\t") + "\nanna/a1.wav\t0\t400\n")
+    with pytest.raises(InputError, match=r"has times, it seems, in columns? that would be ignored"):
+        import_folder(recordings, tmp_path / "out", table=bad)
+    rows = "file\tstart\tend\tend_ms\toffset_of_the_tier\nanna/a1.wav\t0\t0.4\t400\t7\n"
+    corpus = import_folder(recordings, tmp_path / "out", table=table(recordings, rows))
+    assert corpus.record["ignored_columns"] == ["end_ms", "offset_of_the_tier"]
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("0,1", "likely cause: the decimal point is a comma"),
+        ("0:00:00.1", "fix: write seconds, such as 61.5 for 1:01.5"),
+        ("0.2", "0.2 … 0.20001 s asked for, which holds no sample"),
+    ],
+)
+def test_times_that_can_t_be_used_say_why(
+    recordings: Path, record: Record, tmp_path: Path, start: str, said: str
+) -> None:
+    record("a.wav")
+    rows = table(recordings, f"file\tstart\tend\na.wav\t{start}\t0.20001\n")
+    with pytest.raises(InputError, match=said):
+        import_folder(recordings, tmp_path / "out", table=rows)
+
+
+@pytest.mark.parametrize(("end", "fits"), [(0.505, True), (0.6, True), (1.0, True), (1.01, False)])
+def test_rows_a_little_beyond_the_end_are_cut_there(
+    recordings: Path, record: Record, tmp_path: Path, end: float, fits: bool
+) -> None:
+    record("a.wav", 0.5)
+    rows = table(recordings, f"file\tstart\tend\na.wav\t0.2\t{end}\n")
+    if not fits:
+        with pytest.raises(InputError, match="asked for, but it lasts"):
+            import_folder(recordings, tmp_path / "out", table=rows)
+        return
+    corpus = import_folder(recordings, tmp_path / "out", table=rows)
+    assert corpus.utterances[0].duration == pytest.approx(0.3)
+    assert bool(corpus.record.get("notes")) == (end > 0.51)
+    assert len(audio.read(recordings / "a.wav", start=0.2, end=corpus.utterances[0].end)) == 4800

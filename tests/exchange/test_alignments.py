@@ -130,7 +130,7 @@ def test_a_ctm_may_be_of_more_recordings(tmp_path: Path) -> None:
     path.write_text("a 1 0.1 0.2 p\nx 1 0.1 0.2 t\ny 1 0.1 0.2 t\n")
     phones, bad, notes = read_alignments(path, spans(a=1.0))
     assert (set(phones.by_id), bad) == ({"a"}, [])
-    assert notes == ["2 alignments in a CTM for no recording left out: x, y"]
+    assert notes == ["2 alignments in a CTM or .phn for no recording left out: x, y"]
     with pytest.raises(InputError, match="no recording for 3 of 3 alignments: a, x, y"):
         read_alignments(path, spans(b=1.0))
 
@@ -168,12 +168,54 @@ def test_ctm(tmp_path: Path) -> None:
         ("a 1 0.0 A\n", "line 1: 'id channel onset duration phone' expected"),
         ("a 1 0.0 0.5 A\na 2 0.5 0.5 B\n", "line 2: 'a' has several channels"),
         ("a 1 0.0 inf A\n", "line 1: 'inf' is not a time"),
+        ("a 1 * * <ALT>\n", "line 1: <ALT> outside of alternatives"),
+        ("a 1 * * <ALT_BEGIN>\na 1 * * <ALT_BEGIN>\n", "line 2: <ALT_BEGIN> within"),
+        ("a 1 * * <ALT_BEGIN>\na 1 0 0.5 A\n", "ends within alternatives"),
     ],
 )
 def test_bad_ctm(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "phones.ctm").write_text(text)
     with pytest.raises(InputError, match=said):
         read_alignments(tmp_path, spans(a=1.0))
+
+
+@pytest.mark.parametrize("between", ["* * ", "", "0 0 "])
+def test_of_nist_s_alternatives_the_first_is_taken(tmp_path: Path, between: str) -> None:
+    path = tmp_path / "a.ctm"
+    lines = ["a 1 0.0 0.2 A", "BEGIN", "a 1 0.2 0.3 B", "ALT", "a 1 0.2 0.1 C", "a 1 0.3 0.2 D"]
+    lines += ["ALT", "END", "a 1 0.5 0.5 E"]
+    marks = {"BEGIN": "<ALT_BEGIN>", "ALT": "<Alt>", "END": "<ALT_END>"}
+    path.write_text("".join(f"{f'a 1 {between}{marks[x]}' if x in marks else x}\n" for x in lines))
+    phones, bad, notes = read_alignments(path, spans(a=1.0))
+    assert phones.by_id == {"a": [Phone(0, 0.2, "A"), Phone(0.2, 0.5, "B"), Phone(0.5, 1, "E")]}
+    assert bad == []
+    assert notes == [
+        "2 labels of a CTM's alternatives left out: the first alternative of each place was taken"
+    ]
+
+
+@pytest.mark.parametrize("name", ["mandarin.phn", "mandarin.wrd", "folder"])
+def test_zerospeech_s_file_of_a_whole_corpus_is_a_ctm_in_other_words(
+    tmp_path: Path, name: str
+) -> None:
+    """Lines in any order, recordings that the corpus lacks, names that are numbers."""
+    rows = [("a", 0.5, 1, "B"), ("0007", 0, 0.25, "C"), ("a", 0, 0.5, "A"), ("other", 0, 9, "D")]
+    path = tmp_path / (name if name != "folder" else "folder/of_all.phn")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(f"{one} {on} {off} {label}\n" for one, on, off, label in rows))
+    ctm = tmp_path / "same.ctm"
+    ctm.write_text("".join(f"{one} 1 {on} {off - on} {label}\n" for one, on, off, label in rows))
+    corpus = spans({"0007": 1.0}, a=1.0)
+    given, expected = (read_alignments(one, corpus) for one in (tmp_path / name, ctm))
+    assert given.phones.by_id == expected.phones.by_id
+    assert given[1:] == expected[1:]
+
+
+def test_a_file_of_a_whole_corpus_has_four_fields_in_every_line(tmp_path: Path) -> None:
+    path = tmp_path / "all.phn"
+    path.write_text("a 0 0.5 A\na 0.5 1 B c\n")
+    with pytest.raises(InputError, match="line 2: 'name onset offset label' expected"):
+        read_alignments(path, spans(a=1.0))
 
 
 def test_no_alignments_are_refused(tmp_path: Path) -> None:
@@ -342,7 +384,7 @@ def test_names_may_keep_the_sound_s_suffix(tmp_path: Path) -> None:
 
 def test_times_of_a_ctm_that_are_none_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "all.ctm"
-    path.write_text("a 1 * * <ALT_BEGIN>\n")
+    path.write_text("a 1 * * A\n")
     with pytest.raises(InputError, match=r"all\.ctm: line 1: '\*' is not a time"):
         read_alignments(path, spans(a=1.0))
 

@@ -113,6 +113,26 @@ def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> Non
         import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
 
 
+def test_turns_of_a_whole_corpus_of_which_some_recordings_are_there(
+    field: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "turns.rttm").write_text(
+        "SPEAKER story.wav 1 0 1 <NA> <NA> ana\nSPEAKER other 1 0 1 <NA> <NA> ana\n"
+    )
+    with pytest.warns(
+        CorpusWarning, match="turns of 1 recording that is not there left out: other"
+    ):
+        corpus = import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+    assert [u.audio for u in corpus.utterances] == ["story.wav"]
+
+
+def test_turns_a_little_beyond_the_end_are_cut_there(field: Path, tmp_path: Path) -> None:
+    (tmp_path / "turns.rttm").write_text("SPEAKER story 1 2 1.4 <NA> <NA> ana\n")
+    with pytest.warns(CorpusWarning, match="1 utterance cut where the recording ends"):
+        corpus = import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
+    assert [(u.start, u.end, u.duration) for u in corpus.utterances] == [(2, 3, 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -124,7 +144,7 @@ def test_recordings_without_turns_are_listed(field: Path, tmp_path: Path) -> Non
         ("SPEAKER story 1 0.5 0 <NA> <NA> ana\n", "holds 1 turn, none of them with a length"),
         ("SPEAKER story 1 nan 1 <NA> <NA> ana\n", "not a turn"),
         ("SPEAKER story 1 0 inf <NA> <NA> ana\n", "not a turn"),
-        ("SPEAKER other 1 0 1 <NA> <NA> ana\n", "1 recording that are not there: other"),
+        ("SPEAKER other 1 0 1 <NA> <NA> ana\n", "1 recording, none of which is there: other"),
         ("SPEAKER story 1 0 1 <NA> <NA> ana\n" * 3, "is there twice"),
         ("SPEAKER story 1 0 99 <NA> <NA> ana\n", "but it lasts 3.000 s"),
     ],

@@ -50,7 +50,7 @@ def test_every_reader_ends_lines_there(tmp_path: Path, end: str, odd: str) -> No
     line = '{"file": "%s", "units": [1]}'
     assert list(read_unit_text(written(line % "u", line % "v"), "jsonl")) == ["u", "v"]
     assert read_vectors(written("1 2", "3 4")).tolist() == [[1, 2], [3, 4]]
-    assert list(read_ctm(written("u 1 0 1 a", "v 1 0 1 b"))) == ["u", "v"]
+    assert list(read_ctm(written("u 1 0 1 a", "v 1 0 1 b")).by_id) == ["u", "v"]
 
 
 def test_a_line_end_in_quotes_stays_where_it_is(tmp_path: Path) -> None:

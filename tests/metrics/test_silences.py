@@ -15,8 +15,13 @@ CONVENTIONS = {
     "DoReCo": ["****", "<p:>", "<<wip>>", "<<fp>uh>", "<<fp>>", "<<fs>so ma>"],
     "Buckeye": ["SIL", "IVER", "VOCNOISE", "NOISE", "UNKNOWN", "LAUGH", "<SIL>", "{B_TRANS}",
                 "{E_TRANS}", "<LAUGH-yeah>", "<EXCLUDE-name>", "<VOCNOISE>", "<IVER>"],
+    "P2FA and FAVE": ["sp", "{SL}", "{NS}", "{LG}", "{CG}", "{BR}", "{LS}"],
+    "Sphinx": ["SIL", "<sil>", "+SPN+", "+NSN+", "++NOISE++", "++BREATH++"],
+    "Gentle": ["sil_S", "oov_S"],
+    "Kaldi's recipes": ["!SIL", "<SPOKEN_NOISE>", "[SILENCE]", "[SPN]", "[NSN]"],
 }  # fmt: skip
-PHONES = ["a", "@", "{", "}", "?", "2", "<", "s", "S", "E", "b_E", "p_S", "_B", "<cl>", "n", "ʔ"]
+PHONES = ["a", "@", "{", "}", "?", "2", "<", "s", "S", "E", "b_E", "p_S", "_B", "<cl>", "n", "ʔ",
+          "+", "k+", "+p", "a+b"]  # fmt: skip
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)

@@ -8,6 +8,8 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 from zerochain.errors import InputError
@@ -172,3 +174,32 @@ def test_bad_spans_are_refused(clusters, said_so):
         score_clusters(clusters, phones, words)
     with pytest.raises(InputError, match="gold words of other utterances"):
         score_clusters({"a": [Found("u0", 0, 1)]}, phones, {"v": []})
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["water: w a", "water: w e", "see: s i", "sea: s i"]), min_size=1),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_of_all_words_as_they_are_spoken_all_kinds_are_found(lines: list[list[str]]) -> None:
+    """A word may have two pronunciations, and two words one: no rate is above 100 %."""
+    phones, words = {}, {}
+    for i, line in enumerate(lines):
+        said = [(word, spoken.split()) for word, spoken in (one.split(": ") for one in line)]
+        words[f"u{i}"] = [Phone(j / 5, (j + 1) / 5, word) for j, (word, _) in enumerate(said)]
+        phones[f"u{i}"] = [
+            Phone(j / 5 + k / 10, j / 5 + (k + 1) / 10, phone)
+            for j, (_, spoken) in enumerate(said)
+            for k, phone in enumerate(spoken)
+        ]
+    found = {
+        f"{name}.{i}": [Found(name, one.onset, one.offset)]
+        for name, line in words.items()
+        for i, one in enumerate(line)
+    }
+    scored = score_clusters(found, phones, words)
+    for rates in (scored.token, scored.type, scored.boundary):
+        assert rates is not None
+        assert (rates.precision.value, rates.recall.value, rates.f1.value) == (100, 100, 100)

@@ -1,5 +1,6 @@
 """Scores of hits, beside texts and beside gold words in time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,58 @@ def test_utterances_whose_text_has_the_word_are_right(corpus: Corpus, tmp_path: 
     assert "1 query that nobody says again: zé" in scored.notes[0]
     cheap = score_find(hits, corpus.home, queries=queries, beta=0.0)
     assert values(cheap)["mtwv"] == pytest.approx(0.75)
+
+
+def test_utterances_without_a_text_are_no_trials(corpus: Corpus, tmp_path: Path) -> None:
+    """As if the corpus had only the others; without any text nothing is scored."""
+    queries = spans(tmp_path / "q.csv", ("u0", 0, 1, "mwána"), ("u2", 0, 1, "adí"))
+    rows = [(f"u{i}", 0, 1, word, 9.0 - i) for word in ("mwána", "adí") for i in range(6)]
+    found = []
+    for name, untold, kept in (
+        ("untold", "u3", rows),
+        ("without", "", [*rows[:3], *rows[4:9], *rows[10:]]),
+    ):
+        utterances = tuple(
+            replace(u, text=None) if u.id == untold else u
+            for u in corpus.utterances
+            if untold or u.id != "u3"
+        )
+        write_corpus(tmp_path / name, Corpus("c", utterances))
+        hits = spans(tmp_path / f"{name}.parquet", *kept)
+        found.append(score_find(hits, tmp_path / name, queries=queries))
+    assert values(found[0]) == values(found[1])
+    assert "left out: 1 utterance without a text: u3" in found[0].notes
+    silent = tuple(replace(u, text=None) for u in corpus.utterances)
+    write_corpus(tmp_path / "silent", Corpus("c", silent))
+    with pytest.raises(InputError, match="no utterance that was searched has a text"):
+        score_find(hits, tmp_path / "silent", queries=queries)
+
+
+def test_queries_by_the_names_of_recordings_are_their_utterances(tmp_path: Path) -> None:
+    """As `find` takes them: the utterance that a query is from is no trial, however it is named."""
+    texts = ["mwána adí", "adí", "la mwána", "wó adí"]
+    corpus = Corpus(
+        "cut",
+        tuple(
+            Utterance(f"u{i}", "story.wav", 3.0, start=3.0 * i, end=3.0 * i + 3, text=text)
+            for i, text in enumerate(texts)
+        ),
+    )
+    home = write_corpus(tmp_path / "corpus", corpus).home
+    hits = spans(tmp_path / "hits.parquet", ("u2", 0, 1, "mwána", 5.0), ("u1", 0, 1, "adí", 4.0))
+    words = spans(
+        tmp_path / "words.csv",
+        *(
+            (f"u{i}", j, j + 1, w)
+            for i, text in enumerate(texts)
+            for j, w in enumerate(text.split())
+        ),
+    )
+    by_id = spans(tmp_path / "id.csv", ("u0", 0, 1, "mwána"), ("u3", 1, 2, "adí"))
+    by_name = spans(tmp_path / "name.csv", ("story", 0, 1, "mwána"), ("story", 10, 11, "adí"))
+    for gold in (None, words):
+        one, other = (score_find(hits, home, queries=q, words=gold) for q in (by_id, by_name))
+        assert values(one) == values(other)
 
 
 def test_places_are_compared_in_time(corpus: Corpus, tmp_path: Path) -> None:

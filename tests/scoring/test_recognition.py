@@ -130,16 +130,27 @@ def test_ids_and_texts_have_to_be_there(spoken: Corpus, tmp_path: Path) -> None:
         score_recognition(tmp_path / "wavs", tmp_path / "de", command=command, split="test")
 
 
-@pytest.mark.parametrize(
-    ("text", "found"), [(None, "1 of 3 utterances without a text: b"), ("?!", "without a letter")]
-)
-def test_without_text_nothing_is_scored(
-    spoken: Corpus, tmp_path: Path, text: str | None, found: str
+@pytest.mark.parametrize("text", [None, "", "?!"])
+def test_utterances_without_a_text_are_left_out_and_counted(
+    spoken: Corpus, tmp_path: Path, text: str | None
 ) -> None:
-    utterances = tuple(replace(u, text=text) if u.id == "b" else u for u in spoken.utterances)
-    write_corpus(tmp_path / "de2", replace(spoken, utterances=utterances, folder=None))
-    with pytest.raises(InputError, match=found):
-        score_recognition(tmp_path / "wavs", tmp_path / "de2", command=reader(tmp_path, TEXTS))
+    """The score is that of the others alone, as if they were the corpus; none at all is refused."""
+    command = reader(tmp_path, {**TEXTS, "a": "das rote maus", "b": "no idea"})
+    for name, lacking in (("some", "b"), ("none", "abc")):
+        utterances = tuple(
+            replace(u, text=text) if u.id in lacking else u for u in spoken.utterances
+        )
+        write_corpus(tmp_path / name, replace(spoken, utterances=utterances, folder=None))
+    scored = score_recognition(tmp_path / "wavs", tmp_path / "some", command=command)
+    assert any(note.startswith("left out: 1 utterance without a text") for note in scored.notes)
+    assert scored.scores[0].options["exclusions"] == {"without_text": 1}
+    (tmp_path / "wavs" / "b.wav").unlink()
+    others = tuple(u for u in spoken.utterances if u.id != "b")
+    write_corpus(tmp_path / "others", replace(spoken, utterances=others, folder=None))
+    expected = score_recognition(tmp_path / "wavs", tmp_path / "others", command=command)
+    assert values(scored.scores) == values(expected.scores)
+    with pytest.raises(InputError, match="none of 3 utterances has a text with a letter or digit"):
+        score_recognition(tmp_path / "none", tmp_path / "none", command=command)
 
 
 def test_a_judge_from_outside(

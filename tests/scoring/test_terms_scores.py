@@ -45,6 +45,26 @@ def test_times_beyond_the_recordings_are_told(spoken, tmp_path):
         assert sum("end after the recording does, such as 0 to 200 s" in n for n in notes) == told
 
 
+def test_a_span_is_no_pair_with_itself_and_none_without_a_label(spoken, tmp_path):
+    """Listed twice it counts once; a segmentation without labels has boundaries but no pairs."""
+    rows = [LabelledSpan(n, LATE_S, LATE_S + 0.2, "ka") for n in spoken.ids]
+    given = {"corpus": spoken.folder, "words": tmp_path / "words.parquet"}
+    found = []
+    for again in (1, 2):
+        write_spans(tmp_path / "t.parquet", Spans(tuple(rows * again), "words"))
+        found.append(score_terms(tmp_path / "t.parquet", **given))
+    assert values(found[0]) == values(found[1])
+    assert "left out: 5 spans listed again in their cluster" in found[1].notes
+    bare = tuple(row._replace(label="") for row in rows)
+    write_spans(tmp_path / "t.parquet", Spans(bare, "words"))
+    scored = score_terms(tmp_path / "t.parquet", **given)
+    assert "5 spans without a label, each a cluster of its own" in scored.notes
+    one, other = values(found[0]), values(scored)
+    assert other.keys().isdisjoint({"ned_%", "grouping_precision_%"})
+    for kind in ("token_f1_%", "word_boundary_f1_%", "coverage_%", "type_f1_%"):
+        assert other[kind] == one[kind]
+
+
 def test_a_shifted_lexicon_is_perfect(spoken, tmp_path):
     given = {"corpus": spoken.folder, "words": tmp_path / "words.parquet"}
     scored = score_terms(tmp_path / "found.parquet", **given, shift_ms=-60)

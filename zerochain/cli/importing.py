@@ -323,6 +323,10 @@ def _facts(corpus: Corpus) -> dict[str, str]:
         "splits": ", ".join(splits) or "none",
         "sample rates": ", ".join(f"{rate} Hz ({counted(n, 'file')})" for rate, n in rates.items()),
         "phones": _phones(corpus),
+        "columns": ", ".join(
+            f"{name!r} read as {meant!r}"
+            for name, meant in corpus.record.get("renamed_columns", {}).items()
+        ),
         "ignored columns": ", ".join(corpus.record.get("ignored_columns", [])),
         "skipped": _skipped(corpus.record.get("skipped", [])),
         "left out": str(corpus.record.get("left_out") or ""),

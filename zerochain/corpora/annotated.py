@@ -18,9 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
-from zerochain.corpora.sounds import Bad, part_id, search, stem, unusable
+from zerochain.corpora.sounds import OVERSHOOT_S, Bad, duration_s, part_id, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange import flextext, transcriber
 from zerochain.exchange.elan import SUFFIX, ElanFile, ElanTiers, Media, read_elan
@@ -74,8 +73,6 @@ OVERLAP_S = 0.015
 """Neighbours on a tier may overlap by as much, from rounding; the later one is cut."""
 _PRAAT_S = "silent"
 """What Praat's own detector of silences calls them."""
-OVERSHOOT_S = 0.5
-"""How far an annotation may reach beyond its recording; it is cut there."""
 
 
 @dataclass
@@ -139,7 +136,7 @@ def annotated(
         by_recording[file].append(path)
         found.used.add(file)
         counts.empty += [] if turns else [str(path)]
-        lasting = _duration(recordings / file)
+        lasting = duration_s(recordings / file)
         if isinstance(held, TextGrid) and lasting and not held.is_as_long_as(lasting):
             counts.other_length.append(f"{path} ({held.end_s:g} s, not {lasting:g} s)")
         _add(found, file, lasting, turns, with_speakers, counts)
@@ -451,11 +448,3 @@ def _add(
                 text=turn.text or None,
             )
         )
-
-
-def _duration(path: Path) -> float | None:
-    """How long a recording lasts (s); None of one that can't be read, which is reported later."""
-    try:
-        return audio.info(path).duration_s
-    except (InputError, OSError):
-        return None

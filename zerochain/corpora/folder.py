@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from zerochain.corpora.build import build_corpus
 from zerochain.corpora.planning import plan_folder, plan_segments, plan_table, with_own_ids
-from zerochain.corpora.sounds import Bad, check_path, expand_channels, stem
+from zerochain.corpora.sounds import Bad, check_path, expand_channels, stem, within_recordings
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments
@@ -127,6 +127,9 @@ def import_folder(
     utterances = expand_channels(utterances, recordings, channel)
     record: dict[str, Any] = {}
     notes: list[str] = [*plan.record.get("notes", [])]
+    if table:
+        utterances, late = within_recordings(utterances, recordings)
+        notes += late
     if cut is not None:
         pieces = cut(utterances)
         utterances = _split_by_hash(pieces.utterances, test_fraction)

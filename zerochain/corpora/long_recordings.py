@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import joblib
@@ -23,7 +23,7 @@ from zerochain import audio
 from zerochain.corpora.build import UNKNOWN
 from zerochain.corpora.folder import Pieces, import_folder
 from zerochain.corpora.measuring import why_not
-from zerochain.corpora.sounds import Bad, n_channels, part_id, stem, suffixed
+from zerochain.corpora.sounds import Bad, n_channels, part_id, stem, suffixed, within_recordings
 from zerochain.corpora.speaker_clusters import Vectors, Voices, clustered
 from zerochain.errors import InputError, counted, listed, printable
 from zerochain.exchange.rttm import Turn, read_rttm, without_spaces
@@ -190,6 +190,8 @@ def _cut_by_turns(
 ) -> Pieces:
     """The utterances that an RTTM file marks."""
     named = _named_by_turns(rttm, turns, whole)
+    absent = sorted({turn.recording for turn in turns} - named.keys())
+    turns = [turn for turn in turns if turn.recording in named]
     channels_in = cache(n_channels)
     pieces: dict[str, Utterance] = {}
     lasting = [turn for turn in turns if turn.start < turn.end]
@@ -222,12 +224,18 @@ def _cut_by_turns(
             pieces[one.id] = one
     used = {u.audio for u in pieces.values()}
     without = sorted(printable(u.audio) for u in whole if u.audio not in used)
-    notes = []
+    utterances, notes = within_recordings(tuple(pieces.values()), recordings)
+    if absent:
+        are = "is" if len(absent) == 1 else "are"
+        notes.append(
+            f"turns of {counted(len(absent), 'recording')} that {are} not there left out: "
+            f"{listed(absent, 5)}"
+        )
     if len(lasting) < len(turns):
         notes.append(f"{counted(len(turns) - len(lasting), 'turn')} without length left out")
     if without:
         notes.append(f"no turn in {counted(len(without), 'recording')}: {listed(without, 5)}")
-    return Pieces(tuple(pieces.values()), [], notes, {"rttm": str(rttm)})
+    return Pieces(utterances, [], notes, {"rttm": str(rttm)})
 
 
 def _named_by_turns(
@@ -235,8 +243,10 @@ def _named_by_turns(
 ) -> dict[str, list[Utterance]]:
     """The name that turns have for a recording → the recording, or its channels.
 
+    Their file is often of a whole corpus, of which these recordings are a part.
+
     Raises:
-        InputError: they name recordings that are not there.
+        InputError: they name none of the recordings.
     """
     by_name: dict[str, list[Utterance]] = defaultdict(list)
     for u in whole:
@@ -244,18 +254,23 @@ def _named_by_turns(
     for name in [one for one in by_name if without_spaces(one) != one]:
         if without_spaces(name) not in by_name:  # as `write_rttm` calls it
             by_name[without_spaces(name)] = by_name[name]
+    for name in {turn.recording for turn in turns} - by_name.keys():
+        if PurePosixPath(name).suffix.lower() in audio.SUFFIXES and stem(name) in by_name:
+            by_name[name] = by_name[stem(name)]
     names = {turn.recording for turn in turns}
     unknown = sorted(names - by_name.keys())
     last_parts = ids_by_name(by_name, "recordings") if unknown else {}
-    lost = [name for name in unknown if name not in last_parts]
-    if lost:
+    found = {one: one if one in by_name else last_parts.get(one) for one in names}
+    named = {one: by_name[name] for one, name in found.items() if name is not None}
+    if not named:
         raise InputError(
-            f"names {counted(len(lost), 'recording')} that are not there: {listed(lost, 5)}",
+            f"names {counted(len(names), 'recording')}, none of which is there: "
+            f"{listed(sorted(names), 5)}",
             path=rttm,
             cause="it belongs to another folder of recordings",
             remedy=f"name them as they are in this one: {listed(sorted(by_name), 5)}",
         )
-    return {name: by_name[name if name in by_name else last_parts[name]] for name in names}
+    return named
 
 
 def _check_channel(turn: Turn, parts: Sequence[Utterance], n: int, rttm: Path) -> None:

@@ -6,11 +6,13 @@ decoded yet. Whatever is known to be unusable is kept with its reason.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Set
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +25,7 @@ from zerochain.corpora.sounds import (
     channel_of,
     conversion,
     part_id,
+    reason,
     sound_files,
     stem,
     suffix,
@@ -35,6 +38,18 @@ from zerochain.formats.text_files import Row, read_rows
 _COLUMNS = {
     "file", "id", "speaker", "start", "end", "channel", "split", "text", "seconds", "duration",
 }  # fmt: skip
+
+_OTHER_NAMES = {
+    "file": ("path", "filename", "file_name", "audio", "wav"),
+    "speaker": ("client_id", "speaker_id", "spk"),
+    "text": ("sentence", "transcript", "transcription"),
+    "start": ("begin", "onset", "start_s", "start_time", "begin_time", "tmin", "xmin"),
+    "end": ("stop", "end_s", "end_time", "stop_time", "tmax", "xmax"),
+}
+"""What other programs call these columns: Common Voice, Hugging Face's folders, Praat, …"""
+_START_WORDS = {"start", "begin", "onset", "offset", "tmin", "xmin"}
+_END_WORDS = {"end", "stop", "offset", "tmax", "xmax", "duration", "dur", "length"}
+"""First words of columns that may hold such a time, in whichever unit ("start_ms")."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +86,28 @@ def plan_folder(recordings: Path, *, skip_bad: bool = False) -> Plan:
 def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan:
     """The utterances that a table lists.
 
-    A file's name is found in whichever of Unicode's forms the disk has it.
+    A file's name is found in whichever of Unicode's forms the disk has it. Where a column isn't
+    there, the only one that other programs call so is taken ("path", "sentence").
 
     Args:
         skip_bad: rows whose path leaves the folder, or that would share an id, are unusable
             instead of an error.
 
     Raises:
-        InputError: an unreadable table, paths that leave the folder, or duplicate ids.
+        InputError: an unreadable table, times in columns that aren't read, paths that leave the
+            folder, or duplicate ids.
     """
-    columns, rows = read_rows(table, required=["file"], optional=_COLUMNS)
+    optional = (*_COLUMNS, "offset", *itertools.chain(*_OTHER_NAMES.values()))
+    columns, rows = read_rows(table, required=(), optional=optional)
+    renamed = _renamed(columns)
+    if "file" not in (*columns, *renamed.values()):
+        read_rows(table, required=["file"])  # raises
+    rows = [
+        replace(row, values={renamed.get(name, name): one for name, one in row.values.items()})
+        for row in rows
+    ]
+    ignored = {name for name in columns if name not in renamed} - _COLUMNS
+    _check_times(ignored, {*columns, *renamed.values()}, table)
     sounds = sound_files(recordings)
     outside = [file for row in rows if _leaves(file := row.values.get("file", ""))]
     if outside and not skip_bad:
@@ -98,11 +125,51 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
     record = {
         **sounds.record,
         "table": str(table),
-        "ignored_columns": sorted(set(columns) - _COLUMNS),
+        "ignored_columns": sorted(ignored),
+        "renamed_columns": renamed,
         "unlisted": len(unlisted),
     }
     bad = [item for item in planned if isinstance(item, Bad)]
     return Plan(kept, (*bad, *clashes), frozenset(map(stem, unlisted)), record)
+
+
+def _renamed(columns: Collection[str]) -> dict[str, str]:
+    """Columns of other names → what they are called here."""
+    renamed = {}
+    for name, others in _OTHER_NAMES.items():
+        found = [one for one in others if one in columns]
+        if len(found) == 1 and name not in columns:
+            renamed[found[0]] = name
+    there = {*columns, *renamed.values()}
+    if "offset" in columns and "start" in there and there.isdisjoint({"end", "duration"}):
+        renamed["offset"] = "end"
+    elif "offset" in columns and "duration" in columns and there.isdisjoint({"start", "end"}):
+        renamed["offset"] = "start"
+    return renamed
+
+
+def _check_times(ignored: Set[str], known: Set[str], table: Path) -> None:
+    """Raise InputError where times would be ignored, and utterances be longer than they are."""
+    if "start" not in known:
+        words = _START_WORDS
+    elif known.isdisjoint({"end", "duration", "seconds"}):
+        words = _END_WORDS
+    else:
+        return
+    if found := sorted(repr(one) for one in ignored if _first_word(one) in words):
+        them, so = ("them", "columns") if len(found) > 1 else ("it", "column")
+        raise InputError(
+            f"has times, it seems, in {so} that would be ignored: {listed(found)}",
+            path=table,
+            cause="utterances are cut by the columns 'start' and 'end', or 'start' and 'duration'",
+            remedy=f"give {them} such a name, and times in seconds, or remove {them}",
+        )
+
+
+def _first_word(name: str) -> str:
+    """ "start" of "start_ms", "Start [s]" and "startTime"."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return next(iter(re.findall(r"[^\W\d_]+", spaced)), "").lower()
 
 
 def plan_segments(
@@ -256,7 +323,14 @@ def _planned(row: Row, names: _Names) -> Utterance | Bad:
             text=get("text"),
         )
     except InputError as error:
-        return Bad(file, f"line {row.line}: {error.found}", get("id", ""))
+        return Bad(file, f"line {row.line}: {reason(error)}", get("id", ""))
+
+
+_WRITTEN = {
+    ",": ("the decimal point is a comma", "have the spreadsheet write numbers with a point"),
+    ":": ("it is written as hours, minutes and seconds", "write seconds, such as 61.5 for 1:01.5"),
+}
+"""By a character that a time in seconds doesn't have: the likely cause and the fix."""
 
 
 def _seconds(row: Row, column: str) -> float | None:
@@ -268,12 +342,8 @@ def _seconds(row: Row, column: str) -> float | None:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        has_comma = "," in text
-        raise InputError(
-            f"{column} {text!r} is not a time in seconds",
-            cause="the decimal point is a comma" if has_comma else None,
-            remedy="have the spreadsheet write numbers with a point" if has_comma else None,
-        )
+        cause, remedy = _WRITTEN.get(next((c for c in text if c in _WRITTEN), ""), (None, None))
+        raise InputError(f"{column} {text!r} is not a time in seconds", cause=cause, remedy=remedy)
     return value
 
 

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from zerochain import audio
-from zerochain.errors import InputError, listed, printable
+from zerochain.errors import InputError, counted, listed, printable
 from zerochain.formats.corpus import Utterance
 
 
@@ -43,9 +43,13 @@ def unusable(path: Path, error: InputError | OSError, name: str | None = None) -
     """
     if isinstance(error, OSError):
         error = InputError(f"can't be read ({error.strerror})", remedy="check who may read it")
-    found = error.found if name is None else f"{error.found} (in {name!r})"
+    return Bad(str(path), reason(error, "" if name is None else f" (in {name!r})"))
+
+
+def reason(error: InputError, where: str = "") -> str:
+    """What was found, `where`, with the likely cause and the fix, on one line."""
     more = {"likely cause": error.cause, "fix": error.remedy}
-    return Bad(str(path), "; ".join([found, *(f"{k}: {v}" for k, v in more.items() if v)]))
+    return "; ".join([error.found + where, *(f"{k}: {v}" for k, v in more.items() if v)])
 
 
 def check_path(folder: Path) -> None:
@@ -372,9 +376,44 @@ def _split(utterance: Utterance, n: int) -> Sequence[Utterance]:
     ]
 
 
+OVERSHOOT_S = 0.5
+"""How far an utterance may reach beyond its recording; it is cut there. Kaldi's --max-overshoot."""
+ROUNDING_S = 0.01
+"""Times that are rounded may lie this far behind the end, and need no word."""
+
+
+def within_recordings(
+    utterances: tuple[Utterance, ...], folder: Path
+) -> tuple[tuple[Utterance, ...], list[str]]:
+    """The utterances, those that reach a little beyond their recording cut there, and a note."""
+    lasting = cache(duration_s)
+
+    def within(u: Utterance) -> Utterance:
+        lasts = None if u.end is None else lasting(folder / u.audio)
+        if u.end is None or lasts is None or not (u.start or 0.0) < lasts:
+            return u
+        return replace(u, end=lasts) if ROUNDING_S < u.end - lasts <= OVERSHOOT_S else u
+
+    kept = tuple(map(within, utterances))
+    n_cut = sum(one != other for one, other in zip(kept, utterances, strict=True))
+    notes = [f"{counted(n_cut, 'utterance')} cut where the recording ends"] if n_cut else []
+    return kept, notes
+
+
+def duration_s(path: Path) -> float | None:
+    """How long a recording lasts; None if it can't be read, which the import reports later."""
+    header = _header(path)
+    return None if header is None else header.duration_s
+
+
 def n_channels(path: Path) -> int | None:
     """The number of channels; None if the file can't be read, which the import reports later."""
+    header = _header(path)
+    return None if header is None else header.n_channels
+
+
+def _header(path: Path) -> audio.AudioInfo | None:
     try:
-        return audio.info(path).n_channels
+        return audio.info(path)
     except (InputError, OSError, ValueError):
         return None

@@ -2,9 +2,9 @@
 
 .phn is TIMIT's `onset offset label`, in samples there and in seconds elsewhere; .phones may be the
 same or Buckeye's, as ESPS xlabel writes it: a header that ends with "#", then `offset color label`.
-CTM is NIST's and Kaldi's `id channel onset duration label`, in seconds, a whole corpus in one file.
-The others don't say which unit their times have: it is worked out from the recording's length, and
-refused where that is ambiguous.
+CTM is NIST's and Kaldi's `id channel onset duration label`, in seconds, a whole corpus in one file;
+so is ZeroSpeech's .phn or .wrd, `name onset offset label`. The others don't say which unit their
+times have: it is worked out from the recording's length, and refused where that is ambiguous.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from zerochain.errors import InputError
 from zerochain.exchange.textgrid import Interval
@@ -29,8 +30,19 @@ _NO_SAMPLES = {1000: "milliseconds", 200: "frames of 5 ms", 100: "frames of 10 m
 """Units of time that whole numbers may count, by how many make a second."""
 _CTM_COLUMNS = range(5, 9)  # confidence, type and speaker may follow the label
 
+_MARKS = _BEGIN, _NEXT, _END = "<ALT_BEGIN>", "<ALT>", "<ALT_END>"
+"""NIST's marks around and between alternatives, such as two readings of a blurred word."""
+
 CtmLines = dict[str, dict[str, list[Interval]]]
 """Intervals by id and channel."""
+
+
+class Ctm(NamedTuple):
+    """What a CTM holds."""
+
+    by_id: CtmLines
+    n_alternatives: int
+    """Lines of NIST's alternatives that are left out, all but the first of each place."""
 
 
 def read_phn(
@@ -81,18 +93,23 @@ def read_phn(
     ]
 
 
-def read_ctm(path: Path) -> CtmLines:
+def read_ctm(path: Path) -> Ctm:
     """Lines `id channel onset duration label`, in seconds, sorted by onset.
 
-    A confidence, NIST's type and a speaker may follow. Channels are as the file writes them.
+    A confidence, NIST's type and a speaker may follow. Channels are as the file writes them. Of
+    NIST's alternatives the first is read.
 
     Raises:
-        InputError: a line of another form.
+        InputError: a line of another form, or a mark of alternatives out of place.
     """
     by_id: CtmLines = defaultdict(lambda: defaultdict(list))
+    alternative = n_left_out = 0  # alternative 0 is outside of any
     for i, line in enumerate(_lines(path), 1):
         fields = fields_of(line)
         if not fields or fields[0].startswith(";;"):
+            continue
+        if mark := next((one for field in fields[2:] if (one := field.upper()) in _MARKS), None):
+            alternative = _alternative(mark, alternative, i, path)
             continue
         if len(fields) not in _CTM_COLUMNS:
             raise InputError(
@@ -101,11 +118,55 @@ def read_ctm(path: Path) -> CtmLines:
                 remedy="fix the line",
             )
         onset, lasting = time(fields[2], i, path), time(fields[3], i, path)
+        if alternative > 1:
+            n_left_out += 1
+            continue
         interval = Interval(f"line {i}", onset, round(onset + lasting, 9), fields[4])
         by_id[utterance_id(fields[0])][fields[1]].append(interval)
+    if alternative:
+        raise InputError(
+            f"ends within alternatives, without {_END}", path=path, cause="it was cut short"
+        )
     for channels in by_id.values():
         for intervals in channels.values():
             intervals.sort(key=lambda one: (one.onset, one.offset))
+    return Ctm(by_id, n_left_out)
+
+
+def _alternative(mark: str, current: int, line: int, path: Path) -> int:
+    """The number of the alternative that a mark begins; 0 behind the last."""
+    if (mark == _BEGIN) == bool(current):
+        raise InputError(
+            f"line {line}: {mark} {'within' if current else 'outside of'} alternatives",
+            path=path,
+            remedy=f"write {_BEGIN}, the alternatives with {_NEXT} between them, {_END}",
+        )
+    return 0 if mark == _END else current + 1
+
+
+def is_of_many(path: Path) -> bool:
+    """Whether a file has lines `name onset offset label`, by its first; a .phn has three fields."""
+    first = next((fields for line in _lines(path) if (fields := fields_of(line))), [])
+    return len(first) == 4 and all(_is_number(text) for text in first[1:3])
+
+
+def read_of_many(path: Path) -> dict[str, list[Interval]]:
+    """Lines `name onset offset label` of many recordings, in seconds, sorted by onset.
+
+    Raises:
+        InputError: a line of another form.
+    """
+    by_id: dict[str, list[Interval]] = defaultdict(list)
+    for i, line in enumerate(_lines(path), 1):
+        fields = fields_of(line)
+        if not fields:
+            continue
+        if len(fields) != 4:
+            raise InputError(f"line {i}: 'name onset offset label' expected: {line!r}", path=path)
+        onset, offset = time(fields[1], i, path), time(fields[2], i, path)
+        by_id[utterance_id(fields[0])].append(Interval(f"line {i}", onset, offset, fields[3]))
+    for intervals in by_id.values():
+        intervals.sort(key=lambda one: (one.onset, one.offset))
     return by_id
 
 
@@ -125,6 +186,13 @@ def time(text: str, line: int, path: Path) -> float:
             remedy="write times as numbers of seconds, with a point",
         )
     return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _lines(path: Path) -> list[str]:

@@ -233,8 +233,10 @@ class Notes:
     clipped: int = 0
     outside: int = 0
     hidden: int = 0
+    alternatives: int = 0
+    """Lines of a CTM's alternatives."""
     unknown: list[str] = field(default_factory=list)
-    """Names in CTMs that no recording has."""
+    """Names in files of many recordings that no recording has."""
     without_phone: list[str] = field(default_factory=list)
     """Files."""
     other_length: list[str] = field(default_factory=list)
@@ -252,6 +254,11 @@ class Notes:
         """
         counts = [
             (self.hidden, "hidden file", "among the alignments passed over"),
+            (
+                self.alternatives,
+                "label",
+                "of a CTM's alternatives left out: the first alternative of each place was taken",
+            ),
             (self.without_length, "label", "without length left out"),
             (self.overlaps, "overlap", "of up to 15 ms taken for rounding"),
             (self.clipped, "phone", "clipped at an utterance's edge"),
@@ -259,7 +266,7 @@ class Notes:
             (
                 len(self.unknown),
                 "alignment",
-                f"in a CTM for no recording left out: {listed(self.unknown, 3)}",
+                f"in a CTM or .phn for no recording left out: {listed(self.unknown, 3)}",
             ),
             (
                 len(self.without_phone),

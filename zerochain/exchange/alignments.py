@@ -16,7 +16,14 @@ from pathlib import Path, PurePosixPath
 from zerochain.corpora.build import Alignment, Span
 from zerochain.corpora.sounds import Bad, search, stem, unusable
 from zerochain.errors import InputError, counted, listed
-from zerochain.exchange.alignment_files import BEYOND_S, read_ctm, read_phn
+from zerochain.exchange.alignment_files import (
+    BEYOND_S,
+    CtmLines,
+    is_of_many,
+    read_ctm,
+    read_of_many,
+    read_phn,
+)
 from zerochain.exchange.alignment_names import Names, Target
 from zerochain.exchange.alignment_times import (
     Clock,
@@ -37,18 +44,19 @@ from zerochain.formats.phones import Phone, Phones
 from zerochain.metrics.silences import SILENCES, without_position
 
 ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm", ELAN_SUFFIX})
+_TIERED = {".textgrid", ELAN_SUFFIX}
 _CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
 """A CTM's names for the channels of a recording, in lower case."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An alignment: a file of its own, or what a CTM holds under one name."""
+    """An alignment: a file of its own, or what a file of many recordings holds under one name."""
 
     path: Path
     name: str
     channels: Mapping[str, list[Interval]] | None = None
-    """Of a CTM, by channel."""
+    """Of a file of many recordings, by channel."""
     elan: ElanTiers | None = None
 
     def named_for(self, names: Names) -> Source:
@@ -72,9 +80,10 @@ def read_alignments(
 ) -> Alignment:
     """The phones of a corpus's utterances, from a folder of alignments or a single file.
 
-    A file or line of a CTM belongs to the utterance of that id, or to all utterances cut from the
-    recording of that name; the folders before the name count only where they have to. Times are the
-    utterance's or the whole recording's, whichever fits; where both do, it is an error, unless
+    A file, or line of a CTM or ZeroSpeech's .phn, belongs to the utterance of that id, or to all
+    utterances cut from the recording of that name; the folders before the name count only where
+    they have to. Times are the utterance's or the whole recording's, whichever fits; where both
+    do, it is an error, unless
     others next to it decide, or its name is the utterance's id and not the recording's: then they
     are the utterance's, as Kaldi's are. A label across a cut belongs to the side with most of it.
     Gaps are fine, and so is an utterance without an alignment. Overlaps of up to 15 ms are rounding
@@ -105,11 +114,11 @@ def read_alignments(
             remedy="alignments are .phn, .phones, .TextGrid, .eaf or .ctm files; a .phn has lines "
             "'onset offset phone', in seconds",
         )
-    # A CTM is often of a whole corpus, of which the recordings are a part.
-    from_ctm = {source.name for source in sources if source.channels is not None}
+    # A file of many recordings is often of a whole corpus, of which these are a part.
+    of_many = {source.name for source in sources if source.channels is not None}
     names = Names(spans, spare, recordings or {})
     sources = [source.named_for(names) for source in sources]
-    targets = names.resolve([source.name for source in sources], path, optional=from_ctm)
+    targets = names.resolve([source.name for source in sources], path, optional=of_many)
     reading = _Reading(tier, times, notes, bad)
     for source in sources:
         target = targets.get(source.name)
@@ -322,9 +331,8 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
     files = _files(path, notes, bad) if path.is_dir() else [path]
     for file in files:
         try:
-            if file.suffix.lower() == ".ctm":
-                ctm = read_ctm(file)
-                yield from (Source(file, name, channels) for name, channels in ctm.items())
+            if (of_many := _of_many(file, notes)) is not None:
+                yield from (Source(file, name, channels) for name, channels in of_many.items())
                 continue
             name = utterance_id(stem(file.relative_to(root).as_posix()))
             yield Source(file, name, elan=_elan(file) if _is_elan(file.name) else None)
@@ -334,6 +342,19 @@ def _sources(path: Path, notes: Notes, bad: list[Bad]) -> Iterator[Source]:
             bad.append(unusable(file, error))
         except OSError as error:
             bad.append(unusable(file, error))
+
+
+def _of_many(file: Path, notes: Notes) -> CtmLines | None:
+    """What a CTM or ZeroSpeech's file of a whole corpus holds; None of a recording's own file."""
+    suffix = file.suffix.lower()
+    if suffix == ".ctm":
+        ctm = read_ctm(file)
+        notes.alternatives += ctm.n_alternatives
+        return ctm.by_id
+    if suffix in _TIERED or not is_of_many(file):
+        return None
+    # It has no channels: as Kaldi's 1, the only one stands for any.
+    return {name: {"1": intervals} for name, intervals in read_of_many(file).items()}
 
 
 def _other_files(folder: Path) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from zerochain import audio
 from zerochain.corpora.build import UNKNOWN, build_corpus
-from zerochain.corpora.sounds import Bad, expand_channels
+from zerochain.corpora.sounds import OVERSHOOT_S, ROUNDING_S, Bad, expand_channels
 from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_times import Clock
 from zerochain.exchange.alignments import read_alignments
@@ -29,9 +29,6 @@ from zerochain.formats.identity import check_unique, utterance_id
 from zerochain.formats.inside import resolved
 from zerochain.formats.text_files import fields_of, lines_of, read_text
 
-OVERSHOOT_S = 0.5
-"""How far a segment may reach beyond its recording; it is cut there. Kaldi's --max-overshoot."""
-_ROUNDING_S = 0.01
 _BY_SPEAKER = "spk2utt"
 _MISSING = "None"
 """What lhotse writes for an unknown speaker or transcript."""
@@ -124,7 +121,7 @@ def import_kaldi(
         try:
             within = _within(segment, recording)
             placed.append((utterance_id(one), recording, within))
-            n_cut += within != segment and _overshoot(segment, recording) > _ROUNDING_S
+            n_cut += within != segment and _overshoot(segment, recording) > ROUNDING_S
         except InputError as error:
             bad.append(Bad(one, error.found, one))
     if n_cut:

@@ -21,6 +21,7 @@ from zerochain.errors import InputError, counted
 
 _STREAMS = {"-", "pipe:0", "pipe:1", "pipe:", "/dev/stdin", "/dev/stdout"}
 _SOX_VALUE = {"-t", "--type", "-b", "--bits", "-e", "--encoding", "--endian", "-C", "--compression"}
+_SOX_RATE, _SOX_CHANNELS = {"-r", "--rate"}, {"-c", "--channels"}
 _SOX_ALONE = {"-V", "-V0", "-V1", "-V2", "-V3", "-q", "--no-show-progress", "-S", "-B", "-L", "-D",
               "-G", "-R", "-s", "-2", "-w", "-1", "-4", "--no-dither"}  # fmt: skip
 _FFMPEG_VALUE = {"-f", "-acodec", "-codec:a", "-c:a", "-v", "-loglevel", "-threads", "-ab", "-b:a",
@@ -112,13 +113,13 @@ def _sph2pipe(words: list[str]) -> _Stage:
 
 def _sox(words: list[str]) -> _Stage:
     files: list[str] = []
-    rate, rest = None, iter(words)
+    rate, rest = None, iter(_sox_words(words))
     for word in rest:
         if word in _SOX_VALUE:
             next(rest, None)
-        elif word in {"-r", "--rate"}:  # before the input it is a headerless file's own
+        elif word in _SOX_RATE:  # before the input it is a headerless file's own
             rate = _lower(rate, _rate(next(rest, "")))
-        elif word in {"-c", "--channels"}:
+        elif word in _SOX_CHANNELS:
             _mixes(next(rest, ""))
         elif len(files) == 2:
             rest = iter([word, *rest])
@@ -129,6 +130,18 @@ def _sox(words: list[str]) -> _Stage:
         raise _refused("doesn't decode one file to its standard output")
     channel, effect_rate = _sox_effects(rest)
     return _Stage(_one(files[:1]), channel, _lower(rate, effect_rate))
+
+
+def _sox_words(words: list[str]) -> Iterator[str]:
+    """Words with each option's value as a word of its own: -b16, --bits=16."""
+    for word in words:
+        option, equals, value = word.partition("=")
+        if not equals:
+            option, value = word[:2], word[2:]
+        if value and option in _SOX_VALUE | _SOX_RATE | _SOX_CHANNELS:
+            yield from (option, value)
+        else:
+            yield word
 
 
 def _sox_effects(words: Iterator[str]) -> tuple[int | None, int | None]:

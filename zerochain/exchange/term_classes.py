@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zerochain.errors import InputError, listed
-from zerochain.exchange.alignment_files import time
+from zerochain.exchange.alignment_files import read_of_many, time
 from zerochain.formats.atomic import atomic_file
 from zerochain.formats.identity import composed, utterance_id
 from zerochain.formats.phones import Phone, Phones
@@ -114,18 +114,11 @@ def read_gold(path: Path) -> Phones:
         InputError: a line of another form, or that ends before it starts; no line.
     """
     by_id: dict[str, list[Phone]] = {}
-    for i, line in enumerate(lines_of(read_text(path)), 1):
-        fields = fields_of(line)
-        if not fields:
-            continue
-        if len(fields) != 4:
-            raise InputError(f"line {i}: 'name onset offset label' expected: {line!r}", path=path)
-        onset, offset = time(fields[1], i, path), time(fields[2], i, path)
-        if not onset < offset:
-            raise InputError(f"line {i}: from {onset:g} to {offset:g} s", path=path)
-        by_id.setdefault(utterance_id(fields[0]), []).append(
-            Phone(onset, offset, composed(fields[3]))
-        )
+    for name, intervals in read_of_many(path).items():
+        for place, onset, offset, label in intervals:
+            if not onset < offset:
+                raise InputError(f"{place}: from {onset:g} to {offset:g} s", path=path)
+            by_id.setdefault(name, []).append(Phone(onset, offset, composed(label)))
     if not by_id:
         raise InputError("holds no label", path=path)
-    return Phones({name: sorted(line) for name, line in by_id.items()}, source=str(path))
+    return Phones(by_id, source=str(path))

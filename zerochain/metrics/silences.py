@@ -2,8 +2,9 @@
 
 Each convention has its own: TIMIT h#, pau and epi; Praat #, _ and <pau>; HTK, MFA and Kaldi sil,
 sp, spn, <eps>, in Kaldi with word positions (SIL_B); WebMAUS <p:>, <usb> and <nib>; DoReCo ****,
-<<wip>> and <<fp>uh>; Buckeye SIL, IVER, VOCNOISE, {B_TRANS} and <LAUGH-yeah>. Speaker noise (spn,
-laughter) is not a phone either, and counts as a silence.
+<<wip>> and <<fp>uh>; Buckeye SIL, IVER, VOCNOISE, {B_TRANS} and <LAUGH-yeah>; P2FA and FAVE {SL},
+{NS} and {BR}; Sphinx +SPN+ and ++NOISE++; Gentle oov_S. Speaker noise (spn, laughter) is not a
+phone either, and counts as a silence.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 # None of these is a symbol of the IPA or SAMPA, in any case: "_" and "#" are no symbols on their
-# own, and SAMPA's "{" and "<" never enclose anything.
+# own, and "+" and SAMPA's "{" and "<" never enclose anything.
 _SPELLINGS = """
     # ## #h _ __ h# pau pause epi sil sil1 sil2 silb sile silence ssil sp spn nsn lau lng sns eps
     unk noise vocnoise iver unknown laugh laughter breath hes exclude cutoff error gar garbage xxx
     sent-start sent-end <p> <p:> <pau> <pause> <sil> <silence> <ssil> <sp> <spn> <nsn> <eps> <eps:>
     <epsilon> <blank> <s> </s> <usb> <nib> <ns> <unk> <noise> <vocnoise> <iver> <unknown> <laugh>
     <laughter> <breath> <br> <hes> <exclude> <cutoff> <error> [sil] [pause] [noise] [laughter]
-    [breath] [unk] (.) (..) (...) {sl} {sil} {sp} {b_trans} {e_trans}
+    [breath] [unk] (.) (..) (...) {sl} {sil} {sp} {b_trans} {e_trans} {ns} {lg} {cg} {br} {ls}
+    oov <oov> !sil [silence] [spn] [nsn] <spoken_noise>
 """
 _NAMES = frozenset(_SPELLINGS.split())
 _PATTERNS = {
     "****": r"\*+",
+    "+*+": r"\+{1,2}\w+\+{1,2}",
     "<<*>*>": r"<<[^<>]*>[^<>]*>",
     "<iver-*>": r"<?(iver|vocnoise|noise|laugh|cutoff|exclude|error|hes|ext|unknown)[-_][^<>]*>?",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from zerochain.errors import InputError, counted, listed
-from zerochain.formats.corpus import Corpus, read_corpus
+from zerochain.formats.corpus import Corpus, Utterance, read_corpus
 from zerochain.formats.identity import check_same_ids, file_id
 from zerochain.formats.spans import LabelledSpan, by_label, by_recording, read_spans
 from zerochain.metrics import names
@@ -28,6 +28,7 @@ from zerochain.metrics.spoken_terms import (
 )
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.scoring.common import Common, Scored
+from zerochain.search.queries import Searched
 
 FIRST = 10
 _HALF = 0.5
@@ -57,7 +58,8 @@ def score_find(
 
     Raises:
         InputError: hits without scores, of utterances that the corpus or the split lacks, or of
-            labels that are no query; utterances without a text; no query that is said again.
+            labels that are no query; a query that is not within one utterance; no text; no query
+            that is said again.
     """
     found, examples, whole = read_spans(hits), read_spans(queries), read_corpus(corpus)
     searched = whole.select(split=split)
@@ -66,7 +68,11 @@ def score_find(
     )
     if unscored := [row.recording for row in found.rows if row.score is None]:
         raise InputError(f"{counted(len(unscored), 'hit')} without a score", path=hits)
-    hits_of, examples_of = by_label(found.rows), by_label(examples.rows)
+    # `find` takes queries by the names of recordings as well; its hits are in utterances.
+    places = Searched(whole.ids, whole)
+    own = [(row, places.place(row)) for row in examples.rows]
+    rows = [row if place is None else row._replace(recording=place.id) for row, place in own]
+    hits_of, examples_of = by_label(found.rows), by_label(rows)
     labels = list(examples_of)
     check_same_ids(hits_of, labels, "hits' labels", "queries")
     if words is None:
@@ -104,7 +110,16 @@ def score_find(
             f"left out: {counted(len(everywhere), 'query', 'queries')} that all other utterances "
             f"have: {listed(everywhere)}"
         )
-    left_out = {"queries_said_once": len(silent), "queries_said_everywhere": len(everywhere)}
+    untold = [] if words is not None else [u.id for u in searched.utterances if not _words(u)]
+    if untold:
+        notes.append(
+            f"left out: {counted(len(untold), 'utterance')} without a text: {listed(untold, 3)}"
+        )
+    left_out = {
+        "queries_said_once": len(silent),
+        "queries_said_everywhere": len(everywhere),
+        "utterances_without_text": len(untold),
+    }
     inputs = {"hits": file_id(hits), "corpus": whole.id, "queries": file_id(queries)}
     if words is not None:
         inputs["words"] = file_id(words)
@@ -155,20 +170,20 @@ def utterance_rankings(
 ) -> dict[str, Ranked]:
     """What each query found, by label; every utterance is a trial, with its best hit's score.
 
-    Queries that nobody says again are left out.
+    Queries that nobody says again are left out, and so are utterances without a text, of which
+    nobody knows whether they are right.
 
     Raises:
-        InputError: an utterance without a text.
+        InputError: no utterance has a text.
     """
-    silent = [u.id for u in corpus.utterances if not u.text]
-    if silent:
+    texts = {u.id: f" {words} " for u in corpus.utterances if (words := _words(u))}
+    if not texts:
         raise InputError(
-            f"{counted(len(silent), 'utterance')} without a text: {listed(silent)}",
+            "no utterance that was searched has a text",
             path=corpus.folder,
             cause="the corpus was imported without transcripts",
             remedy="import it with a table that has a column 'text', or give words=",
         )
-    texts = {u.id: f" {plain(u.text or '')} " for u in corpus.utterances}
     ranked = {}
     for label, examples in queries.items():
         word = f" {plain(label)} "
@@ -177,7 +192,7 @@ def utterance_rankings(
         right = {name for name in trials if word in texts[name]}
         best: dict[str, float] = {}
         for row in hits.get(label, ()):
-            if row.recording not in own:
+            if row.recording in texts and row.recording not in own:
                 assert row.score is not None
                 best[row.recording] = max(row.score, best.get(row.recording, row.score))
         if right and word.strip():
@@ -185,6 +200,10 @@ def utterance_rankings(
             scores = np.array(list(best.values()), np.float64)
             ranked[label] = Ranked(scores, is_right, len(right), len(trials))
     return ranked
+
+
+def _words(utterance: Utterance) -> str:
+    return plain(utterance.text or "")
 
 
 def place_rankings(

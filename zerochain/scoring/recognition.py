@@ -21,7 +21,7 @@ from zerochain.metrics import names
 from zerochain.metrics.names import Metric
 from zerochain.metrics.text import NORMALISATION, plain
 from zerochain.metrics.translation import UNDEFINED_BLEU, Estimate, bleu, error_rate
-from zerochain.scoring.common import Common, Scored, Speech, scored_pairs, transcripts
+from zerochain.scoring.common import Common, Scored, Speech, scored_pairs
 from zerochain.scoring.judges import RecognitionJudge, listener
 
 
@@ -59,7 +59,7 @@ def score_recognition(
         for_reference: a topline or a ceiling: never the best. Real speech always is for reference.
 
     Raises:
-        InputError: ids or texts missing on either side, a recording that can't be read, a
+        InputError: ids missing on either side, no text at all, a recording that can't be read, a
             program that fails, or pocketsphinx isn't installed.
     """
     whole = read_corpus(corpus)
@@ -73,11 +73,12 @@ def score_recognition(
         device=device,
     )
     spoken = Speech.of(wavs)
-    references, inputs = _references(spoken, whole, pairs, split)
+    targets, inputs = _references(spoken, whole, pairs, split)
+    references = _plain_texts(whole, targets)
     ids = list(references)
+    untold = [name for name in targets if name not in references]
     texts = [plain(text) for text in by.texts(spoken, ids)]
-    transcript = _plain_texts(whole, references)
-    wanted = [[transcript[target] for target in references[name]] for name in ids]
+    wanted = list(references.values())
     common = Common(
         system or spoken.system,
         {**inputs, **spoken.inputs, **by.inputs},
@@ -87,6 +88,7 @@ def score_recognition(
             **({"voice": spoken.voice} if spoken.voice else {}),
             "normalisation": NORMALISATION,
             "n_unrecognised": sum(not text for text in texts),
+            **({"exclusions": {"without_text": len(untold)}} if untold else {}),
             "seed": seed,
             **({FOR_REFERENCE: True} if for_reference else {}),
             **by.options,
@@ -104,8 +106,13 @@ def score_recognition(
         for metric, one in {**_measured(texts, wanted, seed), **by.own_errors}.items()
         if one.is_defined
     ]
-    left = len(spoken.ids) - len(ids)
+    left = len(spoken.ids) - len(targets)
     notes = [f"not scored: {counted(left, 'wav')} of other splits or pairs"] if left else []
+    if untold:
+        notes.append(
+            f"left out: {counted(len(untold), 'utterance')} without a text that has a letter or "
+            f"digit: {listed(untold, 3)}"
+        )
     if names.ASR_BLEU.key not in {score.metric for score in scores}:
         notes.append(f"{names.ASR_BLEU.key}: left out, {UNDEFINED_BLEU}")
     return Scored(scores, [*notes, *by.notes])
@@ -138,15 +145,22 @@ def _references(
     return references, {"corpus": whole.id, "pairs": file_id(pairs)}
 
 
-def _plain_texts(corpus: Corpus, references: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    ids = list(dict.fromkeys(name for several in references.values() for name in several))
-    texts = {name: plain(text) for name, text in transcripts(corpus, ids).items()}
-    empty = [name for name, text in texts.items() if not text]
-    if empty:
+def _plain_texts(corpus: Corpus, targets: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Wav → the texts of its targets that have one; wavs without any are left out.
+
+    Raises:
+        InputError: none has a text with a letter or digit.
+    """
+    by_id = {u.id: plain(u.text or "") for u in corpus.utterances}
+    texts = {
+        name: [by_id[one] for one in several if by_id[one]] for name, several in targets.items()
+    }
+    found = {name: several for name, several in texts.items() if several}
+    if not found:
         raise InputError(
-            f"{counted(len(empty), 'text')} without a letter or digit: {listed(empty)}",
+            f"none of {counted(len(texts), 'utterance')} has a text with a letter or digit",
             path=corpus.folder,
-            cause="they are punctuation, or marks for noise",
-            remedy="leave these utterances out",
+            cause="the corpus was imported without transcripts, or texts are marks for noise",
+            remedy="import it again with a table that has a column 'text'",
         )
-    return texts
+    return found

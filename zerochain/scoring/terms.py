@@ -83,9 +83,7 @@ def score_terms(
     if words is not None:
         spoken = _words(words, whole if corpus is not None else None, folders)
         inputs["words"] = file_id(words)
-    clusters: dict[str, list[Found]] = {}
-    for row in scored:
-        clusters.setdefault(row.label, []).append(Found(*row[:3]))
+    clusters, n_again = _clusters(scored)
     result = score_clusters(
         clusters,
         _shifted(gold, shift_ms),
@@ -93,6 +91,8 @@ def score_terms(
         silences=silences,
         seed=seed,
     )
+    if n_again:
+        exclusions["spans_listed_again_in_their_cluster"] = n_again
     if result.n_outside:
         exclusions["spans_that_cover_no_phone"] = result.n_outside
     common = Common(
@@ -110,7 +110,22 @@ def score_terms(
         },
     )
     made = _scored(common, result, has_words=words is not None)
-    return replace(made, notes=[*_late(scored, ends), *made.notes])
+    n_alone = sum(not row.label for row in scored)
+    alone = f"{counted(n_alone, 'span')} without a label, each a cluster of its own"
+    return replace(made, notes=[*_late(scored, ends), *([alone] if n_alone else []), *made.notes])
+
+
+def _clusters(rows: Sequence[LabelledSpan]) -> tuple[dict[str, list[Found]], int]:
+    """Spans by label, and how many are left out as they stand there already.
+
+    The pair of a span with itself would be a perfect match. Without a label it is nobody's match.
+    """
+    clusters: dict[str, dict[Found, None]] = {}
+    for i, row in enumerate(rows):
+        label = row.label or f"\0{i}"  # no label of a file holds such a character
+        clusters.setdefault(label, {})[Found(*row[:3])] = None
+    kept = {label: list(spans) for label, spans in clusters.items()}
+    return kept, len(rows) - sum(map(len, kept.values()))
 
 
 def _late(rows: Sequence[LabelledSpan], ends: Mapping[str, float]) -> list[str]:

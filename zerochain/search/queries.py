@@ -80,7 +80,7 @@ def examples(
     span = _SPAN.fullmatch(text)
     clocked = _CLOCK_SPAN.fullmatch(text)
     path = Path(text)
-    searched = _Searched(ids, corpus)
+    searched = Searched(ids, corpus)
     if span is None and clocked is None and path.suffix.lower() in (*TABLES, *TIERS):
         return _of_table(path, searched, word, label)
     if word is not None:
@@ -90,6 +90,11 @@ def examples(
             "query",
         )
     if span is None and clocked is None:
+        if searched.has(text) and not path.is_file():
+            raise InputError(
+                f"the query {text!r} is an utterance or recording that is searched, without times",
+                remedy=f"give the part that is to be found: '{text}:START-END', in seconds",
+            )
         if not path.is_file():
             raise _unknown(text, ids, corpus)
         return [_clip(path, None, None, label)]
@@ -113,9 +118,7 @@ def examples(
     raise _unknown(where, ids, corpus)
 
 
-def _of_table(
-    path: Path, searched: _Searched, word: str | None, label: str | None
-) -> list[Example]:
+def _of_table(path: Path, searched: Searched, word: str | None, label: str | None) -> list[Example]:
     rows = _annotations(path, searched, word)
     chosen = [row for row in rows if word is None or row.label == composed(word)]
     if not chosen:
@@ -125,7 +128,9 @@ def _of_table(
             f"has no row with the label {word!r}" if word else "holds no row",
             path=path,
             cause=f"there are {listed(close)}" if there else None,
-            remedy="choose one of its labels, exactly as they are written",
+            remedy="choose one of its labels, exactly as they are written"
+            if there
+            else "list annotations in it: recording, start_s, end_s, label",
         )
     found, lost = [], []
     for row in chosen:
@@ -145,7 +150,7 @@ def _of_table(
     return found
 
 
-def _annotations(path: Path, searched: _Searched, word: str | None) -> Sequence[LabelledSpan]:
+def _annotations(path: Path, searched: Searched, word: str | None) -> Sequence[LabelledSpan]:
     """The rows of a table, or the annotations of all tiers; those that two tiers share once.
 
     Raises:
@@ -180,7 +185,7 @@ class _Cut(NamedTuple):
     ends: NDArray[np.float64]
 
 
-class _Searched:
+class Searched:
     """The utterances that are searched, by their ids and by the recordings they were cut from."""
 
     def __init__(self, ids: Sequence[str], corpus: Corpus | None) -> None:
