@@ -598,7 +598,7 @@ def test_times_that_can_t_be_used_say_why(
 
 
 @pytest.mark.parametrize(("end", "fits"), [(0.505, True), (0.6, True), (1.0, True), (1.01, False)])
-def test_rows_a_little_beyond_the_end_are_cut_there(
+def test_rows_that_end_just_after_the_recording_are_cut_there(
     recordings: Path, record: Record, tmp_path: Path, end: float, fits: bool
 ) -> None:
     record("a.wav", 0.5)

@@ -126,7 +126,7 @@ def test_turns_of_a_whole_corpus_of_which_some_recordings_are_there(
     assert [u.audio for u in corpus.utterances] == ["story.wav"]
 
 
-def test_turns_a_little_beyond_the_end_are_cut_there(field: Path, tmp_path: Path) -> None:
+def test_turns_that_end_just_after_the_recording_are_cut_there(field: Path, tmp_path: Path) -> None:
     (tmp_path / "turns.rttm").write_text("SPEAKER story 1 2 1.4 <NA> <NA> ana\n")
     with pytest.warns(CorpusWarning, match="1 utterance cut where the recording ends"):
         corpus = import_recordings(field, tmp_path / "out", rttm=tmp_path / "turns.rttm")
