@@ -170,8 +170,8 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
             for word in words:
                 if len(word.split()) != 1 or word.strip() != word:
                     bad.setdefault(what, {})[repr(word)] = None
-        words = " ".join((*phones, item.speaker))
-        lines.append(f"{item.file} {item.onset:.6f} {item.offset:.6f} {words}")
+        labels = " ".join((*phones, item.speaker))
+        lines.append(f"{item.file} {item.onset:.6f} {item.offset:.6f} {labels}")
     if bad:
         found = [f"{counted(len(one), what)} ({listed(list(one), 3)})" for what, one in bad.items()]
         raise InputError(
