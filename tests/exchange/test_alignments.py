@@ -118,6 +118,16 @@ def test_gaps_stay(tmp_path: Path) -> None:
     ]
 
 
+@given(st.permutations(["0.0\t0.3\tA", "0.3\t0.5\t", "0.5\t0.6\tB", "0.6\t1.0\tC"]))
+def test_lines_in_any_order_and_empty_labels_between_tabs(tmp_path_factory, lines) -> None:
+    """As those of a CTM, and as Audacity writes a label without a text."""
+    folder = tmp_path_factory.getbasetemp() / "any order"
+    phn(folder, "a", *lines)
+    phones, bad, _ = read_alignments(folder, spans(a=1.0))
+    assert phones.by_id == {"a": [Phone(0, 0.3, "A"), Phone(0.5, 0.6, "B"), Phone(0.6, 1, "C")]}
+    assert bad == []
+
+
 def test_matching_by_path_or_name(tmp_path: Path) -> None:
     phn(tmp_path, "anna/a", "0.0 0.5 A")
     phn(tmp_path, "train/x/b", "0.0 0.5 B")
@@ -555,8 +565,23 @@ def test_channels_and_speakers_at_the_same_time(tmp_path: Path) -> None:
 def test_a_recording_by_kaldi_s_name(tmp_path: Path) -> None:
     path = tmp_path / "a.ctm"
     path.write_text("call7 1 1.0 0.5 p\n")
-    found = read_alignments(path, part("u", 0.9, 2), recordings={"u": "call7"})
+    found = read_alignments(path, part("u", 0.9, 2), recordings={"u": ["call7"]})
     assert placed(found.phones.by_id["u"]) == [("p", 0.1)]
+
+
+def test_a_ctm_by_files_where_each_side_of_a_call_is_a_recording(tmp_path: Path) -> None:
+    """As NIST writes it, and Kaldi's recipes name recordings: call-A and call-B of one file."""
+    path = tmp_path / "a.ctm"
+    path.write_text("call A 0.5 0.5 p\ncall B 0.75 0.5 a\n")
+    sides = {}
+    for channel, side in ((1, "A"), (2, "B")):
+        u = Utterance(f"call-{side}", "wavs/x.wav", 2.0, channel=channel)
+        sides[u.id] = Span(u, AudioInfo(16_000, 2, 32_000))
+    for file in ("call", "x"):  # as reco2file_and_channel calls it, or as it is called
+        path.write_text(f"{file} A 0.5 0.5 p\n{file} B 0.75 0.5 a\n")
+        named = {name: [name, "call"] for name in sides}
+        found = read_alignments(path, sides, frozenset({"wavs/x"}), recordings=named).phones.by_id
+        assert found == {"call-A": [Phone(0.5, 1, "p")], "call-B": [Phone(0.75, 1.25, "a")]}
 
 
 def test_an_utterance_called_like_another_recording_is_refused(tmp_path: Path) -> None:

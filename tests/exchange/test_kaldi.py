@@ -11,6 +11,7 @@ from conftest import voice
 from zerochain.errors import InputError
 from zerochain.exchange.kaldi import import_kaldi
 from zerochain.formats.corpus import Corpus, CorpusWarning
+from zerochain.formats.phones import PHONES_FILE, read_phones
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_segments(data: Path, tmp_path: Path) -> None:
     [
         ("wav.scp", "r1 a.wav\nr1 b.wav\n", "1 duplicate id: r1"),
         ("wav.scp", "\n", "is empty"),
+        ("wav.scp", "r1\nr2 wav/r1.wav\n", "r1: wav.scp names no file for it"),
         ("wav.scp", "r1 gone.wav\nr2 wav/r1.wav\n", "gone.wav: no such file"),
         ("wav.scp", "r1 a.ark:17\nr2 wav/r1.wav\n", "r1: lies in one of Kaldi's archives"),
         (
@@ -183,6 +185,21 @@ def test_both_sides_of_a_call(call: Path, tmp_path: Path) -> None:
     (call / "segments").write_text("1 A 0 1 2\n")
     with pytest.raises(InputError, match="1: channel 3 asked for, but the file has 2"):
         import_kaldi(call, out)
+
+
+@pytest.mark.filterwarnings("ignore::zerochain.formats.corpus.CorpusWarning")
+def test_a_ctm_by_files_and_channels(call: Path, tmp_path: Path) -> None:
+    (call / "wav.scp").write_text(
+        "s-A sox 'a call.wav' -t wav - remix 1|\ns-B cat 'a call.wav' |\n"
+    )
+    (call / "reco2file_and_channel").write_text("s-A s A\ns-B s B\n")
+    (tmp_path / "a.ctm").write_text("s A 0.1 0.2 p\ns B 0.3 0.2 q\n")
+    corpus = import_kaldi(call, tmp_path / "out", alignments=tmp_path / "a.ctm")
+    phones = read_phones(corpus.home / PHONES_FILE).by_id
+    assert {name: [one.phone for one in line] for name, line in phones.items()} == {
+        "s-A": ["p"],
+        "s-B": ["q"],
+    }
 
 
 def test_commands_that_decode_a_file_are_not_run(call: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from zerochain.cli import main
 from zerochain.errors import InputError
+from zerochain.exchange.elan_export import export_elan
 from zerochain.exchange.textgrid import Interval, Tier, phones_of, read_textgrid, textgrid_text
 from zerochain.exchange.textgrid_export import export_recordings, export_textgrids
 from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, write_corpus
@@ -226,6 +227,32 @@ def test_textgrids_of_the_user_are_of_recordings(field, tmp_path):
     (mine / "s.TextGrid").unlink()
     with pytest.raises(InputError, match=r"holds no .TextGrid file"):
         export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine)
+
+
+def test_textgrids_with_the_times_of_what_they_were_cut_from_are_named_as_that(field, tmp_path):
+    text = textgrid_text(3, {"words": [(1.0, 2.0, "hey")]}).replace("xmin = 0\n", "xmin = 7\n", 1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "t.TextGrid").write_text(text.replace("xmax = 3", "xmax = 10", 1))
+    found = {"units": {"units": tmp_path / "u.parquet"}}
+    with pytest.raises(InputError, match=r"begins at 7 s\n.*with its times preserved"):
+        export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=tmp_path / "mine")
+
+
+def test_no_stretch_is_lost_for_its_label_or_its_times(field, tmp_path):
+    """Without a label it would be a gap to Praat; beyond the recording there is no place for it."""
+    rows = [LabelledSpan("t", 0.5, 1.0, ""), LabelledSpan("t_1", 0.5, 1.0, "")]
+    spans = {"hits": tmp_path / "spans.csv"}
+    write_spans(spans["hits"], Spans(tuple(rows)))
+    export_recordings(tmp_path / "tg", tmp_path / "c", spans=spans)
+    grid = read_textgrid(tmp_path / "tg" / "t.TextGrid")
+    kept = [(i.onset, i.label) for tier in grid.tiers for i in tier.intervals]
+    assert kept == [(0.5, "hits"), (2.5, "hits@ana")]
+    for late in (3.1, 500.0):
+        write_spans(spans["hits"], Spans((LabelledSpan("t", 0.5, late, "x"),)))
+        with pytest.raises(InputError, match=f"'x' ends at {late:g} s, and the recording 't' at 3"):
+            export_recordings(tmp_path / "tg", tmp_path / "c", spans=spans)
+        with pytest.raises(InputError, match=f"'x' ends at {late:g} s, and the recording 't' at 3"):
+            export_elan(tmp_path / "elan", tmp_path / "c", spans=spans)
 
 
 def test_the_command_takes_hits_for_recordings_alone(field, tmp_path):

@@ -45,6 +45,7 @@ def test_a_list_of_one_s_own_is_taken_as_it_is() -> None:
     own = chosen("SIL,e\u0301")
     assert set(own) == {"SIL", "é"}
     assert "sil" not in own
+    assert set(chosen("SIL, sp ,noise")) == {"SIL", "sp", "noise"}
 
 
 def test_word_positions() -> None:

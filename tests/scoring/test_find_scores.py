@@ -105,6 +105,19 @@ def test_queries_by_the_names_of_recordings_are_their_utterances(tmp_path: Path)
     )
     by_id = spans(tmp_path / "id.csv", ("u0", 0, 1, "mwána"), ("u3", 1, 2, "adí"))
     by_name = spans(tmp_path / "name.csv", ("story", 0, 1, "mwána"), ("story", 10, 11, "adí"))
+    of_story = spans(
+        tmp_path / "story.csv",
+        *(
+            ("story", 3 * i + j, 3 * i + j + 1, w)
+            for i, text in enumerate(texts)
+            for j, w in enumerate(text.split())
+        ),
+    )
+    score = {
+        gold: values(score_find(hits, home, queries=by_id, words=gold))
+        for gold in (words, of_story)
+    }
+    assert score[words] == score[of_story]
     for gold in (None, words):
         one, other = (score_find(hits, home, queries=q, words=gold) for q in (by_id, by_name))
         assert values(one) == values(other)

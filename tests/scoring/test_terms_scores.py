@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from zerochain.cli import main
 from zerochain.errors import InputError
-from zerochain.formats.corpus import write_corpus
+from zerochain.formats.corpus import Corpus, Utterance, write_corpus
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
@@ -77,6 +77,37 @@ def test_a_shifted_lexicon_is_perfect(spoken, tmp_path):
     assert one.options["n_utterances"] == 5
     late = values(score_terms(tmp_path / "found.parquet", **given))
     assert late["token_f1_%"] < 100
+
+
+def test_spans_and_words_by_the_names_of_recordings(tmp_path):
+    """As by the utterances that were cut from these; what is between them is nobody's."""
+    cuts = [(0.0, 1.0), (1.5, 2.5), (3.0, 3.5)]
+    parts = tuple(
+        Utterance(f"u{i}", "d/s.wav", end - start, start=start, end=end)
+        for i, (start, end) in enumerate(cuts)
+    )
+    line = [Phone(i / 10, (i + 1) / 10, p) for i, p in enumerate("kati")]
+    home = write_corpus(
+        tmp_path / "c", Corpus("c", parts), Phones({u.id: line for u in parts})
+    ).home
+    words = [(u, i / 5, i / 5 + 0.2, w) for u in parts for i, w in enumerate(("ka", "ti"))]
+    found = [(u, begin, end, w) for u, begin, end, w in words if u.id != "u1" or w == "ti"]
+    scored = []
+    for of_recordings in (False, True):
+        files = {}
+        for name, rows in (("words", words), ("found", found)):
+            spans = [
+                LabelledSpan("d/s", u.start + begin, u.start + end, label)
+                if of_recordings
+                else LabelledSpan(u.id, begin, end, label)
+                for u, begin, end, label in rows
+            ]
+            between = [LabelledSpan("d/s", 1.1, 1.4, "ka"), LabelledSpan("d/s", 2.4, 2.8, "ti")]
+            files[name] = tmp_path / f"{name}.parquet"
+            write_spans(files[name], Spans((*spans, *(between if of_recordings else ()))))
+        scored.append(score_terms(files["found"], corpus=home, words=files["words"]))
+    assert values(scored[0]) == pytest.approx(values(scored[1]))
+    assert "left out: 2 spans outside every utterance" in scored[1].notes
 
 
 def test_a_split_counts_alone(spoken, tmp_path):

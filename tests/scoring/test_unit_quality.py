@@ -1,6 +1,7 @@
 """Scores with and without gold phones, from files to scores and tables."""
 
 import csv
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,13 @@ from directions import assert_better
 from zerochain.corpora.changes import Change, change_corpus
 from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.bundle import write_bundle
-from zerochain.formats.corpus import Corpus, Utterance, write_corpus
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, write_corpus
 from zerochain.formats.kinds import find
 from zerochain.formats.pairs import Pairs, write_pairs
 from zerochain.formats.phones import PHONES_FILE, Phone, Phones, read_phones
 from zerochain.formats.scores import read_scores
 from zerochain.formats.units import UnitFile, read_units, write_units
+from zerochain.metrics.abx_plan import PHONE
 from zerochain.scoring.abx import score_abx
 from zerochain.scoring.quality import score_quality
 from zerochain.scoring.units import score_bitrate, score_leakage, score_robustness, score_sentences
@@ -82,7 +84,8 @@ def test_units_that_are_phones_are_perfect(spoken, tmp_path):
 
 
 def test_silences_shift_and_split_are_used_and_stated(spoken, tmp_path):
-    with_silence = score_quality(tmp_path / "u.parquet", spoken.folder, silences={"none"})
+    with pytest.warns(CorpusWarning):
+        with_silence = score_quality(tmp_path / "u.parquet", spoken.folder, silences={"none"})
     assert with_silence.scores[0].n == 12 * 60
     late = score_quality(tmp_path / "u.parquet", spoken.folder, shift_ms=50)
     assert values(late)["pnmi"] < 0.7
@@ -368,3 +371,19 @@ def test_units_of_another_corpus_of_the_same_ids_are_told(spoken, tmp_path):
         assert [note.startswith("the units were made of corpus") for note in told] == [True]
         own = score(tmp_path / "u.parquet", spoken.folder).notes
         assert not [note for note in own if "made of" in note]
+
+
+@pytest.mark.parametrize("score", [score_quality, score_abx])
+def test_silences_that_are_misspelled_or_not_named_are_told(spoken, tmp_path, score):
+    """Spelled in another case they are no silences, and the pauses would count as phones."""
+    options = {"protocol": PHONE} if score is score_abx else {}
+    given = tmp_path / "u.parquet", spoken.folder
+    with pytest.warns(CorpusWarning) as warned:
+        score(*given, silences={"sil", "k"}, **options)
+    assert [str(one.message) for one in warned] == [
+        "silences that are no label of corpus 'c': 'sil'",
+        "labels that usually are silences count as phones: 'SIL' (24 times)",
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score(*given, silences={"SIL", "k"}, **options)

@@ -10,6 +10,7 @@ times have: it is worked out from the recording's length, and refused where that
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -52,7 +53,9 @@ def read_phn(
     recording_s: float | None = None,
     sample_rate: int = _TIMIT_RATE,
 ) -> list[Interval]:
-    """Lines `onset offset label`, in seconds or in samples; or an ESPS xlabel file.
+    """Lines `onset offset label`, in seconds or in samples, sorted; or an ESPS xlabel file.
+
+    A line whose third column between tabs is empty is a gap, as Audacity's labels without a text.
 
     Times are samples if all are whole numbers and the last is more than 100 times the duration:
     samples at the recording's own rate or, as TIMIT's, at 16 kHz, whichever fits.
@@ -66,7 +69,11 @@ def read_phn(
         InputError: no label, a line of another form, samples that fit both rates, or whole numbers
             that count something else, such as milliseconds.
     """
-    lines = [(i, fields_of(line)) for i, line in enumerate(_lines(path), 1)]
+    lines = [
+        (i, fields_of(line))
+        for i, line in enumerate(_lines(path), 1)
+        if not re.fullmatch(r"[^\t]+\t[^\t]+\t\s*", line)
+    ]
     lines = [(i, fields) for i, fields in lines if fields]
     if any(fields == ["#"] for _, fields in lines):
         return _xlabel(lines, path)
@@ -87,10 +94,11 @@ def read_phn(
         _refuse_other_units(last, (duration_s, total_s), sample_rate, are_samples, path)
         if are_samples:
             scale = 1 / _rate(last, duration_s, total_s, sample_rate, path)
-    return [
+    intervals = [
         Interval(f"line {i}", onset * scale, offset * scale, fields[2])
         for (i, fields), (onset, offset) in zip(lines, times, strict=True)
     ]
+    return sorted(intervals, key=_by_time)
 
 
 def read_ctm(path: Path) -> Ctm:
@@ -129,7 +137,7 @@ def read_ctm(path: Path) -> Ctm:
         )
     for channels in by_id.values():
         for intervals in channels.values():
-            intervals.sort(key=lambda one: (one.onset, one.offset))
+            intervals.sort(key=_by_time)
     return Ctm(by_id, n_left_out)
 
 
@@ -166,7 +174,7 @@ def read_of_many(path: Path) -> dict[str, list[Interval]]:
         onset, offset = time(fields[1], i, path), time(fields[2], i, path)
         by_id[utterance_id(fields[0])].append(Interval(f"line {i}", onset, offset, fields[3]))
     for intervals in by_id.values():
-        intervals.sort(key=lambda one: (one.onset, one.offset))
+        intervals.sort(key=_by_time)
     return by_id
 
 
@@ -186,6 +194,10 @@ def time(text: str, line: int, path: Path) -> float:
             remedy="write times as numbers of seconds, with a point",
         )
     return value
+
+
+def _by_time(interval: Interval) -> tuple[float, float]:
+    return interval.onset, interval.offset
 
 
 def _is_number(text: str) -> bool:

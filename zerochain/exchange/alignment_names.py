@@ -6,6 +6,7 @@ before the name count only where they have to.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,19 +38,27 @@ class Names:
     Args:
         spans: the utterances by id.
         spare: ids and recordings that are not in the corpus but may well have an alignment.
-        recordings: the utterances' ids → the names of their recordings; by default the paths of
-            the sound files without the suffix.
+        recordings: the utterances' ids → the names of their recordings, where these are not the
+            paths of the sound files without the suffix, or not those alone.
     """
 
     def __init__(
-        self, spans: Mapping[str, Span], spare: Iterable[str], recordings: Mapping[str, str]
+        self,
+        spans: Mapping[str, Span],
+        spare: Iterable[str],
+        recordings: Mapping[str, Collection[str]],
     ) -> None:
         self._spans = spans
         self._cut_from: dict[str, list[Span]] = defaultdict(list)
+        named = set(map(_composed, itertools.chain(*recordings.values())))
         for span in spans.values():
-            name = recordings.get(span.utterance.id) or stem(span.utterance.audio)
-            self._cut_from[unicodedata.normalize("NFC", name)].append(span)
-        spare = {unicodedata.normalize("NFC", name) for name in (*spare, *recordings.values())}
+            names = set(map(_composed, recordings.get(span.utterance.id, ())))
+            file = _composed(stem(span.utterance.audio))
+            if file not in named:  # no other recording is called so
+                names.add(file)
+            for name in names:
+                self._cut_from[name].append(span)
+        spare = {*map(_composed, spare), *named}
         self._known = spans.keys() | self._cut_from.keys() | spare
         self._by_last: dict[str, set[str]] = defaultdict(set)
         for name in self._known:
@@ -134,6 +143,10 @@ class Names:
         if not utterances and not cut_from:
             return None
         return Target(utterances[0] if len(utterances) == 1 else None, tuple(cut_from))
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _last(name: str) -> str:

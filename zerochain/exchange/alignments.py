@@ -9,7 +9,7 @@ collects what makes a file unusable instead of stopping at it. Formats: `alignme
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -76,7 +76,7 @@ def read_alignments(
     tier: str | None = None,
     times: Clock | None = None,
     strip_word_positions: bool = False,
-    recordings: Mapping[str, str] | None = None,
+    recordings: Mapping[str, Collection[str]] | None = None,
 ) -> Alignment:
     """The phones of a corpus's utterances, from a folder of alignments or a single file.
 
@@ -98,7 +98,7 @@ def read_alignments(
         times: whose clock the alignments of cut utterances are on, where that is undecided.
         strip_word_positions: remove Kaldi's endings, AA1_B → AA1.
         recordings: names of their recordings, by the utterances' ids, where those are not the
-            sound files' paths without the suffix.
+            sound files' paths without the suffix, or not those alone.
 
     Raises:
         InputError: no alignment, alignments of unknown utterances (of a CTM, only such), or

@@ -45,6 +45,8 @@ class _Recording:
     """The one that reco2file_and_channel names: of the file only if that has several."""
     rate: int | None = None
     """The rate that its command converts it to (Hz)."""
+    called: str = ""
+    """What reco2file_and_channel calls its file, and NIST's CTMs with it."""
 
     @cached_property
     def header(self) -> audio.AudioInfo | None:
@@ -162,7 +164,10 @@ def import_kaldi(
             tier=tier,
             times=alignment_times,
             strip_word_positions=strip_word_positions,
-            recordings={one: segment.recording for one, _, segment in placed},
+            recordings={
+                one: list(filter(None, (segment.recording, recording.called)))
+                for one, recording, segment in placed
+            },
         )
     return build_corpus(out, draft, bad=bad, align=align, skip_bad=skip_bad, copy=copy, jobs=jobs)
 
@@ -174,14 +179,16 @@ def _recordings(folder: Path, start: Path) -> dict[str, _Recording | InputError]
     found: dict[str, _Recording | InputError] = {}
     for name, value in _read(folder / "wav.scp", needed=True).items():
         try:
-            side = _side(channels[name], name, sides) if name in channels else None
-            found[name] = replace(_recording(value, start), side=side)
+            called, side = _side(channels[name], name, sides) if name in channels else ("", None)
+            found[name] = replace(_recording(value, start), called=called, side=side)
         except InputError as error:
             found[name] = error
     return found
 
 
 def _recording(value: str, start: Path) -> _Recording:
+    if not value:
+        raise InputError("wav.scp names no file for it")
     if re.search(r"\.ark:\d+$", value):
         raise InputError("lies in one of Kaldi's archives: write it to a file of its own")
     if not value.endswith("|"):
@@ -207,13 +214,13 @@ def _located(start: Path, value: str) -> Path:
     return next((p for p in (path, *forms) if os.path.exists(p)), path)  # noqa: PTH110
 
 
-def _side(value: str, name: str, path: Path) -> int:
-    """The channel, counted from 1, in 'file channel': A, B, … or 1, 2, …"""
-    channel = [*fields_of(value), ""][1]
+def _side(value: str, name: str, path: Path) -> tuple[str, int]:
+    """The file and the channel, counted from 1, in 'file channel': A, B, … or 1, 2, …"""
+    called, channel = [*fields_of(value), "", ""][:2]
     if re.fullmatch("[1-9][0-9]?", channel):
-        return int(channel)
+        return called, int(channel)
     if re.fullmatch("[A-Za-z]", channel):
-        return ord(channel.upper()) - ord("A") + 1
+        return called, ord(channel.upper()) - ord("A") + 1
     raise InputError(f"'file channel' expected in {path.name}, found {value!r}")
 
 

@@ -10,12 +10,13 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from zerochain.corpora.sounds import stem
+from zerochain.corpora.sounds import duration_s, stem
 from zerochain.errors import InputError
 from zerochain.exchange.elan_edit import OURS, SEGMENTS
 from zerochain.exchange.textgrid import UTTERANCES
@@ -76,10 +77,20 @@ def _add_spans(found: Found, tier: str, spans: Spans, path: Path, chosen: set[st
     names = list(dict.fromkeys(row.recording for row in spans.rows))
     check_same_ids(names, {*corpus.ids, *files}, "spans", f"corpus {corpus.name}")
     kind = OURS + re.sub(r"\s+", "-", spans.what)
+    lasting = cache(duration_s)
     for row in spans.rows:
         u = corpus.by_id.get(row.recording)
         if u is None:
             file = files[row.recording]
+            lasts = lasting(root_of(corpus) / file)
+            if lasts is not None and row.end_s > lasts + _BEYOND_S:
+                raise InputError(
+                    f"{row.label!r} ends at {row.end_s:g} s, and the recording {row.recording!r} "
+                    f"at {lasts:.3f} s",
+                    path=path,
+                    cause="times in another unit than seconds, or of another recording",
+                    remedy="give times in seconds of the recording",
+                )
             found.add(tier, kind, file, row.start_s, row.end_s, row.label, row.speaker)
             continue
         if row.end_s > u.duration + _BEYOND_S:
@@ -117,7 +128,7 @@ def gathered(
 
     Raises:
         InputError: utterances or recordings that the corpus lacks, units of another length,
-            stretches beyond their utterance, or nothing to write.
+            stretches beyond their utterance or recording, or nothing to write.
     """
     whole = read_corpus(corpus)
     chosen = whole if split is None else whole.select(split=split)

@@ -158,7 +158,11 @@ def export_recordings(
             for name, _, stretches in by_speaker(rows, always=UTTERANCES):
                 # To a microsecond, as they are written: in binary, an utterance that ends where the
                 # next one begins may end 1e-16 s later, and would be on a tier of its own.
-                exact = [(round(begin, 6), round(end, 6), label) for begin, end, label in stretches]
+                # An interval without a label is a gap to Praat, so it gets the tier's name.
+                exact = [
+                    (round(begin, 6), round(end, 6), label or name)
+                    for begin, end, label in stretches
+                ]
                 for i, part in enumerate(apart(exact), 1):
                     tier = name if i == 1 else f"{name} {i}"
                     if tier in tiers:
@@ -256,10 +260,17 @@ def _kept(path: Path, duration_s: float, whole: str = "utterance") -> tuple[Tier
     if not path.is_file():
         return ()
     grid = read_textgrid(path)
-    if abs(grid.end_s - grid.start_s - duration_s) > _SAME_S or grid.start_s != 0:
+    if grid.start_s != 0:
+        raise InputError(
+            f"begins at {grid.start_s:g} s",
+            path=path,
+            cause="it was cut out of a longer one with its times preserved",
+            remedy="shift its times to begin at 0 (in Praat: Modify times), or leave keep= out",
+        )
+    if abs(grid.end_s - duration_s) > _SAME_S:
         is_part = whole == "utterance"
         raise InputError(
-            f"lasts {grid.end_s - grid.start_s:.2f} s, and its {whole} {duration_s:.2f} s",
+            f"lasts {grid.end_s:.2f} s, and its {whole} {duration_s:.2f} s",
             path=path,
             cause="it is of a whole recording, of which the utterance is a part"
             if is_part

@@ -153,7 +153,7 @@ def check_same_ids(left: Collection[str], right: Collection[str], what: str, whe
             f"ids of the {what} end in {listed(sorted(suffixes))}, those in the {where} don't: "
             f"{listed(missing, 3)}",
             cause="they are names of files",
-            remedy="write them without; 'zerochain import units --suffix' leaves it out",
+            remedy="write them without; of units, 'zerochain import units --suffix' leaves it out",
         )
     if missing:
         raise InputError(

@@ -85,7 +85,7 @@ def chosen(names: str | Collection[str] | None) -> Collection[str]:
     listed = names.split(",") if isinstance(names, str) else names
     if sorted(listed) == list(SILENCES):
         return SILENCES
-    return frozenset(unicodedata.normalize("NFC", name) for name in listed)
+    return frozenset(unicodedata.normalize("NFC", name.strip()) for name in listed)
 
 
 def without_position(label: str) -> str:

@@ -385,7 +385,7 @@ def gold_items(
         InputError: no gold phones, or no speakers.
     """
     part = corpus if split is None else corpus.select(split=split)
-    ids, phones = set(part.ids), gold_phones(corpus)
+    ids, phones = set(part.ids), gold_phones(corpus, silences)
     chosen = Phones({k: v for k, v in phones.by_id.items() if k in ids}, phones.source)
     make = triphone_items if protocol.span == "triphone" else phone_items
     tokens, excluded = make(chosen, {u.id: u.speaker for u in part.utterances}, silences)

@@ -6,7 +6,9 @@ reads them. Ids that one side lacks are an error; whatever is left out on purpos
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +16,20 @@ from typing import Any
 
 from zerochain import audio
 from zerochain.audio import Waveform
+from zerochain.corpora.sounds import stem
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.basis import shortfall_note
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
-from zerochain.formats.corpus import Corpus, Utterance, read_corpus
-from zerochain.formats.identity import check_same_ids
+from zerochain.formats.corpus import Corpus, CorpusWarning, Utterance, read_corpus
+from zerochain.formats.identity import check_same_ids, composed
 from zerochain.formats.pairs import Pairs
 from zerochain.formats.phones import PHONES_FILE, Phones, read_phones
 from zerochain.formats.scores import Score
+from zerochain.formats.spans import LabelledSpan
 from zerochain.formats.synthesis import MARKER, Synthesis, read_synthesis
 from zerochain.formats.units import UnitFile
 from zerochain.metrics.names import Metric
+from zerochain.metrics.silences import SILENCES
 
 Interval = tuple[float, float] | None
 REAL_SPEECH = "real speech"
@@ -116,8 +121,8 @@ def selected_units(
     return unit_file.restrict(ids), notes
 
 
-def gold_phones(corpus: Corpus) -> Phones:
-    """A corpus's alignments.
+def gold_phones(corpus: Corpus, silences: Collection[str] = SILENCES) -> Phones:
+    """A corpus's alignments; warns of silences that it lacks, and of usual ones that are not named.
 
     Raises:
         InputError: it has none.
@@ -131,7 +136,51 @@ def gold_phones(corpus: Corpus) -> Phones:
             "without them, 'zerochain score' has bitrate, usage, leakage, robustness and "
             "sentences, and ABX takes .item files",
         )
-    return read_phones(path)
+    phones = read_phones(path)
+    if silences is not SILENCES:
+        labels = Counter(one.phone for line in phones.by_id.values() for one in line)
+        lacking = sorted(repr(name) for name in silences if name not in labels)
+        if lacking:
+            _warn(f"silences that are no label of corpus {corpus.name!r}: {listed(lacking)}")
+        usual = [one for one in labels if one in SILENCES and one not in silences]
+        if usual:
+            some = [f"{one!r} ({counted(labels[one], 'time')})" for one in sorted(usual)]
+            _warn(f"labels that usually are silences count as phones: {listed(some)}")
+    return phones
+
+
+def in_utterances(rows: Iterable[LabelledSpan], corpus: Corpus) -> tuple[list[LabelledSpan], int]:
+    """Stretches by the names of recordings as stretches of utterances, and how many have none.
+
+    A stretch belongs to the utterance that has most of it, of two the one of its speaker, and is
+    clipped there. Those whose name is an utterance's id, or unknown, stay as they are.
+    """
+    cut_from: dict[str, list[Utterance]] = defaultdict(list)
+    for u in corpus.utterances:
+        cut_from[composed(stem(u.audio))].append(u)
+    placed, ids = [], set(corpus.ids)
+    n_outside = 0
+    for row in rows:
+        if row.recording in ids or row.recording not in cut_from:
+            placed.append(row)
+            continue
+
+        def shared_s(u: Utterance, row: LabelledSpan = row) -> float:
+            start = u.start or 0.0
+            return min(row.end_s, start + u.duration) - max(row.start_s, start)
+
+        best = max(cut_from[row.recording], key=lambda u: (shared_s(u), u.speaker == row.speaker))
+        if 2 * shared_s(best) <= row.end_s - row.start_s:
+            n_outside += 1
+            continue
+        start = best.start or 0.0
+        begin, end = max(row.start_s - start, 0.0), min(row.end_s - start, best.duration)
+        placed.append(row._replace(recording=best.id, start_s=begin, end_s=end))
+    return placed, n_outside
+
+
+def _warn(found: str) -> None:
+    warnings.warn(found, CorpusWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)

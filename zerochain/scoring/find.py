@@ -27,7 +27,7 @@ from zerochain.metrics.spoken_terms import (
     precision_at,
 )
 from zerochain.metrics.text import NORMALISATION, plain
-from zerochain.scoring.common import Common, Scored
+from zerochain.scoring.common import Common, Scored, in_utterances
 from zerochain.search.queries import Searched
 
 FIRST = 10
@@ -50,8 +50,8 @@ def score_find(
     Args:
         hits: a table of spans with scores, whose labels are those of the queries.
         queries: the examples that were searched for: a table of spans whose labels are words.
-        words: gold words, a table of spans of utterances: hits are then compared with these in
-            time. None compares utterances with their texts.
+        words: gold words, a table of spans of utterances or recordings: hits are then compared
+            with these in time. None compares utterances with their texts.
         split: what was searched; None is the whole corpus.
         beta: weight of false alarms in MTWV; None is 12.49 (QUESST 2014) for utterances, 66.66
             (SWS 2013) for places.
@@ -79,7 +79,7 @@ def score_find(
         ranked = utterance_rankings(hits_of, examples_of, searched)
         protocol, beta = "utterances", QUESST_BETA if beta is None else beta
     else:
-        ranked = place_rankings(hits_of, examples_of, searched, words)
+        ranked = place_rankings(hits_of, examples_of, searched, words, whole)
         protocol, beta = "places", SWS_BETA if beta is None else beta
     silent = [label for label in labels if label not in ranked]
     # Nothing wrong can be returned for these, so nothing is measured, and MTWV is undefined.
@@ -211,23 +211,29 @@ def place_rankings(
     queries: Mapping[str, Sequence[LabelledSpan]],
     corpus: Corpus,
     words: Path,
+    whole: Corpus,
 ) -> dict[str, Ranked]:
     """What each query found; every second of speech is a trial, and every hit one of them.
 
     A hit is right if it overlaps a word that no better hit has, by half of the shorter of the two.
     The number of trials is that of the NIST evaluation of 2006.
 
+    Args:
+        corpus: what was searched, of the `whole` corpus.
+        words: of utterances, or of the recordings that they were cut from.
+
     Raises:
         InputError: `words` has none of what was searched.
     """
     known = set(corpus.ids)
-    spoken = by_recording(row for row in read_spans(words).rows if row.recording in known)
+    rows, _ = in_utterances(read_spans(words).rows, whole)
+    spoken = by_recording(row for row in rows if row.recording in known)
     if not spoken:
         raise InputError(
             "has no word of what was searched",
             path=words,
-            cause="its recordings are named in another way than the corpus's utterances",
-            remedy="name utterances by their ids",
+            cause="its recordings are named in another way than the corpus's",
+            remedy="name utterances by their ids, or recordings by their paths without suffix",
         )
     ranked = {}
     for label, examples in queries.items():

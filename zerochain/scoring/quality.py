@@ -106,7 +106,7 @@ def score_quality(
     """
     _check_protocol(protocol, assignment, n_phonemes, map_units, map_split)
     whole, given = read_corpus(corpus), read_units(units)
-    phones = gold_phones(whole)
+    phones = gold_phones(whole, silences)
     scored, notes, unaligned = _aligned_part(given, whole, phones, split)
     common = Common(
         system or given.method,

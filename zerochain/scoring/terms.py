@@ -23,7 +23,7 @@ from zerochain.metrics import names
 from zerochain.metrics.names import Metric
 from zerochain.metrics.silences import SILENCES, recorded
 from zerochain.metrics.tde import Found, Terms, Value, score_clusters
-from zerochain.scoring.common import Common, Scored, exclusion_notes, gold_phones
+from zerochain.scoring.common import Common, Scored, exclusion_notes, gold_phones, in_utterances
 
 PROTOCOL = "tde"
 _LATE_S = 1.0
@@ -46,7 +46,8 @@ def score_terms(
     """Score clusters of spans by ZeroSpeech's term discovery evaluation.
 
     Args:
-        terms: a table of spans, or ZeroSpeech's file of classes.
+        terms: a table of spans, or ZeroSpeech's file of classes; of utterances, or of the
+            recordings that they were cut from, as words may be.
         corpus: with gold phones; or `phones`, a file with lines "name onset offset phone".
         words: gold words, a table of spans or a file with lines "name onset offset word"; None
             leaves out the scores that take words.
@@ -67,9 +68,12 @@ def score_terms(
     inputs = {"terms": file_id(terms)}
     if corpus is not None:
         whole = read_corpus(corpus)
-        gold = gold_phones(whole).by_id
+        gold = gold_phones(whole, silences).by_id
         inputs |= {"corpus": whole.id, "phones": file_id(whole.home / PHONES_FILE)}
-        scored, exclusions = _of_split(_joined(found.rows, whole, folders), whole, gold, split)
+        joined, n_between = _joined(found.rows, whole, folders)
+        scored, exclusions = _of_split(joined, whole, gold, split)
+        if n_between:
+            exclusions["spans_outside_every_utterance"] = n_between
         wanted = whole.ids if split is None else whole.select(split=split).ids
         gold = {name: gold[name] for name in wanted if name in gold}
         ends = {u.id: u.duration for u in whole.utterances}
@@ -141,13 +145,16 @@ def _late(rows: Sequence[LabelledSpan], ends: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _joined(rows: Sequence[LabelledSpan], corpus: Corpus, folders: bool) -> Sequence[LabelledSpan]:
-    """The spans with the corpus's ids."""
+def _joined(
+    rows: Sequence[LabelledSpan], corpus: Corpus, folders: bool
+) -> tuple[Sequence[LabelledSpan], int]:
+    """The spans with the ids of utterances, and how many of recordings are outside of these."""
     if not folders:
         ids = ids_by_name(corpus.ids, f"corpus {corpus.name}")
         rows = [row._replace(recording=ids.get(row.recording, row.recording)) for row in rows]
+    rows, n_outside = in_utterances(rows, corpus)
     check_same_ids({r.recording for r in rows}, corpus.ids, "spans", f"corpus {corpus.name}")
-    return rows
+    return rows, n_outside
 
 
 def _of_split(
@@ -185,7 +192,8 @@ def _words(path: Path, corpus: Corpus | None, folders: bool) -> dict[str, list[P
         spans = Spans(tuple(rows))
     else:
         spans = read_spans(path)
-    joined = spans.rows if corpus is None else _joined(spans.rows, corpus, folders)
+    # Words outside of every utterance are nobody's to find.
+    joined = spans.rows if corpus is None else _joined(spans.rows, corpus, folders)[0]
     return {
         name: [Phone(row.start_s, row.end_s, row.label) for row in line]
         for name, line in by_recording(joined).items()
