@@ -573,7 +573,9 @@ def test_times_that_would_be_ignored_are_refused(
 ) -> None:
     record("anna/a1.wav")
     bad = table(recordings, "file\t" + columns.replace(" ", "\t") + "\nanna/a1.wav\t0\t400\n")
-    with pytest.raises(InputError, match=r"has times, it seems, in columns? that would be ignored"):
+    with pytest.raises(
+        InputError, match=r"has times, it seems, in (a column|columns) that would be ignored"
+    ):
         import_folder(recordings, tmp_path / "out", table=bad)
     rows = "file\tstart\tend\tend_ms\toffset_of_the_tier\nanna/a1.wav\t0\t0.4\t400\t7\n"
     corpus = import_folder(recordings, tmp_path / "out", table=table(recordings, rows))
@@ -611,3 +613,13 @@ def test_rows_that_end_just_after_the_recording_are_cut_there(
     assert corpus.utterances[0].duration == pytest.approx(0.3)
     assert bool(corpus.record.get("notes")) == (end > 0.51)
     assert len(audio.read(recordings / "a.wav", start=0.2, end=corpus.utterances[0].end)) == 4800
+
+
+def test_other_names_of_speakers_give_way_to_speaker_from(
+    recordings: Path, record: Record, tmp_path: Path
+) -> None:
+    record("a.wav")
+    rows = table(recordings, "path\tclient_id\na.wav\tx\n")
+    for pattern, speaker in ((None, "x"), ("name:ana", "ana")):
+        corpus = import_folder(recordings, tmp_path / "out", table=rows, speaker_from=pattern)
+        assert by_id(corpus, "speaker") == {"a": speaker}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eaf import SAMPLE
 from zerochain.audio import AudioInfo
 from zerochain.corpora.build import Span
 from zerochain.errors import InputError
@@ -589,6 +590,15 @@ def test_an_utterance_called_like_another_recording_is_refused(tmp_path: Path) -
     clash = {**part("b", 0.5, 3, of="a.wav"), **part("c", 0.5, 3, of="b.wav")}
     with pytest.raises(InputError, match="several recordings for 1 of 1 alignment: b"):
         read_alignments(tmp_path, clash)
+
+
+@pytest.mark.parametrize(("tier", "told"), [("timed", 1), ("words", 1), ("Béa's words", 0)])
+def test_phones_whose_times_nobody_measured_are_told(tmp_path: Path, tier: str, told: int) -> None:
+    (tmp_path / "a.eaf").write_text(SAMPLE, encoding="utf-8")
+    phones, bad, notes = read_alignments(tmp_path, spans(a=4.0), tier=tier)
+    assert phones.by_id["a"]
+    assert bad == []
+    assert sum("no times of their own" in note for note in notes) == told
 
 
 def test_an_alignment_without_a_phone_is_said(tmp_path: Path) -> None:

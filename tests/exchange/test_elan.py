@@ -53,6 +53,13 @@ def test_every_annotation_has_its_times(text: str) -> None:
     assert rows(tier(file, "notes")) == []
 
 
+def test_times_that_are_even_shares_are_known_as_that() -> None:
+    """They were measured by nobody: of slots without a time, of subdivisions, and below those."""
+    shares = {one.name: len(one.shares) for one in read(SAMPLE).tiers if one.shares}
+    assert shares == {"timed": 3, "words": 3, "pos": 1}
+    assert read(SAMPLE).tiers[0].shares == frozenset()
+
+
 def test_encodings_are_read_alike() -> None:
     plain = read(SAMPLE).tiers
     assert read(b"\xef\xbb\xbf" + SAMPLE.encode()).tiers == plain

@@ -90,8 +90,10 @@ def test_items_come_back_as_written(tmp_path):
     write_items(tmp_path / "x.item", items)
     assert (tmp_path / "x.item").read_text().startswith("#file onset offset #phone prev-phone ")
     assert read_items(tmp_path / "x.item") == items
-    with pytest.raises(InputError, match="empty field"):
-        write_items(tmp_path / "x.item", [items[0]._replace(previous="")])
+    bad = [items[0]._replace(previous=""), items[0]._replace(speaker="ana maria", file="a b")]
+    said = r"1 phone \(''\), 1 file \('a b'\), 1 speaker \('ana maria'\)\n  likely cause: spaces"
+    with pytest.raises(InputError, match=said):
+        write_items(tmp_path / "x.item", [*items, *bad])
     assert read_items(tmp_path / "x.item") == items
 
 

@@ -114,7 +114,7 @@ def import_folder(
             skip_bad=skip_bad,
         )
     elif table:
-        plan = plan_table(recordings, table, skip_bad=skip_bad)
+        plan = plan_table(recordings, table, with_speakers=speaker_from is None, skip_bad=skip_bad)
     else:
         plan = plan_folder(recordings, skip_bad=skip_bad)
     planned = tuple(filter(keep, plan.utterances))

@@ -40,7 +40,7 @@ _COLUMNS = {
 }  # fmt: skip
 
 _OTHER_NAMES = {
-    "file": ("path", "filename", "file_name", "audio", "wav"),
+    "file": ("path", "filename", "file_name", "audio", "audio_filepath", "wav"),
     "speaker": ("client_id", "speaker_id", "spk"),
     "text": ("sentence", "transcript", "transcription"),
     "start": ("begin", "onset", "start_s", "start_time", "begin_time", "tmin", "xmin"),
@@ -83,13 +83,16 @@ def plan_folder(recordings: Path, *, skip_bad: bool = False) -> Plan:
     return Plan(kept, (*bad, *clashes), frozenset(), sounds.record)
 
 
-def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan:
+def plan_table(
+    recordings: Path, table: Path, *, with_speakers: bool = True, skip_bad: bool = False
+) -> Plan:
     """The utterances that a table lists.
 
     A file's name is found in whichever of Unicode's forms the disk has it. Where a column isn't
     there, the only one that other programs call so is taken ("path", "sentence").
 
     Args:
+        with_speakers: whether a column of another name may hold the speakers.
         skip_bad: rows whose path leaves the folder, or that would share an id, are unusable
             instead of an error.
 
@@ -100,6 +103,8 @@ def plan_table(recordings: Path, table: Path, *, skip_bad: bool = False) -> Plan
     optional = (*_COLUMNS, "offset", *itertools.chain(*_OTHER_NAMES.values()))
     columns, rows = read_rows(table, required=(), optional=optional)
     renamed = _renamed(columns)
+    if not with_speakers:
+        renamed = {name: meant for name, meant in renamed.items() if meant != "speaker"}
     if "file" not in (*columns, *renamed.values()):
         read_rows(table, required=["file"])  # raises
     rows = [
@@ -157,7 +162,7 @@ def _check_times(ignored: Set[str], known: Set[str], table: Path) -> None:
     else:
         return
     if found := sorted(repr(one) for one in ignored if _first_word(one) in words):
-        them, so = ("them", "columns") if len(found) > 1 else ("it", "column")
+        them, so = ("them", "columns") if len(found) > 1 else ("it", "a column")
         raise InputError(
             f"has times, it seems, in {so} that would be ignored: {listed(found)}",
             path=table,

@@ -45,6 +45,7 @@ from zerochain.metrics.silences import SILENCES, without_position
 
 ALIGNMENT_SUFFIXES = frozenset({".phn", ".phones", ".textgrid", ".ctm", ELAN_SUFFIX})
 _TIERED = {".textgrid", ELAN_SUFFIX}
+_SHARES = "phones have no times of their own, but even shares of the annotations above them"
 _CHANNELS = {1: ("1", "a"), 2: ("2", "b")}
 """A CTM's names for the channels of a recording, in lower case."""
 
@@ -158,8 +159,11 @@ class _Content:
         """The labels for an utterance, and whether they are its own channel's or speaker's."""
         if isinstance(self.held, TextGrid | ElanTiers):
             intervals, note, is_own = phones_of(self.held, self.tier, span.utterance.speaker)
-            if note and str(self.source.path) not in self.notes.tiers[note][-1:]:
-                self.notes.tiers[note].append(str(self.source.path))
+            shares = frozenset().union(*(tier.shares for tier in self.held.tiers))
+            are_shares = any(one.place in shares for one in intervals)
+            for one in filter(None, (note, _SHARES if are_shares else "")):
+                if str(self.source.path) not in self.notes.tiers[one][-1:]:
+                    self.notes.tiers[one].append(str(self.source.path))
             return intervals, is_own
         if isinstance(self.held, list):
             return self.held, False

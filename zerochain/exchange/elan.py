@@ -123,10 +123,13 @@ def elan_of(data: bytes, path: Path) -> ElanFile:
 
 def _tier(element: Element, times: _Times) -> Tier:
     name = _text(element.attributes["TIER_ID"])
-    found = []
+    found, shares = [], []
     for one in annotations_of(element):
-        begin, end = times.of[one.attributes["ANNOTATION_ID"]]
-        place = f"tier {name!r}, annotation {one.attributes['ANNOTATION_ID']}"
+        identity = one.attributes["ANNOTATION_ID"]
+        begin, end = times.of[identity]
+        place = f"tier {name!r}, annotation {identity}"
+        if identity in times.shares:
+            shares.append(place)
         found.append(Interval(place, begin / 1000, end / 1000, _text(one.parts[0].value)))
     found.sort(key=lambda one: (one.onset, one.offset))
     return Tier(
@@ -136,6 +139,7 @@ def _tier(element: Element, times: _Times) -> Tier:
         speaker=_text(element.attributes.get("PARTICIPANT", "")),
         parent=_text(element.attributes.get("PARENT_REF", "")),
         unlabelled=tuple(one for one in found if not one.label),
+        shares=frozenset(shares),
     )
 
 
@@ -163,6 +167,8 @@ class _Times:
         self._by_id = self._annotations_by_id()
         self.of: dict[str, tuple[int, int]] = {}
         """Annotation → begin, end (ms)."""
+        self.shares = set[str]()
+        """Those whose times are no measured ones, but even shares."""
         proposed: dict[str, Mapping[str, int]] = {}
         for name in self._parents_first():
             proposed[name] = self._aligned(name, proposed.get(self._parent(name) or ""))
@@ -241,6 +247,8 @@ class _Times:
                     f"{times[end]} ms runs backwards"
                 )
             self.of[one.attributes["ANNOTATION_ID"]] = times[begin], times[end]
+            if self._slots[begin] is None or self._slots[end] is None:
+                self.shares.add(one.attributes["ANNOTATION_ID"])
         return times
 
     def _spread(self, chain: Sequence[str], above: Mapping[str, int] | None) -> dict[str, int]:
@@ -305,6 +313,8 @@ class _Times:
                 else:
                     found = _shared(_in_order(children), begin, end)
                 self.of.update(found)
+                if parent in self.shares or len(set(found.values())) > 1:
+                    self.shares.update(found)
                 waiting.extend(found)
         left = [one for one in self._by_id if one not in self.of]
         if left:

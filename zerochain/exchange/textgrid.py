@@ -67,6 +67,8 @@ class Tier:
     """The name of the tier above, in ELAN."""
     unlabelled: tuple[Interval, ...] = ()
     """ELAN's annotations without a text, which are annotations all the same."""
+    shares: frozenset[str] = frozenset()
+    """ELAN's annotations without times of their own, by place: even shares of another's."""
     contradictory: tuple[Interval, ...] = ()
     """Transcriber's segments whose times contradict others; no times to cut by."""
 

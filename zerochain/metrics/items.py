@@ -159,15 +159,27 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
         InputError: a label or id that is empty or holds a space, which the format can't carry.
     """
     lines = ["#file onset offset #phone prev-phone next-phone speaker"]
+    bad: dict[str, dict[str, None]] = {}
     for item in items:
-        words = [item.file, *item[3:]]
-        if any(not word or len(word.split()) != 1 for word in words):
-            raise InputError(
-                f"{item} has an empty field or one with a space, which .item files can't hold",
-                path=path,
-                remedy="rename it",
-            )
-        lines.append(f"{item.file} {item.onset:.6f} {item.offset:.6f} {' '.join(words[1:])}")
+        phones = (item.phone, item.previous, item.next)
+        for what, words in (
+            ("file", (item.file,)),
+            ("phone", phones),
+            ("speaker", (item.speaker,)),
+        ):
+            for word in words:
+                if len(word.split()) != 1 or word.strip() != word:
+                    bad.setdefault(what, {})[repr(word)] = None
+        labels = " ".join((*phones, item.speaker))
+        lines.append(f"{item.file} {item.onset:.6f} {item.offset:.6f} {labels}")
+    if bad:
+        found = [f"{counted(len(one), what)} ({listed(list(one), 3)})" for what, one in bad.items()]
+        raise InputError(
+            f"can't hold names that are empty or have a space: {', '.join(found)}",
+            path=path,
+            cause="spaces separate the columns of an .item file",
+            remedy="import the recordings again under names, speakers and labels without spaces",
+        )
     with atomic_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
