@@ -4,6 +4,7 @@ import pytest
 
 from zerochain.errors import InputError
 from zerochain.exchange.term_classes import read_classes, read_gold, read_terms, write_classes
+from zerochain.formats.corpus import CorpusWarning
 from zerochain.formats.phones import Phone
 from zerochain.formats.spans import LabelledSpan, Spans, write_spans
 
@@ -73,6 +74,18 @@ def test_gold(tmp_path):
         "a": [Phone(0.25, 0.5, "ŋ"), Phone(0.5, 0.75, "k")],
         "b": [Phone(0, 1, "SIL")],
     }
-    for text, found in (("", "no label"), ("a 0 1\n", "line 1"), ("a 1 1 k\n", "from 1 to 1 s")):
+    for text, found in (
+        ("", "no label"),
+        ("a 0 1\n", "line 1"),
+        ("a 1 1 k\n", "no label with"),
+        ("a 1 0 k\n", "from 1 to 0 s"),
+    ):
         with pytest.raises(InputError, match=found):
             read_gold(written(path, text))
+
+
+def test_gold_labels_without_length_are_left_out_and_counted(tmp_path):
+    lines = ["a 0 0 sil", "a 0 0.5 k", "a 0.5 0.5 a", "b 1 2 t"]
+    whole = read_gold(written(tmp_path / "a.phn", "\n".join([lines[1], lines[3]])))
+    with pytest.warns(CorpusWarning, match="2 labels without length left out"):
+        assert read_gold(written(tmp_path / "b.phn", "\n".join(lines))).by_id == whole.by_id

@@ -196,6 +196,19 @@ def test_every_tier_holds_what_it_declares(tmp_path: Path, text: str, tier: int)
             read_textgrid(path)
 
 
+@pytest.mark.parametrize("time", ["xmax = 0,5", "0,5"])
+def test_decimal_commas_are_named_as_that(tmp_path: Path, time: str) -> None:
+    lines = ['"ooTextFile"', '"TextGrid"', "0", "1", "<exists>", "1", '"IntervalTier"', '"a"']
+    lines += ["0", "1", "2", "0", time, '"x, 1,5"', time, "1", '"y"']
+    (tmp_path / "a.TextGrid").write_text("\n".join(lines))
+    with pytest.raises(
+        InputError, match=r"the time '0,5'\n  likely cause: the decimal point is a c"
+    ):
+        read_textgrid(tmp_path / "a.TextGrid")
+    (tmp_path / "a.TextGrid").write_text("\n".join(lines).replace(time, "0.5"))
+    assert len(read_textgrid(tmp_path / "a.TextGrid").tiers[0].intervals) == 2
+
+
 def test_wherever_a_file_is_cut_it_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.TextGrid"
     for text in (LONG, SHORT):

@@ -1,4 +1,5 @@
 import csv
+import unicodedata
 from itertools import permutations
 
 import numpy as np
@@ -66,6 +67,16 @@ def test_scores_without_a_table_are_the_same(corpus, tmp_path):
     grouped = score_abx(tmp_path / "f", corpus, protocol=PHONE, phone_table=tmp_path / "p.csv")
     assert [s.value for s in plain.scores] == [s.value for s in grouped.scores]
     assert all("groups" not in s.options for s in plain.scores)
+
+
+def test_letters_of_a_table_in_either_unicode_form(corpus, tmp_path):
+    found = []
+    for form in ("NFC", "NFD"):
+        text = unicodedata.normalize(form, TABLE.replace("high", "élevé", 1))
+        (tmp_path / "p.csv").write_text(text, encoding="utf-8")
+        given = score_abx(tmp_path / "f", corpus, protocol=PHONE, phone_table=tmp_path / "p.csv")
+        found.append([score.options["groups"] for score in given.scores])
+    assert found[0] == found[1]
 
 
 def test_phones_that_the_table_lacks_are_listed(corpus, tmp_path):

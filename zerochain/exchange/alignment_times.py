@@ -36,6 +36,9 @@ _LONG = 5
 """Letters: a phone has fewer, whatever the alphabet; words often have as many."""
 _POSITIONED = 0.5
 _BRACKETS = ("<>", "[]", "{}", "()")
+_TRIGRAPH = re.compile(r"\\[A-Za-z9?][A-Za-z/\-.,^~]")
+"""Praat's notation of letters that keyboards lack: \\ng for ŋ. X-SAMPA's backslashes follow a
+letter and end a symbol, as in r\\`."""
 _SAMPA = re.compile(r"(\|\||[@{}&?!|=<>1-9])\\?(_.|[@{}&?!1-9:~`\"^=])*")
 """Phones of (X-)SAMPA that have no letter: @ for schwa, 2: and 9, { and }, ? for a glottal stop,
 clicks; and what may follow."""
@@ -305,6 +308,12 @@ def label_notes(labels: Counter[str]) -> list[str]:
             f"{len(ending):,} of {counted(len(phones), 'label')} end in Kaldi's position in the "
             f"word, such as {_some(ending, phones)}: each counts as a phone of its own; "
             "strip_word_positions=True removes the endings"
+        )
+    trigraphs = [label for label in phones if _TRIGRAPH.search(label)]
+    if trigraphs:
+        notes.append(
+            f"labels in Praat's backslash notation: {_some(trigraphs, phones)}; each is another "
+            "phone than the letter that it stands for: have Praat convert them to Unicode"
         )
     marks = [label for label in phones if not _letters(label) or _bracketed(label)]
     marks = [label for label in marks if label not in _sampa(marks)]

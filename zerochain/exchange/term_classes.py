@@ -12,11 +12,13 @@ hold any.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from zerochain.errors import InputError, listed
+from zerochain.errors import InputError, counted, listed
 from zerochain.exchange.alignment_files import read_of_many, time
 from zerochain.formats.atomic import atomic_file
+from zerochain.formats.corpus import CorpusWarning
 from zerochain.formats.identity import composed, utterance_id
 from zerochain.formats.phones import Phone, Phones
 from zerochain.formats.spans import LabelledSpan, Spans, by_label, read_spans
@@ -110,15 +112,24 @@ def write_classes(path: Path, spans: Spans) -> None:
 def read_gold(path: Path) -> Phones:
     """Lines `name onset offset label` of many recordings, as the challenge's .phn and .wrd.
 
+    Labels without length, as aligners leave them, are left out, with a warning.
+
     Raises:
-        InputError: a line of another form, or that ends before it starts; no line.
+        InputError: a line of another form, or that ends before it starts; no line with a length.
     """
     by_id: dict[str, list[Phone]] = {}
+    n_empty = 0
     for name, intervals in read_of_many(path).items():
         for place, onset, offset, label in intervals:
+            if onset == offset:
+                n_empty += 1
+                continue
             if not onset < offset:
                 raise InputError(f"{place}: from {onset:g} to {offset:g} s", path=path)
             by_id.setdefault(name, []).append(Phone(onset, offset, composed(label)))
     if not by_id:
-        raise InputError("holds no label", path=path)
+        raise InputError("holds no label with a length", path=path)
+    if n_empty:
+        found = f"{path}: {counted(n_empty, 'label')} without length left out"
+        warnings.warn(found, CorpusWarning, stacklevel=3)
     return Phones(by_id, source=str(path))

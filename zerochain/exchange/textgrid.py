@@ -97,7 +97,8 @@ def read_textgrid(path: Path) -> TextGrid:
         InputError: not such a TextGrid, or damaged: a tier holds less than it declares, or
             something is left over at the end.
     """
-    reader = _Reader(_tokens(_text(path)))
+    text = _text(path)
+    reader = _Reader(_tokens(text))
     try:
         if next(reader.tokens) not in _FILE_TYPES or next(reader.tokens) != "TextGrid":
             raise ValueError("it is not a TextGrid")
@@ -105,9 +106,9 @@ def read_textgrid(path: Path) -> TextGrid:
         tiers = [reader.tier(i) for i in range(1, reader.count() + 1)]
         reader.end(tiers)
     except StopIteration as error:
-        raise _damaged(path, f"it ends in the middle of {reader.place}") from error
+        raise _damaged(path, text, f"it ends in the middle of {reader.place}") from error
     except ValueError as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, text, str(error)) from error
     return TextGrid(start_s, end_s, tuple(tiers))
 
 
@@ -266,7 +267,15 @@ def _other_encoding(path: Path) -> InputError:
     )
 
 
-def _damaged(path: Path, reason: str) -> InputError:
+def _damaged(path: Path, text: str, reason: str) -> InputError:
+    comma = re.search(r"^\s*(x(min|max) = )?\d+,\d+\s*$", text, re.MULTILINE)
+    if comma is not None:
+        return InputError(
+            f"is not a TextGrid that can be read: the time {comma[0].split()[-1]!r}",
+            path=path,
+            cause="the decimal point is a comma",
+            remedy="write times with a point",
+        )
     return InputError(
         f"is not a TextGrid that can be read: {reason}",
         path=path,

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from zerochain.errors import InputError, counted, listed
+from zerochain.formats.identity import composed
 from zerochain.formats.text_files import read_rows, write_csv
 from zerochain.scoring.abx_tables import PairError
 
@@ -52,7 +53,7 @@ class PhoneTable:
             raise InputError(
                 f"lacks {counted(len(missing), 'phone')} that ABX compares: {listed(missing)}",
                 path=self.path,
-                cause="the table is of another alphabet, or in another Unicode form or case",
+                cause="the table is of another alphabet, or in another case",
                 remedy="add a row for each of them, with empty values where nothing applies",
             )
 
@@ -74,14 +75,14 @@ def read_phone_table(path: Path) -> PhoneTable:
         )
     values: dict[str, tuple[str, ...]] = {}
     for row in rows:
-        phone = row.values.get(PHONE, "")
+        phone = composed(row.values.get(PHONE, ""))
         if not phone or phone in values:
             raise InputError(
                 f"line {row.line} has no phone" if not phone else f"lists phone {phone!r} twice",
                 path=path,
                 remedy="give each phone one row",
             )
-        values[phone] = tuple(row.values.get(kind, "") for kind in kinds)
+        values[phone] = tuple(composed(row.values.get(kind, "")) for kind in kinds)
     return PhoneTable(kinds, values, path)
 
 
