@@ -229,6 +229,17 @@ def test_textgrids_of_the_user_are_of_recordings(field, tmp_path):
         export_recordings(tmp_path / "tg", tmp_path / "c", **found, keep=mine)
 
 
+def test_textgrids_of_the_user_in_linked_folders_are_kept(field, tmp_path):
+    (tmp_path / "store").mkdir()
+    text = textgrid_text(10, {"words": [(1.0, 2.0, "hey")]})
+    (tmp_path / "store" / "s.TextGrid").write_text(text, encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "d").symlink_to(tmp_path / "store")
+    found = {"units": {"units": tmp_path / "u.parquet"}}
+    given = {**found, "keep": tmp_path / "mine"}
+    assert export_recordings(tmp_path / "tg", tmp_path / "c", **given) == (2, 1)
+
+
 def test_textgrids_with_the_times_of_what_they_were_cut_from_are_named_as_that(field, tmp_path):
     text = textgrid_text(3, {"words": [(1.0, 2.0, "hey")]}).replace("xmin = 0\n", "xmin = 7\n", 1)
     (tmp_path / "mine").mkdir()

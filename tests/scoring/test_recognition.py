@@ -1,5 +1,6 @@
 import shlex
 import sys
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,21 @@ def test_ids_and_texts_have_to_be_there(spoken: Corpus, tmp_path: Path) -> None:
     (tmp_path / "wavs" / "b.wav").unlink()
     with pytest.raises(InputError, match=r"1 of 2 ids of the corpus plain is missing.*: b"):
         score_recognition(tmp_path / "wavs", tmp_path / "de", command=command, split="test")
+
+
+def test_wavs_in_linked_folders_and_with_decomposed_names(spoken: Corpus, tmp_path: Path) -> None:
+    names = {"a": "é/1", "b": "é/2", "c": "c"}
+    utterances = tuple(replace(u, id=names[u.id]) for u in spoken.utterances)
+    write_corpus(tmp_path / "de2", replace(spoken, utterances=utterances, folder=None))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / unicodedata.normalize("NFD", "é")).symlink_to(tmp_path / "wavs")
+    (tmp_path / "wavs" / "c.wav").rename(tmp_path / "here" / "c.wav")
+    for old, new in (("a", "1"), ("b", "2")):
+        (tmp_path / "wavs" / f"{old}.wav").rename(tmp_path / "wavs" / f"{new}.wav")
+    texts = {names[old].rpartition("/")[2]: text for old, text in TEXTS.items()}
+    scored = score_recognition(tmp_path / "here", tmp_path / "de2", command=reader(tmp_path, texts))
+    assert values(scored.scores)["cer_%"] == 0
+    assert scored.scores[0].n == 3
 
 
 @pytest.mark.parametrize("text", [None, "", "?!"])

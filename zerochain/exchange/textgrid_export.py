@@ -10,7 +10,7 @@ import numpy as np
 
 from zerochain import audio
 from zerochain.corpora.annotated import Recordings
-from zerochain.corpora.sounds import stem
+from zerochain.corpora.sounds import search, stem, suffix
 from zerochain.errors import InputError
 from zerochain.exchange.recording_tiers import apart, by_speaker, gathered, root_of
 from zerochain.exchange.textgrid import (
@@ -182,7 +182,9 @@ def _own_grids(keep: Path, root: Path, recordings: Iterable[str]) -> dict[str, P
     """Recording → the user's TextGrid of it; one that is of no recording is an error."""
     known = Recordings(root, recordings)
     own: dict[str, Path] = {}
-    for path in sorted(p for p in keep.rglob("*") if p.suffix.lower() == ".textgrid"):
+    found = search(keep, {".textgrid"})
+    files = (file for file in (*found.files, *found.links) if suffix(file) == ".textgrid")
+    for path in sorted(keep / file for file in files):
         try:
             recording = known.of(path.relative_to(keep).as_posix(), path, ())
         except InputError as error:

@@ -6,6 +6,7 @@ reads them. Ids that one side lacks are an error; whatever is left out on purpos
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from zerochain import audio
 from zerochain.audio import Waveform
-from zerochain.corpora.sounds import stem
+from zerochain.corpora.sounds import Found, search, stem
 from zerochain.errors import InputError, counted, listed
 from zerochain.formats.basis import shortfall_note
 from zerochain.formats.corpus import MARKER as CORPUS_MARKER
@@ -183,6 +184,13 @@ def _warn(found: str) -> None:
     warnings.warn(found, CorpusWarning, stacklevel=4)
 
 
+def wav_of(folder: Path, name: str) -> Path:
+    """The wav of an utterance, whose name on disk may be in decomposed letters, as macOS writes."""
+    path = folder / f"{name}.wav"
+    decomposed = folder / unicodedata.normalize("NFD", f"{name}.wav")
+    return decomposed if not path.exists() and decomposed.exists() else path
+
+
 @dataclass(frozen=True)
 class Wavs:
     """A folder of <id>.wav, and its synthesis.json where zerochain wrote it."""
@@ -199,9 +207,10 @@ class Wavs:
         Raises:
             InputError: a damaged synthesis.json.
         """
-        files = (p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.wav"))
+        found = search(folder, {".wav"}) if folder.is_dir() else Found()
+        files = [file for file in (*found.files, *found.links) if file.endswith(".wav")]
         synthesis = read_synthesis(folder) if (folder / MARKER).exists() else None
-        return cls(folder, sorted(files), synthesis)
+        return cls(folder, sorted(composed(stem(file)) for file in files), synthesis)
 
     def voice(self, given: str | None) -> str:
         """The voice that they are in: the given one, else that of synthesis.json.
@@ -276,7 +285,7 @@ class Speech:
     def waves(self, ids: Sequence[str]) -> Iterator[Waveform]:
         """Recordings at 16 kHz, one after the other."""
         if self.corpus is None:
-            return (audio.read(self.folder / f"{name}.wav") for name in ids)
+            return (audio.read(wav_of(self.folder, name)) for name in ids)
         return self.corpus.waves([self._utterances[name] for name in ids])
 
     @cached_property

@@ -29,7 +29,7 @@ from zerochain.metrics import names
 from zerochain.metrics.names import Metric
 from zerochain.metrics.translation import Estimate
 from zerochain.progress import track
-from zerochain.scoring.common import Speech
+from zerochain.scoring.common import Speech, wav_of
 
 OpinionJudge = Literal["dnsmos"]
 SpeakerJudge = Literal["resemblyzer"]
@@ -213,7 +213,7 @@ class Program:
         with scratch() as folder:
             waves = None if spoken.corpus is None else spoken.waves(ids)
             for name in track(ids, "Recognising"):
-                wav = spoken.folder / f"{name}.wav"
+                wav = wav_of(spoken.folder, name)
                 if waves is not None:  # whatever its format, and where it is cut
                     wav = Path(folder) / "recording.wav"
                     audio.write(wav, next(waves))

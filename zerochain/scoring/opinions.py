@@ -31,6 +31,7 @@ from zerochain.scoring.common import (
     Speech,
     exclusion_notes,
     scored_pairs,
+    wav_of,
 )
 from zerochain.scoring.judges import OpinionJudge, opinion_judge
 
@@ -117,7 +118,7 @@ def opinion_scores(
     real: dict[str, Opinion | str] = {}
     originals = zip(chosen, corpus.waves(chosen), strict=True)
     for u, original in track(originals, by.NAME, len(chosen)):
-        made[u.id] = _opinion(by, audio.read(wavs / f"{u.id}.wav"))
+        made[u.id] = _opinion(by, audio.read(wav_of(wavs, u.id)))
         real[u.id] = _opinion(by, original)
     recordings = {"corpus": corpus.id, "recordings": corpus.id}
     beside = replace(common, system=REAL_SPEECH, inputs=recordings)

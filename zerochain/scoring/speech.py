@@ -53,7 +53,7 @@ from zerochain.metrics.resynthesis import (
     voicing_decision_error,
 )
 from zerochain.progress import track
-from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes
+from zerochain.scoring.common import Common, Scored, Wavs, exclusion_notes, wav_of
 from zerochain.scoring.judges import OpinionJudge, SpeakerJudge, VoiceJudge, voice_judges
 from zerochain.scoring.opinions import opinion_scores
 
@@ -269,7 +269,7 @@ def _compared(
     originals = audio.read_parts(recording, [u.part for u in utterances])
     found = []
     for u, original in zip(utterances, originals, strict=True):
-        both = original, audio.read(wavs / f"{u.id}.wav")
+        both = original, audio.read(wav_of(wavs, u.id))
         if against != "text":
             both = cropped(u.id, *both, limit)
         found.append(measure(*both, against))
@@ -424,7 +424,7 @@ def _of_wavs(
     own, converted, to_source = _Similarities(), _Similarities(), _Similarities()
     for name, source in track(spoken.items(), "Encoding wavs", total=len(spoken)):
         group = own if source == target else converted
-        vector = voices.embedding(audio.read(wavs / f"{name}.wav"), group.excluded)
+        vector = voices.embedding(audio.read(wav_of(wavs, name)), group.excluded)
         if vector is None:
             continue
         group.add(name, vector, voices.mean(target, without=name if group is own else ""))
