@@ -77,6 +77,14 @@ def test_estoi_is_undefined_for_little_speech_and_0_for_silence(wave):
     assert estoi(wave, np.zeros_like(wave)) == 0
 
 
+def test_estoi_of_speech_that_ends_early_is_the_same_each_time(wave):
+    early = noisy(wave, 0.01)
+    early[len(wave) // 2 :] = 0
+    before = np.random.get_state()[1].copy()
+    assert len({estoi(wave, early) for _ in range(3)}) == 1
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
 def test_the_multi_resolution_distance_is_0_for_the_same_and_grows_with_noise(wave):
     assert multi_resolution_distance(wave, 0.1 * wave) == pytest.approx(0, abs=1e-5)
     noisier = [multi_resolution_distance(wave, noisy(wave, s)) for s in (0.001, 0.01, 0.1)]

@@ -18,10 +18,11 @@ they are meaningless for another voice, or for durations that a model predicted.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -209,7 +210,7 @@ def estoi(original: Waveform, resynthesised: Waveform, sample_rate: int = 16_000
         return None
     if not resynthesised.any():
         return 0.0
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _same_noise():
         warnings.simplefilter("error", RuntimeWarning)
         try:
             return float(stoi(original, resynthesised, sample_rate, extended=True))
@@ -217,6 +218,17 @@ def estoi(original: Waveform, resynthesised: Waveform, sample_rate: int = 16_000
             if "Not enough STFT frames" in str(warning):
                 return None
             raise
+
+
+@contextlib.contextmanager
+def _same_noise() -> Iterator[None]:
+    """NumPy's global generator in one state: pystoi draws noise, which is all of a silent part."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def mcd_sp2mc24(original: Waveform, resynthesised: Waveform) -> float | None:
