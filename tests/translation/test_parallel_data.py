@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from languages import make_languages
-from zerochain.errors import InputError
+from zerochain.errors import InputError, ModelMismatchError
 from zerochain.formats.pairs import Pairs, read_pairs, write_pairs
 from zerochain.formats.units import UnitFile, read_units, write_units
 from zerochain.modules.decoders import IGNORED, teacher_forcing
@@ -190,6 +190,13 @@ def test_several_sources_of_one_target(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match="some sources come with their own units"):
         read_parallel([files[0], Parallel(two.source, two.target, two.pairs)])
+    own = tmp_path / "of its own model"
+    write_units(own, replace(read_units(two.source), model_id="b" * 64, id=""))
+    with pytest.raises(
+        ModelMismatchError, match=r"of its own model: .* but .*source.parquet has those of aaaa"
+    ) as e:
+        read_parallel([files[0], replace(files[1], own_units=own)])
+    assert "encode both with one unit model" in str(e.value)
 
 
 def test_variants_are_drawn_as_often_as_the_source(tmp_path: Path) -> None:

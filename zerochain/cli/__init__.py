@@ -400,7 +400,8 @@ CHECK = LazyGroup(
     commands={
         "zerospeech2019": (
             "zerochain.cli.submissions:zerospeech2019",
-            "Check a SUBMISSION to ZeroSpeech 2019, in the layout of 2020.",
+            "Check a SUBMISSION to ZeroSpeech 2019, in the layout of 2020: a folder, or its ZIP "
+            "archive.",
         ),
         "zerospeech2021": (
             "zerochain.cli.submissions:zerospeech2021",

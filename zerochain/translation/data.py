@@ -265,9 +265,11 @@ def read_parallel(
         theirs = None if one.own_units is None else read_units(one.own_units)
         source, target, own = source or SourceKind.of(given), target or units, own or theirs
         source.check(given, one.source)
-        units.check_model(target.model_id, "first target")
-        if theirs is not None and own is not None:
-            theirs.check_model(own.model_id, "first source")
+        _check_same_model(units, one.target, target, files[0].target)
+        if one.own_units is not None and files[0].own_units is not None:
+            assert theirs is not None
+            assert own is not None
+            _check_same_model(theirs, one.own_units, own, files[0].own_units)
         table = oriented(read_pairs(one.pairs), given, units, one.pairs)
         table = table if part is None else part.of(table, one.pairs)
         pairs += _pairs(table, given, units, theirs, one)
@@ -283,6 +285,18 @@ def read_parallel(
         pairs = _with_variant(pairs, other, path)
         trained_on[f"variant {i}"] = other.id
     return Material(pairs, source, target, own, trained_on)
+
+
+def _check_same_model(units: UnitFile, path: Path, first: UnitFile, first_path: Path) -> None:
+    """Raise ModelMismatchError unless both are of one unit model, as a translator predicts."""
+    if units.model_id != first.model_id:
+        raise ModelMismatchError(
+            f"{path}: units of unit model {short(units.model_id)}, but {first_path} has those of "
+            f"{short(first.model_id)}",
+            cause="each corpus was encoded with a unit model of its own, or one was fitted again",
+            remedy="encode both with one unit model, whatever corpus it was fitted on: "
+            "zerochain encode MODEL CORPUS",
+        )
 
 
 def _with_variant(pairs: Sequence[Pair], other: Features | UnitFile, path: Path) -> list[Pair]:
