@@ -129,6 +129,20 @@ def test_a_check_alone_writes_nothing(make_corpus: Callable[..., Corpus]) -> Non
     assert not Path("r/config.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "given", "setting"),
+    [
+        ("s2st", {"sentences": 9999}, "sentences"),
+        ("speechchain", {"pairs": 9999}, "pairs"),
+        ("codeswitching", {"pairs": 1500, "unpaired": 1500}, "pairs, unpaired, tests and valids"),
+    ],
+)
+def test_more_sentences_than_the_grammar_has(pipeline: str, given: dict, setting: str) -> None:
+    error = run("run", pipeline, "--out", "r", "--check", *settings(given), code=1).stderr
+    assert f"Error: {setting}: " in error
+    assert "sentences asked for; the grammar has 5252" in error
+
+
 def test_a_table_of_pairs_is_read() -> None:
     Path("p.csv").write_text("eo file;cy file\na;b\n")
     checks.check_pairs("pairs", "p.csv")

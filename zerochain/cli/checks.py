@@ -21,6 +21,7 @@ from zerochain.cli import main
 from zerochain.cli.common import Command, as_options
 from zerochain.cli.extract import EXTRACTED
 from zerochain.corpora.demo import VOICES
+from zerochain.corpora.grammar import check_number
 from zerochain.errors import InputError, listed
 from zerochain.formats.corpus import MARKER, Corpus, read_corpus
 from zerochain.formats.phones import PHONES_FILE, read_phones
@@ -311,6 +312,18 @@ def check_demo_voice(setting: str, voice: str | None, language: str) -> None:
         _check_one_of(setting, voice, tuple(VOICES[language]))
 
 
+def check_demo_sentences(setting: str, n: int) -> None:
+    """Check that the demonstration's grammar has as many different sentences.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    try:
+        check_number(n)
+    except InputError as error:
+        raise InputError(f"{setting}: {error.found}", remedy=error.remedy) from error
+
+
 def _check_one_of(setting: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise InputError(
@@ -363,6 +376,7 @@ CHECKS: Mapping[str, Callable[..., None]] = {
     "value": check_value,
     "features": check_features,
     "demo_voice": check_demo_voice,
+    "demo_sentences": check_demo_sentences,
     "extra": check_extra,
     "pairs": check_pairs,
 }

@@ -204,6 +204,20 @@ _REQUESTS = (
 )
 
 
+def check_number(n: int) -> None:
+    """Check that the grammar has `n` different sentences.
+
+    Raises:
+        InputError: it has fewer, or `n` is below 1.
+    """
+    total = len(sentences())
+    if not 1 <= n <= total:
+        raise InputError(
+            f"{counted(n, 'sentence')} asked for; the grammar has {total}",
+            remedy=f"ask for 1 to {total}",
+        )
+
+
 def draw(n: int, seed: int = 0) -> list[Sentence]:
     """`n` different sentences, deterministic from the seed, as `draw_marked`."""
     return [sentence.whole for sentence in draw_marked(n, seed)]
@@ -216,15 +230,10 @@ def draw_marked(n: int, seed: int = 0) -> list[Sentence]:
     covers all kinds.
 
     Raises:
-        InputError: fewer than one is asked for, or more than the grammar has.
+        InputError: as `check_number`.
     """
+    check_number(n)
     kinds = [list(kind) for kind in _kinds()]
-    total = sum(len(kind) for kind in kinds)
-    if not 1 <= n <= total:
-        raise InputError(
-            f"{counted(n, 'sentence')} asked for; the grammar has {total}",
-            remedy=f"ask for 1 to {total}",
-        )
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(kind)) for kind in kinds]
     drawn: list[Sentence] = []
