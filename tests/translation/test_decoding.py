@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from zerochain.modules.decoders import begin_of
+from zerochain.modules.decoders import State, begin_of
 from zerochain.modules.unit_translator import EncoderOutput, TranslatorConfig, UnitTranslator
 from zerochain.translation.decoding import (
     Hypothesis,
@@ -106,6 +107,33 @@ def test_a_beam_is_no_worse_than_greedy_where_it_has_the_same_lengths(width: int
         assert len(one.units) == len(other.units) == 6
         assert other.score >= one.score - 1e-5
     assert any(a.units.tolist() != b.units.tolist() for a, b in zip(ones, others, strict=True))
+
+
+class Sure:
+    """Decoder that knows what comes next, but where the end is likelier than all other mistakes."""
+
+    def __init__(self, units: list[int], n_units: int) -> None:
+        self.units, self.n_units = [*units, n_units], n_units
+
+    def begin(self, memory: Tensor, lengths: Tensor) -> State:
+        return {"at": torch.zeros(len(memory), dtype=torch.long)}
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        scores = torch.full((len(tokens), self.n_units + 1), -9.0)
+        scores[:, -1] = -6
+        said = torch.tensor(self.units)[state["at"].clamp(max=len(self.units) - 1)]
+        return scores.scatter(1, said[:, None], 0.0), {"at": state["at"] + 1}
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 10])
+def test_a_beam_goes_on_beyond_ends_that_come_too_early(width: int) -> None:
+    """Else it stops after as many steps as it is wide, and recognises half of a long sentence."""
+    units = [*range(19), 3, 7, 1]
+    model = Mock(decoder=Sure(units, 20), config=Mock(n_units=20))
+    given = EncoderOutput(torch.zeros(1, 9, 4), torch.zeros(1, 9, 4), torch.tensor([9]))
+    (found,) = beam_search(model, given, torch.tensor([40]), width)
+    assert found.units.tolist() == units
+    assert not found.cut
 
 
 def test_scores_are_those_of_the_units() -> None:

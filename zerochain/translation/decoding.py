@@ -144,7 +144,9 @@ def beam_search(
     """The best hypothesis of a beam search that keeps the `width` likeliest at each step.
 
     Scores are divided by lengths, the end included (Tjandra et al. 2020). An utterance is finished
-    once `width` hypotheses that reached their end have been among its `width` likeliest.
+    once `width` hypotheses that reached their end have been among its `width` likeliest, and none
+    that goes on has a better score by then. Where a network is sure, the end is among the likeliest
+    tokens at any step however unlikely it is, so the first that end would all be too short.
 
     Args:
         merged: no unit repeats the one before it, and there is at least one.
@@ -161,6 +163,7 @@ def beam_search(
     units = tokens.new_zeros(n_rows, width, 0)
     known = tokens if prior is None else prior.begin(n_rows * width)
     found: list[list[Hypothesis]] = [[] for _ in range(n_rows)]
+    finished = [False] * n_rows
     for n in range(int(limits.max()) + 1):
         scores, state = network.decoder.step(tokens.flatten(), state)
         scores = scores.float().log_softmax(dim=1)
@@ -174,13 +177,20 @@ def beam_search(
         totals = sums[..., None] + scores
         best, places = totals.flatten(1).topk(min(2 * width, totals[0].numel()), dim=1)
         beams, new = places // (n_units + 1), places % (n_units + 1)
-        _keep_ended(found, units, best[:, :width], beams[:, :width], new[:, :width] == end, limits)
-        if all(len(hypotheses) >= width for hypotheses in found):
-            break
+        ended = new[:, :width] == end
+        _keep_ended(found, finished, units, best[:, :width], beams[:, :width], ended, limits)
         # A unit ends each hypothesis at most once, so that of 2 · width candidates at least width
         # go on; the sort is stable, so the likeliest of them stay first.
         going = (new == end).long().argsort(dim=1, stable=True)[:, :width]
         sums = best.gather(1, going).masked_fill(new.gather(1, going) == end, -torch.inf)
+        finished = [
+            one or (len(ones) >= width and score <= max(o.score for o in ones))
+            for one, ones, score in zip(
+                finished, found, (sums.max(dim=1).values / (n + 1)).tolist(), strict=True
+            )
+        ]
+        if all(finished):
+            break
         beams, tokens = beams.gather(1, going), new.gather(1, going)
         units = torch.cat(
             [units.gather(1, beams[..., None].expand(-1, -1, n)), tokens[..., None]], dim=2
@@ -199,16 +209,16 @@ def beam_search(
 
 def _keep_ended(
     found: list[list[Hypothesis]],
+    finished: list[bool],
     units: Tensor,
     sums: Tensor,
     beams: Tensor,
     ended: Tensor,
     limits: Tensor,
 ) -> None:
-    """Add the hypotheses that reached their end, up to `width` per utterance."""
-    width = units.shape[1]
+    """Add the hypotheses that reached their end, of utterances that aren't finished."""
     for row, place in (ended & sums.isfinite()).nonzero().tolist():
-        if len(found[row]) < width:
+        if not finished[row]:
             one = units[row, beams[row, place]].cpu().numpy()
             found[row].append(_hypothesis(one, float(sums[row, place]), int(limits[row])))
 
