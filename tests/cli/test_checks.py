@@ -143,6 +143,11 @@ def test_more_sentences_than_the_grammar_has(pipeline: str, given: dict, setting
     assert "sentences asked for; the grammar has 5252" in error
 
 
+@pytest.mark.parametrize("counts", [(None,), (300, None, 9999), ("300", 100), (5252,)])
+def test_counts_that_the_grammar_has_or_that_are_left_to_the_command(counts: tuple) -> None:
+    checks.check_demo_sentences("pairs", *counts)
+
+
 def test_a_table_of_pairs_is_read() -> None:
     Path("p.csv").write_text("eo file;cy file\na;b\n")
     checks.check_pairs("pairs", "p.csv")

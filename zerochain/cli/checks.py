@@ -312,14 +312,19 @@ def check_demo_voice(setting: str, voice: str | None, language: str) -> None:
         _check_one_of(setting, voice, tuple(VOICES[language]))
 
 
-def check_demo_sentences(setting: str, n: int) -> None:
-    """Check that the demonstration's grammar has as many different sentences.
+def check_demo_sentences(setting: str, *counts: object) -> None:
+    """Check that the demonstration's grammar has as many different sentences, all counts together.
+
+    Each count is one that `check_value` has let pass; None stands for the command's own default,
+    with which nothing is checked.
 
     Raises:
         InputError: it has fewer.
     """
+    if None in counts:
+        return
     try:
-        check_number(n)
+        check_number(sum(int(str(n)) for n in counts))
     except InputError as error:
         raise InputError(f"{setting}: {error.found}", remedy=error.remedy) from error
 

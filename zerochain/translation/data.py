@@ -265,11 +265,9 @@ def read_parallel(
         theirs = None if one.own_units is None else read_units(one.own_units)
         source, target, own = source or SourceKind.of(given), target or units, own or theirs
         source.check(given, one.source)
-        _check_same_model(units, one.target, target, files[0].target)
-        if one.own_units is not None and files[0].own_units is not None:
-            assert theirs is not None
-            assert own is not None
-            _check_same_model(theirs, one.own_units, own, files[0].own_units)
+        _check_same_model(units, str(one.target), target, str(files[0].target))
+        if theirs is not None and own is not None:
+            _check_same_model(theirs, str(one.own_units), own, str(files[0].own_units))
         table = oriented(read_pairs(one.pairs), given, units, one.pairs)
         table = table if part is None else part.of(table, one.pairs)
         pairs += _pairs(table, given, units, theirs, one)
@@ -287,7 +285,7 @@ def read_parallel(
     return Material(pairs, source, target, own, trained_on)
 
 
-def _check_same_model(units: UnitFile, path: Path, first: UnitFile, first_path: Path) -> None:
+def _check_same_model(units: UnitFile, path: str, first: UnitFile, first_path: str) -> None:
     """Raise ModelMismatchError unless both are of one unit model, as a translator predicts."""
     if units.model_id != first.model_id:
         raise ModelMismatchError(
